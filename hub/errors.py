@@ -1,0 +1,31 @@
+"""The one family of errors that inlay raises for bad input.
+
+Everything a user can cause derives from :class:`InlayError`, so that a program can catch one class and the command line
+can turn it into a short message and exit status 2.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BundleError", "InlayError"]
+
+
+class InlayError(Exception):
+    """Root of the errors that tell a user what was expected, what came, and how to fix it."""
+
+
+class BundleError(InlayError):
+    """A bundle on disk is damaged, hostile, too new, or cannot be written.
+
+    Args:
+        file: name of the file inside the bundle (or the folder) that is wrong.
+        reason: what was expected, what came, and how to fix it.
+        field: the field or tensor inside that file, if there is one.
+
+    Example:
+        >>> str(BundleError("inlay.json", "expected an object, got a list", field="parts"))
+        'inlay.json: parts: expected an object, got a list'
+    """
+
+    def __init__(self, file: str, reason: str, *, field: str | None = None) -> None:
+        self.file, self.reason, self.field = file, reason, field
+        super().__init__(": ".join(part for part in (file, field, reason) if part))
