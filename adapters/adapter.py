@@ -1,0 +1,267 @@
+"""The adapter: parts, interface and layout. An ``nn.Module`` while it trains, a bundle when it is saved.
+
+What trains is what the adapter holds; the backbone never does. Several adapters can be attached to one backbone in turn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from inlay.adapters import canary
+from inlay.adapters.interface import IncompatibleBackbone, Report, check
+from inlay.adapters.inputs import InputProjector, build_projector
+from inlay.adapters.layout import Layout
+from inlay.adapters.lora import Attachment, LoraConfig, LoraError, LoraPart
+from inlay.adapters.model import MultimodalModel
+from inlay.hub.errors import InlayError
+from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
+
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
+
+__all__ = ["Adapter", "AttachError", "DiskDtype", "OtherWeightsWarning", "Part"]
+
+DiskDtype: TypeAlias = Literal["bfloat16", "float32"]
+
+
+class AttachError(InlayError):
+    """An adapter or a backbone is already taken, or not attached."""
+
+
+class OtherWeightsWarning(UserWarning):
+    """The backbone fits, but has other weights than the one that the adapter was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One trainable piece, as the part table shows it."""
+
+    name: str
+    """``inputs.image``, ``lora``, ..."""
+    kind: str
+    """``linear``, ``mlp``, ``lora``, ..."""
+    module: nn.Module
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it trains."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def dtype(self) -> str:
+        """Data type in memory."""
+        return str(next(self.module.parameters()).dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class _Attached:
+    backbone: Backbone
+    lora: Attachment | None
+
+
+class Adapter(nn.Module):
+    """Input projectors and LoRA for one kind of backbone.
+
+    Args:
+        system: the system from the literature, such as ``llava``.
+        name: a name for people.
+        interface: what each port must be like.
+        layout: how conversations are laid out.
+        inputs: modality -> input projector.
+        lora: LoRA on the LLM, or None.
+        training: where the weights come from.
+        canary: the stored test input, see :mod:`inlay.adapters.canary`.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str,
+        name: str,
+        interface: Mapping[str, PortSpec],
+        layout: Layout,
+        inputs: Mapping[str, nn.Module],
+        lora: LoraPart | None = None,
+        training: TrainingSpec | None = None,
+        canary: CanarySpec | None = None,
+        license: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.system, self.name, self.layout = system, name, layout
+        self.interface = dict(interface)
+        self.inputs = nn.ModuleDict(dict(inputs))
+        self.lora = lora
+        self.training_facts, self.canary, self.license = training, canary, license
+        self._attached: _Attached | None = None
+
+    @classmethod
+    def for_backbone(
+        cls,
+        backbone: Backbone,
+        *,
+        system: str,
+        name: str,
+        layout: Layout,
+        inputs: Mapping[str, tuple[str, Mapping[str, Any]]],
+        lora: LoraConfig | None = None,
+    ) -> Adapter:
+        """A new adapter whose widths are read from the backbone.
+
+        Args:
+            backbone: what it is for; on the meta device the parts are created there too.
+            system: as above.
+            name: as above.
+            layout: as above.
+            inputs: modality -> kind of projector and its fields besides the widths.
+            lora: LoRA's configuration, or None.
+        """
+        device = "meta" if backbone.device.type == "meta" else "cpu"
+        ports = {"llm": backbone.llm.port}
+        projectors = {}
+        for modality, (kind, fields) in inputs.items():
+            encoder = backbone.encoder(modality)
+            ports[modality] = encoder.port
+            with torch.device(device):
+                projectors[modality] = build_projector(
+                    kind, {"width_in": encoder.width, "width_out": backbone.llm.width, **fields}
+                )
+        part = LoraPart.for_model(backbone.llm.model, lora) if lora else None
+        return cls(system=system, name=name, interface=ports, layout=layout, inputs=projectors, lora=part)
+
+    def parts(self) -> Iterator[Part]:
+        """Every trainable piece; together they hold every parameter of the adapter."""
+        for modality, module in self.inputs.items():
+            yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
+        if self.lora is not None:
+            yield Part("lora", self.lora.kind, self.lora)
+
+    def part(self, name: str) -> Part:
+        """One part by name.
+
+        Raises:
+            AttachError: there is none of that name.
+        """
+        for part in self.parts():
+            if part.name == name:
+                return part
+        raise AttachError(f"this adapter has no part {name!r}; it has {', '.join(p.name for p in self.parts())}")
+
+    def projector(self, modality: str) -> InputProjector:
+        """The input projector of a modality."""
+        module = self.inputs[modality]
+        if not isinstance(module, InputProjector):
+            raise AttachError(f"inputs.{modality}: {type(module).__name__} is not an input projector")
+        return module
+
+    def project(self, modality: str, features: Tensor) -> Tensor:
+        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``, in the part's dtype."""
+        module = self.inputs[modality]
+        projected: Tensor = module(features.to(next(module.parameters()).dtype))
+        return projected
+
+    def compatibility(self, backbone: Backbone) -> Report:
+        """The verdict on a backbone, without attaching."""
+        return check(self.interface, backbone.ports)
+
+    def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel:
+        """Plug into a backbone.
+
+        Args:
+            backbone: the frozen models; their tensors are not changed.
+            strict: refuse a backbone that merely fits.
+            verify: run the bundle's canary when the weights are exactly those that it was trained on.
+
+        Raises:
+            IncompatibleBackbone: with a table of what differs.
+            AttachError: this adapter or the backbone is already taken.
+            CanaryError: attached, but not doing what it did when it was saved.
+        """
+        if self._attached is not None:
+            raise AttachError(f"adapter {self.name!r} is already attached; call detach() first")
+        if backbone.attached is not None:
+            raise AttachError(f"the backbone holds adapter {backbone.attached.name!r}; detach it, or use model.swap(other)")
+        report = self.compatibility(backbone)
+        if report.verdict == "incompatible":
+            raise IncompatibleBackbone(report, self.name)
+        if report.verdict == "fits" and self.training_facts is not None:
+            if strict:
+                raise IncompatibleBackbone(report, self.name, "It fits, but has other weights, and strict=True was asked for.")
+            warnings.warn(
+                f"adapter {self.name!r} fits this backbone, which has other weights than it was trained on:\n{report.table()}",
+                OtherWeightsWarning,
+                stacklevel=2,
+            )
+        self.to(backbone.device)
+        try:
+            undo = self.lora.attach(backbone.llm.model) if self.lora is not None else None
+        except LoraError as error:
+            raise IncompatibleBackbone(report, self.name, str(error)) from error
+        self._attached, backbone.attached = _Attached(backbone, undo), self
+        model = MultimodalModel(backbone, self)
+        if verify and self.canary is not None and report.verdict == "exact":
+            try:
+                canary.verify(model, self.canary)
+            except BaseException:
+                self.detach()
+                raise
+        return model
+
+    def detach(self) -> None:
+        """Take the adapter off; the backbone is bit for bit what it was."""
+        if self._attached is None:
+            raise AttachError(f"adapter {self.name!r} is not attached")
+        backbone, lora = self._attached.backbone, self._attached.lora
+        if lora is not None:
+            lora.undo()
+        self._attached, backbone.attached = None, None
+
+    @property
+    def attached(self) -> bool:
+        """Whether the adapter sits on a backbone."""
+        return self._attached is not None
+
+    def round_to(self, dtype: DiskDtype) -> None:
+        """Round every parameter to what the disk will hold, in place; the data type in memory stays."""
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(parameter.to(getattr(torch, dtype)).to(parameter.dtype))
+
+    def save_pretrained(
+        self, folder: str | Path, *, dtype: DiskDtype = "bfloat16", overwrite: bool = False
+    ) -> Path:
+        """Write the bundle; never touches the network. Rounds the parameters in place, so that this object is the bundle.
+
+        Args:
+            folder: where; it must not exist, unless overwrite is given and it holds a bundle.
+            dtype: of the weights on disk.
+            overwrite: replace a bundle; a reader sees the old one or the new one.
+
+        Raises:
+            BundleError: the folder exists, the disk is full, a weight is not finite.
+        """
+        from inlay.adapters.store import to_bundle
+
+        self.round_to(dtype)
+        if self._attached is not None:
+            self.canary = canary.record(MultimodalModel(self._attached.backbone, self))
+        target = Path(folder)
+        to_bundle(self, dtype).write(target, overwrite=overwrite)
+        return target
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Adapter:
+        """Read a bundle, or the bundle inside a run folder. Nothing in it is trusted.
+
+        Raises:
+            BundleError: names the file, the field and what is wrong with it.
+        """
+        from inlay.adapters.store import from_bundle, open_bundle
+
+        return from_bundle(open_bundle(folder))

@@ -1,0 +1,213 @@
+"""The backbone: the frozen models together, one LLM and an encoder per input modality."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPVisionModel,
+    ViTModel,
+)
+
+from inlay.adapters.encoders import ClipEncoder, VisionEncoder, VitEncoder
+from inlay.adapters.language import LanguageModel
+from inlay.adapters.messages import Modality
+from inlay.hub.errors import InlayError
+from inlay.hub.manifest import PortSpec
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+
+__all__ = ["Backbone", "BackboneError"]
+
+
+class BackboneError(InlayError):
+    """A backbone cannot be put together."""
+
+
+class Backbone(nn.Module):
+    """One frozen LLM and frozen encoders.
+
+    Args:
+        llm: the language model.
+        encoders: modality -> encoder.
+
+    Example:
+        ``Backbone(llm=LanguageModel(hf_llm, tokenizer), encoders={"image": ClipEncoder(hf_vision, processor)})``
+    """
+
+    def __init__(self, llm: LanguageModel, encoders: Mapping[Modality, VisionEncoder] | None = None) -> None:
+        super().__init__()
+        self.llm = llm
+        self.encoders = nn.ModuleDict(dict(encoders or {}))
+        # In a list, because an attribute would make the adapter a submodule of the frozen models.
+        self._attached: list[Adapter] = []
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        llm: str | Path,
+        image: str | Path | None = None,
+        *,
+        dtype: str | torch.dtype = "auto",
+        device: str | torch.device | None = None,
+        layer: int | None = None,
+        class_token: str | None = None,
+        revisions: Mapping[str, str] | None = None,
+        local_files_only: bool = False,
+    ) -> Backbone:
+        """Load from Hub ids or folders in the standard transformers layout. No code from a repository is run.
+
+        Args:
+            llm: Hub id or folder of a ``*ForCausalLM`` with its tokenizer.
+            image: Hub id or folder of a CLIP or ViT model with its image processor.
+            dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
+            device: where to put the models.
+            layer: hidden states of the encoder that are the features; the family's default if not given.
+            class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
+            revisions: ``{"llm": ..., "image": ...}``, commits, branches or tags.
+            local_files_only: never ask the Hub.
+
+        Raises:
+            BackboneError: nothing there that can be loaded, or a family that is not supported.
+        """
+        chosen = dict(revisions or {})
+        options = {"dtype": _dtype(dtype), "local_files_only": local_files_only}
+        language = load_language(llm, revision=chosen.get("llm"), **options)
+        encoders: dict[Modality, VisionEncoder] = {}
+        if image is not None:
+            rule = {"layer": layer, "class_token": class_token}
+            rule = {key: value for key, value in rule.items() if value is not None}
+            encoders["image"] = load_image_encoder(image, revision=chosen.get("image"), rule=rule, **options)
+        backbone = cls(language, encoders)
+        return backbone if device is None else backbone.to(device)
+
+    def encoder(self, modality: str) -> VisionEncoder:
+        """The encoder of a modality.
+
+        Raises:
+            BackboneError: there is none.
+        """
+        found = self.encoders[modality] if modality in self.encoders else None
+        if not isinstance(found, VisionEncoder):
+            raise BackboneError(f"this backbone has no encoder for {modality!r}; it has: {', '.join(self.encoders) or 'none'}")
+        return found
+
+    @property
+    def ports(self) -> dict[str, PortSpec]:
+        """Every port by name: ``llm`` and the modalities."""
+        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders}
+
+    @property
+    def attached(self) -> Adapter | None:
+        """The adapter that is attached, if one is; set by :meth:`Adapter.attach` and :meth:`Adapter.detach`."""
+        return self._attached[0] if self._attached else None
+
+    @attached.setter
+    def attached(self, adapter: Adapter | None) -> None:
+        self._attached = [adapter] if adapter is not None else []
+
+    @property
+    def device(self) -> torch.device:
+        return self.llm.device
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen means eval mode, whatever is asked for."""
+        return super().train(False)
+
+
+def load_language(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str | torch.dtype = "auto",
+    local_files_only: bool = False,
+    name: str | None = None,
+) -> LanguageModel:
+    """A language model with its tokenizer from a Hub id or a folder; ``name`` replaces a folder's name in bundles."""
+    with _loading(source, "language model"):
+        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        options = {key: value for key, value in options.items() if value is not None}
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    return LanguageModel(model, tokenizer, source=name or _source_name(source), revision=_commit(model))
+
+
+def load_image_encoder(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str | torch.dtype = "auto",
+    local_files_only: bool = False,
+    rule: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> VisionEncoder:
+    """An image encoder with its processor from a Hub id or a folder."""
+    with _loading(source, "image encoder"):
+        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        options = {key: value for key, value in options.items() if value is not None}
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+        if config.model_type not in _FAMILIES:
+            raise BackboneError(
+                f"{source}: image encoders of type {config.model_type!r} are not supported; expected one of "
+                f"{', '.join(_FAMILIES)}. Build the encoder yourself and pass Backbone(llm=..., encoders=...)"
+            )
+        model_type, encoder = _FAMILIES[config.model_type]
+        model = model_type.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+        processor = AutoImageProcessor.from_pretrained(source, trust_remote_code=False, backend="pil", **options)
+    return encoder(model, processor, source=name or _source_name(source), revision=_commit(model), **(rule or {}))
+
+
+_FAMILIES: dict[str, tuple[Any, Callable[..., VisionEncoder]]] = {
+    "clip": (CLIPVisionModel, ClipEncoder),
+    "clip_vision_model": (CLIPVisionModel, ClipEncoder),
+    "vit": (ViTModel, VitEncoder),
+}
+
+
+class _loading:  # noqa: N801 - reads as a statement
+    """Turn the many errors of loading into one that names what was asked for."""
+
+    def __init__(self, source: str | Path, what: str) -> None:
+        self.source, self.what = source, what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (OSError, ValueError, KeyError)):
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise BackboneError(
+                f"{self.source}: no {self.what} could be loaded: {reason} (expected a Hub id or a folder with config.json "
+                "and safetensors weights)"
+            ) from error
+
+
+def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
+    if isinstance(dtype, str) and dtype != "auto":
+        found = getattr(torch, dtype, None)
+        if not isinstance(found, torch.dtype):
+            raise BackboneError(f"dtype: expected 'auto', 'float32', 'bfloat16' or 'float16', got {dtype!r}")
+        return found
+    return dtype
+
+
+def _source_name(source: str | Path) -> str:
+    """A Hub id as it is; of a folder only its last name: a bundle must not carry paths of the machine it was made on."""
+    return Path(source).resolve().name if Path(source).exists() else str(source)
+
+
+def _commit(model: Any) -> str | None:
+    commit = getattr(model.config, "_commit_hash", None)
+    return commit if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit) else None

@@ -1,0 +1,61 @@
+"""Digests by which an adapter recognises the backbone that it was trained on.
+
+The weights digest hashes a fixed sample of every parameter, rounded to bfloat16, and does not look at names: it is cheap
+for a 13B model, the same for one checkpoint whether it is loaded in float32, float16 or bfloat16 (for a float32 file
+loaded as float16, double rounding can differ: then the backbone merely counts as other weights, with a warning), and
+it survives the renaming of modules between versions of transformers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["META_DIGEST", "tokenizer_digest", "weights_digest"]
+
+SAMPLE = 64
+"""Values taken from each parameter, evenly spaced over it."""
+
+META_DIGEST = "sha256:" + "0" * 64
+"""The digest of a model without weights (torch's meta device)."""
+
+
+def weights_digest(model: nn.Module) -> str:
+    """``sha256:<64 hex>`` over shapes and sampled values of all parameters.
+
+    Example:
+        >>> layer = nn.Linear(4, 3)
+        >>> weights_digest(layer) == weights_digest(layer.bfloat16())
+        True
+    """
+    parameters = list(model.parameters())
+    if any(parameter.is_meta for parameter in parameters):
+        return META_DIGEST
+    # Sorted, because the order of parameters is the order of module attributes, which upgrades change.
+    hashes = sorted(_parameter_hash(parameter) for parameter in parameters)
+    return "sha256:" + hashlib.sha256(b"".join(hashes)).hexdigest()
+
+
+def _parameter_hash(parameter: Tensor) -> bytes:
+    flat = parameter.detach().reshape(-1)
+    picks = torch.linspace(0, flat.numel() - 1, min(SAMPLE, flat.numel()), device=flat.device, dtype=torch.float64)
+    # Adding zero turns -0.0 into 0.0, which compare equal and must hash equal.
+    sample = flat[picks.long()].to(torch.bfloat16).float().cpu() + 0.0
+    return hashlib.sha256(repr(tuple(parameter.shape)).encode() + sample.numpy().tobytes()).digest()
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """``sha256:<64 hex>`` over the vocabulary (string -> id), the special tokens and a tokenised probe text.
+
+    The probe catches tokenizers that share a vocabulary and split differently (merges, prefix space).
+    """
+    facts = {
+        "vocabulary": sorted(tokenizer.get_vocab().items()),
+        "special": sorted({str(token): tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}.items()),
+        "probe": tokenizer("A photo, 3 cats:\n déjà vu? ASSISTANT: yes.").input_ids,
+    }
+    return "sha256:" + hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()

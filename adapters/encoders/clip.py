@@ -1,0 +1,43 @@
+"""CLIP's vision tower (Radford et al., 2021, https://arxiv.org/abs/2103.00020), as LLaVA uses it.
+
+LLaVA takes the second-to-last layer and drops the class token: ViT-L/14 gives 256 tokens of 1024 at 224 px and 576 at
+336 px. BLIP-2's CLIP variant takes the same layer and keeps the class token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import CLIPModel, CLIPVisionModel, CLIPVisionModelWithProjection
+
+from inlay.adapters.encoders.vision import ClassToken, Layer, VisionEncoder
+
+__all__ = ["ClipEncoder"]
+
+
+class ClipEncoder(VisionEncoder):
+    """The vision tower of a CLIP model.
+
+    Args:
+        model: a ``CLIPVisionModel``, or a model that contains one (``CLIPModel``).
+        processor: a CLIP image processor.
+        layer: LLaVA's rule by default.
+        class_token: LLaVA's rule by default.
+        source: see :class:`VisionEncoder`.
+        revision: see :class:`VisionEncoder`.
+    """
+
+    def __init__(
+        self,
+        model: CLIPVisionModel | CLIPModel | CLIPVisionModelWithProjection,
+        processor: Any,
+        *,
+        layer: Layer = -2,
+        class_token: ClassToken = "drop",
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        tower = model if isinstance(model, CLIPVisionModel) else model.vision_model
+        super().__init__(
+            tower, processor, layer=layer, class_token=class_token, source=source, revision=revision
+        )

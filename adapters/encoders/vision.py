@@ -1,0 +1,133 @@
+"""A frozen vision transformer as a port: pictures in, features of one explicitly chosen layer out.
+
+``layer`` indexes the model's ``hidden_states`` (0 = patch embeddings, -1 = last block, -2 = second to last), or is
+``"last"`` for the model's own ``last_hidden_state`` (with its final norm, where it has one). ``class_token`` says whether
+the first token is kept. The number of tokens is *probed* with one forward pass, never computed from patch sizes: they
+disagree as soon as a model adds registers or drops its class token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from inlay.adapters.digest import weights_digest
+from inlay.adapters.freeze import freeze
+from inlay.adapters.media import Geometry, fit
+from inlay.hub.manifest import PortSpec
+
+__all__ = ["ClassToken", "Layer", "VisionEncoder"]
+
+Layer: TypeAlias = int | Literal["last"]
+ClassToken: TypeAlias = Literal["drop", "keep"]
+
+
+class VisionEncoder(nn.Module):
+    """One vision transformer of transformers, frozen.
+
+    Args:
+        model: a vision model whose output has ``hidden_states`` and ``last_hidden_state``, e.g. ``CLIPVisionModel``.
+        processor: its image processor; mean, deviation and size are read from it.
+        layer: which hidden states are the features.
+        class_token: whether token 0 is part of the features.
+        source: the Hub id, or another name by which the same weights can be found again.
+        revision: the commit on the Hub, 40 hex digits.
+    """
+
+    modality: Literal["image"] = "image"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        *,
+        layer: Layer,
+        class_token: ClassToken,
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = freeze(model)
+        self.layer, self.class_token = layer, class_token
+        self.source, self.revision = source, revision
+        self.family: str = model.config.model_type
+        self.image_size: int = int(model.config.image_size)
+        self.mean: list[float] = [float(value) for value in processor.image_mean]
+        self.deviation: list[float] = [float(value) for value in processor.image_std]
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The mean colour in 0..255, with which LLaVA pads a picture to a square."""
+        red, green, blue = (int(255 * value) for value in self.mean)
+        return red, green, blue
+
+    def preprocess(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
+        """Fit, scale to 0..1 and normalise.
+
+        Args:
+            images: ``n`` RGB pictures of any size.
+            geometry: how a picture becomes a square, see :mod:`inlay.adapters.media`.
+
+        Returns:
+            ``[n, 3, size, size]`` float32.
+        """
+        rows = [self._pixels(fit(image, self.image_size, geometry, self.fill)) for image in images]
+        if not rows:
+            return torch.zeros(0, 3, self.image_size, self.image_size)
+        mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.deviation))
+        return (torch.stack(rows) / 255 - mean) / deviation
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Frozen features: ``[n, 3, size, size]`` -> ``[n, tokens, width]`` in the model's dtype."""
+        with torch.no_grad():
+            wants_states = self.layer != "last"
+            output = self.model(
+                pixels.to(device=self.device, dtype=self.model.dtype), output_hidden_states=wants_states
+            )
+            states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+        return states if self.class_token == "keep" else states[:, 1:]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def _probe(self) -> tuple[int, int]:
+        features = self.encode(torch.zeros(1, 3, self.image_size, self.image_size))
+        return int(features.shape[1]), int(features.shape[2])
+
+    @property
+    def tokens(self) -> int:
+        """Features per picture, probed."""
+        return self._probe[0]
+
+    @property
+    def width(self) -> int:
+        """Values per feature, probed."""
+        return self._probe[1]
+
+    @cached_property
+    def port(self) -> PortSpec:
+        """What an adapter has to know of this encoder."""
+        return PortSpec(
+            kind="encoder",
+            family=self.family,
+            width=self.width,
+            tokens=self.tokens,
+            source=self.source,
+            revision=self.revision,
+            tokenizer=None,
+            weights=weights_digest(self.model),
+            settings={"layer": self.layer, "class_token": self.class_token, "image_size": self.image_size},
+        )
+
+    @staticmethod
+    def _pixels(image: Image.Image) -> Tensor:
+        raw = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+        return raw.view(image.height, image.width, 3).permute(2, 0, 1).float()

@@ -1,0 +1,32 @@
+"""The plain vision transformer (Dosovitskiy et al., 2020, https://arxiv.org/abs/2010.11929).
+
+Default: the model's own last hidden state, after its final norm, without the class token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import ViTModel
+
+from inlay.adapters.encoders.vision import ClassToken, Layer, VisionEncoder
+
+__all__ = ["VitEncoder"]
+
+
+class VitEncoder(VisionEncoder):
+    """A ``ViTModel``; arguments as in :class:`VisionEncoder`."""
+
+    def __init__(
+        self,
+        model: ViTModel,
+        processor: Any,
+        *,
+        layer: Layer = "last",
+        class_token: ClassToken = "drop",
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__(
+            model, processor, layer=layer, class_token=class_token, source=source, revision=revision
+        )

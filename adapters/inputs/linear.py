@@ -1,0 +1,43 @@
+"""Linear input projector: ``y = W x + b`` for every feature (LLaVA 1.0, https://arxiv.org/abs/2304.08485; MiniGPT-4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+__all__ = ["LinearConfig", "LinearProjector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """Sizes of the layer."""
+
+    width_in: int
+    """Values per feature."""
+    width_out: int
+    """Values per LLM embedding."""
+
+
+class LinearProjector(nn.Module):
+    """``[n, tokens, width_in]`` -> ``[n, tokens, width_out]``.
+
+    Example:
+        >>> sum(p.numel() for p in LinearProjector(LinearConfig(width_in=1024, width_out=4096)).parameters())
+        4198400
+    """
+
+    kind = "linear"
+
+    def __init__(self, config: LinearConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = nn.Linear(config.width_in, config.width_out)
+
+    def tokens(self, features: int) -> int:
+        """LLM positions for so many features: one each."""
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        projected: Tensor = self.layer(features)
+        return projected

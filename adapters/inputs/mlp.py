@@ -1,0 +1,49 @@
+"""MLP input projector: ``depth`` linears with exact GELU between them (LLaVA 1.5's ``mlp2x_gelu``, https://arxiv.org/abs/2310.03744)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+__all__ = ["MlpConfig", "MlpProjector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig:
+    """Sizes of the layers."""
+
+    width_in: int
+    """Values per feature."""
+    width_out: int
+    """Values per LLM embedding; also the hidden width."""
+    depth: int = 2
+    """Linears, at least 2."""
+
+
+class MlpProjector(nn.Module):
+    """``[n, tokens, width_in]`` -> ``[n, tokens, width_out]``.
+
+    Example:
+        >>> config = MlpConfig(width_in=1024, width_out=4096)
+        >>> sum(p.numel() for p in MlpProjector(config).parameters())
+        20979712
+    """
+
+    kind = "mlp"
+
+    def __init__(self, config: MlpConfig) -> None:
+        super().__init__()
+        self.config = config
+        layers: list[nn.Module] = [nn.Linear(config.width_in, config.width_out)]
+        for _ in range(config.depth - 1):
+            layers += [nn.GELU(), nn.Linear(config.width_out, config.width_out)]
+        self.layers = nn.Sequential(*layers)
+
+    def tokens(self, features: int) -> int:
+        """LLM positions for so many features: one each."""
+        return features
+
+    def forward(self, features: Tensor) -> Tensor:
+        projected: Tensor = self.layers(features)
+        return projected

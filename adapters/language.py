@@ -1,0 +1,192 @@
+"""The frozen decoder-only language model as a port: embeddings in, logits or text out.
+
+Works with any ``*ForCausalLM`` of transformers that takes ``inputs_embeds`` (LLaMA, Vicuna, Qwen2, Qwen3, OPT, ...).
+Whether a sequence starts with BOS is asked of the tokenizer, not assumed: Qwen has none, OPT's is ``</s>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+
+from inlay.adapters.digest import tokenizer_digest, weights_digest
+from inlay.adapters.freeze import freeze
+from inlay.hub.errors import InlayError
+from inlay.hub.manifest import PortSpec
+
+__all__ = ["LanguageModel", "LanguageModelError"]
+
+
+class LanguageModelError(InlayError):
+    """The language model or its tokenizer cannot do what an adapter needs."""
+
+
+class LanguageModel(nn.Module):
+    """One causal language model with its tokenizer, frozen.
+
+    Args:
+        model: a ``*ForCausalLM``.
+        tokenizer: its fast tokenizer (offsets are needed to build label masks).
+        source: the Hub id, or another name by which the same weights can be found again.
+        revision: the commit on the Hub, 40 hex digits.
+
+    Raises:
+        LanguageModelError: the tokenizer gives no offsets.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Any, *, source: str | None = None, revision: str | None = None
+    ) -> None:
+        super().__init__()
+        if not getattr(tokenizer, "is_fast", False):
+            raise LanguageModelError(
+                f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}: label masks are built from "
+                "character offsets; convert it once with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+            )
+        self.model = freeze(model)
+        self.tokenizer = tokenizer
+        self.source, self.revision = source, revision
+        self.family: str = model.config.model_type
+
+    @property
+    def width(self) -> int:
+        """Values per input embedding."""
+        return int(self.model.get_input_embeddings().weight.shape[1])
+
+    @property
+    def context(self) -> int:
+        """The longest sequence, in positions."""
+        return int(self.model.config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.get_input_embeddings().weight.dtype
+
+    @cached_property
+    def bos_id(self) -> int | None:
+        """The token that this tokenizer itself puts first, or None."""
+        first = self.tokenizer("a").input_ids[:1]
+        bos = self.tokenizer.bos_token_id
+        return int(bos) if bos is not None and first == [bos] else None
+
+    @property
+    def pad_id(self) -> int:
+        """A valid id for positions that are masked anyway."""
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if candidate is not None:
+                return int(candidate)
+        return 0
+
+    @cached_property
+    def stop_ids(self) -> list[int]:
+        """Tokens that end a generation: the tokenizer's EOS and those of the generation config."""
+        configured = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        ids = configured if isinstance(configured, list) else [configured]
+        return sorted({int(i) for i in [*ids, self.tokenizer.eos_token_id] if i is not None})
+
+    @cached_property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Every string that the tokenizer turns into one added token, longest first."""
+        return tuple(sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True))
+
+    @cached_property
+    def port(self) -> PortSpec:
+        """What an adapter has to know of this language model."""
+        return PortSpec(
+            kind="llm",
+            family=self.family,
+            width=self.width,
+            tokens=None,
+            source=self.source,
+            revision=self.revision,
+            tokenizer=tokenizer_digest(self.tokenizer),
+            weights=weights_digest(self.model),
+            settings={
+                "layers": int(self.model.config.num_hidden_layers),
+                "vocabulary": int(self.model.get_input_embeddings().weight.shape[0]),
+            },
+        )
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """``[..., T]`` ids -> ``[..., T, width]``."""
+        embeddings: Tensor = self.model.get_input_embeddings()(ids)
+        return embeddings
+
+    def logits(self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Next-token logits.
+
+        Args:
+            embeddings: ``[B, T, width]``.
+            mask: ``[B, T]``, 1 where there is a token.
+            rows: ``[B, T]`` bool: only these positions go through the LM head.
+
+        Returns:
+            ``[B, T, vocabulary]``, or ``[rows.sum(), vocabulary]`` where rows are given.
+        """
+        output = self.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=(mask.long().cumsum(dim=1) - 1).clamp_(min=0),
+            logits_to_keep=0 if rows is None else rows,
+            use_cache=False,
+        )
+        logits: Tensor = output.logits
+        return logits.reshape(-1, logits.shape[-1]) if rows is not None else logits
+
+    @torch.no_grad()
+    def generate(self, embeddings: Tensor, mask: Tensor, *, stop: Sequence[str] = (), **options: Any) -> list[list[int]]:
+        """Continue each row; the rows are padded on the left.
+
+        Args:
+            embeddings: ``[B, T, width]``.
+            mask: ``[B, T]``.
+            stop: texts that end a row, however they are tokenised.
+            options: passed to ``transformers``' ``generate`` (``max_new_tokens``, ``num_beams``, ``do_sample``, ...).
+
+        Returns:
+            New token ids of each row, without padding.
+        """
+        criteria = StoppingCriteriaList([_StopText(self.tokenizer, stop)]) if stop else None
+        ids = self.model.generate(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            eos_token_id=self.stop_ids or None,
+            pad_token_id=self.pad_id,
+            stopping_criteria=criteria,
+            **options,
+        )
+        return [self._until_stop(row) for row in ids.tolist()]
+
+    def decode(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> str:
+        """Text of generated ids, cut at the first stop text, special tokens left out, stripped."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        for mark in stop:
+            text = text.split(mark, 1)[0]
+        return text.strip()
+
+    def _until_stop(self, row: list[int]) -> list[int]:
+        for index, token in enumerate(row):
+            if token in self.stop_ids:
+                return row[: index + 1]
+        return row
+
+
+class _StopText(StoppingCriteria):
+    """Stops a row as soon as its decoded text holds one of the stop texts (compared as text: ``###`` has two spellings)."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
+        self.tokenizer, self.stop = tokenizer, tuple(stop)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        texts = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
+        hits = [any(mark in text for mark in self.stop) for text in texts]
+        return torch.tensor(hits, device=input_ids.device)

@@ -1,0 +1,214 @@
+"""Layout: how a conversation becomes one sequence of text and media slots, and which text is trained on.
+
+Every template returns *segments*; nothing is tokenised here, so that the label mask can follow from the segments' own
+offsets instead of from counting the tokens of a second tokenisation (the off-by-one that silently masks whole samples).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from inlay.adapters.media import Geometry
+from inlay.adapters.messages import MediaPart, Message, Modality
+from inlay.hub.errors import InlayError
+
+__all__ = ["TEMPLATES", "VICUNA_SYSTEM", "Layout", "LayoutError", "Media", "Segment", "Text", "segments"]
+
+VICUNA_SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+
+class LayoutError(InlayError):
+    """A conversation does not fit the layout, the tokenizer or the context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A run of text."""
+
+    text: str
+    trained: bool = False
+    """Whether the loss is taken on it."""
+    literal: bool = True
+    """Written by the template, so that ``</s>`` in it is the token; what people wrote is only ever text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A slot for one medium."""
+
+    part: MediaPart
+
+
+Segment: TypeAlias = Text | Media
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The layout's choices, stored in the bundle."""
+
+    template: str
+    """A key of :data:`TEMPLATES`."""
+    system: str = ""
+    """System sentence for conversations that bring none; empty for none."""
+    geometry: Mapping[Modality, Geometry] = field(default_factory=lambda: {"image": "crop"})
+    """How a picture becomes a square."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a generated answer, beside the EOS token."""
+
+    def __post_init__(self) -> None:
+        if self.template not in TEMPLATES:
+            raise LayoutError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
+
+
+def segments(
+    layout: Layout, messages: Sequence[Message], tokenizer: Any, *, generation: bool = False
+) -> list[Segment]:
+    """Lay a conversation out.
+
+    Args:
+        layout: the choices.
+        messages: canonical messages.
+        tokenizer: for its EOS token and its chat template.
+        generation: end where the assistant has to begin; the last message must then be the user's.
+
+    Raises:
+        LayoutError: turns in the wrong order, an empty answer, media in the wrong turn.
+    """
+    _check_turns(messages, generation=generation)
+    return TEMPLATES[layout.template](layout, messages, tokenizer, generation)
+
+
+def _check_turns(messages: Sequence[Message], *, generation: bool) -> None:
+    turns = [message for message in messages if message.role != "system"]
+    for index, message in enumerate(turns):
+        expected = "assistant" if index % 2 else "user"
+        if message.role != expected:
+            raise LayoutError(f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)")
+        if message.role == "assistant" and not message.text.strip():
+            raise LayoutError(f"turn {index}: the assistant's answer is empty; give it text or leave the turn out")
+    if any(message.role == "system" for message in messages[1:]):
+        raise LayoutError("a system message is only allowed in front")
+    if not turns:
+        raise LayoutError("expected at least one user turn, got none")
+    if generation != (turns[-1].role == "user"):
+        wanted = "the user's question" if generation else "an assistant's answer"
+        raise LayoutError(f"expected {wanted} as the last turn, got one of the {turns[-1].role}")
+
+
+def _system(layout: Layout, messages: Sequence[Message]) -> str:
+    return messages[0].text if messages and messages[0].role == "system" else layout.system
+
+
+def plain(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+    """LLaVA's stage 1: the media, the caption, a newline. The question is left out on purpose.
+
+    Liu et al., 2023, https://arxiv.org/abs/2304.08485: training the projector behind a question gives another projector.
+    """
+    laid: list[Segment] = []
+    for message in messages:
+        if message.role == "user":
+            laid += [Media(part) for part in message.content if isinstance(part, MediaPart)]
+        elif message.role == "assistant":
+            laid += [Text(message.text, trained=True, literal=False), Text("\n", trained=True)]
+    return laid
+
+
+def vicuna_v1(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+    """Vicuna 1.1 and later, as LLaVA 1.5 uses it.
+
+    ``{system} USER: <image>\\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
+    ``</s>`` and the next ``USER``; media stand in front of the turn that has them; the loss covers ``{answer}</s>``.
+    """
+    system = _system(layout, messages)
+    laid: list[Segment] = [Text(system, literal=False), Text(" ")] if system else []
+    for message in messages:
+        if message.role == "user":
+            media = [part for part in message.content if isinstance(part, MediaPart)]
+            laid.append(Text("USER: "))
+            for part in media:
+                laid += [Media(part), Text("\n")]
+            laid += [Text(message.text, literal=False), Text(" ASSISTANT:")]
+        elif message.role == "assistant":
+            laid += [Text(" ", trained=True), Text(message.text, trained=True, literal=False)]
+            laid.append(Text(tokenizer.eos_token, trained=True))
+    return laid
+
+
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+
+
+def chat(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+    """The LLM's own chat template, rendered around numbered holes, so that no content passes through the template.
+
+    The loss covers what follows the generation prompt: the answer and the template's text up to its next special token.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise LayoutError("template 'chat': this tokenizer has no chat template; choose 'vicuna_v1' or another template")
+    turns = list(messages)
+    if layout.system and turns[0].role != "system":
+        turns.insert(0, Message("system", ()))
+    holes = [{"role": turn.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, turn in enumerate(turns)]
+    rendered: str = tokenizer.apply_chat_template(holes, tokenize=False, add_generation_prompt=generation)
+    starts = _answer_starts(rendered, holes, tokenizer)
+    laid: list[Segment] = []
+    cursor, trained = 0, False
+    for hole in _HOLE.finditer(rendered):
+        index = int(hole[1])
+        laid += _literal(rendered[cursor : hole.start()], cursor, starts.get(index), trained, tokenizer)
+        trained = turns[index].role == "assistant"
+        text = layout.system if turns[index].role == "system" and not turns[index].content else None
+        laid += [Text(text, literal=False)] if text is not None else _content(turns[index], trained)
+        cursor = hole.end()
+    laid += _literal(rendered[cursor:], cursor, None, trained, tokenizer)
+    if len({int(hole[1]) for hole in _HOLE.finditer(rendered)}) != len(turns):
+        raise LayoutError("template 'chat': this tokenizer's chat template drops or repeats turns; use another template")
+    return [segment for segment in laid if not isinstance(segment, Text) or segment.text]
+
+
+def _answer_starts(rendered: str, holes: list[dict[str, str]], tokenizer: Any) -> dict[int, int]:
+    """Where each assistant turn starts to be the model's own: right behind the prompt that asks for it."""
+    starts = {}
+    for index, hole in enumerate(holes):
+        if hole["role"] == "assistant":
+            prompt = tokenizer.apply_chat_template(holes[:index], tokenize=False, add_generation_prompt=True)
+            position = rendered.index(hole["content"])
+            starts[index] = len(prompt) if rendered.startswith(prompt) and len(prompt) <= position else position
+    return starts
+
+
+def _content(message: Message, trained: bool) -> list[Segment]:
+    media = [part for part in message.content if isinstance(part, MediaPart)]
+    laid: list[Segment] = []
+    for part in media:
+        laid += [Media(part), Text("\n")]
+    return [*laid, Text(message.text, trained=trained, literal=False)]
+
+
+def _literal(text: str, offset: int, start: int | None, after_answer: bool, tokenizer: Any) -> list[Segment]:
+    """Split template text: the tail of the answer before it (trained), the middle, the head of the next answer (trained)."""
+    tail = 0
+    if after_answer:
+        ends = [match.end() for token in tokenizer.get_added_vocab() for match in [re.search(re.escape(token), text)] if match]
+        if not ends:
+            raise LayoutError(
+                "template 'chat': this chat template ends an answer without a special token, so where generation should "
+                "stop is unknown; use another template"
+            )
+        tail = min(ends)
+    head = len(text) if start is None else max(tail, start - offset)
+    return [Text(text[:tail], trained=True), Text(text[tail:head]), Text(text[head:], trained=True)]
+
+
+TEMPLATES: dict[str, Callable[[Layout, Sequence[Message], Any, bool], list[Segment]]] = {
+    "plain": plain,
+    "vicuna_v1": vicuna_v1,
+    "chat": chat,
+}
+"""The layouts by name."""

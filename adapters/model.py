@@ -1,0 +1,218 @@
+"""What ``attach`` returns: backbone and adapter together, to train, to ask, to chat with.
+
+Data flows one way: messages -> media -> encoder -> features -> input projector -> splice -> LLM -> loss or text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from inlay.adapters import splice
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.batch import Batch, Encoded, collate, encode
+from inlay.adapters.layout import Layout
+from inlay.adapters.media import load_image
+from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+
+__all__ = ["MultimodalModel", "Output", "Reply"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one forward pass gives."""
+
+    loss: Tensor | None
+    """Mean cross-entropy over the labelled tokens."""
+    logits: Tensor
+    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all."""
+    targets: Tensor | None = None
+    """``[rows]``: the labelled tokens, beside ``logits``."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer."""
+
+    text: str
+    media: tuple[Any, ...] = ()
+    """Images, audio, video that the model made, if it can."""
+    tokens: int = 0
+    """Tokens generated."""
+
+
+class MultimodalModel:
+    """Backbone plus attached adapter. Get one from :meth:`Adapter.attach`.
+
+    Args:
+        backbone: the frozen models.
+        adapter: the attached adapter.
+    """
+
+    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+        self.backbone, self.adapter = backbone, adapter
+
+    @property
+    def tokens(self) -> dict[Modality, int]:
+        """LLM positions per medium of each modality."""
+        return {name: self.adapter.projector(name).tokens(self.backbone.encoder(name).tokens) for name in self.modalities}
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What this model can take in, beside text."""
+        return tuple(self.adapter.inputs)  # type: ignore[arg-type]  # keys of a ModuleDict are plain strings
+
+    def encode(
+        self,
+        messages: Sequence[Message],
+        *,
+        layout: Layout | None = None,
+        generation: bool = False,
+        name: str = "",
+    ) -> Encoded:
+        """One conversation as ids, with the adapter's layout or another; see :func:`inlay.adapters.batch.encode`."""
+        chosen = layout or self.adapter.layout
+        return encode(messages, chosen, self.backbone.llm, self.tokens, generation=generation, name=name)
+
+    def collate(
+        self,
+        rows: Sequence[Encoded],
+        *,
+        layout: Layout | None = None,
+        generation: bool = False,
+        features: Callable[[MediaPart], Tensor] | None = None,
+    ) -> Batch:
+        """Pad rows and load their media.
+
+        Args:
+            rows: encoded conversations.
+            layout: whose geometry to use.
+            generation: pad on the left.
+            features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached.
+        """
+        batch = collate(rows, self.backbone.llm.pad_id, "left" if generation else "right")
+        media = [part for row in rows for part in row.media]
+        chosen = layout or self.adapter.layout
+        inputs: dict[Modality, Tensor] = {}
+        cached: dict[Modality, Tensor] = {}
+        for modality in self.modalities:
+            parts = [part for part in media if part.modality == modality]
+            if parts and features is not None:
+                cached[modality] = torch.stack([features(part) for part in parts])
+            elif parts:
+                pictures = [load_image(part.source) for part in parts]
+                inputs[modality] = self.backbone.encoder(modality).preprocess(pictures, chosen.geometry[modality])
+        return replace(batch, inputs=inputs, features=cached)
+
+    def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
+        """Conversations to one batch, in one step."""
+        rows = [self.encode(messages, generation=generation) for messages in conversations]
+        return self.collate(rows, generation=generation)
+
+    def embeddings(self, batch: Batch) -> Tensor:
+        """The LLM's input ``[B, T, width]``: token embeddings with projected features in their slots."""
+        embeddings = self.backbone.llm.embed(batch.ids)
+        projected = {
+            name: self.adapter.project(name, self._features(name, batch)).to(embeddings.dtype) for name in self.modalities
+        }
+        if batch.order:
+            embeddings = splice.insert(embeddings, batch.slots, _in_order(projected, batch.order), batch.names)
+        # A batch without media still touches every projector, so that all ranks of a distributed run have the same graph.
+        for name in set(projected) - set(batch.order):
+            embeddings = embeddings + projected[name].sum() * 0
+        return embeddings
+
+    def _features(self, modality: Modality, batch: Batch) -> Tensor:
+        if modality in batch.features:
+            return batch.features[modality]
+        encoder = self.backbone.encoder(modality)
+        if modality in batch.inputs:
+            return encoder.encode(batch.inputs[modality])
+        return torch.zeros(0, encoder.tokens, encoder.width, device=batch.ids.device)
+
+    def __call__(self, batch: Batch, *, logits: Literal["labelled", "all"] = "labelled") -> Output:
+        """One forward pass.
+
+        Args:
+            batch: on the backbone's device or another; it is moved.
+            logits: only the labelled rows go through the LM head, or all.
+        """
+        batch = batch.to(self.backbone.device)
+        embeddings = self.embeddings(batch)
+        rows, targets = splice.labelled_rows(batch.labels)
+        if logits == "all":
+            scores = self.backbone.llm.logits(embeddings, batch.mask)
+            loss = torch.nn.functional.cross_entropy(scores[rows].float(), targets) if len(targets) else None
+            return Output(loss, scores, targets)
+        scores = self.backbone.llm.logits(embeddings, batch.mask, rows)
+        return Output(torch.nn.functional.cross_entropy(scores.float(), targets), scores, targets)
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, *, stop: Sequence[str] = (), **options: Any) -> list[list[int]]:
+        """New token ids for each row of a left-padded batch; greedy unless the options say otherwise."""
+        batch = batch.to(self.backbone.device)
+        options = {"max_new_tokens": 64, "do_sample": False} | options
+        return self.backbone.llm.generate(self.embeddings(batch), batch.mask, stop=stop, **options)
+
+    def answer(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        layout: Layout | None = None,
+        features: Callable[[MediaPart], Tensor] | None = None,
+        names: Sequence[str] = (),
+        **options: Any,
+    ) -> list[str]:
+        """Texts for many conversations in one batch; see :meth:`generate` for the options."""
+        chosen = layout or self.adapter.layout
+        labels = list(names) or [""] * len(conversations)
+        rows = [
+            self.encode(messages, layout=chosen, generation=True, name=name)
+            for messages, name in zip(conversations, labels, strict=True)
+        ]
+        batch = self.collate(rows, layout=chosen, generation=True, features=features)
+        generated = self.generate(batch, stop=chosen.stop, **options)
+        return [self.backbone.llm.decode(ids, stop=chosen.stop) for ids in generated]
+
+    def chat(self, messages: Sequence[Mapping[str, Any] | Message], **options: Any) -> Reply:
+        """Answer a conversation that ends with the user's turn.
+
+        Args:
+            messages: dictionaries as in transformers' chat templates, or canonical messages.
+            options: ``max_new_tokens``, ``do_sample``, ``num_beams``, ... as of transformers' ``generate``.
+
+        Raises:
+            InlayError: a conversation, picture or text that cannot be used; the text says why.
+        """
+        conversation = parse_messages(messages)
+        row = self.encode(conversation, generation=True)
+        generated = self.generate(self.collate([row], generation=True), stop=self.adapter.layout.stop, **options)[0]
+        return Reply(self.backbone.llm.decode(generated, stop=self.adapter.layout.stop), tokens=len(generated))
+
+    def swap(self, adapter: Adapter | str | Path, *, strict: bool = False) -> MultimodalModel:
+        """Detach this adapter and attach another to the same backbone; if that fails, this one stays."""
+        from inlay.adapters.adapter import Adapter as AdapterType
+
+        other = adapter if isinstance(adapter, AdapterType) else AdapterType.from_pretrained(adapter)
+        self.adapter.detach()
+        try:
+            return other.attach(self.backbone, strict=strict)
+        except BaseException:
+            self.adapter.attach(self.backbone, verify=False)
+            raise
+
+
+def _in_order(projected: Mapping[Modality, Tensor], order: Sequence[Modality]) -> Tensor:
+    """Projected features of all media, in reading order: ``[N, width]``."""
+    if len(set(order)) == 1:
+        return projected[order[0]].flatten(0, 1)
+    rows = {name: iter(tensor) for name, tensor in projected.items()}
+    return torch.cat([next(rows[modality]) for modality in order])

@@ -1,0 +1,147 @@
+"""Between an adapter in memory and a bundle on disk: names of tensors, and strict accounting of every one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.adapter import Adapter, DiskDtype, Part
+from inlay.adapters.inputs import build_projector
+from inlay.adapters.layout import Layout, LayoutError
+from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
+from inlay.hub.bundle import Bundle
+from inlay.hub.errors import BundleError
+from inlay.hub.manifest import MANIFEST_NAME, LayoutSpec, Manifest, PartSpec
+from inlay.hub.peft_folder import LoraFolder, LoraSpec
+
+__all__ = ["from_bundle", "open_bundle", "to_bundle"]
+
+TENSORS = "adapter.safetensors"
+LORA_TENSORS = "lora/adapter_model.safetensors"
+
+
+def open_bundle(folder: str | Path) -> Bundle:
+    """Read a bundle folder, or the ``bundle/`` of a run folder."""
+    path = Path(folder)
+    inner = path / "bundle"
+    return Bundle.read(inner if not (path / MANIFEST_NAME).exists() and inner.is_dir() else path)
+
+
+def to_bundle(adapter: Adapter, dtype: DiskDtype) -> Bundle:
+    """The bundle of an adapter, weights rounded to ``dtype``."""
+    kind = getattr(torch, dtype)
+    tensors = {
+        f"{part.name}.{name}": tensor.detach().to("cpu", kind).contiguous()
+        for part in adapter.parts()
+        if part.name != "lora"
+        for name, tensor in part.module.state_dict().items()
+    }
+    lora = None
+    if adapter.lora is not None:
+        config = adapter.lora.config
+        lora = LoraFolder(
+            spec=LoraSpec(
+                r=config.r,
+                alpha=config.alpha,
+                dropout=config.dropout,
+                targets=config.targets,
+                base_model=adapter.interface["llm"].source,
+            ),
+            tensors={name: tensor.to("cpu", kind).contiguous() for name, tensor in adapter.lora.peft_tensors().items()},
+        )
+    layout = adapter.layout
+    manifest = Manifest(
+        system=adapter.system,
+        name=adapter.name,
+        interface=adapter.interface,
+        layout=LayoutSpec(
+            template=layout.template, system=layout.system, geometry=dict(layout.geometry), stop=layout.stop
+        ),
+        parts={part.name: _part_spec(part, dtype) for part in adapter.parts()},
+        canary=adapter.canary,
+        training=adapter.training_facts,
+        license=adapter.license,
+    )
+    return Bundle(manifest=manifest, tensors=tensors, lora=lora)
+
+
+def _part_spec(part: Part, dtype: DiskDtype) -> PartSpec:
+    config = {key: value for key, value in vars(part.module.config).items()}
+    return PartSpec(kind=part.kind, config=config, parameters=part.parameters, dtype=dtype)
+
+
+def from_bundle(bundle: Bundle) -> Adapter:
+    """An adapter from a verified bundle, in float32; every tensor of the bundle is used and every parameter is filled.
+
+    Raises:
+        BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
+    """
+    manifest = bundle.manifest
+    inputs = {}
+    expected: set[str] = set()
+    for name, spec in manifest.parts.items():
+        floor, _, modality = name.partition(".")
+        if floor == "inputs" and modality in manifest.interface:
+            module = build_projector(spec.kind, spec.config)
+            expected |= {f"{name}.{key}" for key in module.state_dict()}
+            _fill(module, name, bundle.tensors)
+            inputs[modality] = module
+        elif name != "lora":
+            raise BundleError(MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts")
+    if extra := sorted(set(bundle.tensors) - expected):
+        raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
+    if ("lora" in manifest.parts) != (bundle.lora is not None):
+        raise BundleError(MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts")
+    return Adapter(
+        system=manifest.system,
+        name=manifest.name,
+        interface=manifest.interface,
+        layout=_layout(manifest.layout),
+        inputs=inputs,
+        lora=_lora(bundle.lora) if bundle.lora is not None else None,
+        training=manifest.training,
+        canary=manifest.canary,
+        license=manifest.license,
+    )
+
+
+def _fill(module: torch.nn.Module, part: str, tensors: object) -> None:
+    held = dict(tensors) if isinstance(tensors, dict) else {}
+    for key, slot in module.state_dict().items():
+        name = f"{part}.{key}"
+        if name not in held:
+            present = ", ".join(sorted(n for n in held if n.startswith(part))) or "none"
+            raise BundleError(TENSORS, f"this tensor is missing; of this part there are: {present}", field=name)
+        if held[name].shape != slot.shape:
+            shapes = f"expected shape {tuple(slot.shape)}, got {tuple(held[name].shape)}"
+            raise BundleError(TENSORS, shapes, field=name)
+        slot.copy_(held[name])
+
+
+def _layout(spec: LayoutSpec) -> Layout:
+    try:
+        return Layout(template=spec.template, system=spec.system or "", geometry=dict(spec.geometry), stop=spec.stop)  # type: ignore[arg-type]  # checked below by use
+    except LayoutError as error:
+        raise BundleError(MANIFEST_NAME, str(error), field="layout") from error
+
+
+def _lora(folder: LoraFolder) -> LoraPart:
+    spec = folder.spec
+    try:
+        config = LoraConfig(r=spec.r, alpha=spec.alpha, dropout=spec.dropout, targets=tuple(spec.targets))
+    except LoraError as error:
+        raise BundleError("lora/adapter_config.json", str(error)) from error
+    downs: dict[str, Tensor] = {}
+    ups: dict[str, Tensor] = {}
+    for name, tensor in folder.tensors.items():
+        target, _, matrix = name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        (downs if matrix == "lora_A" else ups)[target] = tensor
+    part = LoraPart(config, {target: (down.shape[1], ups[target].shape[0]) for target, down in downs.items()})
+    with torch.no_grad():
+        for target in part.targets:
+            down, up = part.matrices(target)
+            down.copy_(downs[target])
+            up.copy_(ups[target])
+    return part
