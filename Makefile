@@ -1,0 +1,77 @@
+# Every target sets itself up in $(VENV). The second time, set-up costs nothing unless pyproject.toml, the constraints
+# or the list of source files changed.
+#
+#   make train [ARGS="..."]   train the miniature LLaVA adapter
+#   make test                 the fast tests          make test-slow    the slow ones
+#   make check                lint, types, doctests   make wheel-check  the built wheel in a clean environment
+#   make test-lowest          the fast tests with the lowest versions pyproject.toml admits
+#   make install, make dev    set up only             make clean        remove what make made
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+FLOORS := adapters hub recipes
+
+# Strict editable mode links file by file (build/__editable__.*), so the tree is linked again when a file comes or goes:
+# the stamp's name holds a checksum of the file list, and without the link tree there is no stamp.
+$(if $(wildcard build/__editable__.*),,$(shell rm -f $(VENV)/.linked-*))
+FILES := $(shell find $(FLOORS) -name __pycache__ -prune -o -type f -print 2>/dev/null | LC_ALL=C sort | cksum | cut -d ' ' -f 1)
+INSTALLED := $(VENV)/.installed
+LINKED := $(VENV)/.linked-$(FILES)
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev train test test-slow test-gpu test-lowest check wheel-check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	@echo "Installing into $(VENV) (a minute or two the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet -c $(CONSTRAINTS) torch setuptools
+	@rm -f $(VENV)/.linked-*
+	@$(PIP) install --quiet -c $(CONSTRAINTS) --no-build-isolation -e ".[dev]"
+	@touch $(LINKED) $@
+
+$(LINKED): | $(INSTALLED)
+	@test -e $@ || $(MAKE) --no-print-directory VENV=$(VENV) dev
+
+install: $(LINKED)
+
+# Links the source files into the environment again; needs no network.
+dev: $(INSTALLED)
+	@rm -f $(VENV)/.linked-*
+	@$(PIP) install --quiet --no-build-isolation --no-deps -e .
+	@touch $(LINKED)
+
+train: install
+	$(BIN)/inlay train llava $(ARGS)
+
+test: install
+	$(BIN)/pytest $(ARGS)
+
+test-slow: install
+	$(BIN)/pytest -m slow $(ARGS)
+
+test-gpu: install
+	$(BIN)/pytest -m gpu $(ARGS)
+
+test-lowest:
+	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt test
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(FLOORS) tests
+	$(BIN)/pytest --quiet --doctest-modules $(FLOORS)
+
+wheel-check: install
+	$(BIN)/python tests/packaging/wheel_check.py
+
+clean:
+	rm -rf .venv .venv-lowest .ci/venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(FLOORS) tests -name __pycache__ -prune -exec rm -rf {} +

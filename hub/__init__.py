@@ -1,0 +1,52 @@
+"""The bundle: an adapter on disk, its format, its safety and its model card. Knows tensors by name, knows no model.
+
+The names below load on first use, so that ``import inlay.hub`` costs next to nothing and brings in neither torch nor
+pydantic. Folders are opened with POSIX calls (``openat``, ``flock``): Linux and macOS.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from inlay.hub.errors import BundleError, InlayError
+
+if TYPE_CHECKING:
+    from inlay.hub.bundle import Bundle
+    from inlay.hub.card import render_card
+    from inlay.hub.manifest import (
+        FORMAT_VERSION,
+        CanarySpec,
+        FileSpec,
+        LayoutSpec,
+        Manifest,
+        PartSpec,
+        PortSpec,
+        TrainingSpec,
+    )
+    from inlay.hub.peft_folder import LoraFolder, LoraSpec
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Bundle",
+    "BundleError",
+    "CanarySpec",
+    "FileSpec",
+    "InlayError",
+    "LayoutSpec",
+    "LoraFolder",
+    "LoraSpec",
+    "Manifest",
+    "PartSpec",
+    "PortSpec",
+    "TrainingSpec",
+    "render_card",
+]
+
+_HOMES = {"Bundle": "bundle", "render_card": "card", "LoraFolder": "peft_folder", "LoraSpec": "peft_folder"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'manifest')}"), name)

@@ -1,0 +1,1 @@
+"""Train, evaluate, chat: the systems, their data and their metrics."""

@@ -1,0 +1,1 @@
+"""Canonical samples; one file per format."""
