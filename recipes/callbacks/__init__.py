@@ -1,0 +1,23 @@
+"""Lightning callbacks: audits before training goes wrong silently, tables, and a resumable random state."""
+
+from __future__ import annotations
+
+from inlay.recipes.callbacks.finite_loss import FiniteLoss, NonFiniteLossError
+from inlay.recipes.callbacks.gradient_audit import GradientAudit, GradientAuditError
+from inlay.recipes.callbacks.label_audit import LabelAudit, mark_trained
+from inlay.recipes.callbacks.part_table import PartTable, part_table
+from inlay.recipes.callbacks.random_state import RandomState
+from inlay.recipes.callbacks.speed import Speed
+
+__all__ = [
+    "FiniteLoss",
+    "GradientAudit",
+    "GradientAuditError",
+    "LabelAudit",
+    "NonFiniteLossError",
+    "PartTable",
+    "RandomState",
+    "Speed",
+    "mark_trained",
+    "part_table",
+]

@@ -1,0 +1,37 @@
+"""Stop on a loss that is not finite, before it reaches the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from inlay.adapters.batch import Batch
+from inlay.hub.errors import InlayError
+
+__all__ = ["FiniteLoss", "NonFiniteLossError"]
+
+
+class NonFiniteLossError(InlayError):
+    """The loss became NaN or infinite."""
+
+
+class FiniteLoss(Callback):
+    """Looks at the loss before the backward pass; nothing is updated or saved after a bad one."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Remember who is in the batch, for the error."""
+        self.names = batch.names if isinstance(batch, Batch) else ()
+
+    def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
+        """Raise on NaN and infinity."""
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss is {loss.item()} at step {trainer.global_step} (samples {', '.join(self.names[:8])}): lower the "
+                "learning rate, or look at these samples; the last checkpoint is from before this step"
+            )

@@ -1,0 +1,69 @@
+"""Before the first step: show what the loss is taken on, in words, and stop if a sample has nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.batch import Batch
+from inlay.adapters.splice import IGNORE
+from inlay.hub.errors import InlayError
+
+__all__ = ["LabelAudit", "LabelAuditError", "mark_trained"]
+
+SHOWN = 2
+
+
+class LabelAuditError(InlayError):
+    """A sample has no label."""
+
+
+class LabelAudit(Callback):
+    """Prints the first samples with the trained-on text in ``[[`` ``]]``.
+
+    Args:
+        tokenizer: to decode ids.
+        show: where lines go.
+    """
+
+    def __init__(self, tokenizer: Any, show: Callable[[str], None] = print) -> None:
+        self.tokenizer, self.show, self.shown = tokenizer, show, False
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Check every batch, print from the first."""
+        if not isinstance(batch, Batch):
+            return
+        labelled = (batch.labels != IGNORE).any(dim=1)
+        if not labelled.all():
+            empty = [name for name, good in zip(batch.names, labelled.tolist(), strict=True) if not good]
+            raise LabelAuditError(f"no token is trained on in sample {', '.join(empty)}: its answers are empty or were masked")
+        if not self.shown:
+            self.shown = True
+            for index in range(min(SHOWN, len(batch))):
+                self.show(f"  {batch.names[index]}: {mark_trained(batch, index, self.tokenizer)}")
+
+
+def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
+    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around what the loss is taken on."""
+    text = ""
+    run: list[int] = []
+    state = ""
+    rows = zip(
+        batch.ids[index].tolist(),
+        batch.labels[index].tolist(),
+        batch.slots[index].tolist(),
+        batch.mask[index].tolist(),
+        strict=True,
+    )
+    for token, label, slot, real in [*rows, (0, IGNORE, False, 0)]:
+        kind = "" if not real else "media" if slot else "text" if label == IGNORE else "trained"
+        if kind != state and run:
+            piece = tokenizer.decode(run)
+            text += {"media": f"<media x{len(run)}>", "trained": f"[[{piece}]]"}.get(state, piece)
+            run = []
+        state = kind
+        if kind:
+            run.append(token)
+    return text.replace("\n", "\\n")

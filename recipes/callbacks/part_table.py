@@ -1,0 +1,46 @@
+"""The part table: what trains, how fast, and how large the bundle will be, before a minute is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.adapter import Adapter
+from inlay.recipes.stages.next_token import NextToken
+
+__all__ = ["PartTable", "part_table"]
+
+BYTES_ON_DISK = 2
+
+
+def part_table(adapter: Adapter, lr: Mapping[str, float]) -> str:
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes in the bundle (bf16)."""
+    rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes")]
+    total = 0
+    for part in adapter.parts():
+        mode = "frozen" if part.name not in lr else "lora" if part.kind == "lora" else "full"
+        rate = f"{lr[part.name]:g}" if part.name in lr else "-"
+        size = part.parameters * BYTES_ON_DISK
+        total += size
+        rows.append((part.name, part.kind, mode, rate, part.dtype, f"{part.parameters:,}", f"{size:,}"))
+    rows.append(("bundle", "", "", "", "bfloat16", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+class PartTable(Callback):
+    """Prints the table when training starts.
+
+    Args:
+        show: where the text goes.
+    """
+
+    def __init__(self, show: Callable[[str], None] = print) -> None:
+        self.show = show
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Print once a stage."""
+        if isinstance(module, NextToken):
+            self.show(part_table(module.adapter, module.stage.lr))

@@ -1,0 +1,49 @@
+"""The order of training: which sample comes at which step, as a pure function of seed and position.
+
+So a resumed run takes up the very next batch, without having saved anything but a step number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+__all__ = ["StepBatches"]
+
+
+class StepBatches(Sampler[list[int]]):
+    """Index batches for a whole stage: epoch after epoch, each in its own random order, cut after so many batches.
+
+    Args:
+        samples: size of the data.
+        batch_size: samples per batch; the batch at the end of an epoch goes on into the next one.
+        batches: batches of the whole stage.
+        seed: of the order.
+        start: batches already done.
+
+    Example:
+        >>> list(StepBatches(4, batch_size=2, batches=3, seed=0, start=2)) == list(StepBatches(4, 2, 3, 0))[2:]
+        True
+    """
+
+    def __init__(self, samples: int, batch_size: int, batches: int, seed: int, start: int = 0) -> None:
+        self.samples, self.batch_size, self.batches = samples, batch_size, batches
+        self.seed, self.start = seed, start
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        orders: dict[int, list[int]] = {}
+        for batch in range(self.start, self.batches):
+            first = batch * self.batch_size
+            positions = range(first, first + self.batch_size)
+            epochs = {position // self.samples for position in positions}
+            orders = {epoch: orders.get(epoch) or self._order(epoch) for epoch in epochs}
+            yield [orders[position // self.samples][position % self.samples] for position in positions]
+
+    def _order(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        return torch.randperm(self.samples, generator=generator).tolist()
