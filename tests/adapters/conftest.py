@@ -1,0 +1,188 @@
+"""Tiny random models and tokenizers, made in memory: no downloads, milliseconds each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    ViTConfig,
+    ViTImageProcessorPil,
+    ViTModel,
+)
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.encoders import ClipEncoder, VitEncoder
+from inlay.adapters.language import LanguageModel
+from inlay.adapters.layout import Layout
+from inlay.adapters.lora import LoraConfig
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TEXT = [
+    "USER: what colour is the large circle? ASSISTANT: red USER: how many squares are there? ASSISTANT: two\n",
+    "A chat between a curious user and an artificial intelligence assistant. What is shown? a small blue star.",
+]
+
+
+def make_tokenizer(*, bos: bool = True, chat_template: str | None = CHATML) -> PreTrainedTokenizerFast:
+    """A byte-level BPE that puts ``<s>`` first, or nothing."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    special = ["<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>", "<image>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    core.train_from_iterator(TEXT, trainer)
+    if bos:
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", core.token_to_id("<s>"))]
+        )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>" if bos else None,
+        eos_token="</s>" if bos else "<|im_end|>",
+        pad_token="<pad>",
+    )
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
+    """A two-layer language model of a family."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer(bos=family in {"llama", "opt"})
+    shared = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 256,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    } | changes
+    gqa = {"intermediate_size": 48, "num_key_value_heads": 2, "tie_word_embeddings": False}
+    if family == "opt":
+        opt = {key: value for key, value in shared.items()}
+        model: Any = OPTForCausalLM(OPTConfig(**opt, ffn_dim=48, word_embed_proj_dim=32))
+    elif family == "llama":
+        model = LlamaForCausalLM(LlamaConfig(**shared, **gqa))
+    elif family == "qwen2":
+        model = Qwen2ForCausalLM(Qwen2Config(**shared, **gqa))
+    else:
+        model = Qwen3ForCausalLM(Qwen3Config(**shared, **gqa, head_dim=8))
+    return LanguageModel(model, tokenizer, source=f"tiny/{family}")
+
+
+def make_clip(seed: int = 1, layer: int = -2, class_token: Any = "drop", image_size: int = 16) -> ClipEncoder:
+    """A three-layer CLIP vision tower: 16 px, patches of 8, so 4 patches."""
+    torch.manual_seed(seed)
+    config = CLIPVisionConfig(
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=image_size,
+        patch_size=8,
+    )
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": image_size}, crop_size={"height": image_size, "width": image_size}
+    )
+    return ClipEncoder(CLIPVisionModel(config), processor, layer=layer, class_token=class_token, source="tiny/clip")
+
+
+def make_vit(seed: int = 2) -> VitEncoder:
+    """A two-layer plain vision transformer."""
+    torch.manual_seed(seed)
+    config = ViTConfig(
+        hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, image_size=16, patch_size=8
+    )
+    return VitEncoder(ViTModel(config), ViTImageProcessorPil(size={"height": 16, "width": 16}), source="tiny/vit")
+
+
+def make_backbone(family: str = "llama", seed: int = 0) -> Backbone:
+    """LLM and CLIP."""
+    return Backbone(make_llm(family, seed), {"image": make_clip()})
+
+
+def make_adapter(
+    backbone: Backbone, *, kind: str = "mlp", r: int | None = 4, template: str = "vicuna_v1", seed: int = 3
+) -> Adapter:
+    """An adapter whose LoRA is not zero, so that it shows when it is missing."""
+    torch.manual_seed(seed)
+    targets = ("q_proj", "v_proj")
+    adapter = Adapter.for_backbone(
+        backbone,
+        system="llava",
+        name=f"tiny-{seed}",
+        layout=Layout(template=template),
+        inputs={"image": (kind, {})},
+        lora=LoraConfig(r=r, alpha=8.0, targets=targets) if r else None,
+    )
+    for parameter in adapter.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return adapter
+
+
+def make_image(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
+    """Random pixels."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
+    return Image.frombytes("RGB", size, bytes(pixels.flatten().tolist()))
+
+
+@pytest.fixture
+def tokenizer_of() -> Callable[..., PreTrainedTokenizerFast]:
+    return make_tokenizer
+
+
+@pytest.fixture
+def llm_of() -> Callable[..., LanguageModel]:
+    return make_llm
+
+
+@pytest.fixture
+def clip_of() -> Callable[..., ClipEncoder]:
+    return make_clip
+
+
+@pytest.fixture
+def vit_of() -> Callable[..., VitEncoder]:
+    return make_vit
+
+
+@pytest.fixture
+def backbone_of() -> Callable[..., Backbone]:
+    return make_backbone
+
+
+@pytest.fixture
+def adapter_of() -> Callable[..., Adapter]:
+    return make_adapter
+
+
+@pytest.fixture
+def image_of() -> Callable[..., Image.Image]:
+    return make_image
