@@ -1,0 +1,158 @@
+"""The model card ``README.md``: what the Hub shows, made from the manifest alone.
+
+Everything that comes from a manifest is text: in the front matter YAML quotes it, in the body every character that
+Markdown, HTML or a template language could act on is written as a character reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from inlay.hub.manifest import Manifest, PortSpec
+
+__all__ = ["CARD_NAME", "escape", "render_card"]
+
+CARD_NAME = "README.md"
+_ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
+_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_LIMITATIONS = (
+    "It works only with a backbone that fits the interface above; `attach` checks this and says what differs. "
+    "It inherits the limits, biases and licences of the models that it is trained on, and the measured figures hold "
+    "for the data named above. What a model says about a picture can be wrong."
+)
+
+
+def escape(text: str) -> str:
+    """Text as Markdown that shows just this text, on one line.
+
+    Example:
+        >>> escape("<b>{{ x }}</b> | llava-1.5")
+        '&#60;b&#62;&#123;&#123; x &#125;&#125;&#60;/b&#62; &#124; llava-1.5'
+    """
+    one_line = " ".join(text.split())
+    return _ACTIVE.sub(
+        lambda match: match.group() if ord(match.group()) > 127 else f"&#{ord(match.group())};", one_line
+    )
+
+
+def render_card(manifest: Manifest) -> str:
+    """The whole card, front matter and body.
+
+    Example:
+        >>> from inlay.hub.manifest import LayoutSpec
+        >>> layout = LayoutSpec(template="plain")
+        >>> manifest = Manifest(system="llava", name="demo", interface={}, layout=layout, parts={})
+        >>> render_card(manifest).splitlines()[:2]
+        ['---', 'library_name: inlay']
+    """
+    sections = [
+        f"---\n{_front_matter(manifest)}\n---",
+        f"# {escape(manifest.name)}",
+        f"An inlay adapter of the system {escape(manifest.system)}. It holds only what was trained; the backbone below "
+        "stays as it is.",
+        "## Attach",
+        _attach(manifest),
+        "## Parts",
+        _parts(manifest),
+        "## Interface",
+        _interface(manifest),
+        "## Provenance",
+        _provenance(manifest),
+        "## Limitations",
+        _LIMITATIONS,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(manifest: Manifest) -> str:
+    sources = [port.source for port in manifest.interface.values() if port.source and _HUB_ID.fullmatch(port.source)]
+    training = manifest.training
+    results = (
+        [
+            EvalResult(
+                task_type=_pipeline(manifest),
+                dataset_type="custom",
+                dataset_name=" ".join(training.data.split()) or "unnamed",
+                metric_type=name,
+                metric_value=value,
+            )
+            for name, value in sorted(training.metrics.items())
+        ]
+        if training
+        else []
+    )
+    data = ModelCardData(
+        library_name="inlay",
+        base_model=list(dict.fromkeys(sources)) or None,
+        base_model_relation="adapter" if sources else None,
+        pipeline_tag=_pipeline(manifest),
+        license=manifest.license,
+        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for port in manifest.interface.values())))],
+        model_name=manifest.name if results else None,
+        eval_results=results or None,
+    )
+    return data.to_yaml().strip()
+
+
+def _pipeline(manifest: Manifest) -> str:
+    ports = manifest.interface.items()
+    modalities = [name for name, port in ports if port.kind == "encoder"]
+    if len(modalities) > 1 or any(port.kind == "generator" for _, port in ports):
+        return "any-to-any"
+    known = modalities and modalities[0] in ("image", "audio", "video")
+    return f"{modalities[0]}-text-to-text" if known else "text-generation"
+
+
+def _attach(manifest: Manifest) -> str:
+    arguments = [
+        f'{name}="{port.source}"' if port.source and _HUB_ID.fullmatch(port.source) else f'{name}="..."'
+        for name, port in sorted(manifest.interface.items(), key=lambda item: item[0] != "llm")
+        if name.isidentifier()
+    ]
+    return (
+        "```python\nfrom inlay.adapters import Adapter, Backbone\n\n"
+        f"backbone = Backbone.from_pretrained({', '.join(arguments)})\n"
+        'model = Adapter.from_pretrained("path/or/repo-id").attach(backbone)\n'
+        'print(model.chat([{"role": "user", "content": "Hello"}]).text)\n```'
+    )
+
+
+def _parts(manifest: Manifest) -> str:
+    rows = [
+        (name, part.kind, f"{part.parameters:,}", part.dtype, f"{part.parameters * _ITEM_BYTES[part.dtype]:,}")
+        for name, part in sorted(manifest.parts.items())
+    ]
+    return _table(("part", "kind", "parameters", "dtype", "bytes"), rows)
+
+
+def _interface(manifest: Manifest) -> str:
+    def row(name: str, port: PortSpec) -> tuple[str, ...]:
+        tokens = "any" if port.tokens is None else str(port.tokens)
+        settings = ", ".join(f"{key} {value}" for key, value in sorted(port.settings.items()))
+        return (name, port.kind, port.family, str(port.width), tokens, port.source or "", port.revision or "", settings)
+
+    rows = [row(name, port) for name, port in sorted(manifest.interface.items())]
+    return _table(("port", "kind", "family", "width", "tokens", "source", "commit", "settings"), rows)
+
+
+def _provenance(manifest: Manifest) -> str:
+    lines = [f"- layout: {escape(manifest.layout.template)}", f"- licence: {escape(manifest.license or 'not stated')}"]
+    training = manifest.training
+    if training is None:
+        return "\n".join([*lines, "- training: not recorded"])
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(training.versions.items()))
+    facts = {"recipe": training.recipe, "stages": ", ".join(training.stages), "data": training.data}
+    facts |= {"seed": str(training.seed), "versions": versions}
+    lines += [f"- {name}: {escape(value)}" for name, value in facts.items()]
+    metrics = [(name, f"{value:g}") for name, value in sorted(training.metrics.items())]
+    return "\n".join(lines) + (f"\n\n{_table(('metric', 'value'), metrics)}" if metrics else "")
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head)]
+    lines += [tuple(escape(cell) for cell in row) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,42 @@
+"""Text that came from somebody else: what may be stored as text, and how to show it safely in a message."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["forbidden_character", "shown"]
+
+# Marks that reorder the text around them ("Trojan Source"), and separators that some programs take for a newline.
+_MISLEADING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def forbidden_character(text: str, *, newlines: bool = False) -> str | None:
+    r"""The first character that stored text must not hold, as ``U+XXXX``, or None.
+
+    Forbidden are control characters (so no terminal escapes), bidirectional controls and lone surrogates.
+
+    Args:
+        text: the text to check.
+        newlines: allow newline and tab.
+
+    Example:
+        >>> forbidden_character("caf\u00e9"), forbidden_character("a\x1b[31m"), forbidden_character("a\nb")
+        (None, 'U+001B', 'U+000A')
+    """
+    for character in text:
+        if newlines and character in "\n\t":
+            continue
+        if character in _MISLEADING or unicodedata.category(character) in ("Cc", "Cs"):
+            return f"U+{ord(character):04X}"
+    return None
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A short, printable ASCII form of any value, for error messages.
+
+    Example:
+        >>> shown("x" * 100, limit=8)
+        "'xxxxxxx... (102 characters)"
+    """
+    text = ascii(value)
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
