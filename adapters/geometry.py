@@ -1,0 +1,92 @@
+"""How a picture of any size becomes the square that a vision encoder takes.
+
+The systems differ, and mixing their rules costs points: BLIP-2 squashes, LLaVA 1.5 pads to a square with the mean
+colour in its second stage (https://arxiv.org/abs/2310.03744), CLIP (https://arxiv.org/abs/2103.00020), LLaVA 1.0 and
+LLaVA 1.5's first stage resize the shorter side and crop the centre. All resample bicubically, as their originals do.
+
+The work is bounded by the picture and the target, not by their ratio: a strip of 1 x 10,000 pixels becomes a square
+without the square of 10,000 x 10,000 pixels ever being in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, assert_never
+
+from PIL import Image
+
+__all__ = ["Colour", "Geometry", "fit"]
+
+Geometry: TypeAlias = Literal["squash", "pad", "crop"]
+Colour: TypeAlias = tuple[int, int, int]
+
+_BICUBIC = Image.Resampling.BICUBIC
+_BUDGET = 1 << 25
+"""Pixels that an intermediate picture may have (128 MiB in Pillow's RGB)."""
+
+
+def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Image.Image:
+    """Make a square.
+
+    Args:
+        image: an RGB picture.
+        size: side of the result, in pixels.
+        geometry: ``squash`` resizes both sides to `size` (BLIP-2); ``pad`` puts the picture in the middle of a square
+            of colour `fill` and resizes that (LLaVA 1.5, second stage); ``crop`` resizes the shorter side to `size` and
+            cuts the middle out (CLIP).
+        fill: colour of the padding, 0..255; only ``pad`` uses it.
+
+    Returns:
+        An RGB picture of `size` x `size`.
+
+    Example:
+        >>> wide = Image.new("RGB", (64, 32), (255, 0, 0))
+        >>> [fit(wide, 16, "pad", (0, 0, 255)).getpixel((8, y)) for y in (0, 8)]
+        [(0, 0, 255), (255, 0, 0)]
+        >>> fit(wide, 16, "crop", (0, 0, 255)).getpixel((8, 0))
+        (255, 0, 0)
+    """
+    match geometry:
+        case "squash":
+            return image.resize((size, size), _BICUBIC)
+        case "pad":
+            return _pad(image, size, fill)
+        case "crop":
+            return _crop(image, size)
+    assert_never(geometry)
+
+
+def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
+    """Resize the padded square without building it.
+
+    Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding stay what they are,
+    so it is enough to resample the picture's own rows, band by band, and then the columns: the same pixels.
+    """
+    width, height = image.size
+    side = max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
+    narrow = Image.new("RGB", (size, side), fill)
+    step = max(1, _BUDGET // side)
+    for start in range(0, height, step):
+        rows = min(step, height - start)
+        band = Image.new("RGB", (side, rows), fill)
+        band.paste(image.crop((0, start, width, start + rows)), (left, 0))
+        narrow.paste(band.resize((size, rows), _BICUBIC), (0, top + start))
+    return narrow.resize((size, size), _BICUBIC)
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size`, then cut; sizes and offsets round as in transformers' CLIP processor.
+
+    A strip so long that the resized picture would pass the budget is resampled from its middle alone, which gives the
+    same pixels up to one grey level of rounding.
+    """
+    width, height = image.size
+    shorter, longer = min(width, height), max(width, height)
+    stretched = int(size * longer / shorter)
+    new_width, new_height = (size, stretched) if width <= height else (stretched, size)
+    left, top = (new_width - size) // 2, (new_height - size) // 2
+    if new_width * new_height > _BUDGET:
+        across, down = width / new_width, height / new_height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
+        return image.resize((size, size), _BICUBIC, box=box)
+    return image.resize((new_width, new_height), _BICUBIC).crop((left, top, left + size, top + size))

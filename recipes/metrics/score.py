@@ -1,0 +1,92 @@
+"""The shell that our answer metrics share: the mean of a score per answer, over all and by kind of question."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from inlay.hub.errors import InlayError
+from inlay.hub.text import shown
+
+__all__ = ["ALL", "OTHER", "MeanScore", "MetricError"]
+
+ALL, OTHER = "all", "other"
+
+
+class MetricError(InlayError):
+    """Predictions, answers or kinds that do not belong together."""
+
+
+class MeanScore(Metric, ABC):
+    """The mean of :meth:`score`, over all and by kind.
+
+    The kinds are fixed when it is made, so that the states are tensors of the same shape in every process and can be
+    summed: ``scores`` float64 and ``counts`` int64, both ``[len(kinds) + 1]``, the last entry for any other kind.
+
+    Args:
+        kinds: the kinds of question to report one by one.
+
+    Raises:
+        MetricError: a kind twice, or one named ``all`` or ``other``.
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    scores: Tensor
+    counts: Tensor
+
+    def __init__(self, kinds: Sequence[str] = ()) -> None:
+        super().__init__()
+        if len(set(kinds)) != len(kinds) or {ALL, OTHER} & set(kinds):
+            raise MetricError(f"kinds: expected different names, none of them {ALL} or {OTHER}, got {list(kinds)}")
+        self.kinds = tuple(kinds)
+        self._places = {kind: place for place, kind in enumerate(self.kinds)}
+        self.add_state("scores", torch.zeros(len(self.kinds) + 1, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(len(self.kinds) + 1, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @staticmethod
+    @abstractmethod
+    def score(prediction: str, answers: Sequence[str]) -> float:
+        """How right one prediction is, 0..1."""
+
+    def update(
+        self, predictions: Sequence[str], answers: Sequence[Sequence[str]], kinds: Sequence[str] | None = None
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            predictions: one text a question.
+            answers: the right answers, one sequence a question.
+            kinds: the kind of each question.
+
+        Raises:
+            MetricError: the numbers differ, or a question has no answer.
+        """
+        chosen = [OTHER] * len(predictions) if kinds is None else kinds
+        if not len(predictions) == len(answers) == len(chosen):
+            raise MetricError(
+                f"expected as many answers and kinds as predictions, got {len(predictions)} predictions, "
+                f"{len(answers)} answers and {len(chosen)} kinds"
+            )
+        scores, counts = torch.zeros_like(self.scores), torch.zeros_like(self.counts)
+        for prediction, truths, kind in zip(predictions, answers, chosen, strict=True):
+            if isinstance(truths, str) or not truths:
+                raise MetricError(f"expected a sequence of at least one answer, got {shown(truths)}")
+            place = self._places.get(kind, len(self.kinds))
+            scores[place] += self.score(prediction, truths)
+            counts[place] += 1
+        self.scores = self.scores + scores
+        self.counts = self.counts + counts
+
+    def compute(self) -> dict[str, Tensor]:
+        """The means, 0..1: over ``all`` (nan before the first update), then for each kind that was seen."""
+        means = {ALL: self.scores.sum() / self.counts.sum()}
+        for place, kind in enumerate((*self.kinds, OTHER)):
+            if self.counts[place] and self.kinds:
+                means[kind] = self.scores[place] / self.counts[place]
+        return means
