@@ -1,8 +1,8 @@
 """One conversation a line, in the form of transformers' chat templates and of TRL's vision data sets.
 
 A line is ``{"messages": [...]}`` with the optional fields ``id``, ``images``, ``types``, ``answers`` and
-``description``. A part ``{"type": "image"}`` takes the next entry of ``images``, or brings its own ``path``. Text is only
-ever text here: ``<image>`` written in it means nothing.
+``description``. A part ``{"type": "image"}`` takes the next entry of ``images``, or brings its own ``path``. Text is
+only ever text here: ``<image>`` written in it means nothing.
 """
 
 from __future__ import annotations

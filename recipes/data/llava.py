@@ -1,8 +1,8 @@
-"""LLaVA's data format, one JSON list (Liu et al., 2023, https://arxiv.org/abs/2304.08485, docs/Finetune_Custom_Data.md).
+"""LLaVA's data format, one JSON list (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
 
 An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``; ``image`` is left out for
-text. The marker ``<image>`` may stand anywhere in what the human says; as in LLaVA it moves to the front of its turn, and
-the newline behind it belongs to the template. Three fields are ours: ``types`` (a question type for each answer),
+text. The marker ``<image>`` may stand anywhere in what the human says; as in LLaVA it moves to the front of its turn,
+and the newline behind it belongs to the template. Three fields are ours: ``types`` (a question type for each answer),
 ``answers`` (what people answered: a list for the last turn, or a list of lists, one a turn) and ``description`` (the
 picture as text).
 """
