@@ -39,7 +39,7 @@ class ExactMatch(MeanScore):
     Example:
         >>> metric = ExactMatch()
         >>> metric.update(["Red.", "blue"], [["red"], ["green"]])
-        >>> metric.compute()["all"].item()
+        >>> metric.compute()["overall"].item()
         0.5
     """
 

@@ -12,9 +12,9 @@ from torchmetrics import Metric
 from inlay.hub.errors import InlayError
 from inlay.hub.text import shown
 
-__all__ = ["ALL", "OTHER", "MeanScore", "MetricError"]
+__all__ = ["OTHER", "OVERALL", "MeanScore", "MetricError"]
 
-ALL, OTHER = "all", "other"
+OVERALL, OTHER = "overall", "other"
 
 
 class MetricError(InlayError):
@@ -25,13 +25,14 @@ class MeanScore(Metric, ABC):
     """The mean of :meth:`score`, over all and by kind.
 
     The kinds are fixed when it is made, so that the states are tensors of the same shape in every process and can be
-    summed: ``scores`` float64 and ``counts`` int64, both ``[len(kinds) + 1]``, the last entry for any other kind.
+    summed: ``scores`` float64 and ``counts`` int64, both ``[len(kinds) + 1]``, the last entry (``other``) for any kind
+    that is not in the list.
 
     Args:
-        kinds: the kinds of question to report one by one.
+        kinds: the kinds of question to report one by one; ``other`` need not be among them.
 
     Raises:
-        MetricError: a kind twice, or one named ``all`` or ``other``.
+        MetricError: a kind twice, or one named ``overall``.
     """
 
     full_state_update = False
@@ -42,9 +43,10 @@ class MeanScore(Metric, ABC):
 
     def __init__(self, kinds: Sequence[str] = ()) -> None:
         super().__init__()
-        if len(set(kinds)) != len(kinds) or {ALL, OTHER} & set(kinds):
-            raise MetricError(f"kinds: expected different names, none of them {ALL} or {OTHER}, got {list(kinds)}")
-        self.kinds = tuple(kinds)
+        if len(set(kinds)) != len(kinds) or OVERALL in kinds:
+            raise MetricError(f"kinds: expected different names, none of them {OVERALL}, got {list(kinds)}")
+        self.by_kind = bool(kinds)
+        self.kinds = tuple(kind for kind in kinds if kind != OTHER)
         self._places = {kind: place for place, kind in enumerate(self.kinds)}
         self.add_state("scores", torch.zeros(len(self.kinds) + 1, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(len(self.kinds) + 1, dtype=torch.int64), dist_reduce_fx="sum")
@@ -84,9 +86,9 @@ class MeanScore(Metric, ABC):
         self.counts = self.counts + counts
 
     def compute(self) -> dict[str, Tensor]:
-        """The means, 0..1: over ``all`` (nan before the first update), then for each kind that was seen."""
-        means = {ALL: self.scores.sum() / self.counts.sum()}
+        """The means, 0..1: ``overall`` (nan before the first update), then for each kind that was seen, if any were named."""
+        means = {OVERALL: self.scores.sum() / self.counts.sum()}
         for place, kind in enumerate((*self.kinds, OTHER)):
-            if self.counts[place] and self.kinds:
+            if self.by_kind and self.counts[place]:
                 means[kind] = self.scores[place] / self.counts[place]
         return means

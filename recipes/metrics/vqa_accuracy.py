@@ -56,7 +56,7 @@ class VQAAccuracy(MeanScore):
         >>> metric = VQAAccuracy(kinds=["colour", "count"])
         >>> metric.update(["red", "2"], [["red"] * 10, ["two"] * 3 + ["three"] * 7], ["colour", "count"])
         >>> {kind: round(value.item(), 2) for kind, value in metric.compute().items()}
-        {'all': 0.95, 'colour': 1.0, 'count': 0.9}
+        {'overall': 0.95, 'colour': 1.0, 'count': 0.9}
     """
 
     score = staticmethod(vqa_accuracy)
