@@ -203,7 +203,8 @@ class Adapter(nn.Module):
             undo = self.lora.attach(backbone.llm.model) if self.lora is not None else None
         except LoraError as error:
             raise IncompatibleBackbone(report, self.name, str(error)) from error
-        self._attached, backbone.attached = _Attached(backbone, undo), self
+        self._attached = _Attached(backbone, undo)
+        backbone.hold(self)
         model = MultimodalModel(backbone, self)
         if verify and self.canary is not None and report.verdict == "exact":
             try:
@@ -220,7 +221,8 @@ class Adapter(nn.Module):
         backbone, lora = self._attached.backbone, self._attached.lora
         if lora is not None:
             lora.undo()
-        self._attached, backbone.attached = None, None
+        self._attached = None
+        backbone.hold(None)
 
     @property
     def attached(self) -> bool:

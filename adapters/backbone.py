@@ -109,11 +109,11 @@ class Backbone(nn.Module):
 
     @property
     def attached(self) -> Adapter | None:
-        """The adapter that is attached, if one is; set by :meth:`Adapter.attach` and :meth:`Adapter.detach`."""
+        """The adapter that is attached, if one is."""
         return self._attached[0] if self._attached else None
 
-    @attached.setter
-    def attached(self, adapter: Adapter | None) -> None:
+    def hold(self, adapter: Adapter | None) -> None:
+        """Remember which adapter is attached. A method, since a module assigned to a property would become a submodule."""
         self._attached = [adapter] if adapter is not None else []
 
     @property

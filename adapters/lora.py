@@ -55,13 +55,23 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Linear
     Raises:
         LoraError: a target that names no linear, with the names that exist.
     """
-    linears = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    linears = dict(_linears(model))
     found = {name: module for name, module in linears.items() if name.rpartition(".")[2] in config.targets and name != "lm_head"}
     missing = [target for target in config.targets if not any(name.rpartition(".")[2] == target for name in found)]
     if missing:
         known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
         raise LoraError(f"targets: no linear of this LLM is named {', '.join(missing)}; it has {', '.join(known)}")
     return found
+
+
+def _linears(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Linear]]:
+    """Every linear by its own name, also while another adapter's LoRA stands in front of it."""
+    for name, child in model.named_children():
+        module = child.get_base_layer() if isinstance(child, LoraLayer) else child
+        if isinstance(module, nn.Linear):
+            yield f"{prefix}{name}", module
+        else:
+            yield from _linears(module, f"{prefix}{name}.")
 
 
 class LoraPart(nn.Module):

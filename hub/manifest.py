@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
 
 from inlay.hub.errors import BundleError
 from inlay.hub.strict_json import dump_object, read_object
@@ -67,6 +67,10 @@ def _config_value(value: object) -> Scalar | tuple[Scalar, ...]:
     return _scalar(value)
 
 
+def _plain(value: Scalar | tuple[Scalar, ...]) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)]
 Line = Annotated[str, Field(max_length=512), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
@@ -74,7 +78,8 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
 Setting = Annotated[Scalar, PlainValidator(_scalar)]
-ConfigValue = Annotated[Scalar | tuple[Scalar, ...], PlainValidator(_config_value)]
+# Any to the serializer: pydantic's own one for this union warns about every tuple.
+ConfigValue = Annotated[Scalar | tuple[Scalar, ...], PlainValidator(_config_value), PlainSerializer(_plain, return_type=Any)]
 
 
 class _Closed(BaseModel):

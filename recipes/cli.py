@@ -1,0 +1,70 @@
+"""The command line: ``inlay COMMAND``. This file imports nothing heavy, so that ``inlay --help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+
+from inlay.hub.errors import InlayError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "train": ("inlay.recipes.train_command", "train a system: `inlay train llava`, or `inlay train config.yaml`"),
+    "evaluate": ("inlay.recipes.evaluate_command", "answer held-out questions, beside the blind baseline and the oracle"),
+    "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
+    "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
+}
+
+HELP = """usage: inlay COMMAND ...
+
+Lightweight alignment adapters for multimodal language models.
+
+commands:
+{commands}
+
+  inlay COMMAND --help    every option of a command
+  inlay --version
+
+Wherever a bundle is asked for, the folder of a run will do.
+Exit status: 0 done, 2 wrong usage or input, 1 anything else.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; those of the process if not given.
+
+    Returns:
+        The exit status.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        lines = "\n".join(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items())
+        print(HELP.format(commands=lines))
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"inlay {version('inlay')}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"inlay: unknown command {arguments[0]!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    run: Callable[[Sequence[str]], int] = import_module(COMMANDS[arguments[0]][0]).main
+    try:
+        return run(arguments[1:])
+    except InlayError as error:
+        print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; what was saved is whole", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

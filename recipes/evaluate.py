@@ -1,0 +1,165 @@
+"""Held-out questions: the adapter's answers beside two references that tell what they are worth.
+
+*Blind* asks the same model without the picture: what guessing from the question gives. The *oracle* is the bare LLM reading
+the scene as text: what the LLM could answer if the picture were perfectly translated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.batch import collate, encode
+from inlay.adapters.layout import Layout
+from inlay.adapters.messages import MediaPart, Message, TextPart, media_of
+from inlay.adapters.model import MultimodalModel
+from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.sample import Question, Sample, questions_of
+from inlay.recipes.metrics.vqa_accuracy import VQAAccuracy
+
+__all__ = ["Answered", "Scores", "answer_all", "answer_blind", "answer_oracle", "score", "score_table"]
+
+BATCH = 64
+MAX_NEW_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question with what was said to it."""
+
+    question: Question
+    said: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """VQA accuracy, 0 to 1."""
+
+    overall: float
+    by_type: dict[str, float]
+    count: dict[str, int]
+
+
+def answer_all(
+    model: MultimodalModel,
+    samples: Sequence[Sample],
+    *,
+    features: FeatureCache | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> list[Answered]:
+    """Ask the attached model every question of the samples, greedily."""
+    return _ask(model, [(q, q.prompt, s.id) for s in samples for q in questions_of(s)], features, max_new_tokens)
+
+
+def answer_blind(
+    model: MultimodalModel, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
+) -> list[Answered]:
+    """The same questions without their media."""
+    asked = [(q, _without_media(q.prompt), s.id) for s in samples for q in questions_of(s)]
+    return _ask(model, asked, None, max_new_tokens)
+
+
+def answer_oracle(
+    backbone: Backbone, layout: Layout, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
+) -> list[Answered]:
+    """The bare LLM, reading each sample's description where the picture would be.
+
+    Args:
+        backbone: with nothing attached.
+        layout: the adapter's.
+        samples: those without a description are left out.
+        max_new_tokens: of an answer.
+    """
+    llm = backbone.llm
+    asked = [
+        (q, _described(q.prompt, s.description), s.id) for s in samples if s.description for q in questions_of(s)
+    ]
+    answered = []
+    for group in _groups(asked):
+        rows = [encode(prompt, layout, llm, {}, generation=True, name=name) for _, prompt, name in group]
+        batch = collate(rows, llm.pad_id, "left").to(llm.device)
+        ids = llm.generate(
+            llm.embed(batch.ids), batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False
+        )
+        answered += [Answered(item[0], llm.decode(row, stop=layout.stop)) for item, row in zip(group, ids, strict=True)]
+    return answered
+
+
+def score(answered: Sequence[Answered]) -> Scores:
+    """VQA accuracy (leave-one-out over the human answers), overall and by question type."""
+    kinds = sorted({item.question.kind or "other" for item in answered})
+    metric = VQAAccuracy(kinds=kinds)
+    metric.update(
+        [item.said for item in answered],
+        [item.question.answers for item in answered],
+        [item.question.kind or "other" for item in answered],
+    )
+    figures = {key: float(value) for key, value in metric.compute().items()}
+    count = {kind: sum((item.question.kind or "other") == kind for item in answered) for kind in kinds}
+    return Scores(figures["overall"], {kind: figures[kind] for kind in kinds}, count)
+
+
+Column: TypeAlias = Literal["adapter", "blind", "oracle"]
+
+
+def score_table(columns: dict[Column, Scores]) -> str:
+    """Question types down, columns across, in percent.
+
+    Example:
+        >>> print(score_table({"adapter": Scores(0.75, {"count": 0.75}, {"count": 4})}))
+        type     questions  adapter
+        count            4     75.0
+        overall          4     75.0
+    """
+    first = next(iter(columns.values()))
+    rows = [("type", "questions", *columns)]
+    for kind, number in first.count.items():
+        rows.append((kind, str(number), *(f"{100 * s.by_type.get(kind, float('nan')):.1f}" for s in columns.values())))
+    rows.append(("overall", str(sum(first.count.values())), *(f"{100 * s.overall:.1f}" for s in columns.values())))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in rows
+    )
+
+
+Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
+
+
+def _ask(
+    model: MultimodalModel, asked: Sequence[Asked], features: FeatureCache | None, max_new_tokens: int
+) -> list[Answered]:
+    was_training = model.adapter.training
+    model.adapter.eval()
+    answered = []
+    for group in _groups(asked):
+        prompts, names = [prompt for _, prompt, _ in group], [name for _, _, name in group]
+        cached = features if any(media_of(prompt) for prompt in prompts) else None
+        said = model.answer(prompts, features=cached, names=names, max_new_tokens=max_new_tokens)
+        answered += [Answered(item[0], text) for item, text in zip(group, said, strict=True)]
+    model.adapter.train(was_training)
+    return answered
+
+
+def _groups(asked: Sequence[Asked]) -> list[list[Asked]]:
+    """Batches of questions of similar length, so that little is padding; the order does not change any answer."""
+    by_length = sorted(asked, key=lambda item: sum(len(message.text) for message in item[1]))
+    return [by_length[start : start + BATCH] for start in range(0, len(by_length), BATCH)]
+
+
+def _without_media(prompt: Sequence[Message]) -> tuple[Message, ...]:
+    return tuple(
+        replace(message, content=tuple(part for part in message.content if isinstance(part, TextPart))) for message in prompt
+    )
+
+
+def _described(prompt: Sequence[Message], description: str) -> tuple[Message, ...]:
+    """The description where the first picture stands, as the first line of that turn; other media are left out."""
+    turns, told = [], False
+    for message in prompt:
+        text = [part for part in message.content if isinstance(part, TextPart)]
+        if not told and any(isinstance(part, MediaPart) for part in message.content):
+            text, told = [TextPart(f"{description}\n"), *text], True
+        turns.append(replace(message, content=tuple(text)))
+    return tuple(turns)

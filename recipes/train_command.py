@@ -1,0 +1,133 @@
+"""``inlay train``: a system's name or a YAML file, every field open to an override, ``--print_config`` for the whole."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from inlay.adapters.inputs import PROJECTORS
+from inlay.adapters.lora import LoraConfig
+from inlay.recipes import llava
+from inlay.recipes.llava import Size, Version
+from inlay.recipes.recipe import Recipe, Stage
+from inlay.recipes.run_folder import RunFolder
+from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.train import Job, train
+
+__all__ = ["SYSTEMS", "main"]
+
+SYSTEMS: dict[str, Callable[..., Recipe]] = {"llava": llava.recipe}
+"""System -> its recipe by version and size."""
+
+T = TypeVar("T")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train, and print the table."""
+    arguments = list(argv)
+    system, config = _what(arguments)
+    chosen = _choices(arguments, config)
+    recipe = SYSTEMS[system](**chosen)
+    parser = _parser(system, recipe, chosen)
+    rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
+    parsed = parser.parse_args(["--config", str(config), *rest] if config else rest)
+    job = _job(parser, parsed, recipe)
+    folder = RunFolder.prepare(job.run)
+    if not job.run.resume:
+        parser.save(parsed, folder.config, skip_none=False, multifile=False)
+    train(job)
+    return 0
+
+
+def _what(arguments: Sequence[str]) -> tuple[str, Path | None]:
+    """The system and the YAML file, from the first argument."""
+    first = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    if first is None:
+        if not arguments or "--help" in arguments or "-h" in arguments:
+            return "llava", None
+        raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file as the first argument")
+    if first in SYSTEMS:
+        return first, None
+    path = Path(first)
+    if not path.is_file():
+        raise SettingsError(f"{first!r} is neither a system ({', '.join(SYSTEMS)}) nor a YAML file")
+    system = _yaml(path).get("system")
+    if system not in SYSTEMS:
+        raise SettingsError(f"{path}: system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
+    return str(system), path
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(held, dict):
+        raise SettingsError(f"{path}: expected a mapping of settings, got {type(held).__name__}")
+    return held
+
+
+def _choices(arguments: Sequence[str], config: Path | None) -> dict[str, Any]:
+    """Version and size decide the defaults of everything else, so they are looked at first."""
+    held = _yaml(config) if config else {}
+    first = ArgumentParser(exit_on_error=False, add_help=False)
+    first.add_argument("--version", default=held.get("version", "1.5"), type=Version)
+    own = (held.get("backbone") or {}).get("llm") or any(argument.startswith("--backbone.llm") for argument in arguments)
+    first.add_argument("--size", default=held.get("size", "full" if own else "miniature"), type=Size)
+    known = [
+        part
+        for index, argument in enumerate(arguments)
+        for part in (arguments[index : index + 1] if "=" in argument else arguments[index : index + 2])
+        if argument.partition("=")[0] in {"--version", "--size"}
+    ]
+    try:
+        found = first.parse_args(known)
+    except Exception as error:  # noqa: BLE001 - jsonargparse raises many kinds for a bad choice
+        raise SettingsError(f"version, size: {error}") from error
+    return {"version": found.version, "size": found.size}
+
+
+def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=f"inlay train {system}",
+        description=f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these settings")
+    parser.add_argument("--system", default=system, type=str, help="system that a YAML file is for")
+    parser.add_argument("--version", default=chosen["version"], type=Version, help="version of the system")
+    parser.add_argument("--size", default=chosen["size"], type=Size, help="whose hyper-parameters are the defaults")
+    parser.add_class_arguments(RunSettings, default=RunSettings(output=Path("runs") / system))
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parser.add_class_arguments(DataSettings, "data")
+    parser.add_argument("--projector", default=recipe.projector, type=str, help=f"one of {', '.join(PROJECTORS)}")
+    parser.add_argument("--lora", default=recipe.lora, type=LoraConfig | None, help="LoRA on the LLM")
+    for name, stage in recipe.stages.items():
+        parser.add_argument(f"--stages.{name}", default=stage, type=Stage, help=f"the stage {name}")
+    return parser
+
+
+def _job(parser: ArgumentParser, parsed: Namespace, recipe: Recipe) -> Job:
+    """Typed settings from what was parsed; contradictions die here."""
+    built = parser.instantiate(parsed)
+    if built.projector not in PROJECTORS:
+        raise SettingsError(f"projector: expected one of {', '.join(PROJECTORS)}, got {built.projector!r}")
+    return Job(
+        recipe=replace(recipe, projector=built.projector, lora=built.lora, stages=vars(built.stages)),
+        run=RunSettings(**{field.name: getattr(built, field.name) for field in fields(RunSettings)}),
+        backbone=_settings(BackboneSettings, built.backbone),
+        data=_settings(DataSettings, built.data),
+    )
+
+
+def _settings(kind: type[T], built: Any) -> T:
+    return built if isinstance(built, kind) else kind(**vars(built))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
