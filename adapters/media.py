@@ -190,7 +190,7 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     elif image.mode not in _PLAIN_MODES:
         raise MediaError(f"{name}: expected 8 or 16 bits a channel, got a picture of mode {image.mode!r}")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
     image = image.convert("RGB")
     return image if turn is None else image.transpose(turn)

@@ -86,7 +86,7 @@ class MeanScore(Metric, ABC):
         self.counts = self.counts + counts
 
     def compute(self) -> dict[str, Tensor]:
-        """The means, 0..1: ``overall`` (nan before the first update), then for each kind that was seen, if any were named."""
+        """The means, 0..1: ``overall`` (nan before the first update), then for each kind named and seen."""
         means = {OVERALL: self.scores.sum() / self.counts.sum()}
         for place, kind in enumerate((*self.kinds, OTHER)):
             if self.by_kind and self.counts[place]:
