@@ -58,8 +58,8 @@ def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Imag
 def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
     """Resize the padded square without building it.
 
-    For a square Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding stay what
-    they are, so it is enough to resample the picture's own rows, band by band, and then the columns: the same pixels.
+    For a square Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding stay
+    what they are, so it is enough to resample the picture's own rows, band by band, and then the columns.
     """
     width, height = image.size
     side = max(width, height)
@@ -77,8 +77,8 @@ def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
 def _crop(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to `size`, then cut; sizes and offsets round as in transformers' CLIP processor.
 
-    A strip so long that the resized picture would pass the budget is resampled from its middle alone. That gives the same
-    pixels up to rounding: Pillow (13) chooses by the sizes whether rows or columns come first, and rounds in between.
+    A strip so long that the resized picture would pass the budget is resampled from its middle alone. That gives the
+    same pixels up to rounding: Pillow 13 chooses by the sizes whether rows or columns come first, and rounds between.
     """
     width, height = image.size
     shorter, longer = min(width, height), max(width, height)

@@ -1,0 +1,154 @@
+"""JSONL of messages: what it means and what is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inlay.adapters.messages import MediaPart, TextPart, media_of
+from inlay.recipes.data import jsonl
+from inlay.recipes.data.jsonl import read_messages_jsonl
+from inlay.recipes.data.sample import DataError
+
+Line = Callable[..., dict[str, Any]]
+WriteLines = Callable[..., Path]
+IMAGE = {"type": "image"}
+
+
+def say(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def test_image_parts_take_the_images_in_order(write_lines: WriteLines, line: Line, images: Path) -> None:
+    path = write_lines(line([IMAGE, say("a")], "b", [say("c"), IMAGE], [say("d")], images=["1.png", "sub/2.png"]))
+    [sample] = read_messages_jsonl(path, images)
+    assert [message.content for message in sample.messages[::2]] == [
+        (MediaPart("image", images / "1.png"), TextPart("a")),
+        (TextPart("c"), MediaPart("image", images / "sub/2.png")),
+    ]
+
+
+@pytest.mark.parametrize("key", ["path", "image"])
+def test_an_image_part_may_bring_its_path(write_lines: WriteLines, line: Line, images: Path, key: str) -> None:
+    [sample] = read_messages_jsonl(write_lines(line([IMAGE | {key: "1.png"}], "b")), images)
+    assert media_of(sample.messages) == (MediaPart("image", images / "1.png"),)
+
+
+def test_a_marker_in_the_text_is_only_text(write_lines: WriteLines, line: Line) -> None:
+    [sample] = read_messages_jsonl(write_lines(line("<image> </s>", "<image>")), None)
+    assert [message.content for message in sample.messages] == [(TextPart("<image> </s>"),), (TextPart("<image>"),)]
+
+
+def test_a_system_message_may_stand_in_front(write_lines: WriteLines, line: Line) -> None:
+    record = line("a", "b")
+    record["messages"].insert(0, {"role": "system", "content": "s"})
+    assert read_messages_jsonl(write_lines(record), None)[0].messages[0].role == "system"
+
+
+def test_the_origin_counts_lines_from_one_and_empty_lines_too(write_lines: WriteLines, line: Line) -> None:
+    [sample] = read_messages_jsonl(write_lines("", line("a", "b")), None)
+    assert sample.id == "line-2"
+    assert sample.origin.endswith("train.jsonl, line 2")
+
+
+def test_windows_line_ends_are_read(write_lines: WriteLines, line: Line) -> None:
+    assert len(read_messages_jsonl(write_lines(line("a", "b"), line("c", "d"), end="\r\n"), None)) == 2
+
+
+def test_the_optional_fields_are_read(write_lines: WriteLines, line: Line) -> None:
+    path = write_lines(line("a", "b", id=3, types=["x"], answers=["b", "c"], description="A disc."))
+    [sample] = read_messages_jsonl(path, None)
+    assert (sample.id, sample.kinds, sample.answers, sample.description) == ("3", ("x",), (("b", "c"),), "A disc.")
+
+
+TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+BAD_LINES: list[tuple[str, Any, str]] = [
+    ("not JSON", '{"messages": [', "not JSON"),
+    ("trailing comma", '{"messages": [],}', "not JSON"),
+    ("a list", "[]", "expected an object, got []"),
+    ("no messages", {}, "messages: expected a list of messages, got None"),
+    ("empty messages", {"messages": []}, "expected at least one message"),
+    ("message is text", {"messages": ["a"]}, "message 0: expected an object"),
+    ("unknown role", {"messages": [{"role": "human", "content": "a"}]}, "message 0: role: expected one of"),
+    ("no content", {"messages": [{"role": "user"}]}, "message 0: content: expected text or a list of parts"),
+    ("part is a number", {"messages": [{"role": "user", "content": [3]}]}, "message 0: content[0]: expected text"),
+    ("unknown part", {"messages": [{"role": "user", "content": [{"type": "smell"}]}]}, "content[0]: type: expected"),
+    (
+        "text is a number",
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+        "expected text, got 1",
+    ),
+    ("half a surrogate", {"messages": [{"role": "user", "content": "\ud800"}]}, "content: half of a surrogate pair"),
+    ("image without entry", {"messages": [{"role": "user", "content": [IMAGE]}]}, "without an entry left in 'images'"),
+    ("entry without image", {"messages": TURNS, "images": ["1.png"]}, "images: 1 more image(s) than parts"),
+    ("images are numbers", {"messages": TURNS, "images": [1]}, "images: expected a path or a list of paths"),
+    (
+        "path leaves the folder",
+        {"messages": [{"role": "user", "content": [IMAGE | {"path": "../a.png"}]}]},
+        "message 0, content[0], path: '../a.png' leaves the folder",
+    ),
+    (
+        "path is an object",
+        {"messages": [{"role": "user", "content": [IMAGE | {"image": {"bytes": "x"}}]}]},
+        "content[0], path: expected text",
+    ),
+    (
+        "empty answer",
+        {"messages": [TURNS[0], {"role": "assistant", "content": " "}]},
+        "turn 1: the assistant's answer is",
+    ),
+    ("assistant first", {"messages": TURNS[1:]}, "turn 0: expected the user, got the assistant"),
+    ("no assistant", {"messages": TURNS[:1]}, "expected an assistant's answer as the last turn"),
+    (
+        "system later",
+        {"messages": [*TURNS, {"role": "system", "content": "s"}]},
+        "a system message is only allowed in front",
+    ),
+    (
+        "image in an answer",
+        {"messages": [TURNS[0], {"role": "assistant", "content": ["b", IMAGE]}], "images": ["1.png"]},
+        "turn 1: media are only allowed in what the user says",
+    ),
+]
+
+
+@pytest.mark.parametrize(("record", "message"), [case[1:] for case in BAD_LINES], ids=[case[0] for case in BAD_LINES])
+def test_a_bad_line_is_named(write_lines: WriteLines, line: Line, images: Path, record: Any, message: str) -> None:
+    with pytest.raises(DataError, match=re.escape(message)) as error:
+        read_messages_jsonl(write_lines(line("a", "b"), record), images)
+    assert "train.jsonl, line 2" in str(error.value)
+
+
+def test_invalid_utf8_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'\n{"messages": "\xff"}\n')
+    with pytest.raises(DataError, match=r"a\.jsonl, line 2: expected UTF-8"):
+        read_messages_jsonl(tmp_path / "a.jsonl", None)
+
+
+def test_an_id_twice_is_an_error(write_lines: WriteLines, line: Line) -> None:
+    with pytest.raises(DataError, match=r"line 2, id: 'x' is also the id of .* line 1"):
+        read_messages_jsonl(write_lines(line("a", "b", id="x"), line("c", "d", id="x")), None)
+
+
+def test_a_line_that_is_too_long_is_not_read(
+    write_lines: WriteLines, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 100)
+    with pytest.raises(DataError, match="line 1: expected at most 100 bytes"):
+        read_messages_jsonl(write_lines(line("a" * 1000, "b")), None)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.jsonl: expected at least one line"):
+        read_messages_jsonl(tmp_path / "a.jsonl", None)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jsonl: cannot be read: No such file"):
+        read_messages_jsonl(tmp_path / "gone.jsonl", None)
