@@ -156,6 +156,8 @@ def chat(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation
         turns.insert(0, Message("system", ()))
     holes = [{"role": turn.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, turn in enumerate(turns)]
     rendered: str = tokenizer.apply_chat_template(holes, tokenize=False, add_generation_prompt=generation)
+    if [int(hole[1]) for hole in _HOLE.finditer(rendered)] != list(range(len(turns))):
+        raise LayoutError("template 'chat': this tokenizer's chat template drops or repeats turns; use another template")
     starts = _answer_starts(rendered, holes, tokenizer)
     laid: list[Segment] = []
     cursor, trained = 0, False
@@ -167,8 +169,6 @@ def chat(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation
         laid += [Text(text, literal=False)] if text is not None else _content(turns[index], trained)
         cursor = hole.end()
     laid += _literal(rendered[cursor:], cursor, None, trained, tokenizer)
-    if len({int(hole[1]) for hole in _HOLE.finditer(rendered)}) != len(turns):
-        raise LayoutError("template 'chat': this tokenizer's chat template drops or repeats turns; use another template")
     return [segment for segment in laid if not isinstance(segment, Text) or segment.text]
 
 

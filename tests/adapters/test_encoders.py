@@ -1,0 +1,98 @@
+"""Encoders: layer and class token as stated, tokens probed, pixels as transformers makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.encoders import ClipEncoder
+
+
+@pytest.mark.parametrize("layer", [0, 1, -2, -1])
+@pytest.mark.parametrize("class_token", ["drop", "keep"])
+def test_features_are_the_stated_hidden_states(clip_of: Any, layer: int, class_token: str) -> None:
+    encoder = clip_of(layer=layer, class_token=class_token)
+    pixels = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        states = encoder.model(pixels, output_hidden_states=True).hidden_states[layer]
+    expected = states[:, 1:] if class_token == "drop" else states
+    assert torch.equal(encoder.encode(pixels), expected)
+
+
+def test_tokens_and_width_are_those_of_a_real_pass(clip_of: Any, vit_of: Any) -> None:
+    for encoder in (clip_of(), clip_of(class_token="keep"), vit_of()):
+        features = encoder.encode(torch.zeros(1, 3, 16, 16))
+        assert (encoder.tokens, encoder.width) == tuple(features.shape[1:])
+
+
+def test_last_means_the_models_own_last_hidden_state(vit_of: Any) -> None:
+    encoder = vit_of()
+    pixels = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        expected = encoder.model(pixels).last_hidden_state[:, 1:]
+    assert torch.equal(encoder.encode(pixels), expected)
+
+
+def test_crop_pixels_equal_the_processor_of_transformers(clip_of: Any, image_of: Any) -> None:
+    encoder = clip_of()
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    for seed, size in enumerate([(20, 14), (16, 16), (61, 33), (9, 40)]):
+        image = image_of(seed, size)
+        theirs = processor(images=image, return_tensors="pt").pixel_values
+        torch.testing.assert_close(encoder.preprocess([image], "crop"), theirs, atol=1e-5, rtol=0)
+
+
+def test_encoder_gives_no_gradient_to_itself_and_stays_in_eval_mode(clip_of: Any) -> None:
+    encoder = clip_of()
+    assert not encoder.encode(torch.zeros(1, 3, 16, 16)).requires_grad
+    assert not encoder.model.training
+
+
+def test_backbone_stays_in_eval_mode_whatever_is_asked(backbone_of: Any) -> None:
+    backbone = backbone_of()
+    backbone.train()
+    assert not any(module.training for module in backbone.modules())
+
+
+def test_folders_load_through_from_pretrained(tmp_path: Path, backbone_of: Any, clip_of: Any) -> None:
+    backbone = backbone_of()
+    backbone.llm.model.save_pretrained(tmp_path / "llm")
+    backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
+    backbone.encoder("image").model.save_pretrained(tmp_path / "clip")
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    processor.save_pretrained(tmp_path / "clip")
+    loaded = Backbone.from_pretrained(tmp_path / "llm", tmp_path / "clip", dtype="float32")
+    assert {name: port.weights for name, port in loaded.ports.items()} == {
+        name: port.weights for name, port in backbone.ports.items()
+    }
+    assert loaded.ports["llm"].source == "llm"
+    assert loaded.ports["llm"].tokenizer == backbone.ports["llm"].tokenizer
+
+
+def test_vision_tower_of_a_whole_clip_model_is_found(tmp_path: Path, clip_of: Any) -> None:
+    vision = clip_of().model.config.to_dict()
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50}
+    whole = CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=8))
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    encoder = ClipEncoder(whole, processor)
+    assert encoder.tokens == 4
+
+
+@pytest.mark.parametrize("name", ["no/such-model-anywhere", "missing-folder"])
+def test_missing_model_is_one_clear_error(name: str) -> None:
+    with pytest.raises(BackboneError, match=r"no language model could be loaded"):
+        Backbone.from_pretrained(name, local_files_only=True)
+
+
+def test_folder_without_safetensors_is_refused(tmp_path: Path, backbone_of: Any) -> None:
+    backbone = backbone_of()
+    backbone.llm.model.save_pretrained(tmp_path / "llm")
+    backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
+    (tmp_path / "llm" / "model.safetensors").rename(tmp_path / "llm" / "pytorch_model.bin")
+    with pytest.raises(BackboneError, match="safetensors"):
+        Backbone.from_pretrained(tmp_path / "llm")
