@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import stat
 import struct
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -32,6 +32,8 @@ MAX_SIDE = 65_535
 """Longest side, JPEG's own limit."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|file:", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
+_SLASH = re.compile(r"[/\\]")
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,10 +71,9 @@ def path_inside(source: str, root: Path) -> Path:
         raise MediaError(
             f"expected a path below {root}, got the URL {shown(source)}; nothing is fetched from a network"
         )
-    windows = PureWindowsPath(source)
-    if PurePosixPath(source).is_absolute() or windows.anchor:
+    if _ABSOLUTE.match(source):
         raise MediaError(f"expected a path relative to {root}, got the absolute path {shown(source)}")
-    if ".." in windows.parts:
+    if ".." in _SLASH.split(source):
         raise MediaError(f"{shown(source)} leaves the folder {root}; remove the '..'")
     return root / source
 

@@ -105,7 +105,7 @@ def image_list(value: object, where: str) -> list[str]:
 
 
 def image_path(name: str, root: Path | None, where: str) -> Path:
-    """The path of an image in its folder, absolute, so that it can be opened from anywhere.
+    """The path of an image in its folder.
 
     Raises:
         DataError: no folder was given, or the path leaves it.
@@ -113,7 +113,7 @@ def image_path(name: str, root: Path | None, where: str) -> Path:
     if root is None:
         raise DataError(f"{where}: the data have images; say in which folder they are")
     try:
-        return path_inside(name, root.absolute())
+        return path_inside(name, root)
     except MediaError as error:
         raise DataError(f"{where}: {error}") from None
 

@@ -36,7 +36,7 @@ def read_messages_jsonl(path: str | Path, images: str | Path | None) -> list[Sam
     Raises:
         DataError: names the file, the line (from 1) and the field.
     """
-    path, root = Path(path), None if images is None else Path(images)
+    path, root = Path(path), None if images is None else Path(images).absolute()
     samples: dict[str, Sample] = {}
     for number, line in _lines(path):
         where = f"{path}, line {number}"

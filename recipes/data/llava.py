@@ -45,7 +45,7 @@ def read_llava(path: str | Path, images: str | Path | None) -> list[Sample]:
     Raises:
         DataError: names the file, the item (from 0) and the field.
     """
-    path, root = Path(path), None if images is None else Path(images)
+    path, root = Path(path), None if images is None else Path(images).absolute()
     items = parse(decode(file_bytes(path), str(path)), str(path))
     if not isinstance(items, list):
         raise DataError(f"{path}: expected a JSON list of items, got {_json_name(items)}")
