@@ -15,10 +15,12 @@ import os
 import secrets
 import shutil
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from inlay.hub.errors import BundleError
+from inlay.hub.safe_read import real_path
 
 __all__ = ["aside_of", "replace_folder"]
 
@@ -44,7 +46,7 @@ def replace_folder(
     Raises:
         BundleError: the folder exists, must stay, or cannot be written; nothing has changed then.
     """
-    target = Path(os.path.realpath(folder))
+    target = real_path(folder)
     shown = os.fspath(folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def replace_folder(
             finally:
                 # Whatever has its name now, half-written or the old version, is not wanted any more.
                 shutil.rmtree(fresh, ignore_errors=True)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise BundleError(shown, _why(error, sum(map(len, files.values())))) from error
     return target
 
@@ -77,21 +79,26 @@ def _tag(target: Path) -> str:
     return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
 
 
+class _Handle:
+    """An open folder that closes with its last reference: a lock that Ctrl-C leaves behind would outlive the write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.close = weakref.finalize(self, os.close, self.number)
+
+
 @contextlib.contextmanager
 def _locked(parent: Path) -> Iterator[bool]:
-    handle = None
+    handle = _Handle(parent)
     try:
-        # Opened inside: a handle that Ctrl-C leaves behind would keep the lock for the life of the process.
-        handle = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle.number, fcntl.LOCK_EX)
             alone = True
         except OSError:  # some network file systems have no locks; then leftovers stay, as they may be in use
             alone = False
         yield alone
     finally:
-        if handle is not None:
-            os.close(handle)
+        handle.close()
 
 
 def _clean_up(target: Path) -> None:
@@ -164,8 +171,8 @@ def _exchange(one: Path, other: Path) -> bool:
     return not failed
 
 
-def _why(error: Exception, size: int) -> str:
-    if isinstance(error, OSError) and error.errno in _FULL:
+def _why(error: OSError, size: int) -> str:
+    if error.errno in _FULL:
         return f"no space left for {size} bytes; nothing was changed. Free some space and save again"
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = error.strerror or str(error)
     return f"cannot be written: {reason[:1].lower()}{reason[1:]}; nothing was changed"

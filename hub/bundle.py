@@ -26,7 +26,7 @@ from inlay.hub.card import CARD_NAME, render_card
 from inlay.hub.errors import BundleError
 from inlay.hub.manifest import MANIFEST_NAME, FileSpec, Manifest, PartSpec
 from inlay.hub.peft_folder import LORA_CONFIG, LORA_TENSORS, LoraFolder, read_config, write_config
-from inlay.hub.safe_read import OpenFolder
+from inlay.hub.safe_read import OpenFolder, real_path
 from inlay.hub.strict_json import MAX_JSON_BYTES
 from inlay.hub.tensors import MAX_TENSOR_BYTES, foreign_format, parse, serialize
 from inlay.hub.text import shown
@@ -70,7 +70,7 @@ class Bundle:
         Raises:
             BundleError: anything at all is not as it must be; names the file and the field or tensor.
         """
-        aside = aside_of(Path(os.path.realpath(folder)))
+        aside = aside_of(real_path(folder))
         attempts = 0
         while True:
             attempts += 1

@@ -69,7 +69,7 @@ def render_card(manifest: Manifest) -> str:
 
 
 def _front_matter(manifest: Manifest) -> str:
-    sources = [port.source for port in manifest.interface.values() if port.source and _HUB_ID.fullmatch(port.source)]
+    sources = [port.source for _, port in _ports(manifest) if port.source and _HUB_ID.fullmatch(port.source)]
     training = manifest.training
     results = (
         [
@@ -91,15 +91,20 @@ def _front_matter(manifest: Manifest) -> str:
         base_model_relation="adapter" if sources else None,
         pipeline_tag=_pipeline(manifest),
         license=manifest.license,
-        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for port in manifest.interface.values())))],
+        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for _, port in _ports(manifest))))],
         model_name=manifest.name if results else None,
         eval_results=results or None,
     )
     return data.to_yaml().strip()
 
 
+def _ports(manifest: Manifest) -> list[tuple[str, PortSpec]]:
+    """The LLM first, then by name: the order in a file must not depend on the order in memory."""
+    return sorted(manifest.interface.items(), key=lambda item: (item[0] != "llm", item[0]))
+
+
 def _pipeline(manifest: Manifest) -> str:
-    ports = manifest.interface.items()
+    ports = _ports(manifest)
     modalities = [name for name, port in ports if port.kind == "encoder"]
     if len(modalities) > 1 or any(port.kind == "generator" for _, port in ports):
         return "any-to-any"
@@ -110,7 +115,7 @@ def _pipeline(manifest: Manifest) -> str:
 def _attach(manifest: Manifest) -> str:
     arguments = [
         f'{name}="{port.source}"' if port.source and _HUB_ID.fullmatch(port.source) else f'{name}="..."'
-        for name, port in sorted(manifest.interface.items(), key=lambda item: item[0] != "llm")
+        for name, port in _ports(manifest)
         if name.isidentifier()
     ]
     return (
@@ -135,7 +140,7 @@ def _interface(manifest: Manifest) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in sorted(port.settings.items()))
         return (name, port.kind, port.family, str(port.width), tokens, port.source or "", port.revision or "", settings)
 
-    rows = [row(name, port) for name, port in sorted(manifest.interface.items())]
+    rows = [row(name, port) for name, port in _ports(manifest)]
     return _table(("port", "kind", "family", "width", "tokens", "source", "commit", "settings"), rows)
 
 

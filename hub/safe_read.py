@@ -1,8 +1,9 @@
 """Opening a folder that somebody else made.
 
 Files are opened through one handle of the folder, so a reader stays in the version that it opened while a writer swaps
-in a new one. Only names of the format are opened; only regular files are read. Symbolic links are refused, but for those
-that stay in the folder and those of the Hugging Face cache, where ``snapshots/<commit>/<file>`` points into ``blobs/``.
+in a new one. Only names of the format are opened; only regular files are read. Symbolic links are refused, but for
+those that stay in the folder and those of the Hugging Face cache, whose ``snapshots/<commit>/<file>`` are links to
+``blobs/``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Self
 from inlay.hub.errors import BundleError
 from inlay.hub.text import shown
 
-__all__ = ["IGNORED_NAMES", "OpenFolder"]
+__all__ = ["IGNORED_NAMES", "OpenFolder", "real_path"]
 
 IGNORED_NAMES = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store"})
 """What git, the Hub's client and file managers leave in a folder: never opened, never an error."""
@@ -25,6 +26,18 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Non-blocking, so that opening a named pipe returns at once.
 _REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 24
+
+
+def real_path(folder: str | os.PathLike[str]) -> Path:
+    """The absolute path of a folder, symbolic links followed.
+
+    Raises:
+        BundleError: the text cannot be a path.
+    """
+    try:
+        return Path(os.path.realpath(folder))
+    except ValueError as error:
+        raise BundleError(shown(os.fspath(folder)), _why(error, "expected the folder of a bundle")) from None
 
 
 class OpenFolder:
@@ -38,12 +51,11 @@ class OpenFolder:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.path = Path(os.path.realpath(folder))
-        self._shown = os.fspath(folder)
+        self.path = real_path(folder)
         try:
             self._handle = os.open(self.path, _DIRECTORY)
-        except (OSError, ValueError) as error:
-            raise BundleError(self._shown, _why(error, "expected the folder of a bundle")) from None
+        except OSError as error:
+            raise BundleError(os.fspath(folder), _why(error, "expected the folder of a bundle")) from None
 
     def __enter__(self) -> Self:
         return self

@@ -71,14 +71,14 @@ def folder(tmp_path: Path, bundle: Bundle) -> Path:
 def reseal() -> Callable[..., None]:
     """Change a bundle as its own author could: new content, true hashes, so that the checks behind the hash are met."""
 
-    def change(folder: Path, files: dict[str, bytes] | None = None, **fields: Any) -> None:
+    def change(folder: Path, files: dict[str, bytes]) -> None:
         path = folder / "inlay.json"
         raw = json.loads(path.read_bytes())
         entries = {entry["path"]: entry for entry in raw["files"]}
-        for name, data in (files or {}).items():
+        for name, data in files.items():
             (folder / name).write_bytes(data)
             entries[name] |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-        path.write_text(json.dumps(raw | fields))
+        path.write_text(json.dumps(raw))
 
     return change
 

@@ -35,7 +35,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("data", "told"), HOSTILE.values(), ids=HOSTILE)
 def test_hostile_json_is_refused_and_named(data: bytes, told: str) -> None:
-    with pytest.raises(BundleError, match="x.json: ") as caught:
+    with pytest.raises(BundleError, match=r"x.json: ") as caught:
         read_object(data, "x.json")
     assert told in str(caught.value)
 
