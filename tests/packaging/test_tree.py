@@ -13,7 +13,7 @@ MAX_LINES = 400
 MACHINE = re.compile(
     r"(?<![\w./:>-])/(?:[h]ome|[U]sers|[r]oot|[w]ork|[o]pt|[m]nt|[t]mp)/\w"
     r"|[C]:\\\\?Users"
-    r"|[f]ile:///"
+    r"|[f]ile:///(?!etc/)"  # tests of hostile input name /etc
     r"|[-](?:extra-)?index-url"
     r"|files\.[p]ythonhosted|download\.[p]ytorch|[p]ypi\.org/simple"
 )
