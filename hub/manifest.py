@@ -9,7 +9,16 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from inlay.hub.errors import BundleError
 from inlay.hub.strict_json import dump_object, read_object
@@ -79,7 +88,9 @@ Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
 Setting = Annotated[Scalar, PlainValidator(_scalar)]
 # Any to the serializer: pydantic's own one for this union warns about every tuple.
-ConfigValue = Annotated[Scalar | tuple[Scalar, ...], PlainValidator(_config_value), PlainSerializer(_plain, return_type=Any)]
+ConfigValue = Annotated[
+    Scalar | tuple[Scalar, ...], PlainValidator(_config_value), PlainSerializer(_plain, return_type=Any)
+]
 
 
 class _Closed(BaseModel):

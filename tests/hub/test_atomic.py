@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,30 +163,46 @@ def _interrupt_at(line: int, action: Callable[[], object]) -> bool:
     return False
 
 
-def test_ctrl_c_before_any_line_of_an_overwrite(folder: Path, old: Bundle, new: Bundle, equal: Equal) -> None:
-    seen: list[str] = []
-    while _interrupt_at(len(seen) + 1, lambda: new.write(folder, overwrite=True)):
-        seen.append(_which(folder, old, new, equal))
-        old.write(folder, overwrite=True)
-        assert list(folder.parent.iterdir()) == [folder]
-    assert seen[0] == "old"
-    assert seen[-1] == "new"
-    assert set(seen) == {"old", "new"}
+OLD = {"inlay.json": b"old", "lora/a": b"old" * 99}
+NEW = {"inlay.json": b"new" * 99, "b": b"new"}
+
+
+def _put(target: Path, files: dict[str, bytes], *, overwrite: bool = True) -> None:
+    atomic.replace_folder(target, files, overwrite=overwrite, check_old=lambda folder: None)
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _interrupt_overwrites(target: Path) -> list[dict[str, bytes]]:
+    """What stands at ``target`` after an interrupt before line 1, 2, 3, ... of an overwrite."""
+    seen: list[dict[str, bytes]] = []
+    _put(target, OLD)
+    while _interrupt_at(len(seen) + 1, lambda: _put(target, NEW)):
+        aside = atomic.aside_of(target)
+        seen.append(_content(target if target.exists() else aside))
+        _put(target, OLD)
+        assert list(target.parent.iterdir()) == [target], "the next write clears up"
+    return seen
+
+
+def test_ctrl_c_before_any_line_of_an_overwrite(tmp_path: Path) -> None:
+    seen = _interrupt_overwrites(tmp_path / "x")
     assert len(seen) > 50
+    assert all(content in (OLD, NEW) for content in seen)
+    assert (seen[0], seen[-1]) == (OLD, NEW)
 
 
-def test_ctrl_c_before_any_line_of_a_first_write(folder: Path, new: Bundle, equal: Equal) -> None:
-    target = folder.parent / "first"
+def test_ctrl_c_before_any_line_of_a_first_write(tmp_path: Path) -> None:
+    target = tmp_path / "x"
     steps = 0
-    while _interrupt_at(steps + 1, lambda: new.write(target)):
+    while _interrupt_at(steps + 1, lambda: _put(target, NEW, overwrite=False)):
         steps += 1
-        if target.exists():
-            assert equal(Bundle.read(target), new)
-        new.write(target, overwrite=True)
-        assert sorted(folder.parent.iterdir()) == [folder, target]
-        for path in sorted(target.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        target.rmdir()
+        assert not target.exists() or _content(target) == NEW
+        _put(target, OLD)
+        assert list(tmp_path.iterdir()) == [target]
+        shutil.rmtree(target)
     assert steps > 50
 
 
@@ -319,13 +336,10 @@ def test_overwrite_without_exchange(folder: Path, new: Bundle, equal: Equal) -> 
 
 
 @pytest.mark.usefixtures("no_exchange")
-def test_ctrl_c_before_any_line_without_exchange(folder: Path, old: Bundle, new: Bundle, equal: Equal) -> None:
-    seen: list[str] = []
-    while _interrupt_at(len(seen) + 1, lambda: new.write(folder, overwrite=True)):
-        seen.append(_which(folder, old, new, equal))
-        old.write(folder, overwrite=True)
-        assert list(folder.parent.iterdir()) == [folder]
-    assert set(seen) == {"old", "new"}
+def test_ctrl_c_before_any_line_without_exchange(tmp_path: Path) -> None:
+    seen = _interrupt_overwrites(tmp_path / "x")
+    assert all(content in (OLD, NEW) for content in seen)
+    assert (seen[0], seen[-1]) == (OLD, NEW)
 
 
 def test_a_crash_between_the_two_renames_is_read_and_healed(folder: Path, old: Bundle, equal: Equal) -> None:
