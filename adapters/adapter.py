@@ -1,6 +1,6 @@
 """The adapter: parts, interface and layout. An ``nn.Module`` while it trains, a bundle when it is saved.
 
-What trains is what the adapter holds; the backbone never does. Several adapters can be attached to one backbone in turn.
+What trains is what the adapter holds; the backbone never does. Several adapters can sit on one backbone in turn.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters import canary
-from inlay.adapters.interface import IncompatibleBackbone, Report, check
 from inlay.adapters.inputs import InputProjector, build_projector
+from inlay.adapters.interface import IncompatibleBackbone, Report, check
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import Attachment, LoraConfig, LoraError, LoraPart
 from inlay.adapters.model import MultimodalModel
@@ -161,7 +161,7 @@ class Adapter(nn.Module):
         return module
 
     def project(self, modality: str, features: Tensor) -> Tensor:
-        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``, in the part's dtype."""
+        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``."""
         module = self.inputs[modality]
         projected: Tensor = module(features.to(next(module.parameters()).dtype))
         return projected
@@ -186,15 +186,20 @@ class Adapter(nn.Module):
         if self._attached is not None:
             raise AttachError(f"adapter {self.name!r} is already attached; call detach() first")
         if backbone.attached is not None:
-            raise AttachError(f"the backbone holds adapter {backbone.attached.name!r}; detach it, or use model.swap(other)")
+            raise AttachError(
+                f"the backbone holds adapter {backbone.attached.name!r}; detach it, or use model.swap(other)"
+            )
         report = self.compatibility(backbone)
         if report.verdict == "incompatible":
             raise IncompatibleBackbone(report, self.name)
         if report.verdict == "fits" and self.training_facts is not None:
             if strict:
-                raise IncompatibleBackbone(report, self.name, "It fits, but has other weights, and strict=True was asked for.")
+                raise IncompatibleBackbone(
+                    report, self.name, "It fits, but has other weights, and strict=True was asked for."
+                )
             warnings.warn(
-                f"adapter {self.name!r} fits this backbone, which has other weights than it was trained on:\n{report.table()}",
+                f"adapter {self.name!r} fits this backbone, which has other weights than it was trained on:\n"
+                f"{report.table()}",
                 OtherWeightsWarning,
                 stacklevel=2,
             )
@@ -235,10 +240,8 @@ class Adapter(nn.Module):
             for parameter in self.parameters():
                 parameter.copy_(parameter.to(getattr(torch, dtype)).to(parameter.dtype))
 
-    def save_pretrained(
-        self, folder: str | Path, *, dtype: DiskDtype = "bfloat16", overwrite: bool = False
-    ) -> Path:
-        """Write the bundle; never touches the network. Rounds the parameters in place, so that this object is the bundle.
+    def save_pretrained(self, folder: str | Path, *, dtype: DiskDtype = "bfloat16", overwrite: bool = False) -> Path:
+        """Write the bundle; never touches the network. Rounds the parameters in place: then this is the bundle.
 
         Args:
             folder: where; it must not exist, unless overwrite is given and it holds a bundle.

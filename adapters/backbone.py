@@ -48,7 +48,7 @@ class Backbone(nn.Module):
     def __init__(self, llm: LanguageModel, encoders: Mapping[Modality, VisionEncoder] | None = None) -> None:
         super().__init__()
         self.llm = llm
-        self.encoders = nn.ModuleDict(dict(encoders or {}))
+        self.encoders = nn.ModuleDict({name: encoder for name, encoder in (encoders or {}).items()})
         # In a list, because an attribute would make the adapter a submodule of the frozen models.
         self._attached: list[Adapter] = []
 
@@ -81,13 +81,15 @@ class Backbone(nn.Module):
             BackboneError: nothing there that can be loaded, or a family that is not supported.
         """
         chosen = dict(revisions or {})
-        options = {"dtype": _dtype(dtype), "local_files_only": local_files_only}
-        language = load_language(llm, revision=chosen.get("llm"), **options)
+        kind = _dtype(dtype)
+        language = load_language(llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only)
         encoders: dict[Modality, VisionEncoder] = {}
         if image is not None:
             rule = {"layer": layer, "class_token": class_token}
             rule = {key: value for key, value in rule.items() if value is not None}
-            encoders["image"] = load_image_encoder(image, revision=chosen.get("image"), rule=rule, **options)
+            encoders["image"] = load_image_encoder(
+                image, revision=chosen.get("image"), rule=rule, dtype=kind, local_files_only=local_files_only
+            )
         backbone = cls(language, encoders)
         return backbone if device is None else backbone.to(device)
 
@@ -97,9 +99,11 @@ class Backbone(nn.Module):
         Raises:
             BackboneError: there is none.
         """
-        found = self.encoders[modality] if modality in self.encoders else None
+        found = dict(self.encoders.items()).get(modality)
         if not isinstance(found, VisionEncoder):
-            raise BackboneError(f"this backbone has no encoder for {modality!r}; it has: {', '.join(self.encoders) or 'none'}")
+            raise BackboneError(
+                f"this backbone has no encoder for {modality!r}; it has: {', '.join(self.encoders) or 'none'}"
+            )
         return found
 
     @property
@@ -113,11 +117,12 @@ class Backbone(nn.Module):
         return self._attached[0] if self._attached else None
 
     def hold(self, adapter: Adapter | None) -> None:
-        """Remember which adapter is attached. A method, since a module assigned to a property would become a submodule."""
+        """Remember which adapter is attached. Not a setter: a module that is assigned would become a submodule."""
         self._attached = [adapter] if adapter is not None else []
 
     @property
     def device(self) -> torch.device:
+        """Where the LLM is."""
         return self.llm.device
 
     def train(self, mode: bool = True) -> Backbone:
@@ -165,7 +170,8 @@ def load_image_encoder(
             )
         model_type, encoder = _FAMILIES[config.model_type]
         model = model_type.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
-        processor = AutoImageProcessor.from_pretrained(source, trust_remote_code=False, backend="pil", **options)
+        load_processor: Any = AutoImageProcessor.from_pretrained
+        processor = load_processor(source, trust_remote_code=False, backend="pil", **options)
     return encoder(model, processor, source=name or _source_name(source), revision=_commit(model), **(rule or {}))
 
 
@@ -189,8 +195,8 @@ class _loading:  # noqa: N801 - reads as a statement
         if isinstance(error, (OSError, ValueError, KeyError)):
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise BackboneError(
-                f"{self.source}: no {self.what} could be loaded: {reason} (expected a Hub id or a folder with config.json "
-                "and safetensors weights)"
+                f"{self.source}: no {self.what} could be loaded: {reason} (expected a Hub id or a folder with "
+                "config.json and safetensors weights)"
             ) from error
 
 
@@ -204,7 +210,7 @@ def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
 
 
 def _source_name(source: str | Path) -> str:
-    """A Hub id as it is; of a folder only its last name: a bundle must not carry paths of the machine it was made on."""
+    """A Hub id as it is; of a folder only its last name: a bundle must not carry paths of a machine."""
     return Path(source).resolve().name if Path(source).exists() else str(source)
 
 

@@ -121,8 +121,9 @@ def encode(
                 _extend(ids, labels, slots, *_tokenise(piece, language))
     if len(ids) > language.context:
         raise LayoutError(
-            f"{where}{len(ids)} positions ({sum(slots)} of them media) are more than the context of {language.context}; "
-            "shorten the text, split the conversation, or use an LLM with a longer context (nothing is cut)"
+            f"{where}{len(ids)} positions ({sum(slots)} of them media) are more than the context of "
+            f"{language.context}; shorten the text, split the conversation, or use an LLM with a longer context "
+            "(nothing is cut)"
         )
     if not generation and all(label == IGNORE for label in labels):
         raise LayoutError(f"{where}no token is trained on: the answers are empty after layout {layout.template!r}")
@@ -185,5 +186,7 @@ def _tokenise(piece: Sequence[Text], language: LanguageModel) -> tuple[list[int]
     encoding = language.tokenizer(
         joined, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=specials_are_text
     )
-    trained = [trained_at[max(start, end - 1)] if start < len(trained_at) else False for start, end in encoding.offset_mapping]
+    trained = [
+        trained_at[max(start, end - 1)] if start < len(trained_at) else False for start, end in encoding.offset_mapping
+    ]
     return list(encoding.input_ids), trained

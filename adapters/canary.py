@@ -1,7 +1,7 @@
 """The canary: a tiny input made from a formula, and the logits that it must give after attach.
 
-A bundle on disk can be intact and still do nothing once attached: a renamed module, a dropped key, a changed default in a
-library. The canary runs the attached model once and compares numbers, so that a silent no-op becomes an error.
+A bundle on disk can be intact and still do nothing once attached: a renamed module, a dropped key, a changed default
+in a library. The canary runs the attached model once and compares numbers, so that a silent no-op becomes an error.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def gradient(size: int = 64) -> Image.Image:
 
 def record(model: MultimodalModel) -> CanarySpec:
     """Run the canary and store its answer; the tolerance is 2 % of the logits' spread."""
-    media = {name: "gradient" for name in model.adapter.inputs}
+    media = dict.fromkeys(model.adapter.inputs, "gradient")
     logits = _logits(model, PROMPT, media)
     step = max(1, len(logits) // PROBES)
     picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
@@ -80,15 +80,17 @@ def verify(model: MultimodalModel, canary: CanarySpec) -> float:
     allowed = canary.tolerance * (1.0 if model.backbone.llm.dtype == torch.float32 else HALF_PRECISION)
     if not difference <= allowed:
         raise CanaryError(
-            f"after attach the stored test input gives logits that differ by {difference:.4g} (allowed {allowed:.4g}): the "
-            "adapter is not doing what it did when it was saved. Check the versions of transformers and peft against the "
-            "bundle's, or attach with verify=False to look closer"
+            f"after attach the stored test input gives logits that differ by {difference:.4g} (allowed {allowed:.4g}): "
+            "the adapter is not doing what it did when it was saved. Check the versions of transformers and peft "
+            "against the bundle's, or attach with verify=False to look closer"
         )
     return difference
 
 
 def _logits(model: MultimodalModel, prompt: str, media: object) -> Tensor:
-    parts: list[Part] = [MediaPart("image", gradient()) for name in (media if isinstance(media, dict) else {}) if name == "image"]
+    parts: list[Part] = [
+        MediaPart("image", gradient()) for name in (media if isinstance(media, dict) else {}) if name == "image"
+    ]
     question = Message("user", (*parts, TextPart(prompt)))
     was_training = model.adapter.training
     model.adapter.eval()

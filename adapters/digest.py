@@ -1,9 +1,9 @@
 """Digests by which an adapter recognises the backbone that it was trained on.
 
-The weights digest hashes a fixed sample of every parameter, rounded to bfloat16, and does not look at names: it is cheap
-for a 13B model, the same for one checkpoint whether it is loaded in float32, float16 or bfloat16 (for a float32 file
-loaded as float16, double rounding can differ: then the backbone merely counts as other weights, with a warning), and
-it survives the renaming of modules between versions of transformers.
+The weights digest hashes a fixed sample of every parameter, rounded to bfloat16, and does not look at names: it is
+cheap for a 13B model, the same for one checkpoint whether it is loaded in float32, float16 or bfloat16 (for a float32
+file loaded as float16, double rounding can differ: then the backbone merely counts as other weights, with a warning),
+and it survives the renaming of modules between versions of transformers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def tokenizer_digest(tokenizer: Any) -> str:
     """
     facts = {
         "vocabulary": sorted(tokenizer.get_vocab().items()),
-        "special": sorted({str(token): tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}.items()),
+        "special": sorted(
+            {str(token): tokenizer.convert_tokens_to_ids(token) for token in tokenizer.all_special_tokens}.items()
+        ),
         "probe": tokenizer("A photo, 3 cats:\n déjà vu? ASSISTANT: yes.").input_ids,
     }
     return "sha256:" + hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()

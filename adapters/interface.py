@@ -82,7 +82,12 @@ def check(expected: Mapping[str, PortSpec], found: Mapping[str, PortSpec]) -> Re
         blocking += _differences(name, port, found[name])
         if port.weights != found[name].weights or META_DIGEST in (port.weights, found[name].weights):
             other_weights.append(
-                Row(name, "weights", _source(port) + _short(port.weights), _source(found[name]) + _short(found[name].weights))
+                Row(
+                    name,
+                    "weights",
+                    _source(port) + _short(port.weights),
+                    _source(found[name]) + _short(found[name].weights),
+                )
             )
     if blocking:
         return Report("incompatible", tuple(blocking))

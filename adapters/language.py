@@ -45,8 +45,8 @@ class LanguageModel(nn.Module):
         super().__init__()
         if not getattr(tokenizer, "is_fast", False):
             raise LanguageModelError(
-                f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}: label masks are built from "
-                "character offsets; convert it once with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+                f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}: label masks are built "
+                "from character offsets; convert it once with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
             )
         self.model = freeze(model)
         self.tokenizer = tokenizer
@@ -56,7 +56,7 @@ class LanguageModel(nn.Module):
     @property
     def width(self) -> int:
         """Values per input embedding."""
-        return int(self.model.get_input_embeddings().weight.shape[1])
+        return int(self._table.shape[1])
 
     @property
     def context(self) -> int:
@@ -65,11 +65,18 @@ class LanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return self.model.get_input_embeddings().weight.device
+        """Where the model is."""
+        return self._table.device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.model.get_input_embeddings().weight.dtype
+        """Data type of the embeddings."""
+        return self._table.dtype
+
+    @property
+    def _table(self) -> Tensor:
+        """Input embeddings, ``[vocabulary, width]``."""
+        return self.model.get_input_embeddings().get_parameter("weight")
 
     @cached_property
     def bos_id(self) -> int | None:
@@ -112,7 +119,7 @@ class LanguageModel(nn.Module):
             weights=weights_digest(self.model),
             settings={
                 "layers": int(self.model.config.num_hidden_layers),
-                "vocabulary": int(self.model.get_input_embeddings().weight.shape[0]),
+                "vocabulary": int(self._table.shape[0]),
             },
         )
 
@@ -143,7 +150,9 @@ class LanguageModel(nn.Module):
         return logits.reshape(-1, logits.shape[-1]) if rows is not None else logits
 
     @torch.no_grad()
-    def generate(self, embeddings: Tensor, mask: Tensor, *, stop: Sequence[str] = (), **options: Any) -> list[list[int]]:
+    def generate(
+        self, embeddings: Tensor, mask: Tensor, *, stop: Sequence[str] = (), **options: Any
+    ) -> list[list[int]]:
         """Continue each row; the rows are padded on the left.
 
         Args:
@@ -156,7 +165,8 @@ class LanguageModel(nn.Module):
             New token ids of each row, without padding.
         """
         criteria = StoppingCriteriaList([_StopText(self.tokenizer, stop)]) if stop else None
-        ids = self.model.generate(
+        generate: Any = self.model.generate
+        ids = generate(
             inputs_embeds=embeddings,
             attention_mask=mask,
             eos_token_id=self.stop_ids or None,
@@ -181,7 +191,7 @@ class LanguageModel(nn.Module):
 
 
 class _StopText(StoppingCriteria):
-    """Stops a row as soon as its decoded text holds one of the stop texts (compared as text: ``###`` has two spellings)."""
+    """Stops a row as soon as its decoded text holds a stop text: ``###`` alone has two spellings in tokens."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self.tokenizer, self.stop = tokenizer, tuple(stop)

@@ -66,9 +66,7 @@ class Layout:
             raise LayoutError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
 
 
-def segments(
-    layout: Layout, messages: Sequence[Message], tokenizer: Any, *, generation: bool = False
-) -> list[Segment]:
+def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, generation: bool = False) -> list[Segment]:
     """Lay a conversation out.
 
     Args:
@@ -89,7 +87,9 @@ def _check_turns(messages: Sequence[Message], *, generation: bool) -> None:
     for index, message in enumerate(turns):
         expected = "assistant" if index % 2 else "user"
         if message.role != expected:
-            raise LayoutError(f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)")
+            raise LayoutError(
+                f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)"
+            )
         if message.role == "assistant" and not message.text.strip():
             raise LayoutError(f"turn {index}: the assistant's answer is empty; give it text or leave the turn out")
     if any(message.role == "system" for message in messages[1:]):
@@ -108,7 +108,7 @@ def _system(layout: Layout, messages: Sequence[Message]) -> str:
 def plain(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
     """LLaVA's stage 1: the media, the caption, a newline. The question is left out on purpose.
 
-    Liu et al., 2023, https://arxiv.org/abs/2304.08485: training the projector behind a question gives another projector.
+    Liu et al., 2023, https://arxiv.org/abs/2304.08485. Trained behind a question, the projector becomes another one.
     """
     laid: list[Segment] = []
     for message in messages:
@@ -120,9 +120,9 @@ def plain(layout: Layout, messages: Sequence[Message], tokenizer: Any, generatio
 
 
 def vicuna_v1(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
-    """Vicuna 1.1 and later, as LLaVA 1.5 uses it.
+    r"""Vicuna 1.1 and later, as LLaVA 1.5 uses it.
 
-    ``{system} USER: <image>\\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
+    ``{system} USER: <image>\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
     ``</s>`` and the next ``USER``; media stand in front of the turn that has them; the loss covers ``{answer}</s>``.
     """
     system = _system(layout, messages)
@@ -150,14 +150,18 @@ def chat(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation
     The loss covers what follows the generation prompt: the answer and the template's text up to its next special token.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise LayoutError("template 'chat': this tokenizer has no chat template; choose 'vicuna_v1' or another template")
+        raise LayoutError(
+            "template 'chat': this tokenizer has no chat template; choose 'vicuna_v1' or another template"
+        )
     turns = list(messages)
     if layout.system and turns[0].role != "system":
         turns.insert(0, Message("system", ()))
     holes = [{"role": turn.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, turn in enumerate(turns)]
     rendered: str = tokenizer.apply_chat_template(holes, tokenize=False, add_generation_prompt=generation)
     if [int(hole[1]) for hole in _HOLE.finditer(rendered)] != list(range(len(turns))):
-        raise LayoutError("template 'chat': this tokenizer's chat template drops or repeats turns; use another template")
+        raise LayoutError(
+            "template 'chat': this tokenizer's chat template drops or repeats turns; use another template"
+        )
     starts = _answer_starts(rendered, holes, tokenizer)
     laid: list[Segment] = []
     cursor, trained = 0, False
@@ -192,14 +196,19 @@ def _content(message: Message, trained: bool) -> list[Segment]:
 
 
 def _literal(text: str, offset: int, start: int | None, after_answer: bool, tokenizer: Any) -> list[Segment]:
-    """Split template text: the tail of the answer before it (trained), the middle, the head of the next answer (trained)."""
+    """Split template text: the tail of the answer before it (trained), the middle, the head of the next (trained)."""
     tail = 0
     if after_answer:
-        ends = [match.end() for token in tokenizer.get_added_vocab() for match in [re.search(re.escape(token), text)] if match]
+        ends = [
+            match.end()
+            for token in tokenizer.get_added_vocab()
+            for match in [re.search(re.escape(token), text)]
+            if match
+        ]
         if not ends:
             raise LayoutError(
-                "template 'chat': this chat template ends an answer without a special token, so where generation should "
-                "stop is unknown; use another template"
+                "template 'chat': this chat template ends an answer without a special token, so where generation "
+                "should stop is unknown; use another template"
             )
         tail = min(ends)
     head = len(text) if start is None else max(tail, start - offset)

@@ -56,7 +56,11 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Linear
         LoraError: a target that names no linear, with the names that exist.
     """
     linears = dict(_linears(model))
-    found = {name: module for name, module in linears.items() if name.rpartition(".")[2] in config.targets and name != "lm_head"}
+    found = {
+        name: module
+        for name, module in linears.items()
+        if name.rpartition(".")[2] in config.targets and name != "lm_head"
+    }
     missing = [target for target in config.targets if not any(name.rpartition(".")[2] == target for name in found)]
     if missing:
         known = sorted({name.rpartition(".")[2] for name in linears} - {"lm_head"})
@@ -150,7 +154,9 @@ class LoraPart(nn.Module):
         for target in self.targets:
             layer = model.get_submodule(target)
             if not isinstance(layer, LoraLayer):
-                raise LoraError(f"{target}: peft {type(layer).__name__} is not a LoRA layer; this kind of linear is not supported")
+                raise LoraError(
+                    f"{target}: peft {type(layer).__name__} is not a LoRA layer; this kind of linear is not supported"
+                )
             down, up = self.matrices(target)
             layer.lora_A[NAME].weight, layer.lora_B[NAME].weight = down, up
             self._layers.append(layer)
@@ -165,13 +171,13 @@ class LoraPart(nn.Module):
         return self
 
     def merge_into(self, model: PreTrainedModel) -> None:
-        """Add ``(alpha / r) B A`` to the weights of a *copy* of the language model (the backbone itself is never merged)."""
+        """Add ``(alpha / r) B A`` to the weights of a *copy* of the language model; the backbone is never merged."""
         scale = self.config.alpha / self.config.r
         with torch.no_grad():
             for target in self.targets:
                 weight = model.get_submodule(target).get_parameter("weight")
                 down, up = self.matrices(target)
-                weight += (scale * up.float() @ down.float()).to(weight)
+                weight.add_((scale * up.float() @ down.float()).to(weight))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.targets)

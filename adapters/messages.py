@@ -90,7 +90,8 @@ def _message(item: object, where: str) -> Message:
         return item
     if not isinstance(item, Mapping):
         raise MessageError(f"{where}: expected an object with 'role' and 'content', got {type(item).__name__}")
-    role, content = item.get("role"), item.get("content")
+    role: Any = item.get("role")
+    content = item.get("content")
     if role not in get_args(Role):
         raise MessageError(f"{where}: role: expected one of {', '.join(get_args(Role))}, got {role!r}")
     if isinstance(content, str):
@@ -107,7 +108,7 @@ def _part(part: object, where: str) -> Part:
         return TextPart(part)
     if not isinstance(part, Mapping):
         raise MessageError(f"{where}: expected text or an object with 'type', got {type(part).__name__}")
-    kind = part.get("type")
+    kind: Any = part.get("type")
     if kind == "text":
         text = part.get("text")
         if not isinstance(text, str):

@@ -63,7 +63,9 @@ class MultimodalModel:
     @property
     def tokens(self) -> dict[Modality, int]:
         """LLM positions per medium of each modality."""
-        return {name: self.adapter.projector(name).tokens(self.backbone.encoder(name).tokens) for name in self.modalities}
+        return {
+            name: self.adapter.projector(name).tokens(self.backbone.encoder(name).tokens) for name in self.modalities
+        }
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -121,11 +123,12 @@ class MultimodalModel:
         """The LLM's input ``[B, T, width]``: token embeddings with projected features in their slots."""
         embeddings = self.backbone.llm.embed(batch.ids)
         projected = {
-            name: self.adapter.project(name, self._features(name, batch)).to(embeddings.dtype) for name in self.modalities
+            name: self.adapter.project(name, self._features(name, batch)).to(embeddings.dtype)
+            for name in self.modalities
         }
         if batch.order:
             embeddings = splice.insert(embeddings, batch.slots, _in_order(projected, batch.order), batch.names)
-        # A batch without media still touches every projector, so that all ranks of a distributed run have the same graph.
+        # A batch without media still touches every projector, so that all ranks of a distributed run have one graph.
         for name in set(projected) - set(batch.order):
             embeddings = embeddings + projected[name].sum() * 0
         return embeddings

@@ -57,7 +57,10 @@ def to_bundle(adapter: Adapter, dtype: DiskDtype) -> Bundle:
         name=adapter.name,
         interface=adapter.interface,
         layout=LayoutSpec(
-            template=layout.template, system=layout.system, geometry=dict(layout.geometry), stop=layout.stop
+            template=layout.template,
+            system=layout.system,
+            geometry={str(key): value for key, value in layout.geometry.items()},
+            stop=layout.stop,
         ),
         parts={part.name: _part_spec(part, dtype) for part in adapter.parts()},
         canary=adapter.canary,
@@ -68,8 +71,7 @@ def to_bundle(adapter: Adapter, dtype: DiskDtype) -> Bundle:
 
 
 def _part_spec(part: Part, dtype: DiskDtype) -> PartSpec:
-    config = {key: value for key, value in vars(part.module.config).items()}
-    return PartSpec(kind=part.kind, config=config, parameters=part.parameters, dtype=dtype)
+    return PartSpec(kind=part.kind, config=dict(vars(part.module.config)), parameters=part.parameters, dtype=dtype)
 
 
 def from_bundle(bundle: Bundle) -> Adapter:
@@ -89,11 +91,15 @@ def from_bundle(bundle: Bundle) -> Adapter:
             _fill(module, name, bundle.tensors)
             inputs[modality] = module
         elif name != "lora":
-            raise BundleError(MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts")
+            raise BundleError(
+                MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts"
+            )
     if extra := sorted(set(bundle.tensors) - expected):
         raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
     if ("lora" in manifest.parts) != (bundle.lora is not None):
-        raise BundleError(MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts")
+        raise BundleError(
+            MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts"
+        )
     return Adapter(
         system=manifest.system,
         name=manifest.name,

@@ -13,7 +13,10 @@ __all__ = ["main"]
 
 COMMANDS = {
     "train": ("inlay.recipes.train_command", "train a system: `inlay train llava`, or `inlay train config.yaml`"),
-    "evaluate": ("inlay.recipes.evaluate_command", "answer held-out questions, beside the blind baseline and the oracle"),
+    "evaluate": (
+        "inlay.recipes.evaluate_command",
+        "answer held-out questions, beside the blind baseline and the oracle",
+    ),
     "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
 }

@@ -1,7 +1,7 @@
 """Held-out questions: the adapter's answers beside two references that tell what they are worth.
 
-*Blind* asks the same model without the picture: what guessing from the question gives. The *oracle* is the bare LLM reading
-the scene as text: what the LLM could answer if the picture were perfectly translated.
+*Blind* asks the same model without the picture: what guessing from the question gives. The *oracle* is the bare LLM
+reading the scene as text: what the LLM could answer if the picture were perfectly translated.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ def answer_all(
     model: MultimodalModel,
     samples: Sequence[Sample],
     *,
+    layout: Layout | None = None,
     features: FeatureCache | None = None,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> list[Answered]:
-    """Ask the attached model every question of the samples, greedily."""
-    return _ask(model, [(q, q.prompt, s.id) for s in samples for q in questions_of(s)], features, max_new_tokens)
+    """Ask the attached model every question of the samples, greedily; in the adapter's layout if none is given."""
+    asked = [(q, q.prompt, s.id) for s in samples for q in questions_of(s)]
+    return _ask(model, asked, layout, features, max_new_tokens)
 
 
 def answer_blind(
@@ -58,7 +60,7 @@ def answer_blind(
 ) -> list[Answered]:
     """The same questions without their media."""
     asked = [(q, _without_media(q.prompt), s.id) for s in samples for q in questions_of(s)]
-    return _ask(model, asked, None, max_new_tokens)
+    return _ask(model, asked, None, None, max_new_tokens)
 
 
 def answer_oracle(
@@ -73,9 +75,7 @@ def answer_oracle(
         max_new_tokens: of an answer.
     """
     llm = backbone.llm
-    asked = [
-        (q, _described(q.prompt, s.description), s.id) for s in samples if s.description for q in questions_of(s)
-    ]
+    asked = [(q, _described(q.prompt, s.description), s.id) for s in samples if s.description for q in questions_of(s)]
     answered = []
     for group in _groups(asked):
         rows = [encode(prompt, layout, llm, {}, generation=True, name=name) for _, prompt, name in group]
@@ -120,7 +120,8 @@ def score_table(columns: dict[Column, Scores]) -> str:
     rows.append(("overall", str(sum(first.count.values())), *(f"{100 * s.overall:.1f}" for s in columns.values())))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in rows
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
     )
 
 
@@ -128,7 +129,11 @@ Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
 
 
 def _ask(
-    model: MultimodalModel, asked: Sequence[Asked], features: FeatureCache | None, max_new_tokens: int
+    model: MultimodalModel,
+    asked: Sequence[Asked],
+    layout: Layout | None,
+    features: FeatureCache | None,
+    max_new_tokens: int,
 ) -> list[Answered]:
     was_training = model.adapter.training
     model.adapter.eval()
@@ -136,7 +141,7 @@ def _ask(
     for group in _groups(asked):
         prompts, names = [prompt for _, prompt, _ in group], [name for _, _, name in group]
         cached = features if any(media_of(prompt) for prompt in prompts) else None
-        said = model.answer(prompts, features=cached, names=names, max_new_tokens=max_new_tokens)
+        said = model.answer(prompts, layout=layout, features=cached, names=names, max_new_tokens=max_new_tokens)
         answered += [Answered(item[0], text) for item, text in zip(group, said, strict=True)]
     model.adapter.train(was_training)
     return answered
@@ -150,7 +155,8 @@ def _groups(asked: Sequence[Asked]) -> list[list[Asked]]:
 
 def _without_media(prompt: Sequence[Message]) -> tuple[Message, ...]:
     return tuple(
-        replace(message, content=tuple(part for part in message.content if isinstance(part, TextPart))) for message in prompt
+        replace(message, content=tuple(part for part in message.content if isinstance(part, TextPart)))
+        for message in prompt
     )
 
 

@@ -13,7 +13,6 @@ from inlay.adapters.adapter import Adapter
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.read import read_samples
-from inlay.recipes.data.sample import check_media
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, score, score_table
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, SettingsError
@@ -27,15 +26,18 @@ def main(argv: Sequence[str]) -> int:
     """Evaluate one bundle on one file."""
     parser = ArgumentParser(prog="inlay evaluate", description=__doc__)
     parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
-    parser.add_argument("--data.test", dest="test", type=Path | None, help="LLaVA JSON or JSONL; the run's own test set if not given")
-    parser.add_argument("--data.images", dest="images", type=Path | None, help="folder of the images; the file's if not given")
+    parser.add_argument(
+        "--data.test", dest="test", type=Path | None, help="LLaVA JSON or JSONL; the run's own test set if not given"
+    )
+    parser.add_argument(
+        "--data.images", dest="images", type=Path | None, help="folder of the images; the file's if not given"
+    )
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--max_new_tokens", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parsed = parser.parse_args(list(argv))
     test, images = _files(parsed.bundle, parsed.test, parsed.images)
     samples = read_samples(test, images)
-    check_media(samples, images)
 
     adapter = Adapter.from_pretrained(parsed.bundle)
     backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))

@@ -43,7 +43,10 @@ def _text(facts: dict[str, Any]) -> str:
         f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes",
         "",
         "parts",
-        *(f"  {name:<14}{p['kind']:<8}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}" for name, p in facts["parts"].items()),
+        *(
+            f"  {name:<14}{p['kind']:<8}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}"
+            for name, p in facts["parts"].items()
+        ),
         "",
         "fits a backbone with",
         *(
@@ -59,7 +62,8 @@ def _text(facts: dict[str, Any]) -> str:
     if facts["training"]:
         training = facts["training"]
         lines += [
-            f"trained  {training['recipe']}: {', '.join(training['stages'])}; {training['data']}; seed {training['seed']}",
+            f"trained  {training['recipe']}: {', '.join(training['stages'])}; seed {training['seed']}",
+            f"data     {training['data']}",
             f"measured {_fields({key: round(value, 4) for key, value in training['metrics'].items()})}",
             f"with     {_fields(training['versions'])}",
         ]
@@ -68,7 +72,9 @@ def _text(facts: dict[str, Any]) -> str:
 
 
 def _fields(values: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in values.items())
+    return ", ".join(
+        f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in values.items()
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """LLaVA 1.0 and 1.5 (Liu et al., 2023, https://arxiv.org/abs/2304.08485 and https://arxiv.org/abs/2310.03744).
 
-A projector carries the patch features of a frozen CLIP into a frozen LLM. Stage *align* trains the projector on captioned
-pictures, laid out ``plain``; stage *instruct* trains projector and LoRA on conversations, laid out ``vicuna_v1``.
+A projector carries the patch features of a frozen CLIP into a frozen LLM. Stage *align* trains the projector on
+captioned pictures, laid out ``plain``; stage *instruct* trains projector and LoRA on conversations, laid out
+``vicuna_v1``.
 
 The published hyper-parameters stand beside the miniature's; the one thing that a miniature changes is scale.
 """
@@ -33,9 +34,7 @@ LORA = {
 
 FULL = {
     "1.0": {
-        "align": Stage(
-            data="align", template="plain", geometry="crop", lr={"inputs.image": 2e-3}, batch_size=128
-        ),
+        "align": Stage(data="align", template="plain", geometry="crop", lr={"inputs.image": 2e-3}, batch_size=128),
         "instruct": Stage(
             data="train",
             template="vicuna_v1",

@@ -58,8 +58,8 @@ class RunFolder:
         """Make the folder, or refuse.
 
         Raises:
-            SettingsError: it holds something already, and neither ``resume`` nor ``overwrite`` was asked for; or there is
-                nothing to resume; or it is not a run folder and would be lost.
+            SettingsError: it holds something already, and neither ``resume`` nor ``overwrite`` was asked for; or there
+                is nothing to resume; or it is not a run folder and would be lost.
         """
         folder = cls(settings.output)
         taken = folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir()))
@@ -67,7 +67,9 @@ class RunFolder:
             if not folder.config.exists():
                 raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")
             if folder.metrics.exists():
-                raise SettingsError(f"{folder.root}: this run is finished; choose another --output, or give --overwrite true")
+                raise SettingsError(
+                    f"{folder.root}: this run is finished; choose another --output, or give --overwrite true"
+                )
         elif taken and settings.overwrite:
             if not folder.config.exists():
                 raise SettingsError(f"{folder.root}: not a run folder (no config.yaml), so it is not replaced")

@@ -21,7 +21,7 @@ from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartT
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.read import read_samples
-from inlay.recipes.data.sample import Sample, check_media
+from inlay.recipes.data.sample import Sample
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, score, score_table
 from inlay.recipes.miniature.build import build
 from inlay.recipes.miniature.judge import caption_accuracy
@@ -46,7 +46,7 @@ class Job:
 
 
 def load_data(data: DataSettings, folder: RunFolder, seed: int) -> dict[str, list[Sample]]:
-    """Samples by file: ``align``, ``train``, ``test``. Without files, the miniature's world is written first.
+    """Samples by file: ``align``, ``train``, ``test``; without files the miniature's, written first.
 
     Raises:
         DataError: a file, an item or a medium that cannot be used, before anything is trained.
@@ -61,13 +61,9 @@ def load_data(data: DataSettings, folder: RunFolder, seed: int) -> dict[str, lis
             images=folder.data / "images",
         )
     files = {"align": data.align or data.train, "train": data.train, "test": data.test}
-    loaded = {}
-    for kind, path in files.items():
-        if path is not None:
-            root = data.images or path.parent
-            loaded[kind] = read_samples(path, root)
-            check_media(loaded[kind], root)
-    return loaded
+    own = folder.data / "align_test.json"
+    files["align_test"] = own if own.exists() else None
+    return {kind: read_samples(path, data.images or path.parent) for kind, path in files.items() if path is not None}
 
 
 def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
@@ -83,7 +79,9 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
     started = time.perf_counter()
     folder = RunFolder(job.run.output)
     if job.data.train is None and job.backbone.llm is not None:
-        raise SettingsError("data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)")
+        raise SettingsError(
+            "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
+        )
     seed_everything(job.run.seed, verbose=False)
     samples = load_data(job.data, folder, job.run.seed)
     backbone = backbone_from(job.backbone)
@@ -100,13 +98,19 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
     caches: dict[str, FeatureCache] = {}
     for name, stage in job.recipe.stages.items():
         rows = samples[stage.data]
-        cache = _cache(caches, stage, backbone, [*rows, *test], job.data.cache_mib)
+        cache = _cache(caches, stage, backbone, [*rows, *test, *samples.get("align_test", [])], job.data.cache_mib)
         show(f"\nstage {name}: {len(rows)} samples, {stage.steps(len(rows))} steps of {stage.batch_size}")
-        speeds[name] = _fit(job, name, stage, model, StageData(
-            rows, model, stage, seed=job.run.seed, features=cache, workers=job.data.workers
-        ), folder, show)
-        if stage.data == "align" and described and job.data.train is None:
-            captions = caption_accuracy(model, stage.layout, described, cache)
+        speeds[name] = _fit(
+            job,
+            name,
+            stage,
+            model,
+            StageData(rows, model, stage, seed=job.run.seed, features=cache, workers=job.data.workers),
+            folder,
+            show,
+        )
+        if stage.data == "align" and job.run.evaluate and "align_test" in samples:
+            captions = caption_accuracy(model, stage.layout, samples["align_test"], cache)
             show(f"captions right after {name}: {100 * captions:.1f} %")
 
     adapter.round_to("bfloat16")
@@ -118,7 +122,9 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
             columns["oracle"] = oracle
         figures |= {"accuracy": columns["adapter"].overall, "blind": columns["blind"].overall}
         figures |= {"oracle": oracle.overall} if oracle is not None else {}
-        figures["by_type"] = {kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type}
+        figures["by_type"] = {
+            kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type
+        }
     if captions is not None:
         figures["captions_after_align"] = captions
     adapter.training_facts = _facts(job, samples, figures)
@@ -144,7 +150,13 @@ def _cache(
 
 
 def _fit(
-    job: Job, name: str, stage: Stage, model: MultimodalModel, data: StageData, folder: RunFolder, show: Callable[[str], None]
+    job: Job,
+    name: str,
+    stage: Stage,
+    model: MultimodalModel,
+    data: StageData,
+    folder: RunFolder,
+    show: Callable[[str], None],
 ) -> float:
     """One stage under Lightning; returns samples per second."""
     speed = Speed()

@@ -1,4 +1,4 @@
-"""``inlay train``: a system's name or a YAML file, every field open to an override, ``--print_config`` for the whole."""
+"""``inlay train``: a system's name or a YAML file, every field open to an override."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
@@ -78,7 +78,9 @@ def _choices(arguments: Sequence[str], config: Path | None) -> dict[str, Any]:
     held = _yaml(config) if config else {}
     first = ArgumentParser(exit_on_error=False, add_help=False)
     first.add_argument("--version", default=held.get("version", "1.5"), type=Version)
-    own = (held.get("backbone") or {}).get("llm") or any(argument.startswith("--backbone.llm") for argument in arguments)
+    own = (held.get("backbone") or {}).get("llm") or any(
+        argument.startswith("--backbone.llm") for argument in arguments
+    )
     first.add_argument("--size", default=held.get("size", "full" if own else "miniature"), type=Size)
     known = [
         part
@@ -88,7 +90,7 @@ def _choices(arguments: Sequence[str], config: Path | None) -> dict[str, Any]:
     ]
     try:
         found = first.parse_args(known)
-    except Exception as error:  # noqa: BLE001 - jsonargparse raises many kinds for a bad choice
+    except Exception as error:
         raise SettingsError(f"version, size: {error}") from error
     return {"version": found.version, "size": found.size}
 
@@ -98,7 +100,7 @@ def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentP
         prog=f"inlay train {system}",
         description=f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these settings")
+    parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     parser.add_argument("--system", default=system, type=str, help="system that a YAML file is for")
     parser.add_argument("--version", default=chosen["version"], type=Version, help="version of the system")
     parser.add_argument("--size", default=chosen["size"], type=Size, help="whose hyper-parameters are the defaults")

@@ -38,6 +38,4 @@ class ClipEncoder(VisionEncoder):
         revision: str | None = None,
     ) -> None:
         tower = model if isinstance(model, CLIPVisionModel) else model.vision_model
-        super().__init__(
-            tower, processor, layer=layer, class_token=class_token, source=source, revision=revision
-        )
+        super().__init__(tower, processor, layer=layer, class_token=class_token, source=source, revision=revision)

@@ -1,9 +1,9 @@
 """A frozen vision transformer as a port: pictures in, features of one explicitly chosen layer out.
 
 ``layer`` indexes the model's ``hidden_states`` (0 = patch embeddings, -1 = last block, -2 = second to last), or is
-``"last"`` for the model's own ``last_hidden_state`` (with its final norm, where it has one). ``class_token`` says whether
-the first token is kept. The number of tokens is *probed* with one forward pass, never computed from patch sizes: they
-disagree as soon as a model adds registers or drops its class token.
+``"last"`` for the model's own ``last_hidden_state`` (with its final norm, where it has one). ``class_token`` says
+whether the first token is kept. The number of tokens is *probed* with one forward pass, never computed from patch
+sizes: they disagree as soon as a model adds registers or drops its class token.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class VisionEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the model is."""
         return next(self.model.parameters()).device
 
     @cached_property

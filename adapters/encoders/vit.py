@@ -27,6 +27,4 @@ class VitEncoder(VisionEncoder):
         source: str | None = None,
         revision: str | None = None,
     ) -> None:
-        super().__init__(
-            model, processor, layer=layer, class_token=class_token, source=source, revision=revision
-        )
+        super().__init__(model, processor, layer=layer, class_token=class_token, source=source, revision=revision)

@@ -63,6 +63,8 @@ def build_projector(kind: str, config: Mapping[str, Any]) -> nn.Module:
         raise BundleError("inlay.json", f"{kind} needs the field {', '.join(sorted(missing))}", field="parts")
     for name, value in config.items():
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1 << 20:
-            raise BundleError("inlay.json", f"{kind}: {name}: expected a positive integer, got {value!r}", field="parts")
+            raise BundleError(
+                "inlay.json", f"{kind}: {name}: expected a positive integer, got {value!r}", field="parts"
+            )
     built: nn.Module = module(config_type(**config))
     return built

@@ -1,4 +1,4 @@
-"""Linear input projector: ``y = W x + b`` for every feature (LLaVA 1.0, https://arxiv.org/abs/2304.08485; MiniGPT-4)."""
+"""Linear input projector: ``y = W x + b`` for every feature (LLaVA 1.0, https://arxiv.org/abs/2304.08485)."""
 
 from __future__ import annotations
 
@@ -39,5 +39,6 @@ class LinearProjector(nn.Module):
         return features
 
     def forward(self, features: Tensor) -> Tensor:
+        """``[n, tokens, width_in]`` -> ``[n, tokens, width_out]``."""
         projected: Tensor = self.layer(features)
         return projected

@@ -45,5 +45,6 @@ class MlpProjector(nn.Module):
         return features
 
     def forward(self, features: Tensor) -> Tensor:
+        """``[n, tokens, width_in]`` -> ``[n, tokens, width_out]``."""
         projected: Tensor = self.layers(features)
         return projected

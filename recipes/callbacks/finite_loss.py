@@ -32,6 +32,6 @@ class FiniteLoss(Callback):
         """Raise on NaN and infinity."""
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the loss is {loss.item()} at step {trainer.global_step} (samples {', '.join(self.names[:8])}): lower the "
-                "learning rate, or look at these samples; the last checkpoint is from before this step"
+                f"the loss is {loss.item()} at step {trainer.global_step} (samples {', '.join(self.names[:8])}): lower "
+                "the learning rate, or look at these samples; the last checkpoint is from before this step"
             )

@@ -1,4 +1,4 @@
-"""At step one, every trainable tensor must have a gradient; users of other toolkits lose days to those that have none."""
+"""At step one, every trainable tensor must have a gradient: days are lost to those that silently have none."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class GradientAudit(Callback):
         dead = [name for name, tensor in module.named_parameters() if tensor.requires_grad and tensor.grad is None]
         if dead:
             raise GradientAuditError(
-                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay as they are "
-                "without a word; freeze their part in the stage's 'lr', or find what cuts the graph"
+                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay as they "
+                "are without a word; freeze their part in the stage's 'lr', or find what cuts the graph"
             )
         zero = [
             name

@@ -38,7 +38,9 @@ class LabelAudit(Callback):
         labelled = (batch.labels != IGNORE).any(dim=1)
         if not labelled.all():
             empty = [name for name, good in zip(batch.names, labelled.tolist(), strict=True) if not good]
-            raise LabelAuditError(f"no token is trained on in sample {', '.join(empty)}: its answers are empty or were masked")
+            raise LabelAuditError(
+                f"no token is trained on in sample {', '.join(empty)}: its answers are empty or were masked"
+            )
         if not self.shown:
             self.shown = True
             for index in range(min(SHOWN, len(batch))):

@@ -1,7 +1,7 @@
 """Features of a frozen encoder, computed once and kept in memory.
 
 A frozen encoder gives the same features in every epoch; running it once removes it, and the decoding of pictures, from
-the training loop. Whether that pays depends on the sizes, so the cache has a budget: above it the encoder runs in the loop.
+the training loop. Whether that pays depends on sizes, so the cache has a budget: above it the encoder runs in the loop.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class FeatureCache:
         Raises:
             MediaError: a file that cannot be read, by name.
         """
-        paths = {Path(part.source) for sample in samples for part in media_of(sample.messages) if part.modality == "image"}
+        paths = {
+            Path(part.source) for sample in samples for part in media_of(sample.messages) if part.modality == "image"
+        }
         for group in _groups(sorted(paths - set(self.held)), BATCH):
             pixels = self.encoder.preprocess([load_image(path) for path in group], self.geometry)
             self.held.update(zip(group, self.encoder.encode(pixels).cpu(), strict=True))

@@ -18,7 +18,7 @@ from inlay.recipes.recipe import Stage
 __all__ = ["StageData"]
 
 KEEP_ENCODED = 100_000
-"""Up to so many samples keep their token ids in memory (a few hundred bytes each) instead of being tokenised every epoch."""
+"""Up to so many samples keep their token ids in memory (some kilobytes each) instead of being tokenised every epoch."""
 
 
 class _Conversations(Dataset[Encoded]):

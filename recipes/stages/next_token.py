@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -39,11 +39,13 @@ class NextToken(LightningModule):
         super().__init__()
         self.adapter = model.adapter
         self.stage, self.steps = stage, steps
-        # In a tuple, because an attribute would be walked by Lightning; the backbone is not part of this module's state.
+        # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
         self._model = (model,)
         names = [part.name for part in self.adapter.parts()]
         if unknown := set(stage.lr) - set(names):
-            raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
+            raise RecipeError(
+                f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}"
+            )
         for part in self.adapter.parts():
             part.module.requires_grad_(part.name in stage.lr)
 
@@ -68,7 +70,7 @@ class NextToken(LightningModule):
         """Batches know how to move."""
         return batch.to(device)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one group a part, each with its own learning rate; warm-up, then cosine to zero."""
         groups = [
             {"params": list(part.module.parameters()), "lr": self.stage.lr[part.name], "name": part.name}

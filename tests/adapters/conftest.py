@@ -51,7 +51,10 @@ def make_tokenizer(*, bos: bool = True, chat_template: str | None = CHATML) -> P
     core.decoder = decoders.ByteLevel()
     special = ["<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>", "<image>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     core.train_from_iterator(TEXT, trainer)
     if bos:
@@ -84,8 +87,7 @@ def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
     } | changes
     gqa = {"intermediate_size": 48, "num_key_value_heads": 2, "tie_word_embeddings": False}
     if family == "opt":
-        opt = {key: value for key, value in shared.items()}
-        model: Any = OPTForCausalLM(OPTConfig(**opt, ffn_dim=48, word_embed_proj_dim=32))
+        model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=32))
     elif family == "llama":
         model = LlamaForCausalLM(LlamaConfig(**shared, **gqa))
     elif family == "qwen2":

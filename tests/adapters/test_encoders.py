@@ -76,7 +76,13 @@ def test_folders_load_through_from_pretrained(tmp_path: Path, backbone_of: Any, 
 
 def test_vision_tower_of_a_whole_clip_model_is_found(tmp_path: Path, clip_of: Any) -> None:
     vision = clip_of().model.config.to_dict()
-    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50}
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 50,
+    }
     whole = CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=8))
     processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     encoder = ClipEncoder(whole, processor)

@@ -69,7 +69,9 @@ def test_other_depth_is_named(backbone_of: Any, adapter_of: Any, llm_of: Any, cl
     assert fields(raised(adapter_of(backbone_of()), deep)) == {("llm", "layers")}
 
 
-def test_inner_width_that_only_lora_sees_is_refused_too(backbone_of: Any, adapter_of: Any, llm_of: Any, clip_of: Any) -> None:
+def test_inner_width_that_only_lora_sees_is_refused_too(
+    backbone_of: Any, adapter_of: Any, llm_of: Any, clip_of: Any
+) -> None:
     grouped = llm_of("llama")
     config = grouped.model.config
     assert config.num_key_value_heads == 2

@@ -75,7 +75,8 @@ def test_chat_trains_on_answers_up_to_the_end_of_turn_token(tokenizer_of: Any) -
 def test_chat_trains_on_what_a_template_writes_between_prompt_and_answer(tokenizer_of: Any) -> None:
     thinking = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
-        "{% if m['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ m['content'] }}<|im_end|>\n"
+        "{% if m['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+        "{{ m['content'] }}<|im_end|>\n"
         "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     tokenizer = tokenizer_of(bos=False, chat_template=thinking)

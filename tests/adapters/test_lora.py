@@ -23,7 +23,9 @@ def test_parameter_count_equals_pefts(llm_of: Any) -> None:
 
 def test_every_resolved_module_is_listed_by_its_full_name(llm_of: Any) -> None:
     found = resolve_targets(llm_of("llama").model, LoraConfig(r=4, targets=("q_proj", "v_proj")))
-    assert list(found) == [f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")]
+    assert list(found) == [
+        f"model.layers.{layer}.self_attn.{name}" for layer in (0, 1) for name in ("q_proj", "v_proj")
+    ]
 
 
 def test_unknown_target_names_those_that_exist(llm_of: Any) -> None:

@@ -81,9 +81,7 @@ def test_bundle_is_two_bytes_a_parameter_plus_at_most_64_kib(backbone_of: Any, a
     assert 2 * parameters < size <= 2 * parameters + (64 << 10)
 
 
-def test_backbone_is_bit_equal_after_attach_swap_and_detach(
-    backbone_of: Any, adapter_of: Any, image_of: Any
-) -> None:
+def test_backbone_is_bit_equal_after_attach_swap_and_detach(backbone_of: Any, adapter_of: Any, image_of: Any) -> None:
     backbone = backbone_of()
     before = snapshot(backbone)
     one, two = adapter_of(backbone, seed=3), adapter_of(backbone, seed=4, kind="linear")
@@ -134,9 +132,7 @@ def test_peft_alone_loads_the_lora_folder(backbone_of: Any, adapter_of: Any, tmp
     torch.testing.assert_close(theirs(input_ids=batch.ids, attention_mask=batch.mask).logits, ours, atol=1e-6, rtol=0)
 
 
-def test_other_weights_fit_with_a_warning_and_are_refused_when_strict(
-    backbone_of: Any, adapter_of: Any
-) -> None:
+def test_other_weights_fit_with_a_warning_and_are_refused_when_strict(backbone_of: Any, adapter_of: Any) -> None:
     adapter = trained(adapter_of(backbone_of()))
     cousin = backbone_of(seed=9)
     with pytest.warns(OtherWeightsWarning, match="other weights"):
