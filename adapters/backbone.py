@@ -48,7 +48,7 @@ class Backbone(nn.Module):
     def __init__(self, llm: LanguageModel, encoders: Mapping[Modality, VisionEncoder] | None = None) -> None:
         super().__init__()
         self.llm = llm
-        self.encoders = nn.ModuleDict({name: encoder for name, encoder in (encoders or {}).items()})
+        self.encoders = nn.ModuleDict({str(name): encoder for name, encoder in (encoders or {}).items()})
         # In a list, because an attribute would make the adapter a submodule of the frozen models.
         self._attached: list[Adapter] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -113,8 +114,7 @@ def from_bundle(bundle: Bundle) -> Adapter:
     )
 
 
-def _fill(module: torch.nn.Module, part: str, tensors: object) -> None:
-    held = dict(tensors) if isinstance(tensors, dict) else {}
+def _fill(module: torch.nn.Module, part: str, held: Mapping[str, Tensor]) -> None:
     for key, slot in module.state_dict().items():
         name = f"{part}.{key}"
         if name not in held:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -31,6 +33,16 @@ from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, 
 from inlay.recipes.stages.next_token import NextToken
 
 __all__ = ["Job", "load_data", "train"]
+
+NOTICES = (
+    # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
+    "The 'train_dataloader' does not have many workers",
+    # That is what --resume is for.
+    "Checkpoint directory .* exists and is not empty",
+    # lightning 2.6 flattens its loaders with torch's old spelling.
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+)
+"""Remarks of Lightning that a user of inlay can do nothing about."""
 
 PACKAGES = ("inlay", "torch", "transformers", "peft", "lightning")
 
@@ -82,6 +94,7 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
         raise SettingsError(
             "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
         )
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
     samples = load_data(job.data, folder, job.run.seed)
     backbone = backbone_from(job.backbone)
@@ -196,7 +209,10 @@ def _fit(
     )
     module = NextToken(model, stage, data.steps)
     resume = checkpoint if job.run.resume and checkpoint.exists() else None
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    with warnings.catch_warnings():
+        for notice in NOTICES:
+            warnings.filterwarnings("ignore", message=notice)
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     trainer.save_checkpoint(checkpoint)

@@ -66,10 +66,6 @@ class NextToken(LightningModule):
         self.log("loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
-        """Batches know how to move."""
-        return batch.to(device)
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one group a part, each with its own learning rate; warm-up, then cosine to zero."""
         groups = [

@@ -129,7 +129,13 @@ def make_backbone(family: str = "llama", seed: int = 0) -> Backbone:
 
 
 def make_adapter(
-    backbone: Backbone, *, kind: str = "mlp", r: int | None = 4, template: str = "vicuna_v1", seed: int = 3
+    backbone: Backbone,
+    *,
+    kind: str = "mlp",
+    r: int | None = 4,
+    template: str = "vicuna_v1",
+    seed: int = 3,
+    dropout: float = 0.0,
 ) -> Adapter:
     """An adapter whose LoRA is not zero, so that it shows when it is missing."""
     torch.manual_seed(seed)
@@ -140,7 +146,7 @@ def make_adapter(
         name=f"tiny-{seed}",
         layout=Layout(template=template),
         inputs={"image": (kind, {})},
-        lora=LoraConfig(r=r, alpha=8.0, targets=targets) if r else None,
+        lora=LoraConfig(r=r, alpha=8.0, dropout=dropout, targets=targets) if r else None,
     )
     for parameter in adapter.parameters():
         if not parameter.any():
