@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -37,6 +38,21 @@ class _Conversations(Dataset[Encoded]):
         if len(self.samples) <= KEEP_ENCODED:
             self.encoded[index] = row
         return row
+
+
+class _StepLoader(DataLoader[Encoded]):
+    """Resumable: its position is a function of the trainer's step, so the state is only what must not have changed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        batches = self.batch_sampler
+        return {key: getattr(batches, key) for key in ("samples", "batch_size", "batches", "seed")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state != self.state_dict():
+            raise DataError(
+                f"the checkpoint was made with other data or settings: expected {state}, got {self.state_dict()}; resume "
+                "with the settings of the interrupted run, or start anew"
+            )
 
 
 class StageData(LightningDataModule):
@@ -78,7 +94,7 @@ class StageData(LightningDataModule):
         batches = StepBatches(
             len(self.samples), micro, self.steps * self.stage.accumulate, self.seed, done * self.stage.accumulate
         )
-        return DataLoader(
+        return _StepLoader(
             _Conversations(self.samples, self.model, self.stage),
             batch_sampler=batches,
             collate_fn=self._collate,

@@ -15,7 +15,7 @@ from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartT
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.order import StepBatches
-from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.sample import DataError, Sample
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken
 
@@ -193,3 +193,11 @@ def test_part_table_shows_mode_rate_and_bytes(
     projector = sum(parameter.numel() for parameter in model.adapter.inputs.parameters())
     assert table["inputs.image"] == ["mlp", "full", "0.01", "float32", f"{projector:,}", f"{2 * projector:,}"]
     assert table["lora"][:3] == ["lora", "frozen", "-"]
+
+
+def test_resuming_with_other_data_is_refused(
+    backbone_of: Any, adapter_of: Any, samples: list[Sample], tmp_path: Path
+) -> None:
+    fit(attached(backbone_of, adapter_of), samples, tmp_path / "run", stop=6)
+    with pytest.raises(DataError, match="other data or settings"):
+        fit(attached(backbone_of, adapter_of), samples[:4], tmp_path / "run", resume=True)
