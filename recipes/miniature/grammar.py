@@ -31,6 +31,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
 }
 
 _OPENINGS = ("", "", "a picture of ", "there is ")
+_SHARES = (6, 4, 1, 2)  # of the styles of description: sentences, places first, words in any order, scan
 _EMPTY = ("-", "empty")
 _DIGIT = re.compile(r"digit ([0-9])")
 _LONGEST_FIRST = sorted(PLACES, key=len, reverse=True)
@@ -63,7 +64,7 @@ def _scan(things: list[Thing], rng: Random) -> str:
     empty = rng.choice(_EMPTY)
     cells = [empty] * 9
     for thing in things:
-        cells[thing.place] = thing.phrase if rng.random() < 0.5 else f"{thing.shape} {thing.colour} {thing.size}"
+        cells[thing.place] = thing.phrase if rng.random() < 0.8 else f"{thing.shape} {thing.colour} {thing.size}"
     return " / ".join(" ".join(cells[row : row + 3]) for row in (0, 3, 6)) + "."
 
 
@@ -81,7 +82,7 @@ def describe(scene: Scene, rng: Random) -> str:
         'a small red circle in the top left.'
     """
     things = list(scene.things)
-    style = rng.choices((_sentence, _places_first, _soup, _scan), (4, 3, 3, 3))[0]
+    style = rng.choices((_sentence, _places_first, _soup, _scan), _SHARES)[0]
     if style is not _scan and rng.random() < 0.4:
         rng.shuffle(things)
     return style(things, rng)
