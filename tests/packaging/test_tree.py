@@ -9,7 +9,7 @@ import pytest
 
 MAX_LINES = 400
 
-# Character classes keep each pattern from matching its own line here. "/home/me/" is nobody's: examples and tests use it.
+# Character classes keep each pattern from matching its own line. /home/me/ is nobody's: examples and tests use it.
 MACHINE = re.compile(
     r"(?<![\w./:>-])/(?:[h]ome(?!/me/)|[U]sers|[r]oot|[w]ork|[o]pt|[m]nt|[t]mp)/\w"
     r"|[C]:\\\\?Users"
