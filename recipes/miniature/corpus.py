@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inlay.recipes.miniature.grammar import INSTRUCTIONS, caption, describe, instruction
-from inlay.recipes.miniature.questions import SHORT_ANSWER, questions
+from inlay.recipes.miniature.questions import SHORT_ANSWER, questions, refer
 from inlay.recipes.miniature.world import COLOURS, SHAPES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ SYSTEM = (
 )
 DIGIT_QUESTIONS = ("which digit is shown?", "what digit is this?", "which number is written here?")
 
+ABOUT = 1  # of the turns of a dialogue ask for all attributes of one object: the most learned from one question
+_ABOUT = ("tell me about {}.", "describe {}.")
 _TALK = (
     ("hello.", "hello, how can i help you?"),
     ("what can you do?", "i can answer questions about pictures of shapes and digits."),
@@ -54,13 +56,13 @@ class Piece:
 
 def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random) -> tuple[Piece, ...]:
     """Lay `(kind, question, reply)` turns after what is seen, which may be nothing."""
-    start = f"{SYSTEM} " if rng.random() < 0.12 else ""
+    start = f"{SYSTEM} " if rng.random() < 0.06 else ""
     apart = rng.random() < 0.5
-    hint = f"\n{SHORT_ANSWER}" if rng.random() < 0.2 else ""
+    hint = f"\n{SHORT_ANSWER}" if rng.random() < 0.1 else ""
     pieces = [Piece("<s>", trained=False)]
     for number, (kind, text, reply) in enumerate(turns):
         opening = f"{start if number == 0 else ''}USER: "
-        closing = f"{text}{hint if kind not in {'instruction', 'talk'} else ''} ASSISTANT:"
+        closing = f"{text}{hint if kind not in {'instruction', 'about', 'talk'} else ''} ASSISTANT:"
         if number == 0 and seen and apart:
             pieces += [Piece(part, trained=False) for part in (opening, seen, f"\n{closing}")]
         elif number == 0 and seen:
@@ -77,7 +79,7 @@ def _captioned(seen: str, text: str, rng: Random) -> tuple[Piece, ...]:
     return (*parts, Piece(f"{text}\n", trained=True, kind="caption"), Piece("</s>", trained=True, kind="caption"))
 
 
-def scene_text(scene: Scene, rng: Random, *, turns: int = 6) -> tuple[Piece, ...]:
+def scene_text(scene: Scene, rng: Random, *, turns: int = 9) -> tuple[Piece, ...]:
     """A dialogue of `turns` turns about one described scene, or now and then its plain caption."""
     seen = describe(scene, rng)
     if rng.random() < 0.1:
@@ -85,6 +87,10 @@ def scene_text(scene: Scene, rng: Random, *, turns: int = 6) -> tuple[Piece, ...
     asked = [(question.kind, question.text, question.answer) for question in questions(scene, rng)]
     if rng.random() < 0.4:
         asked.append(("instruction", *instruction(scene, rng)))
+    for _ in range(ABOUT):
+        thing = rng.choice(scene.things)
+        text = rng.choice(_ABOUT).format(refer(scene, thing, rng))
+        asked.append(("about", text, f"a {thing.phrase} in the {thing.place_name}."))
     rng.shuffle(asked)
     return _dialogue(seen, asked[:turns], rng)
 

@@ -8,7 +8,7 @@ by one exchange or by one move. Patches are matched with the phrase of what cove
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -48,13 +48,13 @@ def twin(scene: Scene, rng: Random, split: Split) -> Scene:
         if len(things) > 1 and rng.random() < 0.5:
             second = rng.choice([index for index in range(len(things)) if index != first])
             values = getattr(things[second], key), getattr(things[first], key)
-            things[first] = replace(things[first], **{key: values[0]})
-            things[second] = replace(things[second], **{key: values[1]})
+            things[first] = things[first].having(key, values[0])
+            things[second] = things[second].having(key, values[1])
         elif key == "place":
             free = [place for place in range(9) if all(thing.place != place for thing in things)]
-            things[first] = replace(things[first], place=rng.choice(free))
+            things[first] = things[first].having("place", rng.choice(free))
         else:
-            things[first] = replace(things[first], **{key: rng.choice(_VALUES[key])})
+            things[first] = things[first].having(key, rng.choice(_VALUES[key]))
         other = Scene(tuple(sorted(things)))
         looks = {(thing.colour, thing.shape) for thing in things}
         if other != scene and len(looks) == len(things) and other.split == split:

@@ -63,14 +63,14 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 def encode(texts: list[tuple[Piece, ...]], tokenizer: PreTrainedTokenizerFast) -> list[Row]:
     """Tokenise texts piece by piece."""
-    special = {token: [tokenizer.convert_tokens_to_ids(token)] for token in ("<s>", "</s>")}
+    special: dict[str, list[int]] = {token: [tokenizer.get_vocab()[token]] for token in ("<s>", "</s>")}
     plain = [piece.text for text in texts for piece in text if piece.text not in special]
     ids = iter(tokenizer(plain, add_special_tokens=False)["input_ids"])
     rows = []
     for text in texts:
         row: Row = ([], [])
         for piece in text:
-            tokens = special[piece.text] if piece.text in special else next(ids)
+            tokens: list[int] = special[piece.text] if piece.text in special else next(ids)
             row[0].extend(tokens)
             row[1].extend(tokens if piece.trained else [-100] * len(tokens))
         rows.append(row)
@@ -130,7 +130,9 @@ def read_accuracy(
                 length = len(tokenizer(reply.text, add_special_tokens=False)["input_ids"]) + len([end])
                 right.setdefault(reply.kind, []).append(sum(next(hits) for _ in range(length)) == length)
     figures = {kind: sum(hit) / len(hit) for kind, hit in sorted(right.items())}
-    answers = [hit for kind, hits in right.items() if kind not in {"caption", "instruction", "talk"} for hit in hits]
+    answers = [
+        hit for kind, hits in right.items() if kind not in {"caption", "instruction", "about", "talk"} for hit in hits
+    ]
     return {"answers": sum(answers) / len(answers), **figures}
 
 
@@ -163,7 +165,7 @@ def _report(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, scen
 
 def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
-    from transformers import AutoModelForCausalLM
+    from transformers import LlamaForCausalLM
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model and tokenizer to")
@@ -179,7 +181,7 @@ def main() -> None:
     train(model, tokenizer, seed=options.seed, steps=options.steps)
     save_rounded(model, options.output)
     tokenizer.save_pretrained(options.output)
-    saved = AutoModelForCausalLM.from_pretrained(options.output)
+    saved = LlamaForCausalLM.from_pretrained(options.output)
     _report(saved, tokenizer, scenes=500)
 
 

@@ -34,7 +34,7 @@ def patches_of(model: CLIPVisionModel, split: Split, *, seed: int, scenes: int) 
     rng = Random(seed)
     drawn = [sample_scene(rng, split) for _ in range(scenes)]
     seen = pixels([draw(scene, rng) for scene in drawn])
-    states = [model(part, output_hidden_states=True).hidden_states[LAYER][:, 1:] for part in seen.split(100)]
+    states = [model(part, output_hidden_states=True).hidden_states[LAYER][:, 1:] for part in torch.split(seen, 100)]
     features = torch.cat(states).flatten(0, 1)
     cells = {name: torch.zeros(scenes, 9, dtype=torch.long) for name in (*_VALUES, "place")}
     for number, scene in enumerate(drawn):
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", type=Path, default=backbone_path("clip"))
     options = parser.parse_args()
-    figures = probe(CLIPVisionModel.from_pretrained(options.backbone).eval())
+    figures = probe(CLIPVisionModel.from_pretrained(options.backbone))  # comes in evaluation mode
     print(" ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items()))
 
 

@@ -7,7 +7,7 @@ follow VQA v2 (https://arxiv.org/abs/1612.00837).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inlay.recipes.miniature.world import COLOURS, PLACES, SHAPES, SIZES, Scene, Thing
@@ -123,7 +123,7 @@ def _exists(scene: Scene, rng: Random, *, truth: bool) -> str:
     while not truth and _matching(scene, thing, keys):  # a near miss: one attribute at a time is changed
         key = rng.choice(keys)
         values = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}[key]
-        thing = replace(thing, **{key: rng.choice(values)})
+        thing = thing.having(key, rng.choice(values))
     return rng.choice(("is there {}?", "do you see {}?")).format(_article(_wording(thing, keys)))
 
 

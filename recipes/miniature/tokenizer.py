@@ -70,7 +70,7 @@ def make_tokenizer(family: Literal["llama", "clip"]) -> PreTrainedTokenizerFast:
         tokenizer = train_bpe(["<unk>", "<s>", "</s>", "<pad>"])
         bos = ("<s>", tokenizer.token_to_id("<s>"))
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[bos])
-        return PreTrainedTokenizerFast(
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_object=tokenizer,
             unk_token="<unk>",
             bos_token="<s>",
@@ -85,7 +85,7 @@ def make_tokenizer(family: Literal["llama", "clip"]) -> PreTrainedTokenizerFast:
     bos_eos = ["<|startoftext|>", "<|endoftext|>"]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in bos_eos])
     _both_ends(tokenizer, *bos_eos)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=bos_eos[0],
         eos_token=bos_eos[1],

@@ -10,8 +10,8 @@ The idea of a fully known world with generated questions is that of CLEVR (https
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from random import Random
@@ -65,6 +65,11 @@ class Thing:
     def column(self) -> int:
         """0 on the left, 2 on the right."""
         return self.place % 3
+
+    def having(self, key: str, value: str | int) -> Thing:
+        """The same thing but for one attribute, named by its field."""
+        changed: dict[str, Any] = {key: value}
+        return replace(self, **changed)
 
     @property
     def phrase(self) -> str:
