@@ -9,26 +9,23 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inlay.adapters import canary
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import InputProjector, build_projector
 from inlay.adapters.interface import IncompatibleBackbone, Report, check
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import Attachment, LoraConfig, LoraError, LoraPart
 from inlay.adapters.model import MultimodalModel
+from inlay.adapters.store import Contents, DiskDtype, from_bundle, open_bundle, to_bundle
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
 
-if TYPE_CHECKING:
-    from inlay.adapters.backbone import Backbone
-
-__all__ = ["Adapter", "AttachError", "DiskDtype", "OtherWeightsWarning", "Part"]
-
-DiskDtype: TypeAlias = Literal["bfloat16", "float32"]
+__all__ = ["Adapter", "AttachError", "OtherWeightsWarning", "Part"]
 
 
 class AttachError(InlayError):
@@ -170,7 +167,7 @@ class Adapter(nn.Module):
         """The verdict on a backbone, without attaching."""
         return check(self.interface, backbone.ports)
 
-    def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel:
+    def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel[Adapter]:
         """Plug into a backbone.
 
         Args:
@@ -186,9 +183,7 @@ class Adapter(nn.Module):
         if self._attached is not None:
             raise AttachError(f"adapter {self.name!r} is already attached; call detach() first")
         if backbone.attached is not None:
-            raise AttachError(
-                f"the backbone holds adapter {backbone.attached.name!r}; detach it, or use model.swap(other)"
-            )
+            raise AttachError(f"the backbone holds adapter {backbone.attached!r}; detach it, or use model.swap(other)")
         report = self.compatibility(backbone)
         if report.verdict == "incompatible":
             raise IncompatibleBackbone(report, self.name)
@@ -209,11 +204,11 @@ class Adapter(nn.Module):
         except LoraError as error:
             raise IncompatibleBackbone(report, self.name, str(error)) from error
         self._attached = _Attached(backbone, undo)
-        backbone.hold(self)
+        backbone.attached = self.name
         model = MultimodalModel(backbone, self)
         if verify and self.canary is not None and report.verdict == "exact":
             try:
-                canary.verify(model, self.canary)
+                canary.verify(model.probe, self.canary, backbone.llm.dtype)
             except BaseException:
                 self.detach()
                 raise
@@ -227,7 +222,7 @@ class Adapter(nn.Module):
         if lora is not None:
             lora.undo()
         self._attached = None
-        backbone.hold(None)
+        backbone.attached = None
 
     @property
     def attached(self) -> bool:
@@ -251,13 +246,23 @@ class Adapter(nn.Module):
         Raises:
             BundleError: the folder exists, the disk is full, a weight is not finite.
         """
-        from inlay.adapters.store import to_bundle
-
         self.round_to(dtype)
         if self._attached is not None:
-            self.canary = canary.record(MultimodalModel(self._attached.backbone, self))
+            model = MultimodalModel(self._attached.backbone, self)
+            self.canary = canary.record(model.probe, model.modalities)
+        contents = Contents(
+            system=self.system,
+            name=self.name,
+            interface=self.interface,
+            layout=self.layout,
+            inputs=dict(self.inputs.items()),
+            lora=self.lora,
+            training=self.training_facts,
+            canary=self.canary,
+            license=self.license,
+        )
         target = Path(folder)
-        to_bundle(self, dtype).write(target, overwrite=overwrite)
+        to_bundle(contents, dtype).write(target, overwrite=overwrite)
         return target
 
     @classmethod
@@ -267,6 +272,4 @@ class Adapter(nn.Module):
         Raises:
             BundleError: names the file, the field and what is wrong with it.
         """
-        from inlay.adapters.store import from_bundle, open_bundle
-
-        return from_bundle(open_bundle(folder))
+        return cls(**vars(from_bundle(open_bundle(folder))))

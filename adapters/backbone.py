@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,15 +17,13 @@ from transformers import (
     CLIPVisionModel,
     ViTModel,
 )
+from transformers.utils import logging
 
 from inlay.adapters.encoders import ClipEncoder, VisionEncoder, VitEncoder
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.messages import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
-
-if TYPE_CHECKING:
-    from inlay.adapters.adapter import Adapter
 
 __all__ = ["Backbone", "BackboneError"]
 
@@ -49,8 +47,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.llm = llm
         self.encoders = nn.ModuleDict({str(name): encoder for name, encoder in (encoders or {}).items()})
-        # In a list, because an attribute would make the adapter a submodule of the frozen models.
-        self._attached: list[Adapter] = []
+        self.attached: str | None = None
+        """Name of the adapter that is attached, if one is."""
 
     @classmethod
     def from_pretrained(
@@ -112,15 +110,6 @@ class Backbone(nn.Module):
         return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders}
 
     @property
-    def attached(self) -> Adapter | None:
-        """The adapter that is attached, if one is."""
-        return self._attached[0] if self._attached else None
-
-    def hold(self, adapter: Adapter | None) -> None:
-        """Remember which adapter is attached. Not a setter: a module that is assigned would become a submodule."""
-        self._attached = [adapter] if adapter is not None else []
-
-    @property
     def device(self) -> torch.device:
         """Where the LLM is."""
         return self.llm.device
@@ -142,9 +131,7 @@ def load_language(
     with _loading(source, "language model"):
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         options = {key: value for key, value in options.items() if value is not None}
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
-        )
+        model = _weights(AutoModelForCausalLM, source, dtype, options)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
     return LanguageModel(model, tokenizer, source=name or _source_name(source), revision=_commit(model))
 
@@ -169,7 +156,7 @@ def load_image_encoder(
                 f"{', '.join(_FAMILIES)}. Build the encoder yourself and pass Backbone(llm=..., encoders=...)"
             )
         model_type, encoder = _FAMILIES[config.model_type]
-        model = model_type.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+        model = _weights(model_type, source, dtype, options)
         load_processor: Any = AutoImageProcessor.from_pretrained
         processor = load_processor(source, trust_remote_code=False, backend="pil", **options)
     return encoder(model, processor, source=name or _source_name(source), revision=_commit(model), **(rule or {}))
@@ -180,6 +167,31 @@ _FAMILIES: dict[str, tuple[Any, Callable[..., VisionEncoder]]] = {
     "clip_vision_model": (CLIPVisionModel, ClipEncoder),
     "vit": (ViTModel, VitEncoder),
 }
+
+
+def _weights(kind: Any, source: str | Path, dtype: str | torch.dtype, options: Mapping[str, Any]) -> Any:
+    """Load weights; a tensor that the model needs and the file lacks is an error.
+
+    What the file has beyond that is not reported: a CLIP vision tower is always loaded from a file with two towers.
+    """
+    noise, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if Path(source).is_dir():
+        logging.disable_progress_bar()
+    try:
+        model, found = kind.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        )
+    finally:
+        logging.set_verbosity(noise)
+        if bars:
+            logging.enable_progress_bar()
+    if lacking := sorted({*map(str, found["missing_keys"]), *map(str, found["mismatched_keys"])}):
+        raise BackboneError(
+            f"{source}: {len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:5])}; they would "
+            "be left at random values. Get the files again, or check that they belong to this config.json"
+        )
+    return model
 
 
 class _loading:  # noqa: N801 - reads as a statement

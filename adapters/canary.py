@@ -6,7 +6,8 @@ in a library. The canary runs the attached model once and compares numbers, so t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 from PIL import Image
@@ -16,10 +17,9 @@ from inlay.adapters.messages import MediaPart, Message, Part, TextPart
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import CanarySpec
 
-if TYPE_CHECKING:
-    from inlay.adapters.model import MultimodalModel
-
 __all__ = ["CanaryError", "gradient", "record", "verify"]
+
+Forward: TypeAlias = Callable[[Sequence[Message]], Tensor]
 
 PROMPT = "What is shown?"
 PROBES = 16
@@ -47,10 +47,15 @@ def gradient(size: int = 64) -> Image.Image:
     return picture
 
 
-def record(model: MultimodalModel) -> CanarySpec:
-    """Run the canary and store its answer; the tolerance is 2 % of the logits' spread."""
-    media = dict.fromkeys(model.adapter.inputs, "gradient")
-    logits = _logits(model, PROMPT, media)
+def record(forward: Forward, modalities: Iterable[str]) -> CanarySpec:
+    """Run the canary and store its answer; the tolerance is 2 % of the logits' spread.
+
+    Args:
+        forward: next-token logits ``[vocabulary]`` for a conversation, such as :meth:`MultimodalModel.probe`.
+        modalities: what the model takes in beside text.
+    """
+    media = dict.fromkeys(modalities, "gradient")
+    logits = forward([_question(PROMPT, media)])
     step = max(1, len(logits) // PROBES)
     picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
     return CanarySpec(
@@ -63,8 +68,13 @@ def record(model: MultimodalModel) -> CanarySpec:
     )
 
 
-def verify(model: MultimodalModel, canary: CanarySpec) -> float:
+def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype) -> float:
     """Run the canary again.
+
+    Args:
+        forward: as above.
+        canary: what a bundle stores.
+        dtype: in which the LLM computes; 16 bit widens the tolerance.
 
     Returns:
         The largest difference.
@@ -72,12 +82,11 @@ def verify(model: MultimodalModel, canary: CanarySpec) -> float:
     Raises:
         CanaryError: it is above the tolerance.
     """
-    logits = _logits(model, canary.prompt, canary.media)
-    if max(canary.token_ids) >= len(logits):
+    logits = forward([_question(canary.prompt, canary.media)])
+    if not 0 <= min(canary.token_ids) <= max(canary.token_ids) < len(logits):
         raise CanaryError(f"the canary speaks of token {max(canary.token_ids)}, the model has {len(logits)}")
-    expected = torch.tensor(canary.logits)
-    difference = float((logits[list(canary.token_ids)] - expected).abs().max())
-    allowed = canary.tolerance * (1.0 if model.backbone.llm.dtype == torch.float32 else HALF_PRECISION)
+    difference = float((logits[list(canary.token_ids)] - torch.tensor(canary.logits)).abs().max())
+    allowed = canary.tolerance * (1.0 if dtype == torch.float32 else HALF_PRECISION)
     if not difference <= allowed:
         raise CanaryError(
             f"after attach the stored test input gives logits that differ by {difference:.4g} (allowed {allowed:.4g}): "
@@ -87,16 +96,6 @@ def verify(model: MultimodalModel, canary: CanarySpec) -> float:
     return difference
 
 
-def _logits(model: MultimodalModel, prompt: str, media: object) -> Tensor:
-    parts: list[Part] = [
-        MediaPart("image", gradient()) for name in (media if isinstance(media, dict) else {}) if name == "image"
-    ]
-    question = Message("user", (*parts, TextPart(prompt)))
-    was_training = model.adapter.training
-    model.adapter.eval()
-    try:
-        with torch.no_grad():
-            batch = model.batch([(question,)], generation=True)
-            return model(batch, logits="all").logits[0, -1].float().cpu()
-    finally:
-        model.adapter.train(was_training)
+def _question(prompt: str, media: Mapping[str, str]) -> Message:
+    parts: list[Part] = [MediaPart("image", gradient()) for name in media if name == "image"]
+    return Message("user", (*parts, TextPart(prompt)))

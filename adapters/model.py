@@ -7,23 +7,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inlay.adapters import splice
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import Batch, Encoded, collate, encode
+from inlay.adapters.inputs import InputProjector
 from inlay.adapters.layout import Layout
 from inlay.adapters.media import load_image
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
 
-if TYPE_CHECKING:
-    from inlay.adapters.adapter import Adapter
-
 __all__ = ["MultimodalModel", "Output", "Reply"]
+
+
+class Attachable(Protocol):
+    """What a model asks of its adapter; :class:`inlay.adapters.Adapter` is the one that does it."""
+
+    layout: Layout
+    inputs: nn.ModuleDict
+
+    @property
+    def training(self) -> bool:
+        """Whether it trains."""
+        ...
+
+    def train(self, mode: bool = True) -> object:
+        """Switch dropout on or off."""
+        ...
+
+    def projector(self, modality: str) -> InputProjector:
+        """The input projector of a modality."""
+        ...
+
+    def project(self, modality: str, features: Tensor) -> Tensor:
+        """Frozen features to LLM embeddings."""
+        ...
+
+    def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel[Any]:
+        """Plug into a backbone."""
+        ...
+
+    def detach(self) -> None:
+        """Leave the backbone."""
+        ...
+
+
+A = TypeVar("A", bound=Attachable)
+B = TypeVar("B", bound=Attachable)
 
 
 @dataclass(frozen=True)
@@ -49,7 +82,7 @@ class Reply:
     """Tokens generated."""
 
 
-class MultimodalModel:
+class MultimodalModel(Generic[A]):
     """Backbone plus attached adapter. Get one from :meth:`Adapter.attach`.
 
     Args:
@@ -57,7 +90,7 @@ class MultimodalModel:
         adapter: the attached adapter.
     """
 
-    def __init__(self, backbone: Backbone, adapter: Adapter) -> None:
+    def __init__(self, backbone: Backbone, adapter: A) -> None:
         self.backbone, self.adapter = backbone, adapter
 
     @property
@@ -200,11 +233,19 @@ class MultimodalModel:
         generated = self.generate(self.collate([row], generation=True), stop=self.adapter.layout.stop, **options)[0]
         return Reply(self.backbone.llm.decode(generated, stop=self.adapter.layout.stop), tokens=len(generated))
 
-    def swap(self, adapter: Adapter | str | Path, *, strict: bool = False) -> MultimodalModel:
-        """Detach this adapter and attach another to the same backbone; if that fails, this one stays."""
-        from inlay.adapters.adapter import Adapter as AdapterType
+    def probe(self, conversation: Sequence[Message]) -> Tensor:
+        """Logits ``[vocabulary]`` of the first token of an answer, in float32 on the CPU, without dropout."""
+        was_training = self.adapter.training
+        self.adapter.train(False)
+        try:
+            with torch.no_grad():
+                batch = self.batch([conversation], generation=True)
+                return self(batch, logits="all").logits[0, -1].float().cpu()
+        finally:
+            self.adapter.train(was_training)
 
-        other = adapter if isinstance(adapter, AdapterType) else AdapterType.from_pretrained(adapter)
+    def swap(self, other: B, *, strict: bool = False) -> MultimodalModel[B]:
+        """Detach this adapter and attach another to the same backbone; if that fails, this one stays."""
         self.adapter.detach()
         try:
             return other.attach(self.backbone, strict=strict)

@@ -1,23 +1,24 @@
-"""Between an adapter in memory and a bundle on disk: names of tensors, and strict accounting of every one of them."""
+"""Between an adapter's parts in memory and a bundle on disk: names of tensors, and strict accounting of every one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from inlay.adapters.adapter import Adapter, DiskDtype, Part
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
 from inlay.hub.bundle import Bundle
 from inlay.hub.errors import BundleError
-from inlay.hub.manifest import MANIFEST_NAME, LayoutSpec, Manifest, PartSpec
+from inlay.hub.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
 from inlay.hub.peft_folder import LoraFolder, LoraSpec
 
-__all__ = ["from_bundle", "open_bundle", "to_bundle"]
+__all__ = ["Contents", "DiskDtype", "from_bundle", "open_bundle", "to_bundle"]
 
 TENSORS = "adapter.safetensors"
 LORA_TENSORS = "lora/adapter_model.safetensors"
@@ -30,53 +31,77 @@ def open_bundle(folder: str | Path) -> Bundle:
     return Bundle.read(inner if not (path / MANIFEST_NAME).exists() and inner.is_dir() else path)
 
 
-def to_bundle(adapter: Adapter, dtype: DiskDtype) -> Bundle:
+DiskDtype: TypeAlias = Literal["bfloat16", "float32"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What an adapter is made of; the fields are the arguments of :class:`inlay.adapters.Adapter`."""
+
+    system: str
+    name: str
+    interface: Mapping[str, PortSpec]
+    layout: Layout
+    inputs: Mapping[str, nn.Module]
+    lora: LoraPart | None = None
+    training: TrainingSpec | None = None
+    canary: CanarySpec | None = None
+    license: str | None = None
+
+
+def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
     """The bundle of an adapter, weights rounded to ``dtype``."""
     kind = getattr(torch, dtype)
+    modules = {f"inputs.{modality}": module for modality, module in contents.inputs.items()}
     tensors = {
-        f"{part.name}.{name}": tensor.detach().to("cpu", kind).contiguous()
-        for part in adapter.parts()
-        if part.name != "lora"
-        for name, tensor in part.module.state_dict().items()
+        f"{part}.{name}": tensor.detach().to("cpu", kind).contiguous()
+        for part, module in modules.items()
+        for name, tensor in module.state_dict().items()
     }
-    lora = None
-    if adapter.lora is not None:
-        config = adapter.lora.config
-        lora = LoraFolder(
-            spec=LoraSpec(
-                r=config.r,
-                alpha=config.alpha,
-                dropout=config.dropout,
-                targets=config.targets,
-                base_model=adapter.interface["llm"].source,
-            ),
-            tensors={name: tensor.to("cpu", kind).contiguous() for name, tensor in adapter.lora.peft_tensors().items()},
-        )
-    layout = adapter.layout
+    if contents.lora is not None:
+        modules["lora"] = contents.lora
+    layout = contents.layout
     manifest = Manifest(
-        system=adapter.system,
-        name=adapter.name,
-        interface=adapter.interface,
+        system=contents.system,
+        name=contents.name,
+        interface=dict(contents.interface),
         layout=LayoutSpec(
             template=layout.template,
             system=layout.system,
             geometry={str(key): value for key, value in layout.geometry.items()},
             stop=layout.stop,
         ),
-        parts={part.name: _part_spec(part, dtype) for part in adapter.parts()},
-        canary=adapter.canary,
-        training=adapter.training_facts,
-        license=adapter.license,
+        parts={part: _part_spec(module, dtype) for part, module in modules.items()},
+        canary=contents.canary,
+        training=contents.training,
+        license=contents.license,
     )
-    return Bundle(manifest=manifest, tensors=tensors, lora=lora)
+    return Bundle(manifest=manifest, tensors=tensors, lora=_lora_folder(contents, kind))
 
 
-def _part_spec(part: Part, dtype: DiskDtype) -> PartSpec:
-    return PartSpec(kind=part.kind, config=dict(vars(part.module.config)), parameters=part.parameters, dtype=dtype)
+def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
+    if contents.lora is None:
+        return None
+    config = contents.lora.config
+    return LoraFolder(
+        spec=LoraSpec(
+            r=config.r,
+            alpha=config.alpha,
+            dropout=config.dropout,
+            targets=config.targets,
+            base_model=contents.interface["llm"].source,
+        ),
+        tensors={name: tensor.to("cpu", kind).contiguous() for name, tensor in contents.lora.peft_tensors().items()},
+    )
 
 
-def from_bundle(bundle: Bundle) -> Adapter:
-    """An adapter from a verified bundle, in float32; every tensor of the bundle is used and every parameter is filled.
+def _part_spec(module: Any, dtype: DiskDtype) -> PartSpec:
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return PartSpec(kind=module.kind, config=dict(vars(module.config)), parameters=parameters, dtype=dtype)
+
+
+def from_bundle(bundle: Bundle) -> Contents:
+    """An adapter's parts from a verified bundle, in float32; every tensor is used and every parameter is filled.
 
     Raises:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
@@ -101,7 +126,7 @@ def from_bundle(bundle: Bundle) -> Adapter:
         raise BundleError(
             MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts"
         )
-    return Adapter(
+    return Contents(
         system=manifest.system,
         name=manifest.name,
         interface=manifest.interface,

@@ -19,6 +19,7 @@ COMMANDS = {
     ),
     "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
+    "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),
 }
 
 HELP = """usage: inlay COMMAND ...
@@ -63,9 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; what was saved is whole", file=sys.stderr)
+        print("\ninterrupted; what was saved is whole (`inlay train ... --resume true` goes on)", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
         return 1
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import collate, encode
@@ -19,7 +20,7 @@ from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of
 from inlay.recipes.metrics.vqa_accuracy import VQAAccuracy
 
-__all__ = ["Answered", "Scores", "answer_all", "answer_blind", "answer_oracle", "score", "score_table"]
+__all__ = ["Answered", "Scores", "answer_all", "answer_blind", "answer_oracle", "as_rows", "score", "score_table"]
 
 BATCH = 64
 MAX_NEW_TOKENS = 16
@@ -31,6 +32,8 @@ class Answered:
 
     question: Question
     said: str
+    name: str = ""
+    """The sample's id."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,32 @@ def answer_oracle(
         ids = llm.generate(
             llm.embed(batch.ids), batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False
         )
-        answered += [Answered(item[0], llm.decode(row, stop=layout.stop)) for item, row in zip(group, ids, strict=True)]
+        answered += [
+            Answered(item[0], llm.decode(row, stop=layout.stop), item[2]) for item, row in zip(group, ids, strict=True)
+        ]
     return answered
+
+
+def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
+    """Plain values for a file, sorted by sample; images below ``root`` are written relative to it."""
+    rows = []
+    for item in sorted(answered, key=lambda item: item.name):
+        images = [Path(part.source) for part in media_of(item.question.prompt) if isinstance(part.source, (str, Path))]
+        image = images[0] if images else None
+        if image is not None and image.is_relative_to(root.absolute()):
+            image = image.relative_to(root.absolute())
+        rows.append(
+            {
+                "id": item.name,
+                "type": item.question.kind,
+                "image": None if image is None else image.as_posix(),
+                "question": item.question.prompt[-1].text,
+                "said": item.said,
+                "reference": item.question.reference,
+                "answers": list(item.question.answers),
+            }
+        )
+    return rows
 
 
 def score(answered: Sequence[Answered]) -> Scores:
@@ -142,7 +169,7 @@ def _ask(
         prompts, names = [prompt for _, prompt, _ in group], [name for _, _, name in group]
         cached = features if any(media_of(prompt) for prompt in prompts) else None
         said = model.answer(prompts, layout=layout, features=cached, names=names, max_new_tokens=max_new_tokens)
-        answered += [Answered(item[0], text) for item, text in zip(group, said, strict=True)]
+        answered += [Answered(item[0], text, item[2]) for item, text in zip(group, said, strict=True)]
     model.adapter.train(was_training)
     return answered
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ class RunFolder:
     def config(self) -> Path:
         """``config.yaml``: every setting of the run; ``inlay train config.yaml`` repeats it."""
         return self.root / "config.yaml"
+
+    @property
+    def answers(self) -> Path:
+        """``answers.jsonl``: every held-out question with what the adapter said."""
+        return self.root / "answers.jsonl"
 
     @property
     def data(self) -> Path:
@@ -79,6 +85,11 @@ class RunFolder:
             raise SettingsError(f"{folder.root}: the output folder exists already; choose another --output, or: {hint}")
         folder.root.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write ``answers.jsonl``."""
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        self.answers.write_text(text, encoding="utf-8")
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json``; it appears whole, and last of all files of a run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import Sample
-from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, score, score_table
+from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.miniature.build import build
 from inlay.recipes.miniature.judge import caption_accuracy
 from inlay.recipes.recipe import Recipe, Stage
@@ -129,7 +130,9 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds}
     if test:
-        columns["adapter"] = score(answer_all(model, test, features=caches.get(layout.geometry["image"])))
+        answered = answer_all(model, test, features=caches.get(layout.geometry["image"]))
+        folder.write_answers(as_rows(answered, folder.root))
+        columns["adapter"] = score(answered)
         columns["blind"] = score(answer_blind(model, test))
         if oracle is not None:
             columns["oracle"] = oracle
@@ -212,9 +215,12 @@ def _fit(
     with warnings.catch_warnings():
         for notice in NOTICES:
             warnings.filterwarnings("ignore", message=notice)
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except SystemExit as stop:
+            # Lightning makes an exit of Ctrl-C, and leaves the signal ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
     return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0
 

@@ -50,8 +50,8 @@ class _StepLoader(DataLoader[Encoded]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state != self.state_dict():
             raise DataError(
-                f"the checkpoint was made with other data or settings: expected {state}, got {self.state_dict()}; resume "
-                "with the settings of the interrupted run, or start anew"
+                f"the checkpoint was made with other data or settings: expected {state}, got {self.state_dict()}; "
+                "resume with the settings of the interrupted run, or start anew"
             )
 
 

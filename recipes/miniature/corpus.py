@@ -1,9 +1,13 @@
 """The text that the miniature language model is pretrained on.
 
 Dialogues about described scenes and digits in the layout of Vicuna v1.1 (https://lmsys.org/blog/2023-03-30-vicuna/),
-plain captioning, and a little talk without any scene. A text is a tuple of pieces; only replies are trained on: of
-random scenes nothing can be predicted but the answers. Pieces are tokenised one by one. In half of the texts the
-description is a piece of its own, as the picture will be that takes its place.
+plain captioning, a little talk without any scene, and two drills. A text is a tuple of pieces; only replies are
+trained on: of random scenes nothing can be predicted but the answers. In half of the dialogues the description is a
+piece of its own, as the picture will be that takes its place.
+
+The drills make look-up learnable. Questions alone leave a small model guessing among the objects of a scene for
+thousands of steps; a *list* names an object by one attribute and asks for all others, next to each other, and a
+*statement* leaves out its last word. Both put many look-ups into one text, with few words between cue and answer.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inlay.recipes.miniature.grammar import INSTRUCTIONS, caption, describe, instruction
-from inlay.recipes.miniature.questions import SHORT_ANSWER, questions, refer
+from inlay.recipes.miniature.grammar import INSTRUCTIONS, STYLES, caption, instruction
+from inlay.recipes.miniature.questions import SHORT_ANSWER, ask, matching, refer
 from inlay.recipes.miniature.world import COLOURS, SHAPES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
@@ -23,9 +27,8 @@ SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 DIGIT_QUESTIONS = ("which digit is shown?", "what digit is this?", "which number is written here?")
+ATTRIBUTES = ("colour", "shape", "place", "size")
 
-ABOUT = 1  # of the turns of a dialogue ask for all attributes of one object: the most learned from one question
-_ABOUT = ("tell me about {}.", "describe {}.")
 _TALK = (
     ("hello.", "hello, how can i help you?"),
     ("what can you do?", "i can answer questions about pictures of shapes and digits."),
@@ -54,15 +57,129 @@ class Piece:
     """The kind of question that a reply answers."""
 
 
-def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random) -> tuple[Piece, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Shares of what a corpus holds; the rest are dialogues."""
+
+    lists: float = 0.0
+    """Texts that are a drill of lists."""
+    statements: float = 0.0
+    """Texts that are a drill of statements."""
+    plain: float = 0.1
+    """Texts that are a plain caption."""
+    talk: float = 0.02
+    """Texts without a scene."""
+    digits: float = 0.03
+    """Texts about a handwritten digit."""
+    lone: float = 0.2
+    """Scenes of one object that are kept."""
+    styles: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    """Weights of the styles of description: sentence, places first, soup, scan."""
+    captions: float = 0.2
+    """Dialogues that hold an instruction, such as to describe the picture."""
+    hard: float = 0.3
+    """Dialogues that hold a question of counting, yes or no, comparison; for each of the three."""
+    system: float = 0.0
+    """Dialogues that open with Vicuna's system sentence; and as many that ask for a short answer."""
+    turns: int = 7
+    """Questions of a dialogue at most."""
+
+
+LISTED, STATED = 8, 12  # entries of a list, statements of a text
+
+
+def sample_text(rng: Random, mix: Mix, split: Split = "train") -> tuple[Piece, ...]:
+    """One text of the corpus."""
+    which = rng.random()
+    if which < mix.talk:
+        return _dialogue("", [("talk", *turn) for turn in rng.sample(_TALK, 3)], rng, mix)
+    if which < mix.talk + mix.digits:
+        return digit_text(rng.randrange(10), rng, mix)
+    scene = sample_scene(rng, split)
+    while len(scene.things) == 1 and rng.random() > mix.lone:
+        scene = sample_scene(rng, split)
+    return scene_text(scene, rng, mix)
+
+
+def scene_text(scene: Scene, rng: Random, mix: Mix) -> tuple[Piece, ...]:
+    """A drill, a plain caption, or a dialogue about one described scene."""
+    seen = _described(scene, rng, mix)
+    which = rng.random()
+    if which < mix.lists:
+        return _drill(seen, "list.", _lists(scene, rng))
+    if which < mix.lists + mix.statements:
+        return _drill(seen, "tell me more.", _statements(scene, rng))
+    if which < mix.lists + mix.statements + mix.plain:
+        return _captioned(seen, caption(scene, rng), rng)
+    asked = [("instruction", *instruction(scene, rng))] if rng.random() < mix.captions else []
+    kinds = [*ATTRIBUTES, rng.choice(ATTRIBUTES)]
+    harder = ("count", "yesno", "comparison") if len(scene.things) > 1 else ("count", "yesno")
+    kinds += [kind for kind in harder if rng.random() < mix.hard]
+    asked += [(question.kind, question.text, question.answer) for question in (ask(kind, scene, rng) for kind in kinds)]
+    rng.shuffle(asked)
+    return _dialogue(seen, asked[: mix.turns], rng, mix)
+
+
+def digit_text(digit: int, rng: Random, mix: Mix) -> tuple[Piece, ...]:
+    """A dialogue about, or the caption of, one described handwritten digit."""
+    seen = rng.choice(("the handwritten digit {}.", "a picture of the handwritten digit {}.")).format(digit)
+    said = f"the handwritten digit {digit}."
+    if rng.random() < 0.3:
+        return _captioned(seen, said, rng)
+    asked = [("digit", text, str(digit)) for text in rng.sample(DIGIT_QUESTIONS, 2)]
+    asked.append(("instruction", rng.choice(INSTRUCTIONS["caption"]), said))
+    rng.shuffle(asked)
+    return _dialogue(seen, asked, rng, mix)
+
+
+def _described(scene: Scene, rng: Random, mix: Mix) -> str:
+    style = rng.choices(STYLES, mix.styles)[0]
+    things = list(scene.things)
+    if style is not STYLES[-1] and rng.random() < 0.3:
+        rng.shuffle(things)
+    return style(things, rng)
+
+
+def _drill(seen: str, order: str, entries: list[tuple[str, str, str]]) -> tuple[Piece, ...]:
+    """Lay `(cue, reply, end)` entries after what is seen; only the replies are trained on."""
+    pieces = [Piece("<s>", trained=False), Piece(f"USER: {seen}\n{order} ASSISTANT:", trained=False)]
+    for cue, reply, end in entries:
+        pieces += [Piece(cue, trained=False), Piece(reply, trained=True, kind="drill"), Piece(end, trained=False)]
+    return tuple(pieces)
+
+
+def _lists(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
+    """An attribute that only one thing has, then all others of that thing: ` circle` -> ` red small top left`."""
+    entries = []
+    for _ in range(LISTED):
+        thing = rng.choice(scene.things)
+        own = [key for key in ("shape", "colour", "place") if matching(scene, thing, (key,)) == 1]
+        cue = rng.choice(own)
+        said = {"shape": thing.shape, "colour": thing.colour, "size": thing.size, "place": thing.place_name}
+        entries.append((f" {said.pop(cue)}", " " + " ".join(said.values()), "."))
+    return entries
+
+
+def _statements(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
+    """` the circle is` -> ` red`."""
+    entries = []
+    for _ in range(STATED):
+        thing, kind = rng.choice(scene.things), rng.choice(ATTRIBUTES)
+        joint = {"place": " is in the", "shape": " is a"}.get(kind, " is")
+        value = thing.place_name if kind == "place" else getattr(thing, kind)
+        entries.append((f" {refer(scene, thing, rng, hidden=kind)}{joint}", f" {value}", "."))
+    return entries
+
+
+def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random, mix: Mix) -> tuple[Piece, ...]:
     """Lay `(kind, question, reply)` turns after what is seen, which may be nothing."""
-    start = f"{SYSTEM} " if rng.random() < 0.06 else ""
+    start = f"{SYSTEM} " if rng.random() < mix.system else ""
     apart = rng.random() < 0.5
-    hint = f"\n{SHORT_ANSWER}" if rng.random() < 0.1 else ""
+    hint = f"\n{SHORT_ANSWER}" if rng.random() < mix.system else ""
     pieces = [Piece("<s>", trained=False)]
     for number, (kind, text, reply) in enumerate(turns):
         opening = f"{start if number == 0 else ''}USER: "
-        closing = f"{text}{hint if kind not in {'instruction', 'about', 'talk'} else ''} ASSISTANT:"
+        closing = f"{text}{hint if kind not in {'instruction', 'talk'} else ''} ASSISTANT:"
         if number == 0 and seen and apart:
             pieces += [Piece(part, trained=False) for part in (opening, seen, f"\n{closing}")]
         elif number == 0 and seen:
@@ -77,44 +194,3 @@ def _captioned(seen: str, text: str, rng: Random) -> tuple[Piece, ...]:
     between = ("\n",) if rng.random() < 0.6 else ()
     parts = [Piece(part, trained=False) for part in ("<s>", seen, *between)]
     return (*parts, Piece(f"{text}\n", trained=True, kind="caption"), Piece("</s>", trained=True, kind="caption"))
-
-
-def scene_text(scene: Scene, rng: Random, *, turns: int = 9) -> tuple[Piece, ...]:
-    """A dialogue of `turns` turns about one described scene, or now and then its plain caption."""
-    seen = describe(scene, rng)
-    if rng.random() < 0.1:
-        return _captioned(seen, caption(scene, rng), rng)
-    asked = [(question.kind, question.text, question.answer) for question in questions(scene, rng)]
-    if rng.random() < 0.4:
-        asked.append(("instruction", *instruction(scene, rng)))
-    for _ in range(ABOUT):
-        thing = rng.choice(scene.things)
-        text = rng.choice(_ABOUT).format(refer(scene, thing, rng))
-        asked.append(("about", text, f"a {thing.phrase} in the {thing.place_name}."))
-    rng.shuffle(asked)
-    return _dialogue(seen, asked[:turns], rng)
-
-
-def digit_text(digit: int, rng: Random) -> tuple[Piece, ...]:
-    """A dialogue about, or the caption of, one described handwritten digit."""
-    seen = rng.choice(("the handwritten digit {}.", "a picture of the handwritten digit {}.")).format(digit)
-    said = f"the handwritten digit {digit}."
-    if rng.random() < 0.3:
-        return _captioned(seen, said, rng)
-    asked = [("digit", text, str(digit)) for text in rng.sample(DIGIT_QUESTIONS, 2)]
-    asked.append(("instruction", rng.choice(INSTRUCTIONS["caption"]), said))
-    rng.shuffle(asked)
-    return _dialogue(seen, asked, rng)
-
-
-def sample_text(rng: Random, split: Split = "train", *, most: int = 3) -> tuple[Piece, ...]:
-    """One text of the corpus, about a scene of at most `most` objects, a digit, or nothing."""
-    which = rng.random()
-    if which < 0.02:
-        return _dialogue("", [("talk", *turn) for turn in rng.sample(_TALK, 3)], rng)
-    if which < 0.05:
-        return digit_text(rng.randrange(10), rng)
-    scene = sample_scene(rng, split)
-    while len(scene.things) > most:
-        scene = sample_scene(rng, split)
-    return scene_text(scene, rng)

@@ -68,6 +68,10 @@ def _scan(things: list[Thing], rng: Random) -> str:
     return " / ".join(" ".join(cells[row : row + 3]) for row in (0, 3, 6)) + "."
 
 
+STYLES = (_sentence, _places_first, _soup, _scan)
+"""The styles of description; the last keeps the order of the grid."""
+
+
 def describe(scene: Scene, rng: Random) -> str:
     """Say everything about a scene in one line, in one of several styles.
 
@@ -82,7 +86,7 @@ def describe(scene: Scene, rng: Random) -> str:
         'a small red circle in the top left.'
     """
     things = list(scene.things)
-    style = rng.choices((_sentence, _places_first, _soup, _scan), _SHARES)[0]
+    style = rng.choices(STYLES, _SHARES)[0]
     if style is not _scan and rng.random() < 0.4:
         rng.shuffle(things)
     return style(things, rng)

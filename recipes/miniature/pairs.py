@@ -92,7 +92,7 @@ def digit_pair(rng: Random) -> Pair:
 
 def sample_pairs(rng: Random, *, groups: int, digits: int, split: Split = "train") -> list[Pair]:
     """`groups` groups of twins and `digits` digits."""
-    place = rng.random() < 0.4
+    place = rng.random() < 0.8
     pairs = []
     for _ in range(groups):
         scene = sample_scene(rng, split)

@@ -172,18 +172,19 @@ def _report(model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
 
 def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
-    from transformers import CLIPModel
+    from transformers import AutoTokenizer, CLIPModel
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its processors to")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="folder of a model to go on from, instead of random weights")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    tokenizer = make_tokenizer("clip")
-    model = make_model(tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(options.start) if options.start else make_tokenizer("clip")
+    model = CLIPModel.from_pretrained(options.start) if options.start else make_model(tokenizer)
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
     train(model, tokenizer, seed=options.seed, steps=options.steps)
     save_rounded(model, options.output)

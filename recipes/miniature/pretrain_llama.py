@@ -1,13 +1,16 @@
 """Pretrain the miniature language model: a LLaMA of about a million parameters that reads described scenes.
 
-`python -m inlay.recipes.miniature.pretrain_llama --output DIR --seed 0 --steps 7000` makes the shipped weights again.
-The architecture is LLaMA's (https://arxiv.org/abs/2302.13971). The loss is the mean over reply tokens only.
+`python -m inlay.recipes.miniature.pretrain_llama --output DIR --seed 0` goes through the phases below, AdamW and its
+schedule anew in each. The architecture is LLaMA's (https://arxiv.org/abs/2302.13971). The loss is the mean over reply
+tokens only. The phases follow what a small model can learn next: single look-ups, then, drilled by lists, to tell the
+objects of a scene apart, then to do so for questions, at last every kind of turn that the recipes use.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -15,8 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from inlay.recipes.miniature.corpus import Piece, digit_text, sample_text, scene_text
-from inlay.recipes.miniature.muon import optimizers
+from inlay.recipes.miniature.corpus import Mix, Piece, digit_text, sample_text, scene_text
 from inlay.recipes.miniature.storage import save_rounded
 from inlay.recipes.miniature.tokenizer import make_tokenizer
 from inlay.recipes.miniature.world import sample_scene
@@ -27,13 +29,33 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-BATCH = 16
-LEARNING_RATE = 2e-3  # of embeddings, head and norms
-MATRIX_RATE = 4e-3  # of the matrices inside the layers, by Muon
-WARM_UP = 100  # steps
-DECAY = 0.35  # the last share of the steps, in which the learning rate falls to zero
-CURRICULUM = (300, 800)  # until these steps scenes have one object, then at most two
-_POOL = 16  # batches made at once and cut by length, so that little is padded
+BATCH = 32
+WARM_UP = 60  # steps of each phase
+_POOL = 10  # batches made at once and cut by length, so that little is padded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One part of the pretraining."""
+
+    steps: int
+    """Optimizer steps."""
+    lr: float
+    """AdamW's learning rate after the warm-up."""
+    decay: int
+    """Steps at the end in which the rate falls linearly to zero; 0 for none."""
+    mix: Mix
+    """What the texts are."""
+
+
+EVERYTHING = Mix(lists=0.05, statements=0.1, hard=0.6, system=0.06, plain=0.12, captions=0.3)
+PHASES = (
+    Phase(steps=800, lr=2e-3, decay=0, mix=Mix(statements=0.5, plain=0, talk=0, digits=0, lone=0.5)),
+    Phase(steps=1200, lr=1.5e-3, decay=0, mix=Mix(lists=1.0, plain=0, talk=0, digits=0)),
+    Phase(steps=1800, lr=1.3e-3, decay=0, mix=Mix(lists=0.45, statements=0.25, plain=0, talk=0, digits=0)),
+    Phase(steps=3000, lr=1.3e-3, decay=0, mix=Mix(lists=0.35, statements=0.3, plain=0, talk=0, digits=0)),
+    Phase(steps=3000, lr=1.3e-3, decay=1500, mix=EVERYTHING),
+)
 
 Row = tuple[list[int], list[int]]  # token ids; labels, -100 where nothing is predicted
 Batch = tuple["Tensor", "Tensor"]
@@ -84,13 +106,10 @@ def collate(rows: list[Row], pad: int) -> Batch:
     return ids, torch.tensor([labels + [-100] * (longest - len(labels)) for _, labels in rows])
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rng: Random) -> Iterator[Batch]:
+def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterator[Batch]:
     """Endless batches of fresh texts of the training split."""
-    done = 0
     while True:
-        most = 1 + sum(done >= step for step in CURRICULUM)
-        done += _POOL
-        rows = encode([sample_text(rng, most=most) for _ in range(BATCH * _POOL)], tokenizer)
+        rows = encode([sample_text(rng, mix) for _ in range(BATCH * _POOL)], tokenizer)
         rows.sort(key=lambda row: len(row[0]))
         cut = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
         rng.shuffle(cut)
@@ -116,8 +135,9 @@ def read_accuracy(
     over all questions, captions and instructions left out (they have several right wordings).
     """
     rng = Random(seed)
-    texts = [scene_text(sample_scene(rng, "held_out"), rng, turns=8) for _ in range(scenes)]
-    texts += [digit_text(digit, rng) for digit in range(10)]
+    mix = Mix(plain=0, hard=1.0, turns=8, captions=0)
+    texts = [scene_text(sample_scene(rng, "held_out"), rng, mix) for _ in range(scenes)]
+    texts += [digit_text(digit, rng, mix) for digit in range(10)]
     right: dict[str, list[bool]] = {}
     for start in range(0, len(texts), 50):
         part = texts[start : start + 50]
@@ -136,25 +156,26 @@ def read_accuracy(
     return {"answers": sum(answers) / len(answers), **figures}
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, steps: int) -> None:
-    """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero, gradients clipped at 1."""
-    both = optimizers(model, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=steps)
-    source = batches(tokenizer, Random(seed))
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: Random) -> None:
+    """One phase, in place: AdamW, warm-up, gradients clipped at 1."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    source = batches(tokenizer, rng, phase.mix)
     began, total = time.perf_counter(), 0.0
-    for step in range(1, steps + 1):
+    for step in range(1, phase.steps + 1):
+        share = min(step / WARM_UP, (phase.steps + 1 - step) / phase.decay if phase.decay else 1.0, 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = phase.lr * share
         loss = cross_entropy(*predict(model, next(source)))
-        model.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, schedule in both:
-            optimizer.step()
-            schedule.step()
+        optimizer.step()
         total += loss.item()
         if step % 100 == 0:
             seconds = time.perf_counter() - began
-            print(f"step {step}/{steps} loss {total / 100:.4f} seconds {seconds:.0f}", flush=True)
+            print(f"step {step}/{phase.steps} loss {total / 100:.4f} seconds {seconds:.0f}", flush=True)
             total = 0.0
-        if step % 500 == 0 or step == steps:
+        if step % 500 == 0 or step == phase.steps:
             _report(model, tokenizer, scenes=100)
 
 
@@ -170,7 +191,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model and tokenizer to")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -178,7 +198,10 @@ def main() -> None:
     tokenizer = make_tokenizer("llama")
     model = make_model(tokenizer)
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
-    train(model, tokenizer, seed=options.seed, steps=options.steps)
+    rng = Random(options.seed)
+    for phase in PHASES:
+        print(phase, flush=True)
+        train(model, tokenizer, phase, rng)
     save_rounded(model, options.output)
     tokenizer.save_pretrained(options.output)
     saved = LlamaForCausalLM.from_pretrained(options.output)

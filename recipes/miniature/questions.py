@@ -70,7 +70,8 @@ class Question:
     """The true answer: a word or a short phrase."""
 
 
-def _matching(scene: Scene, thing: Thing, keys: tuple[str, ...]) -> int:
+def matching(scene: Scene, thing: Thing, keys: tuple[str, ...]) -> int:
+    """How many things of a scene have these attributes of a thing; it counts itself."""
     return sum(all(getattr(other, key) == getattr(thing, key) for key in keys) for other in scene.things)
 
 
@@ -82,10 +83,12 @@ def _wording(thing: Thing, keys: tuple[str, ...]) -> str:
 
 def refer(scene: Scene, thing: Thing, rng: Random, *, hidden: str = "") -> str:
     """Name one thing of a scene so that no other is meant, without giving the attribute `hidden` away."""
-    fitting = [keys for keys in _REFERENCES if hidden not in keys and _matching(scene, thing, keys) == 1]
+    fitting = [keys for keys in _REFERENCES if hidden not in keys and matching(scene, thing, keys) == 1]
     if len(scene.things) == 1 and rng.random() < 0.3:
         return "the object"
-    return f"the {_wording(thing, rng.choice(fitting))}"
+    # As people do, mostly by as little as it takes.
+    weights = [(0.3 if keys == ("size",) else 1.0) * 4.0 ** (1 - len(keys)) for keys in fitting]
+    return f"the {_wording(thing, rng.choices(fitting, weights)[0])}"
 
 
 def _attribute(kind: str) -> Callable[[Scene, Random], Question]:
@@ -120,7 +123,7 @@ def _article(words: str) -> str:
 def _exists(scene: Scene, rng: Random, *, truth: bool) -> str:
     keys = rng.choice((("colour", "shape"), ("size", "colour", "shape"), ("shape",), ("colour",), ("size", "shape")))
     thing = rng.choice(scene.things)
-    while not truth and _matching(scene, thing, keys):  # a near miss: one attribute at a time is changed
+    while not truth and matching(scene, thing, keys):  # a near miss: one attribute at a time is changed
         key = rng.choice(keys)
         values = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}[key]
         thing = thing.having(key, rng.choice(values))
@@ -171,6 +174,11 @@ _ASK: dict[str, Callable[[Scene, Random], Question]] = {
 }
 
 
+def ask(kind: str, scene: Scene, rng: Random) -> Question:
+    """One question of a kind; a comparison needs two objects."""
+    return _ASK[kind](scene, rng)
+
+
 def questions(scene: Scene, rng: Random) -> list[Question]:
     """One question of every kind that the scene allows, in the order of `KINDS`.
 
@@ -184,7 +192,7 @@ def questions(scene: Scene, rng: Random) -> list[Question]:
         >>> questions(sample_scene(Random(5)), Random(5))[0].kind
         'colour'
     """
-    return [_ASK[kind](scene, rng) for kind in KINDS if kind != "comparison" or len(scene.things) > 1]
+    return [ask(kind, scene, rng) for kind in KINDS if kind != "comparison" or len(scene.things) > 1]
 
 
 def human_answers(question: Question, rng: Random, *, number: int = 10, dissent: float = 0.15) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from inlay.recipes.miniature.corpus import SYSTEM, digit_text, sample_text
+from inlay.recipes.miniature.corpus import SYSTEM, Mix, digit_text, sample_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -30,7 +30,9 @@ _MERGED_FROM = 2  # a pair seen less often than this stays two tokens
 
 def _texts() -> list[str]:
     rng = Random(0)
-    texts = [*(sample_text(rng) for _ in range(_TEXTS)), *(digit_text(digit % 10, rng) for digit in range(100))]
+    mix = Mix(lists=0.1, statements=0.1, system=0.1, talk=0.05, styles=(1, 1, 1, 1))
+    texts = [sample_text(rng, mix) for _ in range(_TEXTS)]
+    texts += [digit_text(digit % 10, rng, mix) for digit in range(100)]
     return [SYSTEM] * 20 + [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}]
 
 

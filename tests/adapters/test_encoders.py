@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from inlay.adapters.backbone import Backbone, BackboneError
@@ -101,4 +102,15 @@ def test_folder_without_safetensors_is_refused(tmp_path: Path, backbone_of: Any)
     backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
     (tmp_path / "llm" / "model.safetensors").rename(tmp_path / "llm" / "pytorch_model.bin")
     with pytest.raises(BackboneError, match="safetensors"):
+        Backbone.from_pretrained(tmp_path / "llm")
+
+
+def test_missing_tensor_is_an_error_and_not_a_random_value(tmp_path: Path, backbone_of: Any) -> None:
+    backbone = backbone_of()
+    backbone.llm.model.save_pretrained(tmp_path / "llm")
+    backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
+    tensors = load_file(tmp_path / "llm" / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "llm" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BackboneError, match=r"1 tensors are missing .*model\.layers\.1\.mlp\.up_proj\.weight"):
         Backbone.from_pretrained(tmp_path / "llm")

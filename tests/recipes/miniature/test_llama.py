@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import warnings
+from random import Random
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.corpus import Mix, scene_text
+from inlay.recipes.miniature.pretrain_llama import read_accuracy
+from inlay.recipes.miniature.world import sample_scene
+
+
+def test_backbones_are_small() -> None:
+    files = [file for file in backbone_path("clip").parent.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 6_000_000
+
+
+def test_language_model_loads_in_single_precision_without_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(), caplog.at_level("WARNING"):
+        warnings.simplefilter("error")
+        model = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
+    assert not caplog.records
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_language_model_reads_described_held_out_scenes() -> None:
+    model = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
+    assert read_accuracy(model, tokenizer, seed=99, scenes=30)["answers"] >= 0.95
+
+
+def test_language_model_answers_by_generating() -> None:
+    model = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
+    prompt = "USER: a small red circle in the top left.\nwhat colour is the circle? ASSISTANT:"
+    batch = tokenizer(prompt, return_tensors="pt")
+    ids = model.generate(**batch, max_new_tokens=4, do_sample=False)[0, batch["input_ids"].shape[1] :]
+    assert tokenizer.decode(ids) == " red</s>"
+
+
+def test_pretraining_texts_train_on_replies_only() -> None:
+    rng = Random(0)
+    for _ in range(50):
+        for piece in scene_text(sample_scene(rng), rng, Mix(lists=0.3, statements=0.3)):
+            assert piece.trained == bool(piece.kind)
+            assert not (piece.trained and "USER" in piece.text)

@@ -1,0 +1,191 @@
+"""The command line as a person meets it: help, exit status, and errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inlay.recipes.cli import COMMANDS, main
+from inlay.recipes.miniature.build import build
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit status, output, errors."""
+    try:
+        status = main(list(arguments))
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of an untrained adapter on the miniature, in a run folder."""
+    from inlay.recipes import llava
+    from inlay.recipes.backbones import miniature_backbone
+
+    root = tmp_path_factory.mktemp("runs") / "llava"
+    backbone = miniature_backbone()
+    adapter = llava.recipe("1.5", "miniature").adapter(backbone, "test")
+    adapter.attach(backbone)
+    adapter.save_pretrained(root / "bundle")
+    build(root / "data", 0, scenes=4, test_scenes=7, digits=2, test_digits=2)
+    return root
+
+
+@pytest.fixture
+def picture(trained: Path) -> Path:
+    return next(iter(sorted((trained / "data" / "images").iterdir())))
+
+
+def test_help_lists_every_command(capsys: Any) -> None:
+    status, out, _ = run(capsys, "--help")
+    assert status == 0
+    assert all(f"  {name}" in out for name in COMMANDS)
+
+
+def test_no_command_is_wrong_usage(capsys: Any) -> None:
+    assert run(capsys)[0] == 2
+
+
+def test_unknown_command_names_those_that_exist(capsys: Any) -> None:
+    status, _, err = run(capsys, "fly")
+    assert status == 2
+    assert "train, evaluate, chat, inspect" in err
+
+
+def test_version_is_printed(capsys: Any) -> None:
+    assert run(capsys, "--version")[:2] == (0, f"inlay {version('inlay')}\n")
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_explains_itself(capsys: Any, command: str) -> None:
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0
+    assert f"usage: inlay {command}" in out
+
+
+def test_print_config_shows_every_setting_and_can_be_read_back(capsys: Any, tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "train", "llava", "--stages.instruct.lr.lora", "0.5", "--print_config")
+    assert status == 0
+    assert "lora: 0.5" in out
+    (tmp_path / "run.yaml").write_text(out)
+    again = run(capsys, "train", str(tmp_path / "run.yaml"), "--print_config")
+    assert again[:2] == (0, out)
+
+
+def test_full_size_is_the_default_with_a_backbone_of_ones_own(capsys: Any) -> None:
+    arguments = ["--backbone.llm", "a/b", "--backbone.image", "c/d", "--print_config"]
+    status, out, _ = run(capsys, "train", "llava", *arguments)
+    assert status == 0
+    assert "size: full" in out
+    assert "r: 128" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "alpaca"], "neither a system (llava) nor a YAML file"),
+        (["train", "llava", "--backbone.llm", "a/b"], "both --backbone.llm and --backbone.image"),
+        (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),
+        (["train", "llava", "--projector", "cube"], "projector: expected one of linear, mlp"),
+        (["train", "llava", "--stages.align.batch_size", "0"], "batch_size"),
+        (["train", "llava", "--lora.r", "5000"], "1 to 1024"),
+        (["train", "llava", "--data.train", "missing.json"], "missing.json"),
+        (["evaluate", "missing"], "missing"),
+        (["inspect", "missing"], "missing"),
+        (["chat", "missing", "hello"], "missing"),
+        (["picture", "missing"], "finished run"),
+    ],
+)
+def test_wrong_input_is_status_2_and_one_clear_line(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_existing_output_is_not_touched(capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    status, _, err = run(capsys, "train", "llava", "--output", str(tmp_path))
+    assert status == 2
+    assert "exists already" in err
+    status, _, err = run(capsys, "train", "llava", "--output", str(tmp_path), "--overwrite", "true")
+    assert status == 2
+    assert "not a run folder" in err
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+def test_yaml_that_is_no_mapping_is_refused(capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("- 1\n")
+    (tmp_path / "b.yaml").write_text("system: !!python/object/apply:os.system ['touch pwned']\n")
+    assert "expected a mapping" in run(capsys, "train", str(tmp_path / "a.yaml"))[2]
+    assert "cannot be read as YAML" in run(capsys, "train", str(tmp_path / "b.yaml"))[2]
+
+
+def test_inspect_shows_parts_interface_and_size(capsys: Any, trained: Path) -> None:
+    status, out, _ = run(capsys, "inspect", str(trained))
+    assert status == 0
+    assert "intact" in out
+    assert "inlay-miniature/llama" in out
+    status, out, _ = run(capsys, "inspect", str(trained), "--json")
+    facts = json.loads(out)
+    assert facts["bytes"] == sum(path.stat().st_size for path in (trained / "bundle").rglob("*") if path.is_file())
+    assert set(facts["parts"]) == {"inputs.image", "lora"}
+
+
+def test_inspect_of_a_damaged_bundle_names_the_file(capsys: Any, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "bundle", tmp_path / "copy")
+    data = bytearray((tmp_path / "copy" / "adapter.safetensors").read_bytes())
+    data[-7] ^= 1
+    (tmp_path / "copy" / "adapter.safetensors").write_bytes(bytes(data))
+    status, _, err = run(capsys, "inspect", str(tmp_path / "copy"))
+    assert status == 2
+    assert "adapter.safetensors" in err
+
+
+def test_chat_answers_once(capsys: Any, trained: Path, picture: Path) -> None:
+    status, out, _ = run(
+        capsys, "chat", str(trained), "--image", str(picture), "what is shown?", "--max_new_tokens", "4"
+    )
+    assert status == 0
+    assert len(out.splitlines()) == 1
+
+
+def test_chat_reads_lines_until_the_end_of_input(
+    capsys: Any, trained: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = iter(
+        [f"/image {picture}", "what is shown?", "/image nowhere.png", "/reset", "/what", "hello.", "/quit", "never"]
+    )
+    monkeypatch.setattr("builtins.input", lambda *_: next(lines))
+    status, out, _ = run(capsys, "chat", str(trained), "--max_new_tokens", "4")
+    assert status == 0
+    assert f"(looking at {picture.name})" in out
+    assert "! nowhere.png" in out
+    assert "(forgotten)" in out
+    assert next(lines) == "never"
+
+
+def test_chat_with_a_picture_that_is_none_is_status_2(capsys: Any, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "fake.png").write_text("not a picture")
+    status, _, err = run(capsys, "chat", str(trained), "--image", str(tmp_path / "fake.png"), "what?")
+    assert status == 2
+    assert "fake.png" in err
+
+
+def test_evaluate_prints_the_three_columns(capsys: Any, trained: Path) -> None:
+    status, out, _ = run(capsys, "evaluate", str(trained))
+    assert status == 0
+    assert out.splitlines()[1].split() == ["type", "questions", "adapter", "blind", "oracle"]
+    status, out, _ = run(capsys, "evaluate", str(trained), "--json")
+    assert set(json.loads(out)) == {"adapter", "blind", "oracle"}
