@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
     """Answer once when a question is given, else read lines until the end of input."""
     parser = ArgumentParser(prog="inlay chat", description=__doc__)
     parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
-    parser.add_argument("question", type=str | None, nargs="?", help="ask once and leave; without it, a conversation")
+    parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
     parser.add_argument("--image", type=Path | None, help="picture that the first question is about")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer")
     parser.add_class_arguments(BackboneSettings, "backbone")

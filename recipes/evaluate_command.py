@@ -36,10 +36,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--max_new_tokens", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parsed = parser.parse_args(list(argv))
-    test, images = _files(parsed.bundle, parsed.test, parsed.images)
-    samples = read_samples(test, images)
 
     adapter = Adapter.from_pretrained(parsed.bundle)
+    test, images = _files(parsed.bundle, parsed.test, parsed.images)
+    samples = read_samples(test, images)
     backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
     columns: dict[Column, Scores] = {}
     described = [sample for sample in samples if sample.description]

@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
+from inlay.hub.errors import InlayError
 from inlay.recipes import llava
 from inlay.recipes.llava import Size, Version
 from inlay.recipes.recipe import Recipe, Stage
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     job = _job(parser, parsed, recipe)
     folder = RunFolder.prepare(job.run)
     if not job.run.resume:
-        parser.save(parsed, folder.config, skip_none=False, multifile=False)
+        parser.save(parsed, folder.config, skip_unset=False, multifile=False)
     train(job)
     return 0
 
@@ -116,7 +117,10 @@ def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentP
 
 def _job(parser: ArgumentParser, parsed: Namespace, recipe: Recipe) -> Job:
     """Typed settings from what was parsed; contradictions die here."""
-    built = parser.instantiate(parsed)
+    try:
+        built = parser.instantiate(parsed)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(str(_reason(error))) from error
     if built.projector not in PROJECTORS:
         raise SettingsError(f"projector: expected one of {', '.join(PROJECTORS)}, got {built.projector!r}")
     return Job(
@@ -125,6 +129,14 @@ def _job(parser: ArgumentParser, parsed: Namespace, recipe: Recipe) -> Job:
         backbone=_settings(BackboneSettings, built.backbone),
         data=_settings(DataSettings, built.data),
     )
+
+
+def _reason(error: BaseException) -> BaseException:
+    """Our own words, where jsonargparse has wrapped them into its own."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, InlayError):
+        inner = inner.__cause__ or inner.__context__
+    return inner or error
 
 
 def _settings(kind: type[T], built: Any) -> T:

@@ -127,16 +127,26 @@ def predict(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def read_accuracy(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, *, seed: int, scenes: int
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    seed: int,
+    scenes: int,
+    objects: int | None = None,
 ) -> dict[str, float]:
     """Share of greedy replies that are wholly right, by kind, on described held-out scenes and on digits.
 
     A reply is right when every one of its tokens, the end included, is the likeliest one; `"answers"` is the mean
-    over all questions, captions and instructions left out (they have several right wordings).
+    over all questions, captions and instructions left out (they have several right wordings). `objects` keeps scenes
+    of that many objects only.
     """
     rng = Random(seed)
     mix = Mix(plain=0, hard=1.0, turns=8, captions=0)
-    texts = [scene_text(sample_scene(rng, "held_out"), rng, mix) for _ in range(scenes)]
+    texts: list[tuple[Piece, ...]] = []
+    while len(texts) < scenes:
+        scene = sample_scene(rng, "held_out")
+        if objects in {None, len(scene.things)}:
+            texts.append(scene_text(scene, rng, mix))
     texts += [digit_text(digit, rng, mix) for digit in range(10)]
     right: dict[str, list[bool]] = {}
     for start in range(0, len(texts), 50):

@@ -100,7 +100,7 @@ def test_full_size_is_the_default_with_a_backbone_of_ones_own(capsys: Any) -> No
         (["train", "llava", "--data.train", "missing.json"], "missing.json"),
         (["evaluate", "missing"], "missing"),
         (["inspect", "missing"], "missing"),
-        (["chat", "missing", "hello"], "missing"),
+        (["chat", "missing", "--question", "hello"], "missing"),
         (["picture", "missing"], "finished run"),
     ],
 )
@@ -155,7 +155,7 @@ def test_inspect_of_a_damaged_bundle_names_the_file(capsys: Any, trained: Path, 
 
 def test_chat_answers_once(capsys: Any, trained: Path, picture: Path) -> None:
     status, out, _ = run(
-        capsys, "chat", str(trained), "--image", str(picture), "what is shown?", "--max_new_tokens", "4"
+        capsys, "chat", str(trained), "--image", str(picture), "--question", "what is shown?", "--max_new_tokens", "4"
     )
     assert status == 0
     assert len(out.splitlines()) == 1
@@ -178,7 +178,7 @@ def test_chat_reads_lines_until_the_end_of_input(
 
 def test_chat_with_a_picture_that_is_none_is_status_2(capsys: Any, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "fake.png").write_text("not a picture")
-    status, _, err = run(capsys, "chat", str(trained), "--image", str(tmp_path / "fake.png"), "what?")
+    status, _, err = run(capsys, "chat", str(trained), "--image", str(tmp_path / "fake.png"), "--question", "what?")
     assert status == 2
     assert "fake.png" in err
 
