@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from inlay.adapters.store import Contents, DiskDtype, from_bundle, open_bundle, 
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
 
-__all__ = ["Adapter", "AttachError", "OtherWeightsWarning", "Part"]
+__all__ = ["Adapter", "AttachError", "AttachedModel", "OtherWeightsWarning", "Part"]
 
 
 class AttachError(InlayError):
@@ -273,3 +273,7 @@ class Adapter(nn.Module):
             BundleError: names the file, the field and what is wrong with it.
         """
         return cls(**vars(from_bundle(open_bundle(folder))))
+
+
+AttachedModel: TypeAlias = MultimodalModel[Adapter]
+"""What ``attach`` returns."""

@@ -174,18 +174,19 @@ def _weights(kind: Any, source: str | Path, dtype: str | torch.dtype, options: M
 
     What the file has beyond that is not reported: a CLIP vision tower is always loaded from a file with two towers.
     """
-    noise, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    console: Any = logging
+    noise, bars = console.get_verbosity(), console.is_progress_bar_enabled()
+    console.set_verbosity_error()
     if Path(source).is_dir():
-        logging.disable_progress_bar()
+        console.disable_progress_bar()
     try:
         model, found = kind.from_pretrained(
             source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
     finally:
-        logging.set_verbosity(noise)
+        console.set_verbosity(noise)
         if bars:
-            logging.enable_progress_bar()
+            console.enable_progress_bar()
     if lacking := sorted({*map(str, found["missing_keys"]), *map(str, found["mismatched_keys"])}):
         raise BackboneError(
             f"{source}: {len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:5])}; they would "

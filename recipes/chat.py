@@ -8,10 +8,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from inlay.adapters.adapter import Adapter
+from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.media import load_image
 from inlay.adapters.messages import MediaPart, Message, Part, TextPart
-from inlay.adapters.model import MultimodalModel
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.settings import BackboneSettings
@@ -29,7 +28,7 @@ class Conversation:
         max_new_tokens: of an answer.
     """
 
-    def __init__(self, model: MultimodalModel, max_new_tokens: int) -> None:
+    def __init__(self, model: AttachedModel, max_new_tokens: int) -> None:
         self.model, self.max_new_tokens = model, max_new_tokens
         self.turns: list[Message] = []
         self.pictures: list[Path] = []

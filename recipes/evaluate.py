@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import collate, encode
 from inlay.adapters.layout import Layout
 from inlay.adapters.messages import MediaPart, Message, TextPart, media_of
-from inlay.adapters.model import MultimodalModel
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of
 from inlay.recipes.metrics.vqa_accuracy import VQAAccuracy
@@ -46,7 +46,7 @@ class Scores:
 
 
 def answer_all(
-    model: MultimodalModel,
+    model: AttachedModel,
     samples: Sequence[Sample],
     *,
     layout: Layout | None = None,
@@ -59,7 +59,7 @@ def answer_all(
 
 
 def answer_blind(
-    model: MultimodalModel, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
+    model: AttachedModel, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
 ) -> list[Answered]:
     """The same questions without their media."""
     asked = [(q, _without_media(q.prompt), s.id) for s in samples for q in questions_of(s)]
@@ -156,7 +156,7 @@ Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
 
 
 def _ask(
-    model: MultimodalModel,
+    model: AttachedModel,
     asked: Sequence[Asked],
     layout: Layout | None,
     features: FeatureCache | None,

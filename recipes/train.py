@@ -16,8 +16,8 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.model import MultimodalModel
 from inlay.hub.manifest import TrainingSpec
 from inlay.recipes.backbones import backbone_from
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
@@ -169,7 +169,7 @@ def _fit(
     job: Job,
     name: str,
     stage: Stage,
-    model: MultimodalModel,
+    model: AttachedModel,
     data: StageData,
     folder: RunFolder,
     show: Callable[[str], None],

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.batch import Batch, Encoded
-from inlay.adapters.model import MultimodalModel
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.order import StepBatches
 from inlay.recipes.data.sample import DataError, Sample
@@ -23,7 +23,7 @@ KEEP_ENCODED = 100_000
 
 
 class _Conversations(Dataset[Encoded]):
-    def __init__(self, samples: Sequence[Sample], model: MultimodalModel, stage: Stage) -> None:
+    def __init__(self, samples: Sequence[Sample], model: AttachedModel, stage: Stage) -> None:
         self.samples, self.model, self.layout = samples, model, stage.layout
         self.encoded: dict[int, Encoded] = {}
 
@@ -73,7 +73,7 @@ class StageData(LightningDataModule):
     def __init__(
         self,
         samples: Sequence[Sample],
-        model: MultimodalModel,
+        model: AttachedModel,
         stage: Stage,
         *,
         seed: int,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.layout import Layout
-from inlay.adapters.model import MultimodalModel
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.evaluate import answer_all
@@ -33,7 +33,7 @@ def caption_is_right(said: str, reference: str) -> bool:
 
 
 def caption_accuracy(
-    model: MultimodalModel, layout: Layout, samples: Sequence[Sample], features: FeatureCache | None = None
+    model: AttachedModel, layout: Layout, samples: Sequence[Sample], features: FeatureCache | None = None
 ) -> float:
     """Share of pictures whose greedy caption is right.
 

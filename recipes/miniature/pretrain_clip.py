@@ -172,7 +172,7 @@ def _report(model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
 
 def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
-    from transformers import AutoTokenizer, CLIPModel
+    from transformers import CLIPModel, PreTrainedTokenizerFast
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its processors to")
@@ -183,7 +183,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    tokenizer = AutoTokenizer.from_pretrained(options.start) if options.start else make_tokenizer("clip")
+    tokenizer = make_tokenizer("clip")
+    if options.start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.start)
     model = CLIPModel.from_pretrained(options.start) if options.start else make_model(tokenizer)
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
     train(model, tokenizer, seed=options.seed, steps=options.steps)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.batch import Batch
-from inlay.adapters.model import MultimodalModel
 from inlay.recipes.recipe import RecipeError, Stage
 
 __all__ = ["NextToken", "warmup_cosine"]
@@ -34,7 +34,7 @@ class NextToken(LightningModule):
         RecipeError: the stage names a part that the adapter lacks.
     """
 
-    def __init__(self, model: MultimodalModel, stage: Stage, steps: int) -> None:
+    def __init__(self, model: AttachedModel, stage: Stage, steps: int) -> None:
         super().__init__()
         self.adapter = model.adapter
         self.stage, self.steps = stage, steps
@@ -49,7 +49,7 @@ class NextToken(LightningModule):
             part.module.requires_grad_(part.name in stage.lr)
 
     @property
-    def model(self) -> MultimodalModel:
+    def model(self) -> AttachedModel:
         """Backbone and adapter."""
         return self._model[0]
 

@@ -32,7 +32,6 @@ def hf_llava(backbone: Any, adapter: Any) -> LlavaForConditionalGeneration:
     config = LlavaConfig(
         vision_config=backbone.encoder("image").model.config,
         text_config=backbone.llm.model.config,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",

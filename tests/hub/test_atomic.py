@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -323,9 +323,8 @@ def test_a_very_long_name_can_be_written(tmp_path: Path, new: Bundle, equal: Equ
 
 
 @pytest.fixture
-def no_exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
-    return
 
 
 @pytest.mark.usefixtures("no_exchange")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_language_model_looks_up_attributes_of_lone_held_out_objects() -> None:
 
 
 def test_language_model_answers_by_generating() -> None:
-    model = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
+    model: Any = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
     tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
     prompt = "USER: a small red circle in the top left.\nwhat colour is the circle? ASSISTANT:"
     batch = tokenizer(prompt, return_tensors="pt")
