@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
 from PIL import Image
@@ -33,6 +34,9 @@ from inlay.adapters.encoders import ClipEncoder, VitEncoder
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
+
+# No test asks the Hub, and none waits for it.
+huggingface_hub.constants.HF_HUB_OFFLINE = True
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"

@@ -83,7 +83,7 @@ def describe(scene: Scene, rng: Random) -> str:
         >>> from random import Random
         >>> from inlay.recipes.miniature.world import Thing
         >>> describe(Scene((Thing(0, "small", "red", "circle"),)), Random(3))
-        'a small red circle in the top left.'
+        'a small red circle at the top left.'
     """
     things = list(scene.things)
     style = rng.choices(STYLES, _SHARES)[0]

@@ -97,7 +97,7 @@ class Scene:
 
         Example:
             >>> Scene((Thing(0, "small", "red", "circle"),)).split
-            'train'
+            'held_out'
         """
         digest = hashlib.sha256(self.combination.encode()).digest()
         return "held_out" if int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64 else "train"
