@@ -1,0 +1,50 @@
+"""A real training process, killed with -9 and resumed, gives the bundle of one that was never disturbed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SETTINGS = [
+    "--evaluate=false",
+    "--checkpoint_every=4",
+    "--stages.align.max_steps=6",
+    "--stages.instruct.max_steps=16",
+    "--lora.dropout=0.1",
+]
+
+
+def command(output: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "inlay.recipes.cli", "train", "llava", f"--output={output}", *SETTINGS, *more]
+
+
+def run(output: Path, *more: str) -> None:
+    done = subprocess.run(command(output, *more), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_run_gives_the_same_bundle(tmp_path: Path) -> None:
+    # Both runs carry one name, since the name is written into the bundle.
+    whole, parts = tmp_path / "whole" / "run", tmp_path / "parts" / "run"
+    run(whole)
+    process = subprocess.Popen(command(parts), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = parts / "checkpoints" / "instruct" / "last.ckpt"
+    end = time.monotonic() + 300
+    while not checkpoint.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    assert not (parts / "bundle").exists()
+    run(parts, "--resume=true")
+    for name in ("adapter.safetensors", "lora/adapter_model.safetensors"):
+        assert (parts / "bundle" / name).read_bytes() == (whole / "bundle" / name).read_bytes()
+    shutil.rmtree(tmp_path)
