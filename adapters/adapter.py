@@ -75,6 +75,7 @@ class Adapter(nn.Module):
         lora: LoRA on the LLM, or None.
         training: where the weights come from.
         canary: the stored test input, see :mod:`inlay.adapters.canary`.
+        license: under which the weights are published.
     """
 
     def __init__(
@@ -138,17 +139,6 @@ class Adapter(nn.Module):
             yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
         if self.lora is not None:
             yield Part("lora", self.lora.kind, self.lora)
-
-    def part(self, name: str) -> Part:
-        """One part by name.
-
-        Raises:
-            AttachError: there is none of that name.
-        """
-        for part in self.parts():
-            if part.name == name:
-                return part
-        raise AttachError(f"this adapter has no part {name!r}; it has {', '.join(p.name for p in self.parts())}")
 
     def projector(self, modality: str) -> InputProjector:
         """The input projector of a modality."""

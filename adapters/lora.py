@@ -149,11 +149,13 @@ class LoraPart(nn.Module):
             target_modules=list(self.targets),
             bias="none",
         )
+        attachment = Attachment(model, originals)
         inject_adapter_in_model(config, model, NAME)
         self._layers = []
         for target in self.targets:
             layer = model.get_submodule(target)
             if not isinstance(layer, LoraLayer):
+                attachment.undo()
                 raise LoraError(
                     f"{target}: peft {type(layer).__name__} is not a LoRA layer; this kind of linear is not supported"
                 )
@@ -161,7 +163,7 @@ class LoraPart(nn.Module):
             layer.lora_A[NAME].weight, layer.lora_B[NAME].weight = down, up
             self._layers.append(layer)
         self.train(self.training)
-        return Attachment(model, originals)
+        return attachment
 
     def train(self, mode: bool = True) -> LoraPart:
         """LoRA's dropout follows the adapter, while the frozen LLM stays in eval mode."""
@@ -178,9 +180,6 @@ class LoraPart(nn.Module):
                 weight = model.get_submodule(target).get_parameter("weight")
                 down, up = self.matrices(target)
                 weight.add_((scale * up.float() @ down.float()).to(weight))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.targets)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Muon, the optimizer that the miniature backbones are pretrained with: momentum, orthogonalised.
+"""Muon, the optimizer that the miniature CLIP is pretrained with: momentum, orthogonalised.
 
 Keller Jordan et al., https://kellerjordan.github.io/posts/muon/; steps are scaled to the size of AdamW's as in
-https://arxiv.org/abs/2502.16982. On described scenes the language model reaches in 200 steps the loss that AdamW
-needs 500 for. torch's own iterates in bfloat16, which processors without bfloat16 arithmetic do five times slower.
+https://arxiv.org/abs/2502.16982. torch's own iterates in bfloat16, which processors without bfloat16 arithmetic do
+several times slower.
 """
 
 from __future__ import annotations
