@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from inlay.adapters.inputs.fields import Size, check_fields
+
 __all__ = ["LinearConfig", "LinearProjector"]
 
 
@@ -13,10 +15,13 @@ __all__ = ["LinearConfig", "LinearProjector"]
 class LinearConfig:
     """Sizes of the layer."""
 
-    width_in: int
+    width_in: Size
     """Values per feature."""
-    width_out: int
+    width_out: Size
     """Values per LLM embedding."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class LinearProjector(nn.Module):
@@ -28,6 +33,7 @@ class LinearProjector(nn.Module):
     """
 
     kind = "linear"
+    reads_prompt = False
 
     def __init__(self, config: LinearConfig) -> None:
         super().__init__()

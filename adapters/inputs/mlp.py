@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from inlay.adapters.inputs.fields import Depth, Size, check_fields
+
 __all__ = ["MlpConfig", "MlpProjector"]
 
 
@@ -13,12 +15,15 @@ __all__ = ["MlpConfig", "MlpProjector"]
 class MlpConfig:
     """Sizes of the layers."""
 
-    width_in: int
+    width_in: Size
     """Values per feature."""
-    width_out: int
+    width_out: Size
     """Values per LLM embedding; also the hidden width."""
-    depth: int = 2
+    depth: Depth = 2
     """Linears, at least 2."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class MlpProjector(nn.Module):
@@ -31,6 +36,7 @@ class MlpProjector(nn.Module):
     """
 
     kind = "mlp"
+    reads_prompt = False
 
     def __init__(self, config: MlpConfig) -> None:
         super().__init__()

@@ -1,0 +1,174 @@
+"""BLIP-2's Q-Former as an input projector (Li et al., 2023, https://arxiv.org/abs/2301.12597), in stage-2 wiring.
+
+``y = W Q(q, LN(x)) + b``: learned queries ``q`` attend to each other in every layer and to the normalised features in
+every second one; a linear layer brings what they found to the width of the LLM. However many features there are, the
+LLM gets one position per query.
+
+``LN`` is the model's ``ln_vision`` (transformers keeps it inside the vision model as ``post_layernorm``). It stands
+after a frozen encoder, but it is trained, so it is here. Its epsilon is 1e-5 where the weights come from LAVIS and 1e-6
+where they come from transformers.
+
+With a ViT-g of 1408, 12 layers of 768 and 32 queries: 105,137,664 parameters in the transformer, 24,576 in the queries,
+2,816 in ``ln_vision``, and 769 times the LLM's width in the linear layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Blip2QFormerConfig, Blip2QFormerModel
+
+from inlay.adapters.inputs.fields import (
+    Depth,
+    Epsilon,
+    Heads,
+    ProjectorError,
+    Queries,
+    Rate,
+    Size,
+    check_fields,
+    check_heads,
+)
+
+__all__ = ["QFormer", "QFormerConfig", "QFormerProjector", "QFormerSizes", "new_queries"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QFormerSizes:
+    """What every Q-Former has. A bundle stores settings flat, so the configurations extend this one."""
+
+    width_in: Size
+    """Values per feature."""
+    queries: Queries = 32
+    """Learned query tokens; also the vectors that come out."""
+    hidden: Size = 768
+    """Width of the transformer, a multiple of ``heads``."""
+    layers: Depth = 12
+    """Layers."""
+    heads: Heads = 12
+    """Attention heads."""
+    ffn: Size = 3072
+    """Hidden width of the feed-forward blocks."""
+    cross_every: Depth = 2
+    """Layers 0, ``cross_every``, 2 ``cross_every``, ... attend to the features."""
+    dropout: Rate = 0.1
+    """Of hidden states and of attention, in training."""
+    norm_eps: Epsilon = 1e-5
+    """Epsilon of ``ln_vision``."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_heads(self.hidden, self.heads, "hidden")
+
+    @property
+    def transformer(self) -> dict[str, Any]:
+        """The same in the words of transformers."""
+        return {
+            "hidden_size": self.hidden,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "intermediate_size": self.ffn,
+            "cross_attention_frequency": self.cross_every,
+            "encoder_hidden_size": self.width_in,
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.dropout,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class QFormerConfig(QFormerSizes):
+    """Sizes of a Q-Former and of what follows it."""
+
+    width_out: Size
+    """Values per LLM embedding."""
+
+
+def new_queries(sizes: QFormerSizes) -> nn.Parameter:
+    """Query tokens ``[1, queries, hidden]``, drawn from a normal distribution of deviation 0.02."""
+    return nn.Parameter(torch.randn(1, sizes.queries, sizes.hidden) * 0.02)
+
+
+class QFormer(nn.Module):
+    """``ln_vision``, query tokens and transformer: ``[n, features, width_in]`` -> ``[n, queries, hidden]``."""
+
+    def __init__(self, sizes: QFormerSizes) -> None:
+        super().__init__()
+        self.ln_vision = nn.LayerNorm(sizes.width_in, eps=sizes.norm_eps)
+        self.query_tokens = new_queries(sizes)
+        self.model = Blip2QFormerModel(Blip2QFormerConfig(**sizes.transformer))
+
+    @classmethod
+    def from_blip2(cls, model: Any, *, norm_eps: float | None = None) -> QFormer:
+        """A copy of the one inside a BLIP-2 model of transformers.
+
+        Args:
+            model: any of its classes with ``vision_model``, ``query_tokens`` and ``qformer``.
+            norm_eps: epsilon of ``ln_vision``; the model's own if not given.
+
+        Raises:
+            ProjectorError: a Q-Former with another activation or epsilon than BERT's, or one that also has text layers.
+        """
+        config, norm = model.qformer.config, model.vision_model.post_layernorm
+        for name, expected in {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "use_qformer_text_input": False}.items():
+            if getattr(config, name) != expected:
+                raise ProjectorError(f"{name} of this Q-Former: expected {expected}, got {getattr(config, name)}")
+        sizes = QFormerSizes(
+            width_in=config.encoder_hidden_size,
+            queries=model.query_tokens.shape[1],
+            hidden=config.hidden_size,
+            layers=config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            ffn=config.intermediate_size,
+            cross_every=config.cross_attention_frequency,
+            dropout=config.hidden_dropout_prob,
+            norm_eps=norm.eps if norm_eps is None else norm_eps,
+        )
+        built = cls(sizes)
+        built.ln_vision.load_state_dict(norm.state_dict())
+        built.model.load_state_dict(model.qformer.state_dict())
+        with torch.no_grad():
+            built.query_tokens.copy_(model.query_tokens)
+        return built
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[n, features, width_in]`` -> ``[n, queries, hidden]``."""
+        if not len(features):
+            # transformers cannot reshape an empty batch. A row that is cut off again leaves the graph whole.
+            return self.forward(features.new_zeros(1, *features.shape[1:]))[:0]
+        states: Tensor = self.model(
+            query_embeds=self.query_tokens.expand(len(features), -1, -1),
+            encoder_hidden_states=self.ln_vision(features),
+        ).last_hidden_state
+        return states
+
+
+class QFormerProjector(nn.Module):
+    """``[n, features, width_in]`` -> ``[n, queries, width_out]``.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     projector = QFormerProjector(QFormerConfig(width_in=1408, width_out=2560))
+        >>> sum(p.numel() for p in projector.parameters())
+        107133696
+    """
+
+    kind = "qformer"
+    reads_prompt = False
+
+    def __init__(self, config: QFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.qformer = QFormer(config)
+        self.projection = nn.Linear(config.hidden, config.width_out)
+
+    def tokens(self, features: int) -> int:
+        """LLM positions for so many features: one a query, whatever the number."""
+        return self.config.queries
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[n, features, width_in]`` -> ``[n, queries, width_out]``."""
+        projected: Tensor = self.projection(self.qformer(features))
+        return projected
