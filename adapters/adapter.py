@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters import canary
-from inlay.adapters.backbone import Backbone
+from inlay.adapters.backbone import PROMPT_PORT, Backbone
 from inlay.adapters.inputs import InputProjector, build_projector
 from inlay.adapters.interface import IncompatibleBackbone, Report, check
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import Attachment, LoraConfig, LoraError, LoraPart
 from inlay.adapters.model import MultimodalModel
+from inlay.adapters.prompt import Prompts
 from inlay.adapters.store import Contents, DiskDtype, from_bundle, open_bundle, to_bundle
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
@@ -130,6 +131,9 @@ class Adapter(nn.Module):
                 projectors[modality] = build_projector(
                     kind, {"width_in": encoder.width, "width_out": backbone.llm.width, **fields}
                 )
+            if _reads_prompt(projectors[modality]):
+                sizes: Any = projectors[modality].config
+                ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)
         part = LoraPart.for_model(backbone.llm.model, lora) if lora else None
         return cls(system=system, name=name, interface=ports, layout=layout, inputs=projectors, lora=part)
 
@@ -147,10 +151,21 @@ class Adapter(nn.Module):
             raise AttachError(f"inputs.{modality}: {type(module).__name__} is not an input projector")
         return module
 
-    def project(self, modality: str, features: Tensor) -> Tensor:
-        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``."""
+    def reads_prompt(self, modality: str) -> bool:
+        """Whether the input projector of a modality takes in the words of a medium's turn."""
+        return _reads_prompt(self.inputs[modality])
+
+    def project(self, modality: str, features: Tensor, prompts: Prompts | None = None) -> Tensor:
+        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``.
+
+        Args:
+            modality: which projector.
+            features: of ``n`` media.
+            prompts: the words of each medium's turn, for a projector that reads them.
+        """
         module = self.inputs[modality]
-        projected: Tensor = module(features.to(next(module.parameters()).dtype))
+        read = () if prompts is None else (prompts.ids, prompts.mask)
+        projected: Tensor = module(features.to(next(module.parameters()).dtype), *read)
         return projected
 
     def compatibility(self, backbone: Backbone) -> Report:
@@ -263,6 +278,10 @@ class Adapter(nn.Module):
             BundleError: names the file, the field and what is wrong with it.
         """
         return cls(**vars(from_bundle(open_bundle(folder))))
+
+
+def _reads_prompt(projector: nn.Module) -> bool:
+    return bool(getattr(projector, "reads_prompt", False))
 
 
 AttachedModel: TypeAlias = MultimodalModel[Adapter]

@@ -13,6 +13,7 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoTokenizer,
     CLIPVisionModel,
     ViTModel,
@@ -22,10 +23,14 @@ from transformers.utils import logging
 from inlay.adapters.encoders import ClipEncoder, VisionEncoder, VitEncoder
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.messages import Modality
+from inlay.adapters.prompt import PromptTokenizer
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["Backbone", "BackboneError"]
+__all__ = ["PROMPT_PORT", "Backbone", "BackboneError"]
+
+PROMPT_PORT = "prompt"
+"""Name of the port at which projectors that read get their tokens."""
 
 
 class BackboneError(InlayError):
@@ -38,14 +43,21 @@ class Backbone(nn.Module):
     Args:
         llm: the language model.
         encoders: modality -> encoder.
+        prompt_tokenizer: for projectors that read the words of a medium's turn.
 
     Example:
         ``Backbone(llm=LanguageModel(hf_llm, tokenizer), encoders={"image": ClipEncoder(hf_vision, processor)})``
     """
 
-    def __init__(self, llm: LanguageModel, encoders: Mapping[Modality, VisionEncoder] | None = None) -> None:
+    def __init__(
+        self,
+        llm: LanguageModel,
+        encoders: Mapping[Modality, VisionEncoder] | None = None,
+        prompt_tokenizer: PromptTokenizer | None = None,
+    ) -> None:
         super().__init__()
         self.llm = llm
+        self.prompt_tokenizer = prompt_tokenizer
         self.encoders = nn.ModuleDict({str(name): encoder for name, encoder in (encoders or {}).items()})
         self.attached: str | None = None
         """Name of the adapter that is attached, if one is."""
@@ -56,6 +68,7 @@ class Backbone(nn.Module):
         llm: str | Path,
         image: str | Path | None = None,
         *,
+        prompt: str | Path | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | torch.device | None = None,
         layer: int | None = None,
@@ -66,13 +79,14 @@ class Backbone(nn.Module):
         """Load from Hub ids or folders in the standard transformers layout. No code from a repository is run.
 
         Args:
-            llm: Hub id or folder of a ``*ForCausalLM`` with its tokenizer.
+            llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
             image: Hub id or folder of a CLIP or ViT model with its image processor.
+            prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
             device: where to put the models.
             layer: hidden states of the encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
-            revisions: ``{"llm": ..., "image": ...}``, commits, branches or tags.
+            revisions: ``{"llm": ..., "image": ..., "prompt": ...}``, commits, branches or tags.
             local_files_only: never ask the Hub.
 
         Raises:
@@ -88,7 +102,12 @@ class Backbone(nn.Module):
             encoders["image"] = load_image_encoder(
                 image, revision=chosen.get("image"), rule=rule, dtype=kind, local_files_only=local_files_only
             )
-        backbone = cls(language, encoders)
+        prompter = None
+        if prompt is not None:
+            prompter = load_prompt_tokenizer(
+                prompt, revision=chosen.get(PROMPT_PORT), local_files_only=local_files_only
+            )
+        backbone = cls(language, encoders, prompter)
         return backbone if device is None else backbone.to(device)
 
     def encoder(self, modality: str) -> VisionEncoder:
@@ -104,10 +123,25 @@ class Backbone(nn.Module):
             )
         return found
 
+    def prompter(self) -> PromptTokenizer:
+        """The tokenizer of projectors that read.
+
+        Raises:
+            BackboneError: there is none.
+        """
+        if self.prompt_tokenizer is None:
+            raise BackboneError(
+                "this adapter's projector reads the words of a medium's turn, and this backbone has no tokenizer for "
+                "them; give one: Backbone(..., prompt_tokenizer=PromptTokenizer(tokenizer)) or "
+                "Backbone.from_pretrained(..., prompt='bert-base-uncased')"
+            )
+        return self.prompt_tokenizer
+
     @property
     def ports(self) -> dict[str, PortSpec]:
-        """Every port by name: ``llm`` and the modalities."""
-        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders}
+        """Every port by name: ``llm``, the modalities, and ``prompt`` where there is a tokenizer for it."""
+        reading = {} if self.prompt_tokenizer is None else {PROMPT_PORT: self.prompt_tokenizer.port}
+        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders} | reading
 
     @property
     def device(self) -> torch.device:
@@ -131,9 +165,27 @@ def load_language(
     with _loading(source, "language model"):
         options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
         options = {key: value for key, value in options.items() if value is not None}
-        model = _weights(AutoModelForCausalLM, source, dtype, options)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = _weights(kind, source, dtype, options)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
     return LanguageModel(model, tokenizer, source=name or _source_name(source), revision=_commit(model))
+
+
+def load_prompt_tokenizer(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    name: str | None = None,
+) -> PromptTokenizer:
+    """The tokenizer of projectors that read, from a Hub id or a folder; ``revision`` is stored if it is a commit."""
+    with _loading(source, "tokenizer"):
+        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
+        options = {key: value for key, value in options.items() if value is not None}
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    commit = revision if revision is not None and re.fullmatch("[0-9a-f]{40}", revision) else None
+    return PromptTokenizer(tokenizer, source=name or _source_name(source), revision=commit)
 
 
 def load_image_encoder(

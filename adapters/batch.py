@@ -1,5 +1,8 @@
 """From conversations to one batch of tensors: tokenise, label by offsets, keep places for media.
 
+A decoder-only model reads one sequence, in which the answers are labelled. For an encoder-decoder the sequence is the
+source (media and all turns before the last answer, nothing labelled) and the last answer stands apart as the target.
+
 Text between two media is tokenised once, as one string, and each token is labelled by where its last character lies. So
 the ids are those that the tokenizer gives for the rendered text, and the mask cannot drift by a token.
 """
@@ -14,8 +17,10 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.language import LanguageModel
-from inlay.adapters.layout import Layout, LayoutError, Media, Segment, Text, segments
+from inlay.adapters.layout import Layout, segments
 from inlay.adapters.messages import MediaPart, Message, Modality
+from inlay.adapters.prompt import Prompts, Reader, prompt_texts
+from inlay.adapters.segment import Bos, LayoutError, Media, Segment, Text
 from inlay.adapters.splice import IGNORE, PadSide, pad
 
 __all__ = ["Batch", "Encoded", "collate", "encode"]
@@ -35,6 +40,10 @@ class Encoded:
     """The media in reading order."""
     name: str = ""
     """The sample's id, for errors."""
+    target: Tensor | None = None
+    """``[U]``; what an encoder-decoder has to write; None for other models, and where the answer is left out."""
+    prompts: Mapping[Modality, tuple[Tensor, ...]] = field(default_factory=dict)
+    """For each modality whose projector reads: ids ``[L]`` of the words of each medium's turn."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,15 @@ class Batch:
     """Frozen features ``[n, tokens, width]`` where they are at hand: then the encoder is not run."""
     names: tuple[str, ...] = ()
     """Sample ids."""
+    target: Tensor | None = None
+    """``[B, U]``; the decoder's side of an encoder-decoder, :data:`IGNORE` in the padding."""
+    prompts: Mapping[Modality, Prompts] = field(default_factory=dict)
+    """For each modality whose projector reads: the words of each medium's turn in the projector's own tokens."""
+
+    @property
+    def supervised(self) -> Tensor:
+        """``[B]`` bool: the samples with at least one label."""
+        return ((self.labels if self.target is None else self.target) != IGNORE).any(dim=1)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -68,6 +86,8 @@ class Batch:
             slots=self.slots.to(device),
             inputs={key: value.to(device) for key, value in self.inputs.items()},
             features={key: value.to(device) for key, value in self.features.items()},
+            target=None if self.target is None else self.target.to(device),
+            prompts={key: value.to(device) for key, value in self.prompts.items()},
         )
 
     def __len__(self) -> int:
@@ -80,6 +100,7 @@ def encode(
     language: LanguageModel,
     tokens: Mapping[Modality, int],
     *,
+    readers: Mapping[Modality, Reader] | None = None,
     generation: bool = False,
     name: str = "",
 ) -> Encoded:
@@ -90,6 +111,7 @@ def encode(
         layout: the adapter's layout.
         language: for its tokenizer, BOS rule and context.
         tokens: LLM positions per medium of each modality.
+        readers: modality -> how the words of a medium's turn become ids, where a projector reads them.
         generation: leave the answer to the model.
         name: the sample's id, put in front of every error.
 
@@ -101,33 +123,25 @@ def encode(
         laid = segments(layout, messages, language.tokenizer, generation=generation)
     except LayoutError as error:
         raise LayoutError(f"{where}{error}") from error
-    ids: list[int] = []
-    labels: list[int] = []
-    slots: list[bool] = []
-    media: list[MediaPart] = []
-    if language.bos_id is not None and not _starts_with_bos(laid, language):
-        _extend(ids, labels, slots, [language.bos_id], [False])
-    for is_media, run in groupby(laid, key=lambda segment: isinstance(segment, Media)):
-        if is_media:
-            for segment in run:
-                if isinstance(segment, Media):
-                    count = _slot_count(segment.part, tokens, where)
-                    media.append(segment.part)
-                    ids += [language.pad_id] * count
-                    labels += [IGNORE] * count
-                    slots += [True] * count
-        else:
-            for piece in _pieces([segment for segment in run if isinstance(segment, Text)], language):
-                _extend(ids, labels, slots, *_tokenise(piece, language))
-    if len(ids) > language.context:
-        raise LayoutError(
-            f"{where}{len(ids)} positions ({sum(slots)} of them media) are more than the context of "
-            f"{language.context}; shorten the text, split the conversation, or use an LLM with a longer context "
-            "(nothing is cut)"
-        )
-    if not generation and all(label == IGNORE for label in labels):
+    source, answer = language.arrange(laid, generation=generation)
+    sequence = _sequence(source, layout.bos, language, tokens, where)
+    target = None if answer is None else _sequence(answer, "none", language, {}, where).labels
+    if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}no token is trained on: the answers are empty after layout {layout.template!r}")
-    return Encoded(torch.tensor(ids), torch.tensor(labels), torch.tensor(slots, dtype=torch.bool), tuple(media), name)
+    media = tuple(sequence.media)
+    prompts = {
+        modality: tuple(read(text) for text in prompt_texts(layout, messages, modality, media))
+        for modality, read in (readers or {}).items()
+    }
+    return Encoded(
+        torch.tensor(sequence.ids, dtype=torch.long),
+        torch.tensor(sequence.labels, dtype=torch.long),
+        torch.tensor(sequence.slots, dtype=torch.bool),
+        media,
+        name,
+        None if target is None else torch.tensor(target, dtype=torch.long),
+        prompts,
+    )
 
 
 def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Batch:
@@ -139,6 +153,7 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         side: right for training, left for generation.
     """
     ones = [torch.ones_like(row.ids) for row in rows]
+    targets = [row.target for row in rows if row.target is not None]
     return Batch(
         ids=pad([row.ids for row in rows], pad_id, side),
         labels=pad([row.labels for row in rows], IGNORE, side),
@@ -146,13 +161,64 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         slots=pad([row.slots for row in rows], False, side),
         order=tuple(part.modality for row in rows for part in row.media),
         names=tuple(row.name for row in rows),
+        target=pad(targets, IGNORE, "right") if targets else None,
     )
 
 
-def _extend(ids: list[int], labels: list[int], slots: list[bool], new: list[int], trained: list[bool]) -> None:
-    ids += new
-    labels += [token if keep else IGNORE for token, keep in zip(new, trained, strict=True)]
-    slots += [False] * len(new)
+@dataclass(slots=True)
+class _Sequence:
+    """One sequence in the making."""
+
+    ids: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    slots: list[bool] = field(default_factory=list)
+    media: list[MediaPart] = field(default_factory=list)
+
+    def add(self, new: list[int], trained: list[bool]) -> None:
+        """Append tokens."""
+        self.ids += new
+        self.labels += [token if keep else IGNORE for token, keep in zip(new, trained, strict=True)]
+        self.slots += [False] * len(new)
+
+    def keep(self, part: MediaPart, count: int, pad_id: int) -> None:
+        """Append places for a medium."""
+        self.media.append(part)
+        self.ids += [pad_id] * count
+        self.labels += [IGNORE] * count
+        self.slots += [True] * count
+
+
+def _sequence(
+    laid: Sequence[Segment], bos: Bos, language: LanguageModel, tokens: Mapping[Modality, int], where: str
+) -> _Sequence:
+    """Tokenise segments, BOS in its place."""
+    sequence = _Sequence()
+    texts = (index for index, segment in enumerate(laid) if isinstance(segment, Text))
+    place = next(texts, len(laid)) if bos == "after_media" else 0
+    _write(sequence, laid[:place], language, tokens, where)
+    if bos != "none" and language.bos_id is not None and not _starts_with_bos(laid[place:], language):
+        sequence.add([language.bos_id], [False])
+    _write(sequence, laid[place:], language, tokens, where)
+    if language.context is not None and len(sequence.ids) > language.context:
+        raise LayoutError(
+            f"{where}{len(sequence.ids)} positions ({sum(sequence.slots)} of them media) are more than the context of "
+            f"{language.context}; shorten the text, split the conversation, or use an LLM with a longer context "
+            "(nothing is cut)"
+        )
+    return sequence
+
+
+def _write(
+    sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, tokens: Mapping[Modality, int], where: str
+) -> None:
+    for is_media, run in groupby(laid, key=lambda segment: isinstance(segment, Media)):
+        if is_media:
+            for segment in run:
+                if isinstance(segment, Media):
+                    sequence.keep(segment.part, _slot_count(segment.part, tokens, where), language.pad_id)
+        else:
+            for piece in _pieces([segment for segment in run if isinstance(segment, Text)], language):
+                sequence.add(*_tokenise(piece, language))
 
 
 def _slot_count(part: MediaPart, tokens: Mapping[Modality, int], where: str) -> int:

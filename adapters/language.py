@@ -1,6 +1,7 @@
-"""The frozen decoder-only language model as a port: embeddings in, logits or text out.
+"""The frozen language model as a port: embeddings in, logits or text out.
 
-Works with any ``*ForCausalLM`` of transformers that takes ``inputs_embeds`` (LLaMA, Vicuna, Qwen2, Qwen3, OPT, ...).
+Works with any ``*ForCausalLM`` of transformers that takes ``inputs_embeds`` (LLaMA, Vicuna, Qwen2, Qwen3, OPT, ...) and
+with encoder-decoders (``T5ForConditionalGeneration``), see :mod:`inlay.adapters.wiring`.
 Whether a sequence starts with BOS is asked of the tokenizer, not assumed: Qwen has none, OPT's is ``</s>``.
 """
 
@@ -16,21 +17,19 @@ from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 
 from inlay.adapters.digest import tokenizer_digest, weights_digest
 from inlay.adapters.freeze import freeze
-from inlay.hub.errors import InlayError
+from inlay.adapters.phrasing import cut_at
+from inlay.adapters.segment import Segment, Text
+from inlay.adapters.wiring import LanguageModelError, wiring_of
 from inlay.hub.manifest import PortSpec
 
 __all__ = ["LanguageModel", "LanguageModelError"]
 
 
-class LanguageModelError(InlayError):
-    """The language model or its tokenizer cannot do what an adapter needs."""
-
-
 class LanguageModel(nn.Module):
-    """One causal language model with its tokenizer, frozen.
+    """One language model with its tokenizer, frozen.
 
     Args:
-        model: a ``*ForCausalLM``.
+        model: a ``*ForCausalLM`` or a ``*ForConditionalGeneration`` of text.
         tokenizer: its fast tokenizer (offsets are needed to build label masks).
         source: the Hub id, or another name by which the same weights can be found again.
         revision: the commit on the Hub, 40 hex digits.
@@ -52,6 +51,7 @@ class LanguageModel(nn.Module):
         self.tokenizer = tokenizer
         self.source, self.revision = source, revision
         self.family: str = model.config.model_type
+        self.wiring = wiring_of(model)
 
     @property
     def width(self) -> int:
@@ -59,9 +59,9 @@ class LanguageModel(nn.Module):
         return int(self._table.shape[1])
 
     @property
-    def context(self) -> int:
-        """The longest sequence, in positions."""
-        return int(self.model.config.max_position_embeddings)
+    def context(self) -> int | None:
+        """The longest sequence, in positions; None where the model sets no limit."""
+        return self.wiring.context(self.model)
 
     @property
     def device(self) -> torch.device:
@@ -117,10 +117,7 @@ class LanguageModel(nn.Module):
             revision=self.revision,
             tokenizer=tokenizer_digest(self.tokenizer),
             weights=weights_digest(self.model),
-            settings={
-                "layers": int(self.model.config.num_hidden_layers),
-                "vocabulary": int(self._table.shape[0]),
-            },
+            settings={**self.wiring.settings(self.model), "vocabulary": int(self._table.shape[0])},
         )
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -128,26 +125,38 @@ class LanguageModel(nn.Module):
         embeddings: Tensor = self.model.get_input_embeddings()(ids)
         return embeddings
 
-    def logits(self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None) -> Tensor:
+    def arrange(self, laid: Sequence[Segment], *, generation: bool = False) -> tuple[list[Segment], list[Text] | None]:
+        """Segments of a conversation -> those that this model reads, and those of a target that is apart, or None."""
+        return self.wiring.arrange(laid, self.tokenizer, generation=generation)
+
+    def supervised(self, labels: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Which rows of the logits predict a labelled token, and what they must predict.
+
+        Args:
+            labels: ``[B, T]`` beside the ids.
+            target: ``[B, U]`` of an encoder-decoder's decoder.
+
+        Returns:
+            ``rows`` bool, ``[B, T]`` or ``[B, U]``, and the targets ``[rows.sum()]`` in the same order.
+        """
+        return self.wiring.supervised(labels, target)
+
+    def logits(
+        self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None, target: Tensor | None = None
+    ) -> Tensor:
         """Next-token logits.
 
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``, 1 where there is a token.
-            rows: ``[B, T]`` bool: only these positions go through the LM head.
+            rows: bool, ``[B, T]`` or ``[B, U]``: only these are returned.
+            target: ``[B, U]``, what the decoder of an encoder-decoder has to write.
 
         Returns:
-            ``[B, T, vocabulary]``, or ``[rows.sum(), vocabulary]`` where rows are given.
+            ``[B, T, vocabulary]``, of an encoder-decoder ``[B, U, vocabulary]`` (its first step alone without a
+            target); ``[rows.sum(), vocabulary]`` where rows are given.
         """
-        output = self.model(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            position_ids=(mask.long().cumsum(dim=1) - 1).clamp_(min=0),
-            logits_to_keep=0 if rows is None else rows,
-            use_cache=False,
-        )
-        logits: Tensor = output.logits
-        return logits.reshape(-1, logits.shape[-1]) if rows is not None else logits
+        return self.wiring.logits(self.model, embeddings, mask, rows, target, self.pad_id)
 
     @torch.no_grad()
     def generate(
@@ -155,39 +164,54 @@ class LanguageModel(nn.Module):
     ) -> list[list[int]]:
         """Continue each row; the rows are padded on the left.
 
+        The media need not stand at the very left: positions are counted over what is not padding, so padding in front
+        of the media or behind them gives the same numbers.
+
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``.
             stop: texts that end a row, however they are tokenised.
-            options: passed to ``transformers``' ``generate`` (``max_new_tokens``, ``num_beams``, ``do_sample``, ...).
+            options: passed to ``transformers``' ``generate`` (``max_new_tokens``, ``min_new_tokens``, ``num_beams``,
+                ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition penalty looks at the new
+                tokens alone, since the model is given embeddings and no ids.
 
         Returns:
-            New token ids of each row, without padding.
+            New token ids of each row, up to its end.
         """
         criteria = StoppingCriteriaList([_StopText(self.tokenizer, stop)]) if stop else None
+        ends = self._ends(stop)
         generate: Any = self.model.generate
         ids = generate(
             inputs_embeds=embeddings,
             attention_mask=mask,
-            eos_token_id=self.stop_ids or None,
+            eos_token_id=ends or None,
             pad_token_id=self.pad_id,
             stopping_criteria=criteria,
             **options,
         )
-        return [self._until_stop(row) for row in ids.tolist()]
+        return [_until(row, ends) for row in self.wiring.written(ids).tolist()]
 
     def decode(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> str:
         """Text of generated ids, cut at the first stop text, special tokens left out, stripped."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        for mark in stop:
-            text = text.split(mark, 1)[0]
-        return text.strip()
+        return cut_at(text, stop).strip()
 
-    def _until_stop(self, row: list[int]) -> list[int]:
-        for index, token in enumerate(row):
-            if token in self.stop_ids:
-                return row[: index + 1]
-        return row
+    def _ends(self, stop: Sequence[str]) -> list[int]:
+        """Tokens that end a row: EOS, and stop texts that are one token, which ``min_new_tokens`` can then forbid."""
+        spelled = [self.tokenizer(mark, add_special_tokens=False).input_ids for mark in stop]
+        single = {ids[0] for ids, mark in zip(spelled, stop, strict=True) if len(ids) == 1 and self._says(ids, mark)}
+        return sorted({*self.stop_ids, *single})
+
+    def _says(self, ids: list[int], text: str) -> bool:
+        return bool(self.tokenizer.decode(ids) == text)
+
+
+def _until(row: list[int], ends: Sequence[int]) -> list[int]:
+    """A row up to and with its first end."""
+    for index, token in enumerate(row):
+        if token in ends:
+            return row[: index + 1]
+    return row
 
 
 class _StopText(StoppingCriteria):

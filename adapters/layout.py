@@ -7,45 +7,22 @@ offsets instead of from counting the tokens of a second tokenisation (the off-by
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, get_args
 
+from inlay.adapters.blip_templates import BLIP_TEMPLATES
 from inlay.adapters.media import Geometry
-from inlay.adapters.messages import MediaPart, Message, Modality
-from inlay.hub.errors import InlayError
+from inlay.adapters.messages import Message, Modality
+from inlay.adapters.phrasing import after_last, cut_at
+from inlay.adapters.segment import HOLE, Bos, LayoutError, Media, Segment, Style, Template, Text, instruction, media_in
 
-__all__ = ["TEMPLATES", "VICUNA_SYSTEM", "Layout", "LayoutError", "Media", "Segment", "Text", "segments"]
+__all__ = ["TEMPLATES", "VICUNA_SYSTEM", "Bos", "Layout", "LayoutError", "Media", "Segment", "Text", "segments"]
 
 VICUNA_SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
-
-
-class LayoutError(InlayError):
-    """A conversation does not fit the layout, the tokenizer or the context."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A run of text."""
-
-    text: str
-    trained: bool = False
-    """Whether the loss is taken on it."""
-    literal: bool = True
-    """Written by the template, so that ``</s>`` in it is the token; what people wrote is only ever text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """A slot for one medium."""
-
-    part: MediaPart
-
-
-Segment: TypeAlias = Text | Media
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +37,40 @@ class Layout:
     """How a picture becomes a square."""
     stop: tuple[str, ...] = ()
     """Texts that end a generated answer, beside the EOS token."""
+    bos: Bos = "first"
+    """Where BOS stands, if the tokenizer has one."""
+    prompt: str = HOLE
+    """What becomes of the user's words, such as ``Question: {} Short answer:``; without ``{}`` they are left out."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
             raise LayoutError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
+        if self.bos not in get_args(Bos):
+            raise LayoutError(f"bos: expected one of {', '.join(get_args(Bos))}, got {self.bos!r}")
+
+    @classmethod
+    def published(cls, template: str, **fields: Any) -> Layout:
+        r"""A layout with the place of BOS and the stop texts that the template's own system was published with.
+
+        Example:
+            >>> layout = Layout.published("blip2", prompt="Question: {} Short answer:")
+            >>> layout.bos, layout.stop
+            ('after_media', ('\n',))
+        """
+        chosen = TEMPLATES.get(template)
+        known = {} if chosen is None else {"bos": chosen.bos, "stop": chosen.stop}
+        return cls(template=template, **(known | fields))
+
+    def reply(self, text: str) -> str:
+        """The answer in a generated text: up to the first stop text, behind the last speaker's name, stripped.
+
+        Example:
+            >>> Layout.published("minigpt4").reply(" two cats### Human: and dogs?")
+            'two cats'
+            >>> Layout.published("minigpt4").reply("Human: what? Assistant: two cats")
+            'two cats'
+        """
+        return after_last(cut_at(text, self.stop), TEMPLATES[self.template].speaker).strip()
 
 
 def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, generation: bool = False) -> list[Segment]:
@@ -79,7 +86,7 @@ def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, gen
         LayoutError: turns in the wrong order, an empty answer, media in the wrong turn.
     """
     _check_turns(messages, generation=generation)
-    return TEMPLATES[layout.template](layout, messages, tokenizer, generation)
+    return TEMPLATES[layout.template].lay(layout, messages, tokenizer, generation)
 
 
 def _check_turns(messages: Sequence[Message], *, generation: bool) -> None:
@@ -101,11 +108,11 @@ def _check_turns(messages: Sequence[Message], *, generation: bool) -> None:
         raise LayoutError(f"expected {wanted} as the last turn, got one of the {turns[-1].role}")
 
 
-def _system(layout: Layout, messages: Sequence[Message]) -> str:
+def _system(layout: Style, messages: Sequence[Message]) -> str:
     return messages[0].text if messages and messages[0].role == "system" else layout.system
 
 
-def plain(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+def plain(layout: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
     """LLaVA's stage 1: the media, the caption, a newline. The question is left out on purpose.
 
     Liu et al., 2023, https://arxiv.org/abs/2304.08485. Trained behind a question, the projector becomes another one.
@@ -113,13 +120,13 @@ def plain(layout: Layout, messages: Sequence[Message], tokenizer: Any, generatio
     laid: list[Segment] = []
     for message in messages:
         if message.role == "user":
-            laid += [Media(part) for part in message.content if isinstance(part, MediaPart)]
+            laid += media_in(message)
         elif message.role == "assistant":
             laid += [Text(message.text, trained=True, literal=False), Text("\n", trained=True)]
     return laid
 
 
-def vicuna_v1(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+def vicuna_v1(layout: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
     r"""Vicuna 1.1 and later, as LLaVA 1.5 uses it.
 
     ``{system} USER: <image>\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
@@ -129,11 +136,10 @@ def vicuna_v1(layout: Layout, messages: Sequence[Message], tokenizer: Any, gener
     laid: list[Segment] = [Text(system, literal=False), Text(" ")] if system else []
     for message in messages:
         if message.role == "user":
-            media = [part for part in message.content if isinstance(part, MediaPart)]
             laid.append(Text("USER: "))
-            for part in media:
-                laid += [Media(part), Text("\n")]
-            laid += [Text(message.text, literal=False), Text(" ASSISTANT:")]
+            for media in media_in(message):
+                laid += [media, Text("\n")]
+            laid += [Text(instruction(layout, message), literal=False), Text(" ASSISTANT:")]
         elif message.role == "assistant":
             laid += [Text(" ", trained=True), Text(message.text, trained=True, literal=False)]
             laid.append(Text(tokenizer.eos_token, trained=True))
@@ -144,7 +150,7 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 _HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 
 
-def chat(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+def chat(layout: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
     """The LLM's own chat template, rendered around numbered holes, so that no content passes through the template.
 
     The loss covers what follows the generation prompt: the answer and the template's text up to its next special token.
@@ -170,7 +176,7 @@ def chat(layout: Layout, messages: Sequence[Message], tokenizer: Any, generation
         laid += _literal(rendered[cursor : hole.start()], cursor, starts.get(index), trained, tokenizer)
         trained = turns[index].role == "assistant"
         text = layout.system if turns[index].role == "system" and not turns[index].content else None
-        laid += [Text(text, literal=False)] if text is not None else _content(turns[index], trained)
+        laid += [Text(text, literal=False)] if text is not None else _content(layout, turns[index], trained)
         cursor = hole.end()
     laid += _literal(rendered[cursor:], cursor, None, trained, tokenizer)
     return [segment for segment in laid if not isinstance(segment, Text) or segment.text]
@@ -187,12 +193,12 @@ def _answer_starts(rendered: str, holes: list[dict[str, str]], tokenizer: Any) -
     return starts
 
 
-def _content(message: Message, trained: bool) -> list[Segment]:
-    media = [part for part in message.content if isinstance(part, MediaPart)]
+def _content(layout: Style, message: Message, trained: bool) -> list[Segment]:
     laid: list[Segment] = []
-    for part in media:
-        laid += [Media(part), Text("\n")]
-    return [*laid, Text(message.text, trained=trained, literal=False)]
+    for media in media_in(message):
+        laid += [media, Text("\n")]
+    text = instruction(layout, message) if message.role == "user" else message.text
+    return [*laid, Text(text, trained=trained, literal=False)]
 
 
 def _literal(text: str, offset: int, start: int | None, after_answer: bool, tokenizer: Any) -> list[Segment]:
@@ -215,9 +221,10 @@ def _literal(text: str, offset: int, start: int | None, after_answer: bool, toke
     return [Text(text[:tail], trained=True), Text(text[tail:head]), Text(text[head:], trained=True)]
 
 
-TEMPLATES: dict[str, Callable[[Layout, Sequence[Message], Any, bool], list[Segment]]] = {
-    "plain": plain,
-    "vicuna_v1": vicuna_v1,
-    "chat": chat,
+TEMPLATES: dict[str, Template] = {
+    "plain": Template(plain, stop=("\n",)),
+    "vicuna_v1": Template(vicuna_v1),
+    "chat": Template(chat),
+    **BLIP_TEMPLATES,
 }
 """The layouts by name."""

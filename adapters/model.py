@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ from inlay.adapters.inputs import InputProjector
 from inlay.adapters.layout import Layout
 from inlay.adapters.media import load_image
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
+from inlay.adapters.prompt import Prompts, Reader, collate_prompts
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
 
@@ -42,7 +44,11 @@ class Attachable(Protocol):
         """The input projector of a modality."""
         ...
 
-    def project(self, modality: str, features: Tensor) -> Tensor:
+    def reads_prompt(self, modality: str) -> bool:
+        """Whether the input projector of a modality takes in the words of a medium's turn."""
+        ...
+
+    def project(self, modality: str, features: Tensor, prompts: Prompts | None = None) -> Tensor:
         """Frozen features to LLM embeddings."""
         ...
 
@@ -66,7 +72,8 @@ class Output:
     loss: Tensor | None
     """Mean cross-entropy over the labelled tokens."""
     logits: Tensor
-    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all."""
+    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (of the target's side where
+    the LLM is an encoder-decoder)."""
     targets: Tensor | None = None
     """``[rows]``: the labelled tokens, beside ``logits``."""
 
@@ -105,6 +112,15 @@ class MultimodalModel(Generic[A]):
         """What this model can take in, beside text."""
         return tuple(self.adapter.inputs)  # type: ignore[arg-type]  # keys of a ModuleDict are plain strings
 
+    @property
+    def readers(self) -> dict[Modality, Reader]:
+        """How the words of a medium's turn become ids, for each projector that reads them."""
+        reading = [name for name in self.modalities if self.adapter.reads_prompt(name)]
+        return {name: partial(self._read, limit=self.adapter.projector(name).config.prompt_tokens) for name in reading}
+
+    def _read(self, text: str, *, limit: int) -> Tensor:
+        return self.backbone.prompter().encode(text, limit)
+
     def encode(
         self,
         messages: Sequence[Message],
@@ -115,7 +131,15 @@ class MultimodalModel(Generic[A]):
     ) -> Encoded:
         """One conversation as ids, with the adapter's layout or another; see :func:`inlay.adapters.batch.encode`."""
         chosen = layout or self.adapter.layout
-        return encode(messages, chosen, self.backbone.llm, self.tokens, generation=generation, name=name)
+        return encode(
+            messages,
+            chosen,
+            self.backbone.llm,
+            self.tokens,
+            readers=self.readers,
+            generation=generation,
+            name=name,
+        )
 
     def collate(
         self,
@@ -138,14 +162,18 @@ class MultimodalModel(Generic[A]):
         chosen = layout or self.adapter.layout
         inputs: dict[Modality, Tensor] = {}
         cached: dict[Modality, Tensor] = {}
+        prompts: dict[Modality, Prompts] = {}
         for modality in self.modalities:
             parts = [part for part in media if part.modality == modality]
+            if self.adapter.reads_prompt(modality):
+                read = [ids for row in rows for ids in row.prompts[modality]]
+                prompts[modality] = collate_prompts(read, self.backbone.prompter().pad_id)
             if parts and features is not None:
                 cached[modality] = torch.stack([features(part) for part in parts])
             elif parts:
                 pictures = [load_image(part.source) for part in parts]
                 inputs[modality] = self.backbone.encoder(modality).preprocess(pictures, chosen.geometry[modality])
-        return replace(batch, inputs=inputs, features=cached)
+        return replace(batch, inputs=inputs, features=cached, prompts=prompts)
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
         """Conversations to one batch, in one step."""
@@ -156,7 +184,7 @@ class MultimodalModel(Generic[A]):
         """The LLM's input ``[B, T, width]``: token embeddings with projected features in their slots."""
         embeddings = self.backbone.llm.embed(batch.ids)
         projected = {
-            name: self.adapter.project(name, self._features(name, batch)).to(embeddings.dtype)
+            name: self.adapter.project(name, self._features(name, batch), batch.prompts.get(name)).to(embeddings.dtype)
             for name in self.modalities
         }
         if batch.order:
@@ -183,12 +211,12 @@ class MultimodalModel(Generic[A]):
         """
         batch = batch.to(self.backbone.device)
         embeddings = self.embeddings(batch)
-        rows, targets = splice.labelled_rows(batch.labels)
+        rows, targets = self.backbone.llm.supervised(batch.labels, batch.target)
         if logits == "all":
-            scores = self.backbone.llm.logits(embeddings, batch.mask)
+            scores = self.backbone.llm.logits(embeddings, batch.mask, target=batch.target)
             loss = torch.nn.functional.cross_entropy(scores[rows].float(), targets) if len(targets) else None
             return Output(loss, scores, targets)
-        scores = self.backbone.llm.logits(embeddings, batch.mask, rows)
+        scores = self.backbone.llm.logits(embeddings, batch.mask, rows, batch.target)
         return Output(torch.nn.functional.cross_entropy(scores.float(), targets), scores, targets)
 
     @torch.no_grad()
@@ -216,7 +244,7 @@ class MultimodalModel(Generic[A]):
         ]
         batch = self.collate(rows, layout=chosen, generation=True, features=features)
         generated = self.generate(batch, stop=chosen.stop, **options)
-        return [self.backbone.llm.decode(ids, stop=chosen.stop) for ids in generated]
+        return [chosen.reply(self.backbone.llm.decode(ids, stop=chosen.stop)) for ids in generated]
 
     def chat(self, messages: Sequence[Mapping[str, Any] | Message], **options: Any) -> Reply:
         """Answer a conversation that ends with the user's turn.
@@ -230,8 +258,10 @@ class MultimodalModel(Generic[A]):
         """
         conversation = parse_messages(messages)
         row = self.encode(conversation, generation=True)
-        generated = self.generate(self.collate([row], generation=True), stop=self.adapter.layout.stop, **options)[0]
-        return Reply(self.backbone.llm.decode(generated, stop=self.adapter.layout.stop), tokens=len(generated))
+        layout = self.adapter.layout
+        generated = self.generate(self.collate([row], generation=True), stop=layout.stop, **options)[0]
+        text = layout.reply(self.backbone.llm.decode(generated, stop=layout.stop))
+        return Reply(text, tokens=len(generated))
 
     def probe(self, conversation: Sequence[Message]) -> Tensor:
         """Logits ``[vocabulary]`` of the first token of an answer, in float32 on the CPU, without dropout."""

@@ -70,6 +70,8 @@ def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
             system=layout.system,
             geometry={str(key): value for key, value in layout.geometry.items()},
             stop=layout.stop,
+            bos=layout.bos,
+            prompt=layout.prompt,
         ),
         parts={part: _part_spec(module, dtype) for part, module in modules.items()},
         canary=contents.canary,
@@ -153,7 +155,14 @@ def _fill(module: torch.nn.Module, part: str, held: Mapping[str, Tensor]) -> Non
 
 def _layout(spec: LayoutSpec) -> Layout:
     try:
-        return Layout(template=spec.template, system=spec.system or "", geometry=dict(spec.geometry), stop=spec.stop)  # type: ignore[arg-type]  # checked below by use
+        return Layout(
+            template=spec.template,
+            system=spec.system or "",
+            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # checked below by use
+            stop=spec.stop,
+            bos=spec.bos,
+            prompt=spec.prompt,
+        )
     except LayoutError as error:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error
 

@@ -100,11 +100,11 @@ class _Closed(BaseModel):
 class PortSpec(_Closed):
     """What an adapter needs of one place of a backbone."""
 
-    kind: Literal["encoder", "llm", "generator"]
+    kind: Literal["encoder", "llm", "generator", "tokenizer"]
     family: Name
     """The architecture, such as ``llama`` or ``clip``."""
     width: Count
-    """Size of the hidden states at the port."""
+    """Size of the hidden states at the port; of a tokenizer the size of its vocabulary."""
     tokens: Count | None = None
     """Feature vectors for one medium; None where the number varies."""
     source: Line | None = None
@@ -125,6 +125,10 @@ class LayoutSpec(_Closed):
     geometry: Annotated[dict[Name, Name], Field(max_length=16)] = {}
     """Modality to the way a medium is brought to size, such as ``image: pad``."""
     stop: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    bos: Literal["first", "after_media", "none"] = "first"
+    """Where BOS stands, if the tokenizer has one."""
+    prompt: Text = "{}"
+    """What becomes of the user's words, which stand at ``{}``."""
 
 
 class PartSpec(_Closed):

@@ -23,6 +23,8 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
@@ -34,6 +36,7 @@ from inlay.adapters.encoders import ClipEncoder, VitEncoder
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
+from inlay.adapters.prompt import PromptTokenizer
 
 # No test asks the Hub, and none waits for it.
 huggingface_hub.constants.HF_HUB_OFFLINE = True
@@ -48,8 +51,10 @@ TEXT = [
 ]
 
 
-def make_tokenizer(*, bos: bool = True, chat_template: str | None = CHATML) -> PreTrainedTokenizerFast:
-    """A byte-level BPE that puts ``<s>`` first, or nothing."""
+def make_tokenizer(
+    *, bos: bool = True, eos: bool = False, chat_template: str | None = CHATML
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE that puts ``<s>`` first, ``</s>`` last, or nothing."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -65,10 +70,14 @@ def make_tokenizer(*, bos: bool = True, chat_template: str | None = CHATML) -> P
         core.post_processor = processors.TemplateProcessing(
             single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", core.token_to_id("<s>"))]
         )
+    elif eos:
+        core.post_processor = processors.TemplateProcessing(
+            single="$A </s>", pair="$A $B </s>", special_tokens=[("</s>", core.token_to_id("</s>"))]
+        )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<s>" if bos else None,
-        eos_token="</s>" if bos else "<|im_end|>",
+        eos_token="</s>" if bos or eos else "<|im_end|>",
         pad_token="<pad>",
     )
     tokenizer.chat_template = chat_template
@@ -78,7 +87,7 @@ def make_tokenizer(*, bos: bool = True, chat_template: str | None = CHATML) -> P
 def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
     """A two-layer language model of a family."""
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer(bos=family in {"llama", "opt"})
+    tokenizer = make_tokenizer(bos=family in {"llama", "opt"}, eos=family == "t5")
     shared = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -94,11 +103,45 @@ def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
         model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=32))
     elif family == "llama":
         model = LlamaForCausalLM(LlamaConfig(**shared, **gqa))
+    elif family == "t5":
+        model = T5ForConditionalGeneration(t5_config(tokenizer, **changes))
     elif family == "qwen2":
         model = Qwen2ForCausalLM(Qwen2Config(**shared, **gqa))
     else:
         model = Qwen3ForCausalLM(Qwen3Config(**shared, **gqa, head_dim=8))
     return LanguageModel(model, tokenizer, source=f"tiny/{family}")
+
+
+def t5_config(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> T5Config:
+    """Two layers a side, Flan-T5's gated feed-forward."""
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 48,
+        "num_layers": 2,
+        "num_heads": 4,
+        "feed_forward_proj": "gated-gelu",
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "decoder_start_token_id": tokenizer.pad_token_id,
+    }
+    return T5Config(**(sizes | changes))
+
+
+def make_prompt_tokenizer(*extra: str) -> PromptTokenizer:
+    """A word-level tokenizer with BERT's frame: ``[CLS] ... [SEP]``."""
+    words = sorted({*" ".join(TEXT).replace("?", " ?").replace(".", " .").lower().split(), *extra})
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate([*special, *words])}, "[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    return PromptTokenizer(tokenizer, source="tiny/bert")
 
 
 def make_clip(seed: int = 1, layer: int = -2, class_token: Any = "drop", image_size: int = 16) -> ClipEncoder:
@@ -173,6 +216,11 @@ def tokenizer_of() -> Callable[..., PreTrainedTokenizerFast]:
 @pytest.fixture
 def llm_of() -> Callable[..., LanguageModel]:
     return make_llm
+
+
+@pytest.fixture
+def prompt_tokenizer_of() -> Callable[..., PromptTokenizer]:
+    return make_prompt_tokenizer
 
 
 @pytest.fixture
