@@ -162,3 +162,11 @@ def test_it_can_be_sent_to_another_process() -> None:
     metric = VQAAccuracy(kinds=["colour"])
     metric.update(["red"], [["red"] * 10], ["colour"])
     assert figures(pickle.loads(pickle.dumps(metric))) == {"overall": 1.0, "colour": 1.0}  # noqa: S301 - our own bytes
+
+
+def test_the_official_answer_types_are_reported_one_by_one() -> None:
+    metric = VQAAccuracy(kinds=["yes/no", "number", "other"])
+    metric.update(
+        ["yes", "2", "dog"], [["yes"] * 10, ["3"] * 10, ["dog"] * 5 + ["cat"] * 5], ["yes/no", "number", "other"]
+    )
+    assert figures(metric) == {"overall": round(2 / 3, 6), "yes/no": 1.0, "number": 0.0, "other": 1.0}
