@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from inlay.adapters.lora import LoraConfig
     from inlay.adapters.messages import MediaPart, Message, MessageError, TextPart, parse_messages
     from inlay.adapters.model import MultimodalModel, Reply
+    from inlay.adapters.prompt import PromptTokenizer
+    from inlay.adapters.rank import rank_answers
 
 _HOMES = {
     "Adapter": "adapter",
@@ -34,12 +36,14 @@ _HOMES = {
     "MessageError": "messages",
     "MultimodalModel": "model",
     "OtherWeightsWarning": "adapter",
+    "PromptTokenizer": "prompt",
     "Reply": "model",
     "Report": "interface",
     "TextPart": "messages",
     "VisionEncoder": "encoders",
     "VitEncoder": "encoders",
     "parse_messages": "messages",
+    "rank_answers": "rank",
 }
 
 __all__ = [
@@ -59,12 +63,14 @@ __all__ = [
     "MessageError",
     "MultimodalModel",
     "OtherWeightsWarning",
+    "PromptTokenizer",
     "Reply",
     "Report",
     "TextPart",
     "VisionEncoder",
     "VitEncoder",
     "parse_messages",
+    "rank_answers",
 ]
 
 

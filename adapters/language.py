@@ -164,8 +164,8 @@ class LanguageModel(nn.Module):
     ) -> list[list[int]]:
         """Continue each row; the rows are padded on the left.
 
-        The media need not stand at the very left: positions are counted over what is not padding, so padding in front
-        of the media or behind them gives the same numbers.
+        BLIP-2's own code puts the media in front of a decoder's padding, the text behind it. Here all padding is in
+        front: a decoder's positions are counted over what is not padding, so the numbers are the same.
 
         Args:
             embeddings: ``[B, T, width]``.

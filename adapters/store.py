@@ -114,7 +114,7 @@ def from_bundle(bundle: Bundle) -> Contents:
     for name, spec in manifest.parts.items():
         floor, _, modality = name.partition(".")
         if floor == "inputs" and modality in manifest.interface:
-            module = build_projector(spec.kind, spec.config)
+            module = build_projector(spec.kind, spec.config, parameters=spec.parameters)
             expected |= {f"{name}.{key}" for key in module.state_dict()}
             _fill(module, name, bundle.tensors)
             inputs[modality] = module

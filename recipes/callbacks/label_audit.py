@@ -35,9 +35,8 @@ class LabelAudit(Callback):
         """Check every batch, print from the first."""
         if not isinstance(batch, Batch):
             return
-        labelled = (batch.labels != IGNORE).any(dim=1)
-        if not labelled.all():
-            empty = [name for name, good in zip(batch.names, labelled.tolist(), strict=True) if not good]
+        if not batch.supervised.all():
+            empty = [name for name, good in zip(batch.names, batch.supervised.tolist(), strict=True) if not good]
             raise LabelAuditError(
                 f"no token is trained on in sample {', '.join(empty)}: its answers are empty or were masked"
             )
@@ -48,7 +47,10 @@ class LabelAudit(Callback):
 
 
 def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
-    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around what the loss is taken on."""
+    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around what the loss is taken on.
+
+    What an encoder-decoder has to write stands behind what it reads.
+    """
     text = ""
     run: list[int] = []
     state = ""
@@ -68,4 +70,7 @@ def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
         state = kind
         if kind:
             run.append(token)
+    if batch.target is not None:
+        written = [label for label in batch.target[index].tolist() if label != IGNORE]
+        text += f" -> [[{tokenizer.decode(written)}]]"
     return text.replace("\n", "\\n")
