@@ -13,7 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessorList,
+    PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from inlay.adapters.digest import tokenizer_digest, weights_digest
 from inlay.adapters.freeze import freeze
@@ -172,14 +178,18 @@ class LanguageModel(nn.Module):
             mask: ``[B, T]``.
             stop: texts that end a row, however they are tokenised.
             options: passed to ``transformers``' ``generate`` (``max_new_tokens``, ``min_new_tokens``, ``num_beams``,
-                ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition penalty looks at the new
-                tokens alone, since the model is given embeddings and no ids.
+                ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition penalty looks at all new
+                tokens and at nothing else, since the model is given embeddings and no ids.
 
         Returns:
             New token ids of each row, up to its end.
         """
         criteria = StoppingCriteriaList([_StopText(self.tokenizer, stop)]) if stop else None
         ends = self._ends(stop)
+        configured = getattr(self.model.generation_config, "repetition_penalty", None)
+        penalty = float(options.pop("repetition_penalty", None) or configured or 1.0)
+        # Transformers would skip as many new tokens as a row has padding in front, as if they were the prompt's ids.
+        penalties = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
         generate: Any = self.model.generate
         ids = generate(
             inputs_embeds=embeddings,
@@ -187,6 +197,8 @@ class LanguageModel(nn.Module):
             eos_token_id=ends or None,
             pad_token_id=self.pad_id,
             stopping_criteria=criteria,
+            repetition_penalty=1.0,
+            logits_processor=LogitsProcessorList([*penalties, *options.pop("logits_processor", ())]),
             **options,
         )
         return [_until(row, ends) for row in self.wiring.written(ids).tolist()]
