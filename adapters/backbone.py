@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    CLIPVisionModel,
-    ViTModel,
-)
-from transformers.utils import logging
 
-from inlay.adapters.encoders import ClipEncoder, VisionEncoder, VitEncoder
+from inlay.adapters.encoders import ImageEncoder
 from inlay.adapters.language import LanguageModel
+from inlay.adapters.loading import (
+    BackboneError,
+    chosen_dtype,
+    load_image_encoder,
+    load_language,
+    load_prompt_tokenizer,
+)
 from inlay.adapters.messages import Modality
 from inlay.adapters.prompt import PromptTokenizer
-from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["PROMPT_PORT", "Backbone", "BackboneError"]
+__all__ = [
+    "PROMPT_PORT",
+    "Backbone",
+    "BackboneError",
+    "load_image_encoder",
+    "load_language",
+    "load_prompt_tokenizer",
+]
 
 PROMPT_PORT = "prompt"
 """Name of the port at which projectors that read get their tokens."""
-
-
-class BackboneError(InlayError):
-    """A backbone cannot be put together."""
 
 
 class Backbone(nn.Module):
@@ -52,13 +51,13 @@ class Backbone(nn.Module):
     def __init__(
         self,
         llm: LanguageModel,
-        encoders: Mapping[Modality, VisionEncoder] | None = None,
+        encoders: Mapping[Modality, ImageEncoder] | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
     ) -> None:
         super().__init__()
         self.llm = llm
         self.prompt_tokenizer = prompt_tokenizer
-        self.encoders = nn.ModuleDict({str(name): encoder for name, encoder in (encoders or {}).items()})
+        self.encoders = nn.ModuleDict({str(name): _module(name, encoder) for name, encoder in (encoders or {}).items()})
         self.attached: str | None = None
         """Name of the adapter that is attached, if one is."""
 
@@ -71,6 +70,7 @@ class Backbone(nn.Module):
         prompt: str | Path | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | torch.device | None = None,
+        qformer: bool = False,
         layer: int | None = None,
         class_token: str | None = None,
         revisions: Mapping[str, str] | None = None,
@@ -80,10 +80,11 @@ class Backbone(nn.Module):
 
         Args:
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
-            image: Hub id or folder of a CLIP or ViT model with its image processor.
+            image: Hub id or folder of a CLIP, ViT, BLIP-2 or InstructBLIP model with its image processor.
             prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
             device: where to put the models.
+            qformer: take BLIP-2's frozen Q-Former along with its vision tower (MiniGPT-4).
             layer: hidden states of the encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
             revisions: ``{"llm": ..., "image": ..., "prompt": ...}``, commits, branches or tags.
@@ -93,14 +94,19 @@ class Backbone(nn.Module):
             BackboneError: nothing there that can be loaded, or a family that is not supported.
         """
         chosen = dict(revisions or {})
-        kind = _dtype(dtype)
+        kind = chosen_dtype(dtype)
         language = load_language(llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only)
-        encoders: dict[Modality, VisionEncoder] = {}
+        encoders: dict[Modality, ImageEncoder] = {}
         if image is not None:
             rule = {"layer": layer, "class_token": class_token}
             rule = {key: value for key, value in rule.items() if value is not None}
             encoders["image"] = load_image_encoder(
-                image, revision=chosen.get("image"), rule=rule, dtype=kind, local_files_only=local_files_only
+                image,
+                revision=chosen.get("image"),
+                rule=rule,
+                qformer=qformer,
+                dtype=kind,
+                local_files_only=local_files_only,
             )
         prompter = None
         if prompt is not None:
@@ -110,18 +116,17 @@ class Backbone(nn.Module):
         backbone = cls(language, encoders, prompter)
         return backbone if device is None else backbone.to(device)
 
-    def encoder(self, modality: str) -> VisionEncoder:
+    def encoder(self, modality: str) -> ImageEncoder:
         """The encoder of a modality.
 
         Raises:
             BackboneError: there is none.
         """
-        found = dict(self.encoders.items()).get(modality)
-        if not isinstance(found, VisionEncoder):
+        if modality not in self.encoders:
             raise BackboneError(
                 f"this backbone has no encoder for {modality!r}; it has: {', '.join(self.encoders) or 'none'}"
             )
-        return found
+        return cast(ImageEncoder, self.encoders[modality])
 
     def prompter(self) -> PromptTokenizer:
         """The tokenizer of projectors that read.
@@ -153,132 +158,15 @@ class Backbone(nn.Module):
         return super().train(False)
 
 
-def load_language(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "auto",
-    local_files_only: bool = False,
-    name: str | None = None,
-) -> LanguageModel:
-    """A language model with its tokenizer from a Hub id or a folder; ``name`` replaces a folder's name in bundles."""
-    with _loading(source, "language model"):
-        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        options = {key: value for key, value in options.items() if value is not None}
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = _weights(kind, source, dtype, options)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-    return LanguageModel(model, tokenizer, source=name or _source_name(source), revision=_commit(model))
+_OFFERED = ("port", "family", "tokens", "width", "device", "dtype", "preprocess", "encode")
 
 
-def load_prompt_tokenizer(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    local_files_only: bool = False,
-    name: str | None = None,
-) -> PromptTokenizer:
-    """The tokenizer of projectors that read, from a Hub id or a folder; ``revision`` is stored if it is a commit."""
-    with _loading(source, "tokenizer"):
-        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        options = {key: value for key, value in options.items() if value is not None}
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-    commit = revision if revision is not None and re.fullmatch("[0-9a-f]{40}", revision) else None
-    return PromptTokenizer(tokenizer, source=name or _source_name(source), revision=commit)
-
-
-def load_image_encoder(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "auto",
-    local_files_only: bool = False,
-    rule: Mapping[str, Any] | None = None,
-    name: str | None = None,
-) -> VisionEncoder:
-    """An image encoder with its processor from a Hub id or a folder."""
-    with _loading(source, "image encoder"):
-        options: dict[str, Any] = {"revision": revision, "local_files_only": local_files_only}
-        options = {key: value for key, value in options.items() if value is not None}
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        if config.model_type not in _FAMILIES:
-            raise BackboneError(
-                f"{source}: image encoders of type {config.model_type!r} are not supported; expected one of "
-                f"{', '.join(_FAMILIES)}. Build the encoder yourself and pass Backbone(llm=..., encoders=...)"
-            )
-        model_type, encoder = _FAMILIES[config.model_type]
-        model = _weights(model_type, source, dtype, options)
-        load_processor: Any = AutoImageProcessor.from_pretrained
-        processor = load_processor(source, trust_remote_code=False, backend="pil", **options)
-    return encoder(model, processor, source=name or _source_name(source), revision=_commit(model), **(rule or {}))
-
-
-_FAMILIES: dict[str, tuple[Any, Callable[..., VisionEncoder]]] = {
-    "clip": (CLIPVisionModel, ClipEncoder),
-    "clip_vision_model": (CLIPVisionModel, ClipEncoder),
-    "vit": (ViTModel, VitEncoder),
-}
-
-
-def _weights(kind: Any, source: str | Path, dtype: str | torch.dtype, options: Mapping[str, Any]) -> Any:
-    """Load weights; a tensor that the model needs and the file lacks is an error.
-
-    What the file has beyond that is not reported: a CLIP vision tower is always loaded from a file with two towers.
-    """
-    console: Any = logging
-    noise, bars = console.get_verbosity(), console.is_progress_bar_enabled()
-    console.set_verbosity_error()
-    if Path(source).is_dir():
-        console.disable_progress_bar()
-    try:
-        model, found = kind.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
-        )
-    finally:
-        console.set_verbosity(noise)
-        if bars:
-            console.enable_progress_bar()
-    if lacking := sorted({*map(str, found["missing_keys"]), *map(str, found["mismatched_keys"])}):
+def _module(name: str, encoder: ImageEncoder) -> nn.Module:
+    """The encoder itself, once it is sure that it can be used; nothing is computed for that."""
+    lacking = [offer for offer in _OFFERED if inspect.getattr_static(encoder, offer, None) is None]
+    if not isinstance(encoder, nn.Module) or lacking:
         raise BackboneError(
-            f"{source}: {len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:5])}; they would "
-            "be left at random values. Get the files again, or check that they belong to this config.json"
+            f"encoders[{name!r}]: expected an nn.Module with all that inlay.adapters.encoders.ImageEncoder lists, got "
+            f"{type(encoder).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
         )
-    return model
-
-
-class _loading:  # noqa: N801 - reads as a statement
-    """Turn the many errors of loading into one that names what was asked for."""
-
-    def __init__(self, source: str | Path, what: str) -> None:
-        self.source, self.what = source, what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, ValueError, KeyError)):
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise BackboneError(
-                f"{self.source}: no {self.what} could be loaded: {reason} (expected a Hub id or a folder with "
-                "config.json and safetensors weights)"
-            ) from error
-
-
-def _dtype(dtype: str | torch.dtype) -> str | torch.dtype:
-    if isinstance(dtype, str) and dtype != "auto":
-        found = getattr(torch, dtype, None)
-        if not isinstance(found, torch.dtype):
-            raise BackboneError(f"dtype: expected 'auto', 'float32', 'bfloat16' or 'float16', got {dtype!r}")
-        return found
-    return dtype
-
-
-def _source_name(source: str | Path) -> str:
-    """A Hub id as it is; of a folder only its last name: a bundle must not carry paths of a machine."""
-    return Path(source).resolve().name if Path(source).exists() else str(source)
-
-
-def _commit(model: Any) -> str | None:
-    commit = getattr(model.config, "_commit_hash", None)
-    return commit if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit) else None
+    return encoder

@@ -20,12 +20,17 @@ from transformers import PreTrainedModel
 from inlay.adapters.digest import weights_digest
 from inlay.adapters.freeze import freeze
 from inlay.adapters.media import Geometry, fit
+from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["ClassToken", "Layer", "VisionEncoder"]
+__all__ = ["ClassToken", "EncoderError", "Layer", "VisionEncoder"]
 
 Layer: TypeAlias = int | Literal["last"]
 ClassToken: TypeAlias = Literal["drop", "keep"]
+
+
+class EncoderError(InlayError):
+    """An encoder cannot be made of what it was given."""
 
 
 class VisionEncoder(nn.Module):
@@ -86,17 +91,30 @@ class VisionEncoder(nn.Module):
     def encode(self, pixels: Tensor) -> Tensor:
         """Frozen features: ``[n, 3, size, size]`` -> ``[n, tokens, width]`` in the model's dtype."""
         with torch.no_grad():
-            wants_states = self.layer != "last"
-            output = self.model(
-                pixels.to(device=self.device, dtype=self.model.dtype), output_hidden_states=wants_states
-            )
-            states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+            states = self._states(pixels.to(device=self.device, dtype=self.dtype))
         return states if self.class_token == "keep" else states[:, 1:]
+
+    def _states(self, pixels: Tensor) -> Tensor:
+        """Hidden states of the chosen layer, class token included."""
+        output = self.model(pixels, output_hidden_states=self.layer != "last")
+        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+        return states
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights and of the features."""
+        kind: torch.dtype = self.model.dtype
+        return kind
+
+    @property
+    def trunk(self) -> nn.Module:
+        """What makes the features; by its weights an adapter recognises this encoder."""
+        return self.model
 
     @cached_property
     def _probe(self) -> tuple[int, int]:
@@ -124,7 +142,7 @@ class VisionEncoder(nn.Module):
             source=self.source,
             revision=self.revision,
             tokenizer=None,
-            weights=weights_digest(self.model),
+            weights=weights_digest(self.trunk),
             settings={"layer": self.layer, "class_token": self.class_token, "image_size": self.image_size},
         )
 

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
@@ -59,7 +58,7 @@ def fits_in(samples: Sequence[Sample], backbone: Backbone, budget: int) -> bool:
     """Whether the features of all distinct images take at most ``budget`` bytes."""
     encoder = backbone.encoder("image")
     images = {part.source for sample in samples for part in media_of(sample.messages) if part.modality == "image"}
-    item = torch.empty(0, dtype=encoder.model.dtype).element_size()
+    item = encoder.dtype.itemsize
     return len(images) * encoder.tokens * encoder.width * item <= budget
 
 

@@ -114,3 +114,19 @@ def test_missing_tensor_is_an_error_and_not_a_random_value(tmp_path: Path, backb
     save_file(tensors, tmp_path / "llm" / "model.safetensors", {"format": "pt"})
     with pytest.raises(BackboneError, match=r"1 tensors are missing .*model\.layers\.1\.mlp\.up_proj\.weight"):
         Backbone.from_pretrained(tmp_path / "llm")
+
+
+def test_encoder_of_ones_own_needs_what_the_protocol_lists_and_nothing_else(llm_of: Any, clip_of: Any) -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = clip_of()
+            self.port, self.family, self.tokens, self.width = self.inner.port, "own", 4, 24
+            self.device, self.dtype = torch.device("cpu"), torch.float32
+            self.preprocess, self.encode = self.inner.preprocess, self.inner.encode
+
+    own = Own()
+    assert Backbone(llm_of("llama"), {"image": own}).encoder("image") is own
+    del own.tokens, own.encode
+    with pytest.raises(BackboneError, match=r"ImageEncoder lists, got Own, which lacks tokens, encode"):
+        Backbone(llm_of("llama"), {"image": own})
