@@ -9,7 +9,14 @@ if TYPE_CHECKING:
     from inlay.adapters.adapter import Adapter, AttachError, OtherWeightsWarning
     from inlay.adapters.backbone import Backbone, BackboneError
     from inlay.adapters.canary import CanaryError
-    from inlay.adapters.encoders import ClipEncoder, VisionEncoder, VitEncoder
+    from inlay.adapters.encoders import (
+        ClipEncoder,
+        EvaEncoder,
+        ImageEncoder,
+        QFormerEncoder,
+        VisionEncoder,
+        VitEncoder,
+    )
     from inlay.adapters.interface import IncompatibleBackbone, Report
     from inlay.adapters.language import LanguageModel
     from inlay.adapters.layout import Layout, LayoutError
@@ -26,6 +33,8 @@ _HOMES = {
     "BackboneError": "backbone",
     "CanaryError": "canary",
     "ClipEncoder": "encoders",
+    "EvaEncoder": "encoders",
+    "ImageEncoder": "encoders",
     "IncompatibleBackbone": "interface",
     "LanguageModel": "language",
     "Layout": "layout",
@@ -37,6 +46,7 @@ _HOMES = {
     "MultimodalModel": "model",
     "OtherWeightsWarning": "adapter",
     "PromptTokenizer": "prompt",
+    "QFormerEncoder": "encoders",
     "Reply": "model",
     "Report": "interface",
     "TextPart": "messages",
@@ -53,6 +63,8 @@ __all__ = [
     "BackboneError",
     "CanaryError",
     "ClipEncoder",
+    "EvaEncoder",
+    "ImageEncoder",
     "IncompatibleBackbone",
     "LanguageModel",
     "Layout",
@@ -64,6 +76,7 @@ __all__ = [
     "MultimodalModel",
     "OtherWeightsWarning",
     "PromptTokenizer",
+    "QFormerEncoder",
     "Reply",
     "Report",
     "TextPart",

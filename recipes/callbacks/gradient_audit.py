@@ -17,7 +17,8 @@ class GradientAuditError(InlayError):
 class GradientAudit(Callback):
     """Runs once, before the first optimizer step.
 
-    A gradient of exact zeros is allowed for LoRA's ``A``, whose partner ``B`` starts at zero; a missing one never is.
+    A gradient of exact zeros is allowed for LoRA's ``A``, whose partner ``B`` starts at zero, and for what a module
+    itself lists as ``without_gradient``; a missing one never is.
     """
 
     def __init__(self) -> None:
@@ -34,10 +35,16 @@ class GradientAudit(Callback):
                 f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay as they "
                 "are without a word; freeze their part in the stage's 'lr', or find what cuts the graph"
             )
+        known = {
+            f"{path}.{name}" for path, part in module.named_modules() for name in getattr(part, "without_gradient", ())
+        }
         zero = [
             name
             for name, tensor in module.named_parameters()
-            if tensor.requires_grad and not name.endswith("/A") and tensor.grad is not None and not tensor.grad.any()
+            if tensor.requires_grad
+            and not (name.endswith("/A") or name in known)
+            and tensor.grad is not None
+            and not tensor.grad.any()
         ]
         if zero:
             raise GradientAuditError(f"the gradient of {', '.join(zero[:8])} is zero everywhere at the first step")

@@ -41,6 +41,19 @@ def test_trained_text_is_marked(model: Any, image_of: Any) -> None:
     assert text == "<s>USER: <media x4>\\nwhat? ASSISTANT:[[ red</s>]]"
 
 
+def test_what_an_encoder_decoder_has_to_write_stands_behind_what_it_reads(
+    backbone_of: Any, adapter_of: Any, image_of: Any
+) -> None:
+    backbone = backbone_of("t5")
+    model = adapter_of(backbone, r=None, template="blip2").attach(backbone)
+    batch = batch_of(model, image_of())
+    assert mark_trained(batch, 0, backbone.llm.tokenizer) == "<media x4>what?</s> -> [[red</s>]]"
+    LabelAudit(backbone.llm.tokenizer, print).on_train_batch_start(StandIn(), None, batch, 0)
+    with pytest.raises(LabelAuditError, match="card-3"):
+        empty = replace(batch, target=torch.full_like(batch.target, IGNORE))
+        LabelAudit(backbone.llm.tokenizer).on_train_batch_start(StandIn(), None, empty, 0)
+
+
 def test_sample_without_label_stops_with_its_name(model: Any, image_of: Any) -> None:
     batch = batch_of(model, image_of())
     empty = replace(batch, labels=torch.full_like(batch.labels, IGNORE))
@@ -70,6 +83,16 @@ def test_gradient_of_zeros_is_named(model: Any, image_of: Any) -> None:
     next(model.adapter.inputs.parameters()).grad.zero_()
     with pytest.raises(GradientAuditError, match="zero everywhere"):
         GradientAudit().on_before_optimizer_step(StandIn(), module, None)
+
+
+def test_gradient_of_zeros_is_right_where_the_module_says_so(model: Any, image_of: Any) -> None:
+    module = NextToken(model, STAGE, 3)
+    model(batch_of(model, image_of())).loss.backward()
+    next(model.adapter.inputs.parameters()).grad.zero_()
+    model.adapter.inputs["image"].without_gradient = frozenset({"layers.0.weight"})
+    audit = GradientAudit()
+    audit.on_before_optimizer_step(StandIn(), module, None)
+    assert audit.done
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

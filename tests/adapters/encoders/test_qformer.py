@@ -117,3 +117,14 @@ def test_bundle_on_it_holds_the_linear_layer_alone(tmp_path: Path, blip2_of: Any
         "image.layer.bias": (32,),
     }
     assert again.attach(backbone, strict=True).chat(message, max_new_tokens=3) == reply
+
+
+def test_half_precision_leaves_the_qformer_in_float32_and_the_digest_as_it_is(tmp_path: Path, blip2_of: Any) -> None:
+    model = blip2_of()
+    loaded = load_image_encoder(save(model, tmp_path / "blip2"), dtype="bfloat16", qformer=True)
+    assert (loaded.encoder.dtype, loaded.dtype, loaded.encode(PIXELS).dtype) == (
+        torch.bfloat16,
+        torch.float32,
+        torch.float32,
+    )
+    assert loaded.port.weights == encoder_of(model).port.weights
