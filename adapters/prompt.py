@@ -85,7 +85,7 @@ class PromptTokenizer:
         digest = tokenizer_digest(self.tokenizer)
         return PortSpec(
             kind="tokenizer",
-            family=type(self.tokenizer).__name__,
+            family=type(self.tokenizer.backend_tokenizer.model).__name__.lower(),
             width=self.vocabulary,
             source=self.source,
             revision=self.revision,

@@ -83,7 +83,7 @@ def log_likelihood(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
         [0.25, 0.25]
     """
     chosen = -torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
-    return torch.stack([part.mean() for part in chosen.split(counts.tolist())])
+    return torch.stack([part.mean() for part in torch.split(chosen, counts.tolist())])
 
 
 def _choices(candidates: Sequence[str] | Sequence[Sequence[str]], conversations: int) -> list[list[str]]:

@@ -69,7 +69,8 @@ def render_card(manifest: Manifest) -> str:
 
 
 def _front_matter(manifest: Manifest) -> str:
-    sources = [port.source for _, port in _ports(manifest) if port.source and _HUB_ID.fullmatch(port.source)]
+    models = [port for _, port in _ports(manifest) if port.kind != "tokenizer"]
+    sources = [port.source for port in models if port.source and _HUB_ID.fullmatch(port.source)]
     training = manifest.training
     results = (
         [
@@ -91,7 +92,7 @@ def _front_matter(manifest: Manifest) -> str:
         base_model_relation="adapter" if sources else None,
         pipeline_tag=_pipeline(manifest),
         license=manifest.license,
-        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for _, port in _ports(manifest))))],
+        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for port in models)))],
         model_name=manifest.name if results else None,
         eval_results=results or None,
     )

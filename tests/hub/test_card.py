@@ -72,6 +72,16 @@ def test_the_front_matter_says_what_the_hub_asks_for() -> None:
     assert front["tags"] == ["inlay", "llava", "llama", "clip"]
 
 
+def test_a_tokenizer_is_named_for_attaching_but_is_no_base_model() -> None:
+    prompt = PortSpec(
+        kind="tokenizer", family="wordpiece", width=30523, source="example/bert", tokenizer=DIGEST, weights=DIGEST
+    )
+    card = render_card(_manifest(interface={"prompt": prompt}))
+    assert 'prompt="example/bert"' in card
+    assert "base_model" not in _front(card)
+    assert _front(card)["tags"] == ["inlay", "llava"]
+
+
 def test_the_client_of_the_hub_reads_the_metrics() -> None:
     data = ModelCard(render_card(_manifest())).data
     assert isinstance(data, ModelCardData)

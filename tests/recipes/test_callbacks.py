@@ -49,8 +49,8 @@ def test_what_an_encoder_decoder_has_to_write_stands_behind_what_it_reads(
     batch = batch_of(model, image_of())
     assert mark_trained(batch, 0, backbone.llm.tokenizer) == "<media x4>what?</s> -> [[red</s>]]"
     LabelAudit(backbone.llm.tokenizer, print).on_train_batch_start(StandIn(), None, batch, 0)
+    empty = replace(batch, target=torch.full_like(batch.target, IGNORE))
     with pytest.raises(LabelAuditError, match="card-3"):
-        empty = replace(batch, target=torch.full_like(batch.target, IGNORE))
         LabelAudit(backbone.llm.tokenizer).on_train_batch_start(StandIn(), None, empty, 0)
 
 
