@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import stat
 import struct
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,7 @@ from inlay.adapters.geometry import Geometry, fit
 from inlay.hub.errors import InlayError
 from inlay.hub.text import shown
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "Geometry", "MediaError", "fit", "load_image", "path_inside"]
+__all__ = ["MAX_PIXELS", "MAX_SIDE", "Geometry", "MediaError", "fit", "load_image", "load_image_bytes", "path_inside"]
 
 MAX_PIXELS = 89_478_485
 """Pixels of the largest picture that is decoded: a quarter of a GiB as 24-bit RGB, Pillow's own limit."""
@@ -114,6 +115,20 @@ def load_image(
         raise MediaError(f"{path}: no such file; check the image folder") from None
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def load_image_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read a picture out of memory, such as a member of an archive, as :func:`load_image` reads a file.
+
+    Args:
+        data: a whole JPEG, PNG or WebP file.
+        name: what to call it in an error.
+        max_pixels: largest width x height that is decoded.
+
+    Raises:
+        MediaError: empty, truncated, too large, or not JPEG/PNG/WebP.
+    """
+    return _decode(_open(BytesIO(data), name, max_pixels), name)
 
 
 def _checked_path(source: str | Path, root: Path | None) -> Path:

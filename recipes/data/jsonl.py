@@ -16,7 +16,7 @@ from inlay.hub.text import shown
 from inlay.recipes.data.fields import annotated, decode, identity, image_list, image_path, parse, text
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 
-__all__ = ["MAX_LINE_BYTES", "read_messages_jsonl"]
+__all__ = ["MAX_LINE_BYTES", "numbered_lines", "read_messages_jsonl"]
 
 MAX_LINE_BYTES = 1 << 24
 """The longest line that is parsed: 16 MiB."""
@@ -38,7 +38,7 @@ def read_messages_jsonl(path: str | Path, images: str | Path | None) -> list[Sam
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
     samples: dict[str, Sample] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         where = f"{path}, line {number}"
         sample = _sample(parse(line, where), root, where, f"line-{number}")
         if sample.id in samples:
@@ -49,7 +49,12 @@ def read_messages_jsonl(path: str | Path, images: str | Path | None) -> list[Sam
     return list(samples.values())
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not empty, with their numbers from 1.
+
+    Raises:
+        DataError: a file that cannot be read, a line that is too long or no UTF-8.
+    """
     try:
         with path.open("rb") as file:
             number = 0

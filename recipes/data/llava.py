@@ -10,8 +10,6 @@ picture as text).
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from inlay.adapters.messages import MediaPart, Message, Part, Role, TextPart, me
 from inlay.hub.text import shown
 from inlay.recipes.data.fields import annotated, decode, file_bytes, identity, image_list, image_path, parse, text
 from inlay.recipes.data.sample import DataError, Sample, check_turns
+from inlay.recipes.data.write import write_text
 
 __all__ = ["MARKER", "read_llava", "write_llava"]
 
@@ -70,22 +69,7 @@ def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path 
     path = Path(path)
     root = None if images is None else Path(images).absolute()
     data = json.dumps([_item(sample, root) for sample in samples], ensure_ascii=False, indent=1) + "\n"
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-        raise
+    write_text(path, data)
 
 
 def _sample(item: object, root: Path | None, where: str, default_id: str) -> Sample:

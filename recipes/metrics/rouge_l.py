@@ -37,12 +37,12 @@ def common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
     return row[-1]
 
 
-def rouge_l(prediction: str, references: Sequence[str]) -> float:
+def rouge_l(prediction: str, answers: Sequence[str]) -> float:
     """ROUGE-L of one caption.
 
     Args:
         prediction: the caption.
-        references: what people wrote.
+        answers: what people wrote, the references.
 
     Returns:
         0..1; an empty caption scores 0.
@@ -54,12 +54,12 @@ def rouge_l(prediction: str, references: Sequence[str]) -> float:
         >>> round(rouge_l("a red disc", ["A red square.", "the disc"]), 4)
         0.6667
     """
-    if not references:
+    if not answers:
         raise MetricError("expected at least one reference, got none")
     said = caption_tokens(prediction)
     precision = recall = 0.0
-    for reference in references:
-        truth = caption_tokens(reference)
+    for answer in answers:
+        truth = caption_tokens(answer)
         if common := common_subsequence(said, truth):
             precision, recall = max(precision, common / len(said)), max(recall, common / len(truth))
     if not precision:

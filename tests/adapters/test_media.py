@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from inlay.adapters.media import MediaError, load_image, path_inside
+from inlay.adapters.media import MediaError, load_image, load_image_bytes, path_inside
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -310,3 +310,16 @@ def test_damaged_bytes_give_a_picture_or_the_one_error(tmp_path: Path, name: str
     (tmp_path / "a").write_bytes(data)
     with contextlib.suppress(MediaError):
         assert load_image(tmp_path / "a").mode == "RGB"
+
+
+def test_bytes_are_read_as_a_file_is(save: Save) -> None:
+    path = save(Image.new("LA", (3, 2), (0, 0)), "a.png")
+    read = load_image_bytes(path.read_bytes(), "shard.tar, 1.png")
+    assert (read.tobytes(), read.mode) == (load_image(path).tobytes(), "RGB")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 40])
+def test_damaged_bytes_are_an_error_that_names_them(save: Save, kept: int) -> None:
+    data = save(Image.new("RGB", (30, 30)), "a.png").read_bytes()
+    with pytest.raises(MediaError, match=r"shard\.tar, 1\.png: "):
+        load_image_bytes(data[:kept], "shard.tar, 1.png")
