@@ -18,7 +18,7 @@ from transformers import (
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.encoders import VisionEncoder
+from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout
@@ -104,7 +104,7 @@ def assembled(
     reference: Any, llm: Any, prompts: Any, template: str, kind: str, more: Mapping[str, int]
 ) -> tuple[Adapter, Backbone]:
     language = LanguageModel(copy.deepcopy(reference.language_model), llm.tokenizer)
-    vision = VisionEncoder(copy.deepcopy(reference.vision_model), PROCESSOR, layer=-1, class_token="keep")
+    vision = EvaEncoder(copy.deepcopy(reference.vision_model), PROCESSOR)
     backbone = Backbone(language, {"image": vision}, prompts)
     fields = {"queries": QUERIES, "hidden": 16, "layers": 2, "heads": 2, "ffn": 24}
     adapter = Adapter.for_backbone(
