@@ -104,7 +104,8 @@ def test_published_projectors_are_far_below_the_limit() -> None:
 
 
 def test_number_of_parameters_is_held_against_the_manifest() -> None:
-    assert build_projector("linear", WIDTHS, parameters=24 * 32 + 32).tokens(7) == 7
+    built: Any = build_projector("linear", WIDTHS, parameters=24 * 32 + 32)
+    assert built.tokens(7) == 7
     with pytest.raises(BundleError, match="has 800 parameters, the manifest says 801"):
         build_projector("linear", WIDTHS, parameters=801)
 

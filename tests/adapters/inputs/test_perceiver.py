@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import IdeficsConfig
@@ -44,7 +46,7 @@ def test_latents_equal_those_of_idefics() -> None:
 
 @pytest.mark.parametrize(("activation", "at_two"), [("squared_relu", 4.0), ("relu", 2.0), ("gelu", 1.9545)])
 def test_activation_is_the_one_asked_for(activation: str, at_two: float) -> None:
-    block = PerceiverProjector(PerceiverConfig(**SMALL, activation=activation)).blocks[0]
+    block: Any = PerceiverProjector(PerceiverConfig(**SMALL, activation=activation)).blocks[0]
     assert block.act(torch.tensor([2.0])).item() == pytest.approx(at_two, abs=1e-4)
 
 
