@@ -119,7 +119,7 @@ def assembled(
 
 
 def asked(image_of: Any, answers: bool) -> list[tuple[Message, ...]]:
-    rows = []
+    rows: list[tuple[Message, ...]] = []
     for seed, (question, answer) in enumerate(zip(QUESTIONS, ANSWERS, strict=True)):
         user = Message("user", (MediaPart("image", image_of(seed)), TextPart(question)))
         rows.append((user, Message("assistant", (TextPart(answer),))) if answers else (user,))

@@ -72,7 +72,12 @@ def test_every_medium_of_a_batch_is_encoded_once(model: Any, conversations: Any,
     encoder = model.backbone.encoder("image")
     seen: list[int] = []
     original = encoder.encode
-    monkeypatch.setattr(encoder, "encode", lambda pixels: seen.append(len(pixels)) or original(pixels))
+
+    def counted(pixels: torch.Tensor) -> torch.Tensor:
+        seen.append(len(pixels))
+        return original(pixels)
+
+    monkeypatch.setattr(encoder, "encode", counted)
     rank_answers(model, conversations, CANDIDATES)
     assert seen == [1]
 
