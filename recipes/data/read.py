@@ -1,23 +1,37 @@
-"""Read a data file of any format we know."""
+"""Read a data file of any format that can be told from its own contents."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from json import JSONDecoder
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from inlay.recipes.data.jsonl import read_messages_jsonl
+from inlay.recipes.data.coco_captions import read_coco_captions
+from inlay.recipes.data.fields import decode, file_bytes, parse
+from inlay.recipes.data.jsonl import numbered_lines, read_messages_jsonl
 from inlay.recipes.data.llava import read_llava
+from inlay.recipes.data.minigpt4 import read_filter_cap
+from inlay.recipes.data.pairs import read_pairs
 from inlay.recipes.data.sample import DataError, Sample, check_media
+from inlay.recipes.data.triples import read_triples
 
 __all__ = ["read_samples"]
 
-_READERS = {".json": read_llava, ".jsonl": read_messages_jsonl}
+Reader: TypeAlias = Callable[[Path, Path | None], list[Sample]]
+
+_SUFFIXES = (".json", ".jsonl")
+_HEAD = 1 << 20
 
 
 def read_samples(path: str | Path, images: str | Path | None = None) -> list[Sample]:
     """Read samples and see that their images are there.
 
     Args:
-        path: ``.json`` is LLaVA's format, ``.jsonl`` one conversation a line.
+        path: ``.json`` is LLaVA's format, a list of InstructBLIP's triples, COCO captions (one sample an image) or
+            MiniGPT-4's ``filter_cap.json``; ``.jsonl`` is one conversation, triple or image-text pair a line. The first
+            record tells which; VQA v2, which is two files, has :func:`~inlay.recipes.data.vqa.read_vqa`.
         images: the folder that images are in; None when the data are text only.
 
     Raises:
@@ -29,11 +43,53 @@ def read_samples(path: str | Path, images: str | Path | None = None) -> list[Sam
         inlay.recipes.data.sample.DataError: train.csv: expected a file that ends in .json or .jsonl
     """
     path = Path(path)
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(f"{path}: expected a file that ends in {' or '.join(_READERS)}")
+    if path.suffix.lower() not in _SUFFIXES:
+        raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}")
+    reader = _of_lines(path) if path.suffix.lower() == ".jsonl" else _of_json(path)
     root = Path(images) if images is not None else None
     samples = reader(path, root)
     if root is not None:
         check_media(samples, root)
     return samples
+
+
+def _of_lines(path: Path) -> Reader:
+    """By the first line; a line of no known form is for the reader of conversations to complain about."""
+    number, line = next(numbered_lines(path), (0, "{}"))
+    first = parse(line, f"{path}, line {number}")
+    if not isinstance(first, dict) or "messages" in first:
+        return read_messages_jsonl
+    if "text_input" in first:
+        return read_triples
+    return read_pairs if "image" in first and ("text" in first or "caption" in first) else read_messages_jsonl
+
+
+def _of_json(path: Path) -> Reader:
+    """By the first item of a list, found without reading the rest, or by the keys of an object."""
+    head = _head(path)
+    if head.startswith("{"):
+        return _of_object(path)
+    first: Any = None
+    with suppress(ValueError, RecursionError):  # for the reader to complain about
+        first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
+    triple = isinstance(first, dict) and "text_input" in first and "conversations" not in first
+    return read_triples if triple else read_llava
+
+
+def _of_object(path: Path) -> Reader:
+    document = parse(decode(file_bytes(path), str(path)), str(path))
+    notes = document.get("annotations")
+    note = notes[0] if isinstance(notes, list) and notes and isinstance(notes[0], dict) else {}
+    if "questions" in document or "answers" in note:
+        raise DataError(f"{path}: one of the two files of VQA v2; inlay.recipes.data.vqa.read_vqa takes both together")
+    if "images" in document:
+        return read_coco_captions
+    return read_filter_cap if "annotations" in document else read_llava
+
+
+def _head(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
