@@ -192,7 +192,7 @@ def test_a_damaged_shard_is_an_error_or_is_used_up_to_the_damage(
 
 
 def test_a_position_is_the_same_among_broken_samples(tmp_path: Path) -> None:
-    members = {}
+    members: dict[str, bytes] = {}
     for number in range(12):
         members |= {f"{number}.png": png() if number % 3 else b"", f"{number}.txt": str(number).encode()}
     path = write(tmp_path / "some.tar", members)

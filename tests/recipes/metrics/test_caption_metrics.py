@@ -70,8 +70,8 @@ def test_bleu_is_the_official_one(pictures: list[tuple[str, list[str]]]) -> None
     for said, truths in pictures:
         scorer += (said, truths)
     expected, _ = scorer.compute_score(option="closest")
-    said, truths = zip(*pictures, strict=True)
-    assert corpus_bleu(said, truths) == pytest.approx(expected, rel=1e-9, abs=1e-15)
+    all_said, all_truths = zip(*pictures, strict=True)
+    assert corpus_bleu(all_said, all_truths) == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
 @given(PICTURES)
@@ -80,8 +80,8 @@ def test_cider_is_the_official_one(pictures: list[tuple[str, list[str]]]) -> Non
     for said, truths in pictures:
         scorer += (said, truths)
     _, expected = scorer.compute_score()
-    said, truths = zip(*pictures, strict=True)
-    assert cider(said, truths) == pytest.approx([float(score) for score in expected], rel=1e-9, abs=1e-12)
+    all_said, all_truths = zip(*pictures, strict=True)
+    assert cider(all_said, all_truths) == pytest.approx([float(score) for score in expected], rel=1e-9, abs=1e-12)
 
 
 @given(CAPTION, st.lists(CAPTION, min_size=1, max_size=4))
