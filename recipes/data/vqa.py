@@ -123,11 +123,13 @@ def _asked(path: Path, images: Path, pattern: str | None) -> list[_Asked]:
         ids[question_id] = index
         numbers.append((question_id, image_id))
     pattern = pattern or find_pattern(images, [image for _, image in numbers], document.get("data_subtype"))
+    # One path an image, though it has several questions: making paths takes most of the time.
+    different = {number for _, number in numbers}
+    pictures = {number: MediaPart("image", images / image_name(pattern, number)) for number in different}
     asked = []
     for index, (item, (question_id, image_id)) in enumerate(zip(items, numbers, strict=True)):
         where = f"{path}, question {index} (question_id {question_id}, image_id {image_id})"
-        picture = MediaPart("image", images / image_name(pattern, image_id))
-        message = Message("user", (picture, TextPart(filled(item, "question", where))))
+        message = Message("user", (pictures[image_id], TextPart(filled(item, "question", where))))
         asked.append(_Asked(question_id, image_id, message, where))
     return asked
 
