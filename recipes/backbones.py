@@ -1,37 +1,63 @@
-"""Which backbone goes with an adapter: found again by the names that its interface carries."""
+"""Which backbone goes with a run or an adapter: each port is found again by the name that its source carries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inlay.adapters.backbone import Backbone, load_image_encoder, load_language
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import (
+    PROMPT_PORT,
+    Backbone,
+    BackboneError,
+    load_image_encoder,
+    load_language,
+    load_prompt_tokenizer,
+)
+from inlay.adapters.encoders import QFORMER_FAMILY, ImageEncoder, QFormerEncoder, VisionEncoder
+from inlay.adapters.inputs import QFormerProjector
+from inlay.adapters.loading import chosen_dtype
+from inlay.adapters.prompt import PromptTokenizer
 from inlay.hub.manifest import PortSpec
 from inlay.recipes.miniature import backbone_path
+from inlay.recipes.sources import MINIATURE, SAME, Sources
 
 if TYPE_CHECKING:
-    from inlay.adapters.adapter import Adapter
     from inlay.recipes.settings import BackboneSettings
 
-__all__ = ["MINIATURE", "backbone_for", "backbone_from", "miniature_backbone"]
+__all__ = [
+    "MINIATURE",
+    "backbone_for",
+    "backbone_from",
+    "chosen_sources",
+    "load_backbone",
+    "miniature_backbone",
+    "miniature_path",
+]
 
-MINIATURE = "inlay-miniature/"
-"""Sources with this prefix are the models that ship with the package."""
+
+def miniature_path(source: str) -> Path:
+    """The folder of ``inlay-miniature/NAME``.
+
+    Raises:
+        MiniatureError: no such model.
+    """
+    name: Any = source.removeprefix(MINIATURE)
+    return backbone_path(name)
 
 
-def miniature_backbone() -> Backbone:
-    """The embedded LLaMA and CLIP, in float32.
+def miniature_backbone(sources: Sources | None = None) -> Backbone:
+    """Embedded models, in float32; LLaMA and CLIP if no others are named.
 
     Example:
         >>> backbone = miniature_backbone()
         >>> backbone.llm.family, backbone.encoder("image").family
         ('llama', 'clip_vision_model')
     """
-    language = load_language(backbone_path("llama"), dtype=torch.float32, name=f"{MINIATURE}llama")
-    encoder = load_image_encoder(backbone_path("clip"), dtype=torch.float32, name=f"{MINIATURE}clip")
-    return Backbone(language, {"image": encoder})
+    return load_backbone(sources or Sources())
 
 
 def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> Backbone:
@@ -45,29 +71,111 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         BackboneError: a source that cannot be loaded.
     """
     ports: Mapping[str, PortSpec] = adapter.interface
-    llm = (settings.llm if settings else None) or ports["llm"].source
-    image = (settings.image if settings else None) or (ports["image"].source if "image" in ports else None)
-    if llm is not None and llm.startswith(MINIATURE):
-        return miniature_backbone()
-    rule = ports["image"].settings if "image" in ports else {}
-    layer, class_token = rule.get("layer"), rule.get("class_token")
-    return Backbone.from_pretrained(
-        llm or "",
-        image,
+    named = {name: port.source for name, port in ports.items() if port.source}
+    image, prompt = ports.get("image"), ports.get(PROMPT_PORT)
+    rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
+    qformer = (settings.qformer if settings else None) or None
+    if qformer is None and image is not None and image.family == QFORMER_FAMILY:
+        qformer = f"{MINIATURE}qformer" if str(image.source).startswith(MINIATURE) else SAME
+    own = bool(settings and (settings.llm or settings.image or settings.prompt))
+    return load_backbone(
+        Sources(
+            llm=(settings.llm if settings else None) or named.get("llm", ""),
+            image=(settings.image if settings else None) or named.get("image", ""),
+            prompt=((settings.prompt if settings else None) or named.get(PROMPT_PORT)) if prompt else None,
+            qformer=qformer,
+        ),
         dtype=_dtype(settings),
-        layer=layer if isinstance(layer, int) else None,
-        class_token=class_token if isinstance(class_token, str) else None,
-        revisions={name: port.revision for name, port in ports.items() if port.revision and not settings},
+        rule={key: value for key, value in rule.items() if value is not None},
+        revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
     )
 
 
-def backbone_from(settings: BackboneSettings) -> Backbone:
-    """The backbone that a training run asks for."""
-    if settings.llm is None:
-        return miniature_backbone()
-    return Backbone.from_pretrained(
-        settings.llm, settings.image, dtype=_dtype(settings), layer=settings.layer, class_token=settings.class_token
+def backbone_from(settings: BackboneSettings, sources: Sources | None = None) -> Backbone:
+    """The backbone that a training run asks for.
+
+    Args:
+        settings: what the user names.
+        sources: what the system takes where the user names nothing.
+    """
+    rule = {"layer": settings.layer, "class_token": settings.class_token}
+    return load_backbone(
+        chosen_sources(settings, sources or Sources()),
+        dtype=_dtype(settings),
+        rule={key: value for key, value in rule.items() if value is not None},
     )
+
+
+def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
+    """What the user names, and the system's own for the rest.
+
+    Raises:
+        MiniatureError: a miniature that the package does not have; nothing is loaded to find out.
+    """
+    chosen = Sources(
+        llm=settings.llm or own.llm,
+        image=settings.image or own.image,
+        prompt=settings.prompt or own.prompt,
+        qformer=settings.qformer or own.qformer,
+    )
+    for source in (chosen.llm, chosen.image, chosen.prompt, chosen.qformer):
+        if source is not None and source.startswith(MINIATURE):
+            miniature_path(source)
+    return chosen
+
+
+def load_backbone(
+    sources: Sources,
+    *,
+    dtype: str = "float32",
+    rule: Mapping[str, Any] | None = None,
+    revisions: Mapping[str, str] | None = None,
+) -> Backbone:
+    """Load every port from its own source.
+
+    Args:
+        sources: miniatures are always float32.
+        dtype: of all others.
+        rule: layer and class token of the image encoder.
+        revisions: port -> commit, branch or tag.
+
+    Raises:
+        BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
+        MiniatureError: a miniature that the package does not have.
+    """
+    held = dict(revisions or {})
+    language = load_language(**_asked(sources.llm, dtype, held.get("llm")))
+    prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
+    return Backbone(language, {"image": _encoder(sources, dtype, rule or {}, held.get("image"))}, prompter)
+
+
+def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: str | None) -> ImageEncoder:
+    asked = _asked(sources.image, dtype, revision)
+    if sources.qformer is None or sources.qformer == SAME:
+        return load_image_encoder(**asked, rule=rule, qformer=sources.qformer == SAME)
+    encoder = load_image_encoder(**asked, rule=rule)
+    if not isinstance(encoder, VisionEncoder):
+        raise BackboneError(f"{sources.image}: expected a vision encoder for the Q-Former to read")
+    name = sources.qformer
+    trained = Adapter.from_pretrained(miniature_path(name) if name.startswith(MINIATURE) else name)
+    projector = dict(trained.inputs.items()).get("image")
+    if not isinstance(projector, QFormerProjector):
+        kinds = ", ".join(f"{part.name} ({part.kind})" for part in trained.parts()) or "nothing"
+        raise BackboneError(f"{name}: expected a bundle with a Q-Former (kind 'qformer') for images, it holds {kinds}")
+    return QFormerEncoder(encoder, projector.qformer)
+
+
+def _prompter(source: str, revision: str | None) -> PromptTokenizer:
+    asked = _asked(source, "", revision)
+    del asked["dtype"]
+    return load_prompt_tokenizer(**asked)
+
+
+def _asked(source: str, dtype: str, revision: str | None) -> dict[str, Any]:
+    """Arguments of a loader."""
+    if source.startswith(MINIATURE):
+        return {"source": miniature_path(source), "dtype": torch.float32, "name": source}
+    return {"source": source, "dtype": chosen_dtype(dtype) if dtype else None, "revision": revision}
 
 
 def _dtype(settings: BackboneSettings | None) -> str:

@@ -6,7 +6,7 @@ reading the scene as text: what the LLM could answer if the picture were perfect
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -51,19 +51,25 @@ def answer_all(
     *,
     layout: Layout | None = None,
     features: FeatureCache | None = None,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    **options: Any,
 ) -> list[Answered]:
-    """Ask the attached model every question of the samples, greedily; in the adapter's layout if none is given."""
+    """Ask the attached model every question of the samples.
+
+    Args:
+        model: attached.
+        samples: each of their assistant turns is a question.
+        layout: the adapter's if not given.
+        features: frozen features, if they are cached.
+        options: of decoding; greedily and 16 tokens at most if there are none.
+    """
     asked = [(q, q.prompt, s.id) for s in samples for q in questions_of(s)]
-    return _ask(model, asked, layout, features, max_new_tokens)
+    return _ask(model, asked, layout, features, options)
 
 
-def answer_blind(
-    model: AttachedModel, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
-) -> list[Answered]:
+def answer_blind(model: AttachedModel, samples: Sequence[Sample], **options: Any) -> list[Answered]:
     """The same questions without their media."""
     asked = [(q, _without_media(q.prompt), s.id) for s in samples for q in questions_of(s)]
-    return _ask(model, asked, None, None, max_new_tokens)
+    return _ask(model, asked, None, None, options)
 
 
 def answer_oracle(
@@ -160,7 +166,7 @@ def _ask(
     asked: Sequence[Asked],
     layout: Layout | None,
     features: FeatureCache | None,
-    max_new_tokens: int,
+    options: Mapping[str, Any],
 ) -> list[Answered]:
     was_training = model.adapter.training
     model.adapter.eval()
@@ -168,7 +174,8 @@ def _ask(
     for group in _groups(asked):
         prompts, names = [prompt for _, prompt, _ in group], [name for _, _, name in group]
         cached = features if any(media_of(prompt) for prompt in prompts) else None
-        said = model.answer(prompts, layout=layout, features=cached, names=names, max_new_tokens=max_new_tokens)
+        chosen = {"max_new_tokens": MAX_NEW_TOKENS} | dict(options)
+        said = model.answer(prompts, layout=layout, features=cached, names=names, **chosen)
         answered += [Answered(item[0], text, item[2]) for item, text in zip(group, said, strict=True)]
     model.adapter.train(was_training)
     return answered

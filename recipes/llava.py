@@ -15,12 +15,11 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.layout import VICUNA_SYSTEM
 from inlay.adapters.lora import LoraConfig
-from inlay.recipes.recipe import Recipe, Stage
+from inlay.recipes.recipe import Recipe, Size, Stage, System
 
-__all__ = ["Size", "Version", "adapter", "recipe"]
+__all__ = ["SYSTEM", "Version", "adapter", "recipe"]
 
 Version: TypeAlias = Literal["1.0", "1.5"]
-Size: TypeAlias = Literal["miniature", "full"]
 
 PROJECTOR = {"1.0": "linear", "1.5": "mlp"}
 """1.0: one linear. 1.5: ``mlp2x_gelu``."""
@@ -96,3 +95,7 @@ def recipe(version: Version = "1.5", size: Size = "miniature") -> Recipe:
 def adapter(backbone: Backbone, version: Version = "1.5", size: Size = "full", name: str = "llava") -> Adapter:
     """An untrained LLaVA adapter whose widths are read from the backbone."""
     return recipe(version, size).adapter(backbone, name)
+
+
+SYSTEM = System(recipe=recipe, versions=("1.5", "1.0"))
+"""For the command line."""

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias, get_args
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.encoders import QFORMER_FAMILY
+from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.layout import TEMPLATES, Layout
 from inlay.adapters.lora import LoraConfig
 from inlay.adapters.media import Geometry
+from inlay.adapters.segment import HOLE
 from inlay.hub.errors import InlayError
+from inlay.recipes.caption_tokens import start_token
+from inlay.recipes.sources import Sources
+from inlay.recipes.stages.settings import RepresentSettings
 
-__all__ = ["Recipe", "RecipeError", "Stage"]
+__all__ = ["Objective", "Recipe", "RecipeError", "Size", "Stage", "System"]
+
+Size: TypeAlias = Literal["miniature", "full"]
+"""Whose hyper-parameters: those of the embedded miniature, or the published ones."""
+
+Objective: TypeAlias = Literal["next_token", "represent"]
+"""What a stage minimises; :mod:`inlay.recipes.objectives` has a module for each."""
 
 
 class RecipeError(InlayError):
@@ -24,8 +36,8 @@ class RecipeError(InlayError):
 class Stage:
     """One training step of a system: which parts train, on which data, how."""
 
-    data: Literal["align", "train"]
-    """Which file of the data: captioned pictures, or instructions."""
+    data: Literal["align", "train", "all"]
+    """Which file of the data: captioned pictures, instructions, or all, drawn by the square roots of their sizes."""
     template: str
     """Layout of the conversations, a key of ``inlay.adapters.layout.TEMPLATES``."""
     geometry: Geometry
@@ -50,6 +62,28 @@ class Stage:
     """Largest norm of the gradient; 0 for no limit."""
     system: str = ""
     """System sentence of the layout."""
+    prompt: str = HOLE
+    """What becomes of the user's words, such as ``Question: {} Short answer:``; without ``{}`` they are left out."""
+    objective: Objective = "next_token"
+    """What is minimised."""
+    represent: RepresentSettings | None = None
+    """Settings of the objective ``represent``; empty for the published ones."""
+    warmup_steps: int | None = None
+    """Steps in which the learning rate rises; goes before ``warmup``."""
+    start: float = 0.0
+    """Learning rate at the first step, as a share of the peak."""
+    floor: float = 0.0
+    """Learning rate at the last step, as a share of the peak."""
+    turns: Literal["together", "apart"] = "together"
+    """A dialogue is one sample, or each of its questions is one, with the picture."""
+    phrasing: Literal["as_is", "blip"] = "as_is"
+    """``blip``: questions and captions in lower case without most punctuation, at most 50 words."""
+    templates: Literal["none", "instruct", "describe"] = "none"
+    """Words around questions and in front of captions (``instruct``), or in front of long descriptions."""
+    answers: Literal["said", "sampled"] = "said"
+    """What is learnt where several people answered: what the assistant says, or one answer drawn anew each time."""
+    split: Literal["none", "random"] = "none"
+    """``random``: a caption is cut at a random place; its beginning is read and the rest is written (T5)."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
@@ -67,12 +101,29 @@ class Stage:
             raise RecipeError(f"epochs, max_steps: expected more than 0, got {self.epochs} and {self.max_steps}")
         if not 0 <= self.warmup <= 1 or self.clip < 0 or self.weight_decay < 0:
             raise RecipeError("warmup lies between 0 and 1; clip and weight_decay are not negative")
+        if not 0 <= self.start <= 1 or not 0 <= self.floor <= 1 or (self.warmup_steps or 0) < 0:
+            raise RecipeError("start and floor lie between 0 and 1; warmup_steps is not negative")
+        if self.split == "random" and HOLE not in self.prompt:
+            raise RecipeError("split: a caption's beginning is read where the prompt has {}, and this prompt has none")
+        if self.objective not in get_args(Objective):
+            raise RecipeError(f"objective: expected one of {', '.join(get_args(Objective))}, got {self.objective!r}")
 
     @property
     def layout(self) -> Layout:
         """The layout of this stage's conversations."""
-        stop = ("\n",) if self.template == "plain" else ()
-        return Layout(template=self.template, system=self.system, geometry={"image": self.geometry}, stop=stop)
+        return Layout.published(
+            self.template, system=self.system, geometry={"image": self.geometry}, prompt=self.prompt
+        )
+
+    @property
+    def varies(self) -> bool:
+        """Whether a sample is another one each time it comes."""
+        return self.split == "random" or self.answers == "sampled" or self.templates != "none"
+
+    def rise(self, steps: int) -> int:
+        """Optimizer steps in which the learning rate rises, out of so many."""
+        wanted = round(steps * self.warmup) if self.warmup_steps is None else min(self.warmup_steps, steps)
+        return max(1, wanted)
 
     def steps(self, samples: int) -> int:
         """Optimizer steps for so many samples.
@@ -95,10 +146,14 @@ class Recipe:
     """Kind of the input projector, a key of ``inlay.adapters.inputs.PROJECTORS``."""
     stages: Mapping[str, Stage]
     """Stages in their order."""
-    projector_options: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the projector besides its widths."""
+    projector_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Kind of projector -> its fields besides the widths, so that any kind can be chosen."""
     lora: LoraConfig | None = None
     """LoRA on the LLM."""
+    sources: Sources = field(default_factory=Sources)
+    """The frozen models where the user names none."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """How held-out questions are answered: ``num_beams``, ``length_penalty``, ...; greedily if empty."""
 
     @property
     def layout(self) -> Layout:
@@ -107,11 +162,33 @@ class Recipe:
 
     def adapter(self, backbone: Backbone, name: str) -> Adapter:
         """An untrained adapter for one backbone; its widths are read from the backbone."""
+        options = {**self._read(backbone), **self.projector_options.get(self.projector, {})}
         return Adapter.for_backbone(
             backbone,
             system=self.system,
             name=name,
             layout=self.layout,
-            inputs={"image": (self.projector, self.projector_options)},
+            inputs={"image": (self.projector, options)},
             lora=self.lora,
         )
+
+    def _read(self, backbone: Backbone) -> dict[str, Any]:
+        """Fields that follow from the backbone: the prompt tokenizer's size, whether there is a class token."""
+        known = {field.name for field in fields(PROJECTORS[self.projector][1])}
+        found: dict[str, Any] = {}
+        port = backbone.encoder("image").port
+        if "class_token" in known:
+            found["class_token"] = port.family != QFORMER_FAMILY and port.settings.get("class_token") == "keep"
+        if "vocabulary" in known and backbone.prompt_tokenizer is not None:
+            found["vocabulary"] = start_token(backbone.prompter())[1]
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What the command line has to know of a system."""
+
+    recipe: Callable[..., Recipe]
+    """``recipe(version=..., size=...)``."""
+    versions: tuple[str, ...]
+    """Variants; the first is the default."""

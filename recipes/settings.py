@@ -23,6 +23,11 @@ class BackboneSettings:
     """Hub id or folder of the LLM; empty for the embedded miniature."""
     image: str | None = None
     """Hub id or folder of the image encoder; empty for the embedded miniature."""
+    prompt: str | None = None
+    """Hub id or folder of the tokenizer of captions and of projectors that read; empty for the system's own."""
+    qformer: str | None = None
+    """A frozen Q-Former behind the image encoder: a bundle or run folder that holds one, or ``same`` for the one in
+    the image encoder's own BLIP-2 checkpoint; empty for the system's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of the frozen models; auto is float32 on a CPU and bfloat16 on an accelerator."""
     layer: int | None = None
@@ -40,11 +45,19 @@ class DataSettings:
     """Files to learn from. Without names: the miniature's world, written into the run folder."""
 
     align: Path | None = None
-    """LLaVA JSON or JSONL of captioned pictures, for the stage align; the training file if not given."""
+    """Captioned pictures (LLaVA, COCO captions, pairs); the training file if not given."""
     train: Path | None = None
-    """LLaVA JSON or JSONL of conversations."""
+    """Conversations or questions (LLaVA, canonical messages, triples), or the questions of VQA v2."""
     test: Path | None = None
-    """The same, held out; without it nothing is evaluated."""
+    """The same, held out; without it no question is asked."""
+    align_test: Path | None = None
+    """Captioned pictures, held out, for captions and retrieval."""
+    annotations: Path | None = None
+    """VQA v2: the annotations of the training questions."""
+    test_annotations: Path | None = None
+    """VQA v2: the annotations of the held-out questions."""
+    mix: tuple[Path, ...] = ()
+    """More training files, for stages that learn from all; each is a data set of its own."""
     images: Path | None = None
     """Folder of the images; the folder of each file if not given."""
     workers: int = 0
@@ -63,6 +76,8 @@ class RunSettings:
     """Name of the adapter; the name of the run folder if empty."""
     seed: int = 0
     """Of the data, the first weights and the order."""
+    begin: Path | None = None
+    """A bundle or run folder of the same projector whose weights the adapter begins with."""
     resume: bool = False
     """Go on where an interrupted run in the same folder stopped."""
     overwrite: bool = False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -14,17 +14,21 @@ from jsonargparse import ArgumentParser, Namespace
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
 from inlay.hub.errors import InlayError
-from inlay.recipes import llava
-from inlay.recipes.llava import Size, Version
-from inlay.recipes.recipe import Recipe, Stage
+from inlay.recipes import blip2, instructblip, llava, minigpt4
+from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
 from inlay.recipes.train import Job, train
 
 __all__ = ["SYSTEMS", "main"]
 
-SYSTEMS: dict[str, Callable[..., Recipe]] = {"llava": llava.recipe}
-"""System -> its recipe by version and size."""
+SYSTEMS: dict[str, System] = {
+    "llava": llava.SYSTEM,
+    "blip2": blip2.SYSTEM,
+    "instructblip": instructblip.SYSTEM,
+    "minigpt4": minigpt4.SYSTEM,
+}
+"""System -> its versions and its recipe."""
 
 T = TypeVar("T")
 
@@ -33,8 +37,8 @@ def main(argv: Sequence[str]) -> int:
     """Train, and print the table."""
     arguments = list(argv)
     system, config = _what(arguments)
-    chosen = _choices(arguments, config)
-    recipe = SYSTEMS[system](**chosen)
+    chosen = _choices(system, arguments, config)
+    recipe = SYSTEMS[system].recipe(**chosen)
     parser = _parser(system, recipe, chosen)
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
     parsed = parser.parse_args(["--config", str(config), *rest] if config else rest)
@@ -74,26 +78,25 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     return held
 
 
-def _choices(arguments: Sequence[str], config: Path | None) -> dict[str, Any]:
+def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict[str, str]:
     """Version and size decide the defaults of everything else, so they are looked at first."""
     held = _yaml(config) if config else {}
-    first = ArgumentParser(exit_on_error=False, add_help=False)
-    first.add_argument("--version", default=held.get("version", "1.5"), type=Version)
     own = (held.get("backbone") or {}).get("llm") or any(
         argument.startswith("--backbone.llm") for argument in arguments
     )
-    first.add_argument("--size", default=held.get("size", "full" if own else "miniature"), type=Size)
-    known = [
-        part
-        for index, argument in enumerate(arguments)
-        for part in (arguments[index : index + 1] if "=" in argument else arguments[index : index + 2])
-        if argument.partition("=")[0] in {"--version", "--size"}
-    ]
-    try:
-        found = first.parse_args(known)
-    except Exception as error:
-        raise SettingsError(f"version, size: {error}") from error
-    return {"version": found.version, "size": found.size}
+    choices = {"version": SYSTEMS[system].versions, "size": get_args(Size)}
+    chosen = {
+        "version": str(held.get("version", choices["version"][0])),
+        "size": str(held.get("size", "full" if own else "miniature")),
+    }
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if (field := name.removeprefix("--")) in chosen and name.startswith("--"):
+            chosen[field] = value if equals else "".join(arguments[index + 1 : index + 2])
+    for field, value in chosen.items():
+        if value not in choices[field]:
+            raise SettingsError(f"{field}: expected one of {', '.join(choices[field])}, got {value!r}")
+    return chosen
 
 
 def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
@@ -103,12 +106,17 @@ def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentP
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     parser.add_argument("--system", default=system, type=str, help="system that a YAML file is for")
-    parser.add_argument("--version", default=chosen["version"], type=Version, help="version of the system")
+    parser.add_argument(
+        "--version", default=chosen["version"], type=str, help=f"one of {', '.join(SYSTEMS[system].versions)}"
+    )
     parser.add_argument("--size", default=chosen["size"], type=Size, help="whose hyper-parameters are the defaults")
     parser.add_class_arguments(RunSettings, default=RunSettings(output=Path("runs") / system))
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_class_arguments(DataSettings, "data")
     parser.add_argument("--projector", default=recipe.projector, type=str, help=f"one of {', '.join(PROJECTORS)}")
+    parser.add_argument(
+        "--projector_options", default={}, type=dict[str, Any], help="fields of the projector besides its widths"
+    )
     parser.add_argument("--lora", default=recipe.lora, type=LoraConfig | None, help="LoRA on the LLM")
     for name, stage in recipe.stages.items():
         parser.add_argument(f"--stages.{name}", default=stage, type=Stage, help=f"the stage {name}")
@@ -124,11 +132,27 @@ def _job(parser: ArgumentParser, parsed: Namespace, recipe: Recipe) -> Job:
     if built.projector not in PROJECTORS:
         raise SettingsError(f"projector: expected one of {', '.join(PROJECTORS)}, got {built.projector!r}")
     return Job(
-        recipe=replace(recipe, projector=built.projector, lora=built.lora, stages=vars(built.stages)),
+        recipe=replace(
+            recipe,
+            projector=built.projector,
+            projector_options=_options(recipe, built.projector, built.projector_options),
+            lora=built.lora,
+            stages=vars(built.stages),
+        ),
         run=RunSettings(**{field.name: getattr(built, field.name) for field in fields(RunSettings)}),
         backbone=_settings(BackboneSettings, built.backbone),
         data=_settings(DataSettings, built.data),
     )
+
+
+def _options(recipe: Recipe, kind: str, given: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The system's fields of this projector, with those of the user over them."""
+    known = [field.name for field in fields(PROJECTORS[kind][1])]
+    if unknown := set(given) - set(known):
+        raise SettingsError(
+            f"projector_options: {kind} has no field {', '.join(sorted(unknown))}; it has {', '.join(known)}"
+        )
+    return {kind: {**recipe.projector_options.get(kind, {}), **given}}
 
 
 def _reason(error: BaseException) -> BaseException:

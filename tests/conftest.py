@@ -208,7 +208,7 @@ def make_image(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
     return Image.frombytes("RGB", size, bytes(pixels.flatten().tolist()))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tokenizer_of() -> Callable[..., PreTrainedTokenizerFast]:
     return make_tokenizer
 

@@ -71,5 +71,5 @@ class PatchMergeProjector(nn.Module):
         """``[n, features, width_in]`` -> ``[n, tokens, width_out]``."""
         count = self.tokens(features.shape[1])
         patches = self.norm(features)[:, int(self.config.class_token) :]
-        projected: Tensor = self.layer(patches.reshape(len(features), count, -1))
+        projected: Tensor = self.layer(patches.unflatten(1, (count, self.config.merge)).flatten(2))
         return projected

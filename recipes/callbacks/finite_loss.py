@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inlay.adapters.batch import Batch
 from inlay.hub.errors import InlayError
+from inlay.recipes.data.caption_batch import CaptionBatch
 
 __all__ = ["FiniteLoss", "NonFiniteLossError"]
 
@@ -26,7 +27,7 @@ class FiniteLoss(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember who is in the batch, for the error."""
-        self.names = batch.names if isinstance(batch, Batch) else ()
+        self.names = batch.names if isinstance(batch, Batch | CaptionBatch) else ()
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
         """Raise on NaN and infinity."""

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from inlay.adapters.adapter import Adapter
-from inlay.recipes.stages.next_token import NextToken
+from inlay.adapters.adapter import Part
+from inlay.recipes.recipe import Stage
 
 __all__ = ["PartTable", "part_table"]
 
 BYTES_ON_DISK = 2
 
 
-def part_table(adapter: Adapter, lr: Mapping[str, float]) -> str:
-    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes in the bundle (bf16)."""
+@runtime_checkable
+class _HasParts(Protocol):
+    stage: Stage
+
+    def parts(self) -> Iterable[Part]:
+        """Every trainable piece."""
+        ...
+
+
+def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes on disk (bf16)."""
     rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes")]
     total = 0
-    for part in adapter.parts():
+    for part in parts:
         mode = "frozen" if part.name not in lr else "lora" if part.kind == "lora" else "full"
         rate = f"{lr[part.name]:g}" if part.name in lr else "-"
         size = part.parameters * BYTES_ON_DISK
         total += size
         rows.append((part.name, part.kind, mode, rate, part.dtype, f"{part.parameters:,}", f"{size:,}"))
-    rows.append(("bundle", "", "", "", "bfloat16", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
+    rows.append(("sum", "", "", "", "bfloat16", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
@@ -42,5 +52,5 @@ class PartTable(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Print once a stage."""
-        if isinstance(module, NextToken):
-            self.show(part_table(module.adapter, module.stage.lr))
+        if isinstance(module, _HasParts):
+            self.show(part_table(module.parts(), module.stage.lr))

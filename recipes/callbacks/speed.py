@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.batch import Batch
+from inlay.recipes.data.caption_batch import CaptionBatch
 
 __all__ = ["Speed"]
 
@@ -32,6 +33,6 @@ class Speed(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count, and log the mean speed so far."""
-        if isinstance(batch, Batch):
+        if isinstance(batch, Batch | CaptionBatch):
             self.samples += len(batch)
             module.log("samples/s", self.samples / max(self.seconds, 1e-9), prog_bar=True, batch_size=len(batch))

@@ -7,20 +7,41 @@ handwritten digits (`digits`), data sets of them (`build`) and two backbones in 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
-__all__ = ["backbone_path"]
+from inlay.hub.errors import InlayError
+
+__all__ = ["BackboneName", "MiniatureError", "backbone_path"]
+
+BackboneName: TypeAlias = Literal["clip", "llama", "eva", "opt", "t5", "bert", "qformer"]
 
 
-def backbone_path(name: Literal["clip", "llama"]) -> Path:
+class MiniatureError(InlayError):
+    """The package does not hold what was asked for."""
+
+
+def backbone_path(name: BackboneName) -> Path:
     """The folder of a shipped backbone, to be given to `from_pretrained`.
 
     Args:
-        name: `"clip"` (a `CLIPModel` with its image processor and tokenizer) or `"llama"` (a `LlamaForCausalLM`
-            with its tokenizer and chat template).
+        name: `"clip"` (a `CLIPModel` with its image processor and tokenizer), `"llama"` (a `LlamaForCausalLM` with its
+            tokenizer and chat template), `"eva"` (a `Blip2VisionModel` with its image processor), `"opt"`, `"t5"`
+            (language models with their tokenizers), `"bert"` (a BERT with its tokenizer, for captions and prompts),
+            `"qformer"` (a bundle of BLIP-2 on `"eva"`, for MiniGPT-4's frozen Q-Former).
+
+    Raises:
+        MiniatureError: no such backbone, or one that is not there.
 
     Example:
         >>> (backbone_path("llama") / "config.json").is_file()
         True
     """
-    return Path(__file__).resolve().parent / "backbones" / name
+    if name not in get_args(BackboneName):
+        raise MiniatureError(f"expected one of {', '.join(get_args(BackboneName))}, got {name!r}")
+    folder = Path(__file__).resolve().parent / "backbones" / name
+    if not folder.is_dir():
+        raise MiniatureError(
+            f"the miniature {name!r} is not part of this package; name models of your own: --backbone.llm, "
+            "--backbone.image, --backbone.prompt, --backbone.qformer"
+        )
+    return folder

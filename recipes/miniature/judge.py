@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.layout import Layout
-from inlay.recipes.data.features import FeatureCache
-from inlay.recipes.data.sample import Sample
-from inlay.recipes.evaluate import answer_all
 from inlay.recipes.miniature.grammar import read_caption
 
-__all__ = ["caption_accuracy", "caption_is_right"]
+__all__ = ["LONGEST", "caption_is_right"]
 
 LONGEST = 60
 """Tokens of the longest caption, with some room."""
@@ -30,18 +23,3 @@ def caption_is_right(said: str, reference: str) -> bool:
     """
     things = read_caption(reference)
     return read_caption(said) == things if things else said.strip() == reference.strip()
-
-
-def caption_accuracy(
-    model: AttachedModel, layout: Layout, samples: Sequence[Sample], features: FeatureCache | None = None
-) -> float:
-    """Share of pictures whose greedy caption is right.
-
-    Args:
-        model: attached.
-        layout: of the captioning stage.
-        samples: pictures with a caption each.
-        features: frozen features, if they are cached.
-    """
-    answered = answer_all(model, samples, layout=layout, features=features, max_new_tokens=LONGEST)
-    return sum(caption_is_right(item.said, item.question.reference) for item in answered) / max(1, len(answered))

@@ -6,20 +6,18 @@ from its own files.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
-from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.adapter import AttachedModel, Part
 from inlay.adapters.batch import Batch
 from inlay.recipes.recipe import RecipeError, Stage
+from inlay.recipes.stages.schedule import choose_parts, optimizer_for
 
-__all__ = ["NextToken", "warmup_cosine"]
+__all__ = ["NextToken"]
 
 
 class NextToken(LightningModule):
@@ -40,13 +38,7 @@ class NextToken(LightningModule):
         self.stage, self.steps = stage, steps
         # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
         self._model = (model,)
-        names = [part.name for part in self.adapter.parts()]
-        if unknown := set(stage.lr) - set(names):
-            raise RecipeError(
-                f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}"
-            )
-        for part in self.adapter.parts():
-            part.module.requires_grad_(part.name in stage.lr)
+        choose_parts(self.adapter.parts(), stage)
 
     @property
     def model(self) -> AttachedModel:
@@ -65,31 +57,10 @@ class NextToken(LightningModule):
         self.log("loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
+    def parts(self) -> Iterator[Part]:
+        """What the part table shows: the adapter's parts."""
+        return self.adapter.parts()
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with one group a part, each with its own learning rate; warm-up, then cosine to zero."""
-        groups = [
-            {"params": list(part.module.parameters()), "lr": self.stage.lr[part.name], "name": part.name}
-            for part in self.adapter.parts()
-            if part.name in self.stage.lr
-        ]
-        optimizer = AdamW(groups, betas=self.stage.betas, weight_decay=self.stage.weight_decay)
-        schedule = LambdaLR(optimizer, warmup_cosine(self.steps, self.stage.warmup))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def warmup_cosine(steps: int, warmup: float) -> Callable[[int], float]:
-    """Factor on the learning rate by step: linear to 1 over the warm-up, then half a cosine to 0.
-
-    Example:
-        >>> factor = warmup_cosine(100, 0.1)
-        >>> [round(factor(step), 2) for step in (0, 9, 10, 55, 99)]
-        [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
-    rise = max(1, round(steps * warmup))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
-
-    return factor
+        """AdamW with one group a part, each with its own learning rate; warm-up, then cosine."""
+        return optimizer_for(self.parts(), self.stage, self.steps)

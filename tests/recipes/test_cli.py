@@ -88,12 +88,47 @@ def test_full_size_is_the_default_with_a_backbone_of_ones_own(capsys: Any) -> No
     assert "r: 128" in out
 
 
+@pytest.mark.parametrize("system", ["blip2", "instructblip", "minigpt4"])
+@pytest.mark.parametrize("size", ["miniature", "full"])
+def test_config_of_every_system_can_be_read_back(capsys: Any, tmp_path: Path, system: str, size: str) -> None:
+    arguments = ["--size", size, "--projector_options", "{}", "--data.mix", "[a.json, b.json]"]
+    status, out, _ = run(capsys, "train", system, *arguments, "--print_config")
+    assert status == 0
+    (tmp_path / "run.yaml").write_text(out)
+    again = run(capsys, "train", str(tmp_path / "run.yaml"), "--print_config")
+    assert again[:2] == (0, out)
+
+
+def test_settings_of_an_objective_can_be_overridden(capsys: Any) -> None:
+    arguments = ["--stages.represent.represent.lm", "0.5", "--stages.vqa.answers", "sampled", "--print_config"]
+    status, out, _ = run(capsys, "train", "blip2", *arguments)
+    assert status == 0
+    assert "lm: 0.5" in out
+    assert "answers: sampled" in out
+
+
+def test_miniature_that_is_not_there_is_said_before_data_are_made(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inlay.recipes.miniature.__file__", str(tmp_path / "package" / "__init__.py"))
+    status, _, err = run(capsys, "train", "blip2", "--output", str(tmp_path / "run"))
+    assert status == 2
+    assert "the miniature 'opt' is not part of this package" in err
+    assert not (tmp_path / "run" / "data").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "alpaca"], "neither a system (llava) nor a YAML file"),
+        (["train", "alpaca"], "neither a system (llava, blip2, instructblip, minigpt4) nor a YAML file"),
         (["train", "llava", "--backbone.llm", "a/b"], "both --backbone.llm and --backbone.image"),
         (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),
+        (["train", "llava", "--version", "3"], "version: expected one of 1.5, 1.0, got '3'"),
+        (["train", "blip2", "--version=vicuna"], "version: expected one of opt, t5, got 'vicuna'"),
+        (["train", "blip2", "--size", "huge"], "size: expected one of miniature, full"),
+        (["train", "blip2", "--projector_options", "{depth: 2}"], "qformer has no field depth; it has width_in"),
+        (["train", "blip2", "--stages.generate.objective", "guess"], "objective"),
+        (["train", "llava", "--data.annotations", "a.json"], "go with files of your own"),
         (["train", "llava", "--projector", "cube"], "projector: expected one of linear, mlp"),
         (["train", "llava", "--stages.align.batch_size", "0"], "batch_size"),
         (["train", "llava", "--lora.r", "5000"], "1 to 1024"),

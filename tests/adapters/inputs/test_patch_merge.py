@@ -40,3 +40,8 @@ def test_patches_that_cannot_be_shared_out_are_refused() -> None:
 def test_no_tensor_but_the_linear_is_stored() -> None:
     projector = PatchMergeProjector(PatchMergeConfig(width_in=6, width_out=5))
     assert sorted(projector.state_dict()) == ["layer.bias", "layer.weight"]
+
+
+def test_batch_without_pictures_gives_no_positions() -> None:
+    projector = PatchMergeProjector(PatchMergeConfig(width_in=4, width_out=6))
+    assert projector(torch.zeros(0, 5, 4)).shape == (0, 1, 6)

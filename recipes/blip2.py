@@ -1,0 +1,144 @@
+"""BLIP-2 (Li et al., 2023, https://arxiv.org/abs/2301.12597).
+
+A Q-Former carries what a frozen EVA ViT-g sees into a frozen LLM. Stage *represent* trains it beside its own text
+branch, without any LLM, to find in a picture what a caption says; *generate* trains it, with a linear layer, to make
+the LLM write the caption; *vqa* to make it answer questions. A projector that reads prompts (``instruct_qformer``)
+also gets the question, as the paper has it when it fine-tunes for VQA.
+
+Two LLMs: OPT, decoder-only, reads ``[32 visual] </s> text``; Flan-T5 reads the picture and the beginning of a caption
+in its encoder and writes the rest.
+
+The published hyper-parameters stand beside the miniature's. Not reproduced: in its first two stages the paper crops and
+flips pictures at random, and in its VQA stage it also trains the ViT, at 490 pixels; here the encoder stays frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
+from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
+from inlay.recipes.recipe import Recipe, Size, Stage, System
+from inlay.recipes.sources import MINIATURE, Sources
+from inlay.recipes.stages.settings import RepresentSettings
+
+__all__ = ["SYSTEM", "Version", "adapter", "full_stages", "miniature_stages", "recipe"]
+
+Version: TypeAlias = Literal["opt", "t5"]
+
+ANSWER = "Question: {} Answer:"
+"""The prompt of the VQA stage; for the zero-shot evaluation the paper asks for a ``Short answer:``."""
+
+BATCH = {"opt": (1920, 30), "t5": (1520, 20)}
+"""Captions per step in stage *generate*, and forward passes that they are spread over."""
+
+BASE: dict[str, Any] = {"geometry": "squash", "weight_decay": 0.05, "betas": (0.9, 0.98), "clip": 0.0}
+
+
+def full_stages(version: Version) -> dict[str, Stage]:
+    """ViT-g: 250,000 steps of *represent* and 80,000 of *generate* on 129 million pairs, 5 epochs of *vqa*."""
+    batch, accumulate = BATCH[version]
+    captions: dict[str, Any] = {
+        **BASE,
+        "data": "align",
+        "template": "blip2",
+        "phrasing": "blip",
+        "lr": {"inputs.image": 1e-4},
+        "epochs": 10.0,
+        "warmup_steps": 2000,
+        "start": 0.01,
+    }
+    return {
+        # All of a batch is compared with all of it, so it is not spread over forward passes.
+        "represent": Stage(
+            **captions,
+            prompt="",
+            objective="represent",
+            represent=RepresentSettings(bert="bert-base-uncased", rerank=128),
+            batch_size=1680,
+            max_steps=250_000,
+            floor=0.1,
+        ),
+        "generate": Stage(
+            **captions, **_captioning(version), batch_size=batch, accumulate=accumulate, max_steps=80_000, floor=0.5
+        ),
+        "vqa": Stage(
+            **BASE,
+            data="train",
+            template="blip2",
+            prompt=ANSWER,
+            phrasing="blip",
+            turns="apart",
+            answers="sampled",
+            lr={"inputs.image": 1e-5},
+            batch_size=128,
+            accumulate=4,
+            epochs=5.0,
+            warmup_steps=1000,
+        ),
+    }
+
+
+def miniature_stages(version: Version) -> dict[str, Stage]:
+    """The same three on the embedded world, in larger steps."""
+    captions: dict[str, Any] = {"data": "align", "template": "blip2", "geometry": "squash", "warmup": 0.05}
+    return {
+        "represent": Stage(
+            **captions,
+            prompt="",
+            objective="represent",
+            represent=RepresentSettings(embedding=64, text_tokens=48, rerank=10),
+            lr={"inputs.image": 1e-3},
+            batch_size=64,
+            epochs=8.0,
+        ),
+        "generate": Stage(**captions, **_captioning(version), lr={"inputs.image": 1e-3}, batch_size=32, epochs=4.0),
+        "vqa": Stage(
+            data="train",
+            template="blip2",
+            geometry="squash",
+            prompt=ANSWER,
+            turns="apart",
+            lr={"inputs.image": 1e-3},
+            batch_size=64,
+            epochs=4.0,
+        ),
+    }
+
+
+def _captioning(version: Version) -> dict[str, Any]:
+    """OPT writes the whole caption; T5 reads its beginning and writes the rest."""
+    return {"split": "random"} if version == "t5" else {"prompt": ""}
+
+
+def recipe(version: Version = "opt", size: Size = "miniature") -> Recipe:
+    """BLIP-2's stages and parts.
+
+    Args:
+        version: the LLM's family.
+        size: the published numbers, or those for the embedded miniature.
+    """
+    small = size == "miniature"
+    sources = Sources(
+        llm=f"{MINIATURE}{version}",
+        image=f"{MINIATURE}eva",
+        prompt=f"{MINIATURE}bert" if small else "bert-base-uncased",
+    )
+    return Recipe(
+        system="blip2",
+        projector="qformer",
+        projector_options=MINIATURE_PROJECTORS if small else {},
+        stages=miniature_stages(version) if small else full_stages(version),
+        sources=sources,
+        decoding={} if small else {"num_beams": 5, "length_penalty": -1.0, "max_new_tokens": 10},
+    )
+
+
+def adapter(backbone: Backbone, version: Version = "opt", size: Size = "full", name: str = "blip2") -> Adapter:
+    """An untrained BLIP-2 adapter whose widths are read from the backbone."""
+    return recipe(version, size).adapter(backbone, name)
+
+
+SYSTEM = System(recipe=recipe, versions=("opt", "t5"))
+"""For the command line."""

@@ -1,0 +1,141 @@
+"""From what a file says to what a stage learns from: turns apart, wordings, one of several answers, cut captions.
+
+What a sample becomes is a pure function of the sample, the stage, the seed and the number of the batch. So it can be
+another one each time it comes, and a resumed run sees what the interrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from inlay.adapters.messages import Message, Part, TextPart, media_of
+from inlay.adapters.phrasing import blip_caption, blip_question
+from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill
+from inlay.recipes.recipe import Stage
+
+__all__ = ["apart", "expanded", "phrased", "varied"]
+
+NO_QUESTION = ("caption", "instruction", "talk")
+"""Types of turns in which the user's words are an instruction already."""
+
+
+def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
+    """What does not change from epoch to epoch: the turns, the phrasing."""
+    rows = [row for sample in samples for row in apart(sample)] if stage.turns == "apart" else list(samples)
+    return [phrased(row, stage) for row in rows]
+
+
+def apart(sample: Sample) -> list[Sample]:
+    """Each question of a dialogue as a sample of its own, with all media of the dialogue in front.
+
+    Example:
+        >>> from inlay.adapters.messages import parse_messages
+        >>> turns = [("user", "colour?"), ("assistant", "red"), ("user", "shape?"), ("assistant", "disc")]
+        >>> messages = parse_messages([{"role": role, "content": text} for role, text in turns])
+        >>> [(row.id, row.messages[0].text) for row in apart(Sample("7", messages, ""))]
+        [('7/1', 'colour?'), ('7/2', 'shape?')]
+    """
+    head = [message for message in sample.messages if message.role == "system"]
+    turns = [message for message in sample.messages if message.role != "system"]
+    if len(turns) == 2:
+        return [sample]
+    media: tuple[Part, ...] = media_of(sample.messages)
+    rows = []
+    for turn, (asked, said) in enumerate(zip(turns[::2], turns[1::2], strict=True)):
+        question = replace(asked, content=(*media, TextPart(asked.text)))
+        rows.append(
+            replace(
+                sample,
+                id=f"{sample.id}/{turn + 1}",
+                messages=(*head, question, said),
+                kinds=sample.kinds[turn : turn + 1],
+                answers=sample.answers[turn : turn + 1],
+            )
+        )
+    return rows
+
+
+def phrased(sample: Sample, stage: Stage) -> Sample:
+    """Questions and captions in the stage's phrasing; an answer to a question stays as it is."""
+    if stage.phrasing == "as_is":
+        return sample
+    messages, caption = [], False
+    for message in sample.messages:
+        if message.role == "user":
+            caption = not message.text.strip() or stage.data == "align"
+            messages.append(message if caption else _said(message, blip_question(message.text)))
+        elif message.role == "assistant" and caption:
+            messages.append(_said(message, blip_caption(message.text) or message.text))
+        else:
+            messages.append(message)
+    return replace(sample, messages=tuple(messages))
+
+
+def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
+    """What may be another each time: the answer, the words around a question, the place where a caption is cut.
+
+    Args:
+        sample: as :func:`expanded` gives it.
+        stage: which of them are wanted.
+        seed: of the run.
+        number: of the batch, counted over the whole stage.
+    """
+    if stage.answers == "sampled" and sample.answers:
+        sample = _answered(sample, seed, number)
+    if stage.templates != "none":
+        sample = _worded(sample, stage, seed, number)
+    if stage.split == "random":
+        sample = _cut(sample, seed, number)
+    return sample
+
+
+def _answered(sample: Sample, seed: int, number: int) -> Sample:
+    """In every turn one of people's answers, so that each is learnt as often as it was given."""
+    given = iter(sample.answers)
+    messages = []
+    for message in sample.messages:
+        if message.role == "assistant":
+            said = [answer for answer in next(given) if answer.strip()]
+            message = _said(message, choose(said, sample.id, seed=seed, visit=number).strip()) if said else message
+        messages.append(message)
+    return replace(sample, messages=tuple(messages))
+
+
+def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
+    """Words in front of captions, and around questions where they are known to be questions."""
+    messages, turn = [], 0
+    for message in sample.messages:
+        if message.role == "user":
+            kind = sample.kinds[turn] if sample.kinds else ""
+            turn += 1
+            words = message.text.strip()
+            if not words:
+                before = DESCRIBE if stage.templates == "describe" else CAPTION
+                message = _said(message, choose(before, sample.id, seed=seed, visit=number))
+            elif stage.templates == "instruct" and kind and kind not in NO_QUESTION:
+                message = _said(message, fill(choose(QUESTION, sample.id, seed=seed, visit=number), words))
+        messages.append(message)
+    return replace(sample, messages=tuple(messages))
+
+
+def _cut(sample: Sample, seed: int, number: int) -> Sample:
+    """The last answer cut between two words.
+
+    The user says its beginning, which may be nothing, instead of their own words; the assistant says the rest, which is
+    at least one word.
+    """
+    *before, asked, said = sample.messages
+    words = said.text.split()
+    digest = hashlib.sha256(f"{seed} {number} {sample.id} cut".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") % len(words)
+    user = _said(asked, " ".join(words[:place]))
+    return replace(sample, messages=(*before, user, _said(said, " ".join(words[place:]))))
+
+
+def _said(message: Message, text: str) -> Message:
+    """The message with other words and the same media."""
+    media: tuple[Part, ...] = media_of([message])
+    return replace(message, content=(*media, *([TextPart(text)] if text else [])))

@@ -1,0 +1,115 @@
+"""One stage under Lightning: loggers, audits, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import warnings
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.data.steps import StepData
+from inlay.recipes.recipe import Stage
+from inlay.recipes.run_folder import RunFolder
+from inlay.recipes.settings import RunSettings
+
+__all__ = ["fit", "seed_stage"]
+
+NOTICES = (
+    # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
+    "The 'train_dataloader' does not have many workers",
+    # That is what --resume is for.
+    "Checkpoint directory .* exists and is not empty",
+    # lightning 2.6 flattens its loaders with torch's old spelling.
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+)
+"""Remarks of Lightning that a user of inlay can do nothing about."""
+
+
+def seed_stage(seed: int, name: str) -> None:
+    """Start torch's random numbers anew for a stage.
+
+    They must not depend on how an earlier stage ended, which a resumed run skips.
+    """
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def fit(
+    module: LightningModule,
+    data: StepData,
+    *,
+    name: str,
+    stage: Stage,
+    run: RunSettings,
+    folder: RunFolder,
+    labels: LabelAudit,
+    show: Callable[[str], None],
+) -> float:
+    """Train one stage, or go on with it.
+
+    Args:
+        module: what trains.
+        data: its batches.
+        name: of the stage.
+        stage: accumulation, gradient norm.
+        run: checkpoints, precision, accelerator, whether to resume.
+        folder: where logs and checkpoints go.
+        labels: shows what the loss is taken on.
+        show: where lines for the user go.
+
+    Returns:
+        Samples per second.
+    """
+    speed = Speed()
+    checkpoint = folder.checkpoint(name)
+    saver = ModelCheckpoint(
+        dirpath=checkpoint.parent,
+        filename="last",
+        every_n_train_steps=run.checkpoint_every,
+        enable_version_counter=False,
+        save_top_k=1,
+    )
+    trainer = Trainer(
+        max_steps=data.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=stage.accumulate,
+        gradient_clip_val=stage.clip or None,
+        accelerator=run.accelerator,
+        devices=1,
+        precision=run.precision,
+        logger=[
+            CSVLogger(folder.logs, name=f"{name}-csv"),
+            TensorBoardLogger(folder.logs, name=name),
+        ],
+        callbacks=[
+            PartTable(show),
+            labels,
+            GradientAudit(),
+            FiniteLoss(),
+            RandomState(),
+            speed,
+            saver,
+            TQDMProgressBar(refresh_rate=20),
+        ],
+        log_every_n_steps=min(10, data.steps),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    resume = checkpoint if run.resume and checkpoint.exists() else None
+    with warnings.catch_warnings():
+        for notice in NOTICES:
+            warnings.filterwarnings("ignore", message=notice)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except SystemExit as stop:
+            # Lightning makes an exit of Ctrl-C, and leaves the signal ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from stop
+    trainer.save_checkpoint(checkpoint)
+    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0

@@ -1,0 +1,18 @@
+"""Sizes of every projector on the miniature backbones, shared by all systems, so that any kind can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["MINIATURE_PROJECTORS"]
+
+_QFORMER: Mapping[str, Any] = {"queries": 16, "hidden": 128, "layers": 4, "heads": 4, "ffn": 512, "dropout": 0.0}
+
+MINIATURE_PROJECTORS: Mapping[str, Mapping[str, Any]] = {
+    "qformer": _QFORMER,
+    "instruct_qformer": {**_QFORMER, "text_positions": 64, "prompt_tokens": 48},
+    "perceiver": {"latents": 16, "depth": 2, "heads": 4, "head_width": 32},
+    "cross_attention": {"queries": 16, "head_width": 32},
+}
+"""Kind -> its fields besides the widths; a kind that is not here has none."""

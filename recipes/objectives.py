@@ -1,0 +1,144 @@
+"""What a stage's objective means for a run: what trains on what, what it leaves behind, how it is measured.
+
+One function an objective; a stage chooses by its field ``objective``, and nothing asks for the name of a system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.recipes.caption_tokens import CaptionTokens
+from inlay.recipes.data.caption_batch import Captioned, captioned, collate_captions, owners_of
+from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.module import StageData
+from inlay.recipes.data.prepare import expanded, phrased
+from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.steps import StepData
+from inlay.recipes.evaluate import answer_all
+from inlay.recipes.former import hand_over, hinders, new_pretrainer
+from inlay.recipes.metrics.bleu import Bleu
+from inlay.recipes.metrics.cider import Cider
+from inlay.recipes.metrics.rouge_l import RougeL
+from inlay.recipes.miniature.judge import LONGEST, caption_is_right
+from inlay.recipes.recipe import Objective, Stage
+from inlay.recipes.retrieval import retrieval_report
+from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.stages.represent import Represent
+from inlay.recipes.stages.settings import RepresentSettings
+
+__all__ = ["OBJECTIVES", "Plan", "Task"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One stage of one run."""
+
+    stage: Stage
+    model: AttachedModel
+    sets: Sequence[Sequence[Sample]]
+    """The data sets to learn from."""
+    held_out: Sequence[Sample] = ()
+    """Captioned pictures to measure by."""
+    features: FeatureCache | None = None
+    """Frozen features, if they are cached."""
+    seed: int = 0
+    workers: int = 0
+    own_world: bool = False
+    """Whether the captions are the miniature's, which has a judge of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done in a stage."""
+
+    module: LightningModule
+    data: StepData
+    finish: Callable[[], None] = lambda: None
+    """Brings what was learnt into the adapter, where it did not learn there."""
+    report: Callable[[], dict[str, float]] = dict
+    """Figures of the stage, measured after it."""
+
+
+def next_token(task: Task) -> Plan:
+    """Next-token prediction: captioning, conversations, questions, instructions."""
+    stage = task.stage
+    sets = [expanded(rows, stage) for rows in task.sets]
+    data = StageData(
+        [row for rows in sets for row in rows],
+        task.model,
+        stage,
+        seed=task.seed,
+        sizes=[len(rows) for rows in sets],
+        features=task.features,
+        workers=task.workers,
+    )
+    measured = task.held_out if stage.data == "align" else ()
+    return Plan(
+        module=NextToken(task.model, stage, data.steps),
+        data=data,
+        report=partial(_captions, task, [phrased(sample, stage) for sample in measured]),
+    )
+
+
+def represent(task: Task) -> Plan | str:
+    """BLIP-2's first stage, on a Q-Former with a text branch that the adapter does not keep."""
+    stage, backbone, projector = task.stage, task.model.backbone, task.model.adapter.inputs["image"]
+    if reason := hinders(projector):
+        return reason
+    settings = stage.represent or RepresentSettings()
+    tokens = CaptionTokens(backbone.prompter(), settings.text_tokens)
+    former = new_pretrainer(projector, tokens, settings).to(next(projector.parameters()).device)
+    sets = [[captioned(sample) for sample in expanded(samples, stage)] for samples in task.sets]
+    rows = [row for own in sets for row in own]
+    collate = partial(
+        collate_captions,
+        tokens=tokens,
+        backbone=backbone,
+        geometry=stage.geometry,
+        owners=owners_of(rows),
+        features=task.features,
+    )
+
+    def read(_: int, index: int) -> Captioned:
+        return rows[index]
+
+    data = StepData([len(own) for own in sets], read, collate, stage, seed=task.seed, workers=task.workers)
+    held_out = [phrased(sample, stage) for sample in task.held_out]
+    return Plan(
+        module=Represent(backbone, former, tokens, stage, data.steps),
+        data=data,
+        finish=partial(hand_over, former, projector),
+        report=partial(retrieval_report, former, backbone, tokens, held_out, stage, task.features),
+    )
+
+
+OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {"next_token": next_token, "represent": represent}
+"""Objective -> its plan for a stage, or why this adapter has no such stage."""
+
+
+def _captions(task: Task, samples: Sequence[Sample]) -> dict[str, float]:
+    """Captions of held-out pictures against what people wrote, and before the miniature's judge."""
+    if not samples:
+        return {}
+    layout = task.stage.layout
+    if task.stage.split == "random":
+        layout = replace(layout, prompt="")  # Nothing of the caption is given away.
+    answered = answer_all(task.model, samples, layout=layout, features=task.features, max_new_tokens=LONGEST)
+    said, truths = [item.said for item in answered], [item.question.answers for item in answered]
+    figures: dict[str, Any] = {}
+    for metric in (Bleu(), Cider()):
+        metric.update(said, truths)
+        figures |= metric.compute()
+    rouge = RougeL()
+    rouge.update(said, truths)
+    figures["rouge_l"] = rouge.compute()["overall"]
+    if task.own_world:
+        right = [caption_is_right(item.said, item.question.reference) for item in answered]
+        figures["right"] = sum(right) / len(right)
+    return {name: float(value) for name, value in figures.items()}

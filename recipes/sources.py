@@ -1,0 +1,27 @@
+"""Where the frozen models of a run come from when the user names none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MINIATURE", "SAME", "Sources"]
+
+MINIATURE = "inlay-miniature/"
+"""Sources with this prefix are the models that ship with the package."""
+
+SAME = "same"
+"""As the source of a Q-Former: the one in the image encoder's own BLIP-2 checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """One source a port: a Hub id, a folder, or a name behind ``inlay-miniature/``."""
+
+    llm: str = f"{MINIATURE}llama"
+    """The language model."""
+    image: str = f"{MINIATURE}clip"
+    """The image encoder."""
+    prompt: str | None = None
+    """The tokenizer of captions in stage ``represent`` and of projectors that read; None where a system has neither."""
+    qformer: str | None = None
+    """A frozen Q-Former behind the image encoder: a bundle that holds one, or ``same``; None for none."""

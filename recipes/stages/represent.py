@@ -1,0 +1,131 @@
+"""BLIP-2's first stage: the Q-Former learns to find in a picture what its caption says.
+
+Li et al., 2023, https://arxiv.org/abs/2301.12597. Three objectives read one transformer, see
+:mod:`inlay.adapters.inputs.qformer_pretrain`; their losses are in :mod:`inlay.recipes.stages.contrast`. No language
+model takes part. Only the Q-Former with its text branch and heads is a submodule, so checkpoints hold nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from inlay.adapters.adapter import Part
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainer, itc_scores
+from inlay.recipes.caption_tokens import CaptionTokens
+from inlay.recipes.data.caption_batch import CaptionBatch
+from inlay.recipes.recipe import Stage
+from inlay.recipes.stages.contrast import contrast_loss, generation_loss, hard_negatives, matches
+from inlay.recipes.stages.schedule import choose_parts, optimizer_for
+from inlay.recipes.stages.settings import RepresentSettings
+
+__all__ = ["Represent"]
+
+
+class Represent(LightningModule):
+    """Contrast, matching and generation on captioned pictures.
+
+    Args:
+        backbone: whose image encoder gives the features.
+        pretrainer: what trains.
+        tokens: how captions become ids.
+        stage: how it trains; the part is called ``inputs.image``.
+        steps: optimizer steps of the whole stage.
+
+    Raises:
+        RecipeError: the stage names another part.
+    """
+
+    def __init__(
+        self, backbone: Backbone, pretrainer: QFormerPretrainer, tokens: CaptionTokens, stage: Stage, steps: int
+    ) -> None:
+        super().__init__()
+        self.pretrainer = pretrainer
+        self.settings = stage.represent or RepresentSettings()
+        self.stage, self.steps, self.tokens = stage, steps, tokens
+        # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
+        self._backbone = (backbone,)
+        choose_parts(self.parts(), stage)
+        # A head without a loss gets no gradient, which the audit would rightly call an error.
+        pretrainer.itm_head.requires_grad_(self.settings.itm > 0)
+        pretrainer.lm_head.requires_grad_(self.settings.lm > 0)
+
+    def parts(self) -> Iterator[Part]:
+        """What the part table shows: the Q-Former with text branch and heads, of which a bundle keeps a part."""
+        yield Part("inputs.image", "qformer, text, heads", self.pretrainer)
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen models to where the Q-Former trains."""
+        self._backbone[0].to(self.device)
+
+    def features(self, batch: CaptionBatch) -> Tensor:
+        """Frozen features ``[N, tokens, width]``, cached or computed now."""
+        held = batch.features
+        if held is None:
+            held = self._backbone[0].encoder("image").encode(batch.pixels)
+        return held.to(self.pretrainer.query_tokens.dtype)
+
+    def training_step(self, batch: CaptionBatch, _: int) -> Tensor:
+        """The weighted sum of the losses of one batch."""
+        with torch.no_grad():
+            # In place, as a clamp in the graph would stop the gradient and with it every way back.
+            self.pretrainer.temperature.clamp_(*self.settings.temperature_bounds)
+        losses = self.losses(batch)
+        for name, value in losses.items():
+            self.log(name, value, prog_bar=True, batch_size=len(batch))
+        weights = {"itc": self.settings.itc, "itm": self.settings.itm, "lm": self.settings.lm}
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def losses(self, batch: CaptionBatch) -> dict[str, Tensor]:
+        """``itc``, and ``itm`` and ``lm`` where they have a weight."""
+        former, settings = self.pretrainer, self.settings
+        features = self.features(batch)
+        images, texts = former.image_embeddings(features), former.text_embeddings(batch.ids, batch.mask)
+        all_ids, all_owners = self._all(batch.ids), self._all(batch.owners)
+        same = matches(batch.owners, batch.ids, all_owners, all_ids)
+        to_texts = itc_scores(images, self._all(texts)) / former.temperature
+        to_images = itc_scores(self._all(images), texts).T / former.temperature
+        found = {"itc": contrast_loss(to_texts, to_images, same, settings.itc_smoothing)}
+        if settings.itm:
+            found["itm"] = self._matching(batch, features, to_texts, to_images, same)
+        if settings.lm:
+            logits = former.caption_logits(features, self.tokens.written(batch.ids), batch.mask)
+            found["lm"] = generation_loss(logits, batch.ids, batch.mask, settings.lm_smoothing)
+        return found
+
+    def _matching(
+        self, batch: CaptionBatch, features: Tensor, to_texts: Tensor, to_images: Tensor, same: Tensor
+    ) -> Tensor:
+        """Cross-entropy over the true pairs, each picture with a false text, and each text with a false picture."""
+        pictures, false_text = hard_negatives(to_texts, same)
+        texts, false_picture = hard_negatives(to_images, same)
+        all_ids, all_mask = self._all(batch.ids), self._all(batch.mask)
+        logits = self.pretrainer.matching_logits(
+            torch.cat([features, features[pictures], self._all(features)[false_picture]]),
+            torch.cat([batch.ids, all_ids[false_text], batch.ids[texts]]),
+            torch.cat([batch.mask, all_mask[false_text], batch.mask[texts]]),
+        )
+        target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        target[: len(batch)] = 1
+        return torch.nn.functional.cross_entropy(logits, target)
+
+    def _all(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes, in the order of the ranks; gradients flow back to where they came from."""
+        trainer: Any = self._trainer
+        if trainer is None or trainer.world_size == 1:
+            return tensor
+        joined: Any = self.all_gather(tensor, sync_grads=tensor.requires_grad)
+        whole: Tensor = joined.flatten(0, 1)
+        return whole
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW; warm-up, then cosine."""
+        return optimizer_for(self.parts(), self.stage, self.steps)

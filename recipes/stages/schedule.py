@@ -1,0 +1,73 @@
+"""The optimizer that all stages share: AdamW, a group a part, warm-up, then cosine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from inlay.adapters.adapter import Part
+from inlay.recipes.recipe import RecipeError, Stage
+
+__all__ = ["choose_parts", "optimizer_for", "warmup_cosine"]
+
+
+def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
+    """Let the parts with a learning rate train, and freeze the others.
+
+    Raises:
+        RecipeError: the stage names a part that is not there.
+    """
+    held = list(parts)
+    names = [part.name for part in held]
+    if unknown := set(stage.lr) - set(names):
+        raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
+    for part in held:
+        part.module.requires_grad_(part.name in stage.lr)
+
+
+def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerLRSchedulerConfig:
+    """AdamW with one group a part, each with its own learning rate; warm-up, then cosine.
+
+    Args:
+        parts: those without a learning rate in the stage are left out, and so are frozen tensors.
+        stage: rates, moments, weight decay and schedule.
+        steps: optimizer steps of the whole stage.
+    """
+    groups = [
+        {"params": [p for p in part.module.parameters() if p.requires_grad], "lr": rate, "name": part.name}
+        for part in parts
+        if (rate := stage.lr.get(part.name)) is not None
+    ]
+    optimizer = AdamW(groups, betas=stage.betas, weight_decay=stage.weight_decay)
+    schedule = LambdaLR(optimizer, warmup_cosine(steps, stage.rise(steps), start=stage.start, floor=stage.floor))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def warmup_cosine(steps: int, rise: int, *, start: float = 0.0, floor: float = 0.0) -> Callable[[int], float]:
+    """Factor on the learning rate by step: linear to 1 over the warm-up, then half a cosine down to the floor.
+
+    Args:
+        steps: of the whole stage.
+        rise: steps of the warm-up.
+        start: where the warm-up starts from.
+        floor: where the cosine ends.
+
+    Example:
+        >>> factor = warmup_cosine(100, 10)
+        >>> [round(factor(step), 2) for step in (0, 9, 10, 55, 99)]
+        [0.1, 1.0, 1.0, 0.5, 0.0]
+        >>> round(warmup_cosine(100, 10, floor=0.5)(99), 2)
+        0.5
+    """
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return start + (1 - start) * (step + 1) / rise
+        share = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
+        return floor + (1 - floor) * share
+
+    return factor

@@ -1,0 +1,127 @@
+"""Tiny random backbones in folders, as the command line loads them, and a handful of pictures with captions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    Blip2VisionConfig,
+    Blip2VisionModel,
+    BlipImageProcessorPil,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.encoders import EvaEncoder
+from inlay.adapters.prompt import PromptTokenizer
+from inlay.recipes.miniature.build import build
+
+WORDS = "a the small large red green blue circle square star ring is there in center left right top bottom and ."
+PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})
+FORMER = {"queries": 4, "hidden": 16, "layers": 2, "heads": 2, "ffn": 24}
+
+
+def make_bert_tokenizer() -> PreTrainedTokenizerFast:
+    """Words of the miniature world with BERT's frame."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    core = Tokenizer(models.WordLevel({word: n for n, word in enumerate([*special, *WORDS.split()])}, "[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def make_eva(seed: int = 3) -> EvaEncoder:
+    """Two layers, 5 features of 24."""
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = Blip2VisionConfig(**sizes, image_size=16, patch_size=8, initializer_range=0.2)
+    return EvaEncoder(Blip2VisionModel(config), PROCESSOR, source="tiny/eva")
+
+
+def make_llm_folder(name: str, folder: Path, tokenizer: Any) -> None:
+    """A two-layer language model and its tokenizer."""
+    torch.manual_seed(1)
+    shared: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 1024}
+    if name == "t5":
+        t5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 2}
+        start = {"decoder_start_token_id": tokenizer.pad_token_id}
+        model: Any = T5ForConditionalGeneration(T5Config(**shared, **t5, **start))
+    elif name == "opt":
+        model = OPTForCausalLM(OPTConfig(**shared, **sizes, ffn_dim=48, word_embed_proj_dim=32))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(**shared, **sizes, intermediate_size=48))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer_of: Any) -> dict[str, Path]:
+    """Name -> folder of a tiny ``llama``, ``opt``, ``t5``, ``eva``, ``bert``; ``data`` holds pictures and JSON."""
+    root = tmp_path_factory.mktemp("backbones")
+    for name in ("llama", "opt", "t5"):
+        make_llm_folder(name, root / name, tokenizer_of(bos=name != "t5", eos=name == "t5"))
+    make_eva().model.save_pretrained(root / "eva")
+    PROCESSOR.save_pretrained(root / "eva")
+    tokenizer = make_bert_tokenizer()
+    torch.manual_seed(2)
+    bert = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=FORMER["hidden"],
+        num_hidden_layers=FORMER["layers"],
+        num_attention_heads=FORMER["heads"],
+        intermediate_size=FORMER["ffn"],
+        max_position_embeddings=64,
+    )
+    BertForMaskedLM(bert).save_pretrained(root / "bert")
+    tokenizer.save_pretrained(root / "bert")
+    build(root / "data", 0, scenes=8, test_scenes=7, digits=2, test_digits=2)
+    return {name: root / name for name in ("llama", "opt", "t5", "eva", "bert", "data")}
+
+
+@pytest.fixture
+def eva_of() -> Callable[..., EvaEncoder]:
+    return make_eva
+
+
+@pytest.fixture
+def eva_backbone_of(llm_of: Any) -> Callable[..., Backbone]:
+    """A tiny LLM of a family, EVA, and BERT's tokenizer."""
+
+    def make(family: str = "opt") -> Backbone:
+        prompts = PromptTokenizer(make_bert_tokenizer(), source="tiny/bert")
+        return Backbone(llm_of(family), {"image": make_eva()}, prompts)
+
+    return make
+
+
+@pytest.fixture
+def former_fields() -> dict[str, int]:
+    return dict(FORMER)
