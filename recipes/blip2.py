@@ -21,16 +21,18 @@ from inlay.adapters.backbone import Backbone
 from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources
-from inlay.recipes.stages.settings import RepresentSettings
+from inlay.recipes.stages.settings import RepresentSettings, TeacherSettings
 
 __all__ = ["SYSTEM", "Version", "adapter", "full_stages", "miniature_stages", "recipe"]
 
-Version: TypeAlias = Literal["opt", "t5"]
+Version: TypeAlias = Literal["opt", "t5", "pformer"]
+
+LLM = {"opt": "opt", "t5": "t5", "pformer": "opt"}
 
 ANSWER = "Question: {} Answer:"
 """The prompt of the VQA stage; for the zero-shot evaluation the paper asks for a ``Short answer:``."""
 
-BATCH = {"opt": (1920, 30), "t5": (1520, 20)}
+BATCH = {"opt": (1920, 30), "t5": (1520, 20), "pformer": (1920, 30)}
 """Captions per step in stage *generate*, and forward passes that they are spread over."""
 
 BASE: dict[str, Any] = {"geometry": "squash", "weight_decay": 0.05, "betas": (0.9, 0.98), "clip": 0.0}
@@ -60,8 +62,10 @@ def full_stages(version: Version) -> dict[str, Stage]:
             max_steps=250_000,
             floor=0.1,
         ),
-        "generate": Stage(
-            **captions, **_captioning(version), batch_size=batch, accumulate=accumulate, max_steps=80_000, floor=0.5
+        **_generate(
+            version,
+            TeacherSettings(),
+            {**captions, "batch_size": batch, "accumulate": accumulate, "max_steps": 80_000, "floor": 0.5},
         ),
         "vqa": Stage(
             **BASE,
@@ -93,7 +97,11 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             batch_size=64,
             epochs=8.0,
         ),
-        "generate": Stage(**captions, **_captioning(version), lr={"inputs.image": 1e-3}, batch_size=32, epochs=4.0),
+        **_generate(
+            version,
+            TeacherSettings(bert=f"{MINIATURE}bert", text_tokens=48),
+            {**captions, "lr": {"inputs.image": 1e-3}, "batch_size": 32, "epochs": 4.0},
+        ),
         "vqa": Stage(
             data="train",
             template="blip2",
@@ -107,21 +115,29 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
     }
 
 
-def _captioning(version: Version) -> dict[str, Any]:
-    """OPT writes the whole caption; T5 reads its beginning and writes the rest."""
-    return {"split": "random"} if version == "t5" else {"prompt": ""}
+def _generate(version: Version, teacher: TeacherSettings, fields: dict[str, Any]) -> dict[str, Stage]:
+    """OPT writes the whole caption; T5 reads its beginning and writes the rest; a teacher has a stage before that."""
+    if version == "t5":
+        return {"generate": Stage(**fields, split="random")}
+    if version == "opt":
+        return {"generate": Stage(**fields, prompt="")}
+    taught = {**fields, "prompt": "", "teacher": teacher}
+    return {
+        "teach": Stage(**taught | {"lr": {"teacher": 1e-4}}, objective="teach"),
+        "generate": Stage(**taught, objective="aligned"),
+    }
 
 
 def recipe(version: Version = "opt", size: Size = "miniature") -> Recipe:
     """BLIP-2's stages and parts.
 
     Args:
-        version: the LLM's family.
+        version: the LLM's family; ``pformer`` is OPT with a text-only teacher (https://arxiv.org/abs/2307.07063).
         size: the published numbers, or those for the embedded miniature.
     """
     small = size == "miniature"
     sources = Sources(
-        llm=f"{MINIATURE}{version}",
+        llm=f"{MINIATURE}{LLM[version]}",
         image=f"{MINIATURE}eva",
         prompt=f"{MINIATURE}bert" if small else "bert-base-uncased",
     )
@@ -140,5 +156,5 @@ def adapter(backbone: Backbone, version: Version = "opt", size: Size = "full", n
     return recipe(version, size).adapter(backbone, name)
 
 
-SYSTEM = System(recipe=recipe, versions=("opt", "t5"))
+SYSTEM = System(recipe=recipe, versions=("opt", "t5", "pformer"))
 """For the command line."""

@@ -51,6 +51,12 @@ class CaptionTokens:
             mask[row, : len(read)] = 1
         return ids, mask
 
+    @property
+    def mask_id(self) -> int:
+        """Id of ``[MASK]``, or of the unknown word where the tokenizer lacks it."""
+        found = self.tokenizer.mask_token_id
+        return int(self.tokenizer.unk_token_id if found is None else found)
+
     def written(self, ids: Tensor) -> Tensor:
         """The same ids with ``[DEC]`` first."""
         started = ids.clone()

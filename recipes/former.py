@@ -10,15 +10,16 @@ from torch import nn
 from transformers import AutoModelForMaskedLM
 
 from inlay.adapters.inputs import InstructQFormerProjector, QFormerProjector
+from inlay.adapters.inputs.pformer import PFormer, PFormerConfig
 from inlay.adapters.inputs.qformer import QFormerSizes
 from inlay.adapters.inputs.qformer_bert import load_bert
 from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainConfig, QFormerPretrainer
 from inlay.recipes.backbones import miniature_path
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.sources import MINIATURE
-from inlay.recipes.stages.settings import ObjectiveError, RepresentSettings
+from inlay.recipes.stages.settings import ObjectiveError, RepresentSettings, TeacherSettings
 
-__all__ = ["hand_over", "hinders", "new_pretrainer"]
+__all__ = ["hand_over", "hinders", "new_pretrainer", "new_teacher"]
 
 
 def hinders(projector: nn.Module) -> str:
@@ -81,10 +82,17 @@ def hand_over(former: QFormerPretrainer, projector: nn.Module) -> None:
     projector.load_state_dict(built.state_dict() | own)
 
 
+def new_teacher(settings: TeacherSettings, *, queries: int, width: int) -> PFormer:
+    """A P-Former on BERT, with as many vectors as the projector gives and the LLM's width."""
+    # The class token's state is taken as it is, so BERT's pooler would never train.
+    bert = _bert(settings.bert).bert
+    return PFormer(PFormerConfig(queries=queries, width_out=width), bert).train()
+
+
 def _bert(source: str) -> Any:
     where: Any = miniature_path(source) if source.startswith(MINIATURE) else source
     try:
         return AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ObjectiveError(f"represent.bert: {source}: no BERT could be loaded: {reason}") from error
+        raise ObjectiveError(f"bert: {source}: no BERT could be loaded: {reason}") from error

@@ -6,7 +6,7 @@ One function an objective; a stage chooses by its field ``objective``, and nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from inlay.recipes.data.prepare import expanded, phrased
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.evaluate import answer_all
-from inlay.recipes.former import hand_over, hinders, new_pretrainer
+from inlay.recipes.former import hand_over, hinders, new_pretrainer, new_teacher
 from inlay.recipes.metrics.bleu import Bleu
 from inlay.recipes.metrics.cider import Cider
 from inlay.recipes.metrics.rouge_l import RougeL
@@ -29,8 +29,9 @@ from inlay.recipes.miniature.judge import LONGEST, caption_is_right
 from inlay.recipes.recipe import Objective, Stage
 from inlay.recipes.retrieval import retrieval_report
 from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.stages.prompts import Aligned, Teach
 from inlay.recipes.stages.represent import Represent
-from inlay.recipes.stages.settings import RepresentSettings
+from inlay.recipes.stages.settings import ObjectiveError, RepresentSettings, TeacherSettings
 
 __all__ = ["OBJECTIVES", "Plan", "Task"]
 
@@ -49,6 +50,8 @@ class Task:
     """Frozen features, if they are cached."""
     seed: int = 0
     workers: int = 0
+    left: dict[str, Any] = field(default_factory=dict)
+    """What earlier stages of the run left behind for later ones: ``teacher``."""
     own_world: bool = False
     """Whether the captions are the miniature's, which has a judge of its own."""
 
@@ -67,23 +70,8 @@ class Plan:
 
 def next_token(task: Task) -> Plan:
     """Next-token prediction: captioning, conversations, questions, instructions."""
-    stage = task.stage
-    sets = [expanded(rows, stage) for rows in task.sets]
-    data = StageData(
-        [row for rows in sets for row in rows],
-        task.model,
-        stage,
-        seed=task.seed,
-        sizes=[len(rows) for rows in sets],
-        features=task.features,
-        workers=task.workers,
-    )
-    measured = task.held_out if stage.data == "align" else ()
-    return Plan(
-        module=NextToken(task.model, stage, data.steps),
-        data=data,
-        report=partial(_captions, task, [phrased(sample, stage) for sample in measured]),
-    )
+    data = _conversations(task)
+    return Plan(module=NextToken(task.model, task.stage, data.steps), data=data, report=partial(_captions, task))
 
 
 def represent(task: Task) -> Plan | str:
@@ -118,14 +106,61 @@ def represent(task: Task) -> Plan | str:
     )
 
 
-OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {"next_token": next_token, "represent": represent}
+def teach(task: Task) -> Plan:
+    """The text-only teacher of the stages that come after."""
+    settings = task.stage.teacher or TeacherSettings()
+    tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
+    teacher = new_teacher(settings, queries=task.model.tokens["image"], width=task.model.backbone.llm.width)
+    data = _conversations(task)
+    module = Teach(task.model, teacher, tokens, _texts(task), task.stage, data.steps)
+    return Plan(module=module, data=data, finish=partial(task.left.update, teacher=teacher))
+
+
+def aligned(task: Task) -> Plan:
+    """Next-token prediction with the teacher's prompts as an extra target."""
+    if "teacher" not in task.left:
+        raise ObjectiveError("aligned: no teacher; put a stage with the objective 'teach' in front of this one")
+    settings = task.stage.teacher or TeacherSettings()
+    tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
+    data = _conversations(task)
+    module = Aligned(task.model, task.left["teacher"], tokens, _texts(task), task.stage, data.steps)
+    return Plan(module=module, data=data, report=partial(_captions, task))
+
+
+OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {
+    "next_token": next_token,
+    "represent": represent,
+    "teach": teach,
+    "aligned": aligned,
+}
 """Objective -> its plan for a stage, or why this adapter has no such stage."""
 
 
-def _captions(task: Task, samples: Sequence[Sample]) -> dict[str, float]:
+def _conversations(task: Task) -> StageData:
+    """The data of a stage that a language model learns from."""
+    sets = [expanded(rows, task.stage) for rows in task.sets]
+    return StageData(
+        [row for rows in sets for row in rows],
+        task.model,
+        task.stage,
+        seed=task.seed,
+        sizes=[len(rows) for rows in sets],
+        features=task.features,
+        workers=task.workers,
+    )
+
+
+def _texts(task: Task) -> dict[str, str]:
+    """Sample id -> caption."""
+    rows = [captioned(sample) for samples in task.sets for sample in expanded(samples, task.stage)]
+    return {row.name: row.text for row in rows}
+
+
+def _captions(task: Task) -> dict[str, float]:
     """Captions of held-out pictures against what people wrote, and before the miniature's judge."""
-    if not samples:
+    if task.stage.data != "align" or not task.held_out:
         return {}
+    samples = [phrased(sample, task.stage) for sample in task.held_out]
     layout = task.stage.layout
     if task.stage.split == "random":
         layout = replace(layout, prompt="")  # Nothing of the caption is given away.

@@ -17,14 +17,14 @@ from inlay.adapters.segment import HOLE
 from inlay.hub.errors import InlayError
 from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
-from inlay.recipes.stages.settings import RepresentSettings
+from inlay.recipes.stages.settings import RepresentSettings, TeacherSettings
 
 __all__ = ["Objective", "Recipe", "RecipeError", "Size", "Stage", "System"]
 
 Size: TypeAlias = Literal["miniature", "full"]
 """Whose hyper-parameters: those of the embedded miniature, or the published ones."""
 
-Objective: TypeAlias = Literal["next_token", "represent"]
+Objective: TypeAlias = Literal["next_token", "represent", "teach", "aligned"]
 """What a stage minimises; :mod:`inlay.recipes.objectives` has a module for each."""
 
 
@@ -68,6 +68,8 @@ class Stage:
     """What is minimised."""
     represent: RepresentSettings | None = None
     """Settings of the objective ``represent``; empty for the published ones."""
+    teacher: TeacherSettings | None = None
+    """Settings of the objectives ``teach`` and ``aligned``; empty for the published ones."""
     warmup_steps: int | None = None
     """Steps in which the learning rate rises; goes before ``warmup``."""
     start: float = 0.0

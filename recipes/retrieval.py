@@ -61,7 +61,9 @@ def retrieval_report(
     device, dtype = former.query_tokens.device, former.query_tokens.dtype
     owners = torch.tensor([number for number, (_, group) in enumerate(kept) for _ in group])
     ids, mask = (part.to(device) for part in tokens([text for _, group in kept for text in group]))
-    words = torch.cat([former.text_embeddings(i, m) for i, m in zip(ids.split(BATCH), mask.split(BATCH), strict=True)])
+    words = torch.cat(
+        [former.text_embeddings(i, m) for i, m in zip(torch.split(ids, BATCH), torch.split(mask, BATCH), strict=True)]
+    )
     encoder, seen, scores = backbone.encoder("image"), [], []
     for start in range(0, len(kept), BATCH):
         group = [picture for picture, _ in kept[start : start + BATCH]]

@@ -111,6 +111,7 @@ def _stages(
     show: Callable[[str], None],
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Every stage in its order; speeds and figures by stage."""
+    left: dict[str, Any] = {}
     speeds: dict[str, float] = {}
     reports: dict[str, dict[str, float]] = {}
     held_out = samples.get("align_test", []) if job.run.evaluate else []
@@ -127,6 +128,7 @@ def _stages(
             features=cache,
             seed=job.run.seed,
             workers=job.data.workers,
+            left=left,
             own_world=job.data.train is None,
         )
         plan = OBJECTIVES[stage.objective](task)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["ObjectiveError", "RepresentSettings"]
+__all__ = ["ObjectiveError", "RepresentSettings", "TeacherSettings"]
 
 
 class ObjectiveError(InlayError):
@@ -56,4 +56,26 @@ class RepresentSettings:
             raise ObjectiveError(
                 "represent: text_tokens is at least 4 (a word between special tokens), embedding at least 1, rerank "
                 "not negative"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSettings:
+    """P-Former: the teacher's own stage, and the stage that learns from it."""
+
+    bert: str = "bert-base-uncased"
+    """Hub id or folder of the BERT that the teacher starts from; the prompt tokenizer has to be its own."""
+    masked: float = 0.25
+    """Share of a caption's words that the teacher does not see."""
+    vocabulary: float = 1.0
+    """Weight of the distance between prompts and the LLM's nearest embeddings."""
+    align: float = 1.0
+    """Weight of the distance between the projector's prompts and the teacher's."""
+    text_tokens: int = 32
+    """Tokens that a caption is cut to."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.masked < 1 or self.vocabulary < 0 or self.align < 0 or self.text_tokens < 4:
+            raise ObjectiveError(
+                "teacher: masked lies between 0 and 1, vocabulary and align are not negative, text_tokens is at least 4"
             )

@@ -72,6 +72,16 @@ def test_blip2_on_t5_cuts_captions(folders: dict[str, Path], tmp_path: Path, cap
     assert set(finished(run)["stages"]) == {"represent", "generate"}
 
 
+def test_p_former_teaches_before_the_captions_are_learnt(folders: dict[str, Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bert = [f"--stages.{name}.teacher.bert={folders['bert']}" for name in ("teach", "generate")]
+    more = ["--version=pformer", *steps("represent", "teach", "generate", "vqa"), *bert, options()]
+    assert main(command(folders, "blip2", run, "opt", *more)) == 0
+    assert set(finished(run)["samples_per_second"]) == {"represent", "teach", "generate", "vqa"}
+    parts = json.loads((run / "bundle" / "inlay.json").read_text())["parts"]
+    assert set(parts) == {"inputs.image"}
+
+
 def test_another_projector_leaves_the_first_stage_out(folders: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     run = tmp_path / "run"
     small = '--projector_options={"latents": 4, "depth": 1, "heads": 2, "head_width": 4}'

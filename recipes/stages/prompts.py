@@ -1,0 +1,152 @@
+"""P-Former: a teacher that learns from captions alone, and the Q-Former that learns from the teacher.
+
+Jian et al., 2023, https://arxiv.org/abs/2307.07063. *Teach*: from a caption, a part of it masked, the teacher makes the
+prompt with which the frozen LLM says that caption; its vectors stay near the LLM's own embeddings. *Aligned*: the
+projector learns next-token prediction, and its prompt for a picture is drawn towards the teacher's for the caption. The
+teacher is left behind then; no bundle holds it. The contrastive term of the original is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.nn import functional as F
+
+from inlay.adapters import splice
+from inlay.adapters.adapter import AttachedModel, Part
+from inlay.adapters.batch import Batch
+from inlay.adapters.inputs.pformer import PFormer, alignment_loss, vocabulary_loss
+from inlay.recipes.caption_tokens import CaptionTokens
+from inlay.recipes.recipe import Stage
+from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.stages.schedule import choose_parts, optimizer_for
+from inlay.recipes.stages.settings import TeacherSettings
+
+__all__ = ["Aligned", "Teach", "mask_words"]
+
+
+def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
+    """Captions in which a share of the tokens is masked; first and last are BERT's own and stay.
+
+    Args:
+        ids: ``[n, L]``.
+        mask: ``[n, L]``.
+        mask_id: id of ``[MASK]``.
+        share: of the words between the first and the last token.
+    """
+    words = mask.bool().clone()
+    words[:, 0] = False
+    words[torch.arange(len(ids)), mask.sum(dim=1) - 1] = False
+    # Drawn on the CPU, whose random state a checkpoint keeps.
+    drawn = torch.rand(ids.shape).to(ids.device) < share
+    return ids.masked_fill(words & drawn, mask_id)
+
+
+class Teach(LightningModule):
+    """The teacher's own stage; needs captions, and of pictures only their place in the sequence.
+
+    Args:
+        model: the attached model, for the frozen LLM.
+        teacher: what trains.
+        tokens: how captions become the teacher's ids.
+        captions: sample id -> caption.
+        stage: the part is called ``teacher``.
+        steps: optimizer steps of the whole stage.
+    """
+
+    def __init__(
+        self,
+        model: AttachedModel,
+        teacher: PFormer,
+        tokens: CaptionTokens,
+        captions: Mapping[str, str],
+        stage: Stage,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self.teacher, self.stage, self.steps = teacher, stage, steps
+        self.tokens, self.captions = tokens, captions
+        self.settings = stage.teacher or TeacherSettings()
+        self._model = (model,)
+        choose_parts(self.parts(), stage)
+
+    def parts(self) -> Iterator[Part]:
+        """What the part table shows: the teacher, of which no bundle keeps anything."""
+        yield Part("teacher", "pformer", self.teacher)
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen models to where the teacher trains."""
+        self._model[0].backbone.to(self.device)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """The LLM's loss on the captions behind the teacher's prompts, and their distance from its embeddings."""
+        llm = self._model[0].backbone.llm
+        ids, mask = (part.to(self.device) for part in self.tokens([self.captions[name] for name in batch.names]))
+        masked = mask_words(ids, mask, self.tokens.mask_id, self.settings.masked)
+        prompts = self.teacher(masked, mask)
+        embeddings = llm.embed(batch.ids)
+        filled = splice.insert(embeddings, batch.slots, prompts.flatten(0, 1).to(embeddings.dtype), batch.names)
+        rows, targets = llm.supervised(batch.labels, batch.target)
+        lm = F.cross_entropy(llm.logits(filled, batch.mask, rows, batch.target).float(), targets)
+        table = llm.model.get_input_embeddings().get_parameter("weight").to(prompts.dtype)
+        near = vocabulary_loss(prompts, table)
+        loss: Tensor = lm + self.settings.vocabulary * near
+        for name, value in (("loss", loss), ("lm", lm), ("vocabulary", near)):
+            self.log(name, value, prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW; warm-up, then cosine."""
+        return optimizer_for(self.parts(), self.stage, self.steps)
+
+
+class Aligned(NextToken):
+    """Next-token prediction with the teacher's prompts as an extra target.
+
+    Args:
+        model: the attached model.
+        teacher: trained; it is not part of this module's state.
+        tokens: how captions become the teacher's ids.
+        captions: sample id -> caption.
+        stage: which parts train, and how.
+        steps: optimizer steps of the whole stage.
+    """
+
+    def __init__(
+        self,
+        model: AttachedModel,
+        teacher: PFormer,
+        tokens: CaptionTokens,
+        captions: Mapping[str, str],
+        stage: Stage,
+        steps: int,
+    ) -> None:
+        super().__init__(model, stage, steps)
+        self.tokens, self.captions = tokens, captions
+        self.settings = stage.teacher or TeacherSettings()
+        self._teacher = (teacher.eval().requires_grad_(False),)
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen models, the teacher among them, to where the adapter trains."""
+        super().on_fit_start()
+        self._teacher[0].to(self.device)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Mean cross-entropy over the labelled tokens, and the distance from the teacher's prompts."""
+        llm, teacher = self.model.backbone.llm, self._teacher[0]
+        embeddings = self.model.embeddings(batch)
+        rows, targets = llm.supervised(batch.labels, batch.target)
+        lm = F.cross_entropy(llm.logits(embeddings, batch.mask, rows, batch.target).float(), targets)
+        ids, mask = (part.to(self.device) for part in self.tokens([self.captions[name] for name in batch.names]))
+        with torch.no_grad():
+            wanted = teacher(ids, mask)
+        given = embeddings[batch.slots].reshape(len(batch), -1, embeddings.shape[-1]).to(wanted.dtype)
+        align = alignment_loss(given, wanted)
+        loss: Tensor = lm + self.settings.align * align
+        for name, value in (("loss", loss), ("lm", lm), ("align", align)):
+            self.log(name, value, prog_bar=True, batch_size=len(batch))
+        return loss
