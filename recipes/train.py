@@ -45,6 +45,9 @@ NOTICES = (
 )
 """Remarks of Lightning that a user of inlay can do nothing about."""
 
+JUDGED = 250
+"""Held-out captions that are written and judged after *align*: enough to know the share to three points."""
+
 PACKAGES = ("inlay", "torch", "transformers", "peft", "lightning")
 
 
@@ -124,7 +127,7 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
             show,
         )
         if stage.data == "align" and job.run.evaluate and "align_test" in samples:
-            captions = caption_accuracy(model, stage.layout, samples["align_test"], cache)
+            captions = caption_accuracy(model, stage.layout, samples["align_test"][:JUDGED], cache)
             show(f"captions right after {name}: {100 * captions:.1f} %")
 
     adapter.round_to("bfloat16")
