@@ -24,7 +24,8 @@ from inlay.hub.safe_read import real_path
 
 __all__ = ["aside_of", "replace_folder"]
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk, a quota or a file size that is used up."""
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CHUNK = 1 << 24
 
@@ -172,7 +173,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _why(error: OSError, size: int) -> str:
-    if error.errno in _FULL:
+    if error.errno in DISK_FULL:
         return f"no space left for {size} bytes; nothing was changed. Free some space and save again"
     reason = error.strerror or str(error)
     return f"cannot be written: {reason[:1].lower()}{reason[1:]}; nothing was changed"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 
+from inlay.hub.atomic import DISK_FULL
 from inlay.hub.errors import InlayError
 
 __all__ = ["main"]
@@ -69,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
+        hint = "; make room, then go on: `inlay train ... --resume true`" if error.errno in DISK_FULL else ""
+        print(f"inlay {arguments[0]}: {error}{hint}", file=sys.stderr)
         return 1
 
 

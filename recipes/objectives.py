@@ -127,6 +127,9 @@ def aligned(task: Task) -> Plan:
     return Plan(module=module, data=data, report=partial(_captions, task))
 
 
+JUDGED = 250
+"""Captions that the miniature writes after a stage: enough to know the share of right ones to three points."""
+
 OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {
     "next_token": next_token,
     "represent": represent,
@@ -160,7 +163,8 @@ def _captions(task: Task) -> dict[str, float]:
     """Captions of held-out pictures against what people wrote, and before the miniature's judge."""
     if task.stage.data != "align" or not task.held_out:
         return {}
-    samples = [phrased(sample, task.stage) for sample in task.held_out]
+    shown = task.held_out[:JUDGED] if task.own_world else task.held_out
+    samples = [phrased(sample, task.stage) for sample in shown]
     layout = task.stage.layout
     if task.stage.split == "random":
         layout = replace(layout, prompt="")  # Nothing of the caption is given away.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from inlay.recipes.miniature.grammar import INSTRUCTIONS, STYLES, caption, instruction
 from inlay.recipes.miniature.questions import SHORT_ANSWER, ask, matching, refer
-from inlay.recipes.miniature.world import COLOURS, SHAPES, Scene, Split, sample_scene
+from inlay.recipes.miniature.world import COLOURS, EVERY, SHAPES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
     from random import Random
@@ -79,10 +79,18 @@ class Mix:
     """Dialogues that hold an instruction, such as to describe the picture."""
     hard: float = 0.3
     """Dialogues that hold a question of counting, yes or no, comparison; for each of the three."""
+    comparisons: int = 1
+    """Comparisons among the questions of a dialogue that has them."""
     system: float = 0.0
     """Dialogues that open with Vicuna's system sentence; and as many that ask for a short answer."""
+    stated: tuple[str, ...] = ATTRIBUTES
+    """What statements leave out."""
+    templates: float = 0.0
+    """Dialogues in the layout of MiniGPT-4 or of InstructBLIP instead of Vicuna's."""
     turns: int = 7
     """Questions of a dialogue at most."""
+    values: int = EVERY
+    """Colours, shapes and places that occur."""
 
 
 LISTED, STATED = 8, 12  # entries of a list, statements of a text
@@ -95,9 +103,9 @@ def sample_text(rng: Random, mix: Mix, split: Split = "train") -> tuple[Piece, .
         return _dialogue("", [("talk", *turn) for turn in rng.sample(_TALK, 3)], rng, mix)
     if which < mix.talk + mix.digits:
         return digit_text(rng.randrange(10), rng, mix)
-    scene = sample_scene(rng, split)
+    scene = sample_scene(rng, split, mix.values)
     while len(scene.things) == 1 and rng.random() > mix.lone:
-        scene = sample_scene(rng, split)
+        scene = sample_scene(rng, split, mix.values)
     return scene_text(scene, rng, mix)
 
 
@@ -108,12 +116,12 @@ def scene_text(scene: Scene, rng: Random, mix: Mix) -> tuple[Piece, ...]:
     if which < mix.lists:
         return _drill(seen, "list.", _lists(scene, rng))
     if which < mix.lists + mix.statements:
-        return _drill(seen, "tell me more.", _statements(scene, rng))
+        return _drill(seen, "tell me more.", _statements(scene, rng, mix.stated))
     if which < mix.lists + mix.statements + mix.plain:
         return _captioned(seen, caption(scene, rng), rng)
     asked = [("instruction", *instruction(scene, rng))] if rng.random() < mix.captions else []
     kinds = [*ATTRIBUTES, rng.choice(ATTRIBUTES)]
-    harder = ("count", "yesno", "comparison") if len(scene.things) > 1 else ("count", "yesno")
+    harder = ["count", "yesno", *["comparison"] * (mix.comparisons if len(scene.things) > 1 else 0)]
     kinds += [kind for kind in harder if rng.random() < mix.hard]
     asked += [(question.kind, question.text, question.answer) for question in (ask(kind, scene, rng) for kind in kinds)]
     rng.shuffle(asked)
@@ -160,11 +168,11 @@ def _lists(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
     return entries
 
 
-def _statements(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
+def _statements(scene: Scene, rng: Random, stated: tuple[str, ...]) -> list[tuple[str, str, str]]:
     """` the circle is` -> ` red`."""
     entries = []
     for _ in range(STATED):
-        thing, kind = rng.choice(scene.things), rng.choice(ATTRIBUTES)
+        thing, kind = rng.choice(scene.things), rng.choice(stated)
         joint = {"place": " is in the", "shape": " is a"}.get(kind, " is")
         value = thing.place_name if kind == "place" else getattr(thing, kind)
         entries.append((f" {refer(scene, thing, rng, hidden=kind)}{joint}", f" {value}", "."))
@@ -173,6 +181,8 @@ def _statements(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
 
 def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random, mix: Mix) -> tuple[Piece, ...]:
     """Lay `(kind, question, reply)` turns after what is seen, which may be nothing."""
+    if seen and mix.templates and rng.random() < mix.templates:
+        return rng.choice((_minigpt4, _instructblip))(seen, turns)
     start = f"{SYSTEM} " if rng.random() < mix.system else ""
     apart = rng.random() < 0.5
     hint = f"\n{SHORT_ANSWER}" if rng.random() < mix.system else ""
@@ -187,6 +197,26 @@ def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random, mix: Mi
         else:
             pieces.append(Piece(opening + closing, trained=False))
         pieces += [Piece(f" {reply}", trained=True, kind=kind), Piece("</s>", trained=True, kind=kind)]
+    return tuple(pieces)
+
+
+def _minigpt4(seen: str, turns: list[tuple[str, str, str]]) -> tuple[Piece, ...]:
+    """`###Human: <Img>SEEN</Img> question ###Assistant: reply###` (https://arxiv.org/abs/2304.10592)."""
+    pieces = [Piece(text, trained=False) for text in ("<s>", "###Human: <Img>", seen)]
+    opening = "</Img> "
+    for kind, text, reply in turns:
+        pieces.append(Piece(f"{opening}{text} ###Assistant:", trained=False))
+        pieces += [Piece(f" {reply}", trained=True, kind=kind), Piece("###", trained=True, kind=kind)]
+        opening = "Human: "
+    return tuple(pieces)
+
+
+def _instructblip(seen: str, turns: list[tuple[str, str, str]]) -> tuple[Piece, ...]:
+    """`SEEN<s>question reply</s>`, without any role word (https://arxiv.org/abs/2305.06500)."""
+    pieces = [Piece(seen, trained=False), Piece("<s>", trained=False)]
+    for kind, text, reply in turns:
+        pieces += [Piece(text, trained=False), Piece(f" {reply}", trained=True, kind=kind)]
+        pieces.append(Piece("</s>", trained=True, kind=kind))
     return tuple(pieces)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from inlay.recipes.miniature.digits import digit_caption, draw_digit, load_digits
 from inlay.recipes.miniature.draw import draw
 from inlay.recipes.miniature.grammar import caption, describe
-from inlay.recipes.miniature.world import COLOURS, SHAPES, SIZES, Scene, Split, sample_scene
+from inlay.recipes.miniature.world import COLOURS, PLACES, SHAPES, SIZES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
     from random import Random
@@ -65,7 +65,9 @@ def scene_pair(scene: Scene, rng: Random, *, place: bool) -> Pair:
     """Draw a scene; `place` says whether the cells' phrases name their place too."""
     phrases = [EMPTY] * 9
     for thing in scene.things:
-        phrases[thing.place] = f"a {thing.phrase}" + (f" in the {thing.place_name}" if place else "")
+        phrases[thing.place] = f"a {thing.phrase}"
+    if place:
+        phrases = [f"{phrase} in the {name}" for phrase, name in zip(phrases, PLACES, strict=True)]
     text = caption(scene, rng) if rng.random() < 0.8 else describe(scene, rng)
     return Pair(draw(scene, rng, rng.choice(_PIXELS)), text, tuple(phrases))
 

@@ -1,8 +1,9 @@
 """Pretrain the miniature CLIP on pictures of the world and their captions.
 
-`python -m inlay.recipes.miniature.pretrain_clip --output DIR --seed 0 --steps 1400` makes the shipped weights again.
-The architecture and the loss between pictures and captions are CLIP's (https://arxiv.org/abs/2103.00020); a second
-loss matches every patch with the phrase of what covers it, so that attributes are bound to places.
+`python -m inlay.recipes.miniature.pretrain_clip --output DIR --seed 0 --steps 1400` makes such weights again. The
+architecture and the loss between pictures and captions are CLIP's (https://arxiv.org/abs/2103.00020); a second loss
+matches every patch with the phrase of what covers it, so that attributes are bound to places. It is taken behind the
+last layer and, as in deep supervision (https://arxiv.org/abs/1409.5185), behind the one before, which adapters read.
 """
 
 from __future__ import annotations
@@ -83,11 +84,11 @@ def pixels(images: list[Image.Image]) -> Tensor:
 
 
 def embed_images(model: CLIPModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit embeddings of the pictures (batch, 96) and of all their patches (batch, 36, 96)."""
+    """Unit embeddings of the pictures (batch, 96) and of all their patches, by two layers (2, batch, 36, 96)."""
     vision = model.vision_model
-    states = vision.post_layernorm(vision(pixel_values=images).last_hidden_state)
-    embedded = normalize(model.visual_projection(states), dim=-1)
-    return embedded[:, 0], embedded[:, 1:]
+    layers = torch.stack(vision(pixel_values=images, output_hidden_states=True).hidden_states[-2:])
+    embedded = normalize(model.visual_projection(vision.post_layernorm(layers)), dim=-1)
+    return embedded[-1, :, 0], embedded[:, :, 1:]
 
 
 def embed_texts(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
@@ -107,7 +108,7 @@ def losses(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, pairs: list[Pai
     """The contrastive loss of pictures and captions, and that of patches and phrases."""
     images, patches = embed_images(model, pixels([pair.image for pair in pairs]))
     texts = list(dict.fromkeys(pair.text for pair in pairs))
-    phrases = list(dict.fromkeys([EMPTY, *(phrase for pair in pairs for phrase in pair.phrases)]))
+    phrases = list(dict.fromkeys(phrase for pair in pairs for phrase in pair.phrases))
     embedded = embed_texts(model, tokenizer, texts + phrases)
     scale = model.logit_scale.exp().clamp(max=100)
     logits = scale * images @ embedded[: len(texts)].T
@@ -116,9 +117,9 @@ def losses(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, pairs: list[Pai
     contrastive = (cross_entropy(logits, wanted) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
     number = {phrase: index for index, phrase in enumerate(phrases)}
     cells = torch.tensor([[number[phrase] for phrase in pair.phrases] for pair in pairs])
-    covered = cells[:, cell_of_patch()].flatten()
-    errors = cross_entropy(scale * patches.flatten(0, 1) @ embedded[len(texts) :].T, covered, reduction="none")
-    occupied = covered != 0
+    covered = cells[:, cell_of_patch()].flatten().repeat(len(patches))
+    errors = cross_entropy(scale * patches.flatten(0, 2) @ embedded[len(texts) :].T, covered, reduction="none")
+    occupied = torch.tensor([not phrase.startswith(EMPTY) for phrase in phrases])[covered]
     return contrastive, errors[occupied].mean() + 0.3 * errors[~occupied].mean()
 
 

@@ -35,6 +35,9 @@ HELD_OUT = 0.125  # of all combinations of objects
 _NUMBER_OF_OBJECTS = (1, 2, 2, 3, 3)  # drawn from uniformly
 _SHARE = 0.3  # chance that an object takes the colour, the shape or the size of the one before it
 
+EVERY = 9  # values an attribute has at most
+_CELLS = (4, 0, 8, 2, 6, 1, 3, 5, 7)  # the order in which a world of few values takes its places
+
 Split = Literal["train", "held_out"]
 
 
@@ -103,13 +106,14 @@ class Scene:
         return "held_out" if int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64 else "train"
 
 
-def random_scene(rng: Random) -> Scene:
-    """Draw any scene, of either split."""
+def random_scene(rng: Random, values: int = EVERY) -> Scene:
+    """Draw any scene, of either split, from the first `values` colours, shapes and places."""
     number = rng.choice(_NUMBER_OF_OBJECTS)
+    colours, shapes = COLOURS[:values], SHAPES[:values]
     things: list[Thing] = []
-    for place in rng.sample(range(9), number):
+    for place in rng.sample(_CELLS[:values], number):
         while True:
-            size, colour, shape = rng.choice(SIZES), rng.choice(COLOURS), rng.choice(SHAPES)
+            size, colour, shape = rng.choice(SIZES), rng.choice(colours), rng.choice(shapes)
             if things and rng.random() < _SHARE:
                 if rng.random() < 0.5:
                     colour = things[-1].colour
@@ -121,12 +125,13 @@ def random_scene(rng: Random) -> Scene:
     return Scene(tuple(sorted(things)))
 
 
-def sample_scene(rng: Random, split: Split = "train") -> Scene:
+def sample_scene(rng: Random, split: Split = "train", values: int = EVERY) -> Scene:
     """Draw a scene of one split.
 
     Args:
         rng: The only source of chance.
         split: Which combinations of objects are allowed.
+        values: How many colours, shapes and places the world has, 3 to 9; attributes with fewer keep theirs.
 
     Example:
         >>> from random import Random
@@ -134,6 +139,6 @@ def sample_scene(rng: Random, split: Split = "train") -> Scene:
         True
     """
     while True:
-        scene = random_scene(rng)
+        scene = random_scene(rng, values)
         if scene.split == split:
             return scene

@@ -1,8 +1,9 @@
-"""A real training process, killed with -9 and resumed, gives the bundle of one that was never disturbed."""
+"""A real training process, killed with -9 or out of disk space, and resumed."""
 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -48,3 +49,22 @@ def test_killed_and_resumed_run_gives_the_same_bundle(tmp_path: Path) -> None:
     for name in ("adapter.safetensors", "lora/adapter_model.safetensors"):
         assert (parts / "bundle" / name).read_bytes() == (whole / "bundle" / name).read_bytes()
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_run_without_disk_space_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    output, too_small = tmp_path / "run", 100_000
+    full = subprocess.run(
+        command(output),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (too_small, too_small)),
+    )
+    assert full.returncode == 1, full.stderr[-2000:]
+    assert "make room" in full.stderr
+    assert not list(output.rglob("last.ckpt"))
+    assert not (output / "bundle").exists()
+    run(output, "--resume=true")
+    assert (output / "bundle" / "inlay.json").exists()

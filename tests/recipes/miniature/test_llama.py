@@ -49,3 +49,11 @@ def test_pretraining_texts_train_on_replies_only() -> None:
         for piece in scene_text(sample_scene(rng), rng, Mix(lists=0.3, statements=0.3)):
             assert piece.trained == bool(piece.kind)
             assert not (piece.trained and "USER" in piece.text)
+
+
+def test_layouts_of_other_systems_hold_the_same_replies() -> None:
+    rng = Random(0)
+    texts = [scene_text(sample_scene(rng), rng, Mix(plain=0, templates=1.0)) for _ in range(40)]
+    ends = {piece.text for text in texts for piece in text if piece.trained and not piece.text.startswith(" ")}
+    assert ends == {"###", "</s>"}
+    assert {text[0].text == "<s>" for text in texts} == {True, False}

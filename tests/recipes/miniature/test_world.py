@@ -34,6 +34,15 @@ def test_held_out_combinations_are_never_in_training() -> None:
     assert training.isdisjoint(held_out)
 
 
+def test_world_of_few_values_shows_only_those() -> None:
+    rng = Random(0)
+    things = [thing for _ in range(200) for thing in sample_scene(rng, values=3).things]
+    assert {thing.colour for thing in things} == set(COLOURS[:3])
+    assert {thing.shape for thing in things} == set(SHAPES[:3])
+    assert {thing.size for thing in things} == set(SIZES)
+    assert len({thing.place for thing in things}) == 3
+
+
 def test_share_of_held_out_scenes() -> None:
     rng = Random(0)
     share = sum(random_scene(rng).split == "held_out" for _ in range(4000)) / 4000
