@@ -110,8 +110,8 @@ class EncoderDecoder:
     def settings(self, model: Any) -> dict[str, int]:
         """Number of layers of both stacks."""
         config = model.config
-        decoder = getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", 0)
-        return {"layers": int(config.num_hidden_layers), "decoder_layers": int(decoder)}
+        decoder: int | None = getattr(config, "num_decoder_layers", None) or getattr(config, "decoder_layers", None)
+        return {"layers": int(config.num_hidden_layers), "decoder_layers": decoder or 0}
 
     def arrange(
         self, laid: Sequence[Segment], tokenizer: Any, *, generation: bool

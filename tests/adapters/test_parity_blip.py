@@ -72,7 +72,7 @@ def instructblip(llm: Any, prompts: Any) -> tuple[Any, Any]:
     reference = shaken(InstructBlipForConditionalGeneration(config))
     vocabulary = {"vocabulary": prompts.vocabulary}
     adapter, backbone = assembled(reference, llm, prompts, "instructblip", "instruct_qformer", vocabulary)
-    projector = adapter.inputs["image"]
+    projector: Any = adapter.inputs["image"]
     projector.ln_vision.load_state_dict(reference.vision_model.post_layernorm.state_dict())
     projector.model.load_state_dict(reference.qformer.state_dict())
     projector.query_tokens.copy_(reference.query_tokens)

@@ -41,7 +41,8 @@ def tokenizer(words: int = 3) -> PreTrainedTokenizerFast:
 def llm(family: str, width: int) -> Any:
     """One layer is enough: nothing of the LLM is counted but its width."""
     if family == "t5":
-        config = T5Config(d_model=width, d_kv=64, d_ff=64, num_layers=1, num_heads=32, decoder_start_token_id=0)
+        config = T5Config(d_model=width, d_kv=64, d_ff=64, num_layers=1, num_heads=32)
+        config.decoder_start_token_id = 0
         return T5ForConditionalGeneration(config)
     sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 32, "vocab_size": 100}
     if family == "opt":

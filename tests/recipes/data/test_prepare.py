@@ -113,7 +113,8 @@ def test_several_data_sets_are_drawn_by_square_roots_and_go_on_where_they_stoppe
     class Stopped:
         global_step = 150
 
-    data.trainer = Stopped()
+    stopped: Any = Stopped()
+    data.trainer = stopped
     seen.clear()
     assert list(data.train_dataloader()) == whole[150:]
     assert seen[0][0] == 150

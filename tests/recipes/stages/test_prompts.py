@@ -74,7 +74,7 @@ def test_student_is_drawn_towards_the_teacher_that_was_left_behind(task_of: Any)
     left: dict[str, Any] = {}
     teach(task_of("teach", left, "teacher")).finish()
     task = task_of("aligned", left, "inputs.image")
-    plan = aligned(task)
+    plan: Any = aligned(task)
     batch = batch_of(plan)
     model, teacher = task.model, left["teacher"]
     model.adapter.eval()
