@@ -68,7 +68,7 @@ MINIATURE = {
         data="train",
         template="vicuna_v1",
         geometry="pad",
-        lr={"inputs.image": 2e-3, "lora": 3e-3},
+        lr={"inputs.image": 3e-3, "lora": 4e-3},
         batch_size=32,
         epochs=3.0,
     ),
