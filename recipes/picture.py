@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["draw_run", "losses", "main"]
 
 SHOWN = 8
 SMOOTH = 5
+WIDEST = 38  # characters of a question in one line
 
 
 def main(argv: Sequence[str]) -> int:
@@ -108,7 +110,8 @@ def _question(axes: Any, shown: dict[str, Any], folder: RunFolder) -> None:
     axes.imshow(load_image(path if path.is_absolute() else folder.root / path))
     axes.set_axis_off()
     mark = "" if right else f"  (right: {shown['reference']})"
-    axes.set_title(f"{shown['question']}\n{shown['said']}{mark}", fontsize=8, color="black" if right else "firebrick")
+    asked = textwrap.fill(shown["question"], WIDEST)
+    axes.set_title(f"{asked}\n{shown['said']}{mark}", fontsize=8, color="black" if right else "firebrick")
 
 
 if __name__ == "__main__":
