@@ -7,7 +7,7 @@ tokens only.
 What is hard is to tell the objects of a scene apart, and the more values an attribute has, the longer a model guesses
 among those in the scene: shapes (6) are looked up after 500 steps, colours (8) not after 1200. So the first phases
 show a world of three colours, three shapes and three places, in which look-up is learned in 300 steps; it carries over
-to the full world in some hundred more.
+to the full world in some hundred more. Places (9 values of two words) and comparisons get such a phase of their own.
 """
 
 from __future__ import annotations
