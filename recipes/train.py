@@ -138,9 +138,10 @@ def _stages(
         count, steps = sum(plan.data.sizes), plan.data.steps
         show(f"\nstage {name}: {count} samples, {steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
-        speeds[name] = fit(
-            plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
-        )
+        with model.adapter.sparing():
+            speeds[name] = fit(
+                plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
+            )
         plan.finish()
         reports[name] = plan.report() if held_out else {}
         if reports[name]:
