@@ -145,9 +145,10 @@ def _stages(
             continue
         show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
-        speeds[name] = fit(
-            plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
-        )
+        with model.adapter.sparing():
+            speeds[name] = fit(
+                plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
+            )
         plan.finish()
         if skipped := plan.data.skipped:
             show(f"left out in {name}: " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))

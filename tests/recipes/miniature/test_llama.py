@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.causal import read_accuracy
 from inlay.recipes.miniature.corpus import Mix, scene_text
-from inlay.recipes.miniature.pretrain_llama import read_accuracy
 from inlay.recipes.miniature.world import sample_scene
 
 
