@@ -100,7 +100,7 @@ def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
     } | changes
     gqa = {"intermediate_size": 48, "num_key_value_heads": 2, "tie_word_embeddings": False}
     if family == "opt":
-        model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=32))
+        model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=shared["hidden_size"]))
     elif family == "llama":
         model = LlamaForCausalLM(LlamaConfig(**shared, **gqa))
     elif family == "t5":

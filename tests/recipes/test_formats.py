@@ -1,4 +1,4 @@
-"""Every data format of the BLIP family through a real `inlay train`, and every way of `inlay evaluate` on the result."""
+"""Every data format of the BLIP family through a real `inlay train`, and every way of `inlay evaluate` on it."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_pope_is_measured_where_it_is_asked_for(capsys: Any, asked: list[str], d
 def test_other_words_around_a_question_give_other_answers(
     capsys: Any, asked: list[str], data: Path, tmp_path: Path
 ) -> None:
-    said = []
+    said: list[Any] = []
     for more in (["--phrasing=as_is"], ["--prompt=USER: {} ASSISTANT:"]):
         results = tmp_path / f"{len(said)}.json"
         run_evaluate(capsys, *asked, *held_out(data), *more, f"--results={results}")

@@ -58,7 +58,8 @@ def row(number: int, sample: Sample) -> tuple[int, str]:
 def data_of(files: tuple[Path, ...], step: int = 0, workers: int = 0, **fields: Any) -> StreamData:
     shards = Shards(files=files, shuffle=4, broken="skip")
     data = StreamData(shards, row, list, stage(**fields), seed=5, workers=workers)
-    data.trainer = At(step)
+    trainer: Any = At(step)
+    data.trainer = trainer
     return data
 
 
