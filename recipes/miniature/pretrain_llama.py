@@ -23,6 +23,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from inlay.recipes.miniature.corpus import Mix, Piece, digit_text, sample_text, scene_text
+from inlay.recipes.miniature.loop import by_length
 from inlay.recipes.miniature.storage import save_rounded
 from inlay.recipes.miniature.tokenizer import make_tokenizer
 from inlay.recipes.miniature.world import sample_scene
@@ -124,10 +125,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterat
     """Endless batches of fresh texts of the training split."""
     while True:
         rows = encode([sample_text(rng, mix) for _ in range(BATCH * _POOL)], tokenizer)
-        rows.sort(key=lambda row: len(row[0]))
-        cut = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-        rng.shuffle(cut)
-        for chosen in cut:
+        for chosen in by_length(rows, BATCH, rng):
             yield collate(chosen, tokenizer.pad_token_id)
 
 
