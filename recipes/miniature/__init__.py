@@ -1,7 +1,7 @@
 """The miniature: a small, complete world with data and truly pretrained tiny backbones, shipped with the package.
 
 Scenes of coloured shapes (`world`, `draw`), what is said and asked about them (`grammar`, `questions`),
-handwritten digits (`digits`), data sets of them (`build`) and two backbones in standard transformers folders.
+handwritten digits (`digits`), data sets of them (`build`) and backbones in standard transformers folders.
 """
 
 from __future__ import annotations

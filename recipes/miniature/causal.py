@@ -9,7 +9,8 @@ import torch
 
 from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text, scene_text
 from inlay.recipes.miniature.corpus_layout import LayoutName, Piece
-from inlay.recipes.miniature.pretraining import BATCH, by_length
+from inlay.recipes.miniature.loop import by_length
+from inlay.recipes.miniature.pretraining import BATCH, POOL
 from inlay.recipes.miniature.world import sample_scene
 
 if TYPE_CHECKING:
@@ -50,12 +51,10 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterator[Batch]:
     """Endless batches of fresh texts of the training split."""
-
-    def rows(count: int) -> list[Row]:
-        return encode([sample_text(rng, mix) for _ in range(count)], tokenizer)
-
-    for chosen in by_length(rows, lambda row: len(row[0]), BATCH, rng):
-        yield collate(chosen, tokenizer.pad_token_id)
+    while True:
+        rows = encode([sample_text(rng, mix) for _ in range(BATCH * POOL)], tokenizer)
+        for chosen in by_length(rows, BATCH, rng):
+            yield collate(chosen, tokenizer.pad_token_id)
 
 
 def predict(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,18 +1,18 @@
-"""The loop that all miniature language models are pretrained by: phases, AdamW anew in each, loss on replies only."""
+"""How all miniature language models are pretrained: in phases, AdamW anew in each, with the loss on replies only."""
 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from inlay.recipes.miniature import loop
 from inlay.recipes.miniature.storage import save_rounded
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 WARM_UP = 60  # steps of each phase
-_POOL = 10  # batches made at once and cut by length, so that little is padded
-
-T = TypeVar("T")
+POOL = 10  # batches made at once and cut by length, so that little is padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,45 +58,21 @@ class Family:
     """What is done."""
 
 
-def by_length(
-    rows: Callable[[int], list[T]], length: Callable[[T], int], batch: int, rng: Random
-) -> Iterator[Sequence[T]]:
-    """Endless groups of rows of similar length, in random order.
-
-    Args:
-        rows: Makes so many fresh ones.
-        length: Of one.
-        batch: Rows of a group.
-        rng: Shuffles the groups.
-    """
-    while True:
-        pool = sorted(rows(batch * _POOL), key=length)
-        cut = [pool[start : start + batch] for start in range(0, len(pool), batch)]
-        rng.shuffle(cut)
-        yield from cut
-
-
 def train(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: Random) -> None:
-    """One phase, in place: AdamW, warm-up, gradients clipped at 1."""
+    """One phase, in place: AdamW, warm-up, a constant rate, then a linear fall."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.98), weight_decay=0.01)
+
+    def share(step: int) -> float:
+        return min((step + 1) / WARM_UP, (phase.steps - step) / phase.decay if phase.decay else 1.0, 1.0)
+
     source = family.batches(tokenizer, rng, phase.mix)
-    began, total = time.perf_counter(), 0.0
-    for step in range(1, phase.steps + 1):
-        share = min(step / WARM_UP, (phase.steps + 1 - step) / phase.decay if phase.decay else 1.0, 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = phase.lr * share
-        loss = cross_entropy(*family.predict(model, next(source)))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        total += loss.item()
-        if step % 100 == 0:
-            seconds = time.perf_counter() - began
-            print(f"step {step}/{phase.steps} loss {total / 100:.4f} seconds {seconds:.0f}", flush=True)
-            total = 0.0
-        if step % 500 == 0 or step == phase.steps:
-            _report(family, model, tokenizer, scenes=100)
+    loop.train(
+        model,
+        lambda _: {"loss": cross_entropy(*family.predict(model, next(source)))},
+        [(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share))],
+        steps=phase.steps,
+        report=lambda: _report(family, model, tokenizer, scenes=100),
+    )
 
 
 def _report(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, *, scenes: int) -> None:

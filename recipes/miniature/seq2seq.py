@@ -17,7 +17,8 @@ import torch
 from inlay.recipes.miniature.causal import shares
 from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text, scene_text
 from inlay.recipes.miniature.corpus_layout import Piece
-from inlay.recipes.miniature.pretraining import BATCH, by_length
+from inlay.recipes.miniature.loop import by_length
+from inlay.recipes.miniature.pretraining import BATCH, POOL
 from inlay.recipes.miniature.tokenizer import SENTINELS
 from inlay.recipes.miniature.world import sample_scene
 
@@ -90,13 +91,11 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterator[Batch]:
     """Endless batches of fresh texts of the training split."""
-
-    def rows(count: int) -> list[Row]:
-        return encode([source_and_target(sample_text(rng, mix), rng) for _ in range(count)], tokenizer)
-
     batch = BATCH * (SHORT if mix.turns == 1 else 1)
-    for chosen in by_length(rows, lambda row: len(row[0]), batch, rng):
-        yield collate(chosen, tokenizer.pad_token_id)
+    while True:
+        rows = encode([source_and_target(sample_text(rng, mix), rng) for _ in range(batch * POOL)], tokenizer)
+        for chosen in by_length(rows, batch, rng):
+            yield collate(chosen, tokenizer.pad_token_id)
 
 
 def predict(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
