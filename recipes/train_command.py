@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
 from inlay.hub.errors import InlayError
@@ -33,8 +34,14 @@ SYSTEMS: dict[str, System] = {
 T = TypeVar("T")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Train, and print the table."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Train, and print the table.
+
+    Args:
+        argv: the system or a YAML file, and settings.
+        backbone: frozen models put together by hand, such as with an encoder of one's own; otherwise those that the
+            settings name.
+    """
     arguments = list(argv)
     system, config = _what(arguments)
     chosen = _choices(system, arguments, config)
@@ -46,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     folder = RunFolder.prepare(job.run)
     if not job.run.resume:
         parser.save(parsed, folder.config, skip_unset=False, multifile=False)
-    train(job)
+    train(job, backbone=backbone)
     return 0
 
 
