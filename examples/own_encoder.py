@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from PIL import Image
@@ -36,13 +35,8 @@ class RawPatches(nn.Module):
     @property
     def port(self) -> PortSpec:
         """What an adapter has to know of it."""
-        facts: dict[str, Any] = {
-            "family": self.family,
-            "tokens": self.tokens,
-            "width": self.width,
-            "weights": weights_digest(self),
-        }
-        return PortSpec(kind="encoder", settings={"image_size": SIZE, "patch": PATCH}, **facts)
+        sizes = {"kind": "encoder", "family": self.family, "tokens": self.tokens, "width": self.width}
+        return PortSpec.model_validate(sizes | {"weights": weights_digest(self), "settings": {"image_size": SIZE}})
 
     def preprocess(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
         """RGB pictures to ``[n, 3, 48, 48]``."""
