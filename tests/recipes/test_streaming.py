@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
+from inlay.recipes.callbacks import RandomState
 from inlay.recipes.data.stream import Shards, StreamData
 from inlay.recipes.objectives import Plan, Task
 from inlay.recipes.recipe import Recipe, Stage
@@ -101,3 +104,39 @@ def test_a_stage_that_cannot_learn_from_a_stream_says_why(fields: dict[str, Any]
 
 def test_a_stage_that_learns_from_another_file_needs_no_steps() -> None:
     check_stage("only", replace(STAGE, data="train", max_steps=None))
+
+
+def fit(task: Task, shards: Shards, folder: Path, *, stop: int, resume: bool = False) -> dict[str, torch.Tensor]:
+    """Train to a step, from the last checkpoint on if asked to; the projector's weights."""
+    plan: Any = plan_stream(task, "only", shards)
+    trainer = Trainer(
+        max_steps=stop,
+        max_epochs=-1,
+        accumulate_grad_batches=task.stage.accumulate,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            RandomState(),
+            ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
+        ],
+    )
+    path = folder / "last.ckpt" if resume else None
+    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
+    assert trainer.global_step == stop
+    return {name: tensor.detach().clone() for name, tensor in task.model.adapter.state_dict().items()}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:Checkpoint directory .* exists and is not empty",
+)
+def test_stopped_and_resumed_run_equals_one_that_never_stopped(task_of: Any, shards: Shards, tmp_path: Path) -> None:
+    mixed = replace(shards, shuffle=3)
+    settings = {"max_steps": 6, "batch_size": 4, "accumulate": 2}
+    whole = fit(task_of(**settings), mixed, tmp_path / "whole", stop=6)
+    first = fit(task_of(**settings), mixed, tmp_path / "parts", stop=2)
+    second = fit(task_of(**settings), mixed, tmp_path / "parts", stop=6, resume=True)
+    assert not all(torch.equal(first[name], whole[name]) for name in whole)
+    assert all(torch.equal(second[name], whole[name]) for name in whole)
