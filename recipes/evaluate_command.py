@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     candidates = candidates_of(settings.rank)
     adapter = Adapter.from_pretrained(parsed.bundle)
     held = read_held_out(
-        parsed.bundle,
+        Path(parsed.bundle),
         parsed.test,
         parsed.images,
         annotations=parsed.test_annotations,
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="inlay evaluate", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
+    parser.add_argument("bundle", type=str, help="folder of a bundle or of a run")
     parser.add_argument(
         "--data.test",
         dest="test",
