@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import huggingface_hub.constants
@@ -33,6 +33,7 @@ from transformers import (
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import ClipEncoder, VitEncoder
+from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
@@ -206,6 +207,15 @@ def make_image(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
     return Image.frombytes("RGB", size, bytes(pixels.flatten().tolist()))
+
+
+@pytest.fixture
+def own_projectors() -> Iterator[None]:
+    """What a test registers is forgotten again."""
+    known = dict(PROJECTORS)
+    yield
+    PROJECTORS.clear()
+    PROJECTORS.update(known)
 
 
 @pytest.fixture(scope="session")

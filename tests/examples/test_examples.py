@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,8 @@ from inlay.hub.errors import BundleError
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.miniature.build import build
 
+pytestmark = pytest.mark.usefixtures("own_projectors")
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS = [f"--stages.{name}.{field}" for name in ("align", "instruct") for field in ("max_steps=2", "batch_size=4")]
 
@@ -30,15 +31,6 @@ def example(name: str) -> ModuleType:
     sys.modules[name] = module  # Where dataclasses look up the types of their fields.
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def projectors() -> Iterator[None]:
-    """What an example registers is forgotten again."""
-    known = dict(PROJECTORS)
-    yield
-    PROJECTORS.clear()
-    PROJECTORS.update(known)
 
 
 @pytest.fixture(scope="module")

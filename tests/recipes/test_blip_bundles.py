@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.interface import IncompatibleBackbone
 from inlay.adapters.messages import MediaPart, Message, TextPart
 from inlay.hub.manifest import TrainingSpec
@@ -119,3 +121,12 @@ def test_an_adapter_trained_with_another_encoder_is_told_so(eva_backbone_of: Any
     assert ["image", "family", "eva", "clip_vision_model"] in table
     assert ["image", "class_token", "keep", "drop"] in table
     assert ["prompt", "port", "wordlevel", "tokenizer", "none"] in table
+
+
+@pytest.mark.parametrize("kind", sorted(PROJECTORS))
+@pytest.mark.parametrize("system", sorted(RECIPES))
+def test_any_projector_stands_in_any_system(eva_backbone_of: Any, image_of: Any, system: str, kind: str) -> None:
+    backbone = eva_backbone_of("llama")
+    adapter = replace(RECIPES[system], projector=kind).adapter(backbone, system).eval()
+    assert adapter.projector("image").kind == kind
+    assert logits_of(adapter.attach(backbone), image_of()).isfinite().all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,8 @@ from torch import Tensor, nn
 
 from inlay.adapters.inputs import PROJECTORS, LinearConfig, LinearProjector, build_projector, register_projector
 from inlay.adapters.inputs.fields import ProjectorError
+
+pytestmark = pytest.mark.usefixtures("own_projectors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +34,6 @@ class Own(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         projected: Tensor = self.layer(features)
         return projected
-
-
-@pytest.fixture(autouse=True)
-def projectors() -> Iterator[None]:
-    known = dict(PROJECTORS)
-    yield
-    PROJECTORS.clear()
-    PROJECTORS.update(known)
 
 
 def test_it_is_built_like_any_other_and_may_be_registered_again() -> None:
