@@ -20,6 +20,7 @@ from inlay.recipes.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluate import Answered, Scores, answer_oracle, ask, blind, score, score_table
 from inlay.recipes.held_out import HeldOut, read_held_out
 from inlay.recipes.measures import caption_figures, figure_table, pope_figures
+from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings, SettingsError
 from inlay.recipes.train_command import SYSTEMS
 
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="inlay evaluate", description=__doc__)
+    parser = command_parser("evaluate", __doc__)
     parser.add_argument("bundle", type=str, help="folder of a bundle or of a run")
     parser.add_argument(
         "--data.test",

@@ -16,6 +16,7 @@ from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4
+from inlay.recipes.parser import command_parser
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -107,9 +108,9 @@ def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict
 
 
 def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
-    parser = ArgumentParser(
-        prog=f"inlay train {system}",
-        description=f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
+    parser = command_parser(
+        f"train {system}",
+        f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     parser.add_argument("--system", default=system, type=str, help="system that a YAML file is for")

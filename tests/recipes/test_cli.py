@@ -71,6 +71,20 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
     assert f"usage: inlay {command}" in out
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["train", "blip2"], "the annotations of the training questions"),
+        (["evaluate"], "Sequences that beam search keeps"),
+        (["chat"], "Hub id or folder of the LLM"),
+    ],
+)
+def test_every_field_is_explained_by_its_own_line(capsys: Any, command: list[str], told: str) -> None:
+    status, out, _ = run(capsys, *command, "--help")
+    assert status == 0
+    assert told in " ".join(out.split())
+
+
 def test_print_config_shows_every_setting_and_can_be_read_back(capsys: Any, tmp_path: Path) -> None:
     status, out, _ = run(capsys, "train", "llava", "--stages.instruct.lr.lora", "0.5", "--print_config")
     assert status == 0
