@@ -60,7 +60,8 @@ def test_every_command_does_what_the_page_says(tmp_path: Path, request: pytest.F
     figures = json.loads((tmp_path / "runs" / "blip2" / "metrics.json").read_text())
     assert set(figures["samples_per_second"]) == {"represent", "generate", "vqa"}
     assert figures["accuracy"] > figures["blind"] + 0.2
-    assert figures["stages"]["represent"]["image_to_text@1"] > 0.05
+    found = figures["stages"]["represent"]
+    assert found["image_to_text@1"] > 3 / found["captions"]  # Three times what guessing finds.
     assert set(figures["by_type"]) == {"yes/no", "number", "other"}
     results = json.loads((tmp_path / "results.json").read_text())
     questions = json.loads((tmp_path / "vqa" / "questions_val.json").read_text())["questions"]
