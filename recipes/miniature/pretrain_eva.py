@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
 
+from inlay.adapters.freeze import freeze
 from inlay.recipes.miniature import backbone_path, loop
 from inlay.recipes.miniature.contrast import contrast, embed_texts
 from inlay.recipes.miniature.draw import SIZE
@@ -68,7 +69,7 @@ class Teacher:
     """The miniature CLIP, frozen; every channel of its features is scaled to mean 0 and deviation 1."""
 
     def __init__(self, model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.model, self.tokenizer = model.eval().requires_grad_(False), tokenizer
+        self.model, self.tokenizer = freeze(model), tokenizer
         pairs = sample_pairs(Random(0), groups=8 * GROUPS, digits=8 * DIGITS)
         patches, _ = self._read(pixels([pair.image for pair in pairs]))
         self.mean, self.deviation = patches.mean((0, 1)), patches.std((0, 1))
@@ -76,7 +77,8 @@ class Teacher:
     @property
     def scale(self) -> Tensor:
         """What CLIP multiplies cosines with."""
-        return self.model.logit_scale.exp()
+        logarithm: Tensor = self.model.logit_scale
+        return logarithm.exp()
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled features of the patches by the last two layers, (batch, 36, 256), and embeddings (batch, 96)."""
@@ -172,7 +174,7 @@ def main() -> None:
     teacher = Teacher(clip, PreTrainedTokenizerFast.from_pretrained(backbone_path("clip")))
     tower = make_model()
     print(f"{sum(parameter.numel() for parameter in tower.parameters()):,} parameters", flush=True)
-    student = Student(tower, features=len(teacher.mean), embedding=clip.config.projection_dim)
+    student = Student(tower, features=len(teacher.mean), embedding=clip.visual_projection.out_features)
     both = optimizers(
         student, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=options.steps
     )

@@ -63,8 +63,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration
         **ids,
     )
     model = T5ForConditionalGeneration(config)
-    # transformers draws embeddings and head with deviation 1, for Adafactor's relative steps; AdamW's are absolute.
-    model.shared.weight.data.mul_(0.1)
+    # transformers draws the head with deviation 1, for Adafactor's relative steps; AdamW's are absolute.
     model.lm_head.weight.data.mul_(config.d_model**-0.5)
     return model
 
