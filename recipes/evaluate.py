@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import torch
+
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import collate, encode
@@ -95,23 +97,29 @@ def answer_blind(model: AttachedModel, samples: Sequence[Sample], **options: Any
 def answer_oracle(
     backbone: Backbone, layout: Layout, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
 ) -> list[Answered]:
-    """The bare LLM, reading each sample's description where the picture would be.
+    """The bare LLM, reading each sample's description in the very place of the picture.
 
     Args:
         backbone: with nothing attached.
         layout: the adapter's.
-        samples: those without a description are left out.
+        samples: those without a description or without a medium are left out.
         max_new_tokens: of an answer.
     """
     llm = backbone.llm
-    asked = [(q, _described(q.prompt, s.description), s.id) for s in samples if s.description for q in questions_of(s)]
+    seen = [sample for sample in samples if sample.description and media_of(sample.messages)]
+    told = {sample.id: llm.tokenizer(sample.description, add_special_tokens=False).input_ids for sample in seen}
+    asked = [(q, _first_medium(q.prompt), sample.id) for sample in seen for q in questions_of(sample)]
     answered = []
     for group in _groups(asked):
-        rows = [encode(prompt, layout, llm, {}, generation=True, name=name) for _, prompt, name in group]
+        rows = [
+            encode(prompt, layout, llm, {media_of(prompt)[0].modality: len(told[name])}, generation=True, name=name)
+            for _, prompt, name in group
+        ]
         batch = collate(rows, llm.pad_id, "left").to(llm.device)
-        ids = llm.generate(
-            llm.embed(batch.ids), batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False
-        )
+        embeddings = llm.embed(batch.ids)
+        words = torch.tensor([token for _, _, name in group for token in told[name]], device=llm.device)
+        embeddings[batch.slots] = llm.embed(words)
+        ids = llm.generate(embeddings, batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False)
         answered += [
             Answered(item[0], llm.decode(row, stop=layout.stop), item[2]) for item, row in zip(group, ids, strict=True)
         ]
@@ -223,12 +231,10 @@ def _without_media(prompt: Sequence[Message]) -> tuple[Message, ...]:
     )
 
 
-def _described(prompt: Sequence[Message], description: str) -> tuple[Message, ...]:
-    """The description where the first picture stands, as the first line of that turn; other media are left out."""
-    turns, told = [], False
-    for message in prompt:
-        text = [part for part in message.content if isinstance(part, TextPart)]
-        if not told and any(isinstance(part, MediaPart) for part in message.content):
-            text, told = [TextPart(f"{description}\n"), *text], True
-        turns.append(replace(message, content=tuple(text)))
-    return tuple(turns)
+def _first_medium(prompt: Sequence[Message]) -> tuple[Message, ...]:
+    """The prompt with its first medium, whose place the description takes; other media are left out."""
+    first = media_of(prompt)[:1]
+    return tuple(
+        replace(message, content=tuple(part for part in message.content if isinstance(part, TextPart) or part in first))
+        for message in prompt
+    )
