@@ -17,7 +17,7 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import collate, encode
 from inlay.adapters.layout import Layout
-from inlay.adapters.messages import MediaPart, Message, TextPart, media_of
+from inlay.adapters.messages import Message, TextPart, media_of
 from inlay.adapters.rank import rank_answers
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
-from inlay.recipes.miniature.corpus import SYSTEM, Mix, digit_text, sample_text
-from inlay.recipes.miniature.questions import SHORT_ANSWER, questions
+from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text
+from inlay.recipes.miniature.corpus_layout import SHORT_ANSWER, SYSTEM
+from inlay.recipes.miniature.questions import questions
 from inlay.recipes.miniature.world import sample_scene
 
 if TYPE_CHECKING:

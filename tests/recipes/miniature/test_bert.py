@@ -16,9 +16,10 @@ from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.clozes import sample_cloze
 from inlay.recipes.miniature.corpus import DIGIT_QUESTIONS
+from inlay.recipes.miniature.corpus_layout import SHORT_ANSWER
 from inlay.recipes.miniature.grammar import INSTRUCTIONS, caption, describe, instruction
 from inlay.recipes.miniature.pretrain_bert import encode, hide, word_accuracy
-from inlay.recipes.miniature.questions import SHORT_ANSWER, questions
+from inlay.recipes.miniature.questions import questions
 from inlay.recipes.miniature.wordpiece import POSITIONS, SPECIAL, make_wordpiece
 from inlay.recipes.miniature.world import sample_scene
 from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
