@@ -1,15 +1,20 @@
 """Pretrain the miniature T5: an encoder-decoder of about a million parameters that reads described scenes, for BLIP-2.
 
-`python -m inlay.recipes.miniature.pretrain_t5 --output DIR --seed 0` goes through the phases below: many replies taken
-out of one text first, as in T5's own pretraining, single questions in many wordings last, as in Flan (see `seq2seq`),
-and in a world of few values first, for the reason that `pretrain_llama` gives. The architecture is Flan-T5's: gated
-GELU, untied head (https://arxiv.org/abs/2002.05202).
+`python -m inlay.recipes.miniature.pretrain_t5 --output DIR --seed 0` goes through the phases below, which begin in a
+world of few values as the miniature LLaMA's do (`pretrain_llama` says why). Each source has one question, as in Flan
+(see `seq2seq`). The architecture is Flan-T5's: gated GELU, untied head (https://arxiv.org/abs/2002.05202).
+
+T5's only sense of order are its biases by distance, drawn near zero. AdamW takes thousands of steps to make them large
+enough for a head that looks at its neighbour, and without one nothing is looked up; so the heads begin with slopes, as
+in ALiBi (https://arxiv.org/abs/2108.12409), and with a left and a right neighbour.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from inlay.recipes.data.templates import QUESTION
 from inlay.recipes.miniature.corpus import Mix
@@ -19,25 +24,27 @@ from inlay.recipes.miniature.seq2seq import batches, predict, read_accuracy
 from inlay.recipes.miniature.tokenizer import make_tokenizer
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
 FEW = 3
-LAID: dict[str, Any] = {"layout": "blip2", "wordings": BLIP2_PROMPTS}
+LAID: dict[str, Any] = {"layout": "blip2", "wordings": BLIP2_PROMPTS, "system": 0.0}
 LOOK_UP: dict[str, Any] = {**LAID, "plain": 0, "talk": 0, "digits": 0, "lone": 0.1}
 PLACES: dict[str, Any] = {**LOOK_UP, "statements": 0.7, "stated": ("place",)}
 COMPARED: dict[str, Any] = {**LOOK_UP, "hard": 1.0, "comparisons": 6, "turns": 9, "lone": 0.0}
-SINGLE: dict[str, Any] = {**LAID, "wordings": QUESTION, "turns": 1, "hard": 1.0, "plain": 0.15, "captions": 0.5}
+EVERYTHING: dict[str, Any] = {**LAID, "wordings": QUESTION, "hard": 1.0, "plain": 0.15, "captions": 0.5, "turns": 9}
 PHASES = (
-    Phase(steps=450, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=1.0, values=FEW)),
-    Phase(steps=500, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=0.3, statements=0.2, values=FEW)),
-    Phase(steps=500, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=0.7, statements=0.2)),
-    Phase(steps=1000, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=0.2, statements=0.2, hard=0.5)),
-    Phase(steps=300, lr=2e-3, decay=0, mix=Mix(**PLACES, values=FEW)),
-    Phase(steps=300, lr=2e-3, decay=0, mix=Mix(**PLACES)),
-    Phase(steps=350, lr=2e-3, decay=0, mix=Mix(**COMPARED, values=FEW)),
-    Phase(steps=800, lr=2e-3, decay=0, mix=Mix(**LAID, lists=0.1, statements=0.1, hard=1.0, comparisons=2, turns=9)),
-    Phase(steps=1200, lr=2e-3, decay=900, mix=Mix(**SINGLE, comparisons=2)),
+    Phase(steps=300, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=1.0, values=FEW)),
+    Phase(steps=300, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=0.3, statements=0.2, values=FEW)),
+    Phase(steps=300, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=0.7, statements=0.2)),
+    Phase(steps=600, lr=2e-3, decay=0, mix=Mix(**LOOK_UP, lists=0.2, statements=0.2, hard=0.5)),
+    Phase(steps=200, lr=2e-3, decay=0, mix=Mix(**PLACES, values=FEW)),
+    Phase(steps=200, lr=2e-3, decay=0, mix=Mix(**PLACES)),
+    Phase(steps=400, lr=2e-3, decay=0, mix=Mix(**COMPARED, values=FEW)),
+    Phase(steps=2200, lr=2e-3, decay=1500, mix=Mix(**EVERYTHING, comparisons=2)),
 )
+LAST = 128.0
+"""The distance that T5's last bucket stands for."""
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
@@ -65,7 +72,27 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration
     model = T5ForConditionalGeneration(config)
     # transformers draws the head with deviation 1, for Adafactor's relative steps; AdamW's are absolute.
     model.lm_head.weight.data.mul_(config.d_model**-0.5)
+    for stack, both_ways in ((model.encoder, True), (model.decoder, False)):
+        attention: Any = stack.block[0].layer[0]
+        attention.SelfAttention.relative_attention_bias.weight.data.copy_(_slopes(both_ways=both_ways))
     return model
+
+
+def _slopes(*, both_ways: bool, buckets: int = 32) -> Tensor:
+    """Biases (buckets, 4 heads): nearly flat, near, one to the left, and one to the right or, looking back only, wide.
+
+    T5 has a bucket for each distance in the first half of those for a direction, and logarithmic ones behind them.
+    """
+    each = buckets // 2 if both_ways else buckets
+    exact = each // 2
+    behind = [exact * (LAST / exact) ** (step / (each - exact)) for step in range(each - exact)]
+    distance = torch.tensor([*range(exact), *behind])
+    flat, near, next_one = -0.02 * distance, -0.5 * distance, -1.5 * (distance - 1).abs()
+    if not both_ways:
+        return torch.stack([flat, near, next_one, -0.2 * distance], dim=1)
+    left = torch.stack([flat, near, next_one, next_one - 6], dim=1)
+    right = torch.stack([flat, near, next_one - 6, next_one], dim=1)
+    return torch.cat([left, right])
 
 
 T5 = Family(

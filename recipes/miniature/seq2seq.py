@@ -1,9 +1,7 @@
 """What an encoder-decoder miniature language model is pretrained with: the corpus as sources and targets.
 
-As in T5's own pretraining (https://arxiv.org/abs/1910.10683) sentinels stand where a reply was taken out, and the
-target holds sentinels and replies; a text with a single reply is an instruction, as in Flan
-(https://arxiv.org/abs/2210.11416): the source asks, the target answers. A lone caption is cut at a random place: its
-beginning is read, the rest is written.
+As in Flan (https://arxiv.org/abs/2210.11416) the source asks and the target answers: of the replies of a text one is
+asked for. A lone caption is cut at a random place: its beginning is read, the rest is written.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text, scene_t
 from inlay.recipes.miniature.corpus_layout import Piece
 from inlay.recipes.miniature.loop import by_length
 from inlay.recipes.miniature.pretraining import BATCH, POOL
-from inlay.recipes.miniature.tokenizer import SENTINELS
 from inlay.recipes.miniature.world import sample_scene
 
 if TYPE_CHECKING:
@@ -29,9 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SHORT = 4
-"""So many times larger is a batch of texts with a single reply, which are that much shorter."""
+"""So many times larger than a decoder's is a batch, as a source with a single question is that much shorter."""
 
-Pair = tuple[list[str], str, str]  # runs of the source, the target, the kind of its first reply
+Pair = tuple[list[str], str, str]  # runs of the source, the target, the kind of its reply
 Row = tuple[list[int], list[int]]  # ids of the source, ids of the target
 Batch = tuple["Tensor", "Tensor"]
 
@@ -39,32 +36,25 @@ Batch = tuple["Tensor", "Tensor"]
 def source_and_target(text: Sequence[Piece], rng: Random) -> Pair:
     r"""A text of the corpus, laid out for BLIP-2, as what is read and what is written.
 
+    The source holds what stands in front of the first reply and, for another reply, its own question instead.
+
     Example:
         >>> laid = [Piece("a ring.", False), Piece("shape?", False), Piece(" ring", True, "shape"), Piece("\n", True)]
         >>> source_and_target(laid, Random(0))
         (['a ring.', 'shape?'], 'ring', 'shape')
         >>> source_and_target([*laid, Piece("size?", False), Piece(" small", True, "size")], Random(0))
-        (['a ring.', 'shape?', '<extra_id_0>', 'size?', '<extra_id_1>'], '<extra_id_0> ring<extra_id_1> small', 'shape')
+        (['a ring.', 'size?'], 'small', 'size')
     """
     kept = [piece for piece in text if piece.text.strip() and piece.text != "<s>"]
-    replies = [piece for piece in kept if piece.trained]
-    source: list[str] = []
-    if len(replies) == 1:
-        source, said = [piece.text for piece in kept if not piece.trained], replies[0].text.strip()
-        if replies[0].kind == "caption":
-            words = said.split()
-            place = rng.randrange(len(words))
-            source, said = [*source, *([" ".join(words[:place])] if place else [])], " ".join(words[place:])
-        return source, said, replies[0].kind
-    marks, target = iter(SENTINELS), ""
-    for piece in kept:
-        if piece.trained:
-            mark = next(marks)
-            source.append(mark)
-            target += mark + piece.text
-        else:
-            source.append(piece.text)
-    return source, target, replies[0].kind
+    replies = [index for index, piece in enumerate(kept) if piece.trained]
+    chosen, first = rng.choice(replies), replies[0]
+    reply, said = kept[chosen], kept[chosen].text.strip()
+    source = [piece.text for piece in kept[: first - (reply.kind != "caption")]]
+    if reply.kind != "caption":
+        return [*source, kept[chosen - 1].text], said, reply.kind
+    words = said.split()
+    place = rng.randrange(len(words))
+    return [*source, *([" ".join(words[:place])] if place else [])], " ".join(words[place:]), reply.kind
 
 
 def encode(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast) -> list[Row]:
@@ -91,7 +81,7 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterator[Batch]:
     """Endless batches of fresh texts of the training split."""
-    batch = BATCH * (SHORT if mix.turns == 1 else 1)
+    batch = BATCH * SHORT
     while True:
         rows = encode([source_and_target(sample_text(rng, mix), rng) for _ in range(batch * POOL)], tokenizer)
         for chosen in by_length(rows, batch, rng):
