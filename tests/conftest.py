@@ -265,4 +265,3 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setenv("HF_TOKEN", "hf_owner")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
         yield server
-    huggingface_hub.close_session()

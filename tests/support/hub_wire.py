@@ -68,6 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     hub: Server
     protocol_version = "HTTP/1.1"
     timeout = 30
+    disable_nagle_algorithm = True  # else every answer waits 40 ms for an acknowledgement
 
     def handle_any(self) -> None:
         url = urlsplit(self.path)
