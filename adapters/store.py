@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
+from inlay.hub.address import bundle_folder
 from inlay.hub.bundle import Bundle
 from inlay.hub.errors import BundleError
 from inlay.hub.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
@@ -26,9 +27,7 @@ LORA_TENSORS = "lora/adapter_model.safetensors"
 
 def open_bundle(folder: str | Path) -> Bundle:
     """Read a bundle folder, or the ``bundle/`` of a run folder."""
-    path = Path(folder)
-    inner = path / "bundle"
-    return Bundle.read(inner if not (path / MANIFEST_NAME).exists() and inner.is_dir() else path)
+    return Bundle.read(bundle_folder(Path(folder)))
 
 
 DiskDtype: TypeAlias = Literal["bfloat16", "float32"]

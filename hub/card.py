@@ -13,9 +13,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from inlay.hub.manifest import Manifest, PortSpec
 
-__all__ = ["CARD_NAME", "escape", "render_card"]
+__all__ = ["escape", "render_card"]
 
-CARD_NAME = "README.md"
 _ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

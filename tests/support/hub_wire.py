@@ -6,7 +6,7 @@ import json
 import re
 import socket
 import struct
-import time
+import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Protocol
@@ -81,7 +81,8 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.seen.append(seen)
             fault = self._fault(f"{self.command} {url.path}")
             try:
-                reply = self.hub.answer(seen, parse_qs(url.query))
+                early = fault is not None and fault.kind in ("status", "limit", "reset")  # nothing is done then
+                reply = (0, {}, b"") if early else self.hub.answer(seen, parse_qs(url.query))
             except Problem as problem:
                 headers = {"X-Error-Code": problem.code, "X-Error-Message": problem.message}
                 status, more, text = as_json({"error": problem.message}, problem.status)
@@ -105,8 +106,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault.kind == "header":
             return status, headers | fault.value, body
         if fault.kind == "hang":
-            time.sleep(fault.value)
-        if fault.kind == "reset":  # the kernel answers with RST
+            threading.Event().wait(fault.value)  # tests shorten time.sleep
+        if fault.kind in ("reset", "lost"):  # the kernel answers with RST; after "lost" the request has been done
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             raise ConnectionResetError
