@@ -61,7 +61,7 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
         revision: of a repository; overrules the one in ``source``.
 
     Raises:
-        HubError: ``hf://`` with something else behind it, or a revision that cannot be one.
+        HubError: ``hf://`` with something else behind it, a revision that cannot be one, or one of a folder.
 
     Example:
         >>> str(locate("hf://me/llava@v1")), str(locate("someone/llava", revision="main"))
@@ -70,13 +70,13 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
     text = os.fspath(source)
     named = text.startswith(_SCHEME)
     if not named and (not isinstance(source, str) or _exists(text)):
-        return Path(source)
+        return _folder(source, revision)
     repo_id, _, own = text.removeprefix(_SCHEME).partition("@")
     parts = repo_id.split("/")
     if named and len(parts) == 3 and parts[0] == "models":
         repo_id = "/".join(parts[1:])
     if not named and not _REPO.fullmatch(repo_id):
-        return Path(source)
+        return _folder(source, revision)
     return Repository(repo_id=repo_id, revision=revision or own or "main")
 
 
@@ -84,6 +84,13 @@ def bundle_folder(path: Path) -> Path:
     """The folder itself, or the ``bundle/`` of a run folder."""
     inner = path / "bundle"
     return inner if not (path / MANIFEST_NAME).exists() and inner.is_dir() else path
+
+
+def _folder(source: str | os.PathLike[str], revision: str | None) -> Path:
+    if revision is not None:
+        reason = f"a folder has no revision, but {shown(revision)} was asked for; hf://owner/name is a repository"
+        raise HubError(os.fspath(source), reason, "address")
+    return Path(source)
 
 
 def _exists(text: str) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inlay.hub.address import Repository, bundle_folder, check_revision
 from inlay.hub.card_file import CardChoice, choose_card
@@ -24,7 +26,7 @@ from inlay.hub.safe_read import IGNORED_NAMES, OpenFolder
 from inlay.hub.strict_json import MAX_JSON_BYTES
 from inlay.hub.text import shown
 
-__all__ = ["Pushed", "push"]
+__all__ = ["Pushed", "own_repository", "push"]
 
 # Text files go to the hub whole, so a token pasted into a card or a data path would be published.
 _SECRETS = {
@@ -104,6 +106,20 @@ def push(
         client.call(f"{repo_id}@{tag}", lambda: client.api.create_tag(repo_id, tag=tag, revision=commit), again=False)
     changed = commit != held.commit
     return Pushed(repo_id=repo_id, commit=commit, url=url, changed=changed, card=card, left_out=left_out)
+
+
+def own_repository(name: str, options: Mapping[str, Any]) -> str:
+    """``owner/name`` in the namespace of the token.
+
+    Args:
+        name: of the repository.
+        options: those of :func:`push`; ``endpoint`` and ``token`` count.
+
+    Raises:
+        HubError: no token, or none that is valid.
+    """
+    client = Client(options.get("endpoint"), options.get("token"))
+    return f"{client.call(name, client.api.whoami)['name']}/{name}"
 
 
 def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from inlay.hub.address import bundle_folder, locate
 from inlay.hub.atomic import replace_folder
 from inlay.hub.client import Client
-from inlay.hub.errors import BundleError
+from inlay.hub.errors import BundleError, HubError
 from inlay.hub.fetch import Fetch
 from inlay.hub.files import (
     CARD_NAME,
@@ -80,7 +80,12 @@ def pull(
         found = Pulled(folder=bundle_folder(place))
     else:
         fetch = Fetch(place, Client(endpoint, token), cache_dir, max_bytes)
-        commit = fetch.cached_commit() if local_files_only else fetch.run(force=force_download)
+        try:
+            commit = fetch.cached_commit() if local_files_only else fetch.run(force=force_download)
+        except HubError as error:
+            # A mistyped folder looks like a repository.
+            hint = "" if os.fspath(source).startswith("hf://") else "; and there is no folder of this name"
+            raise HubError(error.where, error.reason + hint, error.problem) from error.__cause__
         found = Pulled(folder=fetch.snapshot(commit), repo_id=place.repo_id, commit=commit)
     if folder is not None:
         return replace(found, folder=_copy(found.folder, folder, overwrite=overwrite, max_bytes=max_bytes))

@@ -20,6 +20,8 @@ COMMANDS = {
     ),
     "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
+    "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
+    "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
     "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),
 }
 
@@ -33,7 +35,7 @@ commands:
   inlay COMMAND --help    every option of a command
   inlay --version
 
-Wherever a bundle is asked for, the folder of a run will do.
+Wherever a bundle is asked for, the folder of a run will do, and so will owner/name on the Hub.
 Exit status: 0 done, 2 wrong usage or input, 1 anything else.
 """
 

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser
 
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.backbones import backbone_for
+from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, score, score_table
@@ -25,7 +26,7 @@ CACHE = 2 << 30
 def main(argv: Sequence[str]) -> int:
     """Evaluate one bundle on one file."""
     parser = ArgumentParser(prog="inlay evaluate", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
+    parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument(
         "--data.test", dest="test", type=Path | None, help="LLaVA JSON or JSONL; the run's own test set if not given"
     )
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse_args(list(argv))
 
     adapter = Adapter.from_pretrained(parsed.bundle)
-    test, images = _files(parsed.bundle, parsed.test, parsed.images)
+    test, images = _files(Path(parsed.bundle), parsed.test, parsed.images)
     samples = read_samples(test, images)
     backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
     columns: dict[Column, Scores] = {}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from inlay.adapters.store import open_bundle
 from inlay.hub.bundle import Bundle
+from inlay.recipes.bundle_argument import BUNDLE
 
 __all__ = ["describe", "main"]
 
@@ -19,7 +19,7 @@ __all__ = ["describe", "main"]
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error that says what is wrong."""
     parser = ArgumentParser(prog="inlay inspect", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
+    parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     facts = describe(open_bundle(parsed.bundle))
