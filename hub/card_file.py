@@ -22,9 +22,9 @@ CardChoice: TypeAlias = Literal["made", "local", "remote"]
 _MARK = re.compile(rb"\n<!-- made by inlay ([0-9a-f]{16}); a card that you edit is kept -->\n\Z")
 
 
-def make_card(manifest: Manifest) -> bytes:
+def make_card(manifest: Manifest, repo_id: str | None = None) -> bytes:
     """The generated card, with its mark."""
-    text = render_card(manifest).encode("utf-8")
+    text = render_card(manifest, repo_id).encode("utf-8")
     return text + f"\n<!-- made by inlay {_digest(text)}; a card that you edit is kept -->\n".encode()
 
 
@@ -46,6 +46,7 @@ def is_edited(card: bytes, manifest: bytes | None = None) -> bool:
 
 def choose_card(
     manifest: Manifest,
+    repo_id: str,
     local: bytes | None,
     remote: bytes | None,
     remote_manifest: bytes | None,
@@ -56,6 +57,7 @@ def choose_card(
 
     Args:
         manifest: of the bundle that is sent.
+        repo_id: where to.
         local: the card in its folder.
         remote: the card on the hub.
         remote_manifest: the ``inlay.json`` on the hub.
@@ -66,7 +68,7 @@ def choose_card(
             return "local", local
         if remote and remote_manifest is not None and is_edited(remote, remote_manifest):
             return "remote", remote
-    return "made", make_card(manifest)
+    return "made", make_card(manifest, repo_id)
 
 
 def _digest(text: bytes) -> str:

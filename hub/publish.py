@@ -97,7 +97,7 @@ def push(
     held = _open(client, place, private=private)
     old = _old_files(client, place, held, manifest, overwrite=overwrite)
     card, files[CARD_NAME] = choose_card(
-        manifest, files.get(CARD_NAME), old.get(CARD_NAME), old.get(MANIFEST_NAME), renew=renew_card
+        manifest, repo_id, files.get(CARD_NAME), old.get(CARD_NAME), old.get(MANIFEST_NAME), renew=renew_card
     )
     _check_secrets(files, place)
     gone = sorted((set(held.sizes) & KNOWN_NAMES) - set(files))
