@@ -33,7 +33,7 @@ from inlay.hub.files import (
     read_manifest,
 )
 from inlay.hub.manifest import MANIFEST_NAME, FileSpec, Manifest, PartSpec
-from inlay.hub.peft_folder import LORA_CONFIG, LORA_TENSORS, LoraFolder, read_config, write_config
+from inlay.hub.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, LoraFolder, read_config, write_config
 from inlay.hub.safe_read import OpenFolder, real_path
 from inlay.hub.strict_json import MAX_JSON_BYTES
 from inlay.hub.tensors import parse, serialize
@@ -42,9 +42,8 @@ from inlay.hub.text import shown
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LORA_PART", "Bundle"]
+__all__ = ["Bundle"]
 
-LORA_PART = "lora"
 Contents: TypeAlias = Mapping[str, bytes]
 """Name of a file to what is in it."""
 

@@ -48,6 +48,8 @@ class Listing:
     sizes: Mapping[str, int | None]
     """Every file of the repository; None where the hub does not say how large."""
     private: bool
+    hashes: Mapping[str, str]
+    """The sha256 of files that the hub stores by it (LFS, Xet)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ class Fetch:
         if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
             reason = f"the hub gives {shown(info.sha)} as the commit, not 40 hex digits"
             raise HubError(str(self.place), reason, "server")
-        return Listing(info.sha, {item.rfilename: item.size for item in info.siblings or ()}, bool(info.private))
+        files = info.siblings or ()
+        hashes = {item.rfilename: item.lfs.sha256 for item in files if item.lfs is not None}
+        return Listing(info.sha, {item.rfilename: item.size for item in files}, bool(info.private), hashes)
 
     def cached_commit(self) -> str:
         """The commit that the cache holds for this revision; nobody is asked.

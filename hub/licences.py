@@ -1,8 +1,8 @@
 """Which licence a card names, and whether the backbone's own forbids commercial use.
 
 A hub takes a licence by its identifier; any other text goes into ``license_name``. Backbones carry their licence on
-their own page, not in the manifest, so those that are known to be non-commercial are listed here by name. The list is no
-substitute for reading them, and the card says so.
+their own page, not in the manifest, so those that are known to be non-commercial are listed here by name. The list is
+no substitute for reading them, and the card says so.
 """
 
 from __future__ import annotations

@@ -20,6 +20,11 @@ COMMANDS = {
     ),
     "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
+    "diff": ("inlay.recipes.diff_command", "what differs between two bundles"),
+    "verify": (
+        "inlay.recipes.verify_command",
+        "check every byte, and the stored answer on the backbone",
+    ),
     "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
     "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
     "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inlay.hub import Bundle
+from inlay.recipes import llava
+from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.cli import main
+from inlay.recipes.fitting import models_here
 
 
 @pytest.fixture
@@ -71,3 +76,96 @@ def test_trouble_is_one_line_without_the_token(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("inlay push: me/tiny: the token is not valid; log in with")
     assert "secret" not in error
+
+
+# --- inspect, diff, verify -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def miniature_run(tmp_path: Path) -> Path:
+    """A bundle with a canary, for the miniature."""
+    backbone = miniature_backbone()
+    adapter = llava.recipe("1.5", "miniature").adapter(backbone, "test")
+    adapter.attach(backbone)
+    adapter.save_pretrained(tmp_path / "mini")
+    return tmp_path / "mini"
+
+
+def test_inspect_names_the_models_here_that_may_fit(miniature_run: Path, capsys: Any) -> None:
+    assert main(["inspect", str(miniature_run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["here"] == {
+        "llm": ["inlay-miniature/llama"],
+        "image": ["inlay-miniature/clip"],
+    }
+    main(["inspect", str(miniature_run), "--tensors"])
+    out = capsys.readouterr().out
+    assert "  llm     inlay-miniature/llama" in out
+    assert "lora/adapter_model.safetensors" in out
+
+
+def test_inspect_of_a_repository_fetches_no_tensor(hub: Any, run_folder: Path, capsys: Any) -> None:
+    main(["push", str(run_folder), "me/tiny"])
+    hub.seen.clear()
+    assert main(["inspect", "me/tiny"]) == 0
+    assert "contents are checked on pull" in capsys.readouterr().out
+    assert all(seen.range for seen in hub.requests("/resolve/"))
+
+
+def test_models_in_the_cache_are_found(tmp_path: Path) -> None:
+    configs: dict[str, Any] = {
+        "a/vicuna": {"model_type": "llama", "hidden_size": 4096},
+        "a/clip": {"model_type": "clip", "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024}},
+        "a/t5": {"model_type": "t5", "d_model": 512},
+        "a/odd": ["x"],
+    }
+    for name, config in configs.items():
+        place = tmp_path / f"models--{name.replace('/', '--')}" / "snapshots" / "c"
+        place.mkdir(parents=True)
+        (place / "config.json").write_text(json.dumps(config))
+    found = models_here(tmp_path)
+    assert found["a/vicuna"] == {("llama", 4096)}
+    assert found["a/clip"] == {("clip_vision_model", 1024)}
+    assert found["a/t5"] == {("t5", 512)}
+    assert "a/odd" not in found
+
+
+def test_diff(hub: Any, run_folder: Path, backbone_of: Any, adapter_of: Any, tmp_path: Path, capsys: Any) -> None:
+    main(["push", str(run_folder), "me/tiny"])
+    adapter_of(backbone_of(), seed=4).save_pretrained(tmp_path / "other")
+    capsys.readouterr()
+    assert main(["diff", str(run_folder), "me/tiny"]) == 0
+    assert capsys.readouterr().out == "the same\n"
+    assert main(["diff", "me/tiny", str(tmp_path / "other")]) == 0
+    out = capsys.readouterr().out
+    assert "name: tiny-3 -> tiny-4" in out
+    assert "of its length" in out
+    main(["diff", "me/tiny", str(tmp_path / "other"), "--json"])
+    assert json.loads(capsys.readouterr().out)["same"] is False
+
+
+def test_verify_runs_the_canary(miniature_run: Path, capsys: Any) -> None:
+    assert main(["verify", str(miniature_run), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["backbone"] == "exact"
+    assert facts["canary"].startswith("differs by ")
+    assert main(["verify", str(miniature_run), "--files_only"]) == 0
+    assert "canary" not in capsys.readouterr().out
+
+
+def test_verify_tells_an_adapter_that_does_not_do_what_it_did(miniature_run: Path, capsys: Any) -> None:
+    bundle = Bundle.read(miniature_run)
+    assert bundle.manifest.canary is not None
+    logits = tuple(value + 1 for value in bundle.manifest.canary.logits)
+    canary = bundle.manifest.canary.model_copy(update={"logits": logits})
+    changed = replace(bundle, manifest=bundle.manifest.model_copy(update={"canary": canary}))
+    changed.write(miniature_run, overwrite=True)
+    assert main(["verify", str(miniature_run)]) == 2
+    assert "not doing what it did when it was saved" in capsys.readouterr().err
+
+
+def test_verify_tells_a_damaged_file(miniature_run: Path, capsys: Any) -> None:
+    data = bytearray((miniature_run / "adapter.safetensors").read_bytes())
+    data[-1] ^= 1
+    (miniature_run / "adapter.safetensors").write_bytes(data)
+    assert main(["verify", str(miniature_run), "--files_only"]) == 2
+    assert "adapter.safetensors: its sha256 differs" in capsys.readouterr().err
