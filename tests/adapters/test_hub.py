@@ -73,7 +73,7 @@ def test_saving_can_push_on_request(hub: Any, backbone_of: Make, adapter_of: Mak
 
 def test_an_unknown_keyword_is_refused(backbone_of: Make, adapter_of: Make) -> None:
     with pytest.raises(TypeError, match=r"strict"):
-        Adapter.from_pretrained("me/x", strict=False)
+        Adapter.from_pretrained("me/x", strict=False)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"allow_patterns"):
         adapter_of(backbone_of()).push_to_hub("me/x", allow_patterns="*")
 
