@@ -84,8 +84,9 @@ def pull(
             commit = fetch.cached_commit() if local_files_only else fetch.run(force=force_download)
         except HubError as error:
             # A mistyped folder looks like a repository.
-            hint = "" if os.fspath(source).startswith("hf://") else "; and there is no folder of this name"
-            raise HubError(error.where, error.reason + hint, error.problem) from error.__cause__
+            if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline"):
+                raise
+            raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
         found = Pulled(folder=fetch.snapshot(commit), repo_id=place.repo_id, commit=commit)
     if folder is not None:
         return replace(found, folder=_copy(found.folder, folder, overwrite=overwrite, max_bytes=max_bytes))

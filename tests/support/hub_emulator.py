@@ -44,8 +44,8 @@ class Repo:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """What ``main`` holds."""
-        return self.commits[self.refs["main"]]
+        """What ``main`` holds; nothing where only other branches are there."""
+        return self.commits.get(self.refs.get("main", ""), {})
 
 
 class Hub:
