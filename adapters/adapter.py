@@ -352,6 +352,7 @@ class Adapter(nn.Module):
         force_download: bool = False,
         local_files_only: bool = False,
         endpoint: str | None = None,
+        trusted: str | Path | None = None,
     ) -> Adapter:
         """Read a bundle. Nothing in it is trusted.
 
@@ -364,9 +365,11 @@ class Adapter(nn.Module):
             force_download: fetch every file again.
             local_files_only: ask nobody; so does ``HF_HUB_OFFLINE``.
             endpoint: the hub, if not that of ``HF_ENDPOINT``.
+            trusted: a PEM file: what is not signed by this key, or under this root certificate, is refused.
 
         Raises:
             HubError: it cannot be fetched; says why.
+            SignatureError: it is not signed as ``trusted`` asks for.
             BundleError: names the file, the field and what is wrong with it.
         """
         bundle = open_bundle(
@@ -377,6 +380,7 @@ class Adapter(nn.Module):
             force_download=force_download,
             local_files_only=local_files_only,
             endpoint=endpoint,
+            trusted=trusted,
         )
         return cls(**vars(from_bundle(bundle)))
 

@@ -31,11 +31,12 @@ def open_bundle(source: str | Path, **options: Any) -> Bundle:
 
     Args:
         source: where, as :func:`inlay.hub.pull` takes it.
-        options: of :func:`inlay.hub.pull`; they are for a hub only.
+        options: of :func:`inlay.hub.pull`; all but ``trusted`` are for a hub only.
     """
     place = locate(source, options.get("revision"))
     # A folder is not pulled first: one reading checks the very bytes that it parses, also while a writer replaces them.
-    return Bundle.read(bundle_folder(place) if isinstance(place, Path) else pull(source, **options).folder)
+    local = isinstance(place, Path) and options.get("trusted") is None
+    return Bundle.read(bundle_folder(Path(source)) if local else pull(source, **options).folder)
 
 
 DiskDtype: TypeAlias = Literal["bfloat16", "float32"]

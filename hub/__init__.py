@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from inlay.hub.peft_folder import LoraFolder, LoraSpec
     from inlay.hub.publish import Pushed, push
+    from inlay.hub.signature import SignatureError, sign, verify_signature
     from inlay.hub.transfer import Pulled, pull
 
 __all__ = [
@@ -44,14 +45,18 @@ __all__ = [
     "PortSpec",
     "Pulled",
     "Pushed",
+    "SignatureError",
     "TrainingSpec",
     "pull",
     "push",
     "render_card",
+    "sign",
+    "verify_signature",
 ]
 
 _HOMES = {"Bundle": "bundle", "render_card": "card", "LoraFolder": "peft_folder", "LoraSpec": "peft_folder"}
 _HOMES |= {"Pulled": "transfer", "Pushed": "publish", "pull": "transfer", "push": "publish"}
+_HOMES |= dict.fromkeys(("SignatureError", "sign", "verify_signature"), "signature")
 
 
 def __getattr__(name: str) -> Any:

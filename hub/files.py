@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_is_bundle",
     "check_listing",
     "checked",
+    "read_files",
     "read_manifest",
 ]
 
@@ -85,6 +87,22 @@ def checked(folder: OpenFolder, spec: FileSpec) -> bytes:
     data = folder.read(spec.path, max(spec.size, 1 << 16))
     check_content(data, spec)
     return data
+
+
+def read_files(folder: OpenFolder, manifest: Manifest) -> dict[str, bytes]:
+    """Every file of a bundle, checked: those that the manifest lists, itself, and card and signature where there are.
+
+    Raises:
+        BundleError: a file is missing or damaged, or the manifest on disk is another one by now.
+    """
+    files: dict[str, bytes] = {spec.path: checked(folder, spec) for spec in manifest.files}
+    for name in (CARD_NAME, SIGNATURE_NAME):
+        with contextlib.suppress(BundleError):  # neither has to be there, nor to be readable
+            files[name] = folder.read(name, MAX_JSON_BYTES)
+    files[MANIFEST_NAME] = folder.read(MANIFEST_NAME, MAX_JSON_BYTES)
+    if Manifest.from_json(files[MANIFEST_NAME]) != manifest:
+        raise BundleError(MANIFEST_NAME, "changed while the bundle was read; try again")
+    return files
 
 
 def check_content(data: bytes, spec: FileSpec) -> None:

@@ -7,7 +7,6 @@ holds something else, or that changed meanwhile, is not overwritten. Until the c
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from inlay.hub.card_file import CardChoice, choose_card
 from inlay.hub.client import Client
 from inlay.hub.errors import BundleError, HubError
 from inlay.hub.fetch import Fetch, Listing
-from inlay.hub.files import CARD_NAME, KNOWN_NAMES, SIGNATURE_NAME, check_listing, checked
+from inlay.hub.files import CARD_NAME, KNOWN_NAMES, check_listing, read_files
 from inlay.hub.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.safe_read import IGNORED_NAMES, OpenFolder
 from inlay.hub.strict_json import MAX_JSON_BYTES
@@ -127,13 +126,8 @@ def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:
     from inlay.hub.bundle import Bundle
 
     with OpenFolder(folder) as opened:
-        files = {MANIFEST_NAME: opened.read(MANIFEST_NAME, MAX_JSON_BYTES)}
-        manifest = Manifest.from_json(files[MANIFEST_NAME])
-        for spec in manifest.files:
-            files[spec.path] = checked(opened, spec)
-        for name in (CARD_NAME, SIGNATURE_NAME):
-            with contextlib.suppress(BundleError):  # neither has to be there
-                files[name] = opened.read(name, MAX_JSON_BYTES)
+        manifest = Manifest.from_json(opened.read(MANIFEST_NAME, MAX_JSON_BYTES))
+        files = read_files(opened, manifest)
         entries = {path.relative_to(opened.path).as_posix() for path in opened.path.glob("*")}
         entries |= {path.relative_to(opened.path).as_posix() for path in (opened.path / "lora").glob("*")}
     check_listing(manifest, frozenset(files))

@@ -7,7 +7,6 @@ in the cache of huggingface_hub, where other programs find them too; several pro
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +14,10 @@ from pathlib import Path
 from inlay.hub.address import bundle_folder, locate
 from inlay.hub.atomic import replace_folder
 from inlay.hub.client import Client
-from inlay.hub.errors import BundleError, HubError
+from inlay.hub.errors import HubError
 from inlay.hub.fetch import Fetch
-from inlay.hub.files import (
-    CARD_NAME,
-    MAX_TENSOR_BYTES,
-    SIGNATURE_NAME,
-    check_is_bundle,
-    checked,
-    read_manifest,
-)
-from inlay.hub.manifest import MANIFEST_NAME, Manifest
+from inlay.hub.files import MAX_TENSOR_BYTES, check_is_bundle, checked, read_files, read_manifest
 from inlay.hub.safe_read import OpenFolder
-from inlay.hub.strict_json import MAX_JSON_BYTES
 
 __all__ = ["Pulled", "pull"]
 
@@ -55,6 +45,7 @@ def pull(
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
     local_files_only: bool = False,
+    trusted: str | os.PathLike[str] | None = None,
     max_bytes: int = MAX_TENSOR_BYTES,
 ) -> Pulled:
     """Get a bundle and check it.
@@ -69,10 +60,13 @@ def pull(
         cache_dir: the cache; that of huggingface_hub if not given.
         force_download: fetch every file again.
         local_files_only: ask nobody; so does ``HF_HUB_OFFLINE``.
+        trusted: a PEM file, the public key of a signer or the root of a signer's certificate: what is not signed so is
+            refused.
         max_bytes: most bytes of all tensors together; refused before anything large is fetched.
 
     Raises:
         HubError: it cannot be fetched.
+        SignatureError: it is not signed as ``trusted`` asks for.
         BundleError: it is no bundle, or a damaged one; nothing of it is left at the place of an earlier one.
     """
     place = locate(source, revision)
@@ -88,6 +82,10 @@ def pull(
                 raise
             raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
         found = Pulled(folder=fetch.snapshot(commit), repo_id=place.repo_id, commit=commit)
+    if trusted is not None:
+        from inlay.hub.signature import verify_signature
+
+        verify_signature(found.folder, trusted)
     if folder is not None:
         return replace(found, folder=_copy(found.folder, folder, overwrite=overwrite, max_bytes=max_bytes))
     if found.repo_id is None:
@@ -100,12 +98,5 @@ def pull(
 def _copy(source: Path, folder: str | os.PathLike[str], *, overwrite: bool, max_bytes: int) -> Path:
     """Write the files that are checked, the very bytes, as a folder of their own."""
     with OpenFolder(source) as opened:
-        manifest = read_manifest(opened, max_bytes)
-        files: dict[str, bytes] = {spec.path: checked(opened, spec) for spec in manifest.files}
-        for name in (CARD_NAME, SIGNATURE_NAME):
-            with contextlib.suppress(BundleError):  # neither has to be there
-                files[name] = opened.read(name, MAX_JSON_BYTES)
-        files[MANIFEST_NAME] = opened.read(MANIFEST_NAME, MAX_JSON_BYTES)
-        if Manifest.from_json(files[MANIFEST_NAME]) != manifest:
-            raise BundleError(MANIFEST_NAME, "changed while the bundle was copied; pull it again")
+        files = read_files(opened, read_manifest(opened, max_bytes))
     return replace_folder(folder, files, overwrite=overwrite, check_old=check_is_bundle)

@@ -23,6 +23,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--revision", type=str | None, help="branch, tag or commit; main if not given")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the folder")
     parser.add_argument("--force", action="store_true", help="fetch every file again")
+    parser.add_argument("--trusted", type=Path | None, help="PEM file of a public key or root: demand its signature")
     parser.add_argument("--endpoint", type=str | None, help="the hub, if not that of HF_ENDPOINT")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
         overwrite=parsed.overwrite,
         force_download=parsed.force,
         endpoint=parsed.endpoint,
+        trusted=parsed.trusted,
     )
     facts = {"folder": str(pulled.folder), "repo_id": pulled.repo_id, "commit": pulled.commit}
     origin = f" (commit {pulled.commit} of {pulled.repo_id})" if pulled.commit else ""

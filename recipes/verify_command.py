@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -24,13 +25,15 @@ def main(argv: Sequence[str]) -> int:
         description=f"{__doc__} Without names of models: those that it was trained on, from the cache or the Hub.",
     )
     parser.add_argument("bundle", type=str, help=BUNDLE)
+    parser.add_argument("--key", type=Path | None, help="public key of the signer, or root certificate, in PEM form")
     parser.add_argument("--files_only", action="store_true", help="load no backbone")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
-    pulled = pull(parsed.bundle)
+    pulled = pull(parsed.bundle, trusted=parsed.key)
     facts: dict[str, Any] = {"files": "intact", "commit": pulled.commit}
-    facts["signature"] = "not checked" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
+    signed = "there, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
+    facts["signature"] = signed if parsed.key is None else f"by {parsed.key}"
     if not parsed.files_only:
         facts |= _canary(str(pulled.folder), BackboneSettings(**vars(parsed.backbone)))
     print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from inlay.hub import Bundle
 from inlay.recipes import llava
@@ -169,3 +171,19 @@ def test_verify_tells_a_damaged_file(miniature_run: Path, capsys: Any) -> None:
     (miniature_run / "adapter.safetensors").write_bytes(data)
     assert main(["verify", str(miniature_run), "--files_only"]) == 2
     assert "adapter.safetensors: its sha256 differs" in capsys.readouterr().err
+
+
+def test_sign_and_verify(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    (tmp_path / "me.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "me.pub").write_bytes(key.public_key().public_bytes(pem, form))
+    assert main(["sign", str(run_folder), "--key", str(tmp_path / "me.key")]) == 0
+    assert main(["push", str(run_folder), "me/tiny"]) == 0
+    assert main(["pull", "me/tiny", "--trusted", str(tmp_path / "me.pub")]) == 0
+    capsys.readouterr()
+    assert main(["verify", "me/tiny", "--files_only"]) == 0
+    assert "there, not checked (--key)" in capsys.readouterr().out
+    assert main(["verify", "me/tiny", "--files_only", "--key", str(tmp_path / "me.pub")]) == 0
+    assert f"signature  by {tmp_path / 'me.pub'}" in capsys.readouterr().out
