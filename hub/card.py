@@ -12,10 +12,11 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from inlay.hub.catalogue import tag
 from inlay.hub.licences import licence_fields, restrictions
 from inlay.hub.manifest import Manifest, PortSpec
 
-__all__ = ["escape", "fit_tag", "render_card"]
+__all__ = ["escape", "render_card"]
 
 _ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
@@ -40,16 +41,6 @@ def escape(text: str) -> str:
     )
 
 
-def fit_tag(name: str, port: PortSpec) -> str:
-    """The tag by which a backbone finds the adapters that fit one of its ports.
-
-    Example:
-        >>> fit_tag("llm", PortSpec(kind="llm", family="llama", width=4096, weights="sha256:" + "0" * 64))
-        'inlay-llm-llama-4096'
-    """
-    return f"inlay-{name}-{port.family}-{port.width}"
-
-
 def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
     """The whole card, front matter and body.
 
@@ -58,7 +49,8 @@ def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
         repo_id: where it is published, for the example; the card does not say if not given.
 
     Example:
-        >>> from inlay.hub.licences import licence_fields, restrictions
+        >>> from inlay.hub.catalogue import tag
+    from inlay.hub.licences import licence_fields, restrictions
     from inlay.hub.manifest import LayoutSpec
         >>> layout = LayoutSpec(template="plain")
         >>> manifest = Manifest(system="llava", name="demo", interface={}, layout=layout, parts={})
@@ -110,7 +102,7 @@ def _front_matter(manifest: Manifest) -> str:
         base_model_relation="adapter" if sources else None,
         pipeline_tag=_pipeline(manifest),
         tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for _, port in models)))]
-        + [fit_tag(name, port) for name, port in models],
+        + [tag(name, port.family, port.width) for name, port in models],
         model_name=manifest.name if results else None,
         eval_results=results or None,
         **fields,

@@ -1,8 +1,8 @@
 """Signatures by OpenSSF model-signing: who made a bundle, checked offline with a key or a certificate.
 
 ``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is left out, since people
-edit it. ``model_signing verify`` reads it too, told to ignore ``inlay.sig`` and ``README.md``. Needs the extra ``sign``.
-https://github.com/sigstore/model-transparency
+edit it. ``model_signing verify`` reads it too, told to ignore ``inlay.sig`` and ``README.md``. Needs the extra
+``sign``. https://github.com/sigstore/model-transparency
 """
 
 from __future__ import annotations

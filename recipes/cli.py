@@ -28,6 +28,7 @@ COMMANDS = {
     "sign": ("inlay.recipes.sign_command", "say by a key or a certificate who made a bundle"),
     "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
     "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
+    "search": ("inlay.recipes.search_command", "bundles on the Hub and in the cache that fit a backbone"),
     "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),
 }
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, get_args
 
+from inlay.hub.catalogue import Offers
 from inlay.hub.manifest import PortSpec
 from inlay.recipes.miniature import BackboneName, MiniatureError, backbone_path
 from inlay.recipes.sources import MINIATURE
 
-__all__ = ["fitting", "models_here"]
-
-Offers: TypeAlias = frozenset[tuple[str, int]]
-"""Families and widths that a model has inside."""
+__all__ = ["fitting", "models_here", "offers_of"]
 
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "word_embed_proj_dim")
 _INNER = ("vision_config", "text_config", "audio_config")
@@ -56,17 +54,18 @@ def models_here(cache_dir: Path | None = None) -> dict[str, Offers]:
     found: dict[str, Offers] = {}
     for name in get_args(BackboneName):
         try:
-            found[f"{MINIATURE}{name}"] = _offers(backbone_path(name) / "config.json")
+            found[f"{MINIATURE}{name}"] = offers_of(backbone_path(name) / "config.json")
         except MiniatureError:
             continue
     for repo in sorted(Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).glob("models--*")):
-        offers = [_offers(path) for path in repo.glob("snapshots/*/config.json")]
+        offers = [offers_of(path) for path in repo.glob("snapshots/*/config.json")]
         if offers:
             found[repo.name.removeprefix("models--").replace("--", "/")] = frozenset().union(*offers)
     return {name: offers for name, offers in found.items() if offers}
 
 
-def _offers(path: Path) -> Offers:
+def offers_of(path: Path) -> Offers:
+    """Families and widths out of a ``config.json``; nothing where there is none."""
     try:
         if path.stat().st_size > _LARGEST:
             return frozenset()

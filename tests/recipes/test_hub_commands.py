@@ -187,3 +187,19 @@ def test_sign_and_verify(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any
     assert "there, not checked (--key)" in capsys.readouterr().out
     assert main(["verify", "me/tiny", "--files_only", "--key", str(tmp_path / "me.pub")]) == 0
     assert f"signature  by {tmp_path / 'me.pub'}" in capsys.readouterr().out
+
+
+def test_search(hub: Any, miniature_run: Path, capsys: Any) -> None:
+    main(["push", str(miniature_run), "me/mini"])
+    main(["pull", "me/mini"])
+    capsys.readouterr()
+    models = ["--llm", "inlay-miniature/llama", "--image", "inlay-miniature/clip"]
+    assert main(["search", *models, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(item["where"], item["repo_id"]) for item in found] == [("hub", "me/mini"), ("cache", "me/mini")]
+    assert main(["search", "--cache_only"]) == 0
+    assert capsys.readouterr().out.startswith("cache me/mini  ")
+    assert main(["search", "--llm", "inlay-miniature/clip"]) == 0
+    assert capsys.readouterr().out == "none\n"
+    assert main(["search", "--llm", "no/where"]) == 2
+    assert "neither in the cache nor a folder" in capsys.readouterr().err
