@@ -20,9 +20,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str]) -> int:
     """List them, one a line."""
     parser = ArgumentParser(prog="inlay search", description=f"{__doc__} Families and widths are compared.")
-    parser.add_argument(
-        "--llm", type=str | None, help="a language model that it must fit: a folder, or a Hub id in the cache"
-    )
+    model = "that it must fit: a folder, or a Hub id in the cache"
+    parser.add_argument("--llm", type=str | None, help=f"a language model {model}")
     parser.add_argument("--image", type=str | None, help=f"an image encoder {model}")
     parser.add_argument("--author", type=str | None, help="only of this user or organisation")
     parser.add_argument("--limit", type=int, default=100, help="most bundles")

@@ -275,7 +275,7 @@ class Hub:
         return held
 
     def _at(self, repo: Repo, rev: str) -> tuple[str, dict[str, bytes]]:
-        oid = repo.refs.get(rev, rev)
+        oid = repo.refs.get("main" if rev == "HEAD" else rev, rev)
         if oid not in repo.commits:
             raise Problem(404, "RevisionNotFound", f"Invalid rev id: {rev}")
         return oid, repo.commits[oid]
