@@ -49,9 +49,7 @@ def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
         repo_id: where it is published, for the example; the card does not say if not given.
 
     Example:
-        >>> from inlay.hub.catalogue import tag
-    from inlay.hub.licences import licence_fields, restrictions
-    from inlay.hub.manifest import LayoutSpec
+        >>> from inlay.hub.manifest import LayoutSpec
         >>> layout = LayoutSpec(template="plain")
         >>> manifest = Manifest(system="llava", name="demo", interface={}, layout=layout, parts={})
         >>> render_card(manifest).splitlines()[:2]
