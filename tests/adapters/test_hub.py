@@ -14,7 +14,7 @@ from huggingface_hub import ModelHubMixin
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.hub import BundleError, HubError
+from inlay.hub import BundleError, HubError, SignatureError
 
 Make = Callable[..., Any]
 
@@ -95,3 +95,13 @@ def test_a_mistyped_folder_says_that_there_is_none(hub: Any) -> None:
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:
     with pytest.raises(HubError, match=r"a folder has no revision, but 'v1' was asked for"):
         Adapter.from_pretrained(tmp_path, revision="v1")
+
+
+def test_a_signature_can_be_demanded(hub: Any, backbone_of: Make, adapter_of: Make, tmp_path: Path) -> None:
+    adapter = adapter_of(backbone_of())
+    adapter.push_to_hub("me/tiny")
+    adapter.save_pretrained(tmp_path / "x")
+    (tmp_path / "their.pub").write_text("-----BEGIN PUBLIC KEY-----")
+    for source in ("me/tiny", tmp_path / "x"):
+        with pytest.raises(SignatureError, match=r"not signed, and a signature by .*their.pub is asked for"):
+            Adapter.from_pretrained(source, trusted=tmp_path / "their.pub")

@@ -12,8 +12,9 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType
 
 from inlay.hub.errors import InlayError
 from inlay.hub.header import read_header
@@ -61,6 +62,19 @@ def seeds() -> list[bytes]:
     return [bytes([number]) + text for number, text in enumerate(texts)]
 
 
+def _functions() -> Iterator[FunctionType]:
+    """Everything of ours that parses; to instrument the whole process, torch included, would take minutes."""
+    for name, module in sorted(sys.modules.items()):
+        if not name.startswith("inlay.hub."):
+            continue
+        for value in vars(module).values():
+            members = vars(value).values() if inspect.isclass(value) and value.__module__ == name else (value,)
+            for member in members:
+                function = getattr(member, "__func__", member)
+                if inspect.isfunction(function) and function.__module__ == name:
+                    yield function
+
+
 def main() -> None:
     """Hand over to libFuzzer; a corpus of honest inputs is made where none is named."""
     import atheris
@@ -74,11 +88,8 @@ def main() -> None:
     def target(data: bytes) -> None:
         one_input(data)
 
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith("inlay.hub."):  # the whole process, torch included, would take minutes
-            for function in vars(module).values():
-                if inspect.isfunction(function) and function.__module__ == name:
-                    atheris.instrument_func(function)
+    for function in _functions():
+        atheris.instrument_func(function)
     atheris.Setup([sys.argv[0], *arguments, str(corpus)], target)
     atheris.Fuzz()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,10 @@ def publish(hub: Hub, make_bundle: Callable[..., Bundle], tmp_path: Path) -> Cal
         return hub.repos.setdefault(repo_id, Repo()).commit(files, ref=ref)
 
     return put
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, nobody waits longer than a moment: the client waits seconds before each further try."""
+    real = time.sleep
+    return lambda: monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))

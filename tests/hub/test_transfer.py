@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shutil
-import socket
-import time
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +15,9 @@ import pytest
 from hub_emulator import Hub
 
 from inlay.hub import Bundle, BundleError, HubError, pull
-from inlay.hub.fetch import OldCopyWarning
 
 Publish = Callable[..., str]
+NoPauses = Callable[[], None]
 
 
 def _weight(folder: Path) -> float:
@@ -139,9 +136,9 @@ FAILURES = [(file, *fault) for file in FILES for fault in PASSING] + [(file, "wr
 
 @pytest.mark.parametrize(("file", "kind", "value"), FAILURES)
 def test_one_failure_is_made_good(
-    either: Hub, publish: Publish, tmp_path: Path, kind: str, value: Any, file: str, monkeypatch: pytest.MonkeyPatch
+    either: Hub, publish: Publish, tmp_path: Path, kind: str, value: Any, file: str, no_pauses: NoPauses
 ) -> None:
-    _no_pauses(monkeypatch)
+    no_pauses()
     publish(0.5)
     path = "/cdn/" if either.lfs.pattern != r"$^" and file.endswith("safetensors") else f"/resolve/.*/{file}"
     either.fail(f"GET .*{path}", kind, value=value)
@@ -149,17 +146,16 @@ def test_one_failure_is_made_good(
     assert _incomplete(tmp_path) == []
 
 
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client waits a second or more before each further try."""
-    real = time.sleep
-    monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))
-
-
 @pytest.mark.parametrize("kind", ["wrong", "truncate", "status", "reset", "hang"])
 def test_a_failure_that_stays_is_told_and_the_old_bundle_is_whole(
-    hub: Hub, publish: Publish, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    hub: Hub,
+    publish: Publish,
+    tmp_path: Path,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    no_pauses: NoPauses,
 ) -> None:
-    _no_pauses(monkeypatch)
+    no_pauses()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     old = pull("me/x", folder=tmp_path / "mine") if publish(0.5) else None
     assert old is not None
@@ -260,9 +256,9 @@ CASES = {
 
 @pytest.mark.parametrize(("source", "options", "problem", "message"), CASES.values(), ids=CASES)
 def test_every_trouble_has_its_own_message(
-    hub: Hub, publish: Publish, source: str, options: Any, problem: str, message: str, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, publish: Publish, source: str, options: Any, problem: str, message: str, no_pauses: NoPauses
 ) -> None:
-    _no_pauses(monkeypatch)
+    no_pauses()
     publish(0.5)
     publish(0.5, repo_id="me/gated")
     hub.repos["me/x"].private = True
@@ -300,84 +296,7 @@ def test_what_is_no_repository_is_told(source: str) -> None:
         pull(source)
 
 
-# --- the cache, and no network ---------------------------------------------------------------------------------------
-
-
-def test_offline_uses_the_cache(hub: Hub, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
-    commit = publish(0.5)
-    pull("me/x")
-    hub.seen.clear()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert pull("me/x").commit == commit
-    with pytest.raises(HubError, match=r"not in the cache") as caught:
-        pull("me/x", revision="v1")
-    assert caught.value.problem == "offline"
-    assert hub.seen == []
-
-
-def test_a_commit_that_is_in_the_cache_needs_no_network(
-    hub: Hub, publish: Publish, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = publish(0.5)
-    pull("me/x")
-
-    def refuse(*args: object, **kwargs: object) -> None:
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert pull("me/x", revision=commit).commit == commit
-
-
-def test_without_network_the_copy_in_the_cache_is_used_and_told(
-    hub: Hub, publish: Publish, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _no_pauses(monkeypatch)
-    commit = publish(0.5)
-    pull("me/x")
-    with pytest.warns(OldCopyWarning, match=r"cannot be reached.*The copy in the cache is used"):
-        assert pull("me/x", endpoint="http://127.0.0.1:9").commit == commit
-
-
-def test_a_second_pull_asks_only_for_the_revision(hub: Hub, publish: Publish) -> None:
-    publish(0.5)
-    pull("me/x")
-    hub.seen.clear()
-    pull("me/x")
-    assert [seen.path for seen in hub.seen] == ["/api/models/me/x/revision/main"]
-    pull("me/x", force_download=True)
-    assert len(hub.requests("GET .*/resolve/")) == 5
-
-
-def test_leftovers_of_dead_processes_are_removed_and_live_ones_kept(hub: Hub, publish: Publish, tmp_path: Path) -> None:
-    publish(0.5)
-    blobs = pull("me/x").folder.parents[1] / "blobs"
-    for name, age in (("dead", 3600), ("alive", 1)):
-        (blobs / f"{name}.12345678.incomplete").write_bytes(b"half")
-        os.utime(blobs / f"{name}.12345678.incomplete", (time.time() - age,) * 2)
-    publish(2.0)
-    pull("me/x")
-    assert [path.name for path in _incomplete(tmp_path)] == ["alive.12345678.incomplete"]
-
-
-def test_a_full_disk_is_told(hub: Hub, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
-
-    publish(0.5)
-
-    def full(*args: object, **kwargs: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    with pytest.raises(HubError, match=r"no space left on the disk") as caught:
-        pull("me/x")
-    assert caught.value.problem == "space"
-
-
-def test_a_cache_that_cannot_be_written_is_told(hub: Hub, publish: Publish, tmp_path: Path) -> None:
-    publish(0.5)
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(HubError, match=r"the cache cannot be written") as caught:
-        pull("me/x", cache_dir=tmp_path / "file")
-    assert caught.value.problem == "space"
+# --- more than one at a time, and other hosts -------------------------------------------------------------------------
 
 
 def test_weights_come_from_another_host_without_the_token(hub: Hub, publish: Publish) -> None:
@@ -387,3 +306,30 @@ def test_weights_come_from_another_host_without_the_token(hub: Hub, publish: Pub
     hub.repos["me/x"].private = True
     pull("me/x", token="hf_owner")
     assert {(seen.host, seen.token) for seen in hub.requests("GET /cdn/")} == {("localhost", None)}
+
+
+def test_a_wrong_etag_changes_nothing(hub: Hub, publish: Publish) -> None:
+    publish(0.5)
+    hub.fail("HEAD .*adapter", "etag", value="0" * 40)
+    assert _weight(pull("me/x").folder) == 0.5
+
+
+def test_two_pulls_into_one_folder_take_turns(hub: Hub, publish: Publish, tmp_path: Path) -> None:
+    publish(0.5, ref="one")
+    publish(2.0, ref="two")
+    failed: list[BaseException] = []
+
+    def work(revision: str) -> None:
+        try:
+            for _ in range(5):
+                pull("me/x", revision=revision, folder=tmp_path / "mine", overwrite=True)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(revision,)) for revision in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert _weight(tmp_path / "mine") in (0.5, 2.0)
