@@ -72,9 +72,8 @@ class Client:
             except Exception as error:
                 pause = _pause(error)
                 if not tries or pause is None:
-                    told = self._told(str(where), error)
-                    # The original is shown only where its kind is unknown: it may quote a server, at length.
-                    raise told from (error if told.problem == "server" else None)
+                    # Without the original in the traceback: it may quote a server, and a server may quote the token.
+                    raise self._told(str(where), error) from None
             time.sleep(pause)
 
     def _told(self, where: str, error: BaseException) -> HubError:

@@ -81,6 +81,8 @@ class Fetch:
         from huggingface_hub import constants
 
         pinned = bool(_COMMIT.fullmatch(self.place.revision))
+        if force and constants.is_offline_mode():
+            raise HubError(str(self.place), "fetching anew was asked for, and HF_HUB_OFFLINE is set", "offline")
         if constants.is_offline_mode() or (pinned and not force and self._whole(self.place.revision)):
             return self.cached_commit()
         try:

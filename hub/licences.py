@@ -1,8 +1,8 @@
 """Which licence a card names, and whether the backbone's own forbids commercial use.
 
-A hub takes a licence by its identifier; any other text goes into ``license_name``. Backbones carry their licence on
-their own page, not in the manifest, so those that are known to be non-commercial are listed here by name. The list is
-no substitute for reading them, and the card says so.
+A hub takes a licence by its identifier; any other one gets an identifier of its own, and its text stands in the card.
+Backbones carry their licence on their own page, not in the manifest, so those that are known to be non-commercial are
+listed here by name. The list is no substitute for reading them, and the card says so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _LIST = (
     "openrail++ osl-3.0 pddl postgresql unlicense unknown wtfpl zlib other"
 )
 _IDENTIFIERS = frozenset(_LIST.split())
+_NO_IDENTIFIER = re.compile(r"[^a-z0-9.]+")
 _FORBIDS = re.compile(r"(?i)\bnc\b|non.?commercial|research.only|\bh-research\b|intel-research|apple-amlr")
 _MODELS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(huggyllama|decapoda-research|meta-llama)/llama-\d+b(-hf)?", re.IGNORECASE), "LLaMA 1"),
@@ -37,13 +38,15 @@ def licence_fields(text: str | None) -> dict[str, str]:
     """The fields of the front matter.
 
     Example:
-        >>> licence_fields("Apache-2.0"), licence_fields("ask me")
-        ({'license': 'apache-2.0'}, {'license': 'other', 'license_name': 'ask me'})
+        >>> licence_fields("Apache-2.0"), licence_fields("Ask me!")
+        ({'license': 'apache-2.0'}, {'license': 'other', 'license_name': 'ask-me'})
     """
     if text is None:
         return {}
     known = text.lower()
-    return {"license": known} if known in _IDENTIFIERS else {"license": "other", "license_name": text}
+    if known in _IDENTIFIERS:
+        return {"license": known}
+    return {"license": "other", "license_name": _NO_IDENTIFIER.sub("-", known).strip("-.")[:96] or "unnamed"}
 
 
 def restrictions(licence: str | None, sources: Iterable[str]) -> tuple[str, ...]:

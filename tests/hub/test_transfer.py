@@ -275,7 +275,8 @@ def test_a_token_is_never_shown(hub: Hub, publish: Publish, caplog: Any, capsys:
     publish(0.5)
     hub.fail("GET .*/revision/", "status", value=403)
     hub.fail("GET .*/revision/", "body", value=f"<html>{SECRET}</html>".encode())
-    for _ in range(2):
+    hub.fail("GET .*/revision/", "header", times=9, value={"X-Error-Message": f"who is {SECRET}?"})
+    for _ in range(3):
         with pytest.raises(HubError) as caught:
             pull("me/x", token=SECRET)
         shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caplog.text
