@@ -91,7 +91,10 @@ def push(
     place = Repository(repo_id=repo_id, revision=branch or "main")
     if tag is not None:
         check_revision(tag)
+    if create_pr and place.revision != "main":
+        raise HubError(str(place), "a pull request goes to main; leave out either create_pr or branch", "address")
     files, manifest, left_out = _read(bundle_folder(Path(folder)))
+    _check_secrets(files, place)  # before anything is made on the hub; the card that is sent is looked at again below
     client = Client(endpoint, token)
     held = _open(client, place, private=private)
     old = _old_files(client, place, held, manifest, overwrite=overwrite)

@@ -110,7 +110,14 @@ def test_a_secret_in_a_text_stops_the_push(hub: Hub, folder: Path, secret: str) 
         push(folder, "me/x")
     assert caught.value.problem == "secret"
     assert secret not in str(caught.value)
-    assert not any(secret.encode() in seen.body for seen in hub.seen)
+    assert hub.seen == []
+
+
+def test_a_secret_in_the_card_on_the_hub_is_not_published_again(hub: Hub, folder: Path) -> None:
+    push(folder, "me/x")
+    hub.repos["me/x"].commit(hub.repos["me/x"].files | {"README.md": b"# AKIA" + b"A1" * 8})
+    with pytest.raises(HubError, match=r"README.md, line 1: looks like an AWS key"):
+        push(folder, "me/x")
 
 
 # --- what the repository holds ---------------------------------------------------------------------------------------
@@ -264,6 +271,12 @@ def test_who_may_not_push_is_told_why(hub: Hub, folder: Path, repo_id: str, toke
         push(folder, repo_id, token=token)
     assert caught.value.problem == problem
     assert "hf_wrong_token" not in str(caught.value)
+
+
+def test_a_pull_request_to_a_branch_is_told(hub: Hub, folder: Path) -> None:
+    with pytest.raises(HubError, match=r"a pull request goes to main"):
+        push(folder, "me/x", create_pr=True, branch="draft")
+    assert hub.seen == []
 
 
 def test_offline_pushes_nothing(hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
