@@ -77,6 +77,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES)) | $(SHORT)
 	$(BIN)/mypy tests
+	$(BIN)/mypy examples
 	$(BIN)/pytest --quiet --doctest-modules --pyargs $(PACKAGES) | $(SHORT)
 
 wheel-check: install

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -231,6 +232,10 @@ class Adapter(nn.Module):
             lora.undo()
         self._attached = None
         backbone.attached = None
+
+    def sparing(self) -> AbstractContextManager[None]:
+        """While this lasts, frozen parts that do nothing yet are left out of the forward pass; no number changes."""
+        return self.lora.sparing() if self.lora is not None else nullcontext()
 
     @property
     def attached(self) -> bool:

@@ -112,6 +112,6 @@ def _source(port: PortSpec) -> str:
 
 
 def _short(value: object) -> str:
-    """Digests are told apart by their first digits."""
-    text = str(value)
+    """Digests are told apart by their first digits; what one side lacks is ``none``."""
+    text = "none" if value is None else str(value)
     return text[:15] if text.startswith("sha256:") else text

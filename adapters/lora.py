@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -171,6 +172,22 @@ class LoraPart(nn.Module):
         for layer in self._layers:
             layer.lora_dropout.train(mode)
         return self
+
+    @contextmanager
+    def sparing(self) -> Iterator[None]:
+        """While the matrices are frozen and the update is zero, leave it out of the forward pass: the same numbers.
+
+        A stage that comes before LoRA's own does not pay for what it does not use.
+        """
+        idle = not any(p.requires_grad or (name.endswith("/B") and p.any()) for name, p in self.named_parameters())
+        try:
+            for layer in self._layers if idle else ():
+                layer.enable_adapters(False)
+            yield
+        finally:
+            for layer in self._layers if idle else ():
+                layer.enable_adapters(True)
+                self.requires_grad_(False)  # peft thinks that whoever switches adapters on wants to train them
 
     def merge_into(self, model: PreTrainedModel) -> None:
         """Add ``(alpha / r) B A`` to the weights of a *copy* of the language model; the backbone is never merged."""

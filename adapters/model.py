@@ -70,7 +70,7 @@ class Output:
     """What one forward pass gives."""
 
     loss: Tensor | None
-    """Mean cross-entropy over the labelled tokens."""
+    """Mean cross-entropy over the labelled tokens; None where there are none."""
     logits: Tensor
     """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (of the target's side where
     the LLM is an encoder-decoder)."""
@@ -210,14 +210,23 @@ class MultimodalModel(Generic[A]):
             logits: only the labelled rows go through the LM head, or all.
         """
         batch = batch.to(self.backbone.device)
-        embeddings = self.embeddings(batch)
-        rows, targets = self.backbone.llm.supervised(batch.labels, batch.target)
-        if logits == "all":
-            scores = self.backbone.llm.logits(embeddings, batch.mask, target=batch.target)
-            loss = torch.nn.functional.cross_entropy(scores[rows].float(), targets) if len(targets) else None
-            return Output(loss, scores, targets)
-        scores = self.backbone.llm.logits(embeddings, batch.mask, rows, batch.target)
-        return Output(torch.nn.functional.cross_entropy(scores.float(), targets), scores, targets)
+        return self.predict(self.embeddings(batch), batch, logits=logits)
+
+    def predict(self, embeddings: Tensor, batch: Batch, *, logits: Literal["labelled", "all"] = "labelled") -> Output:
+        """What the LLM makes of embeddings, whoever filled their slots: the projector, or a teacher in its place.
+
+        Args:
+            embeddings: ``[B, T, width]``, of the batch.
+            batch: its mask, labels and target; on the device of the embeddings.
+            logits: as for a whole forward pass.
+        """
+        llm = self.backbone.llm
+        rows, targets = llm.supervised(batch.labels, batch.target)
+        whole = logits == "all"
+        scores = llm.logits(embeddings, batch.mask, None if whole else rows, batch.target)
+        labelled = scores[rows] if whole else scores
+        loss = torch.nn.functional.cross_entropy(labelled.float(), targets) if len(targets) else None
+        return Output(loss, scores, targets)
 
     @torch.no_grad()
     def generate(self, batch: Batch, *, stop: Sequence[str] = (), **options: Any) -> list[list[int]]:

@@ -92,25 +92,26 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             **captions,
             prompt="",
             objective="represent",
-            represent=RepresentSettings(embedding=64, text_tokens=48, rerank=10),
+            represent=RepresentSettings(bert=f"{MINIATURE}bert", embedding=64, text_tokens=48, rerank=10),
             lr={"inputs.image": 1e-3},
-            batch_size=64,
-            epochs=8.0,
+            batch_size=32,
+            epochs=4.0,
         ),
         **_generate(
             version,
             TeacherSettings(bert=f"{MINIATURE}bert", text_tokens=48),
-            {**captions, "lr": {"inputs.image": 1e-3}, "batch_size": 32, "epochs": 4.0},
+            {**captions, "lr": {"inputs.image": 1e-3}, "batch_size": 32, "epochs": 2.0},
         ),
         "vqa": Stage(
             data="train",
             template="blip2",
             geometry="squash",
             prompt=ANSWER,
-            turns="apart",
+            # A decoder learns from all questions of a picture at once; an encoder-decoder writes one answer.
+            turns="apart" if version == "t5" else "together",
             lr={"inputs.image": 1e-3},
-            batch_size=64,
-            epochs=4.0,
+            batch_size=64 if version == "t5" else 32,
+            epochs=3.0 if version == "t5" else 6.0,
         ),
     }
 

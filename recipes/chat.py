@@ -6,14 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.media import load_image
 from inlay.adapters.messages import MediaPart, Message, Part, TextPart
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
 
 __all__ = ["Conversation", "main"]
@@ -59,7 +58,7 @@ class Conversation:
 
 def main(argv: Sequence[str]) -> int:
     """Answer once when a question is given, else read lines until the end of input."""
-    parser = ArgumentParser(prog="inlay chat", description=__doc__)
+    parser = command_parser("chat", __doc__)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
     parser.add_argument("--image", type=Path | None, help="picture that the first question is about")

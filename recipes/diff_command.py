@@ -7,18 +7,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from jsonargparse import ArgumentParser
-
 from inlay.adapters.store import open_bundle
 from inlay.hub.difference import Change, Difference, compare
 from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.parser import command_parser
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
     """Print what differs; the exit status is 0 also when something does."""
-    parser = ArgumentParser(prog="inlay diff", description=__doc__)
+    parser = command_parser("diff", __doc__)
     parser.add_argument("one", type=str, help=BUNDLE)
     parser.add_argument("two", type=str, help="the other one")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -6,21 +6,39 @@ reading the scene as text: what the LLM could answer if the picture were perfect
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+
+import torch
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import collate, encode
 from inlay.adapters.layout import Layout
-from inlay.adapters.messages import MediaPart, Message, TextPart, media_of
+from inlay.adapters.messages import Message, TextPart, media_of
+from inlay.adapters.rank import rank_answers
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of
+from inlay.recipes.measures import aligned
 from inlay.recipes.metrics.vqa_accuracy import VQAAccuracy
 
-__all__ = ["Answered", "Scores", "answer_all", "answer_blind", "answer_oracle", "as_rows", "score", "score_table"]
+__all__ = [
+    "Answered",
+    "Asked",
+    "Column",
+    "Scores",
+    "answer_all",
+    "answer_blind",
+    "answer_oracle",
+    "as_rows",
+    "ask",
+    "asked_of",
+    "blind",
+    "score",
+    "score_table",
+]
 
 BATCH = 64
 MAX_NEW_TOKENS = 16
@@ -45,6 +63,20 @@ class Scores:
     count: dict[str, int]
 
 
+Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
+"""A question, the conversation that the model is given, and the sample's id."""
+
+
+def asked_of(samples: Iterable[Sample]) -> list[Asked]:
+    """Every assistant turn of the samples as a question."""
+    return [(question, question.prompt, sample.id) for sample in samples for question in questions_of(sample)]
+
+
+def blind(asked: Iterable[Asked]) -> list[Asked]:
+    """The same questions without their media."""
+    return [(question, _without_media(prompt), name) for question, prompt, name in asked]
+
+
 def answer_all(
     model: AttachedModel,
     samples: Sequence[Sample],
@@ -53,45 +85,41 @@ def answer_all(
     features: FeatureCache | None = None,
     **options: Any,
 ) -> list[Answered]:
-    """Ask the attached model every question of the samples.
-
-    Args:
-        model: attached.
-        samples: each of their assistant turns is a question.
-        layout: the adapter's if not given.
-        features: frozen features, if they are cached.
-        options: of decoding; greedily and 16 tokens at most if there are none.
-    """
-    asked = [(q, q.prompt, s.id) for s in samples for q in questions_of(s)]
-    return _ask(model, asked, layout, features, options)
+    """Ask the attached model every question of the samples; see :func:`ask`."""
+    return ask(model, asked_of(samples), layout=layout, features=features, **options)
 
 
 def answer_blind(model: AttachedModel, samples: Sequence[Sample], **options: Any) -> list[Answered]:
     """The same questions without their media."""
-    asked = [(q, _without_media(q.prompt), s.id) for s in samples for q in questions_of(s)]
-    return _ask(model, asked, None, None, options)
+    return ask(model, blind(asked_of(samples)), **options)
 
 
 def answer_oracle(
     backbone: Backbone, layout: Layout, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
 ) -> list[Answered]:
-    """The bare LLM, reading each sample's description where the picture would be.
+    """The bare LLM, reading each sample's description in the very place of the picture.
 
     Args:
         backbone: with nothing attached.
         layout: the adapter's.
-        samples: those without a description are left out.
+        samples: those without a description or without a medium are left out.
         max_new_tokens: of an answer.
     """
     llm = backbone.llm
-    asked = [(q, _described(q.prompt, s.description), s.id) for s in samples if s.description for q in questions_of(s)]
+    seen = [sample for sample in samples if sample.description and media_of(sample.messages)]
+    told = {sample.id: llm.tokenizer(sample.description, add_special_tokens=False).input_ids for sample in seen}
+    asked = [(q, _first_medium(q.prompt), sample.id) for sample in seen for q in questions_of(sample)]
     answered = []
     for group in _groups(asked):
-        rows = [encode(prompt, layout, llm, {}, generation=True, name=name) for _, prompt, name in group]
+        rows = [
+            encode(prompt, layout, llm, {media_of(prompt)[0].modality: len(told[name])}, generation=True, name=name)
+            for _, prompt, name in group
+        ]
         batch = collate(rows, llm.pad_id, "left").to(llm.device)
-        ids = llm.generate(
-            llm.embed(batch.ids), batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False
-        )
+        embeddings = llm.embed(batch.ids)
+        words = torch.tensor([token for _, _, name in group for token in told[name]], device=llm.device)
+        embeddings[batch.slots] = llm.embed(words)
+        ids = llm.generate(embeddings, batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False)
         answered += [
             Answered(item[0], llm.decode(row, stop=layout.stop), item[2]) for item, row in zip(group, ids, strict=True)
         ]
@@ -151,31 +179,40 @@ def score_table(columns: dict[Column, Scores]) -> str:
     for kind, number in first.count.items():
         rows.append((kind, str(number), *(f"{100 * s.by_type.get(kind, float('nan')):.1f}" for s in columns.values())))
     rows.append(("overall", str(sum(first.count.values())), *(f"{100 * s.overall:.1f}" for s in columns.values())))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )
+    return aligned(rows)
 
 
-Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
-
-
-def _ask(
+def ask(
     model: AttachedModel,
     asked: Sequence[Asked],
-    layout: Layout | None,
-    features: FeatureCache | None,
-    options: Mapping[str, Any],
+    *,
+    layout: Layout | None = None,
+    features: FeatureCache | None = None,
+    candidates: Sequence[str] = (),
+    **options: Any,
 ) -> list[Answered]:
+    """What the attached model says to each prompt; the order of what comes back is not that of the questions.
+
+    Args:
+        model: attached.
+        asked: questions, the conversations to answer, and names.
+        layout: the adapter's if not given.
+        features: frozen features, if they are cached.
+        candidates: the likeliest of these is the answer; without them the model writes one.
+        options: of decoding; greedily and 16 tokens at most if there are none.
+    """
     was_training = model.adapter.training
     model.adapter.eval()
     answered = []
     for group in _groups(asked):
         prompts, names = [prompt for _, prompt, _ in group], [name for _, _, name in group]
         cached = features if any(media_of(prompt) for prompt in prompts) else None
-        chosen = {"max_new_tokens": MAX_NEW_TOKENS} | dict(options)
-        said = model.answer(prompts, layout=layout, features=cached, names=names, **chosen)
+        if candidates:
+            ranked = rank_answers(model, prompts, candidates, layout=layout, features=cached)
+            said = [row[0].text for row in ranked]
+        else:
+            chosen = {"max_new_tokens": MAX_NEW_TOKENS} | options
+            said = model.answer(prompts, layout=layout, features=cached, names=names, **chosen)
         answered += [Answered(item[0], text, item[2]) for item, text in zip(group, said, strict=True)]
     model.adapter.train(was_training)
     return answered
@@ -194,12 +231,10 @@ def _without_media(prompt: Sequence[Message]) -> tuple[Message, ...]:
     )
 
 
-def _described(prompt: Sequence[Message], description: str) -> tuple[Message, ...]:
-    """The description where the first picture stands, as the first line of that turn; other media are left out."""
-    turns, told = [], False
-    for message in prompt:
-        text = [part for part in message.content if isinstance(part, TextPart)]
-        if not told and any(isinstance(part, MediaPart) for part in message.content):
-            text, told = [TextPart(f"{description}\n"), *text], True
-        turns.append(replace(message, content=tuple(text)))
-    return tuple(turns)
+def _first_medium(prompt: Sequence[Message]) -> tuple[Message, ...]:
+    """The prompt with its first medium, whose place the description takes; other media are left out."""
+    first = media_of(prompt)[:1]
+    return tuple(
+        replace(message, content=tuple(part for part in message.content if isinstance(part, TextPart) or part in first))
+        for message in prompt
+    )

@@ -1,72 +1,169 @@
-"""``inlay evaluate``: the held-out table of a bundle."""
+"""``inlay evaluate``: the held-out table of a bundle: answers, captions, or objects that are there or not."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from jsonargparse import ArgumentParser
 
-from inlay.adapters.adapter import Adapter
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.layout import Layout
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.data.features import FeatureCache, fits_in
-from inlay.recipes.data.read import read_samples
-from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, score, score_table
-from inlay.recipes.run_folder import RunFolder
+from inlay.recipes.data.vqa_results import write_vqa_results
+from inlay.recipes.decoding import AnswerSettings, candidates_of
+from inlay.recipes.evaluate import Answered, Scores, answer_oracle, ask, blind, score, score_table
+from inlay.recipes.held_out import HeldOut, read_held_out
+from inlay.recipes.measures import caption_figures, figure_table, pope_figures
+from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings, SettingsError
+from inlay.recipes.train_command import SYSTEMS
 
 __all__ = ["main"]
 
+Metric: TypeAlias = Literal["auto", "vqa", "captions", "pope"]
+
 CACHE = 2 << 30
+LONGEST = {"vqa": 16, "pope": 16, "captions": 50}
+"""Tokens of an answer where nothing says how many."""
+TITLES = {
+    "vqa": "VQA accuracy on {}, in percent",
+    "pope": "POPE on {}, in percent",
+    "captions": "captions of {}, times 100",
+}
 
 
 def main(argv: Sequence[str]) -> int:
     """Evaluate one bundle on one file."""
-    parser = ArgumentParser(prog="inlay evaluate", description=__doc__)
+    parsed = _parser().parse_args(list(argv))
+    settings = AnswerSettings(**{field.name: getattr(parsed, field.name) for field in fields(AnswerSettings)})
+    candidates = candidates_of(settings.rank)
+    adapter = Adapter.from_pretrained(parsed.bundle)
+    held = read_held_out(
+        Path(parsed.bundle),
+        parsed.test,
+        parsed.images,
+        annotations=parsed.test_annotations,
+        answers=parsed.answers,
+        pattern=parsed.pattern,
+    )
+    if not held.answered and parsed.results is None:
+        raise SettingsError(
+            f"{held.path}: these questions have no answers to compare with; give --data.test_annotations, or --results "
+            "FILE for what the evaluation server takes"
+        )
+    ids = _question_ids(held) if parsed.results is not None else {}
+    metric = _metric(parsed.metric, held)
+    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
+    layout = settings.layout(adapter.layout)
+    options: dict[str, Any] = {"candidates": candidates, "layout": layout}
+    if not candidates:
+        options |= settings.decoded(_published(adapter, settings), LONGEST[metric])
+    described = [sample for sample in held.samples if sample.description] if metric == "vqa" and not candidates else []
+    oracle = answer_oracle(backbone, layout, described, max_new_tokens=options["max_new_tokens"]) if described else []
+
+    asked = [(question, settings.phrased(prompt), name) for question, prompt, name in held.asked]
+    model = adapter.attach(backbone)
+    answered = {"adapter": ask(model, asked, features=_features(model, held, layout), **options)}
+    if parsed.results is not None:
+        write_vqa_results(parsed.results, {ids[item.name]: item.said for item in answered["adapter"]}, ids.values())
+    if not held.answered:
+        print(f"{len(asked)} answers: {parsed.results}")
+        return 0
+    answered |= {"blind": ask(model, blind(asked), **options)} | ({"oracle": oracle} if oracle else {})
+    print(_shown(metric, held, answered, as_json=parsed.json))
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = command_parser("evaluate", __doc__)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument(
-        "--data.test", dest="test", type=Path | None, help="LLaVA JSON or JSONL; the run's own test set if not given"
+        "--data.test",
+        dest="test",
+        type=Path | None,
+        help="LLaVA JSON, JSONL, triples, COCO captions, POPE, or the questions of VQA v2; the run's own if not given",
+    )
+    parser.add_argument(
+        "--data.test_annotations", dest="test_annotations", type=Path | None, help="VQA v2: the annotations"
     )
     parser.add_argument(
         "--data.images", dest="images", type=Path | None, help="folder of the images; the file's if not given"
     )
+    parser.add_argument(
+        "--data.answers", dest="answers", type=int, default=10, help="VQA v2: people who answered each question"
+    )
+    parser.add_argument(
+        "--data.pattern", dest="pattern", type=str | None, help="VQA v2: file name of an image by its number"
+    )
+    parser.add_argument(
+        "--metric", type=Metric, default="auto", help="auto: captions where nothing is asked, otherwise VQA accuracy"
+    )
+    parser.add_class_arguments(AnswerSettings)
+    parser.add_argument("--results", type=Path | None, help="write VQA v2's results file: question ids and answers")
     parser.add_class_arguments(BackboneSettings, "backbone")
-    parser.add_argument("--max_new_tokens", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parsed = parser.parse_args(list(argv))
-
-    adapter = Adapter.from_pretrained(parsed.bundle)
-    test, images = _files(Path(parsed.bundle), parsed.test, parsed.images)
-    samples = read_samples(test, images)
-    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
-    columns: dict[Column, Scores] = {}
-    described = [sample for sample in samples if sample.description]
-    oracle = score(answer_oracle(backbone, adapter.layout, described)) if described else None
-    model = adapter.attach(backbone)
-    features = FeatureCache(backbone, adapter.layout.geometry["image"]) if fits_in(samples, backbone, CACHE) else None
-    if features is not None:
-        features.fill(samples)
-    columns["adapter"] = score(answer_all(model, samples, features=features, max_new_tokens=parsed.max_new_tokens))
-    columns["blind"] = score(answer_blind(model, samples, max_new_tokens=parsed.max_new_tokens))
-    if oracle is not None:
-        columns["oracle"] = oracle
-    if parsed.json:
-        print(json.dumps({name: vars(scores) for name, scores in columns.items()}, indent=2))
-    else:
-        print(f"VQA accuracy on {test.name}, in percent\n{score_table(columns)}")
-    return 0
+    return parser
 
 
-def _files(bundle: Path, test: Path | None, images: Path | None) -> tuple[Path, Path]:
-    own = RunFolder(bundle).data
-    if test is None and not (own / "test.json").exists():
-        raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON or JSONL) and --data.images FOLDER")
-    chosen = test or own / "test.json"
-    default = own / "images" if test is None else chosen.parent
-    return chosen, images or default
+def _metric(wanted: Metric, held: HeldOut) -> str:
+    if wanted == "auto":
+        wordless = not any(prompt[-1].text.strip() for _, prompt, _ in held.asked)
+        return "captions" if wordless else "vqa"
+    if wanted == "pope" and held.answered:
+        for question, _, name in held.asked:
+            if question.reference not in ("yes", "no"):
+                raise SettingsError(
+                    f"{held.path}, {name}: POPE asks what is answered by yes or no, got {question.reference!r}"
+                )
+    return wanted
+
+
+def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+    if settings.decoding == "greedy":
+        return {}
+    if adapter.system not in SYSTEMS:
+        raise SettingsError(f"decoding: expected a bundle of {', '.join(SYSTEMS)}, got one of {adapter.system!r}")
+    return SYSTEMS[adapter.system].recipe(size="full").decoding
+
+
+def _question_ids(held: HeldOut) -> dict[str, int]:
+    """Sample id -> question id, as the results file has it."""
+    names = [name for _, _, name in held.asked]
+    if wrong := [name for name in names if not name.isdecimal()]:
+        raise SettingsError(f"results: VQA v2's questions are numbered, and {held.path} has one called {wrong[0]!r}")
+    return {name: int(name) for name in names}
+
+
+def _features(model: AttachedModel, held: HeldOut, layout: Layout) -> FeatureCache | None:
+    if not fits_in(held.samples, model.backbone, CACHE):
+        return None
+    cache = FeatureCache(model.backbone, layout.geometry["image"])
+    cache.fill(held.samples)
+    return cache
+
+
+def _shown(metric: str, held: HeldOut, answered: Mapping[str, Sequence[Answered]], *, as_json: bool) -> str:
+    title = TITLES[metric].format(held.path.name)
+    if metric == "vqa":
+        scores: dict[Any, Scores] = {name: score(rows) for name, rows in answered.items()}
+        plain = {name: vars(held_scores) for name, held_scores in scores.items()}
+        return json.dumps(plain, indent=2) if as_json else f"{title}\n{score_table(scores)}"
+    figures = {name: _figures(metric, rows) for name, rows in answered.items()}
+    return json.dumps(figures, indent=2) if as_json else f"{title}\n{figure_table(figures)}"
+
+
+def _figures(metric: str, rows: Sequence[Answered]) -> dict[str, float]:
+    said = [row.said for row in rows]
+    if metric == "captions":
+        return caption_figures(said, [row.question.answers for row in rows])
+    return pope_figures(said, [row.question.reference for row in rows])
 
 
 if __name__ == "__main__":

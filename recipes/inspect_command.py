@@ -7,11 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub.overview import Overview, look
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.fitting import fitting, models_here
+from inlay.recipes.parser import command_parser
 
 __all__ = ["describe", "main"]
 
@@ -24,7 +23,7 @@ _INTEGRITY = {
 
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error that says what is wrong."""
-    parser = ArgumentParser(prog="inlay inspect", description=f"{__doc__} Of a repository no tensor is fetched.")
+    parser = command_parser("inspect", f"{__doc__} Of a repository no tensor is fetched.")
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")

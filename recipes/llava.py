@@ -62,7 +62,7 @@ FULL = {
 
 MINIATURE = {
     "align": Stage(
-        data="align", template="plain", geometry="pad", lr={"inputs.image": 5e-3}, batch_size=16, epochs=1.0
+        data="align", template="plain", geometry="pad", lr={"inputs.image": 1e-2}, batch_size=16, epochs=4.0
     ),
     "instruct": Stage(
         data="train",

@@ -7,17 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub import pull
 from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.parser import command_parser
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
     """Fetch, and print where it is."""
-    parser = ArgumentParser(prog="inlay pull", description=__doc__)
+    parser = command_parser("pull", __doc__)
     parser.add_argument("source", type=str, help=BUNDLE)
     parser.add_argument("folder", type=Path | None, nargs="?", help="copy it there; only into the cache if not given")
     parser.add_argument("--revision", type=str | None, help="branch, tag or commit; main if not given")

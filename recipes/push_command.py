@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub import push
+from inlay.recipes.parser import command_parser
 
 __all__ = ["main"]
 
@@ -18,10 +17,8 @@ _CARDS = {"made": "made from the manifest", "local": "yours, from the folder", "
 
 def main(argv: Sequence[str]) -> int:
     """Send, and say what was sent and what was not."""
-    parser = ArgumentParser(
-        prog="inlay push",
-        description=f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN; only files of the bundle are sent.",
-    )
+    about = f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN; only files of the bundle are sent."
+    parser = command_parser("push", about)
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.add_argument("repo_id", type=str, help="owner/name; made if it is not there")
     parser.add_argument("--private", action="store_true", help="make it private; stop where it is public")

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub.catalogue import Found, Offers, in_cache, on_hub
 from inlay.recipes.fitting import models_here, offers_of
+from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import SettingsError
 
 __all__ = ["main"]
@@ -19,7 +18,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """List them, one a line."""
-    parser = ArgumentParser(prog="inlay search", description=f"{__doc__} Families and widths are compared.")
+    parser = command_parser("search", f"{__doc__} Families and widths are compared.")
     model = "that it must fit: a folder, or a Hub id in the cache"
     parser.add_argument("--llm", type=str | None, help=f"a language model {model}")
     parser.add_argument("--image", type=str | None, help=f"an image encoder {model}")

@@ -45,7 +45,8 @@ class DataSettings:
     """Files to learn from. Without names: the miniature's world, written into the run folder."""
 
     align: Path | None = None
-    """Captioned pictures (LLaVA, COCO captions, pairs); the training file if not given."""
+    """Captioned pictures (LLaVA, COCO captions, pairs), or webdataset shards that are read as a stream, such as
+    ``shards/{000..127}.tar``; the training file if not given."""
     train: Path | None = None
     """Conversations or questions (LLaVA, canonical messages, triples), or the questions of VQA v2."""
     test: Path | None = None
@@ -56,14 +57,30 @@ class DataSettings:
     """VQA v2: the annotations of the training questions."""
     test_annotations: Path | None = None
     """VQA v2: the annotations of the held-out questions."""
+    answers: int = 10
+    """VQA v2: how many people answered each question; an annotation with another number is an error."""
+    pattern: str | None = None
+    """VQA v2: file name of an image by its number, such as ``COCO_val2014_%012d.jpg``; found by looking if empty."""
     mix: tuple[Path, ...] = ()
     """More training files, for stages that learn from all; each is a data set of its own."""
     images: Path | None = None
     """Folder of the images; the folder of each file if not given."""
+    shuffle: int = 1000
+    """Shards: samples that wait in memory, undecoded, to be drawn from at random; 0 for the order of the files."""
+    broken: Literal["raise", "skip"] = "raise"
+    """Shards: ``raise`` stops at the first sample that cannot be used, ``skip`` leaves it out and counts it."""
     workers: int = 0
     """Processes that load media."""
     cache_mib: int = 2048
     """Memory for cached frozen features; above it the encoder runs in the loop. 0 turns the cache off."""
+
+    def __post_init__(self) -> None:
+        for notes, name in ((self.annotations, "train"), (self.test_annotations, "test")):
+            if notes is not None and getattr(self, name) is None:
+                field = "annotations" if name == "train" else "test_annotations"
+                raise SettingsError(f"data: --data.{field} goes with the questions that it answers: --data.{name}")
+        if self.answers < 1 or self.shuffle < 0 or self.workers < 0 or self.cache_mib < 0:
+            raise SettingsError("data: answers is at least 1; shuffle, workers and cache_mib are not negative")
 
 
 @dataclass(frozen=True, kw_only=True)

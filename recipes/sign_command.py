@@ -7,16 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub import sign
+from inlay.recipes.parser import command_parser
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
     """Sign, and print where the signature is."""
-    parser = ArgumentParser(prog="inlay sign", description=f"{__doc__} Push sends the signature with the bundle.")
+    parser = command_parser("sign", f"{__doc__} Push sends the signature with the bundle.")
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.add_argument("--key", type=Path, required=True, help="private key, PEM, on an elliptic curve")
     parser.add_argument(

@@ -18,15 +18,17 @@ from inlay.hub.manifest import TrainingSpec
 from inlay.recipes.backbones import backbone_from, chosen_sources
 from inlay.recipes.callbacks import LabelAudit
 from inlay.recipes.data.features import FeatureCache, fits_in
-from inlay.recipes.data.load import load_data, sets_of
+from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.prepare import phrased
 from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
 from inlay.recipes.objectives import OBJECTIVES, Task
 from inlay.recipes.recipe import Recipe, RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.streaming import check_stage, plan_stream
 
 __all__ = ["Job", "train"]
 
@@ -43,12 +45,13 @@ class Job:
     data: DataSettings
 
 
-def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
+def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone | None = None) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
     Args:
         job: what to do.
         show: where lines for the user go.
+        backbone: frozen models put together by hand, instead of those that the job names.
 
     Returns:
         What ``metrics.json`` holds.
@@ -59,11 +62,13 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
         raise SettingsError(
             "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
         )
-    chosen_sources(job.backbone, job.recipe.sources)  # Before data are made for a backbone that is not there.
+    if backbone is None:
+        chosen_sources(job.backbone, job.recipe.sources)  # Before data are made for a backbone that is not there.
+    shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
     samples = load_data(job.data, folder.data, job.run.seed)
-    backbone = backbone_from(job.backbone, job.recipe.sources)
+    backbone = backbone or backbone_from(job.backbone, job.recipe.sources)
     last = list(job.recipe.stages.values())[-1]
     test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
     described = [sample for sample in test if sample.description]
@@ -74,7 +79,7 @@ def train(job: Job, show: Callable[[str], None] = print) -> dict[str, Any]:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
     caches: dict[str, FeatureCache] = {}
-    speeds, reports = _stages(job, model, samples, test, caches, folder, show)
+    speeds, reports = _stages(job, model, samples, shards, test, caches, folder, show)
 
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
@@ -105,6 +110,7 @@ def _stages(
     job: Job,
     model: AttachedModel,
     samples: Mapping[str, list[Sample]],
+    shards: Shards | None,
     test: Sequence[Sample],
     caches: dict[str, FeatureCache],
     folder: RunFolder,
@@ -116,9 +122,11 @@ def _stages(
     reports: dict[str, dict[str, float]] = {}
     held_out = samples.get("align_test", []) if job.run.evaluate else []
     for name, stage in job.recipe.stages.items():
-        sets = sets_of(stage.data, samples)
+        stream = shards if stage.data == "align" else None
+        sets = [] if stream else sets_of(stage.data, samples)
         rows = [row for own in sets for row in own]
-        cache = _cache(caches, stage, model.backbone, [*rows, *test, *held_out], job.data.cache_mib)
+        seen = [*rows, *test, *held_out]
+        cache = None if stream else _cache(caches, stage, model.backbone, seen, job.data.cache_mib)
         seed_stage(job.run.seed, name)
         task = Task(
             stage=stage,
@@ -131,23 +139,35 @@ def _stages(
             left=left,
             own_world=job.data.train is None,
         )
-        plan = OBJECTIVES[stage.objective](task)
+        plan = plan_stream(task, name, stream) if stream else OBJECTIVES[stage.objective](task)
         if isinstance(plan, str):
             show(f"\nstage {name}: left out, {plan}")
             continue
-        count, steps = sum(plan.data.sizes), plan.data.steps
-        show(f"\nstage {name}: {count} samples, {steps} steps of {stage.batch_size}")
+        show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
-        speeds[name] = fit(
-            plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
-        )
+        with model.adapter.sparing():
+            speeds[name] = fit(
+                plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
+            )
         plan.finish()
+        if skipped := plan.data.skipped:
+            show(f"left out in {name}: " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))
         reports[name] = plan.report() if held_out else {}
         if reports[name]:
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
     if not speeds:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
     return speeds, {name: report for name, report in reports.items() if report}
+
+
+def _shards(job: Job) -> Shards | None:
+    """Where captions are streamed from, once every stage is known to be able to learn from a stream."""
+    files = shards_of(job.data)
+    if not files:
+        return None
+    for name, stage in job.recipe.stages.items():
+        check_stage(name, stage)
+    return Shards(files=files, shuffle=job.data.shuffle, broken=job.data.broken)
 
 
 def _begin(adapter: Adapter, source: Path) -> None:
@@ -178,7 +198,9 @@ def _cache(
 def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:
     """Provenance for the bundle."""
     source = Path(job.data.train).name if job.data.train else "inlay miniature world"
-    sizes = ", ".join(f"{len(rows)} {kind}" for kind, rows in samples.items())
+    streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
+    counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
+    sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     measured = {key: float(figures[key]) for key in ("accuracy", "blind", "oracle") if key in figures}
     return TrainingSpec(
         recipe=job.recipe.system,

@@ -11,10 +11,12 @@ from typing import Any, TypeVar, get_args
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4
+from inlay.recipes.parser import command_parser
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -33,8 +35,14 @@ SYSTEMS: dict[str, System] = {
 T = TypeVar("T")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Train, and print the table."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Train, and print the table.
+
+    Args:
+        argv: the system or a YAML file, and settings.
+        backbone: frozen models put together by hand, such as with an encoder of one's own; otherwise those that the
+            settings name.
+    """
     arguments = list(argv)
     system, config = _what(arguments)
     chosen = _choices(system, arguments, config)
@@ -46,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     folder = RunFolder.prepare(job.run)
     if not job.run.resume:
         parser.save(parsed, folder.config, skip_unset=False, multifile=False)
-    train(job)
+    train(job, backbone=backbone)
     return 0
 
 
@@ -100,9 +108,9 @@ def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict
 
 
 def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
-    parser = ArgumentParser(
-        prog=f"inlay train {system}",
-        description=f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
+    parser = command_parser(
+        f"train {system}",
+        f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     parser.add_argument("--system", default=system, type=str, help="system that a YAML file is for")

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub.files import SIGNATURE_NAME
 from inlay.hub.transfer import pull
 from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
 
 __all__ = ["main"]
@@ -20,10 +19,8 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Check, print what was checked, and stop with an error at the first thing that is wrong."""
-    parser = ArgumentParser(
-        prog="inlay verify",
-        description=f"{__doc__} Without names of models: those that it was trained on, from the cache or the Hub.",
-    )
+    about = f"{__doc__} Without names of models: those that it was trained on, from the cache or the Hub."
+    parser = command_parser("verify", about)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--key", type=Path | None, help="public key of the signer, or root certificate, in PEM form")
     parser.add_argument("--files_only", action="store_true", help="load no backbone")

@@ -35,6 +35,7 @@ from transformers import (
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import ClipEncoder, VitEncoder
+from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
@@ -102,7 +103,7 @@ def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
     } | changes
     gqa = {"intermediate_size": 48, "num_key_value_heads": 2, "tie_word_embeddings": False}
     if family == "opt":
-        model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=32))
+        model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=shared["hidden_size"]))
     elif family == "llama":
         model = LlamaForCausalLM(LlamaConfig(**shared, **gqa))
     elif family == "t5":
@@ -208,6 +209,15 @@ def make_image(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
     return Image.frombytes("RGB", size, bytes(pixels.flatten().tolist()))
+
+
+@pytest.fixture
+def own_projectors() -> Iterator[None]:
+    """What a test registers is forgotten again."""
+    known = dict(PROJECTORS)
+    yield
+    PROJECTORS.clear()
+    PROJECTORS.update(known)
 
 
 @pytest.fixture(scope="session")

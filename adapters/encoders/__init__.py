@@ -7,7 +7,7 @@ from inlay.adapters.encoders.eva import EvaEncoder
 from inlay.adapters.encoders.eva_timm import eva_from_timm
 from inlay.adapters.encoders.protocol import ImageEncoder
 from inlay.adapters.encoders.qformer import QFORMER_FAMILY, QFormerEncoder
-from inlay.adapters.encoders.vision import EncoderError, VisionEncoder
+from inlay.adapters.encoders.vision import EncoderError, VisionEncoder, squares
 from inlay.adapters.encoders.vit import VitEncoder
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "VisionEncoder",
     "VitEncoder",
     "eva_from_timm",
+    "squares",
 ]

@@ -19,11 +19,12 @@ from transformers import PreTrainedModel
 
 from inlay.adapters.digest import weights_digest
 from inlay.adapters.freeze import freeze
+from inlay.adapters.geometry import Colour
 from inlay.adapters.media import Geometry, fit
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["ClassToken", "EncoderError", "Layer", "VisionEncoder"]
+__all__ = ["ClassToken", "EncoderError", "Layer", "VisionEncoder", "squares"]
 
 Layer: TypeAlias = int | Literal["last"]
 ClassToken: TypeAlias = Literal["drop", "keep"]
@@ -31,6 +32,30 @@ ClassToken: TypeAlias = Literal["drop", "keep"]
 
 class EncoderError(InlayError):
     """An encoder cannot be made of what it was given."""
+
+
+def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: Colour) -> Tensor:
+    """RGB pictures of any size as squares of numbers.
+
+    Args:
+        images: ``n`` pictures.
+        size: side of the squares.
+        geometry: how a picture becomes a square, see :mod:`inlay.adapters.media`.
+        fill: colour of the padding, 0..255.
+
+    Returns:
+        ``[n, 3, size, size]`` float32, 0..1.
+
+    Example:
+        >>> squares([Image.new("RGB", (5, 3), (255, 0, 51))], 2, "squash", (0, 0, 0))[0, :, 0, 0].tolist()
+        [1.0, 0.0, 0.20000000298023224]
+    """
+    rows = [
+        torch.frombuffer(bytearray(fit(image, size, geometry, fill).tobytes()), dtype=torch.uint8) for image in images
+    ]
+    if not rows:
+        return torch.zeros(0, 3, size, size)
+    return torch.stack(rows).view(-1, size, size, 3).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 class VisionEncoder(nn.Module):
@@ -82,11 +107,8 @@ class VisionEncoder(nn.Module):
         Returns:
             ``[n, 3, size, size]`` float32.
         """
-        rows = [self._pixels(fit(image, self.image_size, geometry, self.fill)) for image in images]
-        if not rows:
-            return torch.zeros(0, 3, self.image_size, self.image_size)
         mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.deviation))
-        return (torch.stack(rows) / 255 - mean) / deviation
+        return (squares(images, self.image_size, geometry, self.fill) - mean) / deviation
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Frozen features: ``[n, 3, size, size]`` -> ``[n, tokens, width]`` in the model's dtype."""
@@ -145,8 +167,3 @@ class VisionEncoder(nn.Module):
             weights=weights_digest(self.trunk),
             settings={"layer": self.layer, "class_token": self.class_token, "image_size": self.image_size},
         )
-
-    @staticmethod
-    def _pixels(image: Image.Image) -> Tensor:
-        raw = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-        return raw.view(image.height, image.width, 3).permute(2, 0, 1).float()

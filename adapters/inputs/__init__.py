@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -39,7 +40,11 @@ __all__ = [
     "QFormerConfig",
     "QFormerProjector",
     "build_projector",
+    "register_projector",
 ]
+
+
+UNKNOWN = "unknown projector {!r}; known: {}. One of your own is made known first: register_projector(Module, Config)"
 
 
 @runtime_checkable
@@ -77,6 +82,38 @@ PROJECTORS: dict[str, tuple[type[nn.Module], type[Any]]] = {
 """Kind -> module and the dataclass of its configuration."""
 
 
+def register_projector(module: type[nn.Module], config: type[Any]) -> None:
+    """Make a projector of one's own known, to train it, store it in bundles and read it from them.
+
+    Args:
+        module: built from a configuration alone; has ``kind``, ``reads_prompt``, ``tokens`` and ``forward``, see
+            :class:`InputProjector`.
+        config: a dataclass with the fields ``width_in`` and ``width_out``. It checks its fields itself
+            (:func:`~inlay.adapters.inputs.fields.check_fields`), since a bundle is somebody's text.
+
+    Raises:
+        ProjectorError: something is lacking, or another projector has this kind. The same one again is no error.
+    """
+    kind = getattr(module, "kind", None)
+    if not isinstance(kind, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", kind):
+        raise ProjectorError(f"{module.__name__}: kind: expected a name of letters and digits, got {kind!r}")
+    lacking = [name for name in ("reads_prompt", "tokens", "forward") if not hasattr(module, name)]
+    if not issubclass(module, nn.Module) or lacking:
+        raise ProjectorError(
+            f"{kind}: expected an nn.Module with reads_prompt, tokens and forward, got {module.__name__}, which lacks "
+            f"{', '.join(lacking) or 'only that it is no nn.Module'}"
+        )
+    names = {field.name for field in dataclasses.fields(config)} if dataclasses.is_dataclass(config) else set()
+    if not {"width_in", "width_out"} <= names:
+        raise ProjectorError(
+            f"{kind}: expected a dataclass with the fields width_in and width_out as configuration, got "
+            f"{config.__name__} with {', '.join(sorted(names)) or 'none'}"
+        )
+    if PROJECTORS.get(kind, (module, config)) != (module, config):
+        raise ProjectorError(f"{kind}: another projector has this kind, {PROJECTORS[kind][0].__name__}; choose another")
+    PROJECTORS[kind] = (module, config)
+
+
 def build_projector(kind: str, config: Mapping[str, Any], *, parameters: int | None = None) -> nn.Module:
     """A projector from its name and plain values, as a bundle stores them.
 
@@ -92,7 +129,7 @@ def build_projector(kind: str, config: Mapping[str, Any], *, parameters: int | N
         BundleError: an unknown kind, an unknown or a missing field, a value out of bounds, or too large a whole.
     """
     if kind not in PROJECTORS:
-        raise BundleError("inlay.json", f"unknown projector {kind!r}; known: {', '.join(PROJECTORS)}", field="parts")
+        raise BundleError("inlay.json", UNKNOWN.format(kind, ", ".join(PROJECTORS)), field="parts")
     module, config_type = PROJECTORS[kind]
     fields = {field.name: field for field in dataclasses.fields(config_type)}
     required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}

@@ -8,6 +8,7 @@ from inlay.recipes.data.llava import read_llava, write_llava
 from inlay.recipes.data.minigpt4 import read_filter_cap
 from inlay.recipes.data.mixture import MixtureBatches, sqrt_shares
 from inlay.recipes.data.pairs import read_pairs
+from inlay.recipes.data.pope import read_pope
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import DataError, Question, Sample, check_media, questions_of
 from inlay.recipes.data.triples import read_triples
@@ -29,6 +30,7 @@ __all__ = [
     "read_llava",
     "read_messages_jsonl",
     "read_pairs",
+    "read_pope",
     "read_samples",
     "read_triples",
     "read_vqa",

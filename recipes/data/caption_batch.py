@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,7 +95,7 @@ def collate_captions(
         tokens: how captions become ids.
         backbone: whose encoder prepares the pixels.
         geometry: how a picture becomes a square.
-        owners: of :func:`owners_of`, for all rows that there are.
+        owners: of :func:`owners_of`; a picture out of a stream, which nobody has counted, is numbered by its sample.
         features: gives the frozen features of a picture, if they are cached.
     """
     ids, mask = tokens([row.text for row in rows])
@@ -104,8 +105,13 @@ def collate_captions(
     else:
         pictures = [load_image(row.picture.source) for row in rows]
         pixels = backbone.encoder("image").preprocess(pictures, geometry)
-    numbers = torch.tensor([owners[_key(row.picture)] for row in rows])
+    numbers = torch.tensor([owners.get(_key(row.picture), _number(row.name)) for row in rows])
     return CaptionBatch(ids, mask, numbers, pixels, held, tuple(row.name for row in rows))
+
+
+def _number(name: str) -> int:
+    """The same in every process, and hardly ever the same for two names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
 def _key(picture: MediaPart) -> str:

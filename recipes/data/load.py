@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.vqa import read_vqa
+from inlay.recipes.data.webdataset import shard_files
 from inlay.recipes.miniature.build import build
 from inlay.recipes.settings import DataSettings, SettingsError
 
-__all__ = ["load_data", "sets_of"]
+__all__ = ["load_data", "sets_of", "shards_of"]
 
 
 def load_data(data: DataSettings, folder: Path, seed: int) -> dict[str, list[Sample]]:
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ...
+
+    What is learnt from has every caption of an image as a sample; what is measured by has an image once, with all its
+    captions. Shards are not read here and have no entry, see :func:`shards_of`.
 
     Args:
         data: which files; without a training file the miniature's are used.
@@ -28,18 +33,35 @@ def load_data(data: DataSettings, folder: Path, seed: int) -> dict[str, list[Sam
         SettingsError: files that do not go together.
     """
     chosen = _miniature(data, folder, seed) if data.train is None else data
-    files = {
-        "align": (chosen.align or chosen.train, None if chosen.align else chosen.annotations),
-        "train": (chosen.train, chosen.annotations),
-        "test": (chosen.test, chosen.test_annotations),
-        "align_test": (chosen.align_test, None),
-        **{f"mix {number}": (path, None) for number, path in enumerate(chosen.mix, 1)},
+    align = None if shards_of(chosen) else chosen.align or chosen.train
+    files: dict[str, tuple[Path | None, Path | None, Literal["image", "caption"]]] = {
+        "align": (align, None if chosen.align else chosen.annotations, "caption"),
+        "train": (chosen.train, chosen.annotations, "caption"),
+        "test": (chosen.test, chosen.test_annotations, "image"),
+        "align_test": (chosen.align_test, None, "image"),
+        **{f"mix {number}": (path, None, "caption") for number, path in enumerate(chosen.mix, 1)},
     }
-    held: dict[tuple[Path, Path | None], list[Sample]] = {}
-    for path, notes in files.values():
-        if path is not None and (path, notes) not in held:
-            held[path, notes] = _read(path, notes, chosen.images or path.parent)
-    return {kind: held[path, notes] for kind, (path, notes) in files.items() if path is not None}
+    held: dict[tuple[Path, Path | None, str], list[Sample]] = {}
+    for path, notes, per in files.values():
+        if path is not None and (path, notes, per) not in held:
+            images = chosen.images or path.parent
+            held[path, notes, per] = (
+                read_samples(path, images, per=per)
+                if notes is None
+                else read_vqa(path, notes, images, answers=chosen.answers, pattern=chosen.pattern)
+            )
+    return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
+
+
+def shards_of(data: DataSettings) -> tuple[Path, ...]:
+    """The webdataset shards that captions come from; none where they come from another file.
+
+    Raises:
+        DataError: a shard that is not there.
+    """
+    if data.align is None or data.align.suffix.lower() != ".tar":
+        return ()
+    return shard_files(data.align)
 
 
 def sets_of(kind: str, samples: Mapping[str, list[Sample]]) -> list[list[Sample]]:
@@ -52,8 +74,9 @@ def sets_of(kind: str, samples: Mapping[str, list[Sample]]) -> list[list[Sample]
 
 
 def _miniature(data: DataSettings, folder: Path, seed: int) -> DataSettings:
-    if data.annotations or data.test_annotations or data.mix:
-        raise SettingsError("data: annotations and mix go with files of your own; give --data.train too")
+    names = ("align", "test", "align_test", "mix", "images")
+    if given := [name for name in names if getattr(data, name)]:
+        raise SettingsError(f"data: {', '.join(given)}: files of your own go with --data.train; give that too")
     if not (folder / "test.json").exists():
         build(folder, seed)
     return replace(
@@ -64,7 +87,3 @@ def _miniature(data: DataSettings, folder: Path, seed: int) -> DataSettings:
         align_test=folder / "align_test.json",
         images=folder / "images",
     )
-
-
-def _read(path: Path, annotations: Path | None, images: Path) -> list[Sample]:
-    return read_samples(path, images) if annotations is None else read_vqa(path, annotations, images)

@@ -54,11 +54,15 @@ class StageData(StepData):
     def _encode(self, number: int, index: int) -> Encoded:
         if index in self.encoded:
             return self.encoded[index]
-        sample = varied(self.samples[index], self.stage, seed=self.seed, number=number)
-        row = self.model.encode(sample.messages, layout=self.stage.layout, name=sample.id)
+        row = self.row(number, self.samples[index])
         if len(self.samples) <= KEEP_ENCODED and not self.stage.varies:
             self.encoded[index] = row
         return row
+
+    def row(self, number: int, sample: Sample) -> Encoded:
+        """One sample as ids, for the batch of this number."""
+        said = varied(sample, self.stage, seed=self.seed, number=number)
+        return self.model.encode(said.messages, layout=self.stage.layout, name=said.id)
 
     def _collate(self, rows: list[Encoded]) -> Batch:
         return self.model.collate(rows, layout=self.stage.layout, features=self.features)

@@ -16,7 +16,7 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill
 from inlay.recipes.recipe import Stage
 
-__all__ = ["apart", "expanded", "phrased", "varied"]
+__all__ = ["apart", "expanded", "phrased", "varied", "with_words"]
 
 NO_QUESTION = ("caption", "instruction", "talk")
 """Types of turns in which the user's words are an instruction already."""
@@ -66,9 +66,9 @@ def phrased(sample: Sample, stage: Stage) -> Sample:
     for message in sample.messages:
         if message.role == "user":
             caption = not message.text.strip() or stage.data == "align"
-            messages.append(message if caption else _said(message, blip_question(message.text)))
+            messages.append(message if caption else with_words(message, blip_question(message.text)))
         elif message.role == "assistant" and caption:
-            messages.append(_said(message, blip_caption(message.text) or message.text))
+            messages.append(with_words(message, blip_caption(message.text) or message.text))
         else:
             messages.append(message)
     return replace(sample, messages=tuple(messages))
@@ -99,7 +99,7 @@ def _answered(sample: Sample, seed: int, number: int) -> Sample:
     for message in sample.messages:
         if message.role == "assistant":
             said = [answer for answer in next(given) if answer.strip()]
-            message = _said(message, choose(said, sample.id, seed=seed, visit=number).strip()) if said else message
+            message = with_words(message, choose(said, sample.id, seed=seed, visit=number).strip()) if said else message
         messages.append(message)
     return replace(sample, messages=tuple(messages))
 
@@ -114,9 +114,9 @@ def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
             words = message.text.strip()
             if not words:
                 before = DESCRIBE if stage.templates == "describe" else CAPTION
-                message = _said(message, choose(before, sample.id, seed=seed, visit=number))
+                message = with_words(message, choose(before, sample.id, seed=seed, visit=number))
             elif stage.templates == "instruct" and kind and kind not in NO_QUESTION:
-                message = _said(message, fill(choose(QUESTION, sample.id, seed=seed, visit=number), words))
+                message = with_words(message, fill(choose(QUESTION, sample.id, seed=seed, visit=number), words))
         messages.append(message)
     return replace(sample, messages=tuple(messages))
 
@@ -131,11 +131,11 @@ def _cut(sample: Sample, seed: int, number: int) -> Sample:
     words = said.text.split()
     digest = hashlib.sha256(f"{seed} {number} {sample.id} cut".encode()).digest()
     place = int.from_bytes(digest[:8], "big") % len(words)
-    user = _said(asked, " ".join(words[:place]))
-    return replace(sample, messages=(*before, user, _said(said, " ".join(words[place:]))))
+    user = with_words(asked, " ".join(words[:place]))
+    return replace(sample, messages=(*before, user, with_words(said, " ".join(words[place:]))))
 
 
-def _said(message: Message, text: str) -> Message:
+def with_words(message: Message, text: str) -> Message:
     """The message with other words and the same media."""
     media: tuple[Part, ...] = media_of([message])
     return replace(message, content=(*media, *([TextPart(text)] if text else [])))

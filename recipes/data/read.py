@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from json import JSONDecoder
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from inlay.recipes.data.coco_captions import read_coco_captions
 from inlay.recipes.data.fields import decode, file_bytes, parse
@@ -14,6 +15,7 @@ from inlay.recipes.data.jsonl import numbered_lines, read_messages_jsonl
 from inlay.recipes.data.llava import read_llava
 from inlay.recipes.data.minigpt4 import read_filter_cap
 from inlay.recipes.data.pairs import read_pairs
+from inlay.recipes.data.pope import read_pope
 from inlay.recipes.data.sample import DataError, Sample, check_media
 from inlay.recipes.data.triples import read_triples
 
@@ -25,14 +27,17 @@ _SUFFIXES = (".json", ".jsonl")
 _HEAD = 1 << 20
 
 
-def read_samples(path: str | Path, images: str | Path | None = None) -> list[Sample]:
+def read_samples(
+    path: str | Path, images: str | Path | None = None, *, per: Literal["image", "caption"] = "image"
+) -> list[Sample]:
     """Read samples and see that their images are there.
 
     Args:
-        path: ``.json`` is LLaVA's format, a list of InstructBLIP's triples, COCO captions (one sample an image) or
-            MiniGPT-4's ``filter_cap.json``; ``.jsonl`` is one conversation, triple or image-text pair a line. The first
-            record tells which; VQA v2, which is two files, has :func:`~inlay.recipes.data.vqa.read_vqa`.
+        path: ``.json`` is LLaVA's format, a list of InstructBLIP's triples, COCO captions or MiniGPT-4's
+            ``filter_cap.json``; ``.jsonl`` is one conversation, triple, image-text pair or question of POPE a line. The
+            first record tells which; VQA v2, which is two files, has :func:`~inlay.recipes.data.vqa.read_vqa`.
         images: the folder that images are in; None when the data are text only.
+        per: of COCO captions, one sample an image, to be measured by, or one a caption, to learn from.
 
     Raises:
         DataError: an unknown suffix, anything wrong inside the file, or images that are missing.
@@ -44,8 +49,9 @@ def read_samples(path: str | Path, images: str | Path | None = None) -> list[Sam
     """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
-        raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}")
-    reader = _of_lines(path) if path.suffix.lower() == ".jsonl" else _of_json(path)
+        hint = "; webdataset shards go to --data.align" if path.suffix.lower() == ".tar" else ""
+        raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}{hint}")
+    reader = _of_lines(path) if path.suffix.lower() == ".jsonl" else _of_json(path, per)
     root = Path(images) if images is not None else None
     samples = reader(path, root)
     if root is not None:
@@ -61,14 +67,16 @@ def _of_lines(path: Path) -> Reader:
         return read_messages_jsonl
     if "text_input" in first:
         return read_triples
+    if "label" in first and "text" in first:
+        return read_pope
     return read_pairs if "image" in first and ("text" in first or "caption" in first) else read_messages_jsonl
 
 
-def _of_json(path: Path) -> Reader:
+def _of_json(path: Path, per: Literal["image", "caption"]) -> Reader:
     """By the first item of a list, found without reading the rest, or by the keys of an object."""
     head = _head(path)
     if head.startswith("{"):
-        return _of_object(path)
+        return _of_object(path, per)
     first: Any = None
     with suppress(ValueError, RecursionError):  # for the reader to complain about
         first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
@@ -76,14 +84,18 @@ def _of_json(path: Path) -> Reader:
     return read_triples if triple else read_llava
 
 
-def _of_object(path: Path) -> Reader:
+def _of_object(path: Path, per: Literal["image", "caption"]) -> Reader:
     document = parse(decode(file_bytes(path), str(path)), str(path))
     notes = document.get("annotations")
     note = notes[0] if isinstance(notes, list) and notes and isinstance(notes[0], dict) else {}
     if "questions" in document or "answers" in note:
-        raise DataError(f"{path}: one of the two files of VQA v2; inlay.recipes.data.vqa.read_vqa takes both together")
+        raise DataError(
+            f"{path}: one of the two files of VQA v2, which come together: --data.train QUESTIONS with "
+            "--data.annotations ANNOTATIONS, --data.test QUESTIONS with --data.test_annotations ANNOTATIONS "
+            "(in Python, inlay.recipes.data.read_vqa)"
+        )
     if "images" in document:
-        return read_coco_captions
+        return partial(read_coco_captions, per=per)
     return read_filter_cap if "annotations" in document else read_llava
 
 

@@ -14,7 +14,7 @@ from inlay.recipes.data.order import StepBatches
 from inlay.recipes.data.sample import DataError
 from inlay.recipes.recipe import Stage
 
-__all__ = ["StepData"]
+__all__ = ["StepData", "StepLoader"]
 
 
 class _Numbered(Sampler[list[tuple[int, int]]]):
@@ -30,18 +30,6 @@ class _Numbered(Sampler[list[tuple[int, int]]]):
         for number, batch in enumerate(self.batches, self.batches.start):
             yield [(number, index) for index in batch]
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """What must not have changed when a run is resumed."""
-        batches = self.batches
-        samples = batches.samples if isinstance(batches, StepBatches) else list(batches.sizes)
-        return {
-            "samples": samples,
-            "batch_size": batches.batch_size,
-            "batches": batches.batches,
-            "seed": batches.seed,
-        }
-
 
 class _Rows(Dataset[Any]):
     def __init__(self, read: Callable[[int, int], Any], count: int) -> None:
@@ -54,15 +42,29 @@ class _Rows(Dataset[Any]):
         return self.read(*place)
 
 
-class _StepLoader(DataLoader[Any]):
-    """Resumable: its position is a function of the trainer's step, so the state is only what must not have changed."""
+class StepLoader(DataLoader[Any]):
+    """Resumable: its position is a function of the trainer's step, so the state is only what must not have changed.
+
+    Args:
+        data: rows.
+        state: what must not have changed when a run is resumed.
+        options: of torch's loader.
+    """
+
+    def __init__(self, data: Dataset[Any], *, state: dict[str, Any], **options: Any) -> None:
+        super().__init__(data, **options)
+        self.state = state
 
     def state_dict(self) -> dict[str, Any]:
-        numbered: Any = self.batch_sampler
-        state: dict[str, Any] = numbered.state
-        return state
+        """What a checkpoint keeps."""
+        return self.state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Compare with what a checkpoint kept.
+
+        Raises:
+            DataError: something has changed.
+        """
         if state != self.state_dict():
             raise DataError(
                 f"the checkpoint was made with other data or settings: expected {state}, got {self.state_dict()}; "
@@ -102,6 +104,16 @@ class StepData(LightningDataModule):
         self.seed, self.workers = seed, workers
         self.steps = stage.steps(sum(sizes))
 
+    @property
+    def amount(self) -> str:
+        """How much there is, in words."""
+        return f"{sum(self.sizes)} samples"
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Samples that were left out so far, by reason; a file that cannot be used whole is an error instead."""
+        return {}
+
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches from the step on at which the trainer stands."""
         done = self.trainer.global_step if self.trainer else 0
@@ -112,8 +124,14 @@ class StepData(LightningDataModule):
             order = StepBatches(self.sizes[0], micro, batches, self.seed, start)
         else:
             order = MixtureBatches(self.sizes, micro, batches, self.seed, start)
-        return _StepLoader(
+        return StepLoader(
             _Rows(self.read, sum(self.sizes)),
+            state={
+                "samples": self.sizes[0] if len(self.sizes) == 1 else list(self.sizes),
+                "batch_size": micro,
+                "batches": batches,
+                "seed": self.seed,
+            },
             batch_sampler=_Numbered(order),
             collate_fn=self.collate,
             num_workers=self.workers,

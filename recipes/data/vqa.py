@@ -155,7 +155,8 @@ def _answers(note: Mapping[str, Any], number: int, where: str) -> tuple[str, ...
         raise DataError(f"{where}: expected a list, got {shown(given)}")
     if len(given) != number:
         raise DataError(
-            f"{where}: expected {number} human answers, got {len(given)}; if that is right, say answers={len(given)}"
+            f"{where}: expected {number} human answers, got {len(given)}; if that is right, say answers={len(given)} "
+            f"(on the command line --data.answers {len(given)})"
         )
     said = tuple(
         text(item.get("answer"), f"{where}[{index}], answer") for index, item in enumerate(objects(given, where))

@@ -72,5 +72,6 @@ def find_pattern(images: Path, numbers: Sequence[int], subtype: object = None) -
             return pattern
     raise DataError(
         f"{images}: none of the first {len(some)} images (image_id {', '.join(map(str, some[:5]))}, ...) is there "
-        f"under any of the names {', '.join(tried)}; name another folder, or give pattern="
+        f"under any of the names {', '.join(tried)}; name another folder, or give pattern= (on the command line "
+        "--data.images, --data.pattern)"
     )

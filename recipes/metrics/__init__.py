@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inlay.recipes.metrics.bleu import Bleu
-from inlay.recipes.metrics.caption_tokens import caption_tokens
+from inlay.recipes.metrics.caption_words import caption_words
 from inlay.recipes.metrics.cider import Cider, cider
 from inlay.recipes.metrics.exact_match import ExactMatch, exact_match
 from inlay.recipes.metrics.normalize import normalize_answer
@@ -22,7 +22,7 @@ __all__ = [
     "RetrievalRecall",
     "RougeL",
     "VQAAccuracy",
-    "caption_tokens",
+    "caption_words",
     "cider",
     "exact_match",
     "normalize_answer",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from inlay.hub.text import shown
-from inlay.recipes.metrics.caption_tokens import caption_tokens
+from inlay.recipes.metrics.caption_words import caption_words
 from inlay.recipes.metrics.score import MetricError
 
 __all__ = ["ORDERS", "Grams", "as_bytes", "check_captions", "from_bytes", "grams", "tokenised"]
@@ -46,8 +46,8 @@ def tokenised(
     """Words of checked predictions and references."""
     check_captions(predictions, references)
     return (
-        [caption_tokens(said) for said in predictions],
-        [[caption_tokens(truth) for truth in truths] for truths in references],
+        [caption_words(said) for said in predictions],
+        [[caption_words(truth) for truth in truths] for truths in references],
     )
 
 

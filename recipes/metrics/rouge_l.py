@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inlay.recipes.metrics.caption_tokens import caption_tokens
+from inlay.recipes.metrics.caption_words import caption_words
 from inlay.recipes.metrics.score import MeanScore, MetricError
 
 __all__ = ["RougeL", "common_subsequence", "rouge_l"]
@@ -56,10 +56,10 @@ def rouge_l(prediction: str, answers: Sequence[str]) -> float:
     """
     if not answers:
         raise MetricError("expected at least one reference, got none")
-    said = caption_tokens(prediction)
+    said = caption_words(prediction)
     precision = recall = 0.0
     for answer in answers:
-        truth = caption_tokens(answer)
+        truth = caption_words(answer)
         if common := common_subsequence(said, truth):
             precision, recall = max(precision, common / len(said)), max(recall, common / len(truth))
     if not precision:

@@ -1,7 +1,7 @@
 """The miniature: a small, complete world with data and truly pretrained tiny backbones, shipped with the package.
 
 Scenes of coloured shapes (`world`, `draw`), what is said and asked about them (`grammar`, `questions`),
-handwritten digits (`digits`), data sets of them (`build`) and two backbones in standard transformers folders.
+handwritten digits (`digits`), data sets of them (`build`) and backbones in standard transformers folders.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def backbone_path(name: BackboneName) -> Path:
     Args:
         name: `"clip"` (a `CLIPModel` with its image processor and tokenizer), `"llama"` (a `LlamaForCausalLM` with its
             tokenizer and chat template), `"eva"` (a `Blip2VisionModel` with its image processor), `"opt"`, `"t5"`
-            (language models with their tokenizers), `"bert"` (a BERT with its tokenizer, for captions and prompts),
+            (language models with their tokenizers), `"bert"` (a `BertForMaskedLM` with its tokenizer, which reads
+            captions and prompts; Q-Formers begin with its weights),
             `"qformer"` (a bundle of BLIP-2 on `"eva"`, for MiniGPT-4's frozen Q-Former).
 
     Raises:

@@ -1,9 +1,7 @@
 """The text that the miniature language model is pretrained on.
 
-Dialogues about described scenes and digits in the layout of Vicuna v1.1 (https://lmsys.org/blog/2023-03-30-vicuna/),
-plain captioning, a little talk without any scene, and two drills. A text is a tuple of pieces; only replies are
-trained on: of random scenes nothing can be predicted but the answers. In half of the dialogues the description is a
-piece of its own, as the picture will be that takes its place.
+Dialogues about described scenes and digits, plain captioning, a little talk without any scene, and two drills, laid out
+as `corpus_layout` has it. Only replies are trained on: of random scenes nothing can be predicted but the answers.
 
 The drills make look-up learnable. Questions alone leave a small model guessing among the objects of a scene for
 thousands of steps; a *list* names an object by one attribute and asks for all others, next to each other, and a
@@ -15,17 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inlay.recipes.miniature.corpus_layout import LayoutName, Piece, captioned, dialogue, drill
 from inlay.recipes.miniature.grammar import INSTRUCTIONS, STYLES, caption, instruction
-from inlay.recipes.miniature.questions import SHORT_ANSWER, ask, matching, refer
+from inlay.recipes.miniature.questions import ask, matching, refer
 from inlay.recipes.miniature.world import COLOURS, EVERY, SHAPES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
     from random import Random
 
-SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
-)
 DIGIT_QUESTIONS = ("which digit is shown?", "what digit is this?", "which number is written here?")
 ATTRIBUTES = ("colour", "shape", "place", "size")
 
@@ -43,18 +38,6 @@ _TALK = (
     ("which digit comes after 3?", "4"),
     ("good bye.", "good bye."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A run of text that is tokenised on its own."""
-
-    text: str
-    """What it says; `"<s>"` and `"</s>"` alone stand for the special tokens."""
-    trained: bool
-    """Whether its tokens are predicted in training."""
-    kind: str = ""
-    """The kind of question that a reply answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +68,12 @@ class Mix:
     """Dialogues that open with Vicuna's system sentence; and as many that ask for a short answer."""
     stated: tuple[str, ...] = ATTRIBUTES
     """What statements leave out."""
+    layout: LayoutName = "vicuna"
+    """How everything is laid out."""
     templates: float = 0.0
-    """Dialogues in the layout of MiniGPT-4 or of InstructBLIP instead of Vicuna's."""
+    """Dialogues in the layout of MiniGPT-4 or of InstructBLIP instead."""
+    wordings: tuple[str, ...] = ("{}",)
+    """Around a question in the layouts of BLIP-2 and InstructBLIP, with one `{}` for it."""
     turns: int = 7
     """Questions of a dialogue at most."""
     values: int = EVERY
@@ -114,18 +101,18 @@ def scene_text(scene: Scene, rng: Random, mix: Mix) -> tuple[Piece, ...]:
     seen = _described(scene, rng, mix)
     which = rng.random()
     if which < mix.lists:
-        return _drill(seen, "list.", _lists(scene, rng))
+        return drill(mix.layout, seen, "list.", _lists(scene, rng))
     if which < mix.lists + mix.statements:
-        return _drill(seen, "tell me more.", _statements(scene, rng, mix.stated))
+        return drill(mix.layout, seen, "tell me more.", _statements(scene, rng, mix.stated))
     if which < mix.lists + mix.statements + mix.plain:
-        return _captioned(seen, caption(scene, rng), rng)
+        return captioned(mix.layout, seen, caption(scene, rng), rng)
     asked = [("instruction", *instruction(scene, rng))] if rng.random() < mix.captions else []
     kinds = [*ATTRIBUTES, rng.choice(ATTRIBUTES)]
     harder = ["count", "yesno", *["comparison"] * (mix.comparisons if len(scene.things) > 1 else 0)]
     kinds += [kind for kind in harder if rng.random() < mix.hard]
     asked += [(question.kind, question.text, question.answer) for question in (ask(kind, scene, rng) for kind in kinds)]
     rng.shuffle(asked)
-    return _dialogue(seen, asked[: mix.turns], rng, mix)
+    return _dialogue(seen, asked, rng, mix)
 
 
 def digit_text(digit: int, rng: Random, mix: Mix) -> tuple[Piece, ...]:
@@ -133,7 +120,7 @@ def digit_text(digit: int, rng: Random, mix: Mix) -> tuple[Piece, ...]:
     seen = rng.choice(("the handwritten digit {}.", "a picture of the handwritten digit {}.")).format(digit)
     said = f"the handwritten digit {digit}."
     if rng.random() < 0.3:
-        return _captioned(seen, said, rng)
+        return captioned(mix.layout, seen, said, rng)
     asked = [("digit", text, str(digit)) for text in rng.sample(DIGIT_QUESTIONS, 2)]
     asked.append(("instruction", rng.choice(INSTRUCTIONS["caption"]), said))
     rng.shuffle(asked)
@@ -146,14 +133,6 @@ def _described(scene: Scene, rng: Random, mix: Mix) -> str:
     if style is not STYLES[-1] and rng.random() < 0.3:
         rng.shuffle(things)
     return style(things, rng)
-
-
-def _drill(seen: str, order: str, entries: list[tuple[str, str, str]]) -> tuple[Piece, ...]:
-    """Lay `(cue, reply, end)` entries after what is seen; only the replies are trained on."""
-    pieces = [Piece("<s>", trained=False), Piece(f"USER: {seen}\n{order} ASSISTANT:", trained=False)]
-    for cue, reply, end in entries:
-        pieces += [Piece(cue, trained=False), Piece(reply, trained=True, kind="drill"), Piece(end, trained=False)]
-    return tuple(pieces)
 
 
 def _lists(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
@@ -181,46 +160,7 @@ def _statements(scene: Scene, rng: Random, stated: tuple[str, ...]) -> list[tupl
 
 def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random, mix: Mix) -> tuple[Piece, ...]:
     """Lay `(kind, question, reply)` turns after what is seen, which may be nothing."""
+    layout, turns = mix.layout, turns[: mix.turns]
     if seen and mix.templates and rng.random() < mix.templates:
-        return rng.choice((_minigpt4, _instructblip))(seen, turns)
-    start = f"{SYSTEM} " if rng.random() < mix.system else ""
-    apart = rng.random() < 0.5
-    hint = f"\n{SHORT_ANSWER}" if rng.random() < mix.system else ""
-    pieces = [Piece("<s>", trained=False)]
-    for number, (kind, text, reply) in enumerate(turns):
-        opening = f"{start if number == 0 else ''}USER: "
-        closing = f"{text}{hint if kind not in {'instruction', 'talk'} else ''} ASSISTANT:"
-        if number == 0 and seen and apart:
-            pieces += [Piece(part, trained=False) for part in (opening, seen, f"\n{closing}")]
-        elif number == 0 and seen:
-            pieces.append(Piece(f"{opening}{seen}\n{closing}", trained=False))
-        else:
-            pieces.append(Piece(opening + closing, trained=False))
-        pieces += [Piece(f" {reply}", trained=True, kind=kind), Piece("</s>", trained=True, kind=kind)]
-    return tuple(pieces)
-
-
-def _minigpt4(seen: str, turns: list[tuple[str, str, str]]) -> tuple[Piece, ...]:
-    """`###Human: <Img>SEEN</Img> question ###Assistant: reply###` (https://arxiv.org/abs/2304.10592)."""
-    pieces = [Piece(text, trained=False) for text in ("<s>", "###Human: <Img>", seen)]
-    opening = "</Img> "
-    for kind, text, reply in turns:
-        pieces.append(Piece(f"{opening}{text} ###Assistant:", trained=False))
-        pieces += [Piece(f" {reply}", trained=True, kind=kind), Piece("###", trained=True, kind=kind)]
-        opening = "Human: "
-    return tuple(pieces)
-
-
-def _instructblip(seen: str, turns: list[tuple[str, str, str]]) -> tuple[Piece, ...]:
-    """`SEEN<s>question reply</s>`, without any role word (https://arxiv.org/abs/2305.06500)."""
-    pieces = [Piece(seen, trained=False), Piece("<s>", trained=False)]
-    for kind, text, reply in turns:
-        pieces += [Piece(text, trained=False), Piece(f" {reply}", trained=True, kind=kind)]
-        pieces.append(Piece("</s>", trained=True, kind=kind))
-    return tuple(pieces)
-
-
-def _captioned(seen: str, text: str, rng: Random) -> tuple[Piece, ...]:
-    between = ("\n",) if rng.random() < 0.6 else ()
-    parts = [Piece(part, trained=False) for part in ("<s>", seen, *between)]
-    return (*parts, Piece(f"{text}\n", trained=True, kind="caption"), Piece("</s>", trained=True, kind="caption"))
+        layout = rng.choice(("minigpt4", "instructblip"))
+    return dialogue(layout, seen, turns, rng, system=mix.system, wordings=mix.wordings)

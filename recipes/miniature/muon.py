@@ -1,4 +1,4 @@
-"""Muon, the optimizer that the miniature CLIP is pretrained with: momentum, orthogonalised.
+"""Muon, the optimizer that the miniature vision towers and BERT are pretrained with: momentum, orthogonalised.
 
 Keller Jordan et al., https://kellerjordan.github.io/posts/muon/; steps are scaled to the size of AdamW's as in
 https://arxiv.org/abs/2502.16982. torch's own iterates in bfloat16, which processors without bfloat16 arithmetic do
@@ -7,7 +7,7 @@ several times slower.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor, nn
+
+Scheduled: TypeAlias = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration
 _ITERATIONS = 5
@@ -77,21 +79,29 @@ class Muon(torch.optim.Optimizer):
 
 
 def optimizers(
-    model: nn.Module, *, lr: float, matrix_lr: float, warm_up: int, decay: float, steps: int
-) -> list[tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]]:
+    model: nn.Module,
+    *,
+    lr: float,
+    matrix_lr: float,
+    warm_up: int,
+    decay: float,
+    steps: int,
+    inside: str = "layers",
+) -> list[Scheduled]:
     """Muon for the matrices of a model's layers, AdamW for the rest, each with its schedule.
 
     Args:
-        model: Matrices whose name contains `layers` are Muon's.
+        model: Matrices whose name contains `inside` are Muon's.
         lr: AdamW's learning rate.
         matrix_lr: Muon's.
         warm_up: Steps of linear warm-up; then the rates are constant.
         decay: The last share of the steps, in which they fall linearly to zero.
         steps: All steps.
+        inside: What the model calls the list of its layers.
     """
     named = list(model.named_parameters())
-    matrices = [parameter for name, parameter in named if parameter.ndim == 2 and "layers" in name]
-    rest = [parameter for name, parameter in named if not (parameter.ndim == 2 and "layers" in name)]
+    matrices = [parameter for name, parameter in named if parameter.ndim == 2 and inside in name]
+    rest = [parameter for name, parameter in named if not (parameter.ndim == 2 and inside in name)]
     both = Muon(matrices, matrix_lr), torch.optim.AdamW(rest, lr, betas=(0.9, 0.98), weight_decay=0.01)
 
     def rate(step: int) -> float:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from random import Random
 
 KINDS = ("colour", "shape", "count", "place", "size", "yesno", "comparison")
-SHORT_ANSWER = "Answer the question using a single word or phrase."
 
 _PHRASINGS = {
     "colour": ("what colour is {}?", "what color is {}?", "which colour does {} have?", "tell me the colour of {}."),

@@ -2,17 +2,19 @@
 
 Any text can be encoded, and the words of the world are one token each. The language model's special tokens
 follow LLaMA (`<unk>`, `<s>`, `</s>`, `<pad>`; `<s>` is added in front), CLIP's follow CLIP (at the end of the
-vocabulary, added on both sides).
+vocabulary, added on both sides), and so do OPT's and T5's.
 """
 
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from inlay.recipes.miniature.corpus import SYSTEM, Mix, digit_text, sample_text
+from inlay.recipes.data.templates import QUESTION
+from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text
+from inlay.recipes.miniature.corpus_layout import BLIP2_PROMPTS, SYSTEM
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -24,22 +26,26 @@ CHAT_TEMPLATE = (
     "{% else %}ASSISTANT: {{ message['content'] }}{{ eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(16))
+"""T5's marks for what is left out."""
+POSITIONS = 384
+"""Positions that the miniature OPT has embeddings for."""
 _TEXTS = 3000
 _MERGED_FROM = 2  # a pair seen less often than this stays two tokens
 
 
-def _texts() -> list[str]:
+def _texts(**mixed: Any) -> list[str]:
     rng = Random(0)
-    mix = Mix(lists=0.1, statements=0.1, system=0.1, talk=0.05, styles=(1, 1, 1, 1))
+    mix = Mix(lists=0.1, statements=0.1, system=0.1, talk=0.05, styles=(1, 1, 1, 1), **mixed)
     texts = [sample_text(rng, mix) for _ in range(_TEXTS)]
     texts += [digit_text(digit % 10, rng, mix) for digit in range(100)]
     return [SYSTEM] * 20 + [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}]
 
 
-def train_bpe(special: list[str]) -> Tokenizer:
-    """Train byte-level BPE on the corpus, with `special` as the first tokens of the vocabulary."""
+def train_bpe(special: list[str], texts: list[str], *, prefix_space: bool = False) -> Tokenizer:
+    """Train byte-level BPE, with `special` as the first tokens of the vocabulary."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=2000,  # never reached: training ends when every word is one token
@@ -48,51 +54,73 @@ def train_bpe(special: list[str]) -> Tokenizer:
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 
 
-def _both_ends(tokenizer: Tokenizer, bos: str, eos: str) -> None:
-    ids = [(token, tokenizer.token_to_id(token)) for token in (bos, eos)]
-    tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A {eos}", special_tokens=ids)
-
-
-def make_tokenizer(family: Literal["llama", "clip"]) -> PreTrainedTokenizerFast:
+def make_tokenizer(family: Literal["llama", "clip", "opt", "t5"]) -> PreTrainedTokenizerFast:
     """Make the tokenizer of a miniature backbone.
 
     Args:
-        family: `"llama"`: `<s>` in front, Vicuna's chat template. `"clip"`: start and end tokens, lower case.
+        family: `"llama"`: `<s>` in front, Vicuna's chat template. `"clip"`: start and end tokens, lower case. `"opt"`:
+            `</s>` in front, which is its BOS. `"t5"`: `</s>` behind, a space in front of every text, sentinels.
 
     Returns:
         A fast tokenizer, to be saved with `save_pretrained`.
     """
+    return _FAMILIES[family]()
+
+
+def _llama() -> PreTrainedTokenizerFast:
+    tokenizer = train_bpe(["<unk>", "<s>", "</s>", "<pad>"], _texts())
+    _around(tokenizer, "<s> $A", "<s>")
+    return _fast(
+        tokenizer,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        padding_side="right",
+        model_max_length=512,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _clip() -> PreTrainedTokenizerFast:
+    tokenizer = train_bpe([], _texts())
+    start, end = "<|startoftext|>", "<|endoftext|>"
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (start, end)])
+    _around(tokenizer, f"{start} $A {end}", start, end)
+    return _fast(tokenizer, bos_token=start, eos_token=end, pad_token=end, unk_token=end, model_max_length=64)
+
+
+def _opt() -> PreTrainedTokenizerFast:
+    tokenizer = train_bpe(["<s>", "<pad>", "</s>", "<unk>"], _texts(layout="blip2", wordings=BLIP2_PROMPTS))
+    _around(tokenizer, "</s> $A", "</s>")
+    named = {"bos_token": "</s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return _fast(tokenizer, **named, model_max_length=POSITIONS)
+
+
+def _t5() -> PreTrainedTokenizerFast:
+    texts = _texts(layout="blip2", wordings=QUESTION)
+    tokenizer = train_bpe(["<pad>", "</s>", "<unk>", *SENTINELS], texts, prefix_space=True)
+    _around(tokenizer, "$A </s>", "</s>")
+    named = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    return _fast(tokenizer, **named, additional_special_tokens=list(SENTINELS), model_max_length=512)
+
+
+_FAMILIES = {"llama": _llama, "clip": _clip, "opt": _opt, "t5": _t5}
+
+
+def _around(tokenizer: Tokenizer, single: str, *special: str) -> None:
+    """What is put around every text."""
+    ids = [(token, tokenizer.token_to_id(token)) for token in special]
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
+
+
+def _fast(tokenizer: Tokenizer, **settings: Any) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
-    if family == "llama":
-        tokenizer = train_bpe(["<unk>", "<s>", "</s>", "<pad>"])
-        bos = ("<s>", tokenizer.token_to_id("<s>"))
-        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[bos])
-        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-            tokenizer_object=tokenizer,
-            unk_token="<unk>",
-            bos_token="<s>",
-            eos_token="</s>",
-            pad_token="<pad>",
-            padding_side="right",
-            clean_up_tokenization_spaces=False,
-            model_max_length=512,
-            chat_template=CHAT_TEMPLATE,
-        )
-    tokenizer = train_bpe([])
-    bos_eos = ["<|startoftext|>", "<|endoftext|>"]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in bos_eos])
-    _both_ends(tokenizer, *bos_eos)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        bos_token=bos_eos[0],
-        eos_token=bos_eos[1],
-        pad_token=bos_eos[1],
-        unk_token=bos_eos[1],
-        clean_up_tokenization_spaces=False,
-        model_max_length=64,
+        tokenizer_object=tokenizer, clean_up_tokenization_spaces=False, **settings
     )

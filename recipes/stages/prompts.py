@@ -14,17 +14,17 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.nn import functional as F
 
 from inlay.adapters import splice
 from inlay.adapters.adapter import AttachedModel, Part
 from inlay.adapters.batch import Batch
 from inlay.adapters.inputs.pformer import PFormer, alignment_loss, vocabulary_loss
+from inlay.adapters.model import Output
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for
-from inlay.recipes.stages.settings import TeacherSettings
+from inlay.recipes.stages.settings import ObjectiveError, TeacherSettings
 
 __all__ = ["Aligned", "Teach", "mask_words"]
 
@@ -44,6 +44,17 @@ def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
     # Drawn on the CPU, whose random state a checkpoint keeps.
     drawn = torch.rand(ids.shape).to(ids.device) < share
     return ids.masked_fill(words & drawn, mask_id)
+
+
+def labelled_loss(output: Output) -> Tensor:
+    """The loss of a batch that has labels.
+
+    Raises:
+        ObjectiveError: it has none.
+    """
+    if output.loss is None:
+        raise ObjectiveError("a batch without labels reached the model")
+    return output.loss
 
 
 class Teach(LightningModule):
@@ -90,8 +101,7 @@ class Teach(LightningModule):
         prompts = self.teacher(masked, mask)
         embeddings = llm.embed(batch.ids)
         filled = splice.insert(embeddings, batch.slots, prompts.flatten(0, 1).to(embeddings.dtype), batch.names)
-        rows, targets = llm.supervised(batch.labels, batch.target)
-        lm = F.cross_entropy(llm.logits(filled, batch.mask, rows, batch.target).float(), targets)
+        lm = labelled_loss(self._model[0].predict(filled, batch))
         table = llm.model.get_input_embeddings().get_parameter("weight").to(prompts.dtype)
         near = vocabulary_loss(prompts, table)
         loss: Tensor = lm + self.settings.vocabulary * near
@@ -137,13 +147,11 @@ class Aligned(NextToken):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Mean cross-entropy over the labelled tokens, and the distance from the teacher's prompts."""
-        llm, teacher = self.model.backbone.llm, self._teacher[0]
         embeddings = self.model.embeddings(batch)
-        rows, targets = llm.supervised(batch.labels, batch.target)
-        lm = F.cross_entropy(llm.logits(embeddings, batch.mask, rows, batch.target).float(), targets)
+        lm = labelled_loss(self.model.predict(embeddings, batch))
         ids, mask = (part.to(self.device) for part in self.tokens([self.captions[name] for name in batch.names]))
         with torch.no_grad():
-            wanted = teacher(ids, mask)
+            wanted = self._teacher[0](ids, mask)
         given = embeddings[batch.slots].reshape(len(batch), -1, embeddings.shape[-1]).to(wanted.dtype)
         align = alignment_loss(given, wanted)
         loss: Tensor = lm + self.settings.align * align

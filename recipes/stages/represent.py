@@ -8,6 +8,7 @@ model takes part. Only the Q-Former with its text branch and heads is a submodul
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -88,33 +89,35 @@ class Represent(LightningModule):
         """``itc``, and ``itm`` and ``lm`` where they have a weight."""
         former, settings = self.pretrainer, self.settings
         features = self.features(batch)
+        all_ids, all_mask, all_owners = self._all(batch.ids), self._all(batch.mask), self._all(batch.owners)
+        # Padding that no rank needs is cut off; ranks can only be joined at full length.
+        longest = int(all_mask.sum(dim=1).max())
+        batch = replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest])
+        all_ids, all_mask = all_ids[:, :longest], all_mask[:, :longest]
         images, texts = former.image_embeddings(features), former.text_embeddings(batch.ids, batch.mask)
-        all_ids, all_owners = self._all(batch.ids), self._all(batch.owners)
         same = matches(batch.owners, batch.ids, all_owners, all_ids)
         to_texts = itc_scores(images, self._all(texts)) / former.temperature
         to_images = itc_scores(self._all(images), texts).T / former.temperature
         found = {"itc": contrast_loss(to_texts, to_images, same, settings.itc_smoothing)}
         if settings.itm:
-            found["itm"] = self._matching(batch, features, to_texts, to_images, same)
+            pictures, false_text = hard_negatives(to_texts, same)
+            texts, false_picture = hard_negatives(to_images, same)
+            found["itm"] = self._matching(
+                torch.cat([features, features[pictures], self._all(features)[false_picture]]),
+                torch.cat([batch.ids, all_ids[false_text], batch.ids[texts]]),
+                torch.cat([batch.mask, all_mask[false_text], batch.mask[texts]]),
+                true=len(batch),
+            )
         if settings.lm:
             logits = former.caption_logits(features, self.tokens.written(batch.ids), batch.mask)
             found["lm"] = generation_loss(logits, batch.ids, batch.mask, settings.lm_smoothing)
         return found
 
-    def _matching(
-        self, batch: CaptionBatch, features: Tensor, to_texts: Tensor, to_images: Tensor, same: Tensor
-    ) -> Tensor:
-        """Cross-entropy over the true pairs, each picture with a false text, and each text with a false picture."""
-        pictures, false_text = hard_negatives(to_texts, same)
-        texts, false_picture = hard_negatives(to_images, same)
-        all_ids, all_mask = self._all(batch.ids), self._all(batch.mask)
-        logits = self.pretrainer.matching_logits(
-            torch.cat([features, features[pictures], self._all(features)[false_picture]]),
-            torch.cat([batch.ids, all_ids[false_text], batch.ids[texts]]),
-            torch.cat([batch.mask, all_mask[false_text], batch.mask[texts]]),
-        )
+    def _matching(self, features: Tensor, ids: Tensor, mask: Tensor, *, true: int) -> Tensor:
+        """Cross-entropy over the true pairs, which come first, each picture with a false text, and the reverse."""
+        logits = self.pretrainer.matching_logits(features, ids, mask)
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        target[: len(batch)] = 1
+        target[:true] = 1
         return torch.nn.functional.cross_entropy(logits, target)
 
     def _all(self, tensor: Tensor) -> Tensor:

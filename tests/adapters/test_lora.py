@@ -76,3 +76,31 @@ def test_dropout_follows_the_part_while_the_llm_stays_in_eval_mode(llm_of: Any) 
     part.eval()
     assert not any(module.training for module in dropouts)
     assert not model.training
+
+
+def test_a_frozen_update_of_zero_costs_nothing_and_changes_nothing(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    embeddings, mask = torch.randn(1, 5, 32), torch.ones(1, 5, dtype=torch.long)
+    part = LoraPart.for_model(llm.model, LoraConfig(r=4))
+    part.attach(llm.model)
+    part.requires_grad_(False)
+    layer = llm.model.get_submodule(part.targets[0])
+    with torch.no_grad():
+        before = llm.logits(embeddings, mask)
+        with part.sparing():
+            assert layer.disable_adapters
+            assert torch.equal(llm.logits(embeddings, mask), before)
+        assert not layer.disable_adapters
+    assert not any(parameter.requires_grad for parameter in part.parameters())
+
+
+@pytest.mark.parametrize("why", ["trains", "is not zero"])
+def test_an_update_that_trains_or_is_not_zero_stays_in(llm_of: Any, why: str) -> None:
+    model = llm_of("llama").model
+    part = LoraPart.for_model(model, LoraConfig(r=4))
+    part.attach(model)
+    if why == "is not zero":
+        part.requires_grad_(False)
+        part.matrices(part.targets[-1])[1].data.fill_(0.1)
+    with part.sparing():
+        assert not model.get_submodule(part.targets[0]).disable_adapters

@@ -10,6 +10,9 @@ from transformers import (
     Blip2VisionConfig,
     Blip2VisionModel,
     BlipImageProcessorPil,
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
     LlamaConfig,
     LlamaForCausalLM,
     OPTConfig,
@@ -20,7 +23,7 @@ from transformers import (
 )
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.encoders import EvaEncoder, QFormerEncoder
+from inlay.adapters.encoders import ClipEncoder, EvaEncoder, QFormerEncoder
 from inlay.adapters.inputs import QFormer
 from inlay.adapters.inputs.qformer import QFormerSizes
 from inlay.adapters.language import LanguageModel
@@ -72,6 +75,18 @@ def test_blip2(version: Any, width: int, expected: int) -> None:
     adapter = blip2.adapter(backbone(version, width), version)
     assert count(adapter) == expected
     assert adapter.interface["image"].tokens == 257
+
+
+def test_blip2_on_clip_vit_l_reads_the_block_before_the_last_with_its_class_token() -> None:
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224})
+    sizes = {"hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 64, "patch_size": 14}
+    with torch.device("meta"):
+        vision = CLIPVisionModel(CLIPVisionConfig(**sizes, num_hidden_layers=2))
+        encoder = ClipEncoder(vision, processor, layer=-2, class_token="keep")
+    adapter = blip2.adapter(Backbone(backbone("opt", 2560).llm, {"image": encoder}))
+    assert adapter.interface["image"].tokens == 257
+    # Q-Former for 1024 values, queries, projection, ln_vision.
+    assert count(adapter) == 101_598_720 + 32 * 768 + 1_968_640 + 2 * 1024
 
 
 def test_instructblip_7b_counts_the_row_of_dec() -> None:

@@ -71,6 +71,20 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
     assert f"usage: inlay {command}" in out
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["train", "blip2"], "the annotations of the training questions"),
+        (["evaluate"], "Sequences that beam search keeps"),
+        (["chat"], "Hub id or folder of the LLM"),
+    ],
+)
+def test_every_field_is_explained_by_its_own_line(capsys: Any, command: list[str], told: str) -> None:
+    status, out, _ = run(capsys, *command, "--help")
+    assert status == 0
+    assert told in " ".join(out.split())
+
+
 def test_print_config_shows_every_setting_and_can_be_read_back(capsys: Any, tmp_path: Path) -> None:
     status, out, _ = run(capsys, "train", "llava", "--stages.instruct.lr.lora", "0.5", "--print_config")
     assert status == 0
@@ -128,12 +142,21 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
         (["train", "blip2", "--size", "huge"], "size: expected one of miniature, full"),
         (["train", "blip2", "--projector_options", "{depth: 2}"], "qformer has no field depth; it has width_in"),
         (["train", "blip2", "--stages.generate.objective", "guess"], "objective"),
-        (["train", "llava", "--data.annotations", "a.json"], "go with files of your own"),
+        (["train", "llava", "--data.annotations", "a.json"], "goes with the questions that it answers"),
+        (["train", "llava", "--data.test_annotations", "a.json"], "--data.test_annotations goes with"),
+        (
+            ["train", "llava", "--data.align", "a.json", "--data.mix", "[b.json]"],
+            "align, mix: files of your own",
+        ),
+        (["train", "llava", "--data.shuffle=-1"], "shuffle, workers and cache_mib are not negative"),
         (["train", "llava", "--projector", "cube"], "projector: expected one of linear, mlp"),
         (["train", "llava", "--stages.align.batch_size", "0"], "batch_size"),
         (["train", "llava", "--lora.r", "5000"], "1 to 1024"),
         (["train", "llava", "--data.train", "missing.json"], "missing.json"),
         (["evaluate", "missing"], "missing"),
+        (["evaluate", "missing", "--num_beams=0"], "num_beams: expected a number from 1"),
+        (["evaluate", "missing", "--rank=yes"], "two or more different answers"),
+        (["evaluate", "missing", "--metric=taste"], "metric"),
         (["inspect", "missing"], "missing"),
         (["chat", "missing", "--question", "hello"], "missing"),
         (["picture", "missing"], "finished run"),

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from inlay.recipes.data.load import load_data, sets_of
+from inlay.recipes.data.load import load_data, sets_of, shards_of
+from inlay.recipes.data.sample import DataError
 from inlay.recipes.settings import DataSettings, SettingsError
 
 
@@ -67,5 +68,43 @@ def test_one_file_for_all_is_one_data_set(root: Path) -> None:
 
 
 def test_annotations_without_questions_are_refused(root: Path) -> None:
-    with pytest.raises(SettingsError, match="files of your own"):
-        load_data(DataSettings(annotations=root / "annotations.json"), root / "unused", 0)
+    with pytest.raises(SettingsError, match="goes with the questions that it answers"):
+        DataSettings(annotations=root / "annotations.json")
+
+
+def test_files_without_a_training_file_are_refused(root: Path) -> None:
+    with pytest.raises(SettingsError, match=r"align, images: files of your own go with --data\.train"):
+        load_data(DataSettings(align=root / "captions.json", images=root), root / "unused", 0)
+
+
+def test_captions_are_learnt_one_by_one_and_measured_by_image(root: Path) -> None:
+    captions = json.loads((root / "captions.json").read_text())
+    captions["annotations"].append({"id": 2, "image_id": 7, "caption": "a red disc"})
+    (root / "captions.json").write_text(json.dumps(captions))
+    settings = DataSettings(train=root / "captions.json", align_test=root / "captions.json")
+    samples = load_data(settings, root / "unused", 0)
+    assert [row.messages[-1].text for row in samples["train"]] == ["a disc", "a red disc"]
+    assert [row.answers for row in samples["align_test"]] == [(("a disc", "a red disc"),)]
+
+
+def test_another_number_of_answers_and_another_pattern_can_be_said(root: Path, image_of: Any) -> None:
+    note = json.loads((root / "annotations.json").read_text())
+    note["annotations"][0]["answers"] = [{"answer": "2"}] * 3
+    (root / "annotations.json").write_text(json.dumps(note))
+    (root / "7.png").rename(root / "picture-7.png")
+    files = {"train": root / "questions.json", "annotations": root / "annotations.json"}
+    settings = DataSettings(**files, answers=3, pattern="picture-%d.png")
+    (sample,) = load_data(settings, root / "unused", 0)["train"]
+    assert sample.answers == (("2", "2", "2"),)
+
+
+def test_shards_are_no_list_of_samples(root: Path) -> None:
+    (root / "0.tar").write_bytes(bytes(1024))
+    settings = DataSettings(align=root / "{0..0}.tar", train=root / "triples.json")
+    assert set(load_data(settings, root / "unused", 0)) == {"train"}
+    assert shards_of(settings) == (root / "0.tar",)
+    assert shards_of(DataSettings(train=root / "triples.json")) == ()
+    with pytest.raises(DataError, match="1 of 1 shards are no files"):
+        load_data(DataSettings(align=root / "1.tar", train=root / "triples.json"), root / "unused", 0)
+    with pytest.raises(DataError, match=r"webdataset shards go to --data\.align"):
+        load_data(DataSettings(train=root / "0.tar"), root / "unused", 0)

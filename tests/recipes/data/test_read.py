@@ -75,7 +75,7 @@ def test_a_byte_order_mark_and_spaces_do_not_hide_the_format(tmp_path: Path, ima
 
 @pytest.mark.parametrize("document", [{"questions": []}, {"annotations": [{"answers": []}]}])
 def test_the_two_files_of_vqa_say_where_they_are_read(write_json: Callable[[Any], Path], document: Any) -> None:
-    with pytest.raises(DataError, match="read_vqa takes both together"):
+    with pytest.raises(DataError, match=r"--data\.test QUESTIONS with --data\.test_annotations ANNOTATIONS"):
         read_samples(write_json(document))
 
 

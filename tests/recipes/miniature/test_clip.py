@@ -5,12 +5,13 @@ from random import Random
 
 import pytest
 import torch
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, CLIPVisionModel
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.pairs import sample_pairs, twin
-from inlay.recipes.miniature.pretrain_clip import pixels, retrieval
-from inlay.recipes.miniature.probe import probe
+from inlay.recipes.miniature.pictures import pixels
+from inlay.recipes.miniature.pretrain_clip import retrieval
+from inlay.recipes.miniature.probe import patch_reader, probe
 from inlay.recipes.miniature.world import sample_scene
 
 
@@ -30,8 +31,7 @@ def test_clip_tells_held_out_scenes_and_their_twins_apart() -> None:
 
 
 def test_attributes_are_read_off_single_patches_of_held_out_scenes() -> None:
-    model = CLIPVisionModel.from_pretrained(backbone_path("clip")).eval()
-    figures = probe(model, scenes=300)
+    figures = probe(patch_reader(backbone_path("clip")), scenes=300)
     assert min(figures[name] for name in ("object", "shape", "colour", "size")) >= 0.85
 
 

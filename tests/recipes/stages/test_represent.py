@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.inputs import PROJECTORS
+from inlay.adapters.inputs.qformer_pretrain import itc_scores
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.records import described
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.former import hand_over, hinders
 from inlay.recipes.objectives import Plan, Task, represent
 from inlay.recipes.recipe import Stage
+from inlay.recipes.stages.contrast import contrast_loss, generation_loss, matches
 from inlay.recipes.stages.settings import ObjectiveError, RepresentSettings
 
 pytestmark = pytest.mark.filterwarnings(
@@ -145,6 +148,32 @@ def test_loss_is_the_weighted_sum(plan_of: Any) -> None:
     torch.manual_seed(3)
     total = plan.module.training_step(batch, 0)
     torch.testing.assert_close(total, 2 * parts["itc"] + parts["itm"] / 2 + 3 * parts["lm"])
+
+
+def test_padding_that_nobody_needs_changes_no_loss(plan_of: Any) -> None:
+    plan = plan_of()
+    module, batch = plan.module.eval(), batch_of(plan)
+    longest = int(batch.mask.sum(dim=1).max())
+    assert longest < batch.ids.shape[1]
+    torch.manual_seed(3)
+    found = module.losses(batch)
+    torch.manual_seed(3)
+    cut = module.losses(replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest]))
+    assert found == cut
+    for name, value in _at_full_length(module, batch).items():
+        torch.testing.assert_close(found[name], value, msg=name)
+
+
+def _at_full_length(module: Any, batch: Any) -> dict[str, torch.Tensor]:
+    former, features = module.pretrainer, module.features(batch)
+    images, texts = former.image_embeddings(features), former.text_embeddings(batch.ids, batch.mask)
+    same = matches(batch.owners, batch.ids, batch.owners, batch.ids)
+    scores = itc_scores(images, texts) / former.temperature
+    logits = former.caption_logits(features, module.tokens.written(batch.ids), batch.mask)
+    return {
+        "itc": contrast_loss(scores, scores.T, same, module.settings.itc_smoothing),
+        "lm": generation_loss(logits, batch.ids, batch.mask, module.settings.lm_smoothing),
+    }
 
 
 def test_matching_takes_true_pairs_and_two_false_ones_each(plan_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:

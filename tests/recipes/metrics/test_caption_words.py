@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inlay.recipes.metrics import caption_tokens
+from inlay.recipes.metrics import caption_words
 
 STANFORD = [
     ("A man riding a wave on top of a surfboard.", "a man riding a wave on top of a surfboard"),
@@ -48,16 +48,16 @@ STANFORD = [
 
 @pytest.mark.parametrize(("caption", "words"), STANFORD)
 def test_the_words_are_those_of_the_coco_evaluation(caption: str, words: str) -> None:
-    assert caption_tokens(caption) == words.split()
+    assert caption_words(caption) == words.split()
 
 
 def test_endless_clitics_are_split_without_recursion() -> None:
-    assert len(caption_tokens("it" + "'s" * 20_000)) == 20_001
+    assert len(caption_words("it" + "'s" * 20_000)) == 20_001
 
 
 @given(st.text())
 def test_any_text_becomes_words_without_spaces_in_lower_case(text: str) -> None:
-    for word in caption_tokens(text):
+    for word in caption_words(text):
         assert word
         assert word == word.lower()
         assert len(word.split()) == 1
@@ -68,4 +68,4 @@ WORDS = st.lists(st.sampled_from(["a", "red", "disc", "t-shirt", "two", "dogs"])
 
 @given(WORDS)
 def test_words_that_are_split_already_stay_as_they_are(words: list[str]) -> None:
-    assert caption_tokens(" ".join(words)) == words
+    assert caption_words(" ".join(words)) == words

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["caption_tokens"]
+__all__ = ["caption_words"]
 
 _ABBREVIATIONS = """
     mr mrs ms dr prof sgt lt col gen capt rev sen rep gov st ave blvd rd mt ft jr sr vs etc co inc ltd corp dept
@@ -45,11 +45,11 @@ _PLAIN = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"", "") | {0x2013: "--"
 _DROPPED = frozenset({'"', "''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "---", "...", ";"})
 
 
-def caption_tokens(caption: str) -> list[str]:
+def caption_words(caption: str) -> list[str]:
     """The words of one caption.
 
     Example:
-        >>> caption_tokens("A man's dog, on a T-shirt; it isn't 'St. Louis'.")
+        >>> caption_words("A man's dog, on a T-shirt; it isn't 'St. Louis'.")
         ['a', 'man', "'s", 'dog', 'on', 'a', 't-shirt', 'it', 'is', "n't", 'st.', 'louis']
     """
     found = _TOKEN.findall(caption.translate(_PLAIN).lower())

@@ -1,0 +1,59 @@
+"""`inlay` with a projector of one's own: neighbouring features averaged, then a linear layer.
+
+    python examples/own_projector.py train llava --projector pooled --projector_options '{"every": 2}'
+    python examples/own_projector.py evaluate runs/llava
+
+Once registered it can be trained in any system, stored in a bundle, and loaded wherever this file was imported before.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inlay.adapters.inputs import register_projector
+from inlay.adapters.inputs.fields import Size, check_fields
+from inlay.recipes.cli import main
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledConfig:
+    """Sizes."""
+
+    width_in: Size
+    width_out: Size
+    every: Size = 4
+    """Features that become one LLM position."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class PooledProjector(nn.Module):
+    """``[n, features, width_in]`` -> ``[n, ceil(features / every), width_out]``."""
+
+    kind, reads_prompt = "pooled", False
+
+    def __init__(self, config: PooledConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = nn.Linear(config.width_in, config.width_out)
+
+    def tokens(self, features: int) -> int:
+        """LLM positions for so many features."""
+        return -(-features // self.config.every)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Average, then project."""
+        pooled = F.avg_pool1d(features.transpose(1, 2), self.config.every, ceil_mode=True)
+        projected: Tensor = self.layer(pooled.transpose(1, 2))
+        return projected
+
+
+register_projector(PooledProjector, PooledConfig)
+
+if __name__ == "__main__":
+    sys.exit(main())

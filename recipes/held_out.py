@@ -1,0 +1,81 @@
+"""What a bundle is measured by: a file of any format, the two of VQA v2, or the run's own held-out questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inlay.recipes.data.fields import decode, file_bytes, parse
+from inlay.recipes.data.read import read_samples
+from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.vqa import read_vqa, read_vqa_questions
+from inlay.recipes.evaluate import Asked, asked_of
+from inlay.recipes.run_folder import RunFolder
+from inlay.recipes.settings import SettingsError
+
+__all__ = ["HeldOut", "read_held_out"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Questions to ask."""
+
+    path: Path
+    """The file that they come from."""
+    samples: Sequence[Sample]
+    """What was read; of questions without answers, the user's turn alone."""
+    asked: Sequence[Asked]
+    """Every question."""
+    answered: bool
+    """Whether there are answers to compare with."""
+
+
+def read_held_out(
+    bundle: Path,
+    test: Path | None,
+    images: Path | None,
+    *,
+    annotations: Path | None = None,
+    answers: int = 10,
+    pattern: str | None = None,
+) -> HeldOut:
+    """Read what to measure by, and see that its images are there.
+
+    Args:
+        bundle: of a run folder, the run's own test set is taken where no file is named.
+        test: the file.
+        images: folder of its images; the folder of the file if not given.
+        annotations: VQA v2: the annotations of the questions in ``test``.
+        answers: VQA v2: how many people answered each question.
+        pattern: VQA v2: file name of an image by its number.
+
+    Raises:
+        SettingsError: no file, or annotations of nothing.
+        DataError: anything wrong in the files.
+    """
+    own = RunFolder(bundle).data
+    if test is None and annotations is not None:
+        raise SettingsError("data: --data.test_annotations goes with the questions that it answers: --data.test")
+    if test is None and not (own / "test.json").exists():
+        raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
+    path = test or own / "test.json"
+    folder = images or (own / "images" if test is None else path.parent)
+    if annotations is not None:
+        samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern)
+    elif _are_questions(path):
+        found = read_vqa_questions(path, folder, pattern=pattern)
+        asked = [(question, question.prompt, str(number)) for number, question in found.items()]
+        alone = [Sample(name, prompt, str(path)) for _, prompt, name in asked]
+        return HeldOut(path, alone, asked, answered=False)
+    else:
+        samples = read_samples(path, folder)
+    return HeldOut(path, samples, asked_of(samples), answered=True)
+
+
+def _are_questions(path: Path) -> bool:
+    """Whether a file is VQA v2's questions."""
+    if path.suffix.lower() != ".json":
+        return False
+    document = parse(decode(file_bytes(path), str(path)), str(path))
+    return isinstance(document, dict) and "questions" in document

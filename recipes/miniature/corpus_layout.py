@@ -1,0 +1,128 @@
+"""How the texts of the corpus are laid out: what is seen, what is asked, what is replied, as the systems lay them out.
+
+Vicuna's own layout (https://lmsys.org/blog/2023-03-30-vicuna/) and those of MiniGPT-4, InstructBLIP and BLIP-2, each
+with the description where the picture goes. A text is a tuple of pieces; each piece is tokenised on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from random import Random
+
+LayoutName: TypeAlias = Literal["vicuna", "minigpt4", "instructblip", "blip2"]
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+SHORT_ANSWER = "Answer the question using a single word or phrase."
+BLIP2_PROMPTS = ("Question: {} Answer:", "Question: {} Short answer:")
+WITHOUT_WORDING = ("instruction", "talk")
+"""Kinds of turns that stand as they are, without words around them."""
+
+Turn: TypeAlias = tuple[str, str, str]
+"""Kind, what is asked, what is replied."""
+Entry: TypeAlias = tuple[str, str, str]
+"""Cue, reply, end; of which only the reply is trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of text that is tokenised on its own."""
+
+    text: str
+    """What it says; `"<s>"` and `"</s>"` alone stand for the model's own BOS and EOS."""
+    trained: bool
+    """Whether its tokens are predicted in training."""
+    kind: str = ""
+    """The kind of question that a reply answers."""
+
+
+def dialogue(
+    layout: LayoutName, seen: str, turns: Sequence[Turn], rng: Random, *, system: float, wordings: Sequence[str]
+) -> tuple[Piece, ...]:
+    """Lay turns after what is seen, which may be nothing.
+
+    Args:
+        layout: Whose.
+        seen: The description.
+        turns: Questions and replies in their order.
+        rng: The only source of chance.
+        system: Share of Vicuna's dialogues that open with its system sentence; and that ask for a short answer.
+        wordings: Around a question in BLIP's layouts, with one `{}` for it.
+    """
+    if layout == "minigpt4":
+        return _minigpt4(seen, turns)
+    if layout == "instructblip":
+        return _in_a_row(seen, turns, rng, wordings, end="</s>")
+    if layout == "blip2":
+        return _in_a_row(seen, turns, rng, wordings, end="\n")
+    return _vicuna(seen, turns, rng, system)
+
+
+def drill(layout: LayoutName, seen: str, order: str, entries: Sequence[Entry]) -> tuple[Piece, ...]:
+    """Lay entries after what is seen; the order says what is wanted."""
+    if layout == "blip2":
+        pieces = [Piece(text, trained=False) for text in (seen, "<s>", order)]
+    else:
+        pieces = [Piece(text, trained=False) for text in ("<s>", f"USER: {seen}\n{order} ASSISTANT:")]
+    for cue, reply, end in entries:
+        pieces += [Piece(cue, trained=False), Piece(reply, trained=True, kind="drill"), Piece(end, trained=False)]
+    return tuple(pieces)
+
+
+def captioned(layout: LayoutName, seen: str, text: str, rng: Random) -> tuple[Piece, ...]:
+    """The description and a caption of it, without any words between them."""
+    if layout == "blip2":
+        front, end = (seen, "<s>"), "\n"
+        return (*(Piece(part, trained=False) for part in front), *_reply("caption", text, end))
+    between = ("\n",) if rng.random() < 0.6 else ()
+    parts = [Piece(part, trained=False) for part in ("<s>", seen, *between)]
+    return (*parts, *_reply("caption", f"{text}\n", "</s>"))
+
+
+def _reply(kind: str, text: str, end: str) -> tuple[Piece, Piece]:
+    return Piece(text, trained=True, kind=kind), Piece(end, trained=True, kind=kind)
+
+
+def _vicuna(seen: str, turns: Sequence[Turn], rng: Random, system: float) -> tuple[Piece, ...]:
+    start = f"{SYSTEM} " if rng.random() < system else ""
+    apart = rng.random() < 0.5  # as the picture will be that takes its place
+    hint = f"\n{SHORT_ANSWER}" if rng.random() < system else ""
+    pieces = [Piece("<s>", trained=False)]
+    for number, (kind, text, reply) in enumerate(turns):
+        opening = f"{start if number == 0 else ''}USER: "
+        closing = f"{text}{hint if kind not in WITHOUT_WORDING else ''} ASSISTANT:"
+        if number == 0 and seen and apart:
+            pieces += [Piece(part, trained=False) for part in (opening, seen, f"\n{closing}")]
+        elif number == 0 and seen:
+            pieces.append(Piece(f"{opening}{seen}\n{closing}", trained=False))
+        else:
+            pieces.append(Piece(opening + closing, trained=False))
+        pieces += _reply(kind, f" {reply}", "</s>")
+    return tuple(pieces)
+
+
+def _minigpt4(seen: str, turns: Sequence[Turn]) -> tuple[Piece, ...]:
+    """`###Human: <Img>SEEN</Img> question ###Assistant: reply###` (https://arxiv.org/abs/2304.10592)."""
+    pieces = [Piece(text, trained=False) for text in ("<s>", "###Human: <Img>", seen)]
+    opening = "</Img> "
+    for kind, text, reply in turns:
+        pieces.append(Piece(f"{opening}{text} ###Assistant:", trained=False))
+        pieces += _reply(kind, f" {reply}", "###")
+        opening = "Human: "
+    return tuple(pieces)
+
+
+def _in_a_row(seen: str, turns: Sequence[Turn], rng: Random, wordings: Sequence[str], *, end: str) -> tuple[Piece, ...]:
+    """`SEEN<s>question reply</s>`, without role words (https://arxiv.org/abs/2301.12597, https://arxiv.org/abs/2305.06500)."""
+    pieces = [Piece(text, trained=False) for text in (seen, "<s>") if text]
+    for kind, text, reply in turns:
+        asked = text if kind in WITHOUT_WORDING and "{}" in wordings else rng.choice(wordings).format(text)
+        pieces.append(Piece(asked, trained=False))
+        pieces += _reply(kind, f" {reply}", end)
+    return tuple(pieces)
