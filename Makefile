@@ -4,6 +4,7 @@
 #   make train [ARGS="..."]   train the miniature LLaVA adapter
 #   make test                 the fast tests          make test-slow    the slow ones
 #   make check                lint, types, doctests   make wheel-check  the built wheel in a clean environment
+#   make javascript-client    @huggingface/hub from npm, for the tests that need a second client of the Hub
 #   make test-lowest          the fast tests with the lowest versions pyproject.toml admits
 #   make install, make dev    set up only             make clean        remove what make made
 
@@ -27,7 +28,7 @@ INSTALLED := $(VENV)/.installed
 LINKED := $(VENV)/.linked-$(FILES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev train test test-slow test-gpu test-lowest check wheel-check clean
+.PHONY: help install dev train test test-slow test-gpu test-lowest javascript-client check wheel-check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +67,9 @@ test-gpu: install
 test-lowest:
 	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt test
 
+javascript-client:
+	npm install --prefix tests/clients --no-package-lock --no-audit --no-fund --silent
+
 # By import name: given the folders, both tools load each module twice, and hub.x.Class is not inlay.hub.x.Class.
 SHORT := sed -u 's,build/__editable__[^/]*/inlay/,,'
 check: install
@@ -80,5 +84,5 @@ wheel-check: install
 	$(BIN)/python tests/packaging/wheel_check.py
 
 clean:
-	rm -rf .venv .venv-lowest .ci/venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf tests/clients/node_modules .venv .venv-lowest .ci/venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(FLOORS) tests -name __pycache__ -prune -exec rm -rf {} +

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
+from inlay.hub.address import bundle_folder, locate
 from inlay.hub.bundle import Bundle
 from inlay.hub.errors import BundleError
 from inlay.hub.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
 from inlay.hub.peft_folder import LoraFolder, LoraSpec
+from inlay.hub.transfer import pull
 
 __all__ = ["Contents", "DiskDtype", "from_bundle", "open_bundle", "to_bundle"]
 
@@ -24,11 +26,17 @@ TENSORS = "adapter.safetensors"
 LORA_TENSORS = "lora/adapter_model.safetensors"
 
 
-def open_bundle(folder: str | Path) -> Bundle:
-    """Read a bundle folder, or the ``bundle/`` of a run folder."""
-    path = Path(folder)
-    inner = path / "bundle"
-    return Bundle.read(inner if not (path / MANIFEST_NAME).exists() and inner.is_dir() else path)
+def open_bundle(source: str | Path, **options: Any) -> Bundle:
+    """Read a bundle folder, the ``bundle/`` of a run folder, or a repository on a hub.
+
+    Args:
+        source: where, as :func:`inlay.hub.pull` takes it.
+        options: of :func:`inlay.hub.pull`; all but ``trusted`` are for a hub only.
+    """
+    place = locate(source, options.get("revision"))
+    # A folder is not pulled first: one reading checks the very bytes that it parses, also while a writer replaces them.
+    local = isinstance(place, Path) and options.get("trusted") is None
+    return Bundle.read(bundle_folder(Path(source)) if local else pull(source, **options).folder)
 
 
 DiskDtype: TypeAlias = Literal["bfloat16", "float32"]

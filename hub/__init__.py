@@ -1,4 +1,4 @@
-"""The bundle: an adapter on disk, its format, its safety and its model card. Knows tensors by name, knows no model.
+"""The bundle: an adapter as files, safe to read, with its way to a hub and back. Knows tensors by name, knows no model.
 
 The names below load on first use, so that ``import inlay.hub`` costs next to nothing and brings in neither torch nor
 pydantic. Folders are opened with POSIX calls (``openat``, ``flock``): Linux and macOS.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from inlay.hub.errors import BundleError, InlayError
+from inlay.hub.errors import BundleError, HubError, InlayError
 
 if TYPE_CHECKING:
     from inlay.hub.bundle import Bundle
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         TrainingSpec,
     )
     from inlay.hub.peft_folder import LoraFolder, LoraSpec
+    from inlay.hub.publish import Pushed, push
+    from inlay.hub.signature import SignatureError, sign, verify_signature
+    from inlay.hub.transfer import Pulled, pull
 
 __all__ = [
     "FORMAT_VERSION",
@@ -32,6 +35,7 @@ __all__ = [
     "BundleError",
     "CanarySpec",
     "FileSpec",
+    "HubError",
     "InlayError",
     "LayoutSpec",
     "LoraFolder",
@@ -39,11 +43,20 @@ __all__ = [
     "Manifest",
     "PartSpec",
     "PortSpec",
+    "Pulled",
+    "Pushed",
+    "SignatureError",
     "TrainingSpec",
+    "pull",
+    "push",
     "render_card",
+    "sign",
+    "verify_signature",
 ]
 
 _HOMES = {"Bundle": "bundle", "render_card": "card", "LoraFolder": "peft_folder", "LoraSpec": "peft_folder"}
+_HOMES |= {"Pulled": "transfer", "Pushed": "publish", "pull": "transfer", "push": "publish"}
+_HOMES |= dict.fromkeys(("SignatureError", "sign", "verify_signature"), "signature")
 
 
 def __getattr__(name: str) -> Any:

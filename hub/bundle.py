@@ -19,29 +19,34 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from inlay.hub.atomic import aside_of, replace_folder
-from inlay.hub.card import CARD_NAME, render_card
+from inlay.hub.card_file import is_edited, make_card
 from inlay.hub.errors import BundleError
+from inlay.hub.files import (
+    CARD_NAME,
+    MAX_TENSOR_BYTES,
+    TENSORS_NAME,
+    check_is_bundle,
+    checked,
+    read_manifest,
+)
 from inlay.hub.manifest import MANIFEST_NAME, FileSpec, Manifest, PartSpec
-from inlay.hub.peft_folder import LORA_CONFIG, LORA_TENSORS, LoraFolder, read_config, write_config
+from inlay.hub.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, LoraFolder, read_config, write_config
 from inlay.hub.safe_read import OpenFolder, real_path
 from inlay.hub.strict_json import MAX_JSON_BYTES
-from inlay.hub.tensors import MAX_TENSOR_BYTES, foreign_format, parse, serialize
+from inlay.hub.tensors import parse, serialize
 from inlay.hub.text import shown
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["BUNDLE_NAMES", "LORA_PART", "TENSORS_NAME", "Bundle"]
+__all__ = ["Bundle"]
 
-TENSORS_NAME = "adapter.safetensors"
-LORA_PART = "lora"
-BUNDLE_NAMES = frozenset({MANIFEST_NAME, TENSORS_NAME, LORA_CONFIG, LORA_TENSORS, CARD_NAME})
-"""Every file that a bundle may hold."""
+Contents: TypeAlias = Mapping[str, bytes]
+"""Name of a file to what is in it."""
 
-_PICKLED_LORA = "lora/adapter_model.bin"
 _ATTEMPTS = 20
 
 
@@ -126,7 +131,7 @@ class Bundle:
     def write(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Bundle:
         """Write the folder in one step; never touches the network.
 
-        The card is generated anew. Equal bundles give equal bytes.
+        The card is generated anew, unless the one that is replaced was edited by hand. Equal bundles give equal bytes.
 
         Args:
             folder: where to; missing parents are made.
@@ -139,7 +144,9 @@ class Bundle:
             BundleError: the bundle is inconsistent, the folder exists, the disk is full, ...; nothing has changed then.
         """
         files, manifest = _encode(self)
-        replace_folder(folder, files, overwrite=overwrite, check_old=_check_is_bundle)
+        if overwrite:
+            files[CARD_NAME] = _kept_card(real_path(folder)) or files[CARD_NAME]
+        replace_folder(folder, files, overwrite=overwrite, check_old=check_is_bundle)
         return replace(self, manifest=manifest)
 
     @property
@@ -149,29 +156,27 @@ class Bundle:
 
     @classmethod
     def _read(cls, folder: OpenFolder, max_bytes: int) -> Bundle:
-        present = folder.names(BUNDLE_NAMES | {_PICKLED_LORA})
-        if MANIFEST_NAME not in present:
-            raise BundleError(str(folder.path), f"not a bundle: it holds no {MANIFEST_NAME}")
-        if _PICKLED_LORA in present:
-            reason = "a pickle, which can run code and is never opened: lora/adapter_model.safetensors required"
-            raise BundleError(_PICKLED_LORA, f"{reason}; convert the weights and remove this file")
-        manifest = Manifest.from_json(folder.read(MANIFEST_NAME, MAX_JSON_BYTES))
-        listed: dict[str, FileSpec] = {spec.path: spec for spec in manifest.files}
-        for name in sorted(set(listed) ^ (present - {MANIFEST_NAME, CARD_NAME})):
-            reason = "is listed in inlay.json but missing" if name in listed else "is not listed in inlay.json"
-            raise BundleError(name, reason)
-        if (LORA_CONFIG in listed) != (LORA_TENSORS in listed):
-            raise BundleError(MANIFEST_NAME, "expected both files of lora/ or none", field="files")
-        total = sum(spec.size for spec in manifest.files)
-        if total > max_bytes:
-            raise BundleError(MANIFEST_NAME, f"expected at most {max_bytes} bytes of files, got {total}", field="files")
+        manifest = read_manifest(folder, max_bytes)
+        return cls.from_files(manifest, {spec.path: checked(folder, spec) for spec in manifest.files})
+
+    @classmethod
+    def from_files(cls, manifest: Manifest, files: Contents) -> Bundle:
+        """Parse files that have been compared with the manifest, and verify what they hold.
+
+        Args:
+            manifest: the manifest.
+            files: the content of every file that it lists.
+
+        Raises:
+            BundleError: names the file and the tensor or field.
+        """
         tensors: Mapping[str, torch.Tensor] = {}
         lora = None
-        if TENSORS_NAME in listed:
-            tensors = parse(_checked(folder, listed[TENSORS_NAME]), TENSORS_NAME, max_bytes=max_bytes)
-        if LORA_CONFIG in listed:
-            spec = read_config(_checked(folder, listed[LORA_CONFIG]))
-            lora = LoraFolder(spec, parse(_checked(folder, listed[LORA_TENSORS]), LORA_TENSORS, max_bytes=max_bytes))
+        if TENSORS_NAME in files:
+            tensors = parse(files[TENSORS_NAME], TENSORS_NAME)
+        if LORA_CONFIG in files:
+            spec = read_config(files[LORA_CONFIG])
+            lora = LoraFolder(spec, parse(files[LORA_TENSORS], LORA_TENSORS))
         bundle = cls(manifest, tensors, lora)
         bundle.verify()
         return bundle
@@ -191,21 +196,20 @@ def _encode(bundle: Bundle) -> tuple[dict[str, bytes], Manifest]:
         for name, data in files.items()
     )
     manifest = bundle.manifest.model_copy(update={"files": specs})
-    files[CARD_NAME] = render_card(manifest).encode("utf-8")
+    files[CARD_NAME] = make_card(manifest)
     files[MANIFEST_NAME] = manifest.to_json()
     Manifest.from_json(files[MANIFEST_NAME])  # what would not be read back is not written
     return files, manifest
 
 
-def _checked(folder: OpenFolder, spec: FileSpec) -> bytes:
-    """The bytes of a file, read once, of the size and hash that the manifest gives."""
-    data = folder.read(spec.path, max(spec.size, 1 << 16))
-    if len(data) == spec.size and hashlib.sha256(data).hexdigest() == spec.sha256:
-        return data
-    found = f"expected {spec.size} bytes, got {len(data)}" if len(data) != spec.size else "its sha256 differs"
-    what = foreign_format(data)
-    hint = f"it is {what}" if what else "the file is damaged or was exchanged; get the bundle again"
-    raise BundleError(spec.path, f"{found} from what inlay.json says; {hint}")
+def _kept_card(folder: Path) -> bytes | None:
+    """The card of the bundle that is about to be replaced, where somebody has edited it."""
+    try:
+        with OpenFolder(folder) as opened:
+            card = opened.read(CARD_NAME, MAX_JSON_BYTES)
+            return card if is_edited(card, opened.read(MANIFEST_NAME, MAX_JSON_BYTES)) else None
+    except BundleError:  # there is none, or no bundle at all
+        return None
 
 
 def _check_dtype(file: str, name: str, tensor: torch.Tensor, spec: PartSpec) -> None:
@@ -219,14 +223,3 @@ def _check_count(file: str, part: str, found: int, spec: PartSpec) -> None:
         reason = f"expected {spec.parameters} parameters as declared in inlay.json, got {found}: "
         reason += "a tensor is missing or has another shape" if found < spec.parameters else "a tensor too many"
         raise BundleError(file, reason, field=part)
-
-
-def _check_is_bundle(folder: Path) -> None:
-    try:
-        entries = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-        strangers = sorted(name for name in entries - BUNDLE_NAMES if not name.startswith(".cache/"))
-    except OSError as error:
-        raise BundleError(str(folder), f"cannot be looked through: {error.strerror}") from None
-    if MANIFEST_NAME not in entries or strangers:
-        why = f"it also holds {', '.join(map(shown, strangers[:5]))}" if strangers else f"it holds no {MANIFEST_NAME}"
-        raise BundleError(str(folder), f"is not only a bundle ({why}), so it is not overwritten; choose another folder")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from inlay.hub.catalogue import tag
+from inlay.hub.licences import licence_fields, restrictions
 from inlay.hub.manifest import Manifest, PortSpec
 
-__all__ = ["CARD_NAME", "escape", "render_card"]
+__all__ = ["escape", "render_card"]
 
-CARD_NAME = "README.md"
 _ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -39,8 +41,12 @@ def escape(text: str) -> str:
     )
 
 
-def render_card(manifest: Manifest) -> str:
+def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
     """The whole card, front matter and body.
+
+    Args:
+        manifest: of the bundle.
+        repo_id: where it is published, for the example; the card does not say if not given.
 
     Example:
         >>> from inlay.hub.manifest import LayoutSpec
@@ -54,8 +60,9 @@ def render_card(manifest: Manifest) -> str:
         f"# {escape(manifest.name)}",
         f"An inlay adapter of the system {escape(manifest.system)}. It holds only what was trained; the backbone below "
         "stays as it is.",
+        *_notice(manifest),
         "## Attach",
-        _attach(manifest),
+        _attach(manifest, repo_id or "path/or/repo-id"),
         "## Parts",
         _parts(manifest),
         "## Interface",
@@ -63,14 +70,14 @@ def render_card(manifest: Manifest) -> str:
         "## Provenance",
         _provenance(manifest),
         "## Limitations",
-        _LIMITATIONS,
+        _LIMITATIONS + (" Its use is limited by licences, see above." if _notice(manifest) else ""),
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def _front_matter(manifest: Manifest) -> str:
-    models = [port for _, port in _ports(manifest) if port.kind != "tokenizer"]
-    sources = [port.source for port in models if port.source and _HUB_ID.fullmatch(port.source)]
+    models = [(name, port) for name, port in _ports(manifest) if port.kind != "tokenizer"]
+    sources = _sources(manifest)
     training = manifest.training
     results = (
         [
@@ -86,17 +93,32 @@ def _front_matter(manifest: Manifest) -> str:
         if training
         else []
     )
+    fields: dict[str, Any] = licence_fields(manifest.license)
     data = ModelCardData(
         library_name="inlay",
         base_model=list(dict.fromkeys(sources)) or None,
         base_model_relation="adapter" if sources else None,
         pipeline_tag=_pipeline(manifest),
-        license=manifest.license,
-        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for port in models)))],
+        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for _, port in models)))]
+        + [tag(name, port.family, port.width) for name, port in models],
         model_name=manifest.name if results else None,
         eval_results=results or None,
+        **fields,
     )
     return data.to_yaml().strip()
+
+
+def _sources(manifest: Manifest) -> list[str]:
+    """The backbone's models by Hub id; what is a path or an address stays out of the card's links."""
+    models = [port for _, port in _ports(manifest) if port.kind != "tokenizer"]
+    return [port.source for port in models if port.source and _HUB_ID.fullmatch(port.source)]
+
+
+def _notice(manifest: Manifest) -> list[str]:
+    found = restrictions(manifest.license, _sources(manifest))
+    if not found:
+        return []
+    return [f"**Not for commercial use**, because of {escape('; '.join(found))}. Read the licences before you use it."]
 
 
 def _ports(manifest: Manifest) -> list[tuple[str, PortSpec]]:
@@ -113,7 +135,7 @@ def _pipeline(manifest: Manifest) -> str:
     return f"{modalities[0]}-text-to-text" if known else "text-generation"
 
 
-def _attach(manifest: Manifest) -> str:
+def _attach(manifest: Manifest, source: str) -> str:
     arguments = [
         f'{name}="{port.source}"' if port.source and _HUB_ID.fullmatch(port.source) else f'{name}="..."'
         for name, port in _ports(manifest)
@@ -122,7 +144,7 @@ def _attach(manifest: Manifest) -> str:
     return (
         "```python\nfrom inlay.adapters import Adapter, Backbone\n\n"
         f"backbone = Backbone.from_pretrained({', '.join(arguments)})\n"
-        'model = Adapter.from_pretrained("path/or/repo-id").attach(backbone)\n'
+        f'model = Adapter.from_pretrained("{source}").attach(backbone)\n'
         'print(model.chat([{"role": "user", "content": "Hello"}]).text)\n```'
     )
 
@@ -132,7 +154,11 @@ def _parts(manifest: Manifest) -> str:
         (name, part.kind, f"{part.parameters:,}", part.dtype, f"{part.parameters * _ITEM_BYTES[part.dtype]:,}")
         for name, part in sorted(manifest.parts.items())
     ]
-    return _table(("part", "kind", "parameters", "dtype", "bytes"), rows)
+    specs = manifest.parts.values()
+    total = sum(part.parameters for part in specs)
+    size = sum(part.parameters * _ITEM_BYTES[part.dtype] for part in specs)
+    table = _table(("part", "kind", "parameters", "dtype", "bytes"), rows)
+    return f"{table}\n\nTogether {total:,} parameters, {size:,} bytes of weights."
 
 
 def _interface(manifest: Manifest) -> str:

@@ -6,7 +6,27 @@ can turn it into a short message and exit status 2.
 
 from __future__ import annotations
 
-__all__ = ["BundleError", "InlayError"]
+from typing import Literal, TypeAlias
+
+__all__ = ["BundleError", "HubError", "HubProblem", "InlayError"]
+
+HubProblem: TypeAlias = Literal[
+    "address",
+    "missing",
+    "revision",
+    "gated",
+    "token",
+    "forbidden",
+    "offline",
+    "network",
+    "server",
+    "space",
+    "foreign",
+    "conflict",
+    "secret",
+    "card",
+]
+"""What kind of trouble it is, for programs; the message is for people."""
 
 
 class InlayError(Exception):
@@ -29,3 +49,21 @@ class BundleError(InlayError):
     def __init__(self, file: str, reason: str, *, field: str | None = None) -> None:
         self.file, self.reason, self.field = file, reason, field
         super().__init__(": ".join(part for part in (file, field, reason) if part))
+
+
+class HubError(InlayError):
+    """A bundle cannot be fetched from a hub, or not be sent to one.
+
+    Args:
+        where: the repository, with its revision where that matters.
+        reason: what was expected, what came, and how to fix it. Never holds a token.
+        problem: the kind of trouble.
+
+    Example:
+        >>> str(HubError("me/llava", "no such repository", "missing"))
+        'me/llava: no such repository'
+    """
+
+    def __init__(self, where: str, reason: str, problem: HubProblem) -> None:
+        self.where, self.reason, self.problem = where, reason, problem
+        super().__init__(f"{where}: {reason}")

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from inlay.hub.errors import BundleError
+from inlay.hub.migrations import FORMAT_VERSION, migrated
 from inlay.hub.strict_json import dump_object, read_object
 from inlay.hub.text import forbidden_character, shown
 
@@ -37,7 +38,6 @@ __all__ = [
     "TrainingSpec",
 ]
 
-FORMAT_VERSION = 1
 MANIFEST_NAME = "inlay.json"
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -212,7 +212,7 @@ class Manifest(_Closed):
 
     @classmethod
     def from_json(cls, data: bytes, file: str = MANIFEST_NAME) -> Manifest:
-        """Read a manifest; the version is looked at before anything else.
+        """Read a manifest of this or an earlier version; the version is looked at before anything else.
 
         Raises:
             BundleError: names the first field that is wrong, what was expected and what came.
@@ -220,12 +220,7 @@ class Manifest(_Closed):
         raw = read_object(data, file)
         if raw.get("format") != "inlay":
             raise BundleError(file, f"expected 'inlay', got {shown(raw.get('format'))}", field="format")
-        version = raw.get("format_version")
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise BundleError(file, f"expected an integer from 1 on, got {shown(version)}", field="format_version")
-        if version > FORMAT_VERSION:
-            reason = f"this bundle has format {version}, this inlay reads up to {FORMAT_VERSION}: upgrade inlay"
-            raise BundleError(file, reason, field="format_version")
+        raw = migrated(raw, file)
         try:
             # The JSON mode of pydantic turns lists into tuples and is strict about everything else.
             return cls.model_validate_json(dump_object(raw))

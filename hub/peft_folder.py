@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LORA_CONFIG",
+    "LORA_PART",
     "LORA_TENSORS",
     "MAX_RANK",
     "LoraFolder",
@@ -33,6 +34,7 @@ __all__ = [
     "write_config",
 ]
 
+LORA_PART = "lora"
 LORA_CONFIG = "lora/adapter_config.json"
 LORA_TENSORS = "lora/adapter_model.safetensors"
 MAX_RANK = 1024

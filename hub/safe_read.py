@@ -3,12 +3,13 @@
 Files are opened through one handle of the folder, so a reader stays in the version that it opened while a writer swaps
 in a new one. Only names of the format are opened; only regular files are read. Symbolic links are refused, but for
 those that stay in the folder and those of the Hugging Face cache, whose ``snapshots/<commit>/<file>`` are links to
-``blobs/``.
+its blobs.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # Non-blocking, so that opening a named pipe returns at once.
 _REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 24
+_XET_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def real_path(folder: str | os.PathLike[str]) -> Path:
@@ -75,7 +77,7 @@ class OpenFolder:
         return (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino)
 
     def names(self, allowed: frozenset[str]) -> frozenset[str]:
-        """The files that are there, as paths with ``/``.
+        """The files that are there, as paths with ``/``; in a snapshot of the Hub cache, the allowed ones among them.
 
         Args:
             allowed: every path that may be there.
@@ -84,6 +86,7 @@ class OpenFolder:
             BundleError: names the files that are not allowed.
         """
         inner = {name.split("/")[0] for name in allowed if "/" in name}
+        snapshot = self.path.parent.name == "snapshots"
         found = set(os.listdir(self._handle)) - IGNORED_NAMES
         paths = found - inner
         for name in found & inner:
@@ -95,6 +98,8 @@ class OpenFolder:
                 paths |= {f"{name}/{item}" for item in os.listdir(handle)}
             finally:
                 os.close(handle)
+        if snapshot:  # a repository may hold a licence and pictures, which other programs bring into the cache
+            paths &= allowed
         if extra := sorted(paths - allowed, key=ascii):
             listed = ", ".join(shown(name) for name in extra[:5])
             known = {name.casefold() for name in allowed}
@@ -150,15 +155,26 @@ class OpenFolder:
             for handle in opened:
                 os.close(handle)
         target = Path(os.path.realpath(self.path / name))
-        if not target.is_relative_to(self.path) and target.parent != self._blobs():
+        if not target.is_relative_to(self.path) and not self._in_cache(target):
             raise BundleError(name, "a symbolic link that leaves the folder; replace it by the file itself")
         if not stat.S_ISREG(os.lstat(target).st_mode):
             raise BundleError(name, "expected a regular file behind the symbolic link")
         return os.open(target, _REGULAR)
 
-    def _blobs(self) -> Path | None:
+    def _in_cache(self, target: Path) -> bool:
+        """Whether a file is a blob of the Hub cache that this folder is a snapshot of.
+
+        Blobs stand in ``models--x--y/blobs/``; since huggingface_hub 2.4 those that came through Xet are links on to
+        ``blobs/<two hex digits>/`` of the whole cache.
+        """
         snapshots = self.path.parent
-        return Path(os.path.realpath(snapshots.parent / "blobs")) if snapshots.name == "snapshots" else None
+        if snapshots.name != "snapshots":
+            return False
+        repo = snapshots.parent
+        shared = Path(os.path.realpath(repo.parent / "blobs" / target.name[:2]))
+        return target.parent == Path(os.path.realpath(repo / "blobs")) or (
+            _XET_HASH.fullmatch(target.name) is not None and target.parent == shared
+        )
 
 
 def _why(error: Exception, expected: str) -> str:

@@ -8,8 +8,6 @@ bundle that two programs read in two ways is no bundle. Files are written byte-s
 from __future__ import annotations
 
 import json
-import math
-import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -19,43 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from inlay.hub.errors import BundleError
-from inlay.hub.strict_json import read_object
+from inlay.hub.files import MAX_TENSOR_BYTES
+from inlay.hub.header import MAX_HEADER_BYTES, MAX_TENSORS, check_name, read_header
 from inlay.hub.text import shown
 
-__all__ = ["MAX_HEADER_BYTES", "MAX_TENSORS", "MAX_TENSOR_BYTES", "foreign_format", "parse", "serialize"]
-
-MAX_HEADER_BYTES = 1 << 20
-MAX_TENSORS = 4096
-MAX_TENSOR_BYTES = 4 << 30
+__all__ = ["parse", "serialize"]
 
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-# Dotted identifiers; no segment is empty or starts with two underscores. Names are compared, never walked or opened.
-_NAME = re.compile(r"(?!__)[A-Za-z0-9_\-]+(?:\.(?!__)[A-Za-z0-9_\-]+)*")
-_MAX_NAME = 256
-_MAX_RANK = 8
-_MAGIC = {
-    b"PK\x03\x04": "a zip archive, as torch.save writes it",
-    b"\x1f\x8b": "a gzip archive",
-    b"\x93NUMPY": "a NumPy array",
-    b"\x89HDF": "an HDF5 file",
-    b"GGUF": "a GGUF model",
-    b"version https://git-lfs": "a Git LFS pointer; run 'git lfs pull' in the repository",
-}
-
-
-def foreign_format(data: bytes) -> str | None:
-    """Name the kind of file that ``data`` is when it is a well-known one that is not safetensors.
-
-    Example:
-        >>> import pickle
-        >>> foreign_format(pickle.dumps({"weight": 1.0}))
-        'a Python pickle, which can run code and is never opened'
-    """
-    # A safetensors header of 640 bytes starts like a pickle too, but then its length ends in five zero bytes.
-    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and data[3:8] != bytes(5):
-        return "a Python pickle, which can run code and is never opened"
-    return next((what for magic, what in _MAGIC.items() if data.startswith(magic)), None)
 
 
 def parse(
@@ -77,9 +46,7 @@ def parse(
     """
     if len(data) > max_bytes:
         raise BundleError(file, f"expected at most {max_bytes} bytes, got {len(data)}")
-    if what := foreign_format(data):
-        raise BundleError(file, f"expected safetensors, got {what}")
-    _check_layout(data, _header(data, file), file)
+    read_header(data, len(data), file)
     try:
         tensors = load(data)
     except SafetensorError as error:
@@ -118,7 +85,7 @@ def serialize(
     # Wide numbers first, so that every tensor starts at a multiple of its own item size.
     for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
         tensor = tensors[name]
-        _check_name(name, file)
+        check_name(name, file)
         if tensor.dtype not in _CODES or tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
             reason = f"expected a dense, non-empty tensor of {_names(_CODES)}, got {_describe(tensor)}"
             raise BundleError(file, reason, field=name)
@@ -132,65 +99,6 @@ def serialize(
     if len(text) > MAX_HEADER_BYTES:
         raise BundleError(file, f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(text)}")
     return b"".join([struct.pack("<Q", len(text)), text, *chunks])
-
-
-def _header(data: bytes, file: str) -> dict[str, Any]:
-    if len(data) < 8:
-        raise BundleError(file, f"expected safetensors, got a file of {len(data)} bytes")
-    (length,) = struct.unpack("<Q", data[:8])
-    if length > MAX_HEADER_BYTES:
-        raise BundleError(file, f"expected safetensors with a header of at most {MAX_HEADER_BYTES} bytes, got {length}")
-    if length > len(data) - 8:
-        raise BundleError(file, f"truncated: expected a header of {length} bytes, got {len(data) - 8}")
-    text = data[8 : 8 + length]
-    if not text.startswith(b"{"):
-        raise BundleError(file, "expected safetensors, whose header starts with '{'")
-    return read_object(text, file, max_bytes=MAX_HEADER_BYTES)
-
-
-def _check_layout(data: bytes, header: dict[str, Any], file: str) -> None:
-    (length,) = struct.unpack("<Q", data[:8])
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise BundleError(file, "expected an object of strings", field="__metadata__")
-    if not 1 <= len(header) <= MAX_TENSORS:
-        raise BundleError(file, f"expected 1 to {MAX_TENSORS} tensors, got {len(header)}")
-    spans = sorted(_span(name, entry, file) for name, entry in header.items())
-    filled = 0
-    for begin, end, name in spans:
-        if begin != filled:
-            raise BundleError(file, f"expected its data at byte {filled}, got {begin}: a hole or overlap", field=name)
-        filled = end
-    if filled != len(data) - 8 - length:
-        raise BundleError(file, f"expected {filled} bytes of data, got {len(data) - 8 - length}")
-
-
-def _span(name: str, entry: object, file: str) -> tuple[int, int, str]:
-    _check_name(name, file)
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise BundleError(file, "expected exactly dtype, shape and data_offsets", field=name)
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise BundleError(file, f"expected dtype {_names(_DTYPES)}, got {shown(dtype)}", field=name)
-    if not _integers(shape) or len(shape) > _MAX_RANK or any(size < 1 for size in shape):
-        raise BundleError(file, f"expected up to {_MAX_RANK} sizes from 1 on, got shape {shown(shape)}", field=name)
-    if not _integers(offsets) or len(offsets) != 2 or not 0 <= offsets[0] < offsets[1]:
-        raise BundleError(file, f"expected two rising data_offsets, got {shown(offsets)}", field=name)
-    expected = math.prod(shape) * _DTYPES[dtype].itemsize
-    if offsets[1] - offsets[0] != expected:
-        reason = f"expected {expected} bytes for {dtype} {shape}, got {offsets[1] - offsets[0]}"
-        raise BundleError(file, reason, field=name)
-    return offsets[0], offsets[1], name
-
-
-def _integers(value: object) -> bool:
-    return isinstance(value, list) and all(type(item) is int for item in value)
-
-
-def _check_name(name: str, file: str) -> None:
-    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
-        reason = f"expected a tensor name of dotted words, at most {_MAX_NAME} characters"
-        raise BundleError(file, reason, field=shown(name))
 
 
 def _check_finite(name: str, tensor: torch.Tensor, file: str) -> None:

@@ -11,6 +11,7 @@ from inlay.adapters.media import load_image
 from inlay.adapters.messages import MediaPart, Message, Part, TextPart
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
+from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
 
@@ -58,7 +59,7 @@ class Conversation:
 def main(argv: Sequence[str]) -> int:
     """Answer once when a question is given, else read lines until the end of input."""
     parser = command_parser("chat", __doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
+    parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
     parser.add_argument("--image", type=Path | None, help="picture that the first question is about")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer")

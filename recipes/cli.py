@@ -20,6 +20,15 @@ COMMANDS = {
     ),
     "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
+    "diff": ("inlay.recipes.diff_command", "what differs between two bundles"),
+    "verify": (
+        "inlay.recipes.verify_command",
+        "check every byte, and the stored answer on the backbone",
+    ),
+    "sign": ("inlay.recipes.sign_command", "say by a key or a certificate who made a bundle"),
+    "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
+    "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
+    "search": ("inlay.recipes.search_command", "bundles on the Hub and in the cache that fit a backbone"),
     "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),
 }
 
@@ -33,7 +42,7 @@ commands:
   inlay COMMAND --help    every option of a command
   inlay --version
 
-Wherever a bundle is asked for, the folder of a run will do.
+Wherever a bundle is asked for, the folder of a run will do, and so will owner/name on the Hub.
 Exit status: 0 done, 2 wrong usage or input, 1 anything else.
 """
 

@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.layout import Layout
 from inlay.recipes.backbones import backbone_for
+from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.vqa_results import write_vqa_results
 from inlay.recipes.decoding import AnswerSettings, candidates_of
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> ArgumentParser:
     parser = command_parser("evaluate", __doc__)
-    parser.add_argument("bundle", type=str, help="folder of a bundle or of a run")
+    parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument(
         "--data.test",
         dest="test",

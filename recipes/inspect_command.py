@@ -5,42 +5,57 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
-from inlay.adapters.store import open_bundle
-from inlay.hub.bundle import Bundle
+from inlay.hub.overview import Overview, look
+from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.fitting import fitting, models_here
+from inlay.recipes.parser import command_parser
 
 __all__ = ["describe", "main"]
+
+_INTEGRITY = {
+    "whole": "intact",
+    "listed": "not fetched; the hub's hashes are those of the manifest",
+    "unchecked": "not fetched; names, sizes and shapes agree, contents are checked on pull",
+}
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error that says what is wrong."""
-    parser = ArgumentParser(prog="inlay inspect", description=__doc__)
-    parser.add_argument("bundle", type=Path, help="folder of a bundle or of a run")
+    parser = command_parser("inspect", f"{__doc__} Of a repository no tensor is fetched.")
+    parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parsed = parser.parse_args(list(argv))
-    facts = describe(open_bundle(parsed.bundle))
-    print(json.dumps(facts, indent=2) if parsed.json else _text(facts))
+    facts = describe(look(parsed.bundle))
+    print(json.dumps(facts, indent=2) if parsed.json else _text(facts, tensors=parsed.tensors))
     return 0
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """The manifest as plain values, with totals. Reading has checked every hash, name, shape and number already."""
-    manifest = bundle.manifest
+def describe(overview: Overview) -> dict[str, Any]:
+    """The manifest as plain values, with what was found."""
+    manifest = overview.manifest
     facts: dict[str, Any] = manifest.model_dump(mode="json")
-    facts["intact"] = True
-    facts["bytes"] = bundle.bytes
+    facts["intact"] = overview.integrity == "whole"
+    facts["integrity"] = overview.integrity
+    facts["signed"] = overview.signed
+    facts["commit"] = overview.commit
+    facts["bytes"] = overview.size
     facts["parameters"] = sum(part.parameters for part in manifest.parts.values())
+    facts["tensors"] = {
+        file: {name: [spec.dtype, *spec.shape] for name, spec in specs.items()}
+        for file, specs in overview.tensors.items()
+    }
+    facts["here"] = fitting(manifest.interface, models_here())
     return facts
 
 
-def _text(facts: dict[str, Any]) -> str:
+def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     lines = [
-        f"{facts['name']} ({facts['system']}), format {facts['format_version']}, intact",
-        f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes",
+        f"{facts['name']} ({facts['system']}), format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}",
+        f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes"
+        + (f", commit {facts['commit']}" if facts["commit"] else ""),
         "",
         "parts",
         *(
@@ -56,8 +71,12 @@ def _text(facts: dict[str, Any]) -> str:
             for name, p in facts["interface"].items()
         ),
         "",
+        "on this machine, by family and width",
+        *(f"  {name:<8}{', '.join(models) or 'none'}" for name, models in facts["here"].items()),
+        "",
         f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}",
         f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",
+        f"signed   {'yes; `inlay verify --key` says whether by whom you think' if facts['signed'] else 'no'}",
     ]
     if facts["training"]:
         training = facts["training"]
@@ -68,6 +87,9 @@ def _text(facts: dict[str, Any]) -> str:
             f"with     {_fields(training['versions'])}",
         ]
     lines.append(f"licence  {facts['license'] or 'not stated'}")
+    if tensors:
+        for file, specs in facts["tensors"].items():
+            lines += ["", file, *(f"  {name}  {spec[0]} {spec[1:]}" for name, spec in specs.items())]
     return "\n".join(lines)
 
 

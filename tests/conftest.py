@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
 import pytest
 import torch
+from hub_emulator import Hub
 from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -256,3 +258,20 @@ def adapter_of() -> Callable[..., Adapter]:
 @pytest.fixture
 def image_of() -> Callable[..., Image.Image]:
     return make_image
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub on the loopback, where huggingface_hub's clients in this process find it; the cache is ``tmp_path/cache``.
+
+    What the client reads from the environment when it is imported is set where it keeps it.
+    """
+    with Hub() as server:
+        settings = {"HF_HUB_OFFLINE": False, "ENDPOINT": server.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
+        settings |= {"HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}"}
+        settings |= {"HF_TOKEN_PATH": str(tmp_path / "token"), "HF_HUB_DOWNLOAD_TIMEOUT": 2, "HF_HUB_DISABLE_XET": True}
+        for name, value in settings.items():
+            monkeypatch.setattr(huggingface_hub.constants, name, value)
+        monkeypatch.setenv("HF_TOKEN", "hf_owner")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        yield server

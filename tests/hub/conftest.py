@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hub_emulator import Hub, Repo
 
 from inlay.hub import Bundle, LayoutSpec, LoraFolder, LoraSpec, Manifest, PartSpec, PortSpec
 
@@ -111,3 +113,33 @@ def equal() -> Callable[[Bundle, Bundle], bool]:
         )
 
     return compare
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def contents() -> Callable[[Path], dict[str, bytes]]:
+    """Every file below a folder."""
+    return _contents
+
+
+@pytest.fixture
+def publish(hub: Hub, make_bundle: Callable[..., Bundle], tmp_path: Path) -> Callable[..., str]:
+    """Put a bundle of a value, and what else is given, into ``me/x`` as one commit; returns the commit."""
+
+    def put(value: float = 0.5, ref: str = "main", repo_id: str = "me/x", **more: bytes | None) -> str:
+        make_bundle(value).write(tmp_path / "published", overwrite=True)
+        files = _contents(tmp_path / "published") | {name: data for name, data in more.items() if data is not None}
+        files = {name: data for name, data in files.items() if name not in more or more[name] is not None}
+        return hub.repos.setdefault(repo_id, Repo()).commit(files, ref=ref)
+
+    return put
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, nobody waits longer than a moment: the client waits seconds before each further try."""
+    real = time.sleep
+    return lambda: monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds, 0.01)))

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load, save
 
 from inlay.hub import Bundle, BundleError, LoraFolder, LoraSpec, PartSpec
-from inlay.hub.bundle import BUNDLE_NAMES
+from inlay.hub.files import BUNDLE_NAMES
 from inlay.hub.tensors import serialize
 
 Make = Callable[..., Bundle]

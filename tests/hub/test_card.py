@@ -69,7 +69,7 @@ def test_the_front_matter_says_what_the_hub_asks_for() -> None:
     assert front["base_model_relation"] == "adapter"
     assert front["pipeline_tag"] == "image-text-to-text"
     assert front["license"] == "llama2"
-    assert front["tags"] == ["inlay", "llava", "llama", "clip"]
+    assert front["tags"] == ["inlay", "llava", "llama", "clip", "inlay-llm-llama-4096", "inlay-image-clip-1024"]
 
 
 def test_a_tokenizer_is_named_for_attaching_but_is_no_base_model() -> None:
@@ -139,10 +139,12 @@ def test_a_manifest_without_training_has_a_card() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_stays_text_in_the_front_matter(text: str) -> None:
     front = _front(render_card(_manifest(text)))
-    assert front["license"] == text
+    assert front["license"] == "other"
+    assert re.fullmatch(r"[a-z0-9.-]+", front["license_name"])
     assert front["model-index"][0]["name"] == text
     assert set(front) <= {
-        *("base_model", "base_model_relation", "library_name", "license", "model-index", "pipeline_tag", "tags")
+        *("base_model", "base_model_relation", "library_name", "license", "license_name"),
+        *("model-index", "pipeline_tag", "tags"),
     }
 
 
@@ -166,3 +168,36 @@ def test_the_card_does_not_depend_on_the_order_in_memory() -> None:
     manifest = _manifest()
     turned = manifest.model_copy(update={"interface": dict(reversed(manifest.interface.items()))})
     assert render_card(turned) == render_card(manifest)
+
+
+@pytest.mark.parametrize(
+    ("source", "licence", "because"),
+    [
+        ("huggyllama/llama-7b", None, "LLaMA 1"),
+        ("lmsys/vicuna-7b-v1.1", "mit", "Vicuna before 1.5"),
+        ("nielsr/imagebind-huge", "mit", "ImageBind"),
+        ("facebook/opt-2.7b", "apache-2.0", "OPT"),
+        ("lmsys/vicuna-7b-v1.5", "cc-by-nc-4.0", "its own licence, cc-by-nc-4.0"),
+        ("lmsys/vicuna-7b-v1.5", "for research only", "its own licence, for research only"),
+    ],
+)
+def test_a_card_says_what_forbids_commercial_use(source: str, licence: str | None, because: str) -> None:
+    port = PortSpec(kind="llm", family="llama", width=8, source=source, weights=DIGEST)
+    card = render_card(_manifest(interface={"llm": port}, license=licence))
+    assert "**Not for commercial use**" in card
+    assert escape(because) in card
+
+
+def test_a_card_says_nothing_of_the_kind_where_nothing_forbids_it() -> None:
+    card = render_card(_manifest(license="apache-2.0"))
+    assert "commercial" not in card.lower()
+
+
+def test_the_example_names_the_repository() -> None:
+    assert 'Adapter.from_pretrained("me/x")' in render_card(_manifest(), "me/x")
+
+
+def test_the_sizes_are_added_up() -> None:
+    part = PartSpec(kind="mlp", parameters=1000, dtype="float32")
+    card = render_card(_manifest(parts={"inputs.image": part, "inputs.audio": part}))
+    assert "Together 2,000 parameters, 8,000 bytes of weights." in card

@@ -15,6 +15,8 @@ import inlay.hub
         ("inlay.hub.manifest", "torch huggingface_hub safetensors"),
         ("inlay.hub.peft_folder", "torch peft transformers"),
         ("inlay.hub.bundle", "peft transformers"),
+        ("inlay.hub.transfer", "torch huggingface_hub safetensors"),
+        ("inlay.hub.publish", "torch safetensors transformers"),
     ],
 )
 def test_importing_is_cheap(module: str, absent: str) -> None:

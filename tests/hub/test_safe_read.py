@@ -157,6 +157,26 @@ def test_a_snapshot_of_the_hub_cache_is_read(snapshot: Path, bundle: Bundle) -> 
     assert read.lora is not None
 
 
+def _share(snapshot: Path, name: str) -> None:
+    """Move a blob to a place in the cache's own ``blobs/``, as huggingface_hub does with what came through Xet."""
+    blob = (snapshot / "adapter.safetensors").resolve()
+    shared = blob.parents[2] / "blobs" / name[:2] / name
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(os.path.relpath(shared, blob.parent))
+
+
+def test_a_blob_shared_by_the_whole_cache_is_read(snapshot: Path, bundle: Bundle) -> None:
+    _share(snapshot, "ab" * 32)
+    assert Bundle.read(snapshot).manifest.name == bundle.manifest.name
+
+
+def test_a_shared_blob_of_another_name_is_refused(snapshot: Path) -> None:
+    _share(snapshot, "ab" * 31 + "..")
+    with pytest.raises(BundleError, match=r"leaves the folder"):
+        Bundle.read(snapshot)
+
+
 def test_a_link_of_the_cache_to_anywhere_but_blobs_is_refused(snapshot: Path) -> None:
     blobs = snapshot.parent.parent / "blobs"
     (blobs.parent / "refs").mkdir()

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from inlay.hub.errors import BundleError
-from inlay.hub.tensors import MAX_HEADER_BYTES, foreign_format, parse, serialize
+from inlay.hub.foreign import foreign_format
+from inlay.hub.header import MAX_HEADER_BYTES
+from inlay.hub.tensors import parse, serialize
 
 Build = Callable[..., bytes]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -68,3 +69,28 @@ def test_run_without_disk_space_says_so_and_goes_on_when_there_is_room(tmp_path:
     assert not (output / "bundle").exists()
     run(output, "--resume=true")
     assert (output / "bundle" / "inlay.json").exists()
+
+
+class Bomb:
+    """What a checkpoint from somebody else may run when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return exec, ("import os; open(os.environ['INLAY_TEST_CANARY'], 'w').write('run')",)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INLAY_TEST_CANARY", str(tmp_path / "canary"))
+    output = tmp_path / "run"
+    few = ["--stages.align.max_steps=2", "--stages.instruct.max_steps=2"]
+    run(output, *few)
+    (output / "metrics.json").unlink()
+    shutil.rmtree(output / "bundle")
+    for checkpoint in output.rglob("last.ckpt"):
+        checkpoint.write_bytes(pickle.dumps(Bomb()))
+    done = subprocess.run(
+        command(output, "--resume=true", *few), capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode != 0
+    assert not (output / "bundle").exists()
+    assert not (tmp_path / "canary").exists()

@@ -1,0 +1,28 @@
+"""What a file is that is not what it should be, told from its first bytes."""
+
+from __future__ import annotations
+
+__all__ = ["foreign_format"]
+
+_MAGIC = {
+    b"PK\x03\x04": "a zip archive, as torch.save writes it",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "an HDF5 file",
+    b"GGUF": "a GGUF model",
+    b"version https://git-lfs": "a Git LFS pointer; run 'git lfs pull' in the repository",
+}
+
+
+def foreign_format(data: bytes) -> str | None:
+    """Name the kind of file that ``data`` is when it is a well-known one that is not safetensors.
+
+    Example:
+        >>> import pickle
+        >>> foreign_format(pickle.dumps({"weight": 1.0}))
+        'a Python pickle, which can run code and is never opened'
+    """
+    # A safetensors header of 640 bytes starts like a pickle too, but then its length ends in five zero bytes.
+    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and data[3:8] != bytes(5):
+        return "a Python pickle, which can run code and is never opened"
+    return next((what for magic, what in _MAGIC.items() if data.startswith(magic)), None)

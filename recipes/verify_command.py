@@ -1,0 +1,56 @@
+"""``inlay verify``: every byte of a bundle, and the numbers that it must give on its backbone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inlay.hub.files import SIGNATURE_NAME
+from inlay.hub.transfer import pull
+from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.parser import command_parser
+from inlay.recipes.settings import BackboneSettings
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check, print what was checked, and stop with an error at the first thing that is wrong."""
+    about = f"{__doc__} Without names of models: those that it was trained on, from the cache or the Hub."
+    parser = command_parser("verify", about)
+    parser.add_argument("bundle", type=str, help=BUNDLE)
+    parser.add_argument("--key", type=Path | None, help="public key of the signer, or root certificate, in PEM form")
+    parser.add_argument("--files_only", action="store_true", help="load no backbone")
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(list(argv))
+    pulled = pull(parsed.bundle, trusted=parsed.key)
+    facts: dict[str, Any] = {"files": "intact", "commit": pulled.commit}
+    signed = "there, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
+    facts["signature"] = signed if parsed.key is None else f"by {parsed.key}"
+    if not parsed.files_only:
+        facts |= _canary(str(pulled.folder), BackboneSettings(**vars(parsed.backbone)))
+    print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))
+    return 0
+
+
+def _canary(folder: str, settings: BackboneSettings) -> dict[str, Any]:
+    from inlay.adapters import canary
+    from inlay.adapters.adapter import Adapter
+    from inlay.recipes.backbones import backbone_for
+
+    adapter = Adapter.from_pretrained(folder)
+    backbone = backbone_for(adapter, settings)
+    verdict = adapter.compatibility(backbone).verdict
+    model = adapter.attach(backbone, strict=True, verify=False)
+    if adapter.canary is None:
+        return {"backbone": verdict, "canary": "none stored"}
+    difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype)
+    return {"backbone": verdict, "canary": f"differs by {difference:.3g}, allowed {adapter.canary.tolerance:.3g}"}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
