@@ -19,6 +19,7 @@ COMMANDS = {
         "answer held-out questions, beside the blind baseline and the oracle",
     ),
     "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
+    "demo": ("inlay.recipes.demo", "a web page to show a picture and talk about it"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
     "diff": ("inlay.recipes.diff_command", "what differs between two bundles"),
     "verify": (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from demo_client import Client, Echo, Opened
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -28,6 +30,9 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.prompt import PromptTokenizer
 from inlay.recipes.miniature.build import build
+from inlay.recipes.web.demonstration import Demonstration, Example
+from inlay.recipes.web.limits import Limits
+from inlay.recipes.web.server import DemoServer
 
 WORDS = "a the small large red green blue circle square star ring is there in center left right top bottom and ."
 PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})
@@ -125,3 +130,32 @@ def eva_backbone_of(llm_of: Any) -> Callable[..., Backbone]:
 @pytest.fixture
 def former_fields() -> dict[str, int]:
     return dict(FORMER)
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    servers: list[tuple[DemoServer, threading.Thread]] = []
+
+    def start(model: Any, limits: Limits | None = None, examples: Sequence[Example] = ()) -> Client:
+        server = DemoServer("127.0.0.1", 0, limits)
+        server.open(Demonstration(model, "<b>title</b>", 16, server.limits, examples))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        servers.append((server, thread))
+        return Client(server)
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
+
+
+@pytest.fixture
+def client(opened: Opened, echo: Echo) -> Client:
+    return opened(echo, Limits(upload_bytes=1_000_000, waiting=2, seconds=5))
