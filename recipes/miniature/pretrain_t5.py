@@ -72,9 +72,10 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration
     model = T5ForConditionalGeneration(config)
     # transformers draws the head with deviation 1, for Adafactor's relative steps; AdamW's are absolute.
     model.lm_head.weight.data.mul_(config.d_model**-0.5)
-    for stack, both_ways in ((model.encoder, True), (model.decoder, False)):
-        attention: Any = stack.block[0].layer[0]
-        attention.SelfAttention.relative_attention_bias.weight.data.copy_(_slopes(both_ways=both_ways))
+    stacks: list[tuple[Any, bool]] = [(model.encoder, True), (model.decoder, False)]
+    for stack, both_ways in stacks:
+        attention = stack.block[0].layer[0].SelfAttention
+        attention.relative_attention_bias.weight.data.copy_(_slopes(both_ways=both_ways))
     return model
 
 
