@@ -32,9 +32,12 @@ def test_description_stands_behind_the_media_and_in_front_of_bos(
     layout = Layout.published("blip2", prompt="Question: {} Answer:")
     read: list[Any] = []
     generate = llm.generate
-    monkeypatch.setattr(
-        llm, "generate", lambda embeddings, mask, **rest: read.append(embeddings) or generate(embeddings, mask, **rest)
-    )
+
+    def watched(embeddings: torch.Tensor, mask: torch.Tensor, **rest: Any) -> Any:
+        read.append(embeddings)
+        return generate(embeddings, mask, **rest)
+
+    monkeypatch.setattr(llm, "generate", watched)
     answer_oracle(Backbone(llm, {}), layout, [sample], max_new_tokens=2)
     told = llm.tokenizer(SEEN, add_special_tokens=False).input_ids
     asked = llm.tokenizer("Question: which shape? Answer:", add_special_tokens=False).input_ids
