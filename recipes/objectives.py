@@ -22,9 +22,7 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.evaluate import answer_all
 from inlay.recipes.former import hand_over, hinders, new_pretrainer, new_teacher
-from inlay.recipes.metrics.bleu import Bleu
-from inlay.recipes.metrics.cider import Cider
-from inlay.recipes.metrics.rouge_l import RougeL
+from inlay.recipes.measures import caption_figures
 from inlay.recipes.miniature.judge import LONGEST, caption_is_right
 from inlay.recipes.recipe import Objective, Stage
 from inlay.recipes.retrieval import retrieval_report
@@ -170,14 +168,8 @@ def _captions(task: Task) -> dict[str, float]:
         layout = replace(layout, prompt="")  # Nothing of the caption is given away.
     answered = answer_all(task.model, samples, layout=layout, features=task.features, max_new_tokens=LONGEST)
     said, truths = [item.said for item in answered], [item.question.answers for item in answered]
-    figures: dict[str, Any] = {}
-    for metric in (Bleu(), Cider()):
-        metric.update(said, truths)
-        figures |= metric.compute()
-    rouge = RougeL()
-    rouge.update(said, truths)
-    figures["rouge_l"] = rouge.compute()["overall"]
+    figures = caption_figures(said, truths)
     if task.own_world:
         right = [caption_is_right(item.said, item.question.reference) for item in answered]
         figures["right"] = sum(right) / len(right)
-    return {name: float(value) for name, value in figures.items()}
+    return figures
