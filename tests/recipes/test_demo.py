@@ -207,7 +207,9 @@ def test_59_who_leaves_in_the_middle_of_an_answer_does_no_harm(
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nX: ", b"POST /ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nx"])
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/1.1\r\nX: ", b"POST /ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nx"]
+)
 def test_59_a_request_that_drips_is_cut_off(opened: Opened, echo: Echo, sent: bytes) -> None:
     client = opened(echo, Limits(seconds=0.4, waiting=0))
     with socket.create_connection(("127.0.0.1", client.port), 5) as wire:
