@@ -31,7 +31,9 @@ def inlay(*arguments: Any, status: int = 0) -> str:
 
 
 def steps(*names: str) -> list[str]:
-    return [f"--stages.{name}.{field}" for name in names for field in ("max_steps=2", "batch_size=4")]
+    few = [f"--stages.{name}.{field}" for name in names for field in ("max_steps=2", "batch_size=4")]
+    # The miniature's BERT is larger than these models.
+    return few + ["--stages.represent.represent.bert="] * ("represent" in names)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,9 @@ def command(folders: dict[str, Path], system: str, output: Path, llm: str, *more
 
 
 def steps(*names: str) -> list[str]:
-    return [f"--stages.{name}.max_steps=2" for name in names] + [f"--stages.{name}.batch_size=4" for name in names]
+    few = [f"--stages.{name}.max_steps=2" for name in names] + [f"--stages.{name}.batch_size=4" for name in names]
+    # The miniature's BERT is larger than these models.
+    return few + ["--stages.represent.represent.bert="] * ("represent" in names)
 
 
 def options(**changes: Any) -> str:
