@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from inlay.hub.errors import HubError
+from inlay.hub.errors import BundleError, HubError
 from inlay.hub.manifest import MANIFEST_NAME
 from inlay.hub.text import shown
 
@@ -81,9 +81,17 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
 
 
 def bundle_folder(path: Path) -> Path:
-    """The folder itself, or the ``bundle/`` of a run folder."""
+    """The folder itself, or the ``bundle/`` of a run folder.
+
+    Raises:
+        BundleError: a run folder without a bundle, because the run is not finished.
+    """
     inner = path / "bundle"
-    return inner if not (path / MANIFEST_NAME).exists() and inner.is_dir() else path
+    if (path / MANIFEST_NAME).exists() or not (inner.is_dir() or (path / "checkpoints").is_dir()):
+        return path
+    if not inner.is_dir():
+        raise BundleError(path.name, "this run is not finished, so there is no bundle yet; inlay train --resume true")
+    return inner
 
 
 def _folder(source: str | os.PathLike[str], revision: str | None) -> Path:

@@ -104,7 +104,9 @@ class OpenFolder:
             listed = ", ".join(shown(name) for name in extra[:5])
             known = {name.casefold() for name in allowed}
             case = " (upper and lower case count)" if any(name.casefold() in known for name in extra) else ""
-            raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; move it out of the folder: {listed}")
+            is_bundle = "inlay.json" in paths
+            advice = "move it out of the folder" if is_bundle else "and the folder is none, as it has no inlay.json"
+            raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; {advice}: {listed}")
         return frozenset(paths)
 
     def read(self, name: str, limit: int) -> bytes:

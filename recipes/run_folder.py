@@ -86,6 +86,11 @@ class RunFolder:
         folder.root.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def discard_unused(self) -> None:
+        """Take the folder away where a run left nothing but its settings, so that it does not block the next try."""
+        if [path.name for path in self.root.iterdir()] == [self.config.name]:
+            shutil.rmtree(self.root)
+
     def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write ``answers.jsonl``."""
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

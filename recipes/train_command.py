@@ -54,7 +54,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     folder = RunFolder.prepare(job.run)
     if not job.run.resume:
         parser.save(parsed, folder.config, skip_unset=False, multifile=False)
-    train(job, backbone=backbone)
+    try:
+        train(job, backbone=backbone)
+    except InlayError:
+        folder.discard_unused()
+        raise
     return 0
 
 

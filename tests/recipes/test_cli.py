@@ -247,3 +247,25 @@ def test_evaluate_prints_the_three_columns(capsys: Any, trained: Path) -> None:
     assert out.splitlines()[1].split() == ["type", "questions", "adapter", "blind", "oracle"]
     status, out, _ = run(capsys, "evaluate", str(trained), "--json")
     assert set(json.loads(out)) == {"adapter", "blind", "oracle"}
+
+
+def test_a_run_that_could_not_start_leaves_no_folder_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = [f"--backbone.llm={tmp_path}", f"--backbone.image={tmp_path}", "--size=miniature"]
+    data = [f"--data.{name}={tmp_path / 'nosuch.json'}" for name in ("align", "train", "test")]
+    assert main(["train", "llava", f"--output={tmp_path / 'run'}", *models, *data]) == 2
+    assert "nosuch.json" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert main(["inspect", str(tmp_path / "run")]) == 2
+    assert "not finished" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_bundle_is_not_tidied_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.md").write_text("mine")
+    assert main(["inspect", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "no inlay.json" in said
+    assert "move" not in said
