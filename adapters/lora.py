@@ -180,14 +180,17 @@ class LoraPart(nn.Module):
         A stage that comes before LoRA's own does not pay for what it does not use.
         """
         idle = not any(p.requires_grad or (name.endswith("/B") and p.any()) for name, p in self.named_parameters())
+        if not idle:
+            yield
+            return
         try:
-            for layer in self._layers if idle else ():
+            for layer in self._layers:
                 layer.enable_adapters(False)
             yield
         finally:
-            for layer in self._layers if idle else ():
+            for layer in self._layers:
                 layer.enable_adapters(True)
-                self.requires_grad_(False)  # peft thinks that whoever switches adapters on wants to train them
+            self.requires_grad_(False)  # peft thinks that whoever switches adapters on wants to train them
 
     def merge_into(self, model: PreTrainedModel) -> None:
         """Add ``(alpha / r) B A`` to the weights of a *copy* of the language model; the backbone is never merged."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from inlay.recipes.settings import RunSettings, SettingsError
 
 __all__ = ["RunFolder"]
+
+MAY_CHANGE = frozenset(
+    {"output", "resume", "overwrite", "accelerator", "checkpoint_every", "data.workers", "data.cache_mib"}
+)
+"""Settings that an interrupted run may go on with otherwise: no number depends on them."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,28 @@ class RunFolder:
         folder.root.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def check_same(self, settings: Mapping[str, Any]) -> None:
+        """See whether a run that goes on has the settings that it began with; those that change no number may differ.
+
+        Args:
+            settings: of now, as ``config.yaml`` would hold them.
+
+        Raises:
+            SettingsError: names every field that differs.
+        """
+        began = dict(_flat(yaml.safe_load(self.config.read_text(encoding="utf-8"))))
+        now = dict(_flat(settings))
+        changed = [
+            f"{name} was {began.get(name)!r} and is {now.get(name)!r}"
+            for name in sorted(began | now)
+            if name not in MAY_CHANGE and began.get(name) != now.get(name)
+        ]
+        if changed:
+            raise SettingsError(
+                f"{self.root}: a run goes on with the settings that it began with, and {'; '.join(changed)}; leave "
+                f"that as it was (inlay train {self.config} --resume true), or begin anew with --overwrite true"
+            )
+
     def discard_unused(self) -> None:
         """Take the folder away where a run left nothing but its settings, so that it does not block the next try."""
         if [path.name for path in self.root.iterdir()] == [self.config.name]:
@@ -102,3 +131,12 @@ class RunFolder:
         part = self.metrics.with_suffix(".json.part")
         part.write_text(text, encoding="utf-8")
         part.replace(self.metrics)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names, the way that the command line spells them."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

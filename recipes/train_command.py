@@ -52,7 +52,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parsed = parser.parse_args(["--config", str(config), *rest] if config else rest)
     job = _job(parser, parsed, recipe)
     folder = RunFolder.prepare(job.run)
-    if not job.run.resume:
+    if job.run.resume:
+        folder.check_same(yaml.safe_load(parser.dump(parsed, skip_unset=False)))
+    else:
         parser.save(parsed, folder.config, skip_unset=False, multifile=False)
     try:
         train(job, backbone=backbone)

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, T5ForConditionalGeneration
 
 FEW = 3
-LAID: dict[str, Any] = {"layout": "blip2", "wordings": BLIP2_PROMPTS, "system": 0.0}
+LAID: dict[str, Any] = {"layout": "blip2", "wordings": BLIP2_PROMPTS}
 LOOK_UP: dict[str, Any] = {**LAID, "plain": 0, "talk": 0, "digits": 0, "lone": 0.1}
 PLACES: dict[str, Any] = {**LOOK_UP, "statements": 0.7, "stated": ("place",)}
 COMPARED: dict[str, Any] = {**LOOK_UP, "hard": 1.0, "comparisons": 6, "turns": 9, "lone": 0.0}
 EVERYTHING: dict[str, Any] = {**LAID, "wordings": QUESTION, "hard": 1.0, "plain": 0.15, "captions": 0.5, "turns": 9}
-RATE = 7e-4  # at 2e-3, which OPT and LLaMA take, look-up is never learnt: T5's scores are not scaled down
+RATE = 7e-4  # at 2e-3, which OPT and LLaMA take, look-up was never learnt
 PHASES = (
     Phase(steps=250, lr=RATE, decay=0, mix=Mix(**LOOK_UP, lists=1.0, values=FEW)),
     Phase(steps=250, lr=RATE, decay=0, mix=Mix(**LOOK_UP, lists=0.3, statements=0.2, values=FEW)),

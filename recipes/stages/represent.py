@@ -100,12 +100,12 @@ class Represent(LightningModule):
         to_images = itc_scores(self._all(images), texts).T / former.temperature
         found = {"itc": contrast_loss(to_texts, to_images, same, settings.itc_smoothing)}
         if settings.itm:
-            pictures, false_text = hard_negatives(to_texts, same)
-            texts, false_picture = hard_negatives(to_images, same)
+            with_text, false_text = hard_negatives(to_texts, same)
+            with_picture, false_picture = hard_negatives(to_images, same)
             found["itm"] = self._matching(
-                torch.cat([features, features[pictures], self._all(features)[false_picture]]),
-                torch.cat([batch.ids, all_ids[false_text], batch.ids[texts]]),
-                torch.cat([batch.mask, all_mask[false_text], batch.mask[texts]]),
+                torch.cat([features, features[with_text], self._all(features)[false_picture]]),
+                torch.cat([batch.ids, all_ids[false_text], batch.ids[with_picture]]),
+                torch.cat([batch.mask, all_mask[false_text], batch.mask[with_picture]]),
                 true=len(batch),
             )
         if settings.lm:
