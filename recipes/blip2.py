@@ -95,12 +95,12 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             represent=RepresentSettings(bert=f"{MINIATURE}bert", embedding=64, text_tokens=48, rerank=10),
             lr={"inputs.image": 1e-3},
             batch_size=32,
-            epochs=4.0,
+            epochs=3.0,
         ),
         **_generate(
             version,
             TeacherSettings(bert=f"{MINIATURE}bert", text_tokens=48),
-            {**captions, "lr": {"inputs.image": 1e-3}, "batch_size": 32, "epochs": 2.0},
+            {**captions, "lr": {"inputs.image": 1e-3}, "batch_size": 32, "epochs": 6.0},
         ),
         "vqa": Stage(
             data="train",

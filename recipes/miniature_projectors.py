@@ -7,7 +7,15 @@ from typing import Any
 
 __all__ = ["MINIATURE_PROJECTORS"]
 
-_QFORMER: Mapping[str, Any] = {"queries": 16, "hidden": 128, "layers": 4, "heads": 4, "ffn": 512, "dropout": 0.0}
+_QFORMER: Mapping[str, Any] = {
+    "queries": 24,
+    "hidden": 128,
+    "layers": 2,
+    "heads": 4,
+    "ffn": 512,
+    "cross_every": 1,
+    "dropout": 0.0,
+}
 
 MINIATURE_PROJECTORS: Mapping[str, Mapping[str, Any]] = {
     "qformer": _QFORMER,

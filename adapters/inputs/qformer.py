@@ -75,6 +75,8 @@ class QFormerSizes:
             "encoder_hidden_size": self.width_in,
             "hidden_dropout_prob": self.dropout,
             "attention_probs_dropout_prob": self.dropout,
+            # BERT's 0.02 belongs to 768; so small a value leaves a narrow model with flat attention for long.
+            "initializer_range": 0.02 * (768 / self.hidden) ** 0.5,
         }
 
 

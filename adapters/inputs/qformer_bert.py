@@ -2,7 +2,7 @@
 
 Text branch and self-attention are BERT's, and its feed-forward blocks are taken twice: for text and for queries. What
 BERT does not have keeps its random values: cross-attention, queries, projections, the matching head. Token types are
-left out, as the Q-Former has none.
+left out, as the Q-Former has none. Of a deeper BERT the first layers are taken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def load_bert(pretrainer: QFormerPretrainer, model: Any) -> None:
         ProjectorError: BERT of other sizes; nothing is copied then.
     """
     bert, head = getattr(model, "bert", model), getattr(model, "cls", None)
-    source = _renamed(bert.state_dict()) | _head({} if head is None else head.state_dict())
+    source = _renamed(bert.state_dict(), pretrainer.config.layers) | _head({} if head is None else head.state_dict())
     held = pretrainer.state_dict()
     slots = {}
     for name, tensor in source.items():
@@ -53,14 +53,14 @@ def load_bert(pretrainer: QFormerPretrainer, model: Any) -> None:
             slot.copy_(source[name])
 
 
-def _renamed(bert: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(bert: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
     tables = ("word_embeddings", "position_embeddings")
     found = {f"embeddings.{table}.weight": bert[f"embeddings.{table}.weight"] for table in tables}
     for kind in ("weight", "bias"):
         found[f"qformer.layernorm.{kind}"] = bert[f"embeddings.LayerNorm.{kind}"]
     for name, tensor in bert.items():
-        _, _, inner = name.removeprefix("encoder.layer.").partition(".")
-        if not name.startswith("encoder.layer."):
+        layer, _, inner = name.removeprefix("encoder.layer.").partition(".")
+        if not name.startswith("encoder.layer.") or int(layer) >= layers:
             continue
         here = f"qformer.{name}".replace(".attention.self.", ".attention.attention.")
         found[here] = tensor
