@@ -51,7 +51,7 @@ MINIATURE_INSTRUCT = Stage(
     turns="apart",
     lr={"inputs.image": 1e-3},
     batch_size=64,
-    epochs=4.0,
+    epochs=3.0,
 )
 
 LLM = {"vicuna": "llama", "t5": "t5"}
