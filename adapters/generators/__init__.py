@@ -1,0 +1,1 @@
+"""Frozen generators: from conditioning to media. One file each."""
