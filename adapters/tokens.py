@@ -10,21 +10,23 @@ row for such an id, the head one more score for each. No matrix of the LLM is en
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
+from inlay.adapters.inputs.build import build_module
 from inlay.adapters.inputs.fields import ProjectorError, Size, check_number
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.messages import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.text import forbidden_character, shown
 
-__all__ = ["MAX_ROWS", "SIGNAL_MODALITIES", "TokenRows", "TokenRowsError", "TokensAttachment", "TokensConfig"]
+__all__ = ["MAX_ROWS", "SIGNAL_MODALITIES", "TokenRows", "TokenRowsError", "TokensAttachment", "TokensConfig", "build_rows"]
 
 MAX_ROWS = 1024
 """Most new tokens."""
@@ -185,6 +187,15 @@ class TokensAttachment:
         for module in self.modules:
             del module.__dict__["forward"]
         self.llm.use_tokenizer(self.tokenizer)
+
+
+def build_rows(kind: str, config: Mapping[str, Any], *, parameters: int | None = None) -> TokenRows:
+    """Rows from plain values, none of which is trusted; as :func:`inlay.adapters.outputs.build_output`."""
+    built = build_module(_KINDS, kind, config, unknown="unknown token rows {!r}; known: {}", parameters=parameters)
+    return cast(TokenRows, built)
+
+
+_KINDS: dict[str, tuple[type[nn.Module], type[Any]]] = {TokenRows.kind: (TokenRows, TokensConfig)}
 
 
 def check_language(llm: LanguageModel, config: TokensConfig) -> None:
