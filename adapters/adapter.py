@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters import canary
-from inlay.adapters.backbone import PROMPT_PORT, Backbone, generator_port
+from inlay.adapters.backbone import PROMPT_PORT, Backbone
 from inlay.adapters.inputs import InputProjector, build_projector
-from inlay.adapters.interface import IncompatibleBackbone, Report, check
+from inlay.adapters.interface import IncompatibleBackbone, Report, check, generator_port
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.messages import Modality
