@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from inlay.adapters.messages import MediaPart, Message
+from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, TextPart, made_of
 from inlay.hub.errors import InlayError
 
-__all__ = ["HOLE", "Bos", "LayoutError", "Media", "Segment", "Style", "Template", "Text", "instruction", "media_in"]
+__all__ = [
+    "HOLE",
+    "Bos",
+    "LayoutError",
+    "Media",
+    "Segment",
+    "Style",
+    "Template",
+    "Text",
+    "answer",
+    "instruction",
+    "media_in",
+]
 
 Bos: TypeAlias = Literal["first", "after_media", "none"]
 """Where a BOS token stands: in front of everything, behind the media that stand in front, or nowhere."""
@@ -56,6 +68,11 @@ class Style(Protocol):
         """What becomes of the user's words, which stand where the hole is."""
         ...
 
+    @property
+    def signals(self) -> Mapping[Modality, tuple[str, ...]]:
+        """Modality -> the tokens that stand for something made."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -69,6 +86,8 @@ class Template:
     """Texts that end its answers beside EOS."""
     speaker: str = ""
     """The words in front of an answer, where a model is known to write them itself."""
+    meta: bool = False
+    """Whether an answer is a meta response, see :mod:`inlay.adapters.meta_response`."""
 
 
 def instruction(style: Style, message: Message) -> str:
@@ -89,3 +108,36 @@ def instruction(style: Style, message: Message) -> str:
 def media_in(message: Message) -> list[Segment]:
     """The media of a message as segments."""
     return [Media(part) for part in message.content if isinstance(part, MediaPart)]
+
+
+def answer(style: Style, message: Message, *, space: bool = True) -> list[Segment]:
+    """What the assistant says and makes, in its order; signal tokens, one right behind the other, stand for a medium.
+
+    Args:
+        style: has the signal tokens.
+        message: the assistant's.
+        space: put one between what stands in front and the first word.
+
+    Raises:
+        LayoutError: something is made that has no signal tokens here.
+    """
+    if not made_of([message]):
+        return [Text(" " if space else "", trained=True), Text(message.text, trained=True, literal=False)]
+    laid: list[Segment] = []
+    for part in message.content:
+        if isinstance(part, MadePart):
+            laid.append(Text(_signals(style, part.modality), trained=True))
+        elif isinstance(part, TextPart) and part.text.strip():
+            laid.append(Text(" " if space or laid else "", trained=True))
+            laid.append(Text(part.text.strip(), trained=True, literal=False))
+    return laid
+
+
+def _signals(style: Style, modality: Modality) -> str:
+    if modality not in style.signals:
+        known = ", ".join(style.signals) or "text alone"
+        raise LayoutError(
+            f"the assistant makes a medium of type {modality!r}, and this adapter has signal tokens for {known}; "
+            "give it token rows for that, or leave the turn out"
+        )
+    return "".join(style.signals[modality])

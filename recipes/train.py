@@ -24,7 +24,8 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
-from inlay.recipes.objectives import OBJECTIVES, Task
+from inlay.recipes.objectives import OBJECTIVES
+from inlay.recipes.plan import Task
 from inlay.recipes.recipe import Recipe, RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError

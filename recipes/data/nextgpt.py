@@ -137,7 +137,7 @@ def turns_of(item: Mapping[str, Any], where: str) -> list[tuple[Role, str, Mappi
     raw = item.get(key)
     if not isinstance(raw, list) or not raw:
         raise DataError(f"{where}, {key}: expected a list of turns, got {shown(raw)}")
-    turns = []
+    turns: list[tuple[Role, str, Mapping[str, Any]]] = []
     for number, turn in enumerate(objects(raw, f"{where}, {key}")):
         speaker = turn.get("from")
         role = ROLES.get(speaker) if isinstance(speaker, str) else None

@@ -12,7 +12,25 @@ from torch.optim.lr_scheduler import LambdaLR
 from inlay.adapters.adapter import Part
 from inlay.recipes.recipe import RecipeError, Stage
 
-__all__ = ["choose_parts", "optimizer_for", "warmup_cosine"]
+__all__ = ["choose_parts", "optimizer_for", "rate_of", "warmup_cosine"]
+
+
+def rate_of(name: str, stage: Stage) -> float | None:
+    """The learning rate of a part: its own, or that of its group; None where it is frozen.
+
+    Example:
+        >>> stage = Stage(
+        ...     data="align", template="plain", geometry="crop", lr={"inputs": 1e-3, "inputs.audio": 1e-4}, batch_size=8
+        ... )
+        >>> rate_of("inputs.image", stage), rate_of("inputs.audio", stage), rate_of("lora", stage)
+        (0.001, 0.0001, None)
+    """
+    return stage.lr.get(name, stage.lr.get(_group(name)))
+
+
+def _group(name: str) -> str:
+    """``inputs`` of ``inputs.image``: which side of the LLM a part is on, as its own name declares."""
+    return name.partition(".")[0]
 
 
 def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
@@ -23,10 +41,10 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
     """
     held = list(parts)
     names = [part.name for part in held]
-    if unknown := set(stage.lr) - set(names):
+    if unknown := set(stage.lr) - {*names, *map(_group, names)}:
         raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
     for part in held:
-        part.module.requires_grad_(part.name in stage.lr)
+        part.module.requires_grad_(rate_of(part.name, stage) is not None)
 
 
 def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerLRSchedulerConfig:
@@ -40,7 +58,7 @@ def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerL
     groups = [
         {"params": [p for p in part.module.parameters() if p.requires_grad], "lr": rate, "name": part.name}
         for part in parts
-        if (rate := stage.lr.get(part.name)) is not None
+        if (rate := rate_of(part.name, stage)) is not None
     ]
     optimizer = AdamW(groups, betas=stage.betas, weight_decay=stage.weight_decay)
     schedule = LambdaLR(optimizer, warmup_cosine(steps, stage.rise(steps), start=stage.start, floor=stage.floor))
