@@ -147,6 +147,7 @@ def parts_of_audio(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         resblock_kernel_sizes=[3, 3],
         resblock_dilation_sizes=[[1, 3], [1, 3]],
         normalize_before=False,
+        initializer_range=0.3,
     )
     return {
         "unet": unet,
