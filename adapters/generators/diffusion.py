@@ -215,10 +215,12 @@ class LatentDiffusion(nn.Module):
         Raises:
             GeneratorError: a shape or a size that this model cannot take, or guidance without an empty text.
         """
+        if not len(conditioning):
+            return []
         latents = self.sample(
             conditioning, negative=negative, guidance_scale=guidance_scale, steps=steps, seed=seed, size=size
         )
-        return self.decode(latents, size) if len(latents) else []
+        return self.decode(latents, size)
 
     @torch.no_grad()
     def sample(
