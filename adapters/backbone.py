@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import nn
 
-from inlay.adapters.encoders import ImageEncoder
+from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.loading import (
     BackboneError,
@@ -19,7 +19,9 @@ from inlay.adapters.loading import (
     load_language,
     load_prompt_tokenizer,
 )
+from inlay.adapters.loading_media import load_encoders
 from inlay.adapters.messages import Modality
+from inlay.adapters.pretrained import given
 from inlay.adapters.prompt import PromptTokenizer
 from inlay.hub.manifest import PortSpec
 
@@ -51,7 +53,7 @@ class Backbone(nn.Module):
     def __init__(
         self,
         llm: LanguageModel,
-        encoders: Mapping[Modality, ImageEncoder] | None = None,
+        encoders: Mapping[Modality, Encoder] | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
     ) -> None:
         super().__init__()
@@ -67,12 +69,15 @@ class Backbone(nn.Module):
         llm: str | Path,
         image: str | Path | None = None,
         *,
+        audio: str | Path | None = None,
+        video: str | Path | None = None,
         prompt: str | Path | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | torch.device | None = None,
         qformer: bool = False,
         layer: int | None = None,
         class_token: str | None = None,
+        rules: Mapping[Modality, Mapping[str, Any]] | None = None,
         revisions: Mapping[str, str] | None = None,
         local_files_only: bool = False,
     ) -> Backbone:
@@ -81,13 +86,17 @@ class Backbone(nn.Module):
         Args:
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
             image: Hub id or folder of a CLIP, ViT, BLIP-2 or InstructBLIP model with its image processor.
+            audio: Hub id or folder of a Whisper, HuBERT, CLAP, BEATs or ImageBind model.
+            video: Hub id or folder of an ImageBind, or of an image encoder, which is shown moments of a clip. An
+                ImageBind that several modalities ask for is loaded once.
             prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
             device: where to put the models.
             qformer: take BLIP-2's frozen Q-Former along with its vision tower (MiniGPT-4).
-            layer: hidden states of the encoder that are the features; the family's default if not given.
+            layer: hidden states of the image encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
-            revisions: ``{"llm": ..., "image": ..., "prompt": ...}``, commits, branches or tags.
+            rules: further arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
+            revisions: ``{"llm": ..., "image": ..., "audio": ..., "prompt": ...}``, commits, branches or tags.
             local_files_only: never ask the Hub.
 
         Raises:
@@ -96,18 +105,17 @@ class Backbone(nn.Module):
         chosen = dict(revisions or {})
         kind = chosen_dtype(dtype)
         language = load_language(llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only)
-        encoders: dict[Modality, ImageEncoder] = {}
-        if image is not None:
-            rule = {"layer": layer, "class_token": class_token}
-            rule = {key: value for key, value in rule.items() if value is not None}
+        said = rules or {}
+        common: dict[str, Any] = {"dtype": kind, "local_files_only": local_files_only}
+        encoders: dict[Modality, Encoder] = {}
+        seen = {**given(layer=layer, class_token=class_token), **said.get("image", {})}
+        if image is not None and qformer:
             encoders["image"] = load_image_encoder(
-                image,
-                revision=chosen.get("image"),
-                rule=rule,
-                qformer=qformer,
-                dtype=kind,
-                local_files_only=local_files_only,
+                image, revision=chosen.get("image"), rule=seen, qformer=True, **common
             )
+            image = None
+        sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
+        encoders |= load_encoders(sources, revisions=chosen, rules={**said, "image": seen}, **common)
         prompter = None
         if prompt is not None:
             prompter = load_prompt_tokenizer(
@@ -116,7 +124,13 @@ class Backbone(nn.Module):
         backbone = cls(language, encoders, prompter)
         return backbone if device is None else backbone.to(device)
 
-    def encoder(self, modality: str) -> ImageEncoder:
+    @overload
+    def encoder(self, modality: Literal["image"]) -> ImageEncoder: ...
+
+    @overload
+    def encoder(self, modality: str) -> Encoder: ...
+
+    def encoder(self, modality: str) -> Encoder:
         """The encoder of a modality.
 
         Raises:
@@ -126,7 +140,7 @@ class Backbone(nn.Module):
             raise BackboneError(
                 f"this backbone has no encoder for {modality!r}; it has: {', '.join(self.encoders) or 'none'}"
             )
-        return cast(ImageEncoder, self.encoders[modality])
+        return cast(Encoder, self.encoders[modality])
 
     def prompter(self) -> PromptTokenizer:
         """The tokenizer of projectors that read.
@@ -161,12 +175,12 @@ class Backbone(nn.Module):
 _OFFERED = ("port", "family", "tokens", "width", "device", "dtype", "preprocess", "encode")
 
 
-def _module(name: str, encoder: ImageEncoder) -> nn.Module:
+def _module(name: str, encoder: Encoder) -> nn.Module:
     """The encoder itself, once it is sure that it can be used; nothing is computed for that."""
     lacking = [offer for offer in _OFFERED if inspect.getattr_static(encoder, offer, None) is None]
     if not isinstance(encoder, nn.Module) or lacking:
         raise BackboneError(
-            f"encoders[{name!r}]: expected an nn.Module with all that inlay.adapters.encoders.ImageEncoder lists, got "
+            f"encoders[{name!r}]: expected an nn.Module with all that inlay.adapters.encoders.Encoder lists, got "
             f"{type(encoder).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
         )
     return encoder

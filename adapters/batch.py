@@ -16,6 +16,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout, segments
 from inlay.adapters.messages import MediaPart, Message, Modality
@@ -60,7 +61,7 @@ class Batch:
     """``[B, T]`` bool."""
     order: tuple[Modality, ...] = ()
     """Modality of each medium, in reading order over the whole batch."""
-    inputs: Mapping[Modality, Tensor] = field(default_factory=dict)
+    inputs: Mapping[Modality, Inputs] = field(default_factory=dict)
     """Preprocessed media, ``[n, ...]`` a modality."""
     features: Mapping[Modality, Tensor] = field(default_factory=dict)
     """Frozen features ``[n, tokens, width]`` where they are at hand: then the encoder is not run."""
@@ -84,7 +85,7 @@ class Batch:
             labels=self.labels.to(device),
             mask=self.mask.to(device),
             slots=self.slots.to(device),
-            inputs={key: value.to(device) for key, value in self.inputs.items()},
+            inputs={key: _moved(value, device) for key, value in self.inputs.items()},
             features={key: value.to(device) for key, value in self.features.items()},
             target=None if self.target is None else self.target.to(device),
             prompts={key: value.to(device) for key, value in self.prompts.items()},
@@ -92,6 +93,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    if isinstance(inputs, Tensor):
+        return inputs.to(device)
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 def encode(

@@ -7,17 +7,20 @@ in a library. The canary runs the attached model once and compares numbers, so t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 from torch import Tensor
 
 from inlay.adapters.messages import MediaPart, Message, Part, TextPart
+from inlay.adapters.sound import Sound
+from inlay.adapters.video import Video
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import CanarySpec
 
-__all__ = ["CanaryError", "gradient", "record", "verify"]
+__all__ = ["CanaryError", "drift", "gradient", "record", "sweep", "verify"]
 
 Forward: TypeAlias = Callable[[Sequence[Message]], Tensor]
 
@@ -47,6 +50,37 @@ def gradient(size: int = 64) -> Image.Image:
     return picture
 
 
+def sweep(rate: int = 16_000) -> Sound:
+    """Two seconds from a formula: a tone that rises from 100 to 4,000 Hz.
+
+    Example:
+        >>> sweep().seconds
+        2.0
+    """
+    time = np.arange(2 * rate) / rate
+    wave = 0.5 * np.sin(2 * np.pi * (100 * time + 975 * time**2))
+    return Sound(wave.astype(np.float32), rate)
+
+
+def drift(size: int = 64) -> Video:
+    """Two seconds from a formula: the picture of :func:`gradient`, moving to the right, four frames a second.
+
+    Example:
+        >>> len(drift().frames), drift().seconds
+        (8, 2.0)
+    """
+    picture = gradient(size)
+    return Video(tuple(ImageChops.offset(picture, step * size // 8, 0) for step in range(8)), 4.0)
+
+
+PATTERNS: Mapping[str, tuple[str, Callable[[], Any]]] = {
+    "image": ("gradient", gradient),
+    "audio": ("sweep", sweep),
+    "video": ("drift", drift),
+}
+"""Modality -> the name of its pattern and what makes it."""
+
+
 def record(forward: Forward, modalities: Iterable[str]) -> CanarySpec:
     """Run the canary and store its answer; the tolerance is 2 % of the logits' spread.
 
@@ -54,7 +88,7 @@ def record(forward: Forward, modalities: Iterable[str]) -> CanarySpec:
         forward: next-token logits ``[vocabulary]`` for a conversation, such as :meth:`MultimodalModel.probe`.
         modalities: what the model takes in beside text.
     """
-    media = dict.fromkeys(modalities, "gradient")
+    media = {name: PATTERNS[name][0] for name in modalities}
     logits = forward([_question(PROMPT, media)])
     step = max(1, len(logits) // PROBES)
     picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
@@ -97,5 +131,10 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype) -> float:
 
 
 def _question(prompt: str, media: Mapping[str, str]) -> Message:
-    parts: list[Part] = [MediaPart("image", gradient()) for name in media if name == "image"]
+    parts: list[Part] = []
+    for name, pattern in media.items():
+        known, make = PATTERNS.get(name, ("", None))
+        if make is None or pattern != known:
+            raise CanaryError(f"the canary asks for {pattern!r} as {name!r}, which this version cannot make; upgrade")
+        parts.append(MediaPart(name, make()))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
     return Message("user", (*parts, TextPart(prompt)))

@@ -61,6 +61,15 @@ class Layout:
         known = {} if chosen is None else {"bos": chosen.bos, "stop": chosen.stop}
         return cls(template=template, **(known | fields))
 
+    def geometry_for(self, modality: Modality) -> Geometry:
+        """How media of a modality become squares; the frames of a clip as pictures do, unless it is said otherwise.
+
+        Example:
+            >>> Layout(template="plain", geometry={"image": "pad"}).geometry_for("video")
+            'pad'
+        """
+        return self.geometry.get(modality, self.geometry.get("image", "crop"))
+
     def reply(self, text: str) -> str:
         """The answer in a generated text: up to the first stop text, behind the last speaker's name, stripped.
 

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from inlay.adapters import splice
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import Batch, Encoded, collate, encode
+from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.inputs import InputProjector
 from inlay.adapters.layout import Layout
-from inlay.adapters.media import load_image
+from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
 from inlay.adapters.prompt import Prompts, Reader, collate_prompts
 
@@ -160,7 +161,7 @@ class MultimodalModel(Generic[A]):
         batch = collate(rows, self.backbone.llm.pad_id, "left" if generation else "right")
         media = [part for row in rows for part in row.media]
         chosen = layout or self.adapter.layout
-        inputs: dict[Modality, Tensor] = {}
+        inputs: dict[Modality, Inputs] = {}
         cached: dict[Modality, Tensor] = {}
         prompts: dict[Modality, Prompts] = {}
         for modality in self.modalities:
@@ -171,8 +172,8 @@ class MultimodalModel(Generic[A]):
             if parts and features is not None:
                 cached[modality] = torch.stack([features(part) for part in parts])
             elif parts:
-                pictures = [load_image(part.source) for part in parts]
-                inputs[modality] = self.backbone.encoder(modality).preprocess(pictures, chosen.geometry[modality])
+                loaded = [load_medium(part) for part in parts]
+                inputs[modality] = self.backbone.encoder(modality).preprocess(loaded, chosen.geometry_for(modality))
         return replace(batch, inputs=inputs, features=cached, prompts=prompts)
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from inlay.adapters.inputs.cformer import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cross_attention import CrossAttentionConfig, CrossAttentionProjector
 from inlay.adapters.inputs.fields import MAX_PARAMETERS, ProjectorError
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
@@ -22,6 +23,8 @@ from inlay.hub.errors import BundleError
 
 __all__ = [
     "PROJECTORS",
+    "CFormerConfig",
+    "CFormerProjector",
     "CrossAttentionConfig",
     "CrossAttentionProjector",
     "InputProjector",
@@ -78,6 +81,7 @@ PROJECTORS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     PatchMergeProjector.kind: (PatchMergeProjector, PatchMergeConfig),
     PerceiverProjector.kind: (PerceiverProjector, PerceiverConfig),
     CrossAttentionProjector.kind: (CrossAttentionProjector, CrossAttentionConfig),
+    CFormerProjector.kind: (CFormerProjector, CFormerConfig),
 }
 """Kind -> module and the dataclass of its configuration."""
 
