@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.layout import Layout, LayoutError
+from inlay.adapters.interface import generator_port
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
+from inlay.adapters.outputs import build_output
+from inlay.adapters.tokens import TokenRows, build_rows
 from inlay.hub.address import bundle_folder, locate
 from inlay.hub.bundle import Bundle
 from inlay.hub.errors import BundleError
@@ -24,6 +27,7 @@ __all__ = ["Contents", "DiskDtype", "from_bundle", "open_bundle", "to_bundle"]
 
 TENSORS = "adapter.safetensors"
 LORA_TENSORS = "lora/adapter_model.safetensors"
+TOKENS = "tokens"
 
 
 def open_bundle(source: str | Path, **options: Any) -> Bundle:
@@ -51,6 +55,8 @@ class Contents:
     interface: Mapping[str, PortSpec]
     layout: Layout
     inputs: Mapping[str, nn.Module]
+    outputs: Mapping[str, nn.Module] = field(default_factory=dict)
+    tokens: TokenRows | None = None
     lora: LoraPart | None = None
     training: TrainingSpec | None = None
     canary: CanarySpec | None = None
@@ -61,6 +67,9 @@ def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
     """The bundle of an adapter, weights rounded to ``dtype``."""
     kind = getattr(torch, dtype)
     modules = {f"inputs.{modality}": module for modality, module in contents.inputs.items()}
+    modules |= {f"outputs.{modality}": module for modality, module in contents.outputs.items()}
+    if contents.tokens is not None:
+        modules[TOKENS] = contents.tokens
     tensors = {
         f"{part}.{name}": tensor.detach().to("cpu", kind).contiguous()
         for part, module in modules.items()
@@ -117,19 +126,27 @@ def from_bundle(bundle: Bundle) -> Contents:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
     """
     manifest = bundle.manifest
-    inputs = {}
+    inputs: dict[str, nn.Module] = {}
+    outputs: dict[str, nn.Module] = {}
+    tokens: TokenRows | None = None
     expected: set[str] = set()
     for name, spec in manifest.parts.items():
+        if name == "lora":
+            continue
         floor, _, modality = name.partition(".")
+        module: nn.Module
         if floor == "inputs" and modality in manifest.interface:
-            module = build_projector(spec.kind, spec.config, parameters=spec.parameters)
-            expected |= {f"{name}.{key}" for key in module.state_dict()}
-            _fill(module, name, bundle.tensors)
-            inputs[modality] = module
-        elif name != "lora":
+            module = inputs[modality] = build_projector(spec.kind, spec.config, parameters=spec.parameters)
+        elif floor == "outputs" and generator_port(modality) in manifest.interface:
+            module = outputs[modality] = build_output(spec.kind, spec.config, parameters=spec.parameters)
+        elif name == TOKENS:
+            module = tokens = build_rows(spec.kind, spec.config, parameters=spec.parameters)
+        else:
             raise BundleError(
                 MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts"
             )
+        expected |= {f"{name}.{key}" for key in module.state_dict()}
+        _fill(module, name, bundle.tensors)
     if extra := sorted(set(bundle.tensors) - expected):
         raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
     if ("lora" in manifest.parts) != (bundle.lora is not None):
@@ -142,6 +159,8 @@ def from_bundle(bundle: Bundle) -> Contents:
         interface=manifest.interface,
         layout=_layout(manifest.layout),
         inputs=inputs,
+        outputs=outputs,
+        tokens=tokens,
         lora=_lora(bundle.lora) if bundle.lora is not None else None,
         training=manifest.training,
         canary=manifest.canary,
