@@ -21,7 +21,7 @@ from inlay.adapters.loading import (
     load_language,
     load_prompt_tokenizer,
 )
-from inlay.adapters.loading_media import load_audio_encoder, load_video_encoder
+from inlay.adapters.loading_media import load_encoders
 from inlay.adapters.messages import Modality
 from inlay.adapters.pretrained import given
 from inlay.adapters.prompt import PromptTokenizer
@@ -93,8 +93,9 @@ class Backbone(nn.Module):
         Args:
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
             image: Hub id or folder of a CLIP, ViT, BLIP-2 or InstructBLIP model with its image processor.
-            audio: Hub id or folder of a Whisper, HuBERT or CLAP model with its feature extractor.
-            video: Hub id or folder of an image encoder, which is shown moments of a clip.
+            audio: Hub id or folder of a Whisper, HuBERT, CLAP, BEATs or ImageBind model.
+            video: Hub id or folder of an ImageBind, or of an image encoder, which is shown moments of a clip. An
+                ImageBind that several modalities ask for is loaded once.
             prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
             device: where to put the models.
@@ -114,19 +115,14 @@ class Backbone(nn.Module):
         said = rules or {}
         common: dict[str, Any] = {"dtype": kind, "local_files_only": local_files_only}
         encoders: dict[Modality, Encoder] = {}
-        if image is not None:
-            rule = {**given(layer=layer, class_token=class_token), **said.get("image", {})}
+        seen = {**given(layer=layer, class_token=class_token), **said.get("image", {})}
+        if image is not None and qformer:
             encoders["image"] = load_image_encoder(
-                image, revision=chosen.get("image"), rule=rule, qformer=qformer, **common
+                image, revision=chosen.get("image"), rule=seen, qformer=True, **common
             )
-        if audio is not None:
-            encoders["audio"] = load_audio_encoder(
-                audio, revision=chosen.get("audio"), rule=said.get("audio"), **common
-            )
-        if video is not None:
-            encoders["video"] = load_video_encoder(
-                video, revision=chosen.get("video"), rule=said.get("video"), **common
-            )
+            image = None
+        sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
+        encoders |= load_encoders(sources, revisions=chosen, rules={**said, "image": seen}, **common)
         prompter = None
         if prompt is not None:
             prompter = load_prompt_tokenizer(

@@ -36,8 +36,10 @@ from inlay.adapters.encoders import (
 )
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language import LanguageModel
+from inlay.adapters.loading_imagebind import load_joint
 from inlay.adapters.pretrained import (
     BackboneError,
+    check_rule,
     chosen_dtype,
     commit_of,
     given,
@@ -46,6 +48,7 @@ from inlay.adapters.pretrained import (
     source_name,
 )
 from inlay.adapters.prompt import PromptTokenizer
+from inlay.adapters.weights_file import kind_of
 
 __all__ = ["BackboneError", "chosen_dtype", "load_image_encoder", "load_language", "load_prompt_tokenizer"]
 
@@ -115,24 +118,29 @@ def load_image_encoder(
     qformer: bool = False,
     name: str | None = None,
 ) -> ImageEncoder:
-    """An image encoder with its processor from a Hub id or a folder.
+    """An image encoder with its processor from a Hub id or a folder; of ImageBind also the released file.
 
     Of a whole BLIP-2 or InstructBLIP only the vision tower is read, and with ``qformer`` BLIP-2's frozen Q-Former too.
     """
     with loading(source, "image encoder"):
         options = given(revision=revision, local_files_only=local_files_only)
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        family = _FAMILIES.get(config.model_type)
-        if family is None:
-            raise BackboneError(
-                f"{source}: image encoders of type {config.model_type!r} are not supported; expected one of "
-                f"{', '.join(_FAMILIES)}. Build the encoder yourself and pass Backbone(llm=..., encoders=...)"
-            )
-        if qformer and config.model_type != "blip-2":
+        kind = kind_of(source, options)
+        if qformer and kind != "blip-2":
             raise BackboneError(
                 f"{source}: qformer=True takes vision tower and Q-Former of a whole BLIP-2 (model type 'blip-2'), this "
-                f"is of type {config.model_type!r}; build QFormerEncoder(encoder, qformer) yourself"
+                f"is of type {kind!r}; build QFormerEncoder(encoder, qformer) yourself"
             )
+        if kind == "imagebind":
+            seen = load_joint(source, ["image"], dtype=dtype, options=options, rules={"image": rule or {}}, name=name)
+            return seen["image"]
+        family = _FAMILIES.get(kind)
+        if family is None:
+            raise BackboneError(
+                f"{source}: image encoders of type {kind!r} are not supported; expected one of "
+                f"{', '.join([*_FAMILIES, 'imagebind'])}. Build the encoder yourself and pass Backbone(llm=..., "
+                "encoders=...)"
+            )
+        check_rule(family.encoder, rule or {}, source)
         if qformer:
             # This class is all of BLIP-2 but the language model; its own head is not used, and may be missing.
             model = load_weights(Blip2VisionModelWithProjection, source, dtype, options, unused="vision_projection.")

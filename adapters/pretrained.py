@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from inlay.hub.errors import InlayError
 
 __all__ = [
     "BackboneError",
+    "check_rule",
     "chosen_dtype",
     "commit_of",
     "given",
@@ -90,6 +92,20 @@ def model_type(source: str | Path, options: Mapping[str, Any]) -> str:
     """The ``model_type`` of a config.json, also of models that transformers does not know; ``""`` if it says none."""
     config, _ = PretrainedConfig.get_config_dict(source, **options)
     return str(config.get("model_type", ""))
+
+
+def check_rule(encoder: Callable[..., object], rule: Mapping[str, Any], source: str | Path) -> None:
+    """Whether an encoder takes further arguments of these names.
+
+    Raises:
+        BackboneError: it does not.
+    """
+    taken = [name for name, kind in inspect.signature(encoder).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
+    taken = [name for name in taken if name not in ("source", "revision")]
+    if unknown := sorted(set(rule) - set(taken)):
+        raise BackboneError(
+            f"{source}: this encoder has no argument {', '.join(unknown)}; it has: {', '.join(taken) or 'none'}"
+        )
 
 
 def given(**options: Any) -> dict[str, Any]:

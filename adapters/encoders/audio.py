@@ -6,7 +6,7 @@ one is filled up with is each model's own affair and said there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from inlay.adapters.geometry import Geometry
 from inlay.adapters.sound import Sound, resample
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["AudioEncoder", "window"]
+__all__ = ["AudioEncoder", "by_length", "window"]
 
 
 def window(sound: Sound, rate: int, samples: int) -> NDArray[np.float32]:
@@ -35,6 +35,28 @@ def window(sound: Sound, rate: int, samples: int) -> NDArray[np.float32]:
     # A little more than is kept, so that a long sound is not resampled whole and its edge is not that of a filter.
     enough = (samples * sound.rate) // rate + sound.rate // 10 + 1
     return resample(Sound(sound.samples[:enough], sound.rate), rate).samples[:samples]
+
+
+def by_length(values: Tensor, lengths: Tensor, run: Callable[[Tensor], Tensor], tokens: int, width: int) -> Tensor:
+    """Run rows of one length together, each without what it was filled up with.
+
+    Args:
+        values: ``[n, longest, ...]``.
+        lengths: ``[n]``, how much of each row is its own.
+        run: ``[k, length, ...]`` -> ``[k, some, width]``, at most ``tokens``.
+        tokens: features per row.
+        width: values per feature.
+
+    Returns:
+        ``[n, tokens, width]``; zeros behind the features of a shorter row.
+    """
+    features = values.new_zeros(len(values), tokens, width)
+    lengths = lengths.to(values.device)
+    for length in sorted({int(length) for length in lengths}):
+        rows = lengths == length
+        states = run(values[rows, :length])
+        features[rows, : states.shape[1]] = states
+    return features
 
 
 class AudioEncoder(nn.Module):

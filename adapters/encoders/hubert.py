@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import HubertModel
 
-from inlay.adapters.encoders.audio import AudioEncoder
+from inlay.adapters.encoders.audio import AudioEncoder, by_length
 from inlay.adapters.encoders.vision import Layer
 from inlay.adapters.geometry import Geometry
 from inlay.adapters.sound import Sound
@@ -77,14 +77,13 @@ class HubertEncoder(AudioEncoder):
         return {"samples": filled, "lengths": torch.tensor([len(row) for row in rows], dtype=torch.long)}
 
     def _features(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        samples, lengths = self._placed(inputs["samples"]), inputs["lengths"].to(self.device)
-        features = samples.new_zeros(len(samples), self.tokens, self.width)
-        for length in sorted({int(length) for length in lengths}):
-            rows = lengths == length
-            output = self.model(samples[rows, :length], output_hidden_states=self.layer != "last")
-            states = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
-            features[rows, : states.shape[1]] = states
-        return features
+        samples = self._placed(inputs["samples"])
+        return by_length(samples, inputs["lengths"], self._states, self.tokens, self.width)
+
+    def _states(self, samples: Tensor) -> Tensor:
+        output = self.model(samples, output_hidden_states=self.layer != "last")
+        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+        return states
 
 
 def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
