@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from inlay.adapters.layout import Layout, LayoutError
     from inlay.adapters.lora import LoraConfig
     from inlay.adapters.messages import MediaPart, Message, MessageError, TextPart, parse_messages
-    from inlay.adapters.model import MultimodalModel, Reply
+    from inlay.adapters.model import MultimodalModel
     from inlay.adapters.prompt import PromptTokenizer
     from inlay.adapters.rank import rank_answers
+    from inlay.adapters.reply import Reply
 
 _HOMES = {
     "Adapter": "adapter",
@@ -47,7 +48,7 @@ _HOMES = {
     "OtherWeightsWarning": "adapter",
     "PromptTokenizer": "prompt",
     "QFormerEncoder": "encoders",
-    "Reply": "model",
+    "Reply": "reply",
     "Report": "interface",
     "TextPart": "messages",
     "VisionEncoder": "encoders",

@@ -157,8 +157,8 @@ class Backbone(nn.Module):
         """
         if modality not in self.generators:
             raise BackboneError(
-                f"this backbone has no generator for {modality!r}; it has: {', '.join(self.generators) or 'none'}. Give "
-                f"one: Backbone(..., generators={{{modality!r}: ...}}) or "
+                f"this backbone has no generator for {modality!r}; it has: {', '.join(self.generators) or 'none'}. "
+                f"Give one: Backbone(..., generators={{{modality!r}: ...}}) or "
                 f"Backbone.from_pretrained(..., generate_{modality}=...)"
             )
         return cast(Generator, self.generators[modality])

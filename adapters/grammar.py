@@ -1,12 +1,13 @@
 """The grammar of signal tokens: a medium is asked for by all of its tokens, in order, or not at all.
 
-A model has learnt that ``[IMG1]`` follows ``[IMG0]``, but nothing holds it to that. While it writes, the first token of a
-group makes the rest certain, and no later token can stand alone; so every group that is written has all of its states.
+A model has learnt that ``[IMG1]`` follows ``[IMG0]``, but nothing holds it to that. While it writes, the first token of
+a group makes the rest certain, and no later token can stand alone; so every group that is written has all its states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class SignalGrammar(LogitsProcessor):
     """
 
     def __init__(self, signals: Signals) -> None:
-        pairs = [pair for own in signals.ids.values() for pair in zip(own, own[1:], strict=False)]
+        pairs = [pair for own in signals.ids.values() for pair in pairwise(own)]
         self.before = torch.tensor([first for first, _ in pairs], dtype=torch.long)
         self.after = torch.tensor([second for _, second in pairs], dtype=torch.long)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from inlay.adapters.messages import MadePart, Modality, Part, TextPart
 from inlay.adapters.signals import Signals
 from inlay.hub.errors import InlayError
 
-__all__ = ["Reply", "ReplyError", "Run", "TextStream", "assemble", "read"]
+__all__ = ["Reply", "ReplyError", "Run", "TextStream", "assemble", "read", "text_stream"]
 
 Run: TypeAlias = TextPart | Modality
 """A piece of an answer: words, or a medium that it asks for."""
@@ -53,23 +53,30 @@ def read(ids: Sequence[int], llm: LanguageModel, layout: Layout, signals: Signal
             continue
         if text := layout.reply(llm.decode(run, stop=layout.stop)):
             found.append(TextPart(text))
-        if any(stop in llm.tokenizer.decode(run, skip_special_tokens=True) for stop in layout.stop):
-            break
     return found
 
 
 def assemble(
-    runs: Sequence[Run], made: Mapping[Modality, Sequence[Made]], missing: Sequence[str] = (), *, tokens: int = 0
-) -> Reply:
-    """A reply from what was read and what was made.
+    rows: Sequence[Sequence[Run]],
+    made: Mapping[Modality, Sequence[Made]],
+    missing: Mapping[Modality, str],
+    tokens: Sequence[int],
+) -> list[Reply]:
+    """Replies from what was read and what was made.
 
     Args:
-        runs: of :func:`read`.
-        made: the media of each modality in the order of the runs; none of a modality that could not be made.
-        missing: why not.
-        tokens: how many were generated.
+        rows: of :func:`read`, one for each reply.
+        made: the media of each modality in reading order over all rows; none of a modality that could not be made.
+        missing: modality to why it could not.
+        tokens: how many each row has.
     """
     supplies = {modality: iter(media) for modality, media in made.items()}
+    return [_assemble(runs, supplies, missing, count) for runs, count in zip(rows, tokens, strict=True)]
+
+
+def _assemble(
+    runs: Sequence[Run], supplies: Mapping[Modality, Iterator[Made]], missing: Mapping[Modality, str], tokens: int
+) -> Reply:
     parts: list[Part] = []
     for run in runs:
         if isinstance(run, TextPart):
@@ -81,8 +88,24 @@ def assemble(
         media=tuple(part.source for part in parts if isinstance(part, MadePart) and part.source is not None),
         tokens=tokens,
         parts=tuple(parts),
-        missing=tuple(missing),
+        missing=tuple(why for modality, why in missing.items() if modality in runs),
     )
+
+
+def text_stream(
+    tokenizer: Any, stop: Sequence[str], on_text: Callable[[str], None], rows: int, options: Mapping[str, Any]
+) -> TextStream:
+    """A stream for a call of transformers' ``generate`` with these options.
+
+    Raises:
+        ReplyError: several conversations, or beams, of which none is the answer before the end.
+    """
+    if rows != 1 or int(options.get("num_beams") or 1) != 1:
+        raise ReplyError(
+            f"words can be streamed of one conversation without beams, got {rows} conversations and num_beams="
+            f"{options.get('num_beams') or 1}; leave on_text out"
+        )
+    return TextStream(tokenizer, stop, on_text)
 
 
 class TextStream(BaseStreamer):
@@ -101,8 +124,6 @@ class TextStream(BaseStreamer):
 
     def put(self, value: Tensor) -> None:
         """New ids: the prompt first, which is empty where a model is given embeddings, then one at a time."""
-        if value.dim() == 2 and len(value) > 1:
-            raise ReplyError(f"text is streamed of one conversation at a time, got {len(value)}")
         self.ids += value.flatten().tolist()
         text = self._text()
         # Half a character, and what may be the beginning of a stop text, wait for what follows.

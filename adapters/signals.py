@@ -135,8 +135,8 @@ def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
     whole = ids[found[:, :1], places] == wanted
     if not bool(whole.all()) or int(torch.isin(ids, wanted).sum()) != whole.numel():
         raise SignalError(
-            f"expected the {len(wanted)} signal tokens of a medium one behind the other, got "
-            f"{int(torch.isin(ids, wanted).sum())} of them in another order (ids {', '.join(map(str, signal[:4]))}, ...)"
+            f"expected all {len(wanted)} signal tokens of a medium one behind the other (ids {signal[0]}, ...), got "
+            f"{int(torch.isin(ids, wanted).sum())} in another order"
         )
     return found
 

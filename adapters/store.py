@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.inputs import build_projector
-from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.interface import generator_port
+from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.outputs import build_output
 from inlay.adapters.tokens import TokenRows, build_rows

@@ -1,10 +1,10 @@
 """Token rows: a few new tokens for a frozen LLM, as rows of its input embedding and of its head.
 
-A system that draws needs words for "here comes a picture": NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519)
-adds ``[IMG0]`` to ``[IMG3]``, ``[VID0]`` to ``[VID23]`` and ``[AUD0]`` to ``[AUD7]``. Enlarging both matrices would train
-and store all of them, 525 MB for 7B; here only the new rows exist, 2 x 36 x 4096 numbers, with the strings that they are
-for. On attach the strings get ids of the backbone's own tokenizer, and two calls are put around: the embedding gives our
-row for such an id, the head one more score for each. No matrix of the LLM is enlarged, copied or changed.
+A system that draws needs words for "here comes a picture". NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519)
+adds ``[IMG0]`` to ``[IMG3]``, ``[VID0]`` to ``[VID23]`` and ``[AUD0]`` to ``[AUD7]``. Enlarging both matrices would
+train and store all of them, 525 MB for 7B; here only the new rows exist, 2 x 36 x 4096 numbers, with the strings that
+they are for. On attach the strings get ids of the backbone's own tokenizer, and two calls are put around: the embedding
+gives our row for such an id, the head one more score for each. No matrix of the LLM is enlarged, copied or changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from inlay.adapters.messages import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.text import forbidden_character, shown
 
-__all__ = ["MAX_ROWS", "SIGNAL_MODALITIES", "TokenRows", "TokenRowsError", "TokensAttachment", "TokensConfig", "build_rows"]
+__all__ = [
+    "MAX_ROWS",
+    "SIGNAL_MODALITIES",
+    "TokenRows",
+    "TokenRowsError",
+    "TokensAttachment",
+    "TokensConfig",
+    "build_rows",
+]
 
 MAX_ROWS = 1024
 """Most new tokens."""
@@ -206,8 +214,8 @@ def check_language(llm: LanguageModel, config: TokensConfig) -> None:
     """
     if llm.model.config.is_encoder_decoder:
         raise TokenRowsError(
-            f"new tokens need a decoder-only language model, whose states stand beside what it reads; {llm.family!r} is "
-            "an encoder-decoder. Use LLaMA, Vicuna, Qwen or OPT"
+            "new tokens need a decoder-only language model, whose states stand beside what it reads; "
+            f"{llm.family!r} is an encoder-decoder. Use LLaMA, Vicuna, Qwen or OPT"
         )
     head = _head(llm)
     widths = (llm.width, int(head.get_parameter("weight").shape[1]))
@@ -224,7 +232,8 @@ def check_language(llm: LanguageModel, config: TokensConfig) -> None:
 
 
 def _head(llm: LanguageModel) -> nn.Module:
-    head = llm.model.get_output_embeddings()
+    model: Any = llm.model
+    head = model.get_output_embeddings()
     if not isinstance(head, nn.Module):
         raise TokenRowsError(f"{type(llm.model).__name__} has no head of its own, so it cannot write new tokens")
     return head

@@ -30,7 +30,9 @@ __all__ = [
     "register_output",
 ]
 
-UNKNOWN = "unknown output projector {!r}; known: {}. One of your own is made known first: register_output(Module, Config)"
+UNKNOWN = (
+    "unknown output projector {!r}; known: {}. One of your own is made known first: register_output(Module, Config)"
+)
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class MlpOutput(nn.Module):
         self.config = config
         widths = [config.width_in, *[config.hidden] * (config.depth - 1), config.width_out]
         layers: list[nn.Module] = []
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers += [nn.GELU()] * bool(layers) + [nn.Linear(narrow, wide)]
         self.layers = nn.Sequential(*layers)
         self.mixture: nn.Parameter | None = None

@@ -11,6 +11,7 @@ generator of 77 x 1024 and 31,788,544 for AudioLDM (1 query, 512 wide).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class TransformerOutput(nn.Module):
         self.config = config
         self.project_in = nn.Linear(config.width_in, config.hidden)
         self.queries = nn.Parameter(torch.randn(1, config.tokens, config.hidden) * 0.02)
-        sizes = {"nhead": config.heads, "dim_feedforward": config.ffn, "dropout": config.dropout}
+        sizes: dict[str, Any] = {"nhead": config.heads, "dim_feedforward": config.ffn, "dropout": config.dropout}
         layer = nn.TransformerEncoderLayer(config.hidden, **sizes, batch_first=True, norm_first=True)
         # Nested tensors are for padded batches, which signal tokens never are, and torch warns of them with pre-norm.
         encoder = nn.TransformerEncoder(

@@ -26,7 +26,10 @@ def enlarged(llm: LanguageModel, rows: TokenRows) -> LanguageModel:
     tied = other.model.config.tie_word_embeddings
     other.tokenizer.add_tokens(list(rows.config.strings), special_tokens=True)
     other.model.config.tie_word_embeddings = False
-    for module, new in ((other.model.get_input_embeddings(), rows.input), (other.model.get_output_embeddings(), rows.output)):
+    for module, new in (
+        (other.model.get_input_embeddings(), rows.input),
+        (other.model.get_output_embeddings(), rows.output),
+    ):
         module.weight = torch.nn.Parameter(torch.cat([module.weight.detach(), new.detach()]))
     assert tied == llm.model.config.tie_word_embeddings
     return other
@@ -157,7 +160,10 @@ def test_states_are_those_of_the_last_layer(llm_of: Any) -> None:
     ids = torch.tensor([[5, 6, 7], [0, 8, 9]])
     mask = torch.tensor([[1, 1, 1], [0, 1, 1]])
     whole = llm.model(
-        inputs_embeds=llm.embed(ids), attention_mask=mask, position_ids=(mask.cumsum(1) - 1).clamp(min=0), output_hidden_states=True
+        inputs_embeds=llm.embed(ids),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        output_hidden_states=True,
     )
     states = llm.states(llm.embed(ids), mask)
     torch.testing.assert_close(states[mask.bool()], whole.hidden_states[-1][mask.bool()])
