@@ -19,7 +19,7 @@ from inlay.recipes.data.steps import StepData
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.plan import Plan, Task
 from inlay.recipes.stages.schedule import rate_of
-from inlay.recipes.stages.settings import SignalSettings
+from inlay.recipes.stages.settings import ObjectiveError, SignalSettings
 from inlay.recipes.stages.signals import AlignSignals, AlignStates, Extra
 
 __all__ = ["plan_signals"]
@@ -99,6 +99,11 @@ def _diffusion_loss(
             f"signals.diffusion: the medium itself is needed, and {lacking[0]!r} has none; name its file, or set "
             "--stages.STAGE.signals.diffusion 0"
         )
+    if not hasattr(generator, "encode_media"):
+        raise ObjectiveError(
+            f"signals.diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
+            "--stages.STAGE.signals.diffusion 0, or leave that generator out"
+        )
     media = [load_medium(MediaPart(modality, part.source)) for part in parts]
-    loss: Tensor = generator.diffusion_loss(given, generator.latents(media), snr_gamma=settings.min_snr)
+    loss: Tensor = generator.diffusion_loss(given, generator.encode_media(media), snr_gamma=settings.min_snr)
     return loss

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,7 +25,7 @@ def per_token_l2(given: Tensor, wanted: Tensor) -> Tensor:
         >>> float(per_token_l2(torch.tensor([[[3.0, 4.0]]]), torch.zeros(1, 1, 2)))
         5.0
     """
-    return (given - wanted).norm(dim=-1).mean()
+    return torch.linalg.vector_norm(given - wanted, dim=-1).mean()
 
 
 def mse(given: Tensor, wanted: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from inlay.recipes.data.states import StateBatch
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.distances import DISTANCES
-from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.stages.next_token import NextToken, idle_parts
 from inlay.recipes.stages.prompts import labelled_loss
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for, rate_of
 from inlay.recipes.stages.settings import SignalSettings
@@ -96,6 +96,7 @@ class AlignSignals(NextToken):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The weighted sum of cross-entropy and distances."""
+        self.idle = idle_parts(self.adapter, batch)
         output = self.model(batch, states=True)
         targets, extra = self._aims
         states = output.signal_states or {}
@@ -122,6 +123,7 @@ class AlignStates(LightningModule):
         super().__init__()
         self.adapter, self.stage, self.steps = adapter, stage, steps
         self.settings = stage.signals or SignalSettings()
+        self.idle: tuple[str, ...] = ()
         self._aims = (targets, extra)
         choose_parts(adapter.parts(), stage)
 
@@ -132,6 +134,8 @@ class AlignStates(LightningModule):
     def training_step(self, batch: StateBatch, _: int) -> Tensor:
         """The weighted sum of the distances."""
         targets, extra = self._aims
+        made = {part.modality for part in batch.made}
+        self.idle = tuple(f"adapter.outputs.{name}." for name in self.adapter.outputs if name not in made)
         losses = signal_losses(self.adapter, batch.states, batch.made, targets, self.settings, extra)
         return _logged(self, losses, len(batch))
 
