@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
-from inlay.adapters.generators import Generator
+from inlay.adapters.generators import Generator, load_generator
 from inlay.adapters.interface import generator_port
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.loading import (
@@ -85,6 +85,10 @@ class Backbone(nn.Module):
         layer: int | None = None,
         class_token: str | None = None,
         rules: Mapping[Modality, Mapping[str, Any]] | None = None,
+        generate_image: str | Path | None = None,
+        generate_audio: str | Path | None = None,
+        generate_video: str | Path | None = None,
+        generator_text: bool = True,
         revisions: Mapping[str, str] | None = None,
         local_files_only: bool = False,
     ) -> Backbone:
@@ -103,7 +107,11 @@ class Backbone(nn.Module):
             layer: hidden states of the image encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
             rules: further arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
-            revisions: ``{"llm": ..., "image": ..., "audio": ..., "prompt": ...}``, commits, branches or tags.
+            generate_image: Hub id or folder of Stable Diffusion 1.5 or 2 (needs ``pip install 'inlay[generate]'``).
+            generate_audio: the same of AudioLDM.
+            generate_video: the same of a text-to-video model such as Zeroscope.
+            generator_text: keep the generators' own text encoders; an adapter with output projectors works without.
+            revisions: ``{"llm": ..., "image": ..., "generate.image": ..., "prompt": ...}``, commits, branches or tags.
             local_files_only: never ask the Hub.
 
         Raises:
@@ -128,7 +136,19 @@ class Backbone(nn.Module):
             prompter = load_prompt_tokenizer(
                 prompt, revision=chosen.get(PROMPT_PORT), local_files_only=local_files_only
             )
-        backbone = cls(language, encoders, prompter)
+        makers: dict[Modality, str | Path | None] = {
+            "image": generate_image,
+            "audio": generate_audio,
+            "video": generate_video,
+        }
+        generators: dict[Modality, Generator] = {
+            name: load_generator(
+                source, revision=chosen.get(generator_port(name)), text_encoder=generator_text, **common
+            )
+            for name, source in makers.items()
+            if source is not None
+        }
+        backbone = cls(language, encoders, prompter, generators)
         return backbone if device is None else backbone.to(device)
 
     @overload
