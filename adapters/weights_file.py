@@ -20,12 +20,14 @@ from torch import Tensor, nn
 from transformers.utils.hub import cached_file, extract_commit_hash
 
 from inlay.adapters.pretrained import BackboneError, model_type
+from inlay.hub.text import shown
 
 __all__ = ["filled", "kind_of", "read_folder", "read_released", "write_folder"]
 
 M = TypeVar("M", bound=nn.Module)
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_DTYPES = ("float32", "bfloat16", "float16")
 
 
 def kind_of(source: str | Path, options: Mapping[str, Any]) -> str:
@@ -65,6 +67,8 @@ def write_folder(folder: str | Path, config: Mapping[str, Any], model: nn.Module
 def read_folder(source: str | Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
     """Config, tensors and commit of a folder or a repository on the Hub.
 
+    Where the config names a ``dtype``, the tensors have it, whatever they are on disk.
+
     Args:
         source: folder or Hub id.
         options: ``revision``, ``local_files_only``.
@@ -81,7 +85,17 @@ def read_folder(source: str | Path, options: Mapping[str, Any]) -> tuple[dict[st
         raise BackboneError(f"{source}: expected {_CONFIG} and {_WEIGHTS}: {reason}") from error
     if not isinstance(config, dict):
         raise BackboneError(f"{source}: {_CONFIG}: expected an object, got {type(config).__name__}")
+    if (kept := config.pop("dtype", None)) is not None:
+        tensors = _as(kept, tensors, source)
     return config, tensors, extract_commit_hash(found[_CONFIG], None)
+
+
+def _as(kept: object, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
+    """Tensors in the dtype that the config says they are for, whatever they have on disk, as transformers has it."""
+    if kept not in _DTYPES:
+        raise BackboneError(f"{source}: {_CONFIG}, dtype: expected one of {', '.join(_DTYPES)}, got {shown(kept)}")
+    kind: torch.dtype = getattr(torch, str(kept))
+    return {name: held.to(kind) if held.is_floating_point() else held for name, held in tensors.items()}
 
 
 def read_released(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from inlay.adapters.inputs.build import build_module
+from inlay.adapters.inputs.cformer import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cross_attention import CrossAttentionConfig, CrossAttentionProjector
 from inlay.adapters.inputs.fields import ProjectorError
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
@@ -21,6 +22,8 @@ from inlay.adapters.inputs.qformer import QFormer, QFormerConfig, QFormerProject
 
 __all__ = [
     "PROJECTORS",
+    "CFormerConfig",
+    "CFormerProjector",
     "CrossAttentionConfig",
     "CrossAttentionProjector",
     "InputProjector",
@@ -77,6 +80,7 @@ PROJECTORS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     PatchMergeProjector.kind: (PatchMergeProjector, PatchMergeConfig),
     PerceiverProjector.kind: (PerceiverProjector, PerceiverConfig),
     CrossAttentionProjector.kind: (CrossAttentionProjector, CrossAttentionConfig),
+    CFormerProjector.kind: (CFormerProjector, CFormerConfig),
 }
 """Kind -> module and the dataclass of its configuration."""
 

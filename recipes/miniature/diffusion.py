@@ -1,9 +1,9 @@
 """How the miniature generators learn: text encoder and denoiser together, on latents that are made once.
 
-Latent diffusion (https://arxiv.org/abs/2112.10752) with the velocity as the target (https://arxiv.org/abs/2202.00512) and a
-noise schedule that ends in pure noise (https://arxiv.org/abs/2305.08891), without which a small model mixes up the mean
-brightness; one prompt in ten is empty, for classifier-free guidance (https://arxiv.org/abs/2207.12598); what is kept is the
-exponential moving average of the weights.
+Latent diffusion (https://arxiv.org/abs/2112.10752) with the velocity as the target (https://arxiv.org/abs/2202.00512)
+and a noise schedule that ends in pure noise (https://arxiv.org/abs/2305.08891), without which a small model mixes up
+the mean brightness; one prompt in ten is empty, for classifier-free guidance (https://arxiv.org/abs/2207.12598); what
+is kept is the exponential moving average of the weights.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Reads what a picture shows, what a sound sounds like, and how a clip moves: deterministic analysis, no network.
 
 Pictures: the ground is the median of the border, what differs from it is the object; the colour is the nearest of the
-world's, the shape the one whose outline, painted at the object's place, size and best turn, overlaps it most. Clips: each
-frame is read so, and the way of the object's middle decides. Sounds: the envelope gives the beeps, the spectrum of the
-beeps the pitch (its lowest strong peak) and the timbre (the share of energy above the fundamental).
+world's, the shape the one whose outline, painted at the object's place, size and best turn, overlaps it most. Clips:
+each frame is read so, and the way of the object's middle decides. Sounds: the envelope gives the beeps, the spectrum of
+the beeps the pitch (its lowest strong peak) and the timbre (the share of energy above the fundamental).
 
 Whatever cannot be read is None, and so wrong: an empty picture, silence, a thing that stays where it is.
 """

@@ -1,4 +1,4 @@
-"""Plays the tones of the miniature world: beeps with a few harmonics, and jitter of pitch, loudness, tempo and noise."""
+"""Plays the tones of the miniature: beeps with a few harmonics, and jitter of pitch, loudness, tempo and noise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 RATE = 16000  # samples per second
 SAMPLES = 24576  # 1.536 s: 96 frames of the generator's spectrogram
 HERTZ = {"low": 250.0, "middle": 500.0, "high": 1125.0}
-"""Multiples of the frame rate of the generator's spectrogram, 62.5 Hz: a vocoder of convolutions, fed equal frames, can sound
-no others."""
+"""Multiples of the frame rate of the generator's spectrogram, 62.5 Hz: fed equal frames, a vocoder of convolutions can
+sound no others."""
 HARMONICS: dict[str, tuple[float, ...]] = {
     "pure": (1.0,),
     "bright": (1.0, 0.7, 0.5),

@@ -4,9 +4,8 @@ They are what generators make and what one sense can tell another: a drawing beg
 About one combination in eight is *held out*, by the same hash as the scenes of `inlay.recipes.miniature.world`: neither
 a backbone nor an adapter is trained on it. Every value of every attribute occurs in training.
 
-From sense to sense (`sounding`, `moving`, `stilled`) shape decides the timbre, and height and size the pitch: round is
-pure, boxy is bright, spiky is buzzing, as most people have it (https://doi.org/10.1111/1467-7687.00457); what is large or
-sinks is low, what is small or rises is high.
+From sense to sense (`sounding`, `moving`, `stilled`) shape decides the timbre, and size and direction the pitch: round
+is pure, boxy is bright, spiky is buzzing; what is large or sinks is low, what is small or rises is high.
 """
 
 from __future__ import annotations
@@ -133,6 +132,14 @@ def sample_sensed(kind: type[Kind], rng: Random, split: Split = "train") -> Kind
         value = rng.choice(_ALL[kind])
         if value.split == split and isinstance(value, kind):
             return value
+
+
+def sample_any(rng: Random, split: Split = "train") -> Sensed:
+    """Draw a drawing, a tone or a movement of one split; the three are alike likely."""
+    kind = rng.randrange(3)
+    if kind == 0:
+        return sample_sensed(Drawing, rng, split)
+    return sample_sensed(Tone, rng, split) if kind == 1 else sample_sensed(Movement, rng, split)
 
 
 def sounding(seen: Drawing | Movement, rhythm: str) -> Tone:

@@ -16,7 +16,7 @@ _WORDINGS = {
     Movement: ("{}", "{}", "{}.", "a clip of {}", "a video of {}", "a short clip of {}."),
 }
 """Around a caption; the plain caption is the most frequent."""
-_BARE = 0.12  # prompts that leave out an attribute
+_BARE = 0.12  # prompts of drawings that leave out the size
 
 
 def caption_of(value: Sensed) -> str:
@@ -34,7 +34,11 @@ def caption_of(value: Sensed) -> str:
         return f"a {value.size} {value.colour} {value.shape}"
     if isinstance(value, Tone):
         return f"{value.rhythm} {value.pitch} {value.timbre} beep{'' if value.rhythm.startswith('one') else 's'}"
-    return f"a {value.colour} {value.shape} moving {value.direction}"
+    return f"{_article(value.colour)} {value.colour} {value.shape} moving {value.direction}"
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def prompts_of(value: Sensed) -> tuple[str, ...]:
@@ -49,10 +53,10 @@ def prompt_of(value: Sensed, rng: Random) -> str:
         value: What is asked for.
         rng: Chooses the wording.
     """
-    text = rng.choice(_WORDINGS[type(value)]).format(caption_of(value))
+    said = caption_of(value)
     if isinstance(value, Drawing) and rng.random() < _BARE:
-        text = text.replace(f"{value.size} ", "")
-    return text
+        said = f"{_article(value.colour)} {value.colour} {value.shape}"
+    return rng.choice(_WORDINGS[type(value)]).format(said)
 
 
 def read_sensed(text: str) -> Sensed | None:

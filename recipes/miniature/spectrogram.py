@@ -1,7 +1,7 @@
 """Log-mel spectrograms as the miniature AudioLDM's autoencoder and vocoder have them.
 
-Magnitudes of 1024 samples, a step of 256, 64 triangular bands from 0 to 8 kHz on the mel scale, natural logarithm, as for
-HiFi-GAN (https://arxiv.org/abs/2010.05646), at the miniature's sizes.
+Magnitudes of 1024 samples, a step of 256, 64 triangular bands from 0 to 8 kHz on the mel scale, natural logarithm, as
+for HiFi-GAN (https://arxiv.org/abs/2010.05646), at the miniature's sizes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The miniature AudioLDM's vocoder: a small HiFi-GAN (https://arxiv.org/abs/2010.05646), trained without a discriminator.
+"""The miniature AudioLDM's vocoder: a small HiFi-GAN (https://arxiv.org/abs/2010.05646) without a discriminator.
 
-The loss is the distance of magnitudes at several resolutions (https://arxiv.org/abs/1910.11480); beeps have no texture that a
-discriminator would have to judge.
+The loss is the distance of magnitudes at several resolutions (https://arxiv.org/abs/1910.11480); beeps have no texture
+that a discriminator would have to judge.
 """
 
 from __future__ import annotations
