@@ -25,7 +25,8 @@ def per_token_l2(given: Tensor, wanted: Tensor) -> Tensor:
         >>> float(per_token_l2(torch.tensor([[[3.0, 4.0]]]), torch.zeros(1, 1, 2)))
         5.0
     """
-    return torch.linalg.vector_norm(given - wanted, dim=-1).mean()
+    norms: Tensor = torch.linalg.vector_norm(given - wanted, dim=-1)
+    return norms.mean()
 
 
 def mse(given: Tensor, wanted: Tensor) -> Tensor:
