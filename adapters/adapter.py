@@ -23,6 +23,7 @@ from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.messages import Modality
 from inlay.adapters.model import MultimodalModel
 from inlay.adapters.outputs import OutputProjector, build_output
+from inlay.adapters.outputs.fit import disagreement
 from inlay.adapters.parts import AttachError, OtherWeightsWarning, Part
 from inlay.adapters.prompt import Prompts
 from inlay.adapters.publishing import Publishable
@@ -59,7 +60,7 @@ class Adapter(Publishable):
         license: under which the weights are published.
 
     Raises:
-        AttachError: an output projector without signal tokens, or with another number of them than it reads.
+        AttachError: an output projector, its signal tokens and its port do not agree.
     """
 
     def __init__(
@@ -86,18 +87,9 @@ class Adapter(Publishable):
         self.lora = lora
         self.training_facts, self.canary, self.license = training, canary, license
         self._attached: _Attached | None = None
-        self._check_signals()
-
-    def _check_signals(self) -> None:
-        """An output projector without its signal tokens would only fail once the LLM has written something."""
-        written: Mapping[Any, tuple[str, ...]] = self.tokens.config.signals if self.tokens is not None else {}
-        for modality in self.outputs:
-            wanted, found = self.output(modality).config.signals, len(written.get(modality, ()))
-            if wanted != found:
-                raise AttachError(
-                    f"outputs.{modality}: it reads {wanted} signal tokens, the adapter's token rows have {found} for "
-                    f"{modality}; give both one number"
-                )
+        read = {modality: self.output(modality).config for modality in self.outputs}
+        if contradiction := disagreement(read, tokens.config.signals if tokens is not None else {}, self.interface):
+            raise AttachError(contradiction)
 
     @classmethod
     def for_backbone(

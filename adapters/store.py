@@ -15,6 +15,7 @@ from inlay.adapters.interface import generator_port
 from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.outputs import build_output
+from inlay.adapters.outputs.fit import disagreement
 from inlay.adapters.tokens import TokenRows, build_rows
 from inlay.hub.address import bundle_folder, locate
 from inlay.hub.bundle import Bundle
@@ -166,6 +167,9 @@ def from_bundle(bundle: Bundle) -> Contents:
         expected |= {f"{name}.{key}" for key in module.state_dict()}
         _fill(module, name, bundle.tensors)
     inputs |= _shared_inputs(manifest, inputs)
+    read = {modality: module.config for modality, module in outputs.items()}
+    if contradiction := disagreement(read, tokens.config.signals if tokens else {}, manifest.interface):
+        raise BundleError(MANIFEST_NAME, contradiction, field="parts")
     if extra := sorted(set(bundle.tensors) - expected):
         raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
     if ("lora" in manifest.parts) != (bundle.lora is not None):

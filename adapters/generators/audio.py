@@ -82,7 +82,8 @@ class AudioLdm(LatentDiffusion):
     @property
     def _hop(self) -> float:
         """Seconds of one column of the spectrogram."""
-        return math.prod(self.vocoder.config.upsample_rates) / self.rate
+        samples: int = math.prod(self.vocoder.config.upsample_rates)
+        return samples / self.rate
 
     def seconds(self, size: Size = None) -> float:
         """How long a sound of this size is.

@@ -92,6 +92,7 @@ class LatentDiffusion(nn.Module):
                 f"{self.family}: unconditional: expected the shape (1, {self.tokens}, {self.width}), got "
                 f"{tuple(unconditional.shape)}"
             )
+        self.unconditional: Tensor | None
         self.register_buffer("unconditional", unconditional, persistent=False)
 
     def _count(self, text: TextEncoder | None, tokens: int | None) -> int:
@@ -130,12 +131,14 @@ class LatentDiffusion(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the unet is."""
-        return next(self.unet.parameters()).device
+        place: torch.device = next(self.unet.parameters()).device
+        return place
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the unet's weights, and so of the latents."""
-        return next(self.unet.parameters()).dtype
+        kind: torch.dtype = next(self.unet.parameters()).dtype
+        return kind
 
     @property
     def scale_factor(self) -> int:
@@ -212,10 +215,12 @@ class LatentDiffusion(nn.Module):
         Raises:
             GeneratorError: a shape or a size that this model cannot take, or guidance without an empty text.
         """
+        if not len(conditioning):
+            return []
         latents = self.sample(
             conditioning, negative=negative, guidance_scale=guidance_scale, steps=steps, seed=seed, size=size
         )
-        return self.decode(latents, size) if len(latents) else []
+        return self.decode(latents, size)
 
     @torch.no_grad()
     def sample(
@@ -255,7 +260,7 @@ class LatentDiffusion(nn.Module):
 
     def _negative(self, negative: Tensor | None, count: int) -> Tensor:
         if negative is None:
-            negative = self.encode_text([""]) if self.unconditional is None and self.text else self.unconditional
+            negative = self.unconditional if self.text is None else self.encode_text([""])
         if negative is None:
             raise GeneratorError(
                 f"{self.family}: guidance needs the conditioning of an empty text; load the generator with "

@@ -52,7 +52,7 @@ class TextToVideo(LatentDiffusion):
         """Frame by frame, as some schedulers look at four dimensions only."""
         count = len(latents)
         after = super().stepped(scheduler, _frames(said), step, _frames(latents), more)
-        return after.unflatten(0, (count, -1)).transpose(1, 2)
+        return after.view(count, -1, *after.shape[1:]).transpose(1, 2)
 
     def decode(self, latents: Tensor, size: Size = None) -> list[Made]:
         """Clips of 8 frames per second."""
@@ -69,7 +69,7 @@ class TextToVideo(LatentDiffusion):
         pixels = to_pixels([frame for clip in media for frame in clip.frames])
         pixels = pixels.to(device=self.device, dtype=self.dtype)
         encoded: Tensor = self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor
-        return encoded.unflatten(0, (len(media), -1)).transpose(1, 2)
+        return encoded.view(len(media), -1, *encoded.shape[1:]).transpose(1, 2)
 
 
 def _frames(clips: Tensor) -> Tensor:

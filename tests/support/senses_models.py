@@ -43,7 +43,12 @@ class SmallEncoder(nn.Module):
     @property
     def port(self) -> PortSpec:
         return PortSpec(
-            kind="encoder", family=self.family, width=self.width, tokens=1, source="tiny/small", weights=weights_digest(self)
+            kind="encoder",
+            family=self.family,
+            width=self.width,
+            tokens=1,
+            source="tiny/small",
+            weights=weights_digest(self),
         )
 
     @property

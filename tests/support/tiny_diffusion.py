@@ -1,16 +1,17 @@
-"""Tiny random diffusion models, as diffusers builds them; also on disk, in its layout."""
+"""Tiny random diffusion models, as diffusers builds them: two levels, one block each, milliseconds a step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from diffusers import (
+    AudioLDMPipeline,
     AutoencoderKL,
     DDIMScheduler,
+    StableDiffusionPipeline,
+    TextToVideoSDPipeline,
     UNet2DConditionModel,
     UNet3DConditionModel,
 )
@@ -23,6 +24,8 @@ from transformers import (
     SpeechT5HifiGan,
     SpeechT5HifiGanConfig,
 )
+
+from inlay.adapters.generators import AudioLdm, ClapText, ClipText, StableDiffusion, TextToVideo
 
 TOKENS = 9
 
@@ -147,6 +150,7 @@ def parts_of_audio(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         resblock_kernel_sizes=[3, 3],
         resblock_dilation_sizes=[[1, 3], [1, 3]],
         normalize_before=False,
+        initializer_range=0.3,
     )
     return {
         "unet": unet,
@@ -165,51 +169,21 @@ MAKERS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-@pytest.fixture
-def parts_of(tokenizer_of: Any) -> Callable[..., dict[str, Any]]:
-    """The parts of a pipeline of diffusers by their names there."""
-    return lambda modality, **changes: MAKERS[modality](tokenizer_of(), **changes)
+def make_pipeline(modality: str, parts: dict[str, Any]) -> Any:
+    """The pipeline of diffusers, silent."""
+    if modality == "image":
+        none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        pipeline: Any = StableDiffusionPipeline(**parts, **none)
+    else:
+        pipeline = {"audio": AudioLDMPipeline, "video": TextToVideoSDPipeline}[modality](**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
-@pytest.fixture
-def pipeline_of(parts_of: Any) -> Callable[..., Any]:
-    """The pipeline itself, silent."""
-    from diffusers import AudioLDMPipeline, StableDiffusionPipeline, TextToVideoSDPipeline
-
-    def make(modality: str, parts: dict[str, Any]) -> Any:
-        if modality == "image":
-            none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-            pipeline = StableDiffusionPipeline(**parts, **none)
-        else:
-            pipeline = {"audio": AudioLDMPipeline, "video": TextToVideoSDPipeline}[modality](**parts)
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
-
-    return make
-
-
-@pytest.fixture
-def generator_of(parts_of: Any) -> Callable[..., Any]:
+def make_generator(modality: str, parts: dict[str, Any], *, text: bool = True, **options: Any) -> Any:
     """Ours around the same parts."""
-    from inlay.adapters.generators import AudioLdm, ClapText, ClipText, StableDiffusion, TextToVideo
-
-    kinds = {"image": StableDiffusion, "video": TextToVideo, "audio": AudioLdm}
-
-    def make(modality: str, parts: dict[str, Any] | None = None, *, text: bool = True, **options: Any) -> Any:
-        given = dict(parts if parts is not None else parts_of(modality))
-        reader, tokenizer = given.pop("text_encoder"), given.pop("tokenizer")
-        encoder = (ClapText if modality == "audio" else ClipText)(reader, tokenizer) if text else None
-        return kinds[modality](**given, text=encoder, **({"source": f"tiny/{modality}"} | options))
-
-    return make
-
-
-@pytest.fixture
-def folder_of(parts_of: Any, pipeline_of: Any, tmp_path: Path) -> Callable[..., Path]:
-    """A pipeline on disk, as diffusers saves it."""
-
-    def save(modality: str, **changes: Any) -> Path:
-        pipeline_of(modality, parts_of(modality, **changes)).save_pretrained(tmp_path / modality)
-        return tmp_path / modality
-
-    return save
+    given = dict(parts)
+    reader, tokenizer = given.pop("text_encoder"), given.pop("tokenizer")
+    encoder = (ClapText if modality == "audio" else ClipText)(reader, tokenizer) if text else None
+    kind: Any = {"image": StableDiffusion, "video": TextToVideo, "audio": AudioLdm}[modality]
+    return kind(**given, text=encoder, **({"source": f"tiny/{modality}"} | options))
