@@ -100,6 +100,7 @@ class Adapter(Publishable):
         name: str,
         layout: Layout,
         inputs: Mapping[str, tuple[str, Mapping[str, Any]]],
+        shared: bool = False,
         outputs: Mapping[Modality, tuple[str, Mapping[str, Any]]] | None = None,
         tokens: TokensConfig | None = None,
         lora: LoraConfig | None = None,
@@ -112,13 +113,14 @@ class Adapter(Publishable):
             name: as above.
             layout: as above.
             inputs: modality -> kind of projector and its fields besides the widths.
+            shared: one input projector serves all modalities, as in NExT-GPT.
             outputs: modality -> kind of output projector and its fields besides the widths and counts.
             tokens: strings of the new tokens, or None.
             lora: LoRA's configuration, or None.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
-        projectors = {}
+        projectors: dict[str, Any] = {}
         for modality, (kind, fields) in inputs.items():
             encoder = backbone.encoder(modality)
             ports[modality] = encoder.port
@@ -129,6 +131,10 @@ class Adapter(Publishable):
             if _reads_prompt(projectors[modality]):
                 sizes: Any = projectors[modality].config
                 ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)
+        if shared and len(configs := {repr(p.config) for p in projectors.values()}) > 1:
+            raise AttachError(f"one projector for all modalities needs features of one width, got {'; '.join(configs)}")
+        if shared:
+            projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
         drawn = {}
         for out, (kind, fields) in (outputs or {}).items():
             generator = backbone.generator(out)
@@ -150,7 +156,9 @@ class Adapter(Publishable):
 
     def parts(self) -> Iterator[Part]:
         """Every trainable piece; together they hold every parameter of the adapter."""
-        for modality, module in self.inputs.items():
+        # A module that serves several modalities is one part, under the first of its names.
+        for module in dict.fromkeys(self.inputs.values()):
+            modality = next(name for name, other in self.inputs.items() if other is module)
             yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
         for modality, module in self.outputs.items():
             yield Part(f"outputs.{modality}", str(self.output(modality).kind), module)

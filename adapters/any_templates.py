@@ -26,7 +26,7 @@ def nextgpt(style: Style, messages: Sequence[Message], tokenizer: Any, generatio
     ``<Img>`` stands around media of every kind. Signal tokens follow each other without spaces, as the released
     tokenizer reads them: a group of ``n`` tokens has ``n`` positions.
     """
-    return _dialogue(style, messages, ("<Img>", "</Img>"), "\n###", answer)
+    return _dialogue(style, messages, ("<Img>", "</Img>"), "\n###", _said)
 
 
 def modaverse(style: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
@@ -68,6 +68,10 @@ def _asked(style: Style, message: Message, around: tuple[str, str]) -> list[Segm
 
 def _space(laid: Sequence[Segment]) -> list[Segment]:
     return [Text(" ")] if laid else []
+
+
+def _said(style: Style, message: Message) -> list[Segment]:
+    return answer(message)
 
 
 def _meta_response(style: Style, message: Message) -> list[Segment]:

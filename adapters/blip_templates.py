@@ -45,7 +45,7 @@ def _in_a_row(style: Style, messages: Sequence[Message], end: str) -> list[Segme
             laid.append(Text(prompt, literal=False))
             space = bool(prompt)
         elif message.role == "assistant":
-            laid += [*answer(style, message, space=space), Text(end, trained=True)]
+            laid += [*answer(message, space=space), Text(end, trained=True)]
     return [segment for segment in laid if isinstance(segment, Media) or segment.text]
 
 
@@ -62,7 +62,7 @@ def minigpt4(style: Style, messages: Sequence[Message], tokenizer: Any, generati
         if message.role == "user":
             laid += [Text(opening), *_wrapped(style, message), Text(" ###Assistant:")]
         elif message.role == "assistant":
-            laid += [*answer(style, message), Text("###", trained=True)]
+            laid += [*answer(message), Text("###", trained=True)]
             opening = "Human: "
     return laid
 
@@ -78,7 +78,7 @@ def minigpt4_llama2(style: Style, messages: Sequence[Message], tokenizer: Any, g
             laid.append(Text(" [/INST]"))
             system, opening = "", f"{tokenizer.bos_token or ''}[INST] "
         elif message.role == "assistant":
-            laid += [*answer(style, message), Text(tokenizer.eos_token, trained=True)]
+            laid += [*answer(message), Text(tokenizer.eos_token, trained=True)]
     return laid
 
 

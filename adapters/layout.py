@@ -55,8 +55,6 @@ class Layout:
     """Where BOS stands, if the tokenizer has one."""
     prompt: str = HOLE
     """What becomes of the user's words, such as ``Question: {} Short answer:``; without ``{}`` they are left out."""
-    signals: Mapping[Modality, tuple[str, ...]] = field(default_factory=dict)
-    """Modality -> signal tokens. Not stored with the layout: an attached adapter fills in those of its token rows."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
@@ -162,7 +160,7 @@ def plain(layout: Style, messages: Sequence[Message], tokenizer: Any, generation
         if message.role == "user":
             laid += media_in(message)
         elif message.role == "assistant":
-            laid += [*answer(layout, message, space=False), Text("\n", trained=True)]
+            laid += [*answer(message, space=False), Text("\n", trained=True)]
     return laid
 
 
@@ -181,7 +179,7 @@ def vicuna_v1(layout: Style, messages: Sequence[Message], tokenizer: Any, genera
                 laid += [media, Text("\n")]
             laid += [Text(instruction(layout, message), literal=False), Text(" ASSISTANT:")]
         elif message.role == "assistant":
-            laid += [*answer(layout, message), Text(tokenizer.eos_token, trained=True)]
+            laid += [*answer(message), Text(tokenizer.eos_token, trained=True)]
     return laid
 
 
@@ -237,7 +235,7 @@ def _content(layout: Style, message: Message, trained: bool) -> list[Segment]:
     for media in media_in(message):
         laid += [media, Text("\n")]
     if message.role == "assistant":
-        return [*laid, *answer(layout, message, space=False)]
+        return [*laid, *answer(message, space=False)]
     text = instruction(layout, message) if message.role == "user" else message.text
     return [*laid, Text(text, trained=trained, literal=False)]
 

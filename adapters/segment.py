@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, TextPart, made_of
+from inlay.adapters.messages import MediaPart, Message, made_of
 from inlay.hub.errors import InlayError
 
 __all__ = [
@@ -68,11 +68,6 @@ class Style(Protocol):
         """What becomes of the user's words, which stand where the hole is."""
         ...
 
-    @property
-    def signals(self) -> Mapping[Modality, tuple[str, ...]]:
-        """Modality -> the tokens that stand for something made."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Template:
@@ -110,34 +105,19 @@ def media_in(message: Message) -> list[Segment]:
     return [Media(part) for part in message.content if isinstance(part, MediaPart)]
 
 
-def answer(style: Style, message: Message, *, space: bool = True) -> list[Segment]:
-    """What the assistant says and makes, in its order; signal tokens, one right behind the other, stand for a medium.
+def answer(message: Message, *, space: bool = True) -> list[Segment]:
+    """What the assistant says; what it makes has become signal tokens before, see :mod:`inlay.adapters.signals`.
 
     Args:
-        style: has the signal tokens.
         message: the assistant's.
-        space: put one between what stands in front and the first word.
+        space: put one in front, which belongs to the answer.
 
     Raises:
-        LayoutError: something is made that has no signal tokens here.
+        LayoutError: something is made, and the adapter has no signal tokens.
     """
-    if not made_of([message]):
-        return [Text(" " if space else "", trained=True), Text(message.text, trained=True, literal=False)]
-    laid: list[Segment] = []
-    for part in message.content:
-        if isinstance(part, MadePart):
-            laid.append(Text(_signals(style, part.modality), trained=True))
-        elif isinstance(part, TextPart) and part.text.strip():
-            laid.append(Text(" " if space or laid else "", trained=True))
-            laid.append(Text(part.text.strip(), trained=True, literal=False))
-    return laid
-
-
-def _signals(style: Style, modality: Modality) -> str:
-    if modality not in style.signals:
-        known = ", ".join(style.signals) or "text alone"
+    if made := made_of([message]):
         raise LayoutError(
-            f"the assistant makes a medium of type {modality!r}, and this adapter has signal tokens for {known}; "
+            f"the assistant makes a medium of type {made[0].modality!r}, and this adapter has no signal tokens; "
             "give it token rows for that, or leave the turn out"
         )
-    return "".join(style.signals[modality])
+    return [Text(" " if space else "", trained=True), Text(message.text, trained=True, literal=False)]

@@ -29,6 +29,8 @@ __all__ = ["Contents", "DiskDtype", "from_bundle", "open_bundle", "to_bundle"]
 TENSORS = "adapter.safetensors"
 LORA_TENSORS = "lora/adapter_model.safetensors"
 TOKENS = "tokens"
+SHARED = "shared"
+"""Kind of an input projector that serves one more modality, whose own name is in its config."""
 
 
 def open_bundle(source: str | Path, **options: Any) -> Bundle:
@@ -67,7 +69,7 @@ class Contents:
 def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
     """The bundle of an adapter, weights rounded to ``dtype``."""
     kind = getattr(torch, dtype)
-    modules = {f"inputs.{modality}": module for modality, module in contents.inputs.items()}
+    modules, shared = _once({f"inputs.{modality}": module for modality, module in contents.inputs.items()})
     modules |= {f"outputs.{modality}": module for modality, module in contents.outputs.items()}
     if contents.tokens is not None:
         modules[TOKENS] = contents.tokens
@@ -91,7 +93,8 @@ def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
             bos=layout.bos,
             prompt=layout.prompt,
         ),
-        parts={part: _part_spec(module, dtype) for part, module in modules.items()},
+        parts={part: _part_spec(module, dtype) for part, module in modules.items()}
+        | {part: _shared_spec(owner, dtype) for part, owner in shared.items()},
         canary=contents.canary,
         training=contents.training,
         license=contents.license,
@@ -115,6 +118,19 @@ def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
     )
 
 
+def _once(modules: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Each module under the first of its names, and the other names with that one."""
+    first: dict[int, str] = {}
+    owners = {part: first.setdefault(id(module), part) for part, module in modules.items()}
+    kept = {part: module for part, module in modules.items() if owners[part] == part}
+    return kept, {part: owner for part, owner in owners.items() if owner != part}
+
+
+def _shared_spec(owner: str, dtype: DiskDtype) -> PartSpec:
+    """A part that is another one under a second name; it has no tensors of its own."""
+    return PartSpec(kind=SHARED, config={"part": owner}, parameters=0, dtype=dtype)
+
+
 def _part_spec(module: Any, dtype: DiskDtype) -> PartSpec:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return PartSpec(kind=module.kind, config=dict(vars(module.config)), parameters=parameters, dtype=dtype)
@@ -135,6 +151,8 @@ def from_bundle(bundle: Bundle) -> Contents:
         if name == "lora":
             continue
         floor, _, modality = name.partition(".")
+        if floor == "inputs" and spec.kind == SHARED:
+            continue
         module: nn.Module
         if floor == "inputs" and modality in manifest.interface:
             module = inputs[modality] = build_projector(spec.kind, spec.config, parameters=spec.parameters)
@@ -148,6 +166,7 @@ def from_bundle(bundle: Bundle) -> Contents:
             )
         expected |= {f"{name}.{key}" for key in module.state_dict()}
         _fill(module, name, bundle.tensors)
+    inputs |= _shared_inputs(manifest, inputs)
     read = {modality: module.config for modality, module in outputs.items()}
     if contradiction := disagreement(read, tokens.config.signals if tokens else {}, manifest.interface):
         raise BundleError(MANIFEST_NAME, contradiction, field="parts")
@@ -170,6 +189,21 @@ def from_bundle(bundle: Bundle) -> Contents:
         canary=manifest.canary,
         license=manifest.license,
     )
+
+
+def _shared_inputs(manifest: Manifest, inputs: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Modality -> the input projector that it shares with another one."""
+    found = {}
+    for name, spec in manifest.parts.items():
+        floor, _, modality = name.partition(".")
+        if floor != "inputs" or spec.kind != SHARED:
+            continue
+        owner = str(spec.config.get("part", "")).removeprefix("inputs.")
+        if set(spec.config) != {"part"} or spec.parameters or owner not in inputs or modality not in manifest.interface:
+            reason = f"{name}: expected the name of an input projector that this one is, got {dict(spec.config)}"
+            raise BundleError(MANIFEST_NAME, reason, field="parts")
+        found[modality] = inputs[owner]
+    return found
 
 
 def _fill(module: torch.nn.Module, part: str, held: Mapping[str, Tensor]) -> None:

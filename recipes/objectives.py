@@ -21,6 +21,7 @@ from inlay.recipes.miniature.judge import LONGEST, caption_is_right
 from inlay.recipes.plan import Plan, Task
 from inlay.recipes.recipe import Objective
 from inlay.recipes.retrieval import retrieval_report
+from inlay.recipes.signal_plan import plan_signals
 from inlay.recipes.stages.next_token import NextToken
 from inlay.recipes.stages.prompts import Aligned, Teach
 from inlay.recipes.stages.represent import Represent
@@ -88,6 +89,12 @@ def aligned(task: Task) -> Plan:
     return Plan(module=module, data=data, report=partial(_captions, task))
 
 
+def signals(task: Task) -> Plan | str:
+    """NExT-GPT's output side, and next-token prediction beside it."""
+    plan = plan_signals(task)
+    return plan if isinstance(plan, str) else replace(plan, report=partial(_captions, task))
+
+
 JUDGED = 250
 """Captions that the miniature writes after a stage: enough to know the share of right ones to three points."""
 
@@ -96,6 +103,7 @@ OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {
     "represent": represent,
     "teach": teach,
     "aligned": aligned,
+    "signals": signals,
 }
 """Objective -> its plan for a stage, or why this adapter has no such stage."""
 

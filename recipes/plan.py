@@ -33,6 +33,8 @@ class Task:
     workers: int = 0
     left: dict[str, Any] = field(default_factory=dict)
     """What earlier stages of the run left behind for later ones: ``teacher``."""
+    memory: int = 2 << 30
+    """Bytes that captions' embeddings, and states of signal tokens, may each take."""
     own_world: bool = False
     """Whether the captions are the miniature's, which has a judge of its own."""
 

@@ -15,6 +15,7 @@ from inlay.adapters.lora import LoraConfig
 from inlay.adapters.media import Geometry
 from inlay.adapters.messages import Modality
 from inlay.adapters.segment import HOLE
+from inlay.adapters.tokens import TokensConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
@@ -190,22 +191,46 @@ class Recipe:
         return list(self.stages.values())[-1].layout
 
     def adapter(self, backbone: Backbone, name: str) -> Adapter:
-        """An untrained adapter for one backbone; its widths are read from the backbone."""
-        options = {**self._read(backbone), **self.projector_options.get(self.projector, {})}
+        """An untrained adapter for one backbone, whose widths are read from it.
+
+        What the backbone has no encoder or generator for gets no projector.
+
+        Raises:
+            RecipeError: the backbone has none of the encoders.
+        """
+        seen = [modality for modality in self.modalities if modality in backbone.encoders]
+        if not seen:
+            raise RecipeError(
+                f"{self.system} takes in {', '.join(self.modalities)}, and this backbone has no encoder for any of them"
+            )
+        made = {modality: count for modality, count in self.signals.items() if modality in backbone.generators}
         return Adapter.for_backbone(
             backbone,
             system=self.system,
             name=name,
             layout=self.layout,
-            inputs={"image": (self.projector, options)},
+            inputs={modality: (self.projector, self._fields(backbone, modality)) for modality in seen},
+            shared=self.shared,
+            outputs=dict.fromkeys(made, (self.output, self.output_options)) if self.output else {},
+            tokens=self._rows(backbone, made),
             lora=self.lora,
         )
 
-    def _read(self, backbone: Backbone) -> dict[str, Any]:
+    def _fields(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
+        """Fields of an input projector besides its widths."""
+        return {**self._read(backbone, modality), **self.projector_options.get(self.projector, {})}
+
+    def _rows(self, backbone: Backbone, made: Mapping[Modality, int]) -> TokensConfig | None:
+        counts: dict[str, int] = {str(modality): count for modality, count in made.items()}
+        if not counts and not self.tokens:
+            return None
+        return TokensConfig.numbered(backbone.llm.width, other=self.tokens, **counts)
+
+    def _read(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
         """Fields that follow from the backbone: the prompt tokenizer's size, whether there is a class token."""
         known = {field.name for field in fields(PROJECTORS[self.projector][1])}
         found: dict[str, Any] = {}
-        port = backbone.encoder("image").port
+        port = backbone.encoder(modality).port
         if "class_token" in known:
             found["class_token"] = port.family != QFORMER_FAMILY and port.settings.get("class_token") == "keep"
         if "vocabulary" in known and backbone.prompt_tokenizer is not None:

@@ -29,6 +29,8 @@ class Sources:
     """The encoder of sounds; None where a system hears nothing. One ImageBind may serve several senses."""
     video: str | None = None
     """The encoder of clips."""
+    audio_scale: bool | None = None
+    """ImageBind's fixed factor on its vectors of sounds: on as released, off as in NExT-GPT; None for the former."""
     generate_image: str | None = None
     """The generator of pictures; None where a system draws nothing."""
     generate_audio: str | None = None

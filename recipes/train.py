@@ -138,6 +138,7 @@ def _stages(
             seed=job.run.seed,
             workers=job.data.workers,
             left=left,
+            memory=job.data.cache_mib << 20,
             own_world=job.data.train is None,
         )
         plan = plan_stream(task, name, stream) if stream else OBJECTIVES[stage.objective](task)

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from inlay.recipes.miniature.muon import Scheduled
+
 KL_WEIGHT = 1e-3  # of the mean over latents; keeps them near mean 0 and deviation 1
 LEARNING_RATE = 2e-3
 WARM_UP = 50  # steps
+NOISE = 0.05  # on the latents from which the decoder alone learns: those of a generator are not exact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,40 +78,60 @@ def make_autoencoder(sizes: Sizes) -> Any:
     return model
 
 
-def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, steps: int) -> None:
-    """Train in place: absolute and squared error, and the divergence from a normal distribution.
+def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, steps: int, decoder_steps: int) -> None:
+    """Train in place: absolute and squared error, and the divergence from a normal distribution; then the decoder alone.
+
+    The second part changes no latent, and makes good edges out of those that there are.
 
     Args:
         model: An `AutoencoderKL`.
         draw: Gives a fresh batch (n, channels, height, width).
         sizes: Those that it was made with.
-        steps: All steps; the rate falls linearly over the second half.
+        steps: Of the first part.
+        decoder_steps: Of the second.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0)
 
-    def rate(step: int) -> float:
-        return min((step + 1) / WARM_UP, 2 * (steps - step) / steps, 1.0)
+    def errors(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        error = (made - wanted) / sizes.deviation
+        return {"absolute": error.abs().mean(), "squared": (error**2).mean()}
 
-    def losses(step: int) -> dict[str, Tensor]:
+    def both(step: int) -> dict[str, Tensor]:
         del step  # all are alike
         wanted = draw()
         posterior = model.encode(wanted).latent_dist
-        error = (model.decode(posterior.sample()).sample - wanted) / sizes.deviation
         divergence = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean() / 2
-        return {"absolute": error.abs().mean(), "squared": (error**2).mean(), "divergence": KL_WEIGHT * divergence}
+        made = model.decode(posterior.sample()).sample
+        return {**errors(made, wanted), "divergence": KL_WEIGHT * divergence}
+
+    def decoder(step: int) -> dict[str, Tensor]:
+        del step  # all are alike
+        wanted = draw()
+        with torch.no_grad():
+            means = model.encode(wanted).latent_dist.mean
+        return errors(model.decode(means + NOISE * torch.randn_like(means)).sample, wanted)
 
     def report() -> None:
         with torch.no_grad():
             wanted = draw()
-            error = (model.decode(model.encode(wanted).latent_dist.mean).sample - wanted) / sizes.deviation
-        print(f"error {error.abs().mean():.4f}", flush=True)
+            made = model.decode(model.encode(wanted).latent_dist.mean).sample
+        print(f"error {errors(made, wanted)['absolute'].item():.4f}", flush=True)
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    loop.train(model, losses, [(optimizer, schedule)], steps=steps, report=report)
+    for losses, count in ((both, steps), (decoder, decoder_steps)):
+        loop.train(model, losses, _optimizer(model, count), steps=count, report=report)
     model.eval()
     with torch.no_grad():
         deviation = torch.cat([model.encode(draw()).latent_dist.mean for _ in range(4)]).std().item()
     model.register_to_config(scaling_factor=round(1 / deviation, 4))
+
+
+def _optimizer(model: Any, steps: int) -> list[Scheduled]:
+    """Adam without decay, a short warm-up, and a rate that falls to zero over the second half."""
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0)
+
+    def rate(step: int) -> float:
+        return min((step + 1) / WARM_UP, 2 * (steps - step) / max(steps, 1), 1.0)
+
+    return [(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate))]
 
 
 @torch.no_grad()

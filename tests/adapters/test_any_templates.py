@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from inlay.adapters.batch import encode
 from inlay.adapters.layout import Layout, LayoutError, Media, Text, segments
-from inlay.adapters.messages import MadePart, MediaPart, Message, TextPart
+from inlay.adapters.messages import MadePart, MediaPart, Message, TextPart, made_of
+from inlay.adapters.signals import Signals, mark, unmark
 from inlay.adapters.splice import IGNORE
 
 SIGNALS = {"image": ("[IMG0]", "[IMG1]"), "audio": ("[AUD0]",)}
@@ -27,8 +27,10 @@ def talk(*turns: tuple[Any, ...]) -> tuple[Message, ...]:
 
 
 def laid(template: str, *turns: tuple[Any, ...], **fields: Any) -> list[Any]:
-    layout = replace(Layout.published(template, **fields), signals=SIGNALS)
-    return segments(layout, talk(*turns), FakeTokenizer())
+    layout, messages = Layout.published(template, **fields), talk(*turns)
+    if template == "modaverse":
+        return segments(layout, messages, FakeTokenizer())
+    return unmark(segments(layout, mark(messages), FakeTokenizer()), made_of(messages), Signals(SIGNALS))[0]
 
 
 class FakeTokenizer:
@@ -57,8 +59,8 @@ def test_nextgpt_keeps_media_where_they_were_said() -> None:
     ("turn", "said"),
     [
         (("Here it is.", DISC), " Here it is.[IMG0][IMG1]"),
-        ((DISC,), "[IMG0][IMG1]"),
-        ((DISC, "and", BEEP), "[IMG0][IMG1] and[AUD0]"),
+        ((DISC,), " [IMG0][IMG1]"),
+        ((DISC, " and", BEEP), " [IMG0][IMG1] and[AUD0]"),
     ],
 )
 def test_signal_tokens_stand_for_what_is_made(turn: tuple[Any, ...], said: str) -> None:
@@ -76,12 +78,11 @@ def test_the_system_sentence_stands_in_front() -> None:
 
 
 def test_what_has_no_signal_tokens_cannot_be_made() -> None:
-    with pytest.raises(
-        LayoutError, match="makes a medium of type 'video', and this adapter has signal tokens for image"
-    ):
+    with pytest.raises(LayoutError, match="holds a medium of type 'video', this model makes: image, audio"):
         laid("nextgpt", ("draw",), (MadePart("video", "x"),))
-    with pytest.raises(LayoutError, match="signal tokens for text alone"):
-        segments(Layout.published("plain"), talk((IMAGE,), (DISC,)), FakeTokenizer())
+    for template in ("plain", "vicuna_v1", "minigpt4", "blip2", "nextgpt"):
+        with pytest.raises(LayoutError, match="makes a medium of type 'image', and this adapter has no signal tokens"):
+            segments(Layout.published(template), talk((IMAGE,), (DISC,)), FakeTokenizer())
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,9 @@ def test_signal_tokens_are_one_id_each_and_trained_on(llm_of: Any) -> None:
     names = [*SIGNALS["image"], *SIGNALS["audio"]]
     language.tokenizer.add_tokens(names, special_tokens=True)
     ids = language.tokenizer.convert_tokens_to_ids(names)
-    layout = replace(Layout.published("nextgpt"), signals=SIGNALS)
-    row = encode(talk(("draw [IMG0]",), ("is [AUD0]", DISC, BEEP)), layout, language, {})
+    layout, messages = Layout.published("nextgpt"), talk(("draw [IMG0]",), ("is [AUD0]", DISC, BEEP))
+    row = encode(messages, layout, language, {}, signals=Signals(SIGNALS))
     assert [i for i in row.ids.tolist() if i in ids] == ids
     assert [i for i in row.labels.tolist() if i in ids] == ids
     assert (row.labels == IGNORE).any()
+    assert row.made == (DISC, BEEP)
