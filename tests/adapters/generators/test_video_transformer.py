@@ -54,7 +54,7 @@ def parts(tokenizer: Any, *, rotary: bool = False) -> dict[str, Any]:
         sample_width=16,
     ).eval()
     text = T5EncoderModel(T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2))
-    scheduler = CogVideoXDDIMScheduler(num_train_timesteps=50)
+    scheduler = CogVideoXDDIMScheduler(num_train_timesteps=50, prediction_type="v_prediction")
     return {
         "transformer": transformer,
         "vae": vae,
