@@ -78,8 +78,11 @@ def load_video(
         except ImportError as error:
             raise MediaError(f"{name}: reading clips needs PyAV: pip install 'inlay[video]'") from error
         try:
-            return _read(av, file, name, demuxer, max_frames, max_seconds)
-        except av.FFmpegError as error:
+            return _read(av.open, file, name, demuxer, max_frames, max_seconds)
+        except MediaError:
+            raise
+        except Exception as error:
+            # Beside its own errors PyAV lets out those of decoding names and of numbers that cannot be.
             raise MediaError(f"{name}: the clip is damaged or cut off: {error}") from error
 
 
@@ -141,8 +144,9 @@ def _demuxer(file: BinaryIO, name: str) -> str:
     raise MediaError(f"{name}: expected an MP4, WebM or GIF file, got one that starts with {shown(head[:8])}")
 
 
-def _read(av: Any, file: BinaryIO, name: str, demuxer: str, max_frames: int, max_seconds: float) -> Video:
-    with av.open(file, "r", format=demuxer, io_open=_nothing_else) as container:
+def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, max_frames: int, max_seconds: float) -> Video:
+    options = {"format": demuxer, "io_open": _nothing_else, "metadata_errors": "replace"}
+    with open_container(file, "r", **options) as container:
         stream = _stream(container, name)
         times, end = _stamps(container, stream, name, max_seconds)
         seconds = (end - times[0]) * float(stream.time_base)
@@ -150,7 +154,7 @@ def _read(av: Any, file: BinaryIO, name: str, demuxer: str, max_frames: int, max
     file.seek(0)
     chosen = [times[index] for index in spans(times, end, count)]
     shrink = min(1.0, math.sqrt(MAX_CLIP_PIXELS / (pixels * count)))
-    with av.open(file, "r", format=demuxer, io_open=_nothing_else) as container:
+    with open_container(file, "r", **options) as container:
         held = _decoded(container, _stream(container, name), set(chosen), shrink, name)
     lost = sorted(set(chosen) - set(held))
     if lost:
