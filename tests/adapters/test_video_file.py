@@ -49,7 +49,6 @@ def save(tmp_path: Path) -> Save:
         *,
         size: tuple[int, int] = (64, 48),
         times: list[int] | None = None,
-        **streams: Any,
     ) -> Path:
         codec, container, pixels = KINDS[name]
         with av.open(str(tmp_path / name), "w", format=container) as output:
@@ -57,8 +56,6 @@ def save(tmp_path: Path) -> Save:
             stream.width, stream.height, stream.pix_fmt = *size, pixels
             stream.bit_rate = 4_000_000
             stream.codec_context.time_base = stream.time_base = Fraction(1, 10)
-            if streams.get("sound"):
-                output.add_stream("aac" if container == "mp4" else "libopus", rate=48_000)
             for index in range(count):
                 picture = np.zeros((size[1], size[0], 3), dtype=np.uint8)
                 picture[:, : size[0] // 2] = grey(index)
@@ -171,6 +168,59 @@ def test_a_file_whose_index_comes_first_and_whose_pictures_are_cut_off_is_an_err
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
     with pytest.raises(MediaError, match=r"fast\.mp4"):
         load_video(path)
+
+
+def patched(path: Path, kind: bytes, place: int, values: tuple[int, ...]) -> Path:
+    """Big-endian numbers behind a box's name."""
+    data = bytearray(path.read_bytes())
+    start = data.index(kind) + 4 + place
+    data[start : start + 4 * len(values)] = b"".join(value.to_bytes(4, "big") for value in values)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "values"),
+    [(b"stsz", 4, (1, 178_000_000)), (b"stts", 8, (4_000_000_000,)), (b"ctts", 8, (4_000_000_000,))],
+)
+def test_tables_that_claim_billions_are_refused_before_room_is_made(
+    save: Save, kind: bytes, place: int, values: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = patched(save(), kind, place, values)
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(MediaError, match=r"a\.mp4: its tables claim [\d,]+ samples, at most 4,194,304 are taken"):
+        load_video(path)
+
+
+def test_fragments_are_counted_too(save: Save, tmp_path: Path) -> None:
+    with (
+        av.open(str(save())) as whole,
+        av.open(str(tmp_path / "f.mp4"), "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov"}) as output,
+    ):
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    assert len(load_video(tmp_path / "f.mp4").frames) == 12
+    with pytest.raises(MediaError, match="its tables claim"):
+        load_video(patched(tmp_path / "f.mp4", b"trun", 4, (3_000_000_000,)))
+
+
+def test_a_clip_with_a_longer_sound_is_whole(tmp_path: Path) -> None:
+    for name, codec, sound in (("a.mp4", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus")):
+        with av.open(str(tmp_path / name), "w", format=name[2:]) as output:
+            stream, voice = output.add_stream(codec, rate=10), output.add_stream(sound, rate=48_000)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+            for _ in range(5):
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+            output.mux(stream.encode())
+            for index in range(300):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 48_000, index * 960
+                output.mux(voice.encode(frame))
+            output.mux(voice.encode())
+        assert len(load_video(tmp_path / name).frames) == 5
 
 
 @pytest.mark.parametrize(
