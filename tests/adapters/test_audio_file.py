@@ -46,7 +46,8 @@ def save(tmp_path: Path) -> Save:
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_the_four_formats_are_read(save: Save, name: str, rate: int) -> None:
     sound = load_audio(save(tone(1.0, rate), name, rate))
-    assert (sound.rate, sound.samples.dtype) == (rate, np.float32)
+    assert sound.rate == rate
+    assert sound.samples.dtype == np.float32
     assert sound.seconds == pytest.approx(1.0, abs=0.06)
     assert loudest(sound) == pytest.approx(440, abs=3)
 
