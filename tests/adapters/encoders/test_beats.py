@@ -122,6 +122,22 @@ def test_another_architecture_is_refused(tmp_path: Path, field: str, value: Any)
         load_beats(tmp_path / "a.pt")
 
 
+def test_what_a_cfg_leaves_out_is_what_its_authors_code_takes() -> None:
+    cfg = {key: value for key, value in RELEASED_CFG.items() if key not in ("max_distance", "conv_bias")}
+    assert BeatsConfig.from_released(cfg).max_distance == 1280
+    with pytest.raises(EncoderError, match="deep_norm"):
+        BeatsConfig.from_released({key: value for key, value in cfg.items() if key != "deep_norm"})
+    with pytest.raises(EncoderError, match="does not say input_patch_size"):
+        BeatsConfig.from_released({key: value for key, value in cfg.items() if key != "input_patch_size"})
+
+
+def test_old_file_that_is_no_archive_is_read_too(tmp_path: Path) -> None:
+    small_file(tmp_path / "a.pt")
+    torch.save(torch.load(tmp_path / "a.pt"), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    new, old = (load_beats(tmp_path / name)[0].state_dict() for name in ("a.pt", "old.pt"))
+    assert all(torch.equal(tensor, old[name]) for name, tensor in new.items())
+
+
 def test_tables_that_differ_between_layers_are_refused(tmp_path: Path) -> None:
     small_file(tmp_path / "a.pt")
     held = torch.load(tmp_path / "a.pt")

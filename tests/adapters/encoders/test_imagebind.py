@@ -231,6 +231,20 @@ def test_clips_of_a_sound_are_averaged_after_they_are_normalised(imagebind_of: A
     assert check({"audio": upstream.port}, {"audio": fork.port}).verdict == "incompatible"
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("modality", "clips"), [("audio", 3), ("video", 15), ("image", 1)])
+def test_clips_can_be_kept_apart(
+    modality: Any, clips: int, imagebind_of: Any, sound_of: Any, video_of: Any, image_of: Any
+) -> None:
+    mean, each = (ImageBindEncoder(imagebind_of(), modality, averaged=averaged) for averaged in (True, False))
+    inputs = mean.preprocess(media_of(modality, sound_of, video_of, image_of), "crop")
+    found = each.encode(inputs)
+    assert found.shape == (2, each.tokens, 20) == (2, clips, 20)
+    torch.testing.assert_close(found.mean(dim=1, keepdim=True), mean.encode(inputs), atol=1e-5, rtol=1e-5)
+    same = check({modality: mean.port}, {modality: each.port}).verdict == "exact"
+    assert same is (modality == "image")
+
+
 def media_of(modality: str, sound_of: Any, video_of: Any, image_of: Any) -> list[Any]:
     if modality == "image":
         return [image_of(0, (20, 14)), image_of(1, (40, 50))]
