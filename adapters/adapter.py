@@ -268,7 +268,7 @@ class Adapter(Publishable):
         model = MultimodalModel(backbone, self)
         if verify and self.canary is not None and report.verdict == "exact":
             try:
-                canary.verify(model.probe, self.canary, backbone.llm.dtype)
+                canary.verify(model.probe, self.canary, backbone.llm.dtype, model.probe_conditioning)
             except BaseException:
                 self.detach()
                 raise
@@ -296,7 +296,7 @@ class Adapter(Publishable):
         self.round_to(dtype)
         if self._attached is not None:
             model = MultimodalModel(self._attached.backbone, self)
-            self.canary = canary.record(model.probe, model.modalities)
+            self.canary = canary.record(model.probe, model.modalities, model.probe_conditioning, model.makes)
         contents = Contents(
             system=self.system,
             name=self.name,

@@ -32,7 +32,8 @@ def per_token_l2(conditioning: Tensor, target: Tensor) -> Tensor:
         >>> per_token_l2(torch.zeros(1, 2, 4), torch.tensor([[[3.0, 0, 4, 0], [0, 1, 0, 0]]])).item()
         3.0
     """
-    return torch.linalg.vector_norm(conditioning - target, dim=-1).mean()
+    distances: Tensor = torch.linalg.vector_norm(conditioning - target, dim=-1)
+    return distances.mean()
 
 
 def mse(conditioning: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ states of signal tokens -> output projector -> generator -> media.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
@@ -72,6 +73,11 @@ class MultimodalModel(Generic[A]):
     def modalities(self) -> tuple[Modality, ...]:
         """What this model can take in, beside text."""
         return tuple(self.adapter.inputs)  # type: ignore[arg-type]  # keys of a ModuleDict are plain strings
+
+    @property
+    def makes(self) -> tuple[Modality, ...]:
+        """What this adapter makes beside text, whether or not the backbone has the generators."""
+        return tuple(self.adapter.outputs)  # type: ignore[arg-type]  # as above
 
     @property
     def readers(self) -> dict[Modality, Reader]:
@@ -342,12 +348,23 @@ class MultimodalModel(Generic[A]):
 
     def probe(self, conversation: Sequence[Message]) -> Tensor:
         """Logits ``[vocabulary]`` of the first token of an answer, in float32 on the CPU, without dropout."""
+        with self._still():
+            batch = self.batch([conversation], generation=True)
+            return self(batch, logits="all").logits[0, -1].float().cpu()
+
+    def probe_conditioning(self, conversation: Sequence[Message]) -> dict[Modality, Tensor]:
+        """Conditioning ``[n, tokens, width]`` of the media that the assistant makes, without dropout."""
+        with self._still():
+            states = self.signal_states(self.batch([conversation]))
+            return {name: self.adapter.condition(name, states[name]) for name in self.makes}
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
         was_training = self.adapter.training
         self.adapter.train(False)
         try:
             with torch.no_grad():
-                batch = self.batch([conversation], generation=True)
-                return self(batch, logits="all").logits[0, -1].float().cpu()
+                yield
         finally:
             self.adapter.train(was_training)
 

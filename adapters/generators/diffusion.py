@@ -256,7 +256,7 @@ class LatentDiffusion(nn.Module):
     def stepped(self, scheduler: Any, said: Tensor, step: Tensor, latents: Tensor, more: dict[str, Any]) -> Tensor:
         """Latents one step further."""
         after: Tensor = scheduler.step(said, step, latents, **more, return_dict=False)[0]
-        return after
+        return after.to(latents.dtype)
 
     def _negative(self, negative: Tensor | None, count: int) -> Tensor:
         if negative is None:

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, ClapTextModelWithProjection, CLIPTextModel, SpeechT5HifiGan
+from transformers import AutoTokenizer, ClapTextModelWithProjection, CLIPTextModel, SpeechT5HifiGan, T5EncoderModel
 
 from inlay.adapters.generators.audio import AudioLdm
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.image import StableDiffusion
 from inlay.adapters.generators.protocol import GeneratorError
-from inlay.adapters.generators.text import ClapText, ClipText, TextEncoder
+from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
+from inlay.adapters.generators.video_transformer import CogVideoX
 from inlay.adapters.pretrained import BackboneError, given, load_weights, loading, source_name
 
 __all__ = ["load_generator"]
@@ -41,16 +42,41 @@ class _Family:
     """The class of diffusers."""
     text: Any
     """The class of transformers."""
-    encoder: Callable[[Any, Any], TextEncoder]
+    encoder: Callable[[Any, Any, Any], TextEncoder]
+    """Text model, tokenizer, unet -> text encoder."""
     vocoder: Any = None
+    """The class of transformers, where there is one."""
+    vae: str = "AutoencoderKL"
+    folder: str = "unet"
+    """Where the unet lies."""
+
+
+def _clip(model: Any, tokenizer: Any, unet: Any) -> TextEncoder:
+    return ClipText(model, tokenizer)
+
+
+def _clap(model: Any, tokenizer: Any, unet: Any) -> TextEncoder:
+    return ClapText(model, tokenizer)
+
+
+def _t5(model: Any, tokenizer: Any, unet: Any) -> TextEncoder:
+    return T5Text(model, tokenizer, int(unet.config.max_text_seq_length))
 
 
 _FAMILIES = {
-    "StableDiffusionPipeline": _Family(StableDiffusion, "UNet2DConditionModel", CLIPTextModel, ClipText),
+    "StableDiffusionPipeline": _Family(StableDiffusion, "UNet2DConditionModel", CLIPTextModel, _clip),
     "AudioLDMPipeline": _Family(
-        AudioLdm, "UNet2DConditionModel", ClapTextModelWithProjection, ClapText, vocoder=SpeechT5HifiGan
+        AudioLdm, "UNet2DConditionModel", ClapTextModelWithProjection, _clap, vocoder=SpeechT5HifiGan
     ),
-    "TextToVideoSDPipeline": _Family(TextToVideo, "UNet3DConditionModel", CLIPTextModel, ClipText),
+    "TextToVideoSDPipeline": _Family(TextToVideo, "UNet3DConditionModel", CLIPTextModel, _clip),
+    "CogVideoXPipeline": _Family(
+        CogVideoX,
+        "CogVideoXTransformer3DModel",
+        T5EncoderModel,
+        _t5,
+        vae="AutoencoderKLCogVideoX",
+        folder="transformer",
+    ),
 }
 """``_class_name`` in ``model_index.json`` -> its parts."""
 
@@ -67,7 +93,7 @@ def load_generator(
     """A generator with its scheduler from a Hub id or a folder.
 
     Args:
-        source: of Stable Diffusion 1.5 or 2, AudioLDM, or a text-to-video model with a 3D unet.
+        source: of Stable Diffusion 1.5 or 2, AudioLDM, CogVideoX, or a text-to-video model with a 3D unet.
         revision: commit, branch or tag.
         dtype: of the weights; ``"auto"`` keeps what is on disk.
         text_encoder: keep the text encoder. Without it the conditioning of an empty text is computed once and kept, so
@@ -93,14 +119,14 @@ def load_generator(
         reader = load_weights(family.text, source, dtype, options | {"subfolder": "text_encoder"})
         # diffusers knows no "auto": there the data type on disk is that of the text encoder beside.
         kept = {"torch_dtype": reader.dtype, "use_safetensors": True, **options}
-        unet = _part(getattr(diffusers, family.unet), source, "unet", kept)
-        vae = _part(diffusers.AutoencoderKL, source, "vae", kept)
+        unet = _part(getattr(diffusers, family.unet), source, family.folder, kept)
+        vae = _part(getattr(diffusers, family.vae), source, "vae", kept)
         scheduler = _scheduler(diffusers, index, source, options)
         more: dict[str, Any] = {}
         if family.vocoder is not None:
             more["vocoder"] = load_weights(family.vocoder, source, dtype, options | {"subfolder": "vocoder"})
         tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer", trust_remote_code=False, **options)
-    text = family.encoder(reader, tokenizer)
+    text = family.encoder(reader, tokenizer, unet)
     facts: dict[str, Any] = {"source": name or source_name(source), "revision": commit}
     if not text_encoder:
         facts |= {"unconditional": text.encode([""]), "tokens": text.tokens}

@@ -2,7 +2,7 @@
 
 Stable Diffusion and the text-to-video models read the last hidden states of CLIP's text tower (77 tokens, Rombach et
 al., 2022, https://arxiv.org/abs/2112.10752); AudioLDM reads one pooled vector of CLAP's (Liu et al., 2023,
-https://arxiv.org/abs/2301.12503), L2-normalised.
+https://arxiv.org/abs/2301.12503), L2-normalised; CogVideoX reads T5's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inlay.adapters.freeze import freeze
 
-__all__ = ["ClapText", "ClipText", "TextEncoder"]
+__all__ = ["ClapText", "ClipText", "T5Text", "TextEncoder"]
 
 
 class TextEncoder(Protocol):
@@ -83,6 +83,30 @@ class ClapText(nn.Module):
         read = _read(self.tokenizer, texts, int(self.tokenizer.model_max_length), self.model.device)
         pooled: Tensor = self.model(**read).text_embeds
         return F.normalize(pooled, dim=-1).unsqueeze(1)
+
+
+class T5Text(nn.Module):
+    """T5's encoder, padded to a length that the generator was trained with; it attends to the padding too.
+
+    Args:
+        model: a ``T5EncoderModel``.
+        tokenizer: its tokenizer; longer texts are cut.
+        tokens: the length.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, tokens: int) -> None:
+        super().__init__()
+        self.model = freeze(model)
+        self.tokenizer = tokenizer
+        self.tokens = tokens
+        self.width = int(model.config.d_model)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """``[n, tokens, width]`` in the model's dtype."""
+        read = _read(self.tokenizer, texts, self.tokens, self.model.device)
+        states: Tensor = self.model(read["input_ids"])[0]
+        return states
 
 
 def _read(tokenizer: Any, texts: Sequence[str], length: int, device: torch.device) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from inlay.adapters.adapter import Adapter, AttachError
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.canary import CanaryError
 from inlay.adapters.generators import Generator
 from inlay.adapters.grammar import SignalGrammar
 from inlay.adapters.interface import IncompatibleBackbone
@@ -345,3 +346,31 @@ def test_inputs_and_outputs_together(world_of: Any, image_of: Any, monkeypatch: 
     blind = model.chat([ask("make it red")], media=QUICK)
     assert seen.text == ""
     assert seen.media[0].tobytes() != blind.media[0].tobytes()
+
+
+def test_the_canary_hears_a_dead_output_projector(world_of: Any, tmp_path: Path) -> None:
+    backbone = world_of()
+    adapter = adapter_for(backbone)
+    adapter.attach(backbone)
+    adapter.save_pretrained(tmp_path / "bundle", dtype="float32")
+    adapter.detach()
+    again = Adapter.from_pretrained(tmp_path / "bundle")
+    assert again.canary is not None
+    assert {name: len(values) for name, values in again.canary.conditioning.items()} == {"image": 16, "audio": 16}
+    again.attach(backbone)
+    again.detach()
+    with torch.no_grad():
+        again.outputs["audio"].layers[0].weight.zero_()
+    with pytest.raises(CanaryError, match="output projector for audio"):
+        again.attach(backbone)
+    assert backbone.attached is None
+
+
+def test_the_card_says_how_to_load_generators(world_of: Any, tmp_path: Path) -> None:
+    backbone = world_of()
+    adapter_for(backbone).save_pretrained(tmp_path / "bundle")
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert 'generate_audio="tiny/audio", generate_image="tiny/image"' in card
+    assert "pipeline_tag: any-to-any" in card
+    assert "| outputs.image | transformer |" in card
+    assert "| tokens | rows |" in card
