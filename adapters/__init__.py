@@ -7,34 +7,54 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inlay.adapters.adapter import Adapter, AttachError, OtherWeightsWarning
+    from inlay.adapters.audio_file import load_audio
     from inlay.adapters.backbone import Backbone, BackboneError
     from inlay.adapters.canary import CanaryError
     from inlay.adapters.encoders import (
+        AudioEncoder,
+        BeatsEncoder,
+        ClapEncoder,
         ClipEncoder,
+        Encoder,
         EvaEncoder,
+        FrameEncoder,
+        HubertEncoder,
+        ImageBindEncoder,
         ImageEncoder,
         QFormerEncoder,
         VisionEncoder,
         VitEncoder,
+        WhisperAudioEncoder,
     )
     from inlay.adapters.interface import IncompatibleBackbone, Report
     from inlay.adapters.language import LanguageModel
     from inlay.adapters.layout import Layout, LayoutError
     from inlay.adapters.lora import LoraConfig
+    from inlay.adapters.media import load_image
     from inlay.adapters.messages import MediaPart, Message, MessageError, TextPart, parse_messages
     from inlay.adapters.model import MultimodalModel
     from inlay.adapters.prompt import PromptTokenizer
     from inlay.adapters.rank import rank_answers
     from inlay.adapters.reply import Reply
+    from inlay.adapters.sound import Sound
+    from inlay.adapters.video import Video
+    from inlay.adapters.video_file import load_video
 
 _HOMES = {
     "Adapter": "adapter",
     "AttachError": "adapter",
+    "AudioEncoder": "encoders",
     "Backbone": "backbone",
     "BackboneError": "backbone",
+    "BeatsEncoder": "encoders",
     "CanaryError": "canary",
+    "ClapEncoder": "encoders",
     "ClipEncoder": "encoders",
+    "Encoder": "encoders",
     "EvaEncoder": "encoders",
+    "FrameEncoder": "encoders",
+    "HubertEncoder": "encoders",
+    "ImageBindEncoder": "encoders",
     "ImageEncoder": "encoders",
     "IncompatibleBackbone": "interface",
     "LanguageModel": "language",
@@ -50,9 +70,15 @@ _HOMES = {
     "QFormerEncoder": "encoders",
     "Reply": "reply",
     "Report": "interface",
+    "Sound": "sound",
     "TextPart": "messages",
+    "Video": "video",
     "VisionEncoder": "encoders",
     "VitEncoder": "encoders",
+    "WhisperAudioEncoder": "encoders",
+    "load_audio": "audio_file",
+    "load_image": "media",
+    "load_video": "video_file",
     "parse_messages": "messages",
     "rank_answers": "rank",
 }
@@ -60,11 +86,18 @@ _HOMES = {
 __all__ = [
     "Adapter",
     "AttachError",
+    "AudioEncoder",
     "Backbone",
     "BackboneError",
+    "BeatsEncoder",
     "CanaryError",
+    "ClapEncoder",
     "ClipEncoder",
+    "Encoder",
     "EvaEncoder",
+    "FrameEncoder",
+    "HubertEncoder",
+    "ImageBindEncoder",
     "ImageEncoder",
     "IncompatibleBackbone",
     "LanguageModel",
@@ -80,9 +113,15 @@ __all__ = [
     "QFormerEncoder",
     "Reply",
     "Report",
+    "Sound",
     "TextPart",
+    "Video",
     "VisionEncoder",
     "VitEncoder",
+    "WhisperAudioEncoder",
+    "load_audio",
+    "load_image",
+    "load_video",
     "parse_messages",
     "rank_answers",
 ]

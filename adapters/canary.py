@@ -175,10 +175,13 @@ def _spaced(values: Tensor) -> Tensor:
 
 
 def _question(prompt: str, media: Mapping[str, str]) -> Message:
+    # A manifest keeps no order, and the order of media is part of the question.
     parts: list[Part] = []
-    for name, pattern in media.items():
+    for name in sorted(media, key=[*PATTERNS, *media].index):
         known, make = PATTERNS.get(name, ("", None))
-        if make is None or pattern != known:
-            raise CanaryError(f"the canary asks for {pattern!r} as {name!r}, which this version cannot make; upgrade")
+        if make is None or media[name] != known:
+            raise CanaryError(
+                f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade"
+            )
         parts.append(MediaPart(name, make()))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
     return Message("user", (*parts, TextPart(prompt)))

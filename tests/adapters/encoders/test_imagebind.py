@@ -147,9 +147,10 @@ def patches(values: Tensor, size: int, stride: int) -> Tensor:
     return F.unfold(values, size, stride=stride).transpose(1, 2)
 
 
-def by_hand(model: ImageBind, name: str, values: Tensor) -> Tensor:
+def by_hand(model: ImageBind, name: Any, values: Tensor) -> Tensor:
     """One branch without any module of torch: the vector before it is brought to length 1."""
-    tensors, mask = {key: tensor.detach() for key, tensor in model.state_dict().items()}, None
+    tensors: dict[str, Any] = {key: tensor.detach() for key, tensor in model.state_dict().items()}
+    mask, tokens = None, torch.zeros(0)
     before, sizes = below(tensors, f"modality_preprocessors.{name}."), model.config.branches[name]
     if name == "text":
         tokens = before["token_embedding.weight"][values] + before["pos_embed"]
@@ -161,17 +162,15 @@ def by_hand(model: ImageBind, name: str, values: Tensor) -> Tensor:
         elif name == "vision":
             weight = before["rgbt_stem.proj.1.weight"]
             clip = values if values.ndim == 5 else torch.stack([values, values], dim=2)
-            tokens = sum(
-                patches(clip[:, :, frame], sizes.patch, sizes.patch) @ weight[:, :, frame].flatten(1).T
-                for frame in range(sizes.frames)
-            )
+            frames = [patches(clip[:, :, frame], sizes.patch, sizes.patch) for frame in range(sizes.frames)]
+            tokens = torch.cat(frames, dim=-1) @ weight.transpose(1, 2).flatten(1).T
         else:
             stem = "depth_stem" if name == "depth" else "rgbt_stem"
             side, stride = (sizes.kernel, sizes.stride) if name == "audio" else (sizes.patch, sizes.patch)
             cut = patches(values, side, stride) @ before[f"{stem}.proj.weight"].flatten(1).T
             tokens = norm(cut, below(before, f"{stem}.norm_layer."), 1e-5)
         tokens = torch.cat([before["cls_token"].expand(len(tokens), 1, -1), tokens], dim=1)
-        tokens = tokens + before.get("pos_embed", before.get("pos_embedding_helper.pos_embed"))
+        tokens = tokens + before["pos_embed" if name == "imu" else "pos_embedding_helper.pos_embed"]
     trunk = below(tensors, f"modality_trunks.{name}.")
     if name == "vision":
         tokens = norm(tokens, below(trunk, "pre_transformer_layer.0."))
@@ -230,6 +229,20 @@ def test_clips_of_a_sound_are_averaged_after_they_are_normalised(imagebind_of: A
     torch.testing.assert_close(upstream.encode(inputs), 20 * fork.encode(inputs), atol=1e-4, rtol=1e-5)
     assert float(fork.encode(inputs).norm()) < 1.0
     assert check({"audio": upstream.port}, {"audio": fork.port}).verdict == "incompatible"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("modality", "clips"), [("audio", 3), ("video", 15), ("image", 1)])
+def test_clips_can_be_kept_apart(
+    modality: Any, clips: int, imagebind_of: Any, sound_of: Any, video_of: Any, image_of: Any
+) -> None:
+    mean, each = (ImageBindEncoder(imagebind_of(), modality, averaged=averaged) for averaged in (True, False))
+    inputs = mean.preprocess(media_of(modality, sound_of, video_of, image_of), "crop")
+    found = each.encode(inputs)
+    assert found.shape == (2, each.tokens, 20) == (2, clips, 20)
+    torch.testing.assert_close(found.mean(dim=1, keepdim=True), mean.encode(inputs), atol=1e-5, rtol=1e-5)
+    same = check({modality: mean.port}, {modality: each.port}).verdict == "exact"
+    assert same is (modality == "image")
 
 
 def media_of(modality: str, sound_of: Any, video_of: Any, image_of: Any) -> list[Any]:
