@@ -1,4 +1,4 @@
-"""ModaVerse's way out: what the LLM wrote in words goes to stock generators, which read it with their own text encoders.
+"""ModaVerse's way out: what the LLM wrote in words goes to stock generators with text encoders of their own.
 
 Wang et al., 2024, https://arxiv.org/abs/2401.06395. The flags of the meta response are tokens of the adapter, so they
 are kept when the new ids become text again; see :mod:`inlay.adapters.meta_response` for what a text means.
@@ -62,7 +62,9 @@ def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
     return text
 
 
-def _reply(response: MetaResponse, supplies: Mapping[Modality, Any], missing: Mapping[Modality, str], tokens: int) -> Reply:
+def _reply(
+    response: MetaResponse, supplies: Mapping[Modality, Any], missing: Mapping[Modality, str], tokens: int
+) -> Reply:
     parts: list[Part] = [TextPart(response.text)] if response.text else []
     for modality in response.media:
         source = next(supplies[modality]) if modality in supplies else None
