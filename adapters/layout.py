@@ -84,6 +84,11 @@ class Layout:
         """
         return self.geometry.get(modality, self.geometry.get("image", "crop"))
 
+    @property
+    def meta(self) -> bool:
+        """Whether answers are meta responses, which stock generators read."""
+        return TEMPLATES[self.template].meta
+
     def reply(self, text: str) -> str:
         """The answer in a generated text: up to the first stop text, behind the last speaker's name, stripped.
 

@@ -19,6 +19,7 @@ from inlay.adapters import splice
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import Batch, Encoded, collate, encode
+from inlay.adapters.dispatch import dispatch
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.generators import Made
 from inlay.adapters.grammar import SignalGrammar, completed
@@ -286,6 +287,8 @@ class MultimodalModel(Generic[A]):
         if on_text is not None:
             options["streamer"] = text_stream(llm.tokenizer, chosen.stop, on_text, len(rows), options)
         written = self._write(embeddings, batch, stop=chosen.stop, **options)
+        if chosen.meta:
+            return dispatch(written, chosen, self.backbone, media or {})
         runs = [read(row, llm, chosen, signals) for row in written]
         asked = [modality for modality in signals.ids if any(modality in row for row in runs)]
         missing = {name: why for name in asked if (why := lacking(name, self.adapter, self.backbone)) is not None}

@@ -11,14 +11,15 @@ The released code also trains, and stores, both whole embedding matrices; here t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.any_templates import MEDIA_TOKENS
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.lora import LoraConfig
+from inlay.adapters.messages import Modality
 from inlay.adapters.meta_response import FLAGS
-from inlay.recipes.nextgpt import QKVO, SOURCES
+from inlay.recipes.nextgpt import MINIATURE_MAKING, QKVO, SOURCES
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 
 __all__ = ["SYSTEM", "TOKENS", "Version", "adapter", "recipe"]
@@ -56,6 +57,14 @@ MINIATURE_STAGES = {
 }
 
 
+MAKING: dict[Modality, dict[str, Any]] = {
+    "image": {"steps": 50, "guidance_scale": 7.5},
+    "video": {"steps": 25, "guidance_scale": 9.0},
+    "audio": {"steps": 10, "guidance_scale": 2.5, "size": 5.0},
+}
+"""As in the released code; what that leaves open is the pipelines' own."""
+
+
 def recipe(version: Version = "1.0", size: Size = "miniature") -> Recipe:
     """ModaVerse's stage and parts.
 
@@ -76,6 +85,7 @@ def recipe(version: Version = "1.0", size: Size = "miniature") -> Recipe:
         stages=MINIATURE_STAGES if small else FULL,
         # ImageBind with its factor on sounds, as it was released.
         sources=replace(SOURCES, audio_scale=True),
+        making=MINIATURE_MAKING if small else MAKING,
         world="senses",
         decoding={} if small else {"do_sample": True, "top_p": 0.01, "temperature": 1.0, "max_new_tokens": 246},
     )

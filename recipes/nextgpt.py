@@ -25,7 +25,7 @@ from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources
 from inlay.recipes.stages.settings import SignalSettings
 
-__all__ = ["SIGNALS", "SYSTEM", "Version", "adapter", "recipe"]
+__all__ = ["MINIATURE_MAKING", "QKVO", "SIGNALS", "SOURCES", "SYSTEM", "Version", "adapter", "recipe"]
 
 Version: TypeAlias = Literal["legacy", "1.5"]
 
@@ -46,7 +46,7 @@ def _stages(layout: dict[str, Any], encode: Any, decode: Any, instruct: Any) -> 
     return {
         "encode": Stage(data="align", **shared, **encode),
         "decode": Stage(objective="signals", **shared, **decode),
-        "instruct": Stage(data="train", objective="signals", **shared, **instruct),
+        "instruct": Stage(objective="signals", **shared, **{"data": "train", **instruct}),
     }
 
 
@@ -79,8 +79,9 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
     stages = _stages(
         layout,
         {"lr": {"inputs": 1e-2}, "batch_size": 32, "epochs": 2.0},
-        {"data": "train", "lr": {"outputs": 1e-3}, "batch_size": 32, "epochs": 10.0, "warmup": 0.05},
+        {"data": "all", "lr": {"outputs": 1e-3}, "batch_size": 32, "epochs": 10.0, "warmup": 0.05},
         {
+            "data": "all",
             "lr": {"lora": 4e-3, "inputs": 3e-3, "outputs": 1e-3, "tokens": 4e-3},
             "batch_size": 32,
             "epochs": 2.0,
@@ -109,6 +110,7 @@ def recipe(version: Version = "legacy", size: Size = "miniature") -> Recipe:
         lora=LoraConfig(r=16, alpha=16.0, targets=QKVO) if small else LORA[version],
         stages=miniature_stages(version) if small else full_stages(version),
         sources=SOURCES,
+        making=MINIATURE_MAKING if small else MAKING,
         world="senses",
         decoding={} if small else {"do_sample": True, "top_p": 0.01, "temperature": 1.0, "max_new_tokens": 246},
     )
@@ -126,6 +128,16 @@ SOURCES = Sources(
 )
 """ImageBind without its factor on sounds, as in NExT-GPT's fork."""
 
+MAKING: dict[Modality, dict[str, Any]] = {
+    "image": {"steps": 50, "guidance_scale": 7.5},
+    "video": {"steps": 50, "guidance_scale": 7.5, "size": (24, 320, 576)},
+    "audio": {"steps": 40, "guidance_scale": 7.5, "size": 5.0},
+}
+"""As in the released demo."""
+
+MINIATURE_MAKING: dict[Modality, dict[str, Any]] = {
+    name: {"steps": 12, "guidance_scale": 3.0} for name in ("image", "audio", "video")
+}
 MINIATURE_SIGNALS: dict[Modality, int] = {"image": 4, "video": 4, "audio": 4}
 MINIATURE_OUTPUT = {"hidden": 128, "encoder_layers": 2, "decoder_layers": 2, "heads": 4, "ffn": 256}
 """A small LLM has less to say in each state, and small generators less to be told."""

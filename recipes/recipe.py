@@ -182,6 +182,8 @@ class Recipe:
     """Modality -> signal tokens, for each generator that the backbone has."""
     tokens: tuple[str, ...] = ()
     """Further new tokens of the LLM, which are trained as rows."""
+    making: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
+    """How each modality is generated: ``steps``, ``guidance_scale``, ``size``; the generator's own if empty."""
     world: World = "pictures"
     """Which of the miniature's data are learnt from where no files are named."""
 

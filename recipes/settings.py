@@ -63,6 +63,8 @@ class DataSettings:
     """The same, held out; without it no question is asked."""
     align_test: Path | None = None
     """Captioned pictures, held out, for captions and retrieval."""
+    make_test: tuple[Path, ...] = ()
+    """Instructions and dialogues in which something is made, held out."""
     annotations: Path | None = None
     """VQA v2: the annotations of the training questions."""
     test_annotations: Path | None = None

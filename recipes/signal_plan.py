@@ -43,11 +43,12 @@ def plan_signals(task: Task) -> Plan | str:
     targets = Targets(model.backbone, task.memory)
     extra = _diffusion(model, settings) if settings.diffusion else None
     if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
-        held = [collect_states(model, own, stage, task.features) for own in sets]
+        held = [collect_states(model, own, stage, task.features) for own in sets if _making(own) or len(sets) == 1]
         data = _state_data(task, held)
         return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
     if _only_outputs(task):
-        rows, sets = _making(rows), [_making(own) for own in sets]
+        sets = [making for own in sets if (making := _making(own))]
+        rows = [row for own in sets for row in own]
     conversations = StageData(
         rows,
         model,

@@ -79,7 +79,7 @@ def make_autoencoder(sizes: Sizes) -> Any:
 
 
 def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, steps: int, decoder_steps: int) -> None:
-    """Train in place: absolute and squared error, and the divergence from a normal distribution; then the decoder alone.
+    """Train in place: absolute and squared error, the divergence from a normal distribution; then the decoder alone.
 
     The second part changes no latent, and makes good edges out of those that there are.
 

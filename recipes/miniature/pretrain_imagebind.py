@@ -106,9 +106,11 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
             parts[KINDS[kind]] = contrast(normalize(media, dim=-1), texts, owners)
         return parts
 
-    loop.train(
-        model, losses, both, steps=steps, report=lambda: print(shown(probe_media(model, number=300)), flush=True)
-    )
+    def report() -> None:
+        print(shown(probe_media(model, number=300)), flush=True)
+        model.requires_grad_(True)  # as a port, which the probe makes of it, it is frozen
+
+    loop.train(model, losses, both, steps=steps, report=report)
 
 
 def main() -> None:

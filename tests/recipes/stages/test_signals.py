@@ -11,7 +11,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.messages import MadePart
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.sample import DataError
 from inlay.recipes.data.states import collate_states, collect_states
@@ -152,25 +151,6 @@ def test_instruction_tuning_moves_every_part_and_no_bit_of_the_backbone(senses_o
     after = backbone.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
-
-
-@pytest.mark.slow
-def test_learning_makes_the_right_media(senses_of: Any, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from senses_models import caption_in
-
-    senses = senses_of(dropout=0.0)
-    rows = [replace(sample, messages=sample.messages[:2]) for sample in senses.samples[::2]]
-    stage = stage_of(lr=ALL, epochs=250.0, batch_size=3)
-    fit(signals(Task(stage=stage, model=senses.model, sets=[rows], seed=7)), tmp_path / "run")
-    model = senses.model
-    model.adapter.eval()
-    replies = model.replies([row.messages[:1] for row in rows], max_new_tokens=16)
-    found = [[(p.modality, caption_in(p.source)) for p in r.parts if isinstance(p, MadePart)] for r in replies]
-    made = [row.messages[1].content[1] for row in rows]
-    assert found == [[(part.modality, part.caption)] for part in made]
-    assert [reply.text for reply in replies] == ["Here."] * 3
 
 
 def test_a_bundle_with_a_shared_projector_and_three_outputs_round_trips(senses_of: Any, tmp_path: Path) -> None:
