@@ -22,6 +22,7 @@ from inlay.adapters.weights_file import write_folder
 from inlay.recipes.miniature import loop
 from inlay.recipes.miniature.build_media import render
 from inlay.recipes.miniature.film import FPS, FRAMES, SIDE
+from inlay.recipes.miniature.media_questions import attributes_of
 from inlay.recipes.miniature.muon import optimizers
 from inlay.recipes.miniature.probe_media import probe_media, shown
 from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone, sample_sensed
@@ -43,6 +44,7 @@ MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
 WARM_UP = 80  # steps
 DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
 SCALE = 14.0  # what cosines are multiplied with
+SPELLED = {"1": "one", "2": "two", "3": "three"}  # as captions have it
 
 
 def make_model(vocabulary: int) -> ImageBind:
@@ -80,6 +82,25 @@ def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
     return (cross_entropy(logits, owners) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
 
 
+def words(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed], media: Tensor, rng: Random) -> Tensor:
+    """The match of media with single words, of one attribute: what keeps a new combination apart from the known ones.
+
+    Args:
+        model: Its text branch reads the words.
+        tokenizer: Of the text branch.
+        drawn: What is shown or played, n of one kind.
+        media: Its unit vectors (n, width).
+        rng: Chooses the attribute.
+    """
+    known = [attributes_of(value) for value in drawn]
+    attribute = rng.choice(sorted({name for one in known for name in one}))
+    having = [number for number, one in enumerate(known) if attribute in one]
+    found = sorted({known[number][attribute] for number in having})
+    texts = model.embed("text", text_ids(tokenizer, [SPELLED.get(word, word) for word in found]), scaled=False)
+    owners = torch.tensor([found.index(known[number][attribute]) for number in having])
+    return cross_entropy(SCALE * media[having] @ texts.T, owners)
+
+
 def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int) -> None:
     """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
     pools: dict[type, tuple[list[Sensed], Tensor]] = {}
@@ -104,6 +125,7 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
             media = model.embed(branch, tensors[chosen], scaled=False)
             owners = torch.tensor([distinct.index(value) for value in drawn])
             parts[KINDS[kind]] = contrast(normalize(media, dim=-1), texts, owners)
+            parts[f"{KINDS[kind]} words"] = words(model, tokenizer, drawn, normalize(media, dim=-1), rng)
         return parts
 
     def report() -> None:

@@ -90,7 +90,10 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     diffusers loads its own models in single precision unless told otherwise; for those of transformers the config says
     so.
     """
-    pipeline.to(torch.float16).save_pretrained(folder)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.half()
+    pipeline.save_pretrained(folder)
     for file in sorted(folder.glob("*/config.json")):
         config = json.loads(file.read_text(encoding="utf-8"))
         if "dtype" in config:
