@@ -18,8 +18,8 @@ SIDE = 32  # pixels, unless told otherwise
 FRAMES = 6  # pictures in a clip
 FPS = 5.0
 RADIUS = {"small": 0.2, "large": 0.36}  # of the side
-MOVING_RADIUS = 0.23
-TRAVEL = 0.42  # of the side, from the first frame to the last
+MOVING_RADIUS = 0.22
+TRAVEL = 0.34  # of the side, from the first frame to the last
 
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 _SUPERSAMPLING = 4

@@ -22,6 +22,7 @@ from inlay.adapters.weights_file import write_folder
 from inlay.recipes.miniature import loop
 from inlay.recipes.miniature.build_media import render
 from inlay.recipes.miniature.film import FPS, FRAMES, SIDE
+from inlay.recipes.miniature.media_questions import attributes_of
 from inlay.recipes.miniature.muon import optimizers
 from inlay.recipes.miniature.probe_media import probe_media, shown
 from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone, sample_sensed
@@ -43,6 +44,9 @@ MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
 WARM_UP = 80  # steps
 DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
 SCALE = 14.0  # what cosines are multiplied with
+CAPTIONS = 0.2  # weight of whole captions beside single words
+NOISE = 0.1  # deviation of what is added to pixels and spectrograms, which have deviation 1
+SPELLED = {"1": "one", "2": "two", "3": "three"}  # as captions have it
 
 
 def make_model(vocabulary: int) -> ImageBind:
@@ -80,6 +84,33 @@ def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
     return (cross_entropy(logits, owners) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
 
 
+def word_losses(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed], media: Tensor) -> Tensor:
+    """The match of media with the single words that fit them, attribute by attribute.
+
+    Whole captions alone would make every combination a cluster of its own, and a new one would fall anywhere.
+
+    Args:
+        model: Its text branch reads the words.
+        tokenizer: Of the text branch.
+        drawn: What is shown or played, n of one kind.
+        media: Its unit vectors (n, width).
+
+    Returns:
+        The mean over the attributes.
+    """
+    known = [attributes_of(value) for value in drawn]
+    names = sorted({name for one in known for name in one})
+    found = {name: sorted({one[name] for one in known if name in one}) for name in names}
+    flat = [SPELLED.get(word, word) for name in names for word in found[name]]
+    texts = model.embed("text", text_ids(tokenizer, flat), scaled=False)
+    losses = []
+    for name, of_words in zip(names, texts.split([len(found[name]) for name in names]), strict=True):
+        having = [number for number, one in enumerate(known) if name in one]
+        owners = torch.tensor([found[name].index(known[number][name]) for number in having])
+        losses.append(cross_entropy(SCALE * media[having] @ of_words.T, owners))
+    return torch.stack(losses).mean()
+
+
 def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int) -> None:
     """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
     pools: dict[type, tuple[list[Sensed], Tensor]] = {}
@@ -101,9 +132,11 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
                 "text", text_ids(tokenizer, [prompt_of(value, rng) for value in distinct]), scaled=False
             )
             branch = "audio" if kind is Tone else "vision"
-            media = model.embed(branch, tensors[chosen], scaled=False)
+            seen = tensors[chosen]
+            media = normalize(model.embed(branch, seen + NOISE * torch.randn_like(seen), scaled=False), dim=-1)
             owners = torch.tensor([distinct.index(value) for value in drawn])
-            parts[KINDS[kind]] = contrast(normalize(media, dim=-1), texts, owners)
+            parts[f"{KINDS[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
+            parts[f"{KINDS[kind]} words"] = word_losses(model, tokenizer, drawn, media)
         return parts
 
     def report() -> None:

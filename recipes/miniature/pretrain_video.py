@@ -134,7 +134,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    start = StableDiffusionPipeline.from_pretrained(options.start or backbone_path("sd"), torch_dtype=torch.float32)
+    start = StableDiffusionPipeline.from_pretrained(options.start or backbone_path("sd"))
     unet = make_unet()
     inflate(unet, start.unet)
     start.vae.requires_grad_(False)

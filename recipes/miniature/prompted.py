@@ -90,9 +90,13 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     diffusers loads its own models in single precision unless told otherwise; for those of transformers the config says
     so.
     """
-    pipeline.to(torch.float16).save_pretrained(folder)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.half()
+    pipeline.save_pretrained(folder)
     for file in sorted(folder.glob("*/config.json")):
         config = json.loads(file.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)  # where a part was before: nobody else's business
         if "dtype" in config:
             config["dtype"] = "float32"
-            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
