@@ -26,17 +26,27 @@ if TYPE_CHECKING:
         VitEncoder,
         WhisperAudioEncoder,
     )
+    from inlay.adapters.generators import (
+        AudioLdm,
+        CogVideoX,
+        Generator,
+        GeneratorError,
+        StableDiffusion,
+        TextToVideo,
+        load_generator,
+    )
     from inlay.adapters.interface import IncompatibleBackbone, Report
     from inlay.adapters.language import LanguageModel
     from inlay.adapters.layout import Layout, LayoutError
     from inlay.adapters.lora import LoraConfig
     from inlay.adapters.media import load_image
-    from inlay.adapters.messages import MediaPart, Message, MessageError, TextPart, parse_messages
+    from inlay.adapters.messages import MadePart, MediaPart, Message, MessageError, TextPart, parse_messages
     from inlay.adapters.model import MultimodalModel
     from inlay.adapters.prompt import PromptTokenizer
     from inlay.adapters.rank import rank_answers
     from inlay.adapters.reply import Reply
     from inlay.adapters.sound import Sound
+    from inlay.adapters.tokens import TokensConfig
     from inlay.adapters.video import Video
     from inlay.adapters.video_file import load_video
 
@@ -44,15 +54,19 @@ _HOMES = {
     "Adapter": "adapter",
     "AttachError": "adapter",
     "AudioEncoder": "encoders",
+    "AudioLdm": "generators",
     "Backbone": "backbone",
     "BackboneError": "backbone",
     "BeatsEncoder": "encoders",
     "CanaryError": "canary",
     "ClapEncoder": "encoders",
     "ClipEncoder": "encoders",
+    "CogVideoX": "generators",
     "Encoder": "encoders",
     "EvaEncoder": "encoders",
     "FrameEncoder": "encoders",
+    "Generator": "generators",
+    "GeneratorError": "generators",
     "HubertEncoder": "encoders",
     "ImageBindEncoder": "encoders",
     "ImageEncoder": "encoders",
@@ -61,6 +75,7 @@ _HOMES = {
     "Layout": "layout",
     "LayoutError": "layout",
     "LoraConfig": "lora",
+    "MadePart": "messages",
     "MediaPart": "messages",
     "Message": "messages",
     "MessageError": "messages",
@@ -71,12 +86,16 @@ _HOMES = {
     "Reply": "reply",
     "Report": "interface",
     "Sound": "sound",
+    "StableDiffusion": "generators",
     "TextPart": "messages",
+    "TextToVideo": "generators",
+    "TokensConfig": "tokens",
     "Video": "video",
     "VisionEncoder": "encoders",
     "VitEncoder": "encoders",
     "WhisperAudioEncoder": "encoders",
     "load_audio": "audio_file",
+    "load_generator": "generators",
     "load_image": "media",
     "load_video": "video_file",
     "parse_messages": "messages",
@@ -87,15 +106,19 @@ __all__ = [
     "Adapter",
     "AttachError",
     "AudioEncoder",
+    "AudioLdm",
     "Backbone",
     "BackboneError",
     "BeatsEncoder",
     "CanaryError",
     "ClapEncoder",
     "ClipEncoder",
+    "CogVideoX",
     "Encoder",
     "EvaEncoder",
     "FrameEncoder",
+    "Generator",
+    "GeneratorError",
     "HubertEncoder",
     "ImageBindEncoder",
     "ImageEncoder",
@@ -104,6 +127,7 @@ __all__ = [
     "Layout",
     "LayoutError",
     "LoraConfig",
+    "MadePart",
     "MediaPart",
     "Message",
     "MessageError",
@@ -114,12 +138,16 @@ __all__ = [
     "Reply",
     "Report",
     "Sound",
+    "StableDiffusion",
     "TextPart",
+    "TextToVideo",
+    "TokensConfig",
     "Video",
     "VisionEncoder",
     "VitEncoder",
     "WhisperAudioEncoder",
     "load_audio",
+    "load_generator",
     "load_image",
     "load_video",
     "parse_messages",

@@ -40,6 +40,8 @@ MAX_ROWS = 1024
 """Most new tokens."""
 SIGNAL_MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
 """In the order of the published rows."""
+_OURS = "_inlay_token_rows"
+"""Marks a call that gives or takes rows of an adapter."""
 _STEMS = {"image": "IMG", "video": "VID", "audio": "AUD"}
 
 
@@ -151,7 +153,8 @@ class TokenRows(nn.Module):
                 raise TokenRowsError(f"this tokenizer does not read {text!r} as one token; rename it")
         embedding, head = llm.model.get_input_embeddings(), _head(llm)
         places = torch.tensor(ids, device=embedding.get_parameter("weight").device)
-        attachment = TokensAttachment(llm, llm.use_tokenizer(tokenizer), ids, (embedding, head))
+        calls = {embedding: embedding.__dict__.get("forward"), head: head.__dict__.get("forward")}
+        attachment = TokensAttachment(llm, llm.use_tokenizer(tokenizer), ids, calls)
         _replace_call(embedding, self._embedding(embedding.forward, places))
         _replace_call(head, self._head(head.forward, places))
         return attachment
@@ -188,12 +191,15 @@ class TokensAttachment:
     """The one from before, unchanged."""
     ids: tuple[int, ...]
     """Of the strings, in the order of the rows."""
-    modules: tuple[nn.Module, nn.Module]
+    calls: Mapping[nn.Module, Any]
+    """Module to what somebody else (offloading, say) had put in the place of its call, or None."""
 
     def undo(self) -> None:
         """Put both calls and the very same tokenizer back."""
-        for module in self.modules:
-            del module.__dict__["forward"]
+        for module, call in self.calls.items():
+            module.__dict__.pop("forward")
+            if call is not None:
+                module.__dict__["forward"] = call
         self.llm.use_tokenizer(self.tokenizer)
 
 
@@ -224,11 +230,8 @@ def check_language(llm: LanguageModel, config: TokensConfig) -> None:
             f"expected an embedding and a head of {config.width} values a row, this LLM has {widths[0]} and {widths[1]}"
         )
     for module in (llm.model.get_input_embeddings(), head):
-        if "forward" in module.__dict__:
-            raise TokenRowsError(
-                f"{type(module).__name__}.forward is already replaced by something else (another adapter's tokens, or "
-                "offloading); detach that first"
-            )
+        if getattr(module.__dict__.get("forward"), _OURS, False):
+            raise TokenRowsError(f"another adapter's tokens are at this LLM's {type(module).__name__}; detach it first")
 
 
 def _head(llm: LanguageModel) -> nn.Module:
@@ -241,6 +244,7 @@ def _head(llm: LanguageModel) -> nn.Module:
 
 def _replace_call(module: nn.Module, call: Any) -> None:
     """The module object stays the same, so its name, its weights and whoever shares them do too."""
+    setattr(call, _OURS, True)
     module.__dict__["forward"] = call
 
 

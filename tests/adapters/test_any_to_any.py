@@ -73,20 +73,20 @@ def loud(adapter: Adapter, first: str) -> None:
     """Make the LLM write a certain signal token first of all: its row of the head follows what it has to say."""
     assert adapter.tokens is not None
     index = adapter.tokens.config.strings.index(first)
-    model = adapter._attached.backbone.llm  # type: ignore[union-attr]
+    model = adapter._attached.backbone.llm
     states = []
     handle = model.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: states.append(args[0]))
     with torch.no_grad():
         from inlay.adapters.model import MultimodalModel
 
-        MultimodalModel(adapter._attached.backbone, adapter).probe([ask()])  # type: ignore[union-attr]
+        MultimodalModel(adapter._attached.backbone, adapter).probe([ask()])
         handle.remove()
         adapter.tokens.output[index] = 50 * torch.nn.functional.normalize(states[0][0, -1], dim=-1)
 
 
 def scripted(adapter: Adapter, script: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the LLM write a given answer, whatever it thinks."""
-    llm = adapter._attached.backbone.llm  # type: ignore[union-attr]
+    llm = adapter._attached.backbone.llm
     ids = llm.tokenizer(script, add_special_tokens=False).input_ids
     monkeypatch.setattr(llm, "generate", lambda embeddings, mask, **_: [list(ids) for _ in range(len(embeddings))])
     return list(ids)
@@ -129,7 +129,7 @@ def test_signals_are_trained_on_and_every_part_gets_a_gradient(world_of: Any) ->
     signals = [*adapter.signals.ids["image"], *adapter.signals.ids["audio"]]
     assert set(signals) <= set(batch.labels.flatten().tolist())
     output = model(batch, states=True)
-    loss = output.loss
+    loss: Any = output.loss
     for name, states in output.signal_states.items():
         generator: Generator = backbone.generator(name)
         loss = loss + (adapter.condition(name, states) - generator.encode_text(["red"])).square().mean()

@@ -10,7 +10,8 @@ import torch
 
 from inlay.adapters.inputs.fields import ProjectorError
 from inlay.adapters.language import LanguageModel
-from inlay.adapters.tokens import TokenRows, TokenRowsError, TokensConfig
+from inlay.adapters.tokens import TokenRows, TokenRowsError, TokensConfig, build_rows
+from inlay.hub.errors import BundleError
 
 FAMILIES = ["llama", "opt", "qwen2", "qwen3"]
 
@@ -20,9 +21,9 @@ def rows_for(llm: LanguageModel, **counts: int) -> TokenRows:
     return TokenRows.for_language(llm, TokensConfig.numbered(llm.width, **(counts or {"image": 2, "audio": 1})))
 
 
-def enlarged(llm: LanguageModel, rows: TokenRows) -> LanguageModel:
+def enlarged(llm: LanguageModel, rows: TokenRows) -> Any:
     """The independent way: whole matrices, one row longer for each token."""
-    other = copy.deepcopy(llm)
+    other: Any = copy.deepcopy(llm)
     tied = other.model.config.tie_word_embeddings
     other.tokenizer.add_tokens(list(rows.config.strings), special_tokens=True)
     other.model.config.tie_word_embeddings = False
@@ -148,7 +149,7 @@ def test_two_rows_in_turn(llm_of: Any) -> None:
     one = first.attach(llm)
     ids = torch.tensor([[one.ids[0]]])
     assert torch.equal(llm.embed(ids)[0, 0], first.input[0])
-    with pytest.raises(TokenRowsError, match="already replaced"):
+    with pytest.raises(TokenRowsError, match="another adapter's tokens"):
         second.attach(llm)
     one.undo()
     second.attach(llm)
@@ -217,3 +218,33 @@ def test_rows_begin_like_any_other_token(llm_of: Any) -> None:
 def test_bad_strings_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ProjectorError, match=said):
         TokensConfig(**({"width": 8} | fields))
+
+
+def test_a_call_that_somebody_else_replaced_is_used_and_put_back(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    head = llm.model.get_output_embeddings()
+    own = head.forward
+    theirs = lambda hidden: own(hidden) * 2  # noqa: E731
+    head.forward = theirs
+    attachment = rows_for(llm).attach(llm)
+    logits = llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
+    attachment.undo()
+    assert head.forward is theirs
+    torch.testing.assert_close(logits[..., :-3], llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "count", "said"),
+    [
+        ("columns", {"width": 8, "image": ("[A]",)}, 16, "unknown token rows 'columns'; known: rows"),
+        ("rows", {"width": 8, "image": ("[A]",)}, 17, "has 16 parameters, the manifest says 17"),
+        ("rows", {"width": 8, "image": ("[A]",), "colour": 1}, 16, "no field colour"),
+        ("rows", {"image": ("[A]",)}, 16, "needs the field width"),
+        ("rows", {"width": 8, "image": "[A]"}, 16, "image: expected texts"),
+        ("rows", {"width": 8, "image": (1,)}, 16, "image: expected texts"),
+        ("rows", {"width": 1 << 30, "image": ("[A]",)}, 16, "width: expected an integer"),
+    ],
+)
+def test_rows_of_a_bundle_are_not_trusted(kind: str, config: dict[str, Any], count: int, said: str) -> None:
+    with pytest.raises(BundleError, match=said):
+        build_rows(kind, config, parameters=count)

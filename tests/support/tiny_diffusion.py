@@ -66,7 +66,8 @@ def clip_text(tokenizer: PreTrainedTokenizerFast, width: int) -> Any:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return CLIPTextModel(config).eval()
+    model: Any = CLIPTextModel(config)
+    return model.eval()
 
 
 def parts_of_image(tokenizer: PreTrainedTokenizerFast, width: int = 16, prediction: str = "epsilon") -> dict[str, Any]:
@@ -152,13 +153,15 @@ def parts_of_audio(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         normalize_before=False,
         initializer_range=0.3,
     )
+    reader: Any = ClapTextModelWithProjection(text)
+    speaker: Any = SpeechT5HifiGan(vocoder)
     return {
         "unet": unet,
         "vae": vae(channels=1),
         "scheduler": scheduler(),
-        "text_encoder": ClapTextModelWithProjection(text).eval(),
+        "text_encoder": reader.eval(),
         "tokenizer": tokenizer,
-        "vocoder": SpeechT5HifiGan(vocoder).eval(),
+        "vocoder": speaker.eval(),
     }
 
 

@@ -211,7 +211,7 @@ def test_the_backbone_loads_and_names_its_generators(folder_of: Any, llm_of: Any
         tmp_path / "llm", generate_image=folder_of("image"), generate_audio=sound, generator_text=False
     )
     assert [name for name in backbone.ports if name.startswith("generate")] == ["generate.image", "generate.audio"]
-    assert backbone.generator("image").text is None  # type: ignore[attr-defined]
+    assert backbone.generator("image").text is None
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     with pytest.raises(BackboneError, match=r"generate_video=\.\.\."):
         backbone.generator("video")

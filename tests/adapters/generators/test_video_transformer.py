@@ -90,7 +90,7 @@ def test_equal_to_the_pipeline(tokenizer_of: Any, rotary: bool) -> None:
     clips = generator.generate(
         generator.encode_text(["red", "two squares"]), steps=3, guidance_scale=3.0, seed=2, size=size
     )
-    got = np.stack([[np.asarray(frame) for frame in clip.frames] for clip in clips])  # type: ignore[union-attr]
+    got = np.stack([[np.asarray(frame) for frame in clip.frames] for clip in clips])
     assert got.shape == expected.shape
     assert expected[0].std() > 1e-2
     np.testing.assert_allclose(got, (expected * 255).round(), atol=1)
