@@ -44,6 +44,8 @@ MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
 WARM_UP = 80  # steps
 DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
 SCALE = 14.0  # what cosines are multiplied with
+CAPTIONS = 0.2  # weight of whole captions beside single words
+NOISE = 0.1  # deviation of what is added to pixels and spectrograms, which have deviation 1
 SPELLED = {"1": "one", "2": "two", "3": "three"}  # as captions have it
 
 
@@ -82,23 +84,31 @@ def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
     return (cross_entropy(logits, owners) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
 
 
-def words(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed], media: Tensor, rng: Random) -> Tensor:
-    """The match of media with single words, of one attribute: what keeps a new combination apart from the known ones.
+def word_losses(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed], media: Tensor) -> Tensor:
+    """The match of media with the single words that fit them, attribute by attribute.
+
+    Whole captions alone would make every combination a cluster of its own, and a new one would fall anywhere.
 
     Args:
         model: Its text branch reads the words.
         tokenizer: Of the text branch.
         drawn: What is shown or played, n of one kind.
         media: Its unit vectors (n, width).
-        rng: Chooses the attribute.
+
+    Returns:
+        The mean over the attributes.
     """
     known = [attributes_of(value) for value in drawn]
-    attribute = rng.choice(sorted({name for one in known for name in one}))
-    having = [number for number, one in enumerate(known) if attribute in one]
-    found = sorted({known[number][attribute] for number in having})
-    texts = model.embed("text", text_ids(tokenizer, [SPELLED.get(word, word) for word in found]), scaled=False)
-    owners = torch.tensor([found.index(known[number][attribute]) for number in having])
-    return cross_entropy(SCALE * media[having] @ texts.T, owners)
+    names = sorted({name for one in known for name in one})
+    found = {name: sorted({one[name] for one in known if name in one}) for name in names}
+    flat = [SPELLED.get(word, word) for name in names for word in found[name]]
+    texts = model.embed("text", text_ids(tokenizer, flat), scaled=False)
+    losses = []
+    for name, of_words in zip(names, texts.split([len(found[name]) for name in names]), strict=True):
+        having = [number for number, one in enumerate(known) if name in one]
+        owners = torch.tensor([found[name].index(known[number][name]) for number in having])
+        losses.append(cross_entropy(SCALE * media[having] @ of_words.T, owners))
+    return torch.stack(losses).mean()
 
 
 def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int) -> None:
@@ -122,10 +132,11 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
                 "text", text_ids(tokenizer, [prompt_of(value, rng) for value in distinct]), scaled=False
             )
             branch = "audio" if kind is Tone else "vision"
-            media = model.embed(branch, tensors[chosen], scaled=False)
+            seen = tensors[chosen]
+            media = normalize(model.embed(branch, seen + NOISE * torch.randn_like(seen), scaled=False), dim=-1)
             owners = torch.tensor([distinct.index(value) for value in drawn])
-            parts[KINDS[kind]] = contrast(normalize(media, dim=-1), texts, owners)
-            parts[f"{KINDS[kind]} words"] = words(model, tokenizer, drawn, normalize(media, dim=-1), rng)
+            parts[f"{KINDS[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
+            parts[f"{KINDS[kind]} words"] = word_losses(model, tokenizer, drawn, media)
         return parts
 
     def report() -> None:

@@ -96,6 +96,7 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     pipeline.save_pretrained(folder)
     for file in sorted(folder.glob("*/config.json")):
         config = json.loads(file.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)  # where a part was before: nobody else's business
         if "dtype" in config:
             config["dtype"] = "float32"
-            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

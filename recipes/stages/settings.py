@@ -88,7 +88,7 @@ class SignalSettings:
 
     lm: float = 1.0
     """Weight of the cross-entropy over words and signal tokens; 0 leaves it out."""
-    distance: Literal["l2", "mse"] = "l2"
+    distance: Literal["per_token_l2", "mse"] = "per_token_l2"
     """Between conditioning and the text encoder's: the Euclidean norm of each vector, which the papers call MSE, or the
     mean squared error."""
     image: float = 1.0

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from inlay.adapters.adapter import Adapter, AttachedModel, Part
 from inlay.adapters.batch import Batch
+from inlay.adapters.losses import conditioning_distance
 from inlay.adapters.messages import MadePart, Modality
 from inlay.recipes.data.states import StateBatch
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.distances import DISTANCES
 from inlay.recipes.stages.next_token import NextToken, idle_parts
 from inlay.recipes.stages.prompts import labelled_loss
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for, rate_of
@@ -62,7 +62,7 @@ def signal_losses(
             losses[name] = conditioning.sum() * 0
             continue
         wanted = targets.of(modality, parts).to(conditioning.device)
-        losses[name] = getattr(settings, modality) * DISTANCES[settings.distance](conditioning, wanted)
+        losses[name] = getattr(settings, modality) * conditioning_distance(conditioning, wanted, settings.distance)
         if extra is not None and settings.diffusion:
             losses[f"diffusion_{name}"] = settings.diffusion * extra(modality, conditioning, parts)
     return losses

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from demo_client import Client, Echo, Opened
-from senses_models import CodeBook, SmallEncoder, write_wav
+from senses_models import CAPTIONS, CodeBook, SmallEncoder, write_wav
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -179,7 +179,6 @@ class Senses:
         return {name: tensor.detach().clone() for name, tensor in self.model.adapter.state_dict().items()}
 
 
-CAPTIONS = ("a red disc", "a blue ring", "a low beep", "two high beeps", "a disc that rolls", "a ring that falls")
 _SHOWN: tuple[Modality, ...] = ("image", "image", "audio", "audio", "video", "video")
 
 
@@ -195,7 +194,7 @@ def senses_of(llm_of: Any, image_of: Any, tmp_path: Path) -> Callable[..., Sense
             write_wav(folder / f"{index}.wav", 200.0 * (index + 1))
         everything: tuple[Modality, ...] = ("image", "audio", "video")
         backbone = Backbone(
-            llm_of("llama"),
+            llm_of("llama", max_position_embeddings=1024),
             {name: SmallEncoder(name) for name in everything},
             generators={name: CodeBook(name, CAPTIONS) for name in everything},
         )

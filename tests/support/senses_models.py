@@ -1,6 +1,6 @@
 """Small frozen models of every sense, and media on disk, for tests that need all of them at once.
 
-A generator here is a code book: a caption's conditioning is a fixed random vector, and what is made of a conditioning is
+A generator here is a code book: a caption's conditioning is a fixed random vector; what is made of a conditioning is
 a medium that carries the caption nearest to it. So what was made can be read back, by :func:`caption_in`.
 """
 
@@ -24,6 +24,7 @@ from inlay.adapters.video import Video
 from inlay.hub.manifest import PortSpec
 
 WIDTH = 12
+CAPTIONS = ("a red disc", "a blue ring", "a low beep", "two high beeps", "a disc that rolls", "a ring that falls")
 
 
 class SmallEncoder(nn.Module):
@@ -139,7 +140,7 @@ def _medium(modality: Modality, caption: str) -> Any:
         return picture
     if modality == "video":
         return Video((picture, picture), 2.0)
-    return Sound(np.frombuffer(data, dtype=np.uint8).astype(np.float32) / 256, 16)
+    return Sound(np.frombuffer(data, dtype=np.uint8).astype(np.float32) / 256, 1600)
 
 
 def caption_in(medium: Any) -> str:

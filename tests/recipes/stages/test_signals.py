@@ -17,7 +17,6 @@ from inlay.recipes.data.states import collate_states, collect_states
 from inlay.recipes.objectives import signals
 from inlay.recipes.plan import Task
 from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.distances import mse, per_token_l2
 from inlay.recipes.stages.settings import ObjectiveError, SignalSettings
 from inlay.recipes.stages.signals import AlignSignals, AlignStates
 
@@ -203,12 +202,6 @@ def test_the_first_batch_need_not_reach_every_projector(senses_of: Any, tmp_path
     plan = signals(task_of(senses, stage_of(lr=ALL, batch_size=1, epochs=3.0)))
     fit(plan, tmp_path / "run")
     assert plan.module.idle  # one conversation makes one medium
-
-
-def test_distances_by_their_right_names() -> None:
-    given, wanted = torch.tensor([[[3.0, 4.0], [0.0, 0.0]]]), torch.zeros(1, 2, 2)
-    assert float(per_token_l2(given, wanted)) == 2.5
-    assert float(mse(given, wanted)) == 6.25
 
 
 def test_the_diffusion_loss_reads_the_media(senses_of: Any, tmp_path: Path) -> None:
