@@ -26,6 +26,7 @@ from inlay.adapters.tokens import TokensConfig
 from inlay.hub.errors import BundleError
 
 SMALL = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+QFORMER = {"hidden": 16, "ffn": 24, "heads": 2}
 QUICK: Any = {"image": {"steps": 1, "seed": 0}, "audio": {"steps": 1, "seed": 0, "size": 0.05}}
 
 
@@ -374,3 +375,27 @@ def test_the_card_says_how_to_load_generators(world_of: Any, tmp_path: Path) -> 
     assert "pipeline_tag: any-to-any" in card
     assert "| outputs.image | transformer |" in card
     assert "| tokens | rows |" in card
+
+
+def test_three_output_projectors_round_trip_bit_for_bit(world_of: Any, tmp_path: Path) -> None:
+    backbone = world_of(makes=("image", "audio", "video"))
+    torch.manual_seed(5)
+    adapter = Adapter.for_backbone(
+        backbone,
+        system="nextgpt",
+        name="three",
+        layout=Layout(template="vicuna_v1"),
+        inputs={"image": ("linear", {})},
+        outputs={"image": ("transformer", SMALL), "audio": ("mlp", {}), "video": ("qformer", QFORMER)},
+        tokens=TokensConfig.numbered(32, image=4, video=24, audio=8),
+    )
+    adapter.save_pretrained(tmp_path / "bundle")
+    again = Adapter.from_pretrained(tmp_path / "bundle")
+    saved, read = adapter.state_dict(), again.state_dict()
+    assert saved.keys() == read.keys()
+    assert all(torch.equal(saved[name], read[name]) for name in saved)
+    assert {name.split(".")[1] for name in saved if name.startswith("outputs.")} == {"image", "audio", "video"}
+    assert again.tokens is not None
+    assert len(again.tokens.config.strings) == 36
+    again.attach(backbone)
+    assert [len(ids) for ids in again.signals.ids.values()] == [4, 24, 8]
