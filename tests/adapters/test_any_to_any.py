@@ -13,14 +13,13 @@ from inlay.adapters.adapter import Adapter, AttachError
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.canary import CanaryError
 from inlay.adapters.generators import Generator
-from inlay.adapters.grammar import SignalGrammar
 from inlay.adapters.interface import IncompatibleBackbone
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
 from inlay.adapters.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.reply import ReplyError
 from inlay.adapters.segment import LayoutError
-from inlay.adapters.signals import SignalError, Signals, locate
+from inlay.adapters.signals import Signals, locate
 from inlay.adapters.sound import Sound
 from inlay.adapters.tokens import TokensConfig
 from inlay.hub.errors import BundleError
@@ -219,24 +218,6 @@ def test_the_last_signal_token_counts(world_of: Any) -> None:
     assert len(reply.media) == 1
     beams = model.chat([ask()], media=QUICK, max_new_tokens=5, num_beams=2)
     assert len(beams.media) >= 1
-
-
-def test_grammar_lets_only_whole_groups_through() -> None:
-    grammar = SignalGrammar(Signals(ids={"image": (6, 7, 8), "audio": (9,)}))
-    scores = torch.zeros(3, 10)
-    start = grammar(torch.zeros(3, 0, dtype=torch.long), scores)
-    assert start[0].isinf().nonzero().flatten().tolist() == [7, 8]
-    after = grammar(torch.tensor([[6], [7], [8]]), scores)
-    assert after[0].isfinite().nonzero().flatten().tolist() == [7]
-    assert after[1].isfinite().nonzero().flatten().tolist() == [8]
-    assert after[2].isinf().nonzero().flatten().tolist() == [7, 8]
-
-
-def test_broken_groups_are_an_error() -> None:
-    assert locate(torch.tensor([[1, 2]]), (7, 8)).shape == (0, 2)
-    for row in ([7, 1, 8], [8, 7], [1, 2, 7], [7, 8, 8]):
-        with pytest.raises(SignalError, match="all 2 signal tokens"):
-            locate(torch.tensor([row]), (7, 8))
 
 
 def test_a_backbone_without_a_generator_answers_and_says_what_is_missing(
