@@ -1,16 +1,18 @@
-"""The backbone: the frozen models together, one LLM and an encoder per input modality."""
+"""The backbone: the frozen models together: one LLM, an encoder per input and a generator per output modality."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast, overload
 
 import torch
 from torch import nn
 
-from inlay.adapters.encoders import ImageEncoder
+from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
+from inlay.adapters.generators import Generator, load_generator
+from inlay.adapters.interface import generator_port
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.loading import (
     BackboneError,
@@ -19,7 +21,9 @@ from inlay.adapters.loading import (
     load_language,
     load_prompt_tokenizer,
 )
+from inlay.adapters.loading_media import load_encoders
 from inlay.adapters.messages import Modality
+from inlay.adapters.pretrained import given
 from inlay.adapters.prompt import PromptTokenizer
 from inlay.hub.manifest import PortSpec
 
@@ -37,12 +41,13 @@ PROMPT_PORT = "prompt"
 
 
 class Backbone(nn.Module):
-    """One frozen LLM and frozen encoders.
+    """One frozen LLM, frozen encoders and frozen generators.
 
     Args:
         llm: the language model.
         encoders: modality -> encoder.
         prompt_tokenizer: for projectors that read the words of a medium's turn.
+        generators: modality -> generator.
 
     Example:
         ``Backbone(llm=LanguageModel(hf_llm, tokenizer), encoders={"image": ClipEncoder(hf_vision, processor)})``
@@ -51,13 +56,17 @@ class Backbone(nn.Module):
     def __init__(
         self,
         llm: LanguageModel,
-        encoders: Mapping[Modality, ImageEncoder] | None = None,
+        encoders: Mapping[Modality, Encoder] | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
+        generators: Mapping[Modality, Generator] | None = None,
     ) -> None:
         super().__init__()
         self.llm = llm
         self.prompt_tokenizer = prompt_tokenizer
         self.encoders = nn.ModuleDict({str(name): _module(name, encoder) for name, encoder in (encoders or {}).items()})
+        self.generators = nn.ModuleDict(
+            {str(name): _generator_module(name, generator) for name, generator in (generators or {}).items()}
+        )
         self.attached: str | None = None
         """Name of the adapter that is attached, if one is."""
 
@@ -67,12 +76,19 @@ class Backbone(nn.Module):
         llm: str | Path,
         image: str | Path | None = None,
         *,
+        audio: str | Path | None = None,
+        video: str | Path | None = None,
         prompt: str | Path | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | torch.device | None = None,
         qformer: bool = False,
         layer: int | None = None,
         class_token: str | None = None,
+        rules: Mapping[Modality, Mapping[str, Any]] | None = None,
+        generate_image: str | Path | None = None,
+        generate_audio: str | Path | None = None,
+        generate_video: str | Path | None = None,
+        generator_text: bool = True,
         revisions: Mapping[str, str] | None = None,
         local_files_only: bool = False,
     ) -> Backbone:
@@ -81,13 +97,21 @@ class Backbone(nn.Module):
         Args:
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
             image: Hub id or folder of a CLIP, ViT, BLIP-2 or InstructBLIP model with its image processor.
+            audio: Hub id or folder of a Whisper, HuBERT, CLAP, BEATs or ImageBind model.
+            video: Hub id or folder of an ImageBind, or of an image encoder, which is shown moments of a clip. An
+                ImageBind that several modalities ask for is loaded once.
             prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
             device: where to put the models.
             qformer: take BLIP-2's frozen Q-Former along with its vision tower (MiniGPT-4).
-            layer: hidden states of the encoder that are the features; the family's default if not given.
+            layer: hidden states of the image encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
-            revisions: ``{"llm": ..., "image": ..., "prompt": ...}``, commits, branches or tags.
+            rules: further arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
+            generate_image: Hub id or folder of Stable Diffusion 1.5 or 2 (needs ``pip install 'inlay[generate]'``).
+            generate_audio: the same of AudioLDM.
+            generate_video: the same of a text-to-video model such as Zeroscope.
+            generator_text: keep the generators' own text encoders; an adapter with output projectors works without.
+            revisions: ``{"llm": ..., "image": ..., "generate.image": ..., "prompt": ...}``, commits, branches or tags.
             local_files_only: never ask the Hub.
 
         Raises:
@@ -96,27 +120,44 @@ class Backbone(nn.Module):
         chosen = dict(revisions or {})
         kind = chosen_dtype(dtype)
         language = load_language(llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only)
-        encoders: dict[Modality, ImageEncoder] = {}
-        if image is not None:
-            rule = {"layer": layer, "class_token": class_token}
-            rule = {key: value for key, value in rule.items() if value is not None}
+        said = rules or {}
+        common: dict[str, Any] = {"dtype": kind, "local_files_only": local_files_only}
+        encoders: dict[Modality, Encoder] = {}
+        seen = {**given(layer=layer, class_token=class_token), **said.get("image", {})}
+        if image is not None and qformer:
             encoders["image"] = load_image_encoder(
-                image,
-                revision=chosen.get("image"),
-                rule=rule,
-                qformer=qformer,
-                dtype=kind,
-                local_files_only=local_files_only,
+                image, revision=chosen.get("image"), rule=seen, qformer=True, **common
             )
+            image = None
+        sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
+        encoders |= load_encoders(sources, revisions=chosen, rules={**said, "image": seen}, **common)
         prompter = None
         if prompt is not None:
             prompter = load_prompt_tokenizer(
                 prompt, revision=chosen.get(PROMPT_PORT), local_files_only=local_files_only
             )
-        backbone = cls(language, encoders, prompter)
+        makers: dict[Modality, str | Path | None] = {
+            "image": generate_image,
+            "audio": generate_audio,
+            "video": generate_video,
+        }
+        generators: dict[Modality, Generator] = {
+            name: load_generator(
+                source, revision=chosen.get(generator_port(name)), text_encoder=generator_text, **common
+            )
+            for name, source in makers.items()
+            if source is not None
+        }
+        backbone = cls(language, encoders, prompter, generators)
         return backbone if device is None else backbone.to(device)
 
-    def encoder(self, modality: str) -> ImageEncoder:
+    @overload
+    def encoder(self, modality: Literal["image"]) -> ImageEncoder: ...
+
+    @overload
+    def encoder(self, modality: str) -> Encoder: ...
+
+    def encoder(self, modality: str) -> Encoder:
         """The encoder of a modality.
 
         Raises:
@@ -126,7 +167,21 @@ class Backbone(nn.Module):
             raise BackboneError(
                 f"this backbone has no encoder for {modality!r}; it has: {', '.join(self.encoders) or 'none'}"
             )
-        return cast(ImageEncoder, self.encoders[modality])
+        return cast(Encoder, self.encoders[modality])
+
+    def generator(self, modality: str) -> Generator:
+        """The generator of a modality.
+
+        Raises:
+            BackboneError: there is none.
+        """
+        if modality not in self.generators:
+            raise BackboneError(
+                f"this backbone has no generator for {modality!r}; it has: {', '.join(self.generators) or 'none'}. "
+                f"Give one: Backbone(..., generators={{{modality!r}: ...}}) or "
+                f"Backbone.from_pretrained(..., generate_{modality}=...)"
+            )
+        return cast(Generator, self.generators[modality])
 
     def prompter(self) -> PromptTokenizer:
         """The tokenizer of projectors that read.
@@ -144,9 +199,10 @@ class Backbone(nn.Module):
 
     @property
     def ports(self) -> dict[str, PortSpec]:
-        """Every port by name: ``llm``, the modalities, and ``prompt`` where there is a tokenizer for it."""
+        """Every port by name: ``llm``, the modalities, ``generate.<modality>``, ``prompt`` if there is a tokenizer."""
         reading = {} if self.prompt_tokenizer is None else {PROMPT_PORT: self.prompt_tokenizer.port}
-        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders} | reading
+        made = {generator_port(name): self.generator(name).port for name in self.generators}
+        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders} | made | reading
 
     @property
     def device(self) -> torch.device:
@@ -161,12 +217,28 @@ class Backbone(nn.Module):
 _OFFERED = ("port", "family", "tokens", "width", "device", "dtype", "preprocess", "encode")
 
 
-def _module(name: str, encoder: ImageEncoder) -> nn.Module:
+_MAKES = ("port", "modality", "tokens", "width", "device", "dtype", "encode_text", "generate", "diffusion_loss")
+
+
+def _generator_module(name: str, generator: Generator) -> nn.Module:
+    """The generator itself, once it is sure that it makes this modality."""
+    lacking = [offer for offer in _MAKES if inspect.getattr_static(generator, offer, None) is None]
+    if not isinstance(generator, nn.Module) or lacking:
+        raise BackboneError(
+            f"generators[{name!r}]: expected an nn.Module with all that inlay.adapters.generators.Generator lists, got "
+            f"{type(generator).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
+        )
+    if generator.modality != name:
+        raise BackboneError(f"generators[{name!r}]: expected one that makes {name}, got one of {generator.modality}")
+    return generator
+
+
+def _module(name: str, encoder: Encoder) -> nn.Module:
     """The encoder itself, once it is sure that it can be used; nothing is computed for that."""
     lacking = [offer for offer in _OFFERED if inspect.getattr_static(encoder, offer, None) is None]
     if not isinstance(encoder, nn.Module) or lacking:
         raise BackboneError(
-            f"encoders[{name!r}]: expected an nn.Module with all that inlay.adapters.encoders.ImageEncoder lists, got "
+            f"encoders[{name!r}]: expected an nn.Module with all that inlay.adapters.encoders.Encoder lists, got "
             f"{type(encoder).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
         )
     return encoder

@@ -7,8 +7,6 @@ changed, and no source is fetched from a network.
 
 from __future__ import annotations
 
-import re
-import stat
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inlay.adapters.geometry import Geometry, fit
-from inlay.hub.errors import InlayError
+from inlay.adapters.media_file import MediaError, opened, path_inside
 from inlay.hub.text import shown
 
 __all__ = ["MAX_PIXELS", "MAX_SIDE", "Geometry", "MediaError", "fit", "load_image", "load_image_bytes", "path_inside"]
@@ -32,9 +30,6 @@ MAX_PIXELS = 89_478_485
 MAX_SIDE = 65_535
 """Longest side, JPEG's own limit."""
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|file:", re.IGNORECASE)
-_ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
-_SLASH = re.compile(r"[/\\]")
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -46,37 +41,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each value of EXIF's orientation tag."""
-
-
-class MediaError(InlayError):
-    """A picture cannot be read or must not be read; the text names the file and the reason."""
-
-
-def path_inside(source: str, root: Path) -> Path:
-    """Join a path out of a data file with the folder it must stay in; the file system is not asked.
-
-    Args:
-        source: a relative path, with forward slashes.
-        root: the folder.
-
-    Raises:
-        MediaError: an empty path, a URL, an absolute path (of any system), or one with a ``..``.
-
-    Example:
-        >>> path_inside("cards/1.png", Path("images")).as_posix()
-        'images/cards/1.png'
-    """
-    if not source or "\0" in source:
-        raise MediaError(f"expected a path below {root}, got {shown(source)}")
-    if _URL.match(source):
-        raise MediaError(
-            f"expected a path below {root}, got the URL {shown(source)}; nothing is fetched from a network"
-        )
-    if _ABSOLUTE.match(source):
-        raise MediaError(f"expected a path relative to {root}, got the absolute path {shown(source)}")
-    if ".." in _SLASH.split(source):
-        raise MediaError(f"{shown(source)} leaves the folder {root}; remove the '..'")
-    return root / source
 
 
 def load_image(
@@ -105,16 +69,8 @@ def load_image(
         return _decode(source, name)
     if not isinstance(source, str | Path):
         raise MediaError(f"expected a path or a PIL.Image.Image, got {type(source).__name__}")
-    path = _checked_path(source, root)
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise MediaError(f"{path}: expected a file, got a folder or a device")
-        with path.open("rb") as file:
-            return _decode(_open(file, str(path), max_pixels), str(path))
-    except FileNotFoundError:
-        raise MediaError(f"{path}: no such file; check the image folder") from None
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with opened(source, root) as (file, name):
+        return _decode(_open(file, name, max_pixels), name)
 
 
 def load_image_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -129,21 +85,6 @@ def load_image_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) ->
         MediaError: empty, truncated, too large, or not JPEG/PNG/WebP.
     """
     return _decode(_open(BytesIO(data), name, max_pixels), name)
-
-
-def _checked_path(source: str | Path, root: Path | None) -> Path:
-    if _URL.match(str(source)):
-        raise MediaError(f"expected a path, got the URL {shown(str(source))}; nothing is fetched from a network")
-    path = Path(source) if root is None else root / source
-    try:
-        inside = root is None or path.resolve().is_relative_to(root.resolve())
-    except (OSError, ValueError, RuntimeError) as error:
-        raise MediaError(f"expected a path, got {shown(str(source))}: {error}") from None
-    if "\0" in str(source):
-        raise MediaError(f"expected a path, got {shown(str(source))}")
-    if not inside:
-        raise MediaError(f"{path}: lies outside of the folder {root}; only files below it are read")
-    return path
 
 
 def _open(file: IO[bytes], name: str, max_pixels: int) -> ImageFile:

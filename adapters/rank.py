@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inlay.adapters.batch import Encoded
 from inlay.adapters.layout import Layout, LayoutError
-from inlay.adapters.media import load_image
+from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Message, TextPart
 from inlay.adapters.model import MultimodalModel
 
@@ -132,8 +132,7 @@ def _features(model: MultimodalModel[Any], rows: Sequence[Encoded], layout: Layo
         parts = {key: part for key, part in media.items() if part.modality == modality}
         if parts:
             encoder = model.backbone.encoder(modality)
-            pictures = [load_image(part.source) for part in parts.values()]
-            held.update(
-                zip(parts, encoder.encode(encoder.preprocess(pictures, layout.geometry[modality])), strict=True)
-            )
+            loaded = [load_medium(part) for part in parts.values()]
+            inputs = encoder.preprocess(loaded, layout.geometry_for(modality))
+            held.update(zip(parts, encoder.encode(inputs), strict=True))
     return lambda part: held[id(part)]

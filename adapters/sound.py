@@ -1,4 +1,4 @@
-"""A sound in memory."""
+"""A sound in memory, and how it comes to another rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Sound"]
+from inlay.adapters.media_file import MediaError
+
+__all__ = ["Sound", "resample"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,3 +25,30 @@ class Sound:
     def seconds(self) -> float:
         """How long it lasts."""
         return len(self.samples) / self.rate
+
+
+def resample(sound: Sound, rate: int) -> Sound:
+    """The same sound at another rate, band-limited by soxr; at its own rate it is given back untouched.
+
+    Args:
+        sound: any sound.
+        rate: samples per second, in Hz.
+
+    Returns:
+        ``round(n * rate / sound.rate)`` samples, never none of a sound that has some.
+
+    Raises:
+        MediaError: the rates differ and soxr is not installed.
+    """
+    if sound.rate == rate:
+        return sound
+    try:
+        import soxr
+    except ImportError as error:
+        raise MediaError(
+            f"a sound of {sound.rate} Hz has to come to {rate} Hz, and soxr is not installed: pip install "
+            f"'inlay[audio]', or give sounds of {rate} Hz"
+        ) from error
+    samples = np.asarray(soxr.resample(sound.samples, sound.rate, rate, quality="HQ"), dtype=np.float32)
+    wanted = max(1, round(len(sound.samples) * rate / sound.rate))
+    return Sound(np.pad(samples[:wanted], (0, max(0, wanted - len(samples)))), rate)

@@ -1,9 +1,9 @@
-"""What a backbone asks of an image encoder; whatever offers it can stand in one."""
+"""What a backbone asks of an encoder; whatever offers it can stand in one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from PIL import Image
@@ -12,11 +12,18 @@ from torch import Tensor
 from inlay.adapters.media import Geometry
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["ImageEncoder"]
+__all__ = ["Encoder", "ImageEncoder", "Inputs"]
+
+Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
+"""Preprocessed media, every tensor ``[n, ...]``."""
 
 
-class ImageEncoder(Protocol):
-    """A frozen ``nn.Module`` from pictures to features. :class:`VisionEncoder` is the usual one."""
+class Encoder(Protocol):
+    """A frozen ``nn.Module`` from media of one modality to features.
+
+    Media are pictures (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.sound.Sound`) or clips
+    (:class:`inlay.adapters.video.Video`), of any size, rate and length.
+    """
 
     @property
     def port(self) -> PortSpec:
@@ -30,7 +37,7 @@ class ImageEncoder(Protocol):
 
     @property
     def tokens(self) -> int:
-        """Features per picture."""
+        """Features per medium."""
         ...
 
     @property
@@ -48,10 +55,25 @@ class ImageEncoder(Protocol):
         """Of the features."""
         ...
 
-    def preprocess(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
+    def preprocess(self, media: Sequence[Any], geometry: Geometry, /) -> Inputs:
+        """Media -> what :meth:`encode` takes: one tensor or several, each ``[n, ...]``, on the CPU.
+
+        ``geometry`` says how a picture or a frame becomes a square; an encoder of sounds passes over it.
+        """
+        ...
+
+    def encode(self, inputs: Any, /) -> Tensor:
+        """Frozen features ``[n, tokens, width]``; those of a medium do not depend on what else is in the batch."""
+        ...
+
+
+class ImageEncoder(Encoder, Protocol):
+    """An encoder of pictures, which become one tensor. :class:`VisionEncoder` is the usual one."""
+
+    def preprocess(self, images: Sequence[Image.Image], geometry: Geometry, /) -> Tensor:
         """RGB pictures of any size -> what :meth:`encode` takes, ``[n, ...]``."""
         ...
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor, /) -> Tensor:
         """Frozen features ``[n, tokens, width]``."""
         ...

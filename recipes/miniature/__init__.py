@@ -13,7 +13,9 @@ from inlay.hub.errors import InlayError
 
 __all__ = ["BackboneName", "MiniatureError", "backbone_path"]
 
-BackboneName: TypeAlias = Literal["clip", "llama", "eva", "opt", "t5", "bert", "qformer"]
+BackboneName: TypeAlias = Literal[
+    "clip", "llama", "eva", "opt", "t5", "bert", "qformer", "imagebind", "sd", "audioldm", "video"
+]
 
 
 class MiniatureError(InlayError):

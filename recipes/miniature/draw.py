@@ -24,6 +24,8 @@ RGB = {
     "black": (26, 26, 28),
 }
 
+ROUND = ("circle", "ring")  # shapes that no turn changes
+
 _RADIUS = {"small": 0.29, "large": 0.44}  # of a cell's side
 _SUPERSAMPLING = 4
 _POLYGONS: dict[str, list[tuple[float, float]]] = {
@@ -47,7 +49,8 @@ _POLYGONS: dict[str, list[tuple[float, float]]] = {
 _RING_HOLE = 0.55  # of the ring's radius
 
 
-def _tint(colour: tuple[int, int, int], rng: Random, spread: int) -> tuple[int, int, int]:
+def tint(colour: tuple[int, int, int], rng: Random, spread: int) -> tuple[int, int, int]:
+    """A colour with each channel moved by up to `spread`, so that no two things are quite alike."""
     red, green, blue = (min(255, max(0, part + rng.randint(-spread, spread))) for part in colour)
     return red, green, blue
 
@@ -59,16 +62,40 @@ def _draw_thing(
     play = min(0.12 * cell, cell / 2 - radius)
     x = (thing.column + 0.5) * cell + rng.uniform(-play, play)
     y = (thing.row + 0.5) * cell + rng.uniform(-play, play)
-    fill = _tint(RGB[thing.colour], rng, 12)
-    if thing.shape in ("circle", "ring"):
+    fill = tint(RGB[thing.colour], rng, 12)
+    angle = 0.0 if thing.shape in ROUND else rng.uniform(-8, 8)
+    paint(canvas, thing.shape, (x, y), radius, fill, ground, angle)
+
+
+def paint(
+    canvas: ImageDraw.ImageDraw,
+    shape: str,
+    centre: tuple[float, float],
+    radius: float,
+    fill: tuple[int, int, int],
+    ground: tuple[int, int, int],
+    angle: float = 0.0,
+) -> None:
+    """Paint one shape.
+
+    Args:
+        canvas: What to paint on.
+        shape: One of `SHAPES`.
+        centre: Its middle, in pixels.
+        radius: Its size, in pixels.
+        fill: Its colour.
+        ground: The colour of a ring's hole.
+        angle: Its turn, in degrees; round shapes have none.
+    """
+    x, y = centre
+    if shape in ROUND:
         canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
-        if thing.shape == "ring":
+        if shape == "ring":
             hole = _RING_HOLE * radius
             canvas.ellipse((x - hole, y - hole, x + hole, y + hole), fill=ground)
         return
-    angle = math.radians(rng.uniform(-8, 8))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    corners = [(radius * a, radius * b) for a, b in _POLYGONS[thing.shape]]
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    corners = [(radius * a, radius * b) for a, b in _POLYGONS[shape]]
     canvas.polygon([(x + a * cosine - b * sine, y + a * sine + b * cosine) for a, b in corners], fill=fill)
 
 
@@ -91,7 +118,7 @@ def draw(scene: Scene, rng: Random, size: int = SIZE) -> Image.Image:
         True
     """
     grey = rng.randint(212, 250)
-    ground = _tint((grey, grey, grey), rng, 5)
+    ground = tint((grey, grey, grey), rng, 5)
     side = size * _SUPERSAMPLING
     image = Image.new("RGB", (side, side), ground)
     canvas = ImageDraw.Draw(image)

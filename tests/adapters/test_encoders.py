@@ -128,5 +128,5 @@ def test_encoder_of_ones_own_needs_what_the_protocol_lists_and_nothing_else(llm_
     own = Own()
     assert Backbone(llm_of("llama"), {"image": own}).encoder("image") is own
     del own.tokens, own.encode
-    with pytest.raises(BackboneError, match=r"ImageEncoder lists, got Own, which lacks tokens, encode"):
+    with pytest.raises(BackboneError, match=r"Encoder lists, got Own, which lacks tokens, encode"):
         Backbone(llm_of("llama"), {"image": own})

@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "patch_merge": {"class_token": False},
     "perceiver": {"latents": 4, "depth": 1, "heads": 2, "head_width": 4},
     "cross_attention": {"queries": 4},
+    "cformer": {"queries": 4, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24},
 }
 WIDTHS = {"width_in": 24, "width_out": 32}
 
@@ -90,6 +91,7 @@ def test_value_out_of_bounds_is_refused_by_name(kind: str, field: str, value: ob
         ("patch_merge", {"width_in": 1 << 20, "width_out": 1 << 20, "merge": 4096}),
         ("perceiver", {"width_in": 1 << 20, "width_out": 1, "head_width": 4096, "heads": 1024}),
         ("cross_attention", {"width_in": 1 << 20, "width_out": 1 << 20}),
+        ("cformer", {"width_in": 1 << 20, "width_out": 1}),
     ],
 )
 def test_terabyte_is_refused_before_it_is_taken(kind: str, config: dict[str, int]) -> None:

@@ -22,6 +22,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "patch_merge": {"class_token": False},
     "perceiver": {"latents": 4, "depth": 1, "heads": 2, "head_width": 4, "activation": "gelu"},
     "cross_attention": {"queries": 4},
+    "cformer": {"queries": 4, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24},
 }
 
 

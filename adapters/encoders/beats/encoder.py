@@ -1,0 +1,69 @@
+"""BEATs as a port: a sound's patches, 8 features for every 160 ms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.encoders.audio import AudioEncoder, by_length
+from inlay.adapters.encoders.beats.model import Beats
+from inlay.adapters.filter_bank import frame_count, log_mel
+from inlay.adapters.geometry import Geometry
+from inlay.adapters.sound import Sound
+
+__all__ = ["BeatsEncoder"]
+
+_INTEGER = 32768.0
+"""BEATs was trained on log energies of 16-bit samples."""
+
+
+class BeatsEncoder(AudioEncoder):
+    """A :class:`Beats` model.
+
+    Sounds of one length are run together and nothing is filled up before, so that a feature does not depend on what
+    else is in the batch; features beyond the end of a sound are zeros. A sound shorter than one patch (175 ms) is
+    filled up with silence to one.
+
+    Args:
+        model: it is frozen in place.
+        seconds: the window; of a longer sound the beginning is heard.
+        source: see :class:`AudioEncoder`.
+        revision: see :class:`AudioEncoder`.
+    """
+
+    def __init__(
+        self, model: Beats, *, seconds: float = 10.0, source: str | None = None, revision: str | None = None
+    ) -> None:
+        config = model.config
+        # One frame is 25 ms, each further one 10 ms.
+        self.shortest = int(config.rate * 0.025) + (config.patch - 1) * int(config.rate * 0.01)
+        samples = max(self.shortest, round(seconds * config.rate))
+        super().__init__(
+            model,
+            family="beats",
+            rate=config.rate,
+            samples=samples,
+            tokens=config.tokens(frame_count(samples, config.rate)),
+            width=config.width,
+            settings={"bands": config.bands, "patch": config.patch},
+            source=source,
+            revision=revision,
+        )
+        self.config = config
+
+    def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Mapping[str, Tensor]:
+        """Log-mel values: ``mel`` ``[n, longest, bands]`` float32, and ``frames`` ``[n]``, those of its own."""
+        rows = []
+        for samples in self.windows(sounds):
+            filled = torch.zeros(max(self.shortest, len(samples)))
+            filled[: len(samples)] = torch.from_numpy(samples)
+            rows.append(log_mel(filled * _INTEGER, self.rate, bands=self.config.bands))
+        mel = torch.zeros(len(rows), max((len(row) for row in rows), default=self.config.patch), self.config.bands)
+        for index, row in enumerate(rows):
+            mel[index, : len(row)] = (row - self.config.mean) / (2 * self.config.deviation)
+        return {"mel": mel, "frames": torch.tensor([len(row) for row in rows], dtype=torch.long)}
+
+    def _features(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return by_length(self._placed(inputs["mel"]), inputs["frames"], self.model, self.tokens, self.width)

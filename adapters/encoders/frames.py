@@ -1,0 +1,101 @@
+"""A clip as pictures: any image encoder becomes one of clips.
+
+``frames`` moments, each in the middle of an equal span of the clip's time, are shown to the image encoder; of a clip
+with fewer frames some are shown more than once. Their features stand one behind the other, in the order of time, or
+their mean over time is taken, token by token (Video-ChatGPT's spatial half, https://arxiv.org/abs/2306.05424).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from inlay.adapters.encoders.protocol import ImageEncoder
+from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.geometry import Geometry
+from inlay.adapters.video import Video
+from inlay.hub.manifest import PortSpec
+
+__all__ = ["FrameEncoder", "Pooling", "moments"]
+
+Pooling: TypeAlias = Literal["none", "mean"]
+
+
+def moments(available: int, wanted: int) -> list[int]:
+    """Indices of the frames in the middle of ``wanted`` equal spans.
+
+    Example:
+        >>> moments(8, 4), moments(2, 4), moments(5, 5)
+        ([1, 3, 5, 7], [0, 0, 1, 1], [0, 1, 2, 3, 4])
+    """
+    return [(2 * index + 1) * available // (2 * wanted) for index in range(wanted)]
+
+
+class FrameEncoder(nn.Module):
+    """An image encoder that looks at moments of a clip.
+
+    Args:
+        encoder: of pictures.
+        frames: moments that are looked at.
+        pooling: ``"none"`` for ``frames x tokens`` features, ``"mean"`` for as many as a picture has.
+
+    Raises:
+        EncoderError: no moment, or another pooling.
+    """
+
+    modality: Literal["video"] = "video"
+
+    def __init__(self, encoder: ImageEncoder, *, frames: int = 8, pooling: Pooling = "none") -> None:
+        super().__init__()
+        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+            raise EncoderError(f"frames: expected an integer of at least 1, got {frames!r}")
+        if pooling not in ("none", "mean"):
+            raise EncoderError(f"pooling: expected 'none' or 'mean', got {pooling!r}")
+        self.encoder, self.frames, self.pooling = encoder, frames, pooling
+        self.family = encoder.family
+
+    def preprocess(self, clips: Sequence[Video], geometry: Geometry) -> Tensor:
+        """Moments of ``n`` clips, each as the image encoder takes a picture: ``[n, frames, ...]``."""
+        pictures = [clip.frames[index] for clip in clips for index in moments(len(clip.frames), self.frames)]
+        pixels = self.encoder.preprocess(pictures, geometry)
+        return pixels.view(len(clips), self.frames, *pixels.shape[1:])
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """``[n, frames, ...]`` -> ``[n, frames * tokens, width]``, of the mean ``[n, tokens, width]``."""
+        if not len(pixels):
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
+        with torch.no_grad():
+            features = self.encoder.encode(pixels.flatten(0, 1))
+            features = features.view(-1, self.frames, *features.shape[1:])
+            return features.mean(dim=1) if self.pooling == "mean" else features.flatten(1, 2)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the image encoder is."""
+        return self.encoder.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the features."""
+        return self.encoder.dtype
+
+    @property
+    def tokens(self) -> int:
+        """Features per clip."""
+        return self.encoder.tokens * (1 if self.pooling == "mean" else self.frames)
+
+    @property
+    def width(self) -> int:
+        """Values per feature."""
+        return self.encoder.width
+
+    @cached_property
+    def port(self) -> PortSpec:
+        """The image encoder's port, with the moments and the pooling among its settings."""
+        inner = self.encoder.port
+        sampled = {"frames": self.frames, "pooling": self.pooling}
+        return inner.model_copy(update={"tokens": self.tokens, "settings": {**inner.settings, **sampled}})

@@ -1,0 +1,99 @@
+"""HuBERT (Hsu et al., 2021, https://arxiv.org/abs/2106.07447): samples of speech to 50 features a second.
+
+Its normalisation looks at all samples of a sound, so what a sound is filled up with would change every feature. So
+sounds of one length are run together and nothing is filled up before; features beyond the end of a sound are zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import HubertModel
+
+from inlay.adapters.encoders.audio import AudioEncoder, by_length
+from inlay.adapters.encoders.vision import Layer
+from inlay.adapters.geometry import Geometry
+from inlay.adapters.sound import Sound
+
+__all__ = ["HubertEncoder"]
+
+
+class HubertEncoder(AudioEncoder):
+    """A ``HubertModel``.
+
+    Args:
+        model: the model.
+        extractor: a ``Wav2Vec2FeatureExtractor``; the rate, and whether samples are normalised, are read from it.
+        seconds: the window; of a longer sound the beginning is heard.
+        layer: ``"last"`` is the model's own output; an integer indexes its hidden states.
+        source: see :class:`AudioEncoder`.
+        revision: see :class:`AudioEncoder`.
+    """
+
+    def __init__(
+        self,
+        model: HubertModel,
+        extractor: Any,
+        *,
+        seconds: float = 10.0,
+        layer: Layer = "last",
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        self.field = _field(model.config.conv_kernel, model.config.conv_stride)
+        self.strides = tuple(zip(model.config.conv_kernel, model.config.conv_stride, strict=True))
+        samples = max(self.field, round(seconds * extractor.sampling_rate))
+        super().__init__(
+            model,
+            family="hubert",
+            rate=extractor.sampling_rate,
+            samples=samples,
+            tokens=self.frames(samples),
+            width=model.config.hidden_size,
+            settings={"layer": layer},
+            source=source,
+            revision=revision,
+        )
+        self.normalised, self.layer = bool(extractor.do_normalize), layer
+
+    def frames(self, samples: int) -> int:
+        """Features of so many samples: each convolution leaves ``(n - kernel) // stride + 1``."""
+        for kernel, stride in self.strides:
+            samples = (samples - kernel) // stride + 1
+        return samples
+
+    def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Mapping[str, Tensor]:
+        """``samples`` ``[n, longest]`` float32, filled up with zeros, and ``lengths`` ``[n]``, enough for a feature."""
+        rows = [np.pad(row, (0, max(0, self.field - len(row)))) for row in self.windows(sounds)]
+        if self.normalised:
+            rows = [(row - row.mean()) / np.sqrt(row.var() + 1e-7) for row in rows]
+        filled = torch.zeros(len(rows), max((len(row) for row in rows), default=self.field))
+        for index, row in enumerate(rows):
+            filled[index, : len(row)] = torch.from_numpy(row)
+        return {"samples": filled, "lengths": torch.tensor([len(row) for row in rows], dtype=torch.long)}
+
+    def _features(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        samples = self._placed(inputs["samples"])
+        return by_length(samples, inputs["lengths"], self._states, self.tokens, self.width)
+
+    def _states(self, samples: Tensor) -> Tensor:
+        output = self.model(samples, output_hidden_states=self.layer != "last")
+        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+        return states
+
+
+def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    """Samples that one feature looks at: 400 with the published convolutions.
+
+    Example:
+        >>> _field((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
+        400
+    """
+    samples = 1
+    for kernel, stride in reversed(list(zip(kernels, strides, strict=True))):
+        samples = (samples - 1) * stride + kernel
+    return samples

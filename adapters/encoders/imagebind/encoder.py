@@ -1,0 +1,167 @@
+"""ImageBind as a port: one vector for a picture, a sound or a clip. One loaded model serves several modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from inlay.adapters.digest import weights_digest
+from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, spectrograms, squares_of_clips
+from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, VisionConfig
+from inlay.adapters.encoders.imagebind.model import ImageBind
+from inlay.adapters.encoders.vision import EncoderError, squares
+from inlay.adapters.freeze import freeze
+from inlay.adapters.geometry import Geometry
+from inlay.hub.manifest import PortSpec
+
+__all__ = ["BRANCH_OF", "ImageBindEncoder"]
+
+Hearing: TypeAlias = Literal["image", "audio", "video"]
+
+BRANCH_OF: dict[Hearing, Branch] = {"image": "vision", "video": "vision", "audio": "audio"}
+"""Modality -> the branch that takes it."""
+
+_FILL = (int(255 * MEAN[0]), int(255 * MEAN[1]), int(255 * MEAN[2]))
+
+
+class ImageBindEncoder(nn.Module):
+    """One modality of an ImageBind model.
+
+    Pictures become squares by the adapter's geometry (upstream: ``crop``). Sounds and videos are sampled by the model's
+    own rule, see :mod:`inlay.adapters.encoders.imagebind.clips`, whatever the geometry.
+
+    Args:
+        model: it is frozen in place, and may be shared with encoders of other modalities.
+        modality: which.
+        scaled: multiply the vector of a sound by the model's constant, 20, as upstream and ModaVerse do; NExT-GPT's
+            fork does not. Pictures and clips have none.
+        averaged: one vector for a sound or a video, the mean over its clips; else one for each, 3 and 15 in the
+            released model (NExT-GPT's second version).
+        source: the Hub id, or another name by which the same weights can be found again.
+        revision: the commit on the Hub, 40 hex digits.
+
+    Raises:
+        EncoderError: the model lacks the branch.
+    """
+
+    def __init__(
+        self,
+        model: ImageBind,
+        modality: Hearing,
+        *,
+        scaled: bool = True,
+        averaged: bool = True,
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        super().__init__()
+        if modality not in BRANCH_OF:
+            raise EncoderError(f"modality: expected one of {', '.join(BRANCH_OF)}, got {modality!r}")
+        self.branch = BRANCH_OF[modality]
+        model.config.only([self.branch])
+        self.model = freeze(model)
+        self.modality, self.scaled, self.averaged = modality, scaled, averaged
+        self.source, self.revision = source, revision
+        self.family, self.width = "imagebind", model.config.width_out
+        self.tokens = 1 if averaged else self._clips
+
+    @property
+    def _clips(self) -> int:
+        """Pieces that a medium is seen or heard in."""
+        if self.modality == "audio":
+            return self._audio.clips
+        return self._vision.clips * self._vision.crops if self.modality == "video" else 1
+
+    @property
+    def _vision(self) -> VisionConfig:
+        sizes = self.model.config.vision
+        if sizes is None:
+            raise EncoderError("this ImageBind has no branch vision")
+        return sizes
+
+    @property
+    def _audio(self) -> AudioConfig:
+        sizes = self.model.config.audio
+        if sizes is None:
+            raise EncoderError("this ImageBind has no branch audio")
+        return sizes
+
+    def preprocess(self, media: Sequence[Any], geometry: Geometry) -> Tensor:
+        """Media of the modality, float32 on the CPU.
+
+        Args:
+            media: ``n`` pictures, sounds or clips.
+            geometry: how a picture becomes a square.
+
+        Returns:
+            ``[n, 3, size, size]``, ``[n, clips, 1, bands, frames]`` or ``[n, clips * crops, 3, frames, size, size]``.
+        """
+        if self.modality == "image":
+            return self._pictures(media, geometry)
+        if self.modality == "audio":
+            sound = self._audio
+            rows = [spectrograms(item, sound) for item in media]
+            return torch.stack(rows) if rows else torch.zeros(0, sound.clips, 1, sound.bands, sound.frames)
+        clip = self._vision
+        rows = [squares_of_clips(item, clip) for item in media]
+        size = clip.image_size
+        return torch.stack(rows) if rows else torch.zeros(0, clip.clips * clip.crops, 3, clip.frames, size, size)
+
+    def _pictures(self, pictures: Sequence[Image.Image], geometry: Geometry) -> Tensor:
+        mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+        return (squares(pictures, self._vision.image_size, geometry, _FILL) - mean) / deviation
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Frozen features: what :meth:`preprocess` gave -> ``[n, tokens, width]`` in the model's dtype."""
+        if not len(values):
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
+        with torch.no_grad():
+            placed = values.to(device=self.device, dtype=self.dtype)
+            found = self.model.embed(self.branch, placed, scaled=self.scaled, averaged=self.averaged)
+            return found if found.ndim == 3 else found[:, None]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights and of the features."""
+        return next(self.model.parameters()).dtype
+
+    @cached_property
+    def port(self) -> PortSpec:
+        """What an adapter has to know of this modality; the weights are those of its branch alone."""
+        return PortSpec(
+            kind="encoder",
+            family=self.family,
+            width=self.width,
+            tokens=self.tokens,
+            source=self.source,
+            revision=self.revision,
+            weights=weights_digest(self.model.branch(self.branch)),
+            settings=self._settings,
+        )
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        if self.modality == "audio":
+            sound = self._audio
+            return {
+                "clips": sound.clips,
+                "clip_seconds": sound.clip_seconds,
+                "rate": sound.rate,
+                "bands": sound.bands,
+                "frames": sound.frames,
+                "scale": sound.scale if self.scaled else 1.0,
+            }
+        vision = self._vision
+        sampled = {"clips": vision.clips, "crops": vision.crops, "clip_seconds": vision.clip_seconds}
+        sampled = sampled | {"frames": vision.frames} if self.modality == "video" else {}
+        return {"image_size": vision.image_size, **sampled}

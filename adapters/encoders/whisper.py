@@ -1,0 +1,78 @@
+"""Whisper's encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356); its decoder is never loaded.
+
+A log-mel spectrogram of 30 s (80 bands, 128 in large-v3, 100 frames a second) becomes 1,500 features, two frames each.
+A shorter sound is filled up with silence, as Whisper was trained; of a longer one the first 30 s are heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.encoders.audio import AudioEncoder
+from inlay.adapters.encoders.vision import EncoderError, Layer
+from inlay.adapters.geometry import Geometry
+from inlay.adapters.sound import Sound
+
+__all__ = ["WhisperAudioEncoder"]
+
+
+class WhisperAudioEncoder(AudioEncoder):
+    """The encoder of a Whisper model.
+
+    Args:
+        model: a ``WhisperEncoder``, or a model that contains one (``WhisperModel``, ``WhisperForConditional...``).
+        extractor: a ``WhisperFeatureExtractor``; rate, bands and window are read from it.
+        layer: ``"last"`` is the model's own output, after its norm; an integer indexes its hidden states.
+        source: see :class:`AudioEncoder`.
+        revision: see :class:`AudioEncoder`.
+
+    Raises:
+        EncoderError: the extractor's window is not the model's.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        extractor: Any,
+        *,
+        layer: Layer = "last",
+        source: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        encoder = model.get_encoder() if hasattr(model, "decoder") or hasattr(model, "model") else model
+        config = encoder.config
+        frames = 2 * config.max_source_positions
+        if extractor.nb_max_frames != frames or extractor.feature_size != config.num_mel_bins:
+            raise EncoderError(
+                f"this feature extractor gives {extractor.feature_size} bands and {extractor.nb_max_frames} frames, "
+                f"the model takes {config.num_mel_bins} and {frames}; take the extractor of the same checkpoint"
+            )
+        super().__init__(
+            encoder,
+            family="whisper",
+            rate=extractor.sampling_rate,
+            samples=extractor.n_samples,
+            tokens=config.max_source_positions,
+            width=config.d_model,
+            settings={"layer": layer, "bands": extractor.feature_size},
+            source=source,
+            revision=revision,
+        )
+        self.extractor, self.layer = extractor, layer
+
+    def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Tensor:
+        """Log-mel spectrograms: ``n`` sounds -> ``[n, bands, frames]`` float32."""
+        if not sounds:
+            return torch.zeros(0, self.extractor.feature_size, self.extractor.nb_max_frames)
+        found = self.extractor(self.windows(sounds), sampling_rate=self.rate, return_tensors="pt")
+        features: Tensor = found.input_features.float()
+        return features
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        output = self.model(self._placed(inputs), output_hidden_states=self.layer != "last")
+        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+        return states

@@ -1,0 +1,154 @@
+"""Pretrain the miniature text-to-video model: clips of six frames from prompts.
+
+`python -m inlay.recipes.miniature.pretrain_video --output DIR --seed 0` makes such weights again. It begins with the
+miniature Stable Diffusion, whose autoencoder it keeps and whose layers see each frame for itself, and adds layers
+between the frames that at first do nothing, as ModelScope's text-to-video does (https://arxiv.org/abs/2308.06571). The
+folder is a `TextToVideoSDPipeline`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inlay.adapters.video import Video
+from inlay.recipes.miniature import backbone_path, diffusion
+from inlay.recipes.miniature.autoencoder import PICTURES, latents_of
+from inlay.recipes.miniature.film import FPS, FRAMES, film
+from inlay.recipes.miniature.marks import marks, shown
+from inlay.recipes.miniature.pretrain_sd import LATENT, WIDTHS
+from inlay.recipes.miniature.prompted import TEXT_WIDTH, embed_prompts, pictures_of, pixels_of, sample, save_pipeline
+from inlay.recipes.miniature.senses import MOVEMENTS, Movement, sample_sensed
+from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import CLIPTokenizer
+
+POOL = 2000  # clips that are encoded once
+BATCH = 24  # clips of a step
+JUDGED = 48  # held-out movements that a report makes
+
+
+def make_unet() -> Any:
+    """A `UNet3DConditionModel` of 8 x 8 latents with random weights."""
+    from diffusers import UNet3DConditionModel
+
+    return UNet3DConditionModel(
+        sample_size=LATENT,
+        in_channels=PICTURES.latent,
+        out_channels=PICTURES.latent,
+        down_block_types=("CrossAttnDownBlock3D",) * len(WIDTHS),
+        up_block_types=("CrossAttnUpBlock3D",) * len(WIDTHS),
+        block_out_channels=WIDTHS,
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,  # what diffusers means by it here is the number of heads
+        norm_num_groups=PICTURES.groups,
+    )
+
+
+def inflate(unet: Any, flat: Any) -> None:
+    """Give a 3D U-Net the weights of a 2D one of the same widths; what is between frames does nothing at first.
+
+    Args:
+        unet: A `UNet3DConditionModel`, changed in place.
+        flat: A `UNet2DConditionModel`; its 1 x 1 convolutions around the attention are linear layers there.
+    """
+    from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+
+    state = unet.state_dict()
+    state |= {name: tensor.reshape(state[name].shape) for name, tensor in flat.state_dict().items()}
+    unet.load_state_dict(state)
+    for module in unet.modules():
+        if isinstance(module, TransformerTemporalModel):
+            for parameter in module.proj_out.parameters():
+                torch.nn.init.zeros_(parameter)
+
+
+def denoise(
+    tokenizer: CLIPTokenizer, text: nn.Module, unet: nn.Module, noisy: Tensor, times: Tensor, prompts: list[str]
+) -> Tensor:
+    """The velocity that the U-Net predicts."""
+    velocity: Tensor = unet(noisy, times, embed_prompts(text, tokenizer, prompts)).sample
+    return velocity
+
+
+@torch.no_grad()
+def shoot(text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]) -> list[Video]:
+    """Clips from prompts."""
+    rows = embed_prompts(text, tokenizer, [""] * len(prompts) + prompts)
+    shape = (len(prompts), PICTURES.latent, FRAMES, LATENT, LATENT)
+    latents = sample(lambda noisy, time: unet(noisy, time, rows).sample, shape, seed=0)
+    frames = latents.transpose(1, 2).flatten(0, 1) / vae.config.scaling_factor
+    pictures = pictures_of(torch.cat([vae.decode(part).sample for part in frames.split(96)]))
+    return [Video(tuple(pictures[start : start + FRAMES]), FPS) for start in range(0, len(pictures), FRAMES)]
+
+
+def latents_of_clips(vae: Any, clips: list[Video]) -> Tensor:
+    """Scaled latents (clips, 4, frames, 8, 8)."""
+    frames = pixels_of([frame for clip in clips for frame in clip.frames])
+    return latents_of(vae, frames).unflatten(0, (len(clips), -1)).transpose(1, 2).contiguous()
+
+
+def train(
+    tokenizer: CLIPTokenizer, text: Any, unet: Any, vae: Any, plan: diffusion.Plan, rng: Random
+) -> tuple[Any, Any]:
+    """Text encoder and U-Net on clips; gives back the averaged ones."""
+    movements = [sample_sensed(Movement, rng) for _ in range(POOL)]
+    latents = latents_of_clips(vae, [film(movement, rng) for movement in movements])
+    held_out = [movement for movement in MOVEMENTS if movement.split == "held_out"]
+    judged = Random(0).sample(held_out, min(JUDGED, len(held_out)))
+
+    def report(text: nn.Module, unet: nn.Module) -> None:
+        made = shoot(text, unet, vae, tokenizer, [caption_of(movement) for movement in judged])
+        print(f"held out: {shown(marks(judged, made))}", flush=True)
+
+    return diffusion.train(
+        text,
+        unet,
+        latents,
+        lambda number, rng: prompt_of(movements[number], rng),
+        partial(denoise, tokenizer),
+        plan,
+        rng,
+        report=report,
+    )
+
+
+def main() -> None:
+    """Begin with the miniature Stable Diffusion, train, save in half precision."""
+    from diffusers import StableDiffusionPipeline, TextToVideoSDPipeline
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the pipeline to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--start", type=Path, default=None, help="a Stable Diffusion; the shipped one if not given")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    start = StableDiffusionPipeline.from_pretrained(options.start or backbone_path("sd"))
+    unet = make_unet()
+    inflate(unet, start.unet)
+    start.vae.requires_grad_(False)
+    plan = diffusion.Plan(steps=options.steps, batch=BATCH, text_lr=5e-4)
+    text, unet = train(start.tokenizer, start.text_encoder, unet, start.vae, plan, Random(options.seed))
+    pipeline = TextToVideoSDPipeline(
+        vae=start.vae,
+        text_encoder=text,
+        tokenizer=start.tokenizer,
+        unet=unet,
+        scheduler=diffusion.make_scheduler(),
+    )
+    save_pipeline(pipeline, options.output)
+
+
+if __name__ == "__main__":
+    main()

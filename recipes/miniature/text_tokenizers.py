@@ -1,0 +1,66 @@
+"""The tokenizers of the miniature generators' text encoders: CLIP's and RoBERTa's, trained on what can be asked for.
+
+Byte-level BPE, so any text can be encoded; every word of the prompts is one token.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES
+from inlay.recipes.miniature.senses_grammar import prompts_of
+
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer, RobertaTokenizer
+
+PROMPT_TOKENS = 16
+"""Tokens of a prompt, with those at both ends: so many rows CLIP's text encoders give."""
+CLAP_WIDTH = 64
+"""Width of the pooled vector of the miniature CLAP; AudioLDM's pipeline pads its empty prompt to so many tokens."""
+
+
+def _texts() -> list[str]:
+    return [text for value in (*DRAWINGS, *MOVEMENTS, *TONES) for text in prompts_of(value)]
+
+
+def _trained(end_of_word: str, special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges of BPE over the words of the prompts."""
+    suffix = {"end_of_word_suffix": end_of_word} if end_of_word else {}
+    tokenizer = Tokenizer(models.BPE(**suffix))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if end_of_word:  # CLIP drops spaces, and marks the end of a word instead
+        spaces = pre_tokenizers.Whitespace()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([spaces, tokenizer.pre_tokenizer])
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,  # never reached: training ends when every word is one token
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+        **suffix,
+    )
+    tokenizer.train_from_iterator(_texts(), trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [(left, right) for left, right in model["merges"]]
+
+
+def make_clip_tokenizer() -> CLIPTokenizer:
+    """Lower case, start and end token, padded with the end token to 16."""
+    from transformers import CLIPTokenizer
+
+    vocabulary, merges = _trained("</w>", [])
+    for mark in sorted(pre_tokenizers.ByteLevel.alphabet()):  # a letter that ends a word no prompt has
+        vocabulary.setdefault(f"{mark}</w>", len(vocabulary))
+    for token in ("<|startoftext|>", "<|endoftext|>"):
+        vocabulary[token] = len(vocabulary)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=PROMPT_TOKENS)
+
+
+def make_roberta_tokenizer() -> RobertaTokenizer:
+    """`<s>` in front, `</s>` behind, padded with `<pad>`."""
+    from transformers import RobertaTokenizer
+
+    vocabulary, merges = _trained("", ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    return RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=CLAP_WIDTH)
