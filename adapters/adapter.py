@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import torch
@@ -19,57 +17,34 @@ from torch import Tensor, nn
 from inlay.adapters import canary
 from inlay.adapters.backbone import PROMPT_PORT, Backbone
 from inlay.adapters.inputs import InputProjector, build_projector
-from inlay.adapters.interface import IncompatibleBackbone, Report, check
+from inlay.adapters.interface import IncompatibleBackbone, Report, check, generator_port
 from inlay.adapters.layout import Layout
-from inlay.adapters.lora import Attachment, LoraConfig, LoraError, LoraPart
+from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
+from inlay.adapters.messages import Modality
 from inlay.adapters.model import MultimodalModel
+from inlay.adapters.outputs import OutputProjector, build_output
+from inlay.adapters.outputs.fit import disagreement
+from inlay.adapters.parts import AttachError, OtherWeightsWarning, Part
 from inlay.adapters.prompt import Prompts
-from inlay.adapters.store import Contents, DiskDtype, from_bundle, open_bundle, to_bundle
+from inlay.adapters.publishing import Publishable
+from inlay.adapters.signals import Signals
+from inlay.adapters.store import Contents, DiskDtype, to_bundle
+from inlay.adapters.tokens import TokenRows, TokenRowsError, TokensConfig
 from inlay.hub.bundle import Bundle
-from inlay.hub.errors import InlayError
 from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
-from inlay.hub.publish import Pushed, own_repository, push
 
 __all__ = ["Adapter", "AttachError", "AttachedModel", "OtherWeightsWarning", "Part"]
-
-
-class AttachError(InlayError):
-    """An adapter or a backbone is already taken, or not attached."""
-
-
-class OtherWeightsWarning(UserWarning):
-    """The backbone fits, but has other weights than the one that the adapter was trained on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One trainable piece, as the part table shows it."""
-
-    name: str
-    """``inputs.image``, ``lora``, ..."""
-    kind: str
-    """``linear``, ``mlp``, ``lora``, ..."""
-    module: nn.Module
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers it trains."""
-        return sum(parameter.numel() for parameter in self.module.parameters())
-
-    @property
-    def dtype(self) -> str:
-        """Data type in memory."""
-        return str(next(self.module.parameters()).dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True)
 class _Attached:
     backbone: Backbone
-    lora: Attachment | None
+    undo: ExitStack
+    signals: Signals
 
 
-class Adapter(nn.Module):
-    """Input projectors and LoRA for one kind of backbone.
+class Adapter(Publishable):
+    """Input projectors, output projectors, token rows and LoRA for one kind of backbone.
 
     Args:
         system: the system from the literature, such as ``llava``.
@@ -77,10 +52,15 @@ class Adapter(nn.Module):
         interface: what each port must be like.
         layout: how conversations are laid out.
         inputs: modality -> input projector.
+        outputs: modality -> output projector; each reads the signal tokens of its modality.
+        tokens: rows for new tokens, or None.
         lora: LoRA on the LLM, or None.
         training: where the weights come from.
         canary: the stored test input, see :mod:`inlay.adapters.canary`.
         license: under which the weights are published.
+
+    Raises:
+        AttachError: an output projector, its signal tokens and its port do not agree.
     """
 
     def __init__(
@@ -91,6 +71,8 @@ class Adapter(nn.Module):
         interface: Mapping[str, PortSpec],
         layout: Layout,
         inputs: Mapping[str, nn.Module],
+        outputs: Mapping[str, nn.Module] | None = None,
+        tokens: TokenRows | None = None,
         lora: LoraPart | None = None,
         training: TrainingSpec | None = None,
         canary: CanarySpec | None = None,
@@ -100,9 +82,14 @@ class Adapter(nn.Module):
         self.system, self.name, self.layout = system, name, layout
         self.interface = dict(interface)
         self.inputs = nn.ModuleDict(dict(inputs))
+        self.outputs = nn.ModuleDict(dict(outputs or {}))
+        self.tokens = tokens
         self.lora = lora
         self.training_facts, self.canary, self.license = training, canary, license
         self._attached: _Attached | None = None
+        read = {modality: self.output(modality).config for modality in self.outputs}
+        if contradiction := disagreement(read, tokens.config.signals if tokens is not None else {}, self.interface):
+            raise AttachError(contradiction)
 
     @classmethod
     def for_backbone(
@@ -113,6 +100,9 @@ class Adapter(nn.Module):
         name: str,
         layout: Layout,
         inputs: Mapping[str, tuple[str, Mapping[str, Any]]],
+        shared: bool = False,
+        outputs: Mapping[Modality, tuple[str, Mapping[str, Any]]] | None = None,
+        tokens: TokensConfig | None = None,
         lora: LoraConfig | None = None,
     ) -> Adapter:
         """A new adapter whose widths are read from the backbone.
@@ -123,11 +113,14 @@ class Adapter(nn.Module):
             name: as above.
             layout: as above.
             inputs: modality -> kind of projector and its fields besides the widths.
+            shared: one input projector serves all modalities, as in NExT-GPT.
+            outputs: modality -> kind of output projector and its fields besides the widths and counts.
+            tokens: strings of the new tokens, or None.
             lora: LoRA's configuration, or None.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
-        projectors = {}
+        projectors: dict[str, Any] = {}
         for modality, (kind, fields) in inputs.items():
             encoder = backbone.encoder(modality)
             ports[modality] = encoder.port
@@ -138,13 +131,39 @@ class Adapter(nn.Module):
             if _reads_prompt(projectors[modality]):
                 sizes: Any = projectors[modality].config
                 ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)
-        part = LoraPart.for_model(backbone.llm.model, lora) if lora else None
-        return cls(system=system, name=name, interface=ports, layout=layout, inputs=projectors, lora=part)
+        if shared and len(configs := {repr(p.config) for p in projectors.values()}) > 1:
+            raise AttachError(f"one projector for all modalities needs features of one width, got {'; '.join(configs)}")
+        if shared:
+            projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
+        drawn = {}
+        for out, (kind, fields) in (outputs or {}).items():
+            generator = backbone.generator(out)
+            ports[generator_port(out)] = generator.port
+            sizes = {"width_in": backbone.llm.width, "tokens": generator.tokens, "width_out": generator.width}
+            signals = len(tokens.signals.get(out, ())) if tokens is not None else 0
+            with torch.device(device):
+                drawn[str(out)] = build_output(kind, {**sizes, "signals": signals, **fields})
+        return cls(
+            system=system,
+            name=name,
+            interface=ports,
+            layout=layout,
+            inputs=projectors,
+            outputs=drawn,
+            tokens=TokenRows.for_language(backbone.llm, tokens) if tokens is not None else None,
+            lora=LoraPart.for_model(backbone.llm.model, lora) if lora else None,
+        )
 
     def parts(self) -> Iterator[Part]:
         """Every trainable piece; together they hold every parameter of the adapter."""
-        for modality, module in self.inputs.items():
+        # A module that serves several modalities is one part, under the first of its names.
+        for module in dict.fromkeys(self.inputs.values()):
+            modality = next(name for name, other in self.inputs.items() if other is module)
             yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
+        for modality, module in self.outputs.items():
+            yield Part(f"outputs.{modality}", str(self.output(modality).kind), module)
+        if self.tokens is not None:
+            yield Part("tokens", self.tokens.kind, self.tokens)
         if self.lora is not None:
             yield Part("lora", self.lora.kind, self.lora)
 
@@ -154,6 +173,18 @@ class Adapter(nn.Module):
         if not isinstance(module, InputProjector):
             raise AttachError(f"inputs.{modality}: {type(module).__name__} is not an input projector")
         return module
+
+    def output(self, modality: str) -> OutputProjector:
+        """The output projector of a modality."""
+        module = self.outputs[modality]
+        if not isinstance(module, OutputProjector):
+            raise AttachError(f"outputs.{modality}: {type(module).__name__} is not an output projector")
+        return module
+
+    @property
+    def signals(self) -> Signals:
+        """The signal tokens, with their ids while the adapter is attached."""
+        return self._attached.signals if self._attached is not None else Signals()
 
     def reads_prompt(self, modality: str) -> bool:
         """Whether the input projector of a modality takes in the words of a medium's turn."""
@@ -170,6 +201,17 @@ class Adapter(nn.Module):
         module = self.inputs[modality]
         read = () if prompts is None else (prompts.ids, prompts.mask)
         projected: Tensor = module(features.to(next(module.parameters()).dtype), *read)
+        return projected
+
+    def condition(self, modality: str, states: Tensor) -> Tensor:
+        """States of signal tokens to a generator's conditioning: ``[n, signals, width]`` -> ``[n, tokens, width]``.
+
+        Args:
+            modality: which output projector.
+            states: last hidden states plus input embeddings, see :meth:`MultimodalModel.signal_states`.
+        """
+        module = self.outputs[modality]
+        projected: Tensor = module(states.to(next(module.parameters()).dtype))
         return projected
 
     def compatibility(self, backbone: Backbone) -> Report:
@@ -196,6 +238,8 @@ class Adapter(nn.Module):
         report = self.compatibility(backbone)
         if report.verdict == "incompatible":
             raise IncompatibleBackbone(report, self.name)
+        if strict and report.absent:
+            raise IncompatibleBackbone(report, self.name, "It lacks generators, and strict=True was asked for.")
         if report.verdict == "fits" and self.training_facts is not None:
             if strict:
                 raise IncompatibleBackbone(
@@ -208,16 +252,23 @@ class Adapter(nn.Module):
                 stacklevel=2,
             )
         self.to(backbone.device)
+        undo, signals = ExitStack(), Signals()
         try:
-            undo = self.lora.attach(backbone.llm.model) if self.lora is not None else None
-        except LoraError as error:
+            if self.tokens is not None:
+                rows = self.tokens.attach(backbone.llm)
+                undo.callback(rows.undo)
+                signals = Signals.of(self.tokens.config, rows.ids)
+            if self.lora is not None:
+                undo.callback(self.lora.attach(backbone.llm.model).undo)
+        except (LoraError, TokenRowsError) as error:
+            undo.close()
             raise IncompatibleBackbone(report, self.name, str(error)) from error
-        self._attached = _Attached(backbone, undo)
+        self._attached = _Attached(backbone, undo, signals)
         backbone.attached = self.name
         model = MultimodalModel(backbone, self)
         if verify and self.canary is not None and report.verdict == "exact":
             try:
-                canary.verify(model.probe, self.canary, backbone.llm.dtype)
+                canary.verify(model.probe, self.canary, backbone.llm.dtype, model.probe_conditioning)
             except BaseException:
                 self.detach()
                 raise
@@ -227,11 +278,9 @@ class Adapter(nn.Module):
         """Take the adapter off; the backbone is bit for bit what it was."""
         if self._attached is None:
             raise AttachError(f"adapter {self.name!r} is not attached")
-        backbone, lora = self._attached.backbone, self._attached.lora
-        if lora is not None:
-            lora.undo()
-        self._attached = None
-        backbone.attached = None
+        attached, self._attached = self._attached, None
+        attached.undo.close()
+        attached.backbone.attached = None
 
     def sparing(self) -> AbstractContextManager[None]:
         """While this lasts, frozen parts that do nothing yet are left out of the forward pass; no number changes."""
@@ -242,152 +291,26 @@ class Adapter(nn.Module):
         """Whether the adapter sits on a backbone."""
         return self._attached is not None
 
-    def round_to(self, dtype: DiskDtype) -> None:
-        """Round every parameter to what the disk will hold, in place; the data type in memory stays."""
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(parameter.to(getattr(torch, dtype)).to(parameter.dtype))
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        *,
-        dtype: DiskDtype = "bfloat16",
-        overwrite: bool = False,
-        push_to_hub: bool = False,
-        repo_id: str | None = None,
-        **push_to_hub_kwargs: Any,
-    ) -> Path:
-        """Write the bundle. Rounds the parameters in place: then this is the bundle.
-
-        Args:
-            save_directory: where; it must not exist, unless overwrite is given and it holds a bundle.
-            dtype: of the weights on disk.
-            overwrite: replace a bundle; a reader sees the old one or the new one.
-            push_to_hub: send it to a hub afterwards; the network is touched only then.
-            repo_id: where to; the name of the folder, in the user's own namespace, if not given.
-            push_to_hub_kwargs: other arguments of :func:`inlay.hub.push`.
-
-        Raises:
-            BundleError: the folder exists, the disk is full, a weight is not finite.
-            HubError: it could not be sent; it is written all the same.
-        """
-        target = Path(save_directory)
-        self._bundle(dtype).write(target, overwrite=overwrite)
-        if push_to_hub:
-            push(target, repo_id or own_repository(target.name, push_to_hub_kwargs), **push_to_hub_kwargs)
-        return target
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        commit_message: str | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        branch: str | None = None,
-        create_pr: bool = False,
-        tag: str | None = None,
-        overwrite: bool = False,
-        renew_card: bool = False,
-        endpoint: str | None = None,
-        dtype: DiskDtype = "bfloat16",
-    ) -> Pushed:
-        """Send the bundle to a hub, in one commit; see :func:`inlay.hub.push` for the arguments.
-
-        Args:
-            repo_id: ``owner/name``; made if it is not there.
-            commit_message: title of the commit.
-            private: whether the repository is private.
-            token: ``None`` for the one that the user is logged in with.
-            branch: commit to this branch.
-            create_pr: open a pull request instead.
-            tag: name the new commit.
-            overwrite: also where the repository holds another adapter.
-            renew_card: replace a card that was edited by hand.
-            endpoint: the hub, if not that of ``HF_ENDPOINT``.
-            dtype: of the weights in the bundle; the parameters are rounded to it in place.
-
-        Raises:
-            HubError: no access, another adapter in the repository, no network.
-            BundleError: a weight is not finite.
-        """
-        with TemporaryDirectory(prefix="inlay-push-") as place:
-            self._bundle(dtype).write(Path(place) / "bundle")
-            return push(
-                Path(place) / "bundle",
-                repo_id,
-                commit_message=commit_message,
-                private=private,
-                token=token,
-                branch=branch,
-                create_pr=create_pr,
-                tag=tag,
-                overwrite=overwrite,
-                renew_card=renew_card,
-                endpoint=endpoint,
-            )
-
-    def _bundle(self, dtype: DiskDtype) -> Bundle:
+    def bundle(self, dtype: DiskDtype) -> Bundle:
+        """The bundle of this adapter, weights rounded to ``dtype`` in place; the canary is run where it is attached."""
         self.round_to(dtype)
         if self._attached is not None:
             model = MultimodalModel(self._attached.backbone, self)
-            self.canary = canary.record(model.probe, model.modalities)
+            self.canary = canary.record(model.probe, model.modalities, model.probe_conditioning, model.makes)
         contents = Contents(
             system=self.system,
             name=self.name,
             interface=self.interface,
             layout=self.layout,
             inputs=dict(self.inputs.items()),
+            outputs=dict(self.outputs.items()),
+            tokens=self.tokens,
             lora=self.lora,
             training=self.training_facts,
             canary=self.canary,
             license=self.license,
         )
         return to_bundle(contents, dtype)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        revision: str | None = None,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        endpoint: str | None = None,
-        trusted: str | Path | None = None,
-    ) -> Adapter:
-        """Read a bundle. Nothing in it is trusted.
-
-        Args:
-            pretrained_model_name_or_path: the folder of a bundle or of a run, ``owner/name`` on a hub, or
-                ``hf://owner/name@revision``.
-            revision: branch, tag or commit on the hub.
-            token: ``None`` for the one that the user is logged in with, ``False`` for none.
-            cache_dir: the cache, if not that of huggingface_hub.
-            force_download: fetch every file again.
-            local_files_only: ask nobody; so does ``HF_HUB_OFFLINE``.
-            endpoint: the hub, if not that of ``HF_ENDPOINT``.
-            trusted: a PEM file: what is not signed by this key, or under this root certificate, is refused.
-
-        Raises:
-            HubError: it cannot be fetched; says why.
-            SignatureError: it is not signed as ``trusted`` asks for.
-            BundleError: names the file, the field and what is wrong with it.
-        """
-        bundle = open_bundle(
-            pretrained_model_name_or_path,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            endpoint=endpoint,
-            trusted=trusted,
-        )
-        return cls(**vars(from_bundle(bundle)))
 
 
 def _reads_prompt(projector: nn.Module) -> bool:

@@ -34,6 +34,8 @@ _MAX_SAMPLES = 1 << 27
 """Half a GiB, for those who sample high."""
 _MAX_CHANNELS = 64
 _BLOCK = 1 << 16
+_UNKNOWN = 1 << 62
+"""Samples from here on are libsndfile's way to say that it cannot tell."""
 
 AudioSource: TypeAlias = str | Path | Sound | tuple[Any, int]
 """A path, a sound in memory, or samples ``[n]`` or ``[n, channels]`` with their rate."""
@@ -95,6 +97,8 @@ def _read(file: BinaryIO, name: str, max_seconds: float) -> Sound:
         with soundfile.SoundFile(file) as reader:
             if reader.format not in kind:
                 raise MediaError(f"{name}: begins as {kind[0]} and goes on as {reader.format}")
+            if reader.frames >= _UNKNOWN:
+                raise MediaError(f"{name}: the header does not say how long the sound is; write the file again")
             _check_header(reader.frames, reader.samplerate, reader.channels, name, max_seconds)
             samples, rate, promised = _mixed(reader, max_seconds), reader.samplerate, reader.frames
     except soundfile.SoundFileError as error:

@@ -1,4 +1,4 @@
-"""The backbone: the frozen models together, one LLM and an encoder per input modality."""
+"""The backbone: the frozen models together: one LLM, an encoder per input and a generator per output modality."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
+from inlay.adapters.generators import Generator, load_generator
+from inlay.adapters.interface import generator_port
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.loading import (
     BackboneError,
@@ -39,12 +41,13 @@ PROMPT_PORT = "prompt"
 
 
 class Backbone(nn.Module):
-    """One frozen LLM and frozen encoders.
+    """One frozen LLM, frozen encoders and frozen generators.
 
     Args:
         llm: the language model.
         encoders: modality -> encoder.
         prompt_tokenizer: for projectors that read the words of a medium's turn.
+        generators: modality -> generator.
 
     Example:
         ``Backbone(llm=LanguageModel(hf_llm, tokenizer), encoders={"image": ClipEncoder(hf_vision, processor)})``
@@ -55,11 +58,15 @@ class Backbone(nn.Module):
         llm: LanguageModel,
         encoders: Mapping[Modality, Encoder] | None = None,
         prompt_tokenizer: PromptTokenizer | None = None,
+        generators: Mapping[Modality, Generator] | None = None,
     ) -> None:
         super().__init__()
         self.llm = llm
         self.prompt_tokenizer = prompt_tokenizer
         self.encoders = nn.ModuleDict({str(name): _module(name, encoder) for name, encoder in (encoders or {}).items()})
+        self.generators = nn.ModuleDict(
+            {str(name): _generator_module(name, generator) for name, generator in (generators or {}).items()}
+        )
         self.attached: str | None = None
         """Name of the adapter that is attached, if one is."""
 
@@ -78,6 +85,10 @@ class Backbone(nn.Module):
         layer: int | None = None,
         class_token: str | None = None,
         rules: Mapping[Modality, Mapping[str, Any]] | None = None,
+        generate_image: str | Path | None = None,
+        generate_audio: str | Path | None = None,
+        generate_video: str | Path | None = None,
+        generator_text: bool = True,
         revisions: Mapping[str, str] | None = None,
         local_files_only: bool = False,
     ) -> Backbone:
@@ -96,7 +107,11 @@ class Backbone(nn.Module):
             layer: hidden states of the image encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
             rules: further arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
-            revisions: ``{"llm": ..., "image": ..., "audio": ..., "prompt": ...}``, commits, branches or tags.
+            generate_image: Hub id or folder of Stable Diffusion 1.5 or 2 (needs ``pip install 'inlay[generate]'``).
+            generate_audio: the same of AudioLDM.
+            generate_video: the same of a text-to-video model such as Zeroscope.
+            generator_text: keep the generators' own text encoders; an adapter with output projectors works without.
+            revisions: ``{"llm": ..., "image": ..., "generate.image": ..., "prompt": ...}``, commits, branches or tags.
             local_files_only: never ask the Hub.
 
         Raises:
@@ -121,7 +136,19 @@ class Backbone(nn.Module):
             prompter = load_prompt_tokenizer(
                 prompt, revision=chosen.get(PROMPT_PORT), local_files_only=local_files_only
             )
-        backbone = cls(language, encoders, prompter)
+        makers: dict[Modality, str | Path | None] = {
+            "image": generate_image,
+            "audio": generate_audio,
+            "video": generate_video,
+        }
+        generators: dict[Modality, Generator] = {
+            name: load_generator(
+                source, revision=chosen.get(generator_port(name)), text_encoder=generator_text, **common
+            )
+            for name, source in makers.items()
+            if source is not None
+        }
+        backbone = cls(language, encoders, prompter, generators)
         return backbone if device is None else backbone.to(device)
 
     @overload
@@ -142,6 +169,20 @@ class Backbone(nn.Module):
             )
         return cast(Encoder, self.encoders[modality])
 
+    def generator(self, modality: str) -> Generator:
+        """The generator of a modality.
+
+        Raises:
+            BackboneError: there is none.
+        """
+        if modality not in self.generators:
+            raise BackboneError(
+                f"this backbone has no generator for {modality!r}; it has: {', '.join(self.generators) or 'none'}. "
+                f"Give one: Backbone(..., generators={{{modality!r}: ...}}) or "
+                f"Backbone.from_pretrained(..., generate_{modality}=...)"
+            )
+        return cast(Generator, self.generators[modality])
+
     def prompter(self) -> PromptTokenizer:
         """The tokenizer of projectors that read.
 
@@ -158,9 +199,10 @@ class Backbone(nn.Module):
 
     @property
     def ports(self) -> dict[str, PortSpec]:
-        """Every port by name: ``llm``, the modalities, and ``prompt`` where there is a tokenizer for it."""
+        """Every port by name: ``llm``, the modalities, ``generate.<modality>``, ``prompt`` if there is a tokenizer."""
         reading = {} if self.prompt_tokenizer is None else {PROMPT_PORT: self.prompt_tokenizer.port}
-        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders} | reading
+        made = {generator_port(name): self.generator(name).port for name in self.generators}
+        return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders} | made | reading
 
     @property
     def device(self) -> torch.device:
@@ -173,6 +215,22 @@ class Backbone(nn.Module):
 
 
 _OFFERED = ("port", "family", "tokens", "width", "device", "dtype", "preprocess", "encode")
+
+
+_MAKES = ("port", "modality", "tokens", "width", "device", "dtype", "encode_text", "generate", "diffusion_loss")
+
+
+def _generator_module(name: str, generator: Generator) -> nn.Module:
+    """The generator itself, once it is sure that it makes this modality."""
+    lacking = [offer for offer in _MAKES if inspect.getattr_static(generator, offer, None) is None]
+    if not isinstance(generator, nn.Module) or lacking:
+        raise BackboneError(
+            f"generators[{name!r}]: expected an nn.Module with all that inlay.adapters.generators.Generator lists, got "
+            f"{type(generator).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
+        )
+    if generator.modality != name:
+        raise BackboneError(f"generators[{name!r}]: expected one that makes {name}, got one of {generator.modality}")
+    return generator
 
 
 def _module(name: str, encoder: Encoder) -> nn.Module:

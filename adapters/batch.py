@@ -19,9 +19,10 @@ from torch import Tensor
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout, segments
-from inlay.adapters.messages import MediaPart, Message, Modality
+from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, made_of
 from inlay.adapters.prompt import Prompts, Reader, prompt_texts
 from inlay.adapters.segment import Bos, LayoutError, Media, Segment, Text
+from inlay.adapters.signals import Signals, mark, unmark
 from inlay.adapters.splice import IGNORE, PadSide, pad
 
 __all__ = ["Batch", "Encoded", "collate", "encode"]
@@ -45,6 +46,8 @@ class Encoded:
     """``[U]``; what an encoder-decoder has to write; None for other models, and where the answer is left out."""
     prompts: Mapping[Modality, tuple[Tensor, ...]] = field(default_factory=dict)
     """For each modality whose projector reads: ids ``[L]`` of the words of each medium's turn."""
+    made: tuple[MadePart, ...] = ()
+    """What the assistant makes, in reading order: each stands in the ids as the signal tokens of its modality."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Batch:
     """``[B, U]``; the decoder's side of an encoder-decoder, :data:`IGNORE` in the padding."""
     prompts: Mapping[Modality, Prompts] = field(default_factory=dict)
     """For each modality whose projector reads: the words of each medium's turn in the projector's own tokens."""
+    made: tuple[MadePart, ...] = ()
+    """What the assistant makes, in reading order over the whole batch."""
 
     @property
     def supervised(self) -> Tensor:
@@ -108,6 +113,7 @@ def encode(
     tokens: Mapping[Modality, int],
     *,
     readers: Mapping[Modality, Reader] | None = None,
+    signals: Signals | None = None,
     generation: bool = False,
     name: str = "",
 ) -> Encoded:
@@ -119,6 +125,8 @@ def encode(
         language: for its tokenizer, BOS rule and context.
         tokens: LLM positions per medium of each modality.
         readers: modality -> how the words of a medium's turn become ids, where a projector reads them.
+        signals: the signal tokens of the attached adapter, as which the assistant's media are laid out; without them
+            those media are left out.
         generation: leave the answer to the model.
         name: the sample's id, put in front of every error.
 
@@ -127,7 +135,12 @@ def encode(
     """
     where = f"{name}: " if name else ""
     try:
-        laid = segments(layout, messages, language.tokenizer, generation=generation)
+        made: tuple[MadePart, ...] = ()
+        if signals is None or not signals.strings:
+            laid = segments(layout, messages, language.tokenizer, generation=generation)
+        else:
+            marked = segments(layout, mark(messages), language.tokenizer, generation=generation)
+            laid, made = unmark(marked, made_of(messages), signals)
     except LayoutError as error:
         raise LayoutError(f"{where}{error}") from error
     source, answer = language.arrange(laid, generation=generation)
@@ -148,6 +161,7 @@ def encode(
         name,
         None if target is None else torch.tensor(target, dtype=torch.long),
         prompts,
+        made,
     )
 
 
@@ -169,6 +183,7 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         order=tuple(part.modality for row in rows for part in row.media),
         names=tuple(row.name for row in rows),
         target=pad(targets, IGNORE, "right") if targets else None,
+        made=tuple(part for row in rows for part in row.made),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inlay.adapters.messages import Message
-from inlay.adapters.segment import Media, Segment, Style, Template, Text, instruction, media_in
+from inlay.adapters.segment import Media, Segment, Style, Template, Text, answer, instruction, media_in
 
 __all__ = ["BLIP_TEMPLATES"]
 
@@ -45,8 +45,7 @@ def _in_a_row(style: Style, messages: Sequence[Message], end: str) -> list[Segme
             laid.append(Text(prompt, literal=False))
             space = bool(prompt)
         elif message.role == "assistant":
-            laid += [Text(" " if space else "", trained=True), Text(message.text, trained=True, literal=False)]
-            laid.append(Text(end, trained=True))
+            laid += [*answer(message, space=space), Text(end, trained=True)]
     return [segment for segment in laid if isinstance(segment, Media) or segment.text]
 
 
@@ -63,8 +62,7 @@ def minigpt4(style: Style, messages: Sequence[Message], tokenizer: Any, generati
         if message.role == "user":
             laid += [Text(opening), *_wrapped(style, message), Text(" ###Assistant:")]
         elif message.role == "assistant":
-            laid += [Text(" ", trained=True), Text(message.text, trained=True, literal=False)]
-            laid.append(Text("###", trained=True))
+            laid += [*answer(message), Text("###", trained=True)]
             opening = "Human: "
     return laid
 
@@ -80,8 +78,7 @@ def minigpt4_llama2(style: Style, messages: Sequence[Message], tokenizer: Any, g
             laid.append(Text(" [/INST]"))
             system, opening = "", f"{tokenizer.bos_token or ''}[INST] "
         elif message.role == "assistant":
-            laid += [Text(" ", trained=True), Text(message.text, trained=True, literal=False)]
-            laid.append(Text(tokenizer.eos_token, trained=True))
+            laid += [*answer(message), Text(tokenizer.eos_token, trained=True)]
     return laid
 
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageChops
 from torch import Tensor
 
-from inlay.adapters.messages import MediaPart, Message, Part, TextPart
+from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
 from inlay.adapters.sound import Sound
 from inlay.adapters.video import Video
 from inlay.hub.errors import InlayError
@@ -23,6 +23,8 @@ from inlay.hub.manifest import CanarySpec
 __all__ = ["CanaryError", "drift", "gradient", "record", "sweep", "verify"]
 
 Forward: TypeAlias = Callable[[Sequence[Message]], Tensor]
+Condition: TypeAlias = Callable[[Sequence[Message]], Mapping[Modality, Tensor]]
+"""Conditioning ``[1, tokens, width]`` of the media that the assistant makes in a conversation."""
 
 PROMPT = "What is shown?"
 PROBES = 16
@@ -81,37 +83,47 @@ PATTERNS: Mapping[str, tuple[str, Callable[[], Any]]] = {
 """Modality -> the name of its pattern and what makes it."""
 
 
-def record(forward: Forward, modalities: Iterable[str]) -> CanarySpec:
+def record(
+    forward: Forward, modalities: Iterable[str], condition: Condition | None = None, made: Iterable[Modality] = ()
+) -> CanarySpec:
     """Run the canary and store its answer; the tolerance is 2 % of the logits' spread.
 
     Args:
         forward: next-token logits ``[vocabulary]`` for a conversation, such as :meth:`MultimodalModel.probe`.
         modalities: what the model takes in beside text.
+        condition: such as :meth:`MultimodalModel.probe_conditioning`.
+        made: what its output projectors make.
     """
     media = {name: PATTERNS[name][0] for name in modalities}
     logits = forward([_question(PROMPT, media)])
     step = max(1, len(logits) // PROBES)
     picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
+    picked = [index for index in picked if logits[index].isfinite()]  # ids without a row can never be written
     return CanarySpec(
         prompt=PROMPT,
         media=media,
         positions=(-1,) * len(picked),
         token_ids=tuple(picked),
         logits=tuple(round(float(logits[index]), 6) for index in picked),
-        tolerance=round(0.02 * float(logits.std()) + 1e-6, 6),
+        tolerance=round(0.02 * float(logits[logits.isfinite()].std()) + 1e-6, 6),
+        conditioning={
+            str(modality): tuple(round(float(value), 6) for value in _spaced(values))
+            for modality, values in _conditioned(condition, PROMPT, media, tuple(made)).items()
+        },
     )
 
 
-def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype) -> float:
+def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: Condition | None = None) -> float:
     """Run the canary again.
 
     Args:
         forward: as above.
         canary: what a bundle stores.
         dtype: in which the LLM computes; 16 bit widens the tolerance.
+        condition: as above.
 
     Returns:
-        The largest difference.
+        The largest difference of a logit.
 
     Raises:
         CanaryError: it is above the tolerance.
@@ -120,21 +132,56 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype) -> float:
     if not 0 <= min(canary.token_ids) <= max(canary.token_ids) < len(logits):
         raise CanaryError(f"the canary speaks of token {max(canary.token_ids)}, the model has {len(logits)}")
     difference = float((logits[list(canary.token_ids)] - torch.tensor(canary.logits)).abs().max())
-    allowed = canary.tolerance * (1.0 if dtype == torch.float32 else HALF_PRECISION)
+    slack = 1.0 if dtype == torch.float32 else HALF_PRECISION
+    allowed = canary.tolerance * slack
     if not difference <= allowed:
         raise CanaryError(
             f"after attach the stored test input gives logits that differ by {difference:.4g} (allowed {allowed:.4g}): "
             "the adapter is not doing what it did when it was saved. Check the versions of transformers and peft "
             "against the bundle's, or attach with verify=False to look closer"
         )
+    _verify_conditioning(condition, canary, slack)
     return difference
 
 
+def _verify_conditioning(condition: Condition | None, canary: CanarySpec, slack: float) -> None:
+    if condition is None:
+        return
+    promised: Any = canary.conditioning
+    given = _conditioned(condition, canary.prompt, canary.media, tuple(promised))
+    for modality, values in promised.items():
+        stored, found = torch.tensor(values), _spaced(given.get(modality, torch.zeros(0)))
+        allowed = slack * (0.02 * float(stored.std(correction=0)) + 1e-6)
+        if len(stored) != len(found) or not float((stored - found).abs().max()) <= allowed:
+            raise CanaryError(
+                f"after attach the output projector for {modality} gives other values for the stored test input than "
+                f"when it was saved (allowed {allowed:.4g}): check the versions of transformers and peft against the "
+                "bundle's, or attach with verify=False to look closer"
+            )
+
+
+def _conditioned(
+    condition: Condition | None, prompt: str, media: Mapping[str, str], made: Sequence[Modality]
+) -> Mapping[Modality, Tensor]:
+    """What output projectors give for an answer that asks for one medium of each modality, in the order of names."""
+    if condition is None or not made:
+        return {}
+    return condition([_question(prompt, media), Message("assistant", tuple(MadePart(name) for name in sorted(made)))])
+
+
+def _spaced(values: Tensor) -> Tensor:
+    flat = values.flatten().float().cpu()
+    return flat[:: max(1, len(flat) // PROBES)][:PROBES]
+
+
 def _question(prompt: str, media: Mapping[str, str]) -> Message:
+    # A manifest keeps no order, and the order of media is part of the question.
     parts: list[Part] = []
-    for name, pattern in media.items():
+    for name in sorted(media, key=[*PATTERNS, *media].index):
         known, make = PATTERNS.get(name, ("", None))
-        if make is None or pattern != known:
-            raise CanaryError(f"the canary asks for {pattern!r} as {name!r}, which this version cannot make; upgrade")
+        if make is None or media[name] != known:
+            raise CanaryError(
+                f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade"
+            )
         parts.append(MediaPart(name, make()))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
     return Message("user", (*parts, TextPart(prompt)))

@@ -2,6 +2,9 @@
 
 ``exact``: the same weights. ``fits``: same family, widths, token counts, tokenizer and settings, other weights.
 Everything else is incompatible, and the error is a table of port, field, expected, found.
+
+A generator that is there must fit; one that is absent is no hindrance, since everything else works without it. The
+report names it, and so does an answer that would have had a medium from it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from inlay.adapters.digest import META_DIGEST
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["IncompatibleBackbone", "Report", "Row", "Verdict", "check"]
+__all__ = ["IncompatibleBackbone", "Report", "Row", "Verdict", "check", "generator_port"]
 
 Verdict: TypeAlias = Literal["exact", "fits", "incompatible"]
 
@@ -36,6 +39,8 @@ class Report:
     verdict: Verdict
     rows: tuple[Row, ...]
     """The differences: those that forbid, or under ``fits`` the ports with other weights."""
+    absent: tuple[str, ...] = ()
+    """Generators that the backbone lacks. They do not forbid: the adapter then answers without their media."""
 
     def table(self) -> str:
         """The differences as an aligned text table.
@@ -66,16 +71,33 @@ class IncompatibleBackbone(InlayError):
         super().__init__(f"{text}\n{hint}" if hint else text)
 
 
+def generator_port(modality: str) -> str:
+    """Name of the port at which media of a modality are made.
+
+    Example:
+        >>> generator_port("image")
+        'generate.image'
+    """
+    return f"generate.{modality}"
+
+
 def check(expected: Mapping[str, PortSpec], found: Mapping[str, PortSpec]) -> Report:
     """Compare an adapter's interface with a backbone's ports.
 
     Args:
         expected: port name -> what the adapter was made for.
         found: port name -> what the backbone has; ports that the adapter does not use are ignored.
+
+    Returns:
+        The verdict over all ports that both have; generators that the backbone lacks are only named.
     """
     blocking: list[Row] = []
     other_weights: list[Row] = []
+    absent: list[str] = []
     for name, port in expected.items():
+        if name not in found and port.kind == "generator":
+            absent.append(name)
+            continue
         if name not in found:
             blocking.append(Row(name, "port", f"{port.family} {port.kind}", "none"))
             continue
@@ -90,8 +112,8 @@ def check(expected: Mapping[str, PortSpec], found: Mapping[str, PortSpec]) -> Re
                 )
             )
     if blocking:
-        return Report("incompatible", tuple(blocking))
-    return Report("fits", tuple(other_weights)) if other_weights else Report("exact", ())
+        return Report("incompatible", tuple(blocking), tuple(absent))
+    return Report("fits" if other_weights else "exact", tuple(other_weights), tuple(absent))
 
 
 def _differences(name: str, expected: PortSpec, found: PortSpec) -> list[Row]:

@@ -126,6 +126,20 @@ class LanguageModel(nn.Module):
             settings={**self.wiring.settings(self.model), "vocabulary": int(self._table.shape[0])},
         )
 
+    def use_tokenizer(self, tokenizer: Any) -> Any:
+        """Read and write with another tokenizer from now on; the port stays what it is.
+
+        Args:
+            tokenizer: one that gives every old text its old ids, such as a copy with more tokens.
+
+        Returns:
+            The tokenizer until now.
+        """
+        _ = self.port, self.bos_id, self.stop_ids  # these are of the tokenizer that the model came with
+        before, self.tokenizer = self.tokenizer, tokenizer
+        self.__dict__.pop("special_tokens", None)
+        return before
+
     def embed(self, ids: Tensor) -> Tensor:
         """``[..., T]`` ids -> ``[..., T, width]``."""
         embeddings: Tensor = self.model.get_input_embeddings()(ids)
@@ -163,6 +177,27 @@ class LanguageModel(nn.Module):
             target); ``[rows.sum(), vocabulary]`` where rows are given.
         """
         return self.wiring.logits(self.model, embeddings, mask, rows, target, self.pad_id)
+
+    def states(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden states ``[B, T, width]``, as the head reads them; the head itself is not run.
+
+        Raises:
+            LanguageModelError: an encoder-decoder.
+        """
+        return self.wiring.states(self.model, embeddings, mask)
+
+    def logits_and_states(
+        self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None, target: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`logits` and :meth:`states` of one forward pass."""
+        seen: list[Tensor] = []
+        inside: Any = self.model.base_model
+        handle = inside.register_forward_hook(lambda *call: seen.append(call[-1].last_hidden_state))
+        try:
+            scores = self.logits(embeddings, mask, rows, target)
+        finally:
+            handle.remove()
+        return scores, seen[-1]
 
     @torch.no_grad()
     def generate(

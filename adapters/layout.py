@@ -11,11 +11,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from inlay.adapters.any_templates import ANY_TEMPLATES
 from inlay.adapters.blip_templates import BLIP_TEMPLATES
 from inlay.adapters.media import Geometry
-from inlay.adapters.messages import Message, Modality
+from inlay.adapters.messages import Message, Modality, made_of
+from inlay.adapters.meta_response import MetaResponse, parse_meta_response
 from inlay.adapters.phrasing import after_last, cut_at
-from inlay.adapters.segment import HOLE, Bos, LayoutError, Media, Segment, Style, Template, Text, instruction, media_in
+from inlay.adapters.segment import (
+    HOLE,
+    Bos,
+    LayoutError,
+    Media,
+    Segment,
+    Style,
+    Template,
+    Text,
+    answer,
+    instruction,
+    media_in,
+)
 
 __all__ = ["TEMPLATES", "VICUNA_SYSTEM", "Bos", "Layout", "LayoutError", "Media", "Segment", "Text", "segments"]
 
@@ -70,6 +84,11 @@ class Layout:
         """
         return self.geometry.get(modality, self.geometry.get("image", "crop"))
 
+    @property
+    def meta(self) -> bool:
+        """Whether answers are meta responses, which stock generators read."""
+        return TEMPLATES[self.template].meta
+
     def reply(self, text: str) -> str:
         """The answer in a generated text: up to the first stop text, behind the last speaker's name, stripped.
 
@@ -79,7 +98,22 @@ class Layout:
             >>> Layout.published("minigpt4").reply("Human: what? Assistant: two cats")
             'two cats'
         """
-        return after_last(cut_at(text, self.stop), TEMPLATES[self.template].speaker).strip()
+        return self.read(text).text
+
+    def read(self, text: str) -> MetaResponse:
+        """The answer in a generated text, and what it asks stock generators to make; most templates ask for nothing.
+
+        Args:
+            text: with the flags of the meta response, where the template has such.
+
+        Example:
+            >>> Layout.published("modaverse").read("Modality: [AUDIO] Prompt: rain ###").media
+            ('audio',)
+        """
+        chosen = TEMPLATES[self.template]
+        if chosen.meta:
+            return parse_meta_response(text)
+        return MetaResponse(after_last(cut_at(text, self.stop), chosen.speaker).strip())
 
 
 def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, generation: bool = False) -> list[Segment]:
@@ -106,7 +140,7 @@ def _check_turns(messages: Sequence[Message], *, generation: bool) -> None:
             raise LayoutError(
                 f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)"
             )
-        if message.role == "assistant" and not message.text.strip():
+        if message.role == "assistant" and not message.text.strip() and not made_of([message]):
             raise LayoutError(f"turn {index}: the assistant's answer is empty; give it text or leave the turn out")
     if any(message.role == "system" for message in messages[1:]):
         raise LayoutError("a system message is only allowed in front")
@@ -131,7 +165,7 @@ def plain(layout: Style, messages: Sequence[Message], tokenizer: Any, generation
         if message.role == "user":
             laid += media_in(message)
         elif message.role == "assistant":
-            laid += [Text(message.text, trained=True, literal=False), Text("\n", trained=True)]
+            laid += [*answer(message, space=False), Text("\n", trained=True)]
     return laid
 
 
@@ -150,8 +184,7 @@ def vicuna_v1(layout: Style, messages: Sequence[Message], tokenizer: Any, genera
                 laid += [media, Text("\n")]
             laid += [Text(instruction(layout, message), literal=False), Text(" ASSISTANT:")]
         elif message.role == "assistant":
-            laid += [Text(" ", trained=True), Text(message.text, trained=True, literal=False)]
-            laid.append(Text(tokenizer.eos_token, trained=True))
+            laid += [*answer(message), Text(tokenizer.eos_token, trained=True)]
     return laid
 
 
@@ -206,6 +239,8 @@ def _content(layout: Style, message: Message, trained: bool) -> list[Segment]:
     laid: list[Segment] = []
     for media in media_in(message):
         laid += [media, Text("\n")]
+    if message.role == "assistant":
+        return [*laid, *answer(message, space=False)]
     text = instruction(layout, message) if message.role == "user" else message.text
     return [*laid, Text(text, trained=trained, literal=False)]
 
@@ -235,5 +270,6 @@ TEMPLATES: dict[str, Template] = {
     "vicuna_v1": Template(vicuna_v1),
     "chat": Template(chat),
     **BLIP_TEMPLATES,
+    **ANY_TEMPLATES,
 }
 """The layouts by name."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -132,7 +132,7 @@ def load_image_encoder(
             )
         if kind == "imagebind":
             seen = load_joint(source, ["image"], dtype=dtype, options=options, rules={"image": rule or {}}, name=name)
-            return seen["image"]
+            return cast(ImageEncoder, seen["image"])
         family = _FAMILIES.get(kind)
         if family is None:
             raise BackboneError(

@@ -170,12 +170,12 @@ def load_video_encoder(
         BackboneError: nothing there that can be loaded, or a family that is not supported.
     """
     asked = dict(rule or {})
-    sampled = {key: asked.pop(key) for key in ("frames", "pooling") if key in asked}
     with loading(source, "video encoder"):
         options = given(revision=revision, local_files_only=local_files_only)
-        if kind_of(source, options) == "imagebind" and not sampled:
+        if kind_of(source, options) == "imagebind":
             seen = load_joint(source, ["video"], dtype=dtype, options=options, rules={"video": asked}, name=name)
             return seen["video"]
+    sampled = {key: asked.pop(key) for key in ("frames", "pooling") if key in asked}
     common: dict[str, Any] = {"revision": revision, "dtype": dtype, "local_files_only": local_files_only}
     return FrameEncoder(load_image_encoder(source, **common, rule=asked, name=name), **sampled)
 

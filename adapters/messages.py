@@ -5,6 +5,10 @@ The dictionary form is the one that transformers' chat templates use::
 
     [{"role": "user", "content": [{"type": "image", "path": "cards.png"}, {"type": "text", "text": "How many?"}]},
      {"role": "assistant", "content": "Five."}]
+
+What the assistant makes stands in its own turn, as a caption, as the medium itself, or as both::
+
+    {"role": "assistant", "content": ["Here it is.", {"type": "audio", "caption": "rain on a tin roof"}]}
 """
 
 from __future__ import annotations
@@ -16,7 +20,19 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["MediaPart", "Message", "MessageError", "Modality", "Part", "Role", "TextPart", "media_of", "parse_messages"]
+__all__ = [
+    "MadePart",
+    "MediaPart",
+    "Message",
+    "MessageError",
+    "Modality",
+    "Part",
+    "Role",
+    "TextPart",
+    "made_of",
+    "media_of",
+    "parse_messages",
+]
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 Modality: TypeAlias = Literal["image", "audio", "video"]
@@ -42,7 +58,20 @@ class MediaPart:
     """A path, or an object in memory (for an image a ``PIL.Image.Image``)."""
 
 
-Part: TypeAlias = TextPart | MediaPart
+@dataclass(frozen=True, slots=True)
+class MadePart:
+    """One image, sound or clip that the assistant makes, in a turn of its own."""
+
+    modality: Modality
+    caption: str = ""
+    """What it shows, in words: what a generator's own text encoder reads. Empty when unknown."""
+    source: Any = None
+    """The medium itself, where it is at hand: a path, or an object in memory."""
+    embedding: Path | None = None
+    """``.npy`` with what the generator's text encoder gives for the caption, where that was computed beforehand."""
+
+
+Part: TypeAlias = TextPart | MediaPart | MadePart
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +92,18 @@ def media_of(messages: Iterable[Message]) -> tuple[MediaPart, ...]:
     return tuple(part for message in messages for part in message.content if isinstance(part, MediaPart))
 
 
+def made_of(messages: Iterable[Message]) -> tuple[MadePart, ...]:
+    """All that the assistant makes in a conversation, in the order in which it appears."""
+    return tuple(part for message in messages for part in message.content if isinstance(part, MadePart))
+
+
 def parse_messages(raw: object) -> tuple[Message, ...]:
     """Check a conversation in dictionary form and return it in canonical form.
 
     Args:
         raw: a list of ``{"role", "content"}``; content is a string or a list of parts. A media part carries its source
-            under ``path``, ``image`` / ``audio`` / ``video``, or is a :class:`MediaPart` itself.
+            under ``path``, ``image`` / ``audio`` / ``video``, or is a :class:`MediaPart` itself. In a turn of the
+            assistant it is something made (:class:`MadePart`): it has a ``caption``, a source, or both.
 
     Raises:
         MessageError: names the turn and the field, what was expected and what came.
@@ -98,11 +133,16 @@ def _message(item: object, where: str) -> Message:
         return Message(role, (TextPart(content),))
     if not isinstance(content, (list, tuple)):
         raise MessageError(f"{where}: content: expected text or a list of parts, got {type(content).__name__}")
-    return Message(role, tuple(_part(part, f"{where}: content[{n}]") for n, part in enumerate(content)))
+    made = role == "assistant"
+    return Message(role, tuple(_part(part, f"{where}: content[{n}]", made=made) for n, part in enumerate(content)))
 
 
-def _part(part: object, where: str) -> Part:
-    if isinstance(part, (TextPart, MediaPart)):
+def _part(part: object, where: str, *, made: bool) -> Part:
+    if isinstance(part, MadePart) and not made:
+        raise MessageError(f"{where}: only the assistant makes media; give {part.modality!r} as a medium with a source")
+    if isinstance(part, MediaPart) and made:
+        return MadePart(part.modality, source=part.source)
+    if isinstance(part, (TextPart, MediaPart, MadePart)):
         return part
     if isinstance(part, str):
         return TextPart(part)
@@ -116,7 +156,22 @@ def _part(part: object, where: str) -> Part:
         return TextPart(text)
     if kind not in get_args(Modality):
         raise MessageError(f"{where}: type: expected text, {', '.join(get_args(Modality))}, got {kind!r}")
-    source = part.get("path", part.get(kind))
-    if source is None or source == "":
+    source = part.get("path", part.get(kind)) or None
+    if isinstance(source, str):
+        source = Path(source)
+    if made:
+        return _made(kind, part, source, where)
+    if source is None:
         raise MessageError(f"{where}: a part of type {kind!r} needs its source under 'path' or {kind!r}")
-    return MediaPart(kind, Path(source) if isinstance(source, str) else source)
+    return MediaPart(kind, source)
+
+
+def _made(kind: Modality, part: Mapping[str, Any], source: Any, where: str) -> MadePart:
+    caption, embedding = part.get("caption", ""), part.get("embedding")
+    if not isinstance(caption, str):
+        raise MessageError(f"{where}: caption: expected a string, got {type(caption).__name__}")
+    if source is None and not caption.strip():
+        raise MessageError(f"{where}: what the assistant makes needs a 'caption', or a source under 'path' or {kind!r}")
+    if embedding is not None and not isinstance(embedding, (str, Path)):
+        raise MessageError(f"{where}: embedding: expected the path of an .npy file, got {type(embedding).__name__}")
+    return MadePart(kind, caption.strip(), source, None if embedding is None else Path(embedding))

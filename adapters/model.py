@@ -1,65 +1,36 @@
 """What ``attach`` returns: backbone and adapter together, to train, to ask, to chat with.
 
-Data flows one way: messages -> media -> encoder -> features -> input projector -> splice -> LLM -> loss or text.
+Data flows one way: messages -> media -> encoder -> features -> input projector -> splice -> LLM -> loss | text |
+states of signal tokens -> output projector -> generator -> media.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inlay.adapters import splice
+from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import Batch, Encoded, collate, encode
+from inlay.adapters.dispatch import dispatch
 from inlay.adapters.encoders.protocol import Inputs
-from inlay.adapters.inputs import InputProjector
+from inlay.adapters.generators import Made
+from inlay.adapters.grammar import SignalGrammar, completed
 from inlay.adapters.layout import Layout
+from inlay.adapters.making import at_signals, lacking, written_states
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
 from inlay.adapters.prompt import Prompts, Reader, collate_prompts
+from inlay.adapters.reply import Reply, assemble, read, text_stream
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
-
-
-class Attachable(Protocol):
-    """What a model asks of its adapter; :class:`inlay.adapters.Adapter` is the one that does it."""
-
-    layout: Layout
-    inputs: nn.ModuleDict
-
-    @property
-    def training(self) -> bool:
-        """Whether it trains."""
-        ...
-
-    def train(self, mode: bool = True) -> object:
-        """Switch dropout on or off."""
-        ...
-
-    def projector(self, modality: str) -> InputProjector:
-        """The input projector of a modality."""
-        ...
-
-    def reads_prompt(self, modality: str) -> bool:
-        """Whether the input projector of a modality takes in the words of a medium's turn."""
-        ...
-
-    def project(self, modality: str, features: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Frozen features to LLM embeddings."""
-        ...
-
-    def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel[Any]:
-        """Plug into a backbone."""
-        ...
-
-    def detach(self) -> None:
-        """Leave the backbone."""
-        ...
 
 
 A = TypeVar("A", bound=Attachable)
@@ -77,17 +48,8 @@ class Output:
     the LLM is an encoder-decoder)."""
     targets: Tensor | None = None
     """``[rows]``: the labelled tokens, beside ``logits``."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer."""
-
-    text: str
-    media: tuple[Any, ...] = ()
-    """Images, audio, video that the model made, if it can."""
-    tokens: int = 0
-    """Tokens generated."""
+    signal_states: Mapping[Modality, Tensor] | None = None
+    """Where asked for: see :meth:`MultimodalModel.signal_states`."""
 
 
 class MultimodalModel(Generic[A]):
@@ -114,6 +76,11 @@ class MultimodalModel(Generic[A]):
         return tuple(self.adapter.inputs)  # type: ignore[arg-type]  # keys of a ModuleDict are plain strings
 
     @property
+    def makes(self) -> tuple[Modality, ...]:
+        """What this adapter makes beside text, whether or not the backbone has the generators."""
+        return tuple(self.adapter.outputs)  # type: ignore[arg-type]  # as above
+
+    @property
     def readers(self) -> dict[Modality, Reader]:
         """How the words of a medium's turn become ids, for each projector that reads them."""
         reading = [name for name in self.modalities if self.adapter.reads_prompt(name)]
@@ -138,6 +105,7 @@ class MultimodalModel(Generic[A]):
             self.backbone.llm,
             self.tokens,
             readers=self.readers,
+            signals=self.adapter.signals,
             generation=generation,
             name=name,
         )
@@ -203,38 +171,141 @@ class MultimodalModel(Generic[A]):
             return encoder.encode(batch.inputs[modality])
         return torch.zeros(0, encoder.tokens, encoder.width, device=batch.ids.device)
 
-    def __call__(self, batch: Batch, *, logits: Literal["labelled", "all"] = "labelled") -> Output:
+    def __call__(
+        self, batch: Batch, *, logits: Literal["labelled", "all"] = "labelled", states: bool = False
+    ) -> Output:
         """One forward pass.
 
         Args:
             batch: on the backbone's device or another; it is moved.
             logits: only the labelled rows go through the LM head, or all.
+            states: give the states of signal tokens too, of the same pass.
         """
         batch = batch.to(self.backbone.device)
-        return self.predict(self.embeddings(batch), batch, logits=logits)
+        return self.predict(self.embeddings(batch), batch, logits=logits, states=states)
 
-    def predict(self, embeddings: Tensor, batch: Batch, *, logits: Literal["labelled", "all"] = "labelled") -> Output:
+    def predict(
+        self,
+        embeddings: Tensor,
+        batch: Batch,
+        *,
+        logits: Literal["labelled", "all"] = "labelled",
+        states: bool = False,
+    ) -> Output:
         """What the LLM makes of embeddings, whoever filled their slots: the projector, or a teacher in its place.
 
         Args:
             embeddings: ``[B, T, width]``, of the batch.
             batch: its mask, labels and target; on the device of the embeddings.
             logits: as for a whole forward pass.
+            states: as for a whole forward pass.
         """
         llm = self.backbone.llm
         rows, targets = llm.supervised(batch.labels, batch.target)
         whole = logits == "all"
-        scores = llm.logits(embeddings, batch.mask, None if whole else rows, batch.target)
+        kept = None if whole else rows
+        signal_states = None
+        if states:
+            scores, hidden = llm.logits_and_states(embeddings, batch.mask, kept, batch.target)
+            signal_states = at_signals(batch.ids, embeddings, hidden, self.adapter.signals)
+        else:
+            scores = llm.logits(embeddings, batch.mask, kept, batch.target)
         labelled = scores[rows] if whole else scores
         loss = torch.nn.functional.cross_entropy(labelled.float(), targets) if len(targets) else None
-        return Output(loss, scores, targets)
+        return Output(loss, scores, targets, signal_states)
+
+    def signal_states(self, batch: Batch) -> dict[Modality, Tensor]:
+        """What output projectors read; the LM head is not run.
+
+        Returns:
+            For every modality with signal tokens ``[n, signals, width]``, ``n`` media in the order of ``batch.made``:
+            the last hidden state of each signal token plus its input embedding, where it is read.
+
+        Raises:
+            SignalError: a group of signal tokens that is not whole.
+        """
+        batch = batch.to(self.backbone.device)
+        embeddings = self.embeddings(batch)
+        states = self.backbone.llm.states(embeddings, batch.mask)
+        return at_signals(batch.ids, embeddings, states, self.adapter.signals)
 
     @torch.no_grad()
     def generate(self, batch: Batch, *, stop: Sequence[str] = (), **options: Any) -> list[list[int]]:
-        """New token ids for each row of a left-padded batch; greedy unless the options say otherwise."""
+        """New token ids for each row of a left-padded batch; greedy unless the options say otherwise.
+
+        Signal tokens come in whole groups; of a group that ``max_new_tokens`` cut off the rest is added.
+        """
         batch = batch.to(self.backbone.device)
+        return self._write(self.embeddings(batch), batch, stop=stop, **options)
+
+    def _write(self, embeddings: Tensor, batch: Batch, *, stop: Sequence[str], **options: Any) -> list[list[int]]:
+        signals = self.adapter.signals
         options = {"max_new_tokens": 64, "do_sample": False} | options
-        return self.backbone.llm.generate(self.embeddings(batch), batch.mask, stop=stop, **options)
+        if signals.ids:
+            options["logits_processor"] = [SignalGrammar(signals), *options.get("logits_processor", ())]
+        written = self.backbone.llm.generate(embeddings, batch.mask, stop=stop, **options)
+        return [completed(row, signals) for row in written]
+
+    @torch.no_grad()
+    def replies(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        layout: Layout | None = None,
+        features: Callable[[MediaPart], Tensor] | None = None,
+        names: Sequence[str] = (),
+        media: Mapping[Modality, Mapping[str, Any]] | None = None,
+        on_text: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> list[Reply]:
+        """Answers in words and media to many conversations in one batch.
+
+        Every token that was written is read once more, the last signal token too, so that its state exists; what the
+        output projectors see is then what they see in training.
+
+        Args:
+            conversations: each ends with the user's turn; media that the model made earlier may stand in its turns.
+            layout: another than the adapter's.
+            features: gives the frozen features of a medium, if they are cached.
+            names: of the conversations, for errors.
+            media: how each modality is generated: ``{"image": {"steps": 20, "guidance_scale": 7.5, "seed": 0}}``, see
+                :meth:`inlay.adapters.generators.Generator.generate`.
+            on_text: gets the words while they are written; for one conversation, without beams.
+            options: of transformers' ``generate``.
+
+        Raises:
+            InlayError: a conversation, medium, text or option that cannot be used; the text says why.
+        """
+        chosen, llm, signals = layout or self.adapter.layout, self.backbone.llm, self.adapter.signals
+        labels = list(names) or [""] * len(conversations)
+        rows = [
+            self.encode(messages, layout=chosen, generation=True, name=name)
+            for messages, name in zip(conversations, labels, strict=True)
+        ]
+        batch = self.collate(rows, layout=chosen, generation=True, features=features).to(self.backbone.device)
+        embeddings = self.embeddings(batch)
+        if on_text is not None:
+            options["streamer"] = text_stream(llm.tokenizer, chosen.stop, on_text, len(rows), options)
+        written = self._write(embeddings, batch, stop=chosen.stop, **options)
+        if chosen.meta:
+            return dispatch(written, chosen, self.backbone, media or {})
+        runs = [read(row, llm, chosen, signals) for row in written]
+        asked = [modality for modality in signals.ids if any(modality in row for row in runs)]
+        missing = {name: why for name in asked if (why := lacking(name, self.adapter, self.backbone)) is not None}
+        made: dict[Modality, list[Made]] = {}
+        if len(missing) < len(asked):
+            states = written_states(llm, embeddings, batch.mask, written, signals)
+            made = {
+                name: self.make(name, states[name], **(media or {}).get(name, {}))
+                for name in asked
+                if name not in missing
+            }
+        return assemble(runs, made, missing, [len(row) for row in written])
+
+    @torch.no_grad()
+    def make(self, modality: Modality, states: Tensor, **options: Any) -> list[Made]:
+        """Media from states of signal tokens ``[n, signals, width]``; options are the generator's."""
+        return self.backbone.generator(modality).generate(self.adapter.condition(modality, states), **options)
 
     def answer(
         self,
@@ -256,31 +327,47 @@ class MultimodalModel(Generic[A]):
         generated = self.generate(batch, stop=chosen.stop, **options)
         return [chosen.reply(self.backbone.llm.decode(ids, stop=chosen.stop)) for ids in generated]
 
-    def chat(self, messages: Sequence[Mapping[str, Any] | Message], **options: Any) -> Reply:
-        """Answer a conversation that ends with the user's turn.
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any] | Message],
+        *,
+        media: Mapping[Modality, Mapping[str, Any]] | None = None,
+        on_text: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> Reply:
+        """Answer a conversation that ends with the user's turn, in words and media.
 
         Args:
             messages: dictionaries as in transformers' chat templates, or canonical messages.
+            media: how each modality is generated, see :meth:`replies`.
+            on_text: gets the words while they are written.
             options: ``max_new_tokens``, ``do_sample``, ``num_beams``, ... as of transformers' ``generate``.
 
         Raises:
             InlayError: a conversation, picture or text that cannot be used; the text says why.
         """
-        conversation = parse_messages(messages)
-        row = self.encode(conversation, generation=True)
-        layout = self.adapter.layout
-        generated = self.generate(self.collate([row], generation=True), stop=layout.stop, **options)[0]
-        text = layout.reply(self.backbone.llm.decode(generated, stop=layout.stop))
-        return Reply(text, tokens=len(generated))
+        (reply,) = self.replies([parse_messages(messages)], media=media, on_text=on_text, **options)
+        return reply
 
     def probe(self, conversation: Sequence[Message]) -> Tensor:
         """Logits ``[vocabulary]`` of the first token of an answer, in float32 on the CPU, without dropout."""
+        with self._still():
+            batch = self.batch([conversation], generation=True)
+            return self(batch, logits="all").logits[0, -1].float().cpu()
+
+    def probe_conditioning(self, conversation: Sequence[Message]) -> dict[Modality, Tensor]:
+        """Conditioning ``[n, tokens, width]`` of the media that the assistant makes, without dropout."""
+        with self._still():
+            states = self.signal_states(self.batch([conversation]))
+            return {name: self.adapter.condition(name, states[name]) for name in self.makes}
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
         was_training = self.adapter.training
         self.adapter.train(False)
         try:
             with torch.no_grad():
-                batch = self.batch([conversation], generation=True)
-                return self(batch, logits="all").logits[0, -1].float().cpu()
+                yield
         finally:
             self.adapter.train(was_training)
 
@@ -288,7 +375,8 @@ class MultimodalModel(Generic[A]):
         """Detach this adapter and attach another to the same backbone; if that fails, this one stays."""
         self.adapter.detach()
         try:
-            return other.attach(self.backbone, strict=strict)
+            attached: MultimodalModel[B] = other.attach(self.backbone, strict=strict)
+            return attached
         except BaseException:
             self.adapter.attach(self.backbone, verify=False)
             raise

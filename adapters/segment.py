@@ -6,10 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-from inlay.adapters.messages import MediaPart, Message
+from inlay.adapters.messages import MediaPart, Message, made_of
 from inlay.hub.errors import InlayError
 
-__all__ = ["HOLE", "Bos", "LayoutError", "Media", "Segment", "Style", "Template", "Text", "instruction", "media_in"]
+__all__ = [
+    "HOLE",
+    "Bos",
+    "LayoutError",
+    "Media",
+    "Segment",
+    "Style",
+    "Template",
+    "Text",
+    "answer",
+    "instruction",
+    "media_in",
+]
 
 Bos: TypeAlias = Literal["first", "after_media", "none"]
 """Where a BOS token stands: in front of everything, behind the media that stand in front, or nowhere."""
@@ -69,6 +81,8 @@ class Template:
     """Texts that end its answers beside EOS."""
     speaker: str = ""
     """The words in front of an answer, where a model is known to write them itself."""
+    meta: bool = False
+    """Whether an answer is a meta response, see :mod:`inlay.adapters.meta_response`."""
 
 
 def instruction(style: Style, message: Message) -> str:
@@ -89,3 +103,21 @@ def instruction(style: Style, message: Message) -> str:
 def media_in(message: Message) -> list[Segment]:
     """The media of a message as segments."""
     return [Media(part) for part in message.content if isinstance(part, MediaPart)]
+
+
+def answer(message: Message, *, space: bool = True) -> list[Segment]:
+    """What the assistant says; what it makes has become signal tokens before, see :mod:`inlay.adapters.signals`.
+
+    Args:
+        message: the assistant's.
+        space: put one in front, which belongs to the answer.
+
+    Raises:
+        LayoutError: something is made, and the adapter has no signal tokens.
+    """
+    if made := made_of([message]):
+        raise LayoutError(
+            f"the assistant makes a medium of type {made[0].modality!r}, and this adapter has no signal tokens; "
+            "give it token rows for that, or leave the turn out"
+        )
+    return [Text(" " if space else "", trained=True), Text(message.text, trained=True, literal=False)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -11,8 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.inputs import build_projector
+from inlay.adapters.interface import generator_port
 from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
+from inlay.adapters.outputs import build_output
+from inlay.adapters.outputs.fit import disagreement
+from inlay.adapters.tokens import TokenRows, build_rows
 from inlay.hub.address import bundle_folder, locate
 from inlay.hub.bundle import Bundle
 from inlay.hub.errors import BundleError
@@ -24,6 +28,9 @@ __all__ = ["Contents", "DiskDtype", "from_bundle", "open_bundle", "to_bundle"]
 
 TENSORS = "adapter.safetensors"
 LORA_TENSORS = "lora/adapter_model.safetensors"
+TOKENS = "tokens"
+SHARED = "shared"
+"""Kind of an input projector that serves one more modality, whose own name is in its config."""
 
 
 def open_bundle(source: str | Path, **options: Any) -> Bundle:
@@ -51,6 +58,8 @@ class Contents:
     interface: Mapping[str, PortSpec]
     layout: Layout
     inputs: Mapping[str, nn.Module]
+    outputs: Mapping[str, nn.Module] = field(default_factory=dict)
+    tokens: TokenRows | None = None
     lora: LoraPart | None = None
     training: TrainingSpec | None = None
     canary: CanarySpec | None = None
@@ -60,7 +69,10 @@ class Contents:
 def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
     """The bundle of an adapter, weights rounded to ``dtype``."""
     kind = getattr(torch, dtype)
-    modules = {f"inputs.{modality}": module for modality, module in contents.inputs.items()}
+    modules, shared = _once({f"inputs.{modality}": module for modality, module in contents.inputs.items()})
+    modules |= {f"outputs.{modality}": module for modality, module in contents.outputs.items()}
+    if contents.tokens is not None:
+        modules[TOKENS] = contents.tokens
     tensors = {
         f"{part}.{name}": tensor.detach().to("cpu", kind).contiguous()
         for part, module in modules.items()
@@ -81,7 +93,8 @@ def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
             bos=layout.bos,
             prompt=layout.prompt,
         ),
-        parts={part: _part_spec(module, dtype) for part, module in modules.items()},
+        parts={part: _part_spec(module, dtype) for part, module in modules.items()}
+        | {part: _shared_spec(owner, dtype) for part, owner in shared.items()},
         canary=contents.canary,
         training=contents.training,
         license=contents.license,
@@ -105,6 +118,19 @@ def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
     )
 
 
+def _once(modules: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Each module under the first of its names, and the other names with that one."""
+    first: dict[int, str] = {}
+    owners = {part: first.setdefault(id(module), part) for part, module in modules.items()}
+    kept = {part: module for part, module in modules.items() if owners[part] == part}
+    return kept, {part: owner for part, owner in owners.items() if owner != part}
+
+
+def _shared_spec(owner: str, dtype: DiskDtype) -> PartSpec:
+    """A part that is another one under a second name; it has no tensors of its own."""
+    return PartSpec(kind=SHARED, config={"part": owner}, parameters=0, dtype=dtype)
+
+
 def _part_spec(module: Any, dtype: DiskDtype) -> PartSpec:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return PartSpec(kind=module.kind, config=dict(vars(module.config)), parameters=parameters, dtype=dtype)
@@ -117,19 +143,33 @@ def from_bundle(bundle: Bundle) -> Contents:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
     """
     manifest = bundle.manifest
-    inputs = {}
+    inputs: dict[str, nn.Module] = {}
+    outputs: dict[str, nn.Module] = {}
+    tokens: TokenRows | None = None
     expected: set[str] = set()
     for name, spec in manifest.parts.items():
+        if name == "lora":
+            continue
         floor, _, modality = name.partition(".")
+        if floor == "inputs" and spec.kind == SHARED:
+            continue
+        module: nn.Module
         if floor == "inputs" and modality in manifest.interface:
-            module = build_projector(spec.kind, spec.config, parameters=spec.parameters)
-            expected |= {f"{name}.{key}" for key in module.state_dict()}
-            _fill(module, name, bundle.tensors)
-            inputs[modality] = module
-        elif name != "lora":
+            module = inputs[modality] = build_projector(spec.kind, spec.config, parameters=spec.parameters)
+        elif floor == "outputs" and generator_port(modality) in manifest.interface:
+            module = outputs[modality] = build_output(spec.kind, spec.config, parameters=spec.parameters)
+        elif name == TOKENS:
+            module = tokens = build_rows(spec.kind, spec.config, parameters=spec.parameters)
+        else:
             raise BundleError(
                 MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts"
             )
+        expected |= {f"{name}.{key}" for key in module.state_dict()}
+        _fill(module, name, bundle.tensors)
+    inputs |= _shared_inputs(manifest, inputs)
+    read = {modality: module.config for modality, module in outputs.items()}
+    if contradiction := disagreement(read, tokens.config.signals if tokens else {}, manifest.interface):
+        raise BundleError(MANIFEST_NAME, contradiction, field="parts")
     if extra := sorted(set(bundle.tensors) - expected):
         raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
     if ("lora" in manifest.parts) != (bundle.lora is not None):
@@ -142,11 +182,28 @@ def from_bundle(bundle: Bundle) -> Contents:
         interface=manifest.interface,
         layout=_layout(manifest.layout),
         inputs=inputs,
+        outputs=outputs,
+        tokens=tokens,
         lora=_lora(bundle.lora) if bundle.lora is not None else None,
         training=manifest.training,
         canary=manifest.canary,
         license=manifest.license,
     )
+
+
+def _shared_inputs(manifest: Manifest, inputs: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Modality -> the input projector that it shares with another one."""
+    found = {}
+    for name, spec in manifest.parts.items():
+        floor, _, modality = name.partition(".")
+        if floor != "inputs" or spec.kind != SHARED:
+            continue
+        owner = str(spec.config.get("part", "")).removeprefix("inputs.")
+        if set(spec.config) != {"part"} or spec.parameters or owner not in inputs or modality not in manifest.interface:
+            reason = f"{name}: expected the name of an input projector that this one is, got {dict(spec.config)}"
+            raise BundleError(MANIFEST_NAME, reason, field="parts")
+        found[modality] = inputs[owner]
+    return found
 
 
 def _fill(module: torch.nn.Module, part: str, held: Mapping[str, Tensor]) -> None:

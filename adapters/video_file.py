@@ -25,6 +25,7 @@ from PIL import Image
 
 from inlay.adapters.media import MAX_PIXELS
 from inlay.adapters.media_file import MediaError, opened
+from inlay.adapters.mp4_tables import check_tables
 from inlay.adapters.video import Video
 from inlay.hub.text import shown
 
@@ -37,6 +38,8 @@ MAX_FRAMES = 256
 MAX_CLIP_PIXELS = 1 << 25
 """Pixels of all kept frames together: 100 MB."""
 _MAX_STAMPS = 1 << 18
+_MAX_DECODED = 1 << 37
+"""Pixels that are decoded on the way to the kept frames: half an hour of 1920 x 1080 at 30 frames a second."""
 _CODECS = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video", "gif"})
 _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
@@ -77,9 +80,14 @@ def load_video(
             import av
         except ImportError as error:
             raise MediaError(f"{name}: reading clips needs PyAV: pip install 'inlay[video]'") from error
+        if demuxer == "mov":
+            check_tables(file, name)
         try:
-            return _read(av, file, name, demuxer, max_frames, max_seconds)
-        except av.FFmpegError as error:
+            return _read(av.open, file, name, demuxer, max_frames, max_seconds)
+        except MediaError:
+            raise
+        except Exception as error:
+            # Beside its own errors PyAV lets out those of decoding names and of numbers that cannot be.
             raise MediaError(f"{name}: the clip is damaged or cut off: {error}") from error
 
 
@@ -141,16 +149,21 @@ def _demuxer(file: BinaryIO, name: str) -> str:
     raise MediaError(f"{name}: expected an MP4, WebM or GIF file, got one that starts with {shown(head[:8])}")
 
 
-def _read(av: Any, file: BinaryIO, name: str, demuxer: str, max_frames: int, max_seconds: float) -> Video:
-    with av.open(file, "r", format=demuxer, io_open=_nothing_else) as container:
+def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, max_frames: int, max_seconds: float) -> Video:
+    options = {"format": demuxer, "io_open": _nothing_else, "metadata_errors": "replace"}
+    with open_container(file, "r", **options) as container:
         stream = _stream(container, name)
         times, end = _stamps(container, stream, name, max_seconds)
         seconds = (end - times[0]) * float(stream.time_base)
         pixels, count = stream.width * stream.height, min(len(times), max_frames)
+        if pixels * len(times) > _MAX_DECODED:
+            raise MediaError(
+                f"{name}: {len(times)} frames of {stream.width} x {stream.height} are too much; make the clip smaller"
+            )
     file.seek(0)
     chosen = [times[index] for index in spans(times, end, count)]
     shrink = min(1.0, math.sqrt(MAX_CLIP_PIXELS / (pixels * count)))
-    with av.open(file, "r", format=demuxer, io_open=_nothing_else) as container:
+    with open_container(file, "r", **options) as container:
         held = _decoded(container, _stream(container, name), set(chosen), shrink, name)
     lost = sorted(set(chosen) - set(held))
     if lost:
@@ -194,10 +207,17 @@ def _stamps(container: Any, stream: Any, name: str, max_seconds: float) -> tuple
     seconds = float((end - times[0]) * stream.time_base)
     if seconds > max_seconds:
         raise MediaError(f"{name}: {seconds:.1f} s are too long: at most {max_seconds:.0f} s; cut the clip")
-    promised = float(container.duration or 0) / 1_000_000
-    if promised > seconds * 1.5 + 1:
+    promised = _promised(container, stream)
+    if promised > seconds * 1.1 + 1:
         raise MediaError(f"{name}: the clip is cut off: {promised:.1f} s were promised, {seconds:.1f} s came")
     return times, end
+
+
+def _promised(container: Any, stream: Any) -> float:
+    """How long the header says that the pictures last, in seconds; 0 where it speaks of the sound as well."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return float(container.duration or 0) / 1_000_000 if len(container.streams) == 1 else 0.0
 
 
 def _decoded(container: Any, stream: Any, wanted: set[int], shrink: float, name: str) -> dict[int, Image.Image]:

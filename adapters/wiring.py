@@ -53,6 +53,10 @@ class Wiring(Protocol):
         """Scores ``[B, T, vocabulary]``, or ``[rows.sum(), vocabulary]``."""
         ...
 
+    def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden states ``[B, T, width]`` beside what is read."""
+        ...
+
     def written(self, ids: Tensor) -> Tensor:
         """What ``generate`` returned, without what it was given to start from."""
         ...
@@ -86,13 +90,20 @@ class DecoderOnly:
         output = model(
             inputs_embeds=embeddings,
             attention_mask=mask,
-            # Counted over real positions, so that padding on the left, on the right or inside gives the same numbers.
-            position_ids=(mask.long().cumsum(dim=1) - 1).clamp_(min=0),
+            position_ids=_positions(mask),
             logits_to_keep=0 if rows is None else rows,
             use_cache=False,
         )
         logits: Tensor = output.logits
         return logits.reshape(-1, logits.shape[-1]) if rows is not None else logits
+
+    def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Of the stack without its head, after its last norm."""
+        output = model.base_model(
+            inputs_embeds=embeddings, attention_mask=mask, position_ids=_positions(mask), use_cache=False
+        )
+        states: Tensor = output.last_hidden_state
+        return states
 
     def written(self, ids: Tensor) -> Tensor:
         """All: generation from embeddings starts with no ids."""
@@ -152,6 +163,13 @@ class EncoderDecoder:
         logits: Tensor = output.logits
         return logits if rows is None else logits[rows]
 
+    def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """None: what is written has no states beside what is read."""
+        raise LanguageModelError(
+            f"{model.config.model_type}: states of signal tokens need a decoder-only language model, this is an "
+            "encoder-decoder"
+        )
+
     def written(self, ids: Tensor) -> Tensor:
         """Without the token that the decoder starts with."""
         return ids[:, 1:]
@@ -160,6 +178,11 @@ class EncoderDecoder:
 def wiring_of(model: Any) -> Wiring:
     """The wiring of a model of transformers; its config knows."""
     return EncoderDecoder() if model.config.is_encoder_decoder else DecoderOnly()
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """Counted over real positions, so that padding on the left, on the right or inside gives the same numbers."""
+    return (mask.long().cumsum(dim=1) - 1).clamp_(min=0)
 
 
 def _appends_eos(tokenizer: Any) -> bool:

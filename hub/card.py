@@ -136,9 +136,10 @@ def _pipeline(manifest: Manifest) -> str:
 
 
 def _attach(manifest: Manifest, source: str) -> str:
+    named = [(name.replace(".", "_"), port) for name, port in _ports(manifest)]  # generate.image -> generate_image
     arguments = [
         f'{name}="{port.source}"' if port.source and _HUB_ID.fullmatch(port.source) else f'{name}="..."'
-        for name, port in _ports(manifest)
+        for name, port in named
         if name.isidentifier()
     ]
     return (

@@ -16,7 +16,9 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -86,6 +88,7 @@ Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
+Probes = Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
 Setting = Annotated[Scalar, PlainValidator(_scalar)]
 # Any to the serializer: pydantic's own one for this union warns about every tuple.
 ConfigValue = Annotated[
@@ -161,6 +164,14 @@ class CanarySpec(_Closed):
     logits: Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
     """``logits[i]`` is the logit of ``token_ids[i]`` at ``positions[i]``."""
     tolerance: Annotated[float, Field(ge=0)]
+    conditioning: Annotated[dict[Name, Probes], Field(max_length=16)] = {}
+    """Modality to values, evenly spaced over what its output projector gives for an answer that asks for a medium."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An adapter that makes no media stays readable for those who do not know this field.
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "conditioning" or value}
 
     @model_validator(mode="after")
     def _parallel(self) -> CanarySpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
@@ -17,9 +17,13 @@ from inlay.adapters.backbone import (
     load_language,
     load_prompt_tokenizer,
 )
-from inlay.adapters.encoders import QFORMER_FAMILY, ImageEncoder, QFormerEncoder, VisionEncoder
+from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
+from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
+from inlay.adapters.interface import generator_port
 from inlay.adapters.loading import chosen_dtype
+from inlay.adapters.loading_media import load_encoders
+from inlay.adapters.messages import Modality
 from inlay.adapters.prompt import PromptTokenizer
 from inlay.hub.manifest import PortSpec
 from inlay.recipes.miniature import backbone_path
@@ -37,6 +41,12 @@ __all__ = [
     "miniature_backbone",
     "miniature_path",
 ]
+
+
+GENERATORS = tuple(f"generate_{modality}" for modality in get_args(Modality))
+FURTHER = ("audio", "video", *GENERATORS)
+PORTS = ("llm", "image", "prompt", *FURTHER)
+"""Fields of the settings that name a frozen model."""
 
 
 def miniature_path(source: str) -> Path:
@@ -72,18 +82,24 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
     """
     ports: Mapping[str, PortSpec] = adapter.interface
     named = {name: port.source for name, port in ports.items() if port.source}
-    image, prompt = ports.get("image"), ports.get(PROMPT_PORT)
+    image, audio, prompt = ports.get("image"), ports.get("audio"), ports.get(PROMPT_PORT)
     rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
+    scale = None if audio is None else audio.settings.get("scale")
     qformer = (settings.qformer if settings else None) or None
     if qformer is None and image is not None and image.family == QFORMER_FAMILY:
         qformer = f"{MINIATURE}qformer" if str(image.source).startswith(MINIATURE) else SAME
-    own = bool(settings and (settings.llm or settings.image or settings.prompt))
+    asked = {name: getattr(settings, name) for name in PORTS} if settings else dict.fromkeys(PORTS)
+    own = any(asked.values())
     return load_backbone(
         Sources(
             llm=(settings.llm if settings else None) or named.get("llm", ""),
             image=(settings.image if settings else None) or named.get("image", ""),
             prompt=((settings.prompt if settings else None) or named.get(PROMPT_PORT)) if prompt else None,
             qformer=qformer,
+            audio=(asked["audio"] or named.get("audio")) if audio else None,
+            video=(asked["video"] or named.get("video")) if "video" in ports else None,
+            audio_scale=None if scale is None else scale != 1.0,
+            **{name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) for name in GENERATORS},
         ),
         dtype=_dtype(settings),
         rule={key: value for key, value in rule.items() if value is not None},
@@ -112,13 +128,21 @@ def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
     Raises:
         MiniatureError: a miniature that the package does not have; nothing is loaded to find out.
     """
+    # Beside a language model of the user's own, miniatures of other senses would be of no use.
+    further = {
+        name: source
+        for name in FURTHER
+        if (source := getattr(own, name)) and (settings.llm is None or not source.startswith(MINIATURE))
+    }
     chosen = Sources(
         llm=settings.llm or own.llm,
         image=settings.image or own.image,
         prompt=settings.prompt or own.prompt,
         qformer=settings.qformer or own.qformer,
+        audio_scale=own.audio_scale,
+        **{name: getattr(settings, name) or further.get(name) for name in FURTHER},
     )
-    for source in (chosen.llm, chosen.image, chosen.prompt, chosen.qformer):
+    for source in (chosen.qformer, *(getattr(chosen, name) for name in PORTS)):
         if source is not None and source.startswith(MINIATURE):
             miniature_path(source)
     return chosen
@@ -146,17 +170,55 @@ def load_backbone(
     held = dict(revisions or {})
     language = load_language(**_asked(sources.llm, dtype, held.get("llm")))
     prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-    return Backbone(language, {"image": _encoder(sources, dtype, rule or {}, held.get("image"))}, prompter)
+    encoders = _encoders(sources, dtype, rule or {}, held)
+    return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
+
+
+def _encoders(
+    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
+) -> dict[Modality, Encoder]:
+    """Encoders of all senses that have a source; an ImageBind that several name is loaded once."""
+    named: dict[Modality, str | None] = {"image": sources.image, "audio": sources.audio, "video": sources.video}
+    found: dict[Modality, Encoder] = {}
+    if sources.qformer is not None:
+        found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
+        del named["image"]
+    rules: dict[Modality, Mapping[str, Any]] = {"image": rule} if rule else {}
+    if sources.audio_scale is not None:
+        rules["audio"] = {"scaled": sources.audio_scale}
+    for ours in (True, False):
+        own = {name: source for name, source in named.items() if source and source.startswith(MINIATURE) == ours}
+        found |= load_encoders(
+            {name: miniature_path(source) if ours else source for name, source in own.items()},
+            revisions={} if ours else revisions,
+            dtype=torch.float32 if ours else chosen_dtype(dtype),
+            rules=rules,
+            names=own if ours else {},
+        )
+    return found
+
+
+def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> dict[Modality, Generator]:
+    """Generators of all modalities that have a source."""
+    from inlay.adapters.generators.loading import load_generator
+
+    found: dict[Modality, Generator] = {}
+    for modality in get_args(Modality):
+        source = getattr(sources, f"generate_{modality}")
+        if source:
+            found[modality] = load_generator(**_asked(source, dtype, revisions.get(generator_port(modality))))
+    return found
 
 
 def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: str | None) -> ImageEncoder:
+    """The image encoder with a frozen Q-Former behind it."""
     asked = _asked(sources.image, dtype, revision)
-    if sources.qformer is None or sources.qformer == SAME:
-        return load_image_encoder(**asked, rule=rule, qformer=sources.qformer == SAME)
+    if sources.qformer == SAME:
+        return load_image_encoder(**asked, rule=rule, qformer=True)
     encoder = load_image_encoder(**asked, rule=rule)
     if not isinstance(encoder, VisionEncoder):
         raise BackboneError(f"{sources.image}: expected a vision encoder for the Q-Former to read")
-    name = sources.qformer
+    name = str(sources.qformer)
     trained = Adapter.from_pretrained(miniature_path(name) if name.startswith(MINIATURE) else name)
     projector = dict(trained.inputs.items()).get("image")
     if not isinstance(projector, QFormerProjector):

@@ -1,23 +1,30 @@
-"""``inlay chat``: one question about a picture, or a conversation in the terminal."""
+"""``inlay chat``: one question about a picture, a sound or a clip, or a conversation in the terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 from inlay.adapters.adapter import Adapter, AttachedModel
-from inlay.adapters.media import load_image
-from inlay.adapters.messages import MediaPart, Message, Part, TextPart
+from inlay.adapters.medium import load_medium
+from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.reply import Reply
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
+from inlay.recipes.save_media import free_name, save_medium
 from inlay.recipes.settings import BackboneSettings
 
 __all__ = ["Conversation", "main"]
 
-HELP = "/image FILE  show a picture with the next question    /reset  forget everything    /quit  leave"
+HELP = (
+    "/image FILE  show a picture with the next question    /audio FILE  a sound    /video FILE  a clip    "
+    "/reset  forget everything    /quit  leave"
+)
 
 
 class Conversation:
@@ -26,34 +33,63 @@ class Conversation:
     Args:
         model: attached.
         max_new_tokens: of an answer.
+        media: how each modality is generated, see :meth:`inlay.adapters.model.MultimodalModel.chat`.
+        save: folder for what the model makes; without one it is told and not kept.
     """
 
-    def __init__(self, model: AttachedModel, max_new_tokens: int) -> None:
+    def __init__(
+        self,
+        model: AttachedModel,
+        max_new_tokens: int,
+        media: Mapping[Modality, Mapping[str, Any]] | None = None,
+        save: Path | None = None,
+    ) -> None:
         self.model, self.max_new_tokens = model, max_new_tokens
+        self.options = {} if media is None else {"media": media}
+        self.save = save
         self.turns: list[Message] = []
-        self.pictures: list[Path] = []
+        self.shown: list[MediaPart] = []
 
-    def show(self, picture: Path) -> None:
-        """Show a picture with the next question.
+    def show(self, path: Path, modality: Modality = "image") -> None:
+        """Show a medium with the next question.
 
         Raises:
             MediaError: it cannot be read; nothing is remembered then.
         """
-        load_image(picture)
-        self.pictures.append(picture)
+        part = MediaPart(modality, path)
+        load_medium(part)
+        self.shown.append(part)
 
     def ask(self, question: str) -> str:
-        """Ask, and remember question and answer; a question that fails is forgotten, its pictures are kept."""
-        parts: list[Part] = [MediaPart("image", picture) for picture in self.pictures]
-        turn = Message("user", (*parts, TextPart(question)))
-        reply = self.model.chat([*self.turns, turn], max_new_tokens=self.max_new_tokens)
-        self.turns += [turn, Message("assistant", (TextPart(reply.text or " "),))]
-        self.pictures = []
-        return reply.text
+        """Ask, and remember question and answer; a question that fails is forgotten, its media are kept.
+
+        Returns:
+            Words and, in their places, the files of what was made.
+        """
+        turn = Message("user", (*self.shown, TextPart(question)))
+        reply = self.model.chat([*self.turns, turn], max_new_tokens=self.max_new_tokens, **self.options)
+        said: tuple[Part, ...] = reply.parts or (TextPart(reply.text or " "),)
+        self.turns += [turn, Message("assistant", said)]
+        self.shown = []
+        return self._told(reply)
+
+    def _told(self, reply: Reply) -> str:
+        lines = []
+        for part in reply.parts or (TextPart(reply.text),):
+            if isinstance(part, TextPart):
+                lines.append(part.text)
+            elif isinstance(part, MadePart) and part.source is not None:
+                lines.append(self._kept(part))
+        return "\n".join([*lines, *(f"({why})" for why in reply.missing)])
+
+    def _kept(self, part: MadePart) -> str:
+        if self.save is None:
+            return f"({part.modality}; --save DIR keeps it)"
+        return f"({part.modality}: {save_medium(part.source, self.save, free_name(self.save, part.modality))})"
 
     def reset(self) -> None:
-        """Forget turns and pictures."""
-        self.turns, self.pictures = [], []
+        """Forget turns and media."""
+        self.turns, self.shown = [], []
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,16 +98,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
     parser.add_argument("--image", type=Path | None, help="picture that the first question is about")
+    parser.add_argument("--audio", type=Path | None, help="sound that the first question is about")
+    parser.add_argument("--video", type=Path | None, help="clip that the first question is about")
+    parser.add_argument("--save", type=Path | None, help="folder for the pictures, sounds and clips that it makes")
+    parser.add_argument("--seed", type=int | None, help="of what it makes; another noise each time if not given")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
-    if parsed.image is not None:
-        load_image(parsed.image)
+    given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
+    for modality, path in given.items():
+        load_medium(MediaPart(modality, path))
     adapter = Adapter.from_pretrained(parsed.bundle)
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
-    talk = Conversation(model, parsed.max_new_tokens)
-    if parsed.image is not None:
-        talk.show(parsed.image)
+    talk = Conversation(model, parsed.max_new_tokens, making_of(adapter, model.backbone, parsed.seed), parsed.save)
+    for modality, path in given.items():
+        talk.show(path, modality)
     if parsed.question is not None:
         print(talk.ask(parsed.question))
         return 0
@@ -89,15 +130,16 @@ def _loop(talk: Conversation, read: Callable[[], str | None]) -> int:
     print(HELP)
     while (line := read()) is not None:
         command, _, rest = line.strip().partition(" ")
+        kind: Any = command.removeprefix("/")
         try:
             if command == "/quit":
                 break
             if command == "/reset":
                 talk.reset()
                 print("(forgotten)")
-            elif command == "/image":
-                talk.show(Path(rest.strip()))
-                print(f"(looking at {Path(rest.strip()).name})")
+            elif command.startswith("/") and kind in get_args(Modality):
+                talk.show(Path(rest.strip()), kind)
+                print(f"({'listening to' if kind == 'audio' else 'looking at'} {Path(rest.strip()).name})")
             elif command.startswith("/"):
                 print(HELP)
             elif line.strip():

@@ -18,7 +18,7 @@ COMMANDS = {
         "inlay.recipes.evaluate_command",
         "answer held-out questions, beside the blind baseline and the oracle",
     ),
-    "chat": ("inlay.recipes.chat", "ask about a picture, once or in a conversation"),
+    "chat": ("inlay.recipes.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
     "demo": ("inlay.recipes.demo", "a web page to show a picture and talk about it"),
     "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
     "diff": ("inlay.recipes.diff_command", "what differs between two bundles"),
@@ -30,6 +30,7 @@ COMMANDS = {
     "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
     "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
     "search": ("inlay.recipes.search_command", "bundles on the Hub and in the cache that fit a backbone"),
+    "gallery": ("inlay.recipes.gallery", "prompts with what an adapter made of them, on one page"),
     "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inlay.recipes.data.fields import decode, file_bytes, parse
+from inlay.recipes.data.load import own_data
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.vqa import read_vqa, read_vqa_questions
@@ -54,13 +55,14 @@ def read_held_out(
         SettingsError: no file, or annotations of nothing.
         DataError: anything wrong in the files.
     """
-    own = RunFolder(bundle).data
+    run = RunFolder(bundle).data
+    own = own_data(run)
     if test is None and annotations is not None:
         raise SettingsError("data: --data.test_annotations goes with the questions that it answers: --data.test")
-    if test is None and not (own / "test.json").exists():
+    if test is None and (own is None or own.test is None):
         raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
-    path = test or own / "test.json"
-    folder = images or (own / "images" if test is None else path.parent)
+    path = test or (own.test if own and own.test else run)
+    folder = images or (own.images if test is None and own and own.images else path.parent)
     if annotations is not None:
         samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern)
     elif _are_questions(path):

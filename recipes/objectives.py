@@ -5,65 +5,29 @@ One function an objective; a stage chooses by its field ``objective``, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from lightning.pytorch import LightningModule
-
-from inlay.adapters.adapter import AttachedModel
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.caption_batch import Captioned, captioned, collate_captions, owners_of
-from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.prepare import expanded, phrased
-from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.evaluate import answer_all
 from inlay.recipes.former import hand_over, hinders, new_pretrainer, new_teacher
 from inlay.recipes.measures import caption_figures
 from inlay.recipes.miniature.judge import LONGEST, caption_is_right
-from inlay.recipes.recipe import Objective, Stage
+from inlay.recipes.plan import Plan, Task
+from inlay.recipes.recipe import Objective
 from inlay.recipes.retrieval import retrieval_report
+from inlay.recipes.signal_plan import plan_signals
 from inlay.recipes.stages.next_token import NextToken
 from inlay.recipes.stages.prompts import Aligned, Teach
 from inlay.recipes.stages.represent import Represent
 from inlay.recipes.stages.settings import ObjectiveError, RepresentSettings, TeacherSettings
 
 __all__ = ["OBJECTIVES", "Plan", "Task"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One stage of one run."""
-
-    stage: Stage
-    model: AttachedModel
-    sets: Sequence[Sequence[Sample]]
-    """The data sets to learn from."""
-    held_out: Sequence[Sample] = ()
-    """Captioned pictures to measure by."""
-    features: FeatureCache | None = None
-    """Frozen features, if they are cached."""
-    seed: int = 0
-    workers: int = 0
-    left: dict[str, Any] = field(default_factory=dict)
-    """What earlier stages of the run left behind for later ones: ``teacher``."""
-    own_world: bool = False
-    """Whether the captions are the miniature's, which has a judge of its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is to be done in a stage."""
-
-    module: LightningModule
-    data: StepData
-    finish: Callable[[], None] = lambda: None
-    """Brings what was learnt into the adapter, where it did not learn there."""
-    report: Callable[[], dict[str, float]] = dict
-    """Figures of the stage, measured after it."""
 
 
 def next_token(task: Task) -> Plan:
@@ -125,6 +89,12 @@ def aligned(task: Task) -> Plan:
     return Plan(module=module, data=data, report=partial(_captions, task))
 
 
+def signals(task: Task) -> Plan | str:
+    """NExT-GPT's output side, and next-token prediction beside it."""
+    plan = plan_signals(task)
+    return plan if isinstance(plan, str) else replace(plan, report=partial(_captions, task))
+
+
 JUDGED = 250
 """Captions that the miniature writes after a stage: enough to know the share of right ones to three points."""
 
@@ -133,6 +103,7 @@ OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {
     "represent": represent,
     "teach": teach,
     "aligned": aligned,
+    "signals": signals,
 }
 """Objective -> its plan for a stage, or why this adapter has no such stage."""
 

@@ -13,19 +13,25 @@ from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.layout import TEMPLATES, Layout
 from inlay.adapters.lora import LoraConfig
 from inlay.adapters.media import Geometry
+from inlay.adapters.messages import Modality
 from inlay.adapters.segment import HOLE
+from inlay.adapters.tokens import TokensConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
-from inlay.recipes.stages.settings import RepresentSettings, TeacherSettings
+from inlay.recipes.stages.settings import RepresentSettings, SignalSettings, TeacherSettings
 
-__all__ = ["Objective", "Recipe", "RecipeError", "Size", "Stage", "System"]
+__all__ = ["Objective", "Recipe", "RecipeError", "Size", "Stage", "System", "World"]
 
 Size: TypeAlias = Literal["miniature", "full"]
 """Whose hyper-parameters: those of the embedded miniature, or the published ones."""
 
-Objective: TypeAlias = Literal["next_token", "represent", "teach", "aligned"]
+Objective: TypeAlias = Literal["next_token", "represent", "teach", "aligned", "signals"]
 """What a stage minimises; :mod:`inlay.recipes.objectives` has a module for each."""
+
+
+World: TypeAlias = Literal["pictures", "senses"]
+"""The miniature's data: pictures with captions and questions, or pictures, sounds and clips to see and to make."""
 
 
 class RecipeError(InlayError):
@@ -43,7 +49,7 @@ class Stage:
     geometry: Geometry
     """How a picture becomes a square."""
     lr: dict[str, float]
-    """Part -> peak learning rate. Parts that are not named are frozen in this stage."""
+    """Part (``inputs.image``), or group of parts (``inputs``) -> peak learning rate. All others are frozen."""
     batch_size: int
     """Conversations per optimizer step."""
     epochs: float = 1.0
@@ -86,6 +92,11 @@ class Stage:
     """What is learnt where several people answered: what the assistant says, or one answer drawn anew each time."""
     split: Literal["none", "random"] = "none"
     """``random``: a caption is cut at a random place; its beginning is read and the rest is written (T5)."""
+    direction: Literal["as_is", "make", "echo"] = "as_is"
+    """Of captioned media: ``make`` turns them round, so that the user says the caption and the medium is made; with
+    ``echo`` the assistant says it again first."""
+    signals: SignalSettings | None = None
+    """Settings of the objective ``signals``; empty for the published ones."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
@@ -105,6 +116,8 @@ class Stage:
             raise RecipeError("warmup lies between 0 and 1; clip and weight_decay are not negative")
         if not 0 <= self.start <= 1 or not 0 <= self.floor <= 1 or (self.warmup_steps or 0) < 0:
             raise RecipeError("start and floor lie between 0 and 1; warmup_steps is not negative")
+        if self.direction != "as_is" and self.data != "align":
+            raise RecipeError(f"direction: only captioned media (data: align) can be turned round, got {self.data}")
         if self.split == "random" and HOLE not in self.prompt:
             raise RecipeError("split: a caption's beginning is read where the prompt has {}, and this prompt has none")
         if self.objective not in get_args(Objective):
@@ -145,7 +158,7 @@ class Recipe:
     system: str
     """Name of the system, such as ``llava``."""
     projector: str
-    """Kind of the input projector, a key of ``inlay.adapters.inputs.PROJECTORS``."""
+    """Kind of the input projectors, a key of ``inlay.adapters.inputs.PROJECTORS``."""
     stages: Mapping[str, Stage]
     """Stages in their order."""
     projector_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -156,6 +169,23 @@ class Recipe:
     """The frozen models where the user names none."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """How held-out questions are answered: ``num_beams``, ``length_penalty``, ...; greedily if empty."""
+    modalities: tuple[Modality, ...] = ("image",)
+    """What the system takes in beside text: each has an input projector, where the backbone has an encoder for it."""
+    shared: bool = False
+    """One input projector serves all modalities, whose features must then be equally wide."""
+    output: str | None = None
+    """Kind of the output projectors, a key of ``inlay.adapters.outputs.OUTPUTS``; None where nothing is made of
+    states."""
+    output_options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the output projectors besides their sizes at both ends."""
+    signals: Mapping[Modality, int] = field(default_factory=dict)
+    """Modality -> signal tokens, for each generator that the backbone has."""
+    tokens: tuple[str, ...] = ()
+    """Further new tokens of the LLM, which are trained as rows."""
+    making: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
+    """How each modality is generated: ``steps``, ``guidance_scale``, ``size``; the generator's own if empty."""
+    world: World = "pictures"
+    """Which of the miniature's data are learnt from where no files are named."""
 
     @property
     def layout(self) -> Layout:
@@ -163,22 +193,46 @@ class Recipe:
         return list(self.stages.values())[-1].layout
 
     def adapter(self, backbone: Backbone, name: str) -> Adapter:
-        """An untrained adapter for one backbone; its widths are read from the backbone."""
-        options = {**self._read(backbone), **self.projector_options.get(self.projector, {})}
+        """An untrained adapter for one backbone, whose widths are read from it.
+
+        What the backbone has no encoder or generator for gets no projector.
+
+        Raises:
+            RecipeError: the backbone has none of the encoders.
+        """
+        seen = [modality for modality in self.modalities if modality in backbone.encoders]
+        if not seen:
+            raise RecipeError(
+                f"{self.system} takes in {', '.join(self.modalities)}, and this backbone has no encoder for any of them"
+            )
+        made = {modality: count for modality, count in self.signals.items() if modality in backbone.generators}
         return Adapter.for_backbone(
             backbone,
             system=self.system,
             name=name,
             layout=self.layout,
-            inputs={"image": (self.projector, options)},
+            inputs={modality: (self.projector, self._fields(backbone, modality)) for modality in seen},
+            shared=self.shared,
+            outputs=dict.fromkeys(made, (self.output, self.output_options)) if self.output else {},
+            tokens=self._rows(backbone, made),
             lora=self.lora,
         )
 
-    def _read(self, backbone: Backbone) -> dict[str, Any]:
+    def _fields(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
+        """Fields of an input projector besides its widths."""
+        return {**self._read(backbone, modality), **self.projector_options.get(self.projector, {})}
+
+    def _rows(self, backbone: Backbone, made: Mapping[Modality, int]) -> TokensConfig | None:
+        counts: dict[str, int] = {str(modality): count for modality, count in made.items()}
+        if not counts and not self.tokens:
+            return None
+        return TokensConfig.numbered(backbone.llm.width, other=self.tokens, **counts)
+
+    def _read(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
         """Fields that follow from the backbone: the prompt tokenizer's size, whether there is a class token."""
         known = {field.name for field in fields(PROJECTORS[self.projector][1])}
         found: dict[str, Any] = {}
-        port = backbone.encoder("image").port
+        port = backbone.encoder(modality).port
         if "class_token" in known:
             found["class_token"] = port.family != QFORMER_FAMILY and port.settings.get("class_token") == "keep"
         if "vocabulary" in known and backbone.prompt_tokenizer is not None:

@@ -53,6 +53,11 @@ class RunFolder:
         return self.root / "answers.jsonl"
 
     @property
+    def made(self) -> Path:
+        """``made.jsonl``: every held-out instruction with what the adapter chose to make."""
+        return self.root / "made.jsonl"
+
+    @property
     def data(self) -> Path:
         """The miniature's data, where the run made its own."""
         return self.root / "data"
@@ -122,8 +127,11 @@ class RunFolder:
 
     def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write ``answers.jsonl``."""
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        self.answers.write_text(text, encoding="utf-8")
+        self.answers.write_text(_lines(rows), encoding="utf-8")
+
+    def write_made(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write ``made.jsonl``."""
+        self.made.write_text(_lines(rows), encoding="utf-8")
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json``; it appears whole, and last of all files of a run."""
@@ -131,6 +139,10 @@ class RunFolder:
         part = self.metrics.with_suffix(".json.part")
         part.write_text(text, encoding="utf-8")
         part.replace(self.metrics)
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

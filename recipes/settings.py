@@ -23,6 +23,16 @@ class BackboneSettings:
     """Hub id or folder of the LLM; empty for the embedded miniature."""
     image: str | None = None
     """Hub id or folder of the image encoder; empty for the embedded miniature."""
+    audio: str | None = None
+    """Hub id or folder of the encoder of sounds; empty for the system's own, if it has one."""
+    video: str | None = None
+    """Hub id or folder of the encoder of clips; empty for the system's own, if it has one."""
+    generate_image: str | None = None
+    """Hub id or folder of a Stable Diffusion, for what is drawn; empty for the system's own, if it has one."""
+    generate_audio: str | None = None
+    """Hub id or folder of an AudioLDM, for what is heard; empty for the system's own, if it has one."""
+    generate_video: str | None = None
+    """Hub id or folder of a text-to-video model; empty for the system's own, if it has one."""
     prompt: str | None = None
     """Hub id or folder of the tokenizer of captions and of projectors that read; empty for the system's own."""
     qformer: str | None = None
@@ -53,6 +63,8 @@ class DataSettings:
     """The same, held out; without it no question is asked."""
     align_test: Path | None = None
     """Captioned pictures, held out, for captions and retrieval."""
+    make_test: tuple[Path, ...] = ()
+    """Instructions and dialogues in which something is made, held out."""
     annotations: Path | None = None
     """VQA v2: the annotations of the training questions."""
     test_annotations: Path | None = None
@@ -64,7 +76,9 @@ class DataSettings:
     mix: tuple[Path, ...] = ()
     """More training files, for stages that learn from all; each is a data set of its own."""
     images: Path | None = None
-    """Folder of the images; the folder of each file if not given."""
+    """Folder of the images, sounds and clips; the folder of each file if not given."""
+    embeddings: Path | None = None
+    """NExT-GPT's data: folder of the captions' embeddings (``.npy``); computed from the captions if not given."""
     shuffle: int = 1000
     """Shards: samples that wait in memory, undecoded, to be drawn from at random; 0 for the order of the files."""
     broken: Literal["raise", "skip"] = "raise"

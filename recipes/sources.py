@@ -25,3 +25,15 @@ class Sources:
     """The tokenizer of captions in stage ``represent`` and of projectors that read; None where a system has neither."""
     qformer: str | None = None
     """A frozen Q-Former behind the image encoder: a bundle that holds one, or ``same``; None for none."""
+    audio: str | None = None
+    """The encoder of sounds; None where a system hears nothing. One ImageBind may serve several senses."""
+    video: str | None = None
+    """The encoder of clips."""
+    audio_scale: bool | None = None
+    """ImageBind's fixed factor on its vectors of sounds: on as released, off as in NExT-GPT; None for the former."""
+    generate_image: str | None = None
+    """The generator of pictures; None where a system draws nothing."""
+    generate_audio: str | None = None
+    """The generator of sounds."""
+    generate_video: str | None = None
+    """The generator of clips."""

@@ -16,7 +16,8 @@ from inlay.recipes.data.prepare import expanded
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.data.stream import Row, Shards, StreamData
-from inlay.recipes.objectives import OBJECTIVES, Plan, Task
+from inlay.recipes.objectives import OBJECTIVES
+from inlay.recipes.plan import Plan, Task
 from inlay.recipes.recipe import Objective, Stage
 from inlay.recipes.settings import SettingsError
 

@@ -24,7 +24,10 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
-from inlay.recipes.objectives import OBJECTIVES, Task
+from inlay.recipes.made import answer_with_media, as_made_rows, asked_to_make, made_figures, made_table
+from inlay.recipes.miniature.judge_made import judge_made
+from inlay.recipes.objectives import OBJECTIVES
+from inlay.recipes.plan import Task
 from inlay.recipes.recipe import Recipe, RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -67,7 +70,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
-    samples = load_data(job.data, folder.data, job.run.seed)
+    samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources)
     last = list(job.recipe.stages.values())[-1]
     test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
@@ -79,7 +82,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
     caches: dict[str, FeatureCache] = {}
-    speeds, reports = _stages(job, model, samples, shards, test, caches, folder, show)
+    making = _making(samples) if job.run.evaluate else []
+    speeds, reports = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
 
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
@@ -95,6 +99,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         figures["by_type"] = {
             kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type
         }
+    if making:
+        figures |= _made(job, model, making, caches.get(last.geometry), folder)
     adapter.training_facts = _facts(job, samples, figures)
     adapter.save_pretrained(folder.bundle, overwrite=folder.bundle.exists())
     figures["bundle_bytes"] = sum(path.stat().st_size for path in folder.bundle.rglob("*") if path.is_file())
@@ -102,6 +108,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     folder.write_metrics(figures)
     if columns:
         show("\nVQA accuracy on held-out pictures, in percent\n" + score_table(columns))
+    if making:
+        show("\nwhat was made on held-out prompts, in percent\n" + made_table(figures))
     show(f"\nbundle: {folder.bundle} ({figures['bundle_bytes']:,} bytes), {figures['seconds']} s in all")
     return figures
 
@@ -137,6 +145,7 @@ def _stages(
             seed=job.run.seed,
             workers=job.data.workers,
             left=left,
+            memory=job.data.cache_mib << 20,
             own_world=job.data.train is None,
         )
         plan = plan_stream(task, name, stream) if stream else OBJECTIVES[stage.objective](task)
@@ -158,6 +167,28 @@ def _stages(
     if not speeds:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
     return speeds, {name: report for name, report in reports.items() if report}
+
+
+def _making(samples: Mapping[str, list[Sample]]) -> list[Sample]:
+    """Held-out conversations in which something is made."""
+    return [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
+
+
+def _made(
+    job: Job, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
+) -> dict[str, Any]:
+    """Answer held-out instructions with media, and measure them; the miniature has a judge of its own."""
+    answers = answer_with_media(
+        model,
+        asked_to_make(samples),
+        features=features,
+        media=job.recipe.making,
+        seed=job.run.seed,
+        **job.recipe.decoding,
+    )
+    folder.write_made(as_made_rows(answers))
+    judge = judge_made if job.data.train is None else None
+    return made_figures(answers, judge, model.backbone, job.recipe.making, job.run.seed)
 
 
 def _shards(job: Job) -> Shards | None:
@@ -201,7 +232,8 @@ def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[s
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    measured = {key: float(figures[key]) for key in ("accuracy", "blind", "oracle") if key in figures}
+    measured = {key: float(figures[key]) for key in ("accuracy", "blind", "oracle", "choice") if key in figures}
+    measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
     return TrainingSpec(
         recipe=job.recipe.system,
         stages=tuple(figures["samples_per_second"]),

@@ -14,8 +14,9 @@ from jsonargparse import ArgumentParser, Namespace
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.lora import LoraConfig
+from inlay.adapters.outputs import OUTPUTS
 from inlay.hub.errors import InlayError
-from inlay.recipes import blip2, instructblip, llava, minigpt4
+from inlay.recipes import blip2, instructblip, llava, minigpt4, modaverse, nextgpt
 from inlay.recipes.parser import command_parser
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.run_folder import RunFolder
@@ -29,6 +30,8 @@ SYSTEMS: dict[str, System] = {
     "blip2": blip2.SYSTEM,
     "instructblip": instructblip.SYSTEM,
     "minigpt4": minigpt4.SYSTEM,
+    "nextgpt": nextgpt.SYSTEM,
+    "modaverse": modaverse.SYSTEM,
 }
 """System -> its versions and its recipe."""
 
@@ -131,6 +134,28 @@ def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentP
     parser.add_argument(
         "--projector_options", default={}, type=dict[str, Any], help="fields of the projector besides its widths"
     )
+    parser.add_argument("--shared", default=recipe.shared, type=bool, help="one input projector serves all modalities")
+    parser.add_argument(
+        "--output_projector",
+        default=recipe.output,
+        type=str | None,
+        help=f"of systems that make media: one of {', '.join(OUTPUTS)}",
+    )
+    parser.add_argument(
+        "--output_options",
+        default=dict(recipe.output_options),
+        type=dict[str, Any],
+        help="fields of the output projectors besides their sizes at both ends",
+    )
+    parser.add_argument(
+        "--signals", default=dict(recipe.signals), type=dict[str, int], help="signal tokens of each modality"
+    )
+    parser.add_argument(
+        "--order",
+        default="",
+        type=str,
+        help="stages in the order in which they run, such as encode,instruct,decode; those left out are not run",
+    )
     parser.add_argument("--lora", default=recipe.lora, type=LoraConfig | None, help="LoRA on the LLM")
     for name, stage in recipe.stages.items():
         parser.add_argument(f"--stages.{name}", default=stage, type=Stage, help=f"the stage {name}")
@@ -143,6 +168,8 @@ def _job(parser: ArgumentParser, parsed: Namespace, recipe: Recipe) -> Job:
         built = parser.instantiate(parsed)
     except (TypeError, ValueError) as error:
         raise SettingsError(str(_reason(error))) from error
+    if built.output_projector not in (None, *OUTPUTS):
+        raise SettingsError(f"output_projector: expected one of {', '.join(OUTPUTS)}, got {built.output_projector!r}")
     if built.projector not in PROJECTORS:
         raise SettingsError(f"projector: expected one of {', '.join(PROJECTORS)}, got {built.projector!r}")
     return Job(
@@ -150,13 +177,25 @@ def _job(parser: ArgumentParser, parsed: Namespace, recipe: Recipe) -> Job:
             recipe,
             projector=built.projector,
             projector_options=_options(recipe, built.projector, built.projector_options),
+            shared=built.shared,
+            output=built.output_projector,
+            output_options=built.output_options,
+            signals=built.signals,
             lora=built.lora,
-            stages=vars(built.stages),
+            stages=_ordered(vars(built.stages), built.order),
         ),
         run=RunSettings(**{field.name: getattr(built, field.name) for field in fields(RunSettings)}),
         backbone=_settings(BackboneSettings, built.backbone),
         data=_settings(DataSettings, built.data),
     )
+
+
+def _ordered(stages: dict[str, Stage], order: str) -> dict[str, Stage]:
+    """The stages that are named, in that order; all of them where none is."""
+    names = [name.strip() for name in order.split(",") if name.strip()] or list(stages)
+    if set(names) - set(stages) or len(set(names)) < len(names):
+        raise SettingsError(f"order: expected some of {', '.join(stages)}, each once, got {order!r}")
+    return {name: stages[name] for name in names}
 
 
 def _options(recipe: Recipe, kind: str, given: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -105,13 +105,13 @@ def make_llm(family: str, seed: int = 0, **changes: Any) -> LanguageModel:
     if family == "opt":
         model: Any = OPTForCausalLM(OPTConfig(**shared, ffn_dim=48, word_embed_proj_dim=shared["hidden_size"]))
     elif family == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**shared, **gqa))
+        model = LlamaForCausalLM(LlamaConfig(**(gqa | shared)))
     elif family == "t5":
         model = T5ForConditionalGeneration(t5_config(tokenizer, **changes))
     elif family == "qwen2":
-        model = Qwen2ForCausalLM(Qwen2Config(**shared, **gqa))
+        model = Qwen2ForCausalLM(Qwen2Config(**(gqa | shared)))
     else:
-        model = Qwen3ForCausalLM(Qwen3Config(**shared, **gqa, head_dim=8))
+        model = Qwen3ForCausalLM(Qwen3Config(**(gqa | shared), head_dim=8))
     return LanguageModel(model, tokenizer, source=f"tiny/{family}")
 
 

@@ -107,6 +107,10 @@ class AudioEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, inputs: Any) -> Tensor:
         """Frozen features: what :meth:`preprocess` gave -> ``[n, tokens, width]`` in the model's dtype."""
+        rows = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+        # Reshapes inside the models guess a size, which an empty batch leaves open.
+        if not len(rows):
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         return self._features(inputs)
 
     def _features(self, inputs: Any) -> Tensor:

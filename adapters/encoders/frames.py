@@ -66,6 +66,8 @@ class FrameEncoder(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """``[n, frames, ...]`` -> ``[n, frames * tokens, width]``, of the mean ``[n, tokens, width]``."""
+        if not len(pixels):
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         with torch.no_grad():
             features = self.encoder.encode(pixels.flatten(0, 1))
             features = features.view(-1, self.frames, *features.shape[1:])

@@ -7,19 +7,18 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
 
+from inlay.adapters.inputs.build import build_module
 from inlay.adapters.inputs.cformer import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cross_attention import CrossAttentionConfig, CrossAttentionProjector
-from inlay.adapters.inputs.fields import MAX_PARAMETERS, ProjectorError
+from inlay.adapters.inputs.fields import ProjectorError
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
 from inlay.adapters.inputs.linear import LinearConfig, LinearProjector
 from inlay.adapters.inputs.mlp import MlpConfig, MlpProjector
 from inlay.adapters.inputs.patch_merge import PatchMergeConfig, PatchMergeProjector
 from inlay.adapters.inputs.perceiver import PerceiverConfig, PerceiverProjector
 from inlay.adapters.inputs.qformer import QFormer, QFormerConfig, QFormerProjector
-from inlay.hub.errors import BundleError
 
 __all__ = [
     "PROJECTORS",
@@ -132,30 +131,4 @@ def build_projector(kind: str, config: Mapping[str, Any], *, parameters: int | N
     Raises:
         BundleError: an unknown kind, an unknown or a missing field, a value out of bounds, or too large a whole.
     """
-    if kind not in PROJECTORS:
-        raise BundleError("inlay.json", UNKNOWN.format(kind, ", ".join(PROJECTORS)), field="parts")
-    module, config_type = PROJECTORS[kind]
-    fields = {field.name: field for field in dataclasses.fields(config_type)}
-    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
-    if unknown := set(config) - set(fields):
-        raise BundleError("inlay.json", f"{kind} has no field {', '.join(sorted(unknown))}", field="parts")
-    if missing := required - set(config):
-        raise BundleError("inlay.json", f"{kind} needs the field {', '.join(sorted(missing))}", field="parts")
-    try:
-        checked = config_type(**config)
-    except ProjectorError as error:
-        raise BundleError("inlay.json", f"{kind}: {error}", field="parts") from error
-    _check_size(kind, module, checked, parameters)
-    built: nn.Module = module(checked)
-    return built
-
-
-def _check_size(kind: str, module: type[nn.Module], config: Any, parameters: int | None) -> None:
-    with torch.device("meta"):
-        count = sum(parameter.numel() for parameter in module(config).parameters())
-    if count > MAX_PARAMETERS:
-        reason = f"{kind} of these sizes has {count:,} parameters; at most {MAX_PARAMETERS:,} are taken"
-        raise BundleError("inlay.json", reason, field="parts")
-    if parameters is not None and count != parameters:
-        reason = f"{kind} of these sizes has {count:,} parameters, the manifest says {parameters:,}"
-        raise BundleError("inlay.json", reason, field="parts")
+    return build_module(PROJECTORS, kind, config, unknown=UNKNOWN, parameters=parameters)

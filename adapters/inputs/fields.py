@@ -25,6 +25,7 @@ __all__ = [
     "Size",
     "check_fields",
     "check_heads",
+    "check_number",
 ]
 
 MAX_PARAMETERS = 1 << 31
@@ -87,6 +88,11 @@ def check_heads(width: int, heads: int, name: str) -> None:
     """Raise a :class:`ProjectorError` unless the width ``name`` can be split among so many heads."""
     if width % heads:
         raise ProjectorError(f"{name}: expected a multiple of the {heads} heads, got {width}")
+
+
+def check_number(hint: Any, value: object) -> str | None:
+    """What a hint such as :data:`Size` asks for, if the value is something else; else None."""
+    return _mismatch(hint, value)
 
 
 def _mismatch(hint: Any, value: object) -> str | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.optim import Optimizer
 
 from inlay.hub.errors import InlayError
@@ -15,36 +18,47 @@ class GradientAuditError(InlayError):
 
 
 class GradientAudit(Callback):
-    """Runs once, before the first optimizer step.
+    """Runs before the first optimizer step, and for parts that a batch does not reach before the first that does.
 
     A gradient of exact zeros is allowed for LoRA's ``A``, whose partner ``B`` starts at zero, and for what a module
-    itself lists as ``without_gradient``; a missing one never is.
+    itself lists as ``without_gradient``; a missing one never is. What a batch does not reach (the projector of sounds,
+    where there is no sound in it) the training module lists as ``idle``.
     """
 
     def __init__(self) -> None:
         self.done = False
+        self.waiting: frozenset[str] | None = None
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Optimizer) -> None:
         """Raise with the names of all tensors that are wrong."""
         if self.done:
             return
-        self.done = True
-        dead = [name for name, tensor in module.named_parameters() if tensor.requires_grad and tensor.grad is None]
-        if dead:
-            raise GradientAuditError(
-                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay as they "
-                "are without a word; freeze their part in the stage's 'lr', or find what cuts the graph"
-            )
+        idle = tuple(getattr(module, "idle", ()))
+        tensors = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
+        if self.waiting is None:
+            self._check_missing(tensors)
+        asked = set(tensors) if self.waiting is None else self.waiting
+        self.waiting = frozenset(name for name in asked if name.startswith(idle)) if idle else frozenset()
+        self.done = not self.waiting
         known = {
             f"{path}.{name}" for path, part in module.named_modules() for name in getattr(part, "without_gradient", ())
         }
         zero = [
             name
-            for name, tensor in module.named_parameters()
-            if tensor.requires_grad
-            and not (name.endswith("/A") or name in known)
-            and tensor.grad is not None
-            and not tensor.grad.any()
+            for name in sorted(asked - self.waiting)
+            if not (name.endswith("/A") or name in known)
+            and (gradient := tensors[name].grad) is not None
+            and not gradient.any()
         ]
         if zero:
-            raise GradientAuditError(f"the gradient of {', '.join(zero[:8])} is zero everywhere at the first step")
+            raise GradientAuditError(
+                f"the gradient of {', '.join(zero[:8])} is zero everywhere at the first step that could reach it"
+            )
+
+    def _check_missing(self, tensors: Mapping[str, Tensor]) -> None:
+        dead = [name for name, tensor in tensors.items() if tensor.grad is None]
+        if dead:
+            raise GradientAuditError(
+                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay as they "
+                "are without a word; freeze their part in the stage's 'lr', or find what cuts the graph"
+            )

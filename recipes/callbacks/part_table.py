@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.adapter import Part
 from inlay.recipes.recipe import Stage
+from inlay.recipes.stages.schedule import rate_of
 
 __all__ = ["PartTable", "part_table"]
 
@@ -29,11 +30,12 @@ def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
     rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes")]
     total = 0
     for part in parts:
-        mode = "frozen" if part.name not in lr else "lora" if part.kind == "lora" else "full"
-        rate = f"{lr[part.name]:g}" if part.name in lr else "-"
+        rate = rate_of(part.name, lr)
+        mode = "frozen" if rate is None else "lora" if part.kind == "lora" else "full"
+        shown = "-" if rate is None else f"{rate:g}"
         size = part.parameters * BYTES_ON_DISK
         total += size
-        rows.append((part.name, part.kind, mode, rate, part.dtype, f"{part.parameters:,}", f"{size:,}"))
+        rows.append((part.name, part.kind, mode, shown, part.dtype, f"{part.parameters:,}", f"{size:,}"))
     rows.append(("sum", "", "", "", "bfloat16", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

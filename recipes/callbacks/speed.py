@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.batch import Batch
 from inlay.recipes.data.caption_batch import CaptionBatch
+from inlay.recipes.data.states import StateBatch
 
 __all__ = ["Speed"]
 
@@ -33,6 +34,6 @@ class Speed(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count, and log the mean speed so far."""
-        if isinstance(batch, Batch | CaptionBatch):
+        if isinstance(batch, Batch | CaptionBatch | StateBatch):
             self.samples += len(batch)
             module.log("samples/s", self.samples / max(self.seconds, 1e-9), prog_bar=True, batch_size=len(batch))

@@ -1,7 +1,7 @@
-"""Features of a frozen encoder, computed once and kept in memory.
+"""Features of frozen encoders, computed once and kept in memory.
 
-A frozen encoder gives the same features in every epoch; running it once removes it, and the decoding of pictures, from
-the training loop. Whether that pays depends on sizes, so the cache has a budget: above it the encoder runs in the loop.
+A frozen encoder gives the same features in every epoch; running it once removes it, and the decoding of media, from
+the training loop. Whether that pays depends on sizes, so the cache has a budget: above it the encoders run in the loop.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TypeVar
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.media import Geometry, load_image
-from inlay.adapters.messages import MediaPart, media_of
+from inlay.adapters.encoders.protocol import Encoder
+from inlay.adapters.media import Geometry
+from inlay.adapters.medium import load_medium
+from inlay.adapters.messages import MediaPart, Modality, media_of
 from inlay.recipes.data.sample import Sample
 
 __all__ = ["FeatureCache", "fits_in"]
@@ -25,41 +27,52 @@ BATCH = 64
 
 
 class FeatureCache:
-    """Features of images by path, for one encoder and one geometry.
+    """Features of media by path, for the encoders of one backbone and one geometry.
 
     Args:
-        backbone: whose image encoder to use.
-        geometry: how a picture becomes a square.
+        backbone: whose encoders to use; media of modalities that it lacks are passed over.
+        geometry: how a picture, or a frame, becomes a square.
     """
 
     def __init__(self, backbone: Backbone, geometry: Geometry) -> None:
-        self.encoder, self.geometry = backbone.encoder("image"), geometry
-        self.held: dict[Path, Tensor] = {}
+        self.backbone, self.geometry = backbone, geometry
+        self.held: dict[tuple[Modality, Path], Tensor] = {}
 
     def fill(self, samples: Iterable[Sample]) -> None:
-        """Encode every image of the samples that is not held yet.
+        """Encode every medium of the samples that is not held yet.
 
         Raises:
             MediaError: a file that cannot be read, by name.
         """
-        paths = {
-            Path(part.source) for sample in samples for part in media_of(sample.messages) if part.modality == "image"
-        }
-        for group in _groups(sorted(paths - set(self.held)), BATCH):
-            pixels = self.encoder.preprocess([load_image(path) for path in group], self.geometry)
-            self.held.update(zip(group, self.encoder.encode(pixels).cpu(), strict=True))
+        for modality, paths in _files(samples, self.backbone).items():
+            encoder: Encoder = self.backbone.encoder(modality)
+            for group in _groups(sorted(path for path in paths if (modality, path) not in self.held), BATCH):
+                media = [load_medium(MediaPart(modality, path)) for path in group]
+                features = encoder.encode(encoder.preprocess(media, self.geometry)).cpu()
+                self.held.update(zip(((modality, path) for path in group), features, strict=True))
 
     def __call__(self, part: MediaPart) -> Tensor:
-        """``[tokens, width]`` of one image."""
-        return self.held[Path(part.source)]
+        """``[tokens, width]`` of one medium."""
+        return self.held[part.modality, Path(part.source)]
 
 
 def fits_in(samples: Sequence[Sample], backbone: Backbone, budget: int) -> bool:
-    """Whether the features of all distinct images take at most ``budget`` bytes."""
-    encoder = backbone.encoder("image")
-    images = {part.source for sample in samples for part in media_of(sample.messages) if part.modality == "image"}
-    item = encoder.dtype.itemsize
-    return len(images) * encoder.tokens * encoder.width * item <= budget
+    """Whether the features of all distinct media take at most ``budget`` bytes."""
+    needed = 0
+    for modality, paths in _files(samples, backbone).items():
+        encoder: Encoder = backbone.encoder(modality)
+        needed += len(paths) * encoder.tokens * encoder.width * encoder.dtype.itemsize
+    return needed <= budget
+
+
+def _files(samples: Iterable[Sample], backbone: Backbone) -> dict[Modality, set[Path]]:
+    """Files by modality, of those that the backbone has an encoder for."""
+    found: dict[Modality, set[Path]] = {}
+    for sample in samples:
+        for part in media_of(sample.messages):
+            if part.modality in backbone.encoders:
+                found.setdefault(part.modality, set()).add(Path(part.source))
+    return found
 
 
 def _groups(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -1,13 +1,16 @@
 """One conversation a line, in the form of transformers' chat templates and of TRL's vision data sets.
 
 A line is ``{"messages": [...]}`` with the optional fields ``id``, ``images``, ``types``, ``answers`` and
-``description``. A part ``{"type": "image"}`` takes the next entry of ``images``, or brings its own ``path``. Text is
-only ever text here: ``<image>`` written in it means nothing.
+``description``. A part ``{"type": "image"}`` takes the next entry of ``images``, or brings its own ``path``. What the
+assistant makes is a part of its own turn, ``{"type": "audio", "caption": "rain"}``, perhaps with the ``path`` of the
+sound itself and with an ``embedding``, the ``.npy`` of the caption. Text is only ever text here: ``<image>`` written in
+it means nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -96,11 +99,12 @@ def _message(message: object, names: Iterator[str], root: Path | None, where: st
         text(content, f"{where}, content")
     if not isinstance(content, list):
         return message
-    parts = [_part(part, names, root, f"{where}, content[{index}]") for index, part in enumerate(content)]
+    read = _made if message.get("role") == "assistant" else partial(_part, names)
+    parts = [read(part, root, f"{where}, content[{index}]") for index, part in enumerate(content)]
     return message | {"content": parts}
 
 
-def _part(part: object, names: Iterator[str], root: Path | None, where: str) -> object:
+def _part(names: Iterator[str], part: object, root: Path | None, where: str) -> object:
     if isinstance(part, dict) and part.get("type") == "text":
         return part | {"text": text(part.get("text"), f"{where}, text")}
     if not isinstance(part, dict) or part.get("type") not in get_args(Modality):
@@ -112,3 +116,17 @@ def _part(part: object, names: Iterator[str], root: Path | None, where: str) -> 
         if name is None:
             raise DataError(f"{where}: a part of type {kind} without a 'path' and without an entry left in 'images'")
     return {"type": kind, "path": image_path(text(name, f"{where}, path"), root, f"{where}, path")}
+
+
+def _made(part: object, root: Path | None, where: str) -> object:
+    """A part of the assistant's turn; whether it has a caption or a source, `parse_messages` sees."""
+    if isinstance(part, dict) and part.get("type") == "text":
+        return part | {"text": text(part.get("text"), f"{where}, text")}
+    if not isinstance(part, dict) or part.get("type") not in get_args(Modality):
+        return part
+    kind: Any = part["type"]
+    made: dict[str, Any] = {"type": kind, "caption": text(part.get("caption", ""), f"{where}, caption")}
+    for field, name in (("path", part.get("path", part.get(kind))), ("embedding", part.get("embedding"))):
+        if name is not None:
+            made[field] = image_path(text(name, f"{where}, {field}"), root, f"{where}, {field}")
+    return made

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.vqa import read_vqa
 from inlay.recipes.data.webdataset import shard_files
 from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.recipe import World
 from inlay.recipes.settings import DataSettings, SettingsError
 
-__all__ = ["load_data", "sets_of", "shards_of"]
+__all__ = ["load_data", "own_data", "sets_of", "shards_of"]
 
 
-def load_data(data: DataSettings, folder: Path, seed: int) -> dict[str, list[Sample]]:
-    """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ...
+def load_data(data: DataSettings, folder: Path, seed: int, world: World = "pictures") -> dict[str, list[Sample]]:
+    """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
     What is learnt from has every caption of an image as a sample; what is measured by has an image once, with all its
     captions. Shards are not read here and have no entry, see :func:`shards_of`.
@@ -27,12 +29,13 @@ def load_data(data: DataSettings, folder: Path, seed: int) -> dict[str, list[Sam
         data: which files; without a training file the miniature's are used.
         folder: where the miniature's data are written, unless they are there already.
         seed: of the miniature's data.
+        world: which of the miniature's data.
 
     Raises:
         DataError: a file, an item or a medium that cannot be used.
         SettingsError: files that do not go together.
     """
-    chosen = _miniature(data, folder, seed) if data.train is None else data
+    chosen = _miniature(data, folder, seed, world) if data.train is None else data
     align = None if shards_of(chosen) else chosen.align or chosen.train
     files: dict[str, tuple[Path | None, Path | None, Literal["image", "caption"]]] = {
         "align": (align, None if chosen.align else chosen.annotations, "caption"),
@@ -40,13 +43,14 @@ def load_data(data: DataSettings, folder: Path, seed: int) -> dict[str, list[Sam
         "test": (chosen.test, chosen.test_annotations, "image"),
         "align_test": (chosen.align_test, None, "image"),
         **{f"mix {number}": (path, None, "caption") for number, path in enumerate(chosen.mix, 1)},
+        **{f"make_test {number}": (path, None, "image") for number, path in enumerate(chosen.make_test, 1)},
     }
     held: dict[tuple[Path, Path | None, str], list[Sample]] = {}
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
             images = chosen.images or path.parent
             held[path, notes, per] = (
-                read_samples(path, images, per=per)
+                read_samples(path, images, per=per, embeddings=chosen.embeddings)
                 if notes is None
                 else read_vqa(path, notes, images, answers=chosen.answers, pattern=chosen.pattern)
             )
@@ -73,17 +77,41 @@ def sets_of(kind: str, samples: Mapping[str, list[Sample]]) -> list[list[Sample]
     return list(different.values())
 
 
-def _miniature(data: DataSettings, folder: Path, seed: int) -> DataSettings:
-    names = ("align", "test", "align_test", "mix", "images")
+def own_data(folder: Path) -> DataSettings | None:
+    """The miniature's files in the data folder of a run, whichever world they are of; None where there are none."""
+    for chosen in _OWN.values():
+        files = chosen(folder)
+        if files["test"].exists():
+            return DataSettings(**files)
+    return None
+
+
+def _pictures(folder: Path) -> dict[str, Any]:
+    files = {name: folder / f"{name}.json" for name in ("align", "train", "test", "align_test")}
+    return {**files, "images": folder / "images"}
+
+
+def _senses(folder: Path) -> dict[str, Any]:
+    return {
+        "align": folder / "pairs.json",
+        "train": folder / "questions.json",
+        "mix": tuple(folder / f"{name}.json" for name in ("t2m", "mosit", "modaverse")),
+        "test": folder / "questions_test.json",
+        "align_test": folder / "pairs_test.json",
+        "make_test": tuple(folder / f"{name}_test.json" for name in ("t2m", "mosit")),
+        "images": folder / "media",
+    }
+
+
+_OWN: dict[World, Callable[[Path], dict[str, Any]]] = {"pictures": _pictures, "senses": _senses}
+_BUILDERS: dict[World, Callable[[Path, int], None]] = {"pictures": build, "senses": build_media}
+
+
+def _miniature(data: DataSettings, folder: Path, seed: int, world: World) -> DataSettings:
+    names = ("align", "test", "align_test", "mix", "make_test", "images")
     if given := [name for name in names if getattr(data, name)]:
         raise SettingsError(f"data: {', '.join(given)}: files of your own go with --data.train; give that too")
-    if not (folder / "test.json").exists():
-        build(folder, seed)
-    return replace(
-        data,
-        align=folder / "align.json",
-        train=folder / "train.json",
-        test=folder / "test.json",
-        align_test=folder / "align_test.json",
-        images=folder / "images",
-    )
+    files = _OWN[world](folder)
+    if not files["test"].exists():
+        _BUILDERS[world](folder, seed)
+    return replace(data, **files)

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from inlay.adapters.messages import Message, Part, TextPart, media_of
 from inlay.adapters.phrasing import blip_caption, blip_question
+from inlay.recipes.data.reverse import reversed_pairs
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill
 from inlay.recipes.recipe import Stage
@@ -23,9 +24,10 @@ NO_QUESTION = ("caption", "instruction", "talk")
 
 
 def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
-    """What does not change from epoch to epoch: the turns, the phrasing."""
+    """What does not change from epoch to epoch: the turns, the phrasing, and which way captioned media are read."""
     rows = [row for sample in samples for row in apart(sample)] if stage.turns == "apart" else list(samples)
-    return [phrased(row, stage) for row in rows]
+    rows = [phrased(row, stage) for row in rows]
+    return rows if stage.direction == "as_is" else reversed_pairs(rows, echo=stage.direction == "echo")
 
 
 def apart(sample: Sample) -> list[Sample]:

@@ -14,6 +14,11 @@ from inlay.recipes.data.fields import decode, file_bytes, parse
 from inlay.recipes.data.jsonl import numbered_lines, read_messages_jsonl
 from inlay.recipes.data.llava import read_llava
 from inlay.recipes.data.minigpt4 import read_filter_cap
+from inlay.recipes.data.modaverse import read_modaverse
+from inlay.recipes.data.mosit import read_mosit
+from inlay.recipes.data.nextgpt import read_nextgpt
+from inlay.recipes.data.nextgpt_pairs import NAME_FIELDS, read_nextgpt_pairs
+from inlay.recipes.data.nextgpt_turns import read_nextgpt_turns
 from inlay.recipes.data.pairs import read_pairs
 from inlay.recipes.data.pope import read_pope
 from inlay.recipes.data.sample import DataError, Sample, check_media
@@ -28,16 +33,22 @@ _HEAD = 1 << 20
 
 
 def read_samples(
-    path: str | Path, images: str | Path | None = None, *, per: Literal["image", "caption"] = "image"
+    path: str | Path,
+    images: str | Path | None = None,
+    *,
+    per: Literal["image", "caption"] = "image",
+    embeddings: str | Path | None = None,
 ) -> list[Sample]:
-    """Read samples and see that their images are there.
+    """Read samples and see that their media are there.
 
     Args:
-        path: ``.json`` is LLaVA's format, a list of InstructBLIP's triples, COCO captions or MiniGPT-4's
-            ``filter_cap.json``; ``.jsonl`` is one conversation, triple, image-text pair or question of POPE a line. The
-            first record tells which; VQA v2, which is two files, has :func:`~inlay.recipes.data.vqa.read_vqa`.
-        images: the folder that images are in; None when the data are text only.
+        path: ``.json`` is LLaVA's format, a list of InstructBLIP's triples, COCO captions, MiniGPT-4's
+            ``filter_cap.json``, or one of NExT-GPT's and ModaVerse's lists; ``.jsonl`` is one conversation, triple,
+            image-text pair or question of POPE a line. The first record tells which; VQA v2, which is two files, has
+            :func:`~inlay.recipes.data.vqa.read_vqa`.
+        images: the folder that pictures, sounds and clips are in; None when the data are text only.
         per: of COCO captions, one sample an image, to be measured by, or one a caption, to learn from.
+        embeddings: the folder of NExT-GPT's caption embeddings (``.npy``); None to compute them from the captions.
 
     Raises:
         DataError: an unknown suffix, anything wrong inside the file, or images that are missing.
@@ -51,7 +62,7 @@ def read_samples(
     if path.suffix.lower() not in _SUFFIXES:
         hint = "; webdataset shards go to --data.align" if path.suffix.lower() == ".tar" else ""
         raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}{hint}")
-    reader = _of_lines(path) if path.suffix.lower() == ".jsonl" else _of_json(path, per)
+    reader = _of_lines(path) if path.suffix.lower() == ".jsonl" else _of_json(path, per, embeddings)
     root = Path(images) if images is not None else None
     samples = reader(path, root)
     if root is not None:
@@ -72,7 +83,7 @@ def _of_lines(path: Path) -> Reader:
     return read_pairs if "image" in first and ("text" in first or "caption" in first) else read_messages_jsonl
 
 
-def _of_json(path: Path, per: Literal["image", "caption"]) -> Reader:
+def _of_json(path: Path, per: Literal["image", "caption"], embeddings: str | Path | None) -> Reader:
     """By the first item of a list, found without reading the rest, or by the keys of an object."""
     head = _head(path)
     if head.startswith("{"):
@@ -80,8 +91,29 @@ def _of_json(path: Path, per: Literal["image", "caption"]) -> Reader:
     first: Any = None
     with suppress(ValueError, RecursionError):  # for the reader to complain about
         first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
-    triple = isinstance(first, dict) and "text_input" in first and "conversations" not in first
-    return read_triples if triple else read_llava
+    if not isinstance(first, dict):
+        return read_llava
+    if "text_input" in first and "conversations" not in first:
+        return read_triples
+    return _any_to_any(first, embeddings) or read_llava
+
+
+def _any_to_any(first: dict[str, Any], embeddings: str | Path | None) -> Reader | None:
+    """The lists of NExT-GPT and ModaVerse, by the keys of an item and of its turns."""
+    keys = set(first)
+    if "meta_response" in keys:
+        return read_modaverse
+    if "caption" in keys and keys & set(NAME_FIELDS):
+        return read_nextgpt_pairs
+    if any(key.endswith("_list") for key in keys) and "conversation" in keys:
+        return read_mosit
+    turns = first.get("conversations", first.get("conversation"))
+    turns = turns if isinstance(turns, list) else []
+    if any(isinstance(turn, dict) and {"input_modality", "output_modality"} & set(turn) for turn in turns):
+        return partial(read_nextgpt_turns, embeddings=embeddings)
+    if any(key.startswith(("input_", "output_")) or key.endswith("_captions") for key in keys):
+        return partial(read_nextgpt, embeddings=embeddings)
+    return None
 
 
 def _of_object(path: Path, per: Literal["image", "caption"]) -> Reader:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from inlay.adapters.messages import MediaPart, Message, media_of
+from inlay.adapters.messages import MadePart, MediaPart, Message, made_of, media_of
 from inlay.hub.errors import InlayError
 
 __all__ = ["DataError", "Question", "Sample", "check_media", "check_turns", "questions_of"]
@@ -48,6 +48,8 @@ class Question(NamedTuple):
     """The answers of people, or the reference alone."""
     kind: str
     """The question's type; empty when unknown."""
+    made: tuple[MadePart, ...] = ()
+    """What the assistant makes in that turn."""
 
 
 def questions_of(sample: Sample) -> list[Question]:
@@ -66,7 +68,8 @@ def questions_of(sample: Sample) -> list[Question]:
         reference = sample.messages[place].text
         answers = sample.answers[turn] if sample.answers else ()
         kind = sample.kinds[turn] if sample.kinds else ""
-        questions.append(Question(sample.messages[:place], reference, answers or (reference,), kind))
+        made = made_of([sample.messages[place]])
+        questions.append(Question(sample.messages[:place], reference, answers or (reference,), kind, made))
     return questions
 
 
@@ -87,11 +90,11 @@ def check_turns(messages: Sequence[Message], where: str) -> None:
         expected = "assistant" if index % 2 else "user"
         if message.role != expected:
             raise DataError(f"{where}, turn {index}: expected the {expected}, got the {message.role}; they take turns")
-        if message.role == "assistant" and not message.text.strip():
+        if message.role == "assistant" and not message.text.strip() and not made_of([message]):
             raise DataError(f"{where}, turn {index}: the assistant's answer is empty")
         if message.role == "assistant" and media_of([message]):
-            raise DataError(f"{where}, turn {index}: media are only allowed in what the user says")
-        if not message.text.strip() and not media_of([message]):
+            raise DataError(f"{where}, turn {index}: what is shown stands in what the user says")
+        if message.role == "user" and not message.text.strip() and not media_of([message]):
             raise DataError(f"{where}, turn {index}: the user says nothing")
     if not turns or turns[-1].role != "assistant":
         raise DataError(

@@ -12,12 +12,21 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from inlay.adapters.adapter import AttachedModel, Part
+from inlay.adapters.adapter import Adapter, AttachedModel, Part
 from inlay.adapters.batch import Batch
 from inlay.recipes.recipe import RecipeError, Stage
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for
 
-__all__ = ["NextToken"]
+__all__ = ["NextToken", "idle_parts"]
+
+
+def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
+    """How the names of tensors begin that a batch does not reach: projectors of media that are not in it."""
+    seen = {module for name, module in adapter.inputs.items() if name in batch.order}
+    made = {part.modality for part in batch.made}
+    inputs = [f"adapter.inputs.{name}." for name, module in adapter.inputs.items() if module not in seen]
+    outputs = [f"adapter.outputs.{name}." for name in adapter.outputs if name not in made]
+    return (*inputs, *outputs, *(() if made else ("adapter.tokens.input",)))
 
 
 class NextToken(LightningModule):
@@ -36,6 +45,7 @@ class NextToken(LightningModule):
         super().__init__()
         self.adapter = model.adapter
         self.stage, self.steps = stage, steps
+        self.idle: tuple[str, ...] = ()
         # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
         self._model = (model,)
         choose_parts(self.adapter.parts(), stage)
@@ -51,6 +61,7 @@ class NextToken(LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Loss of one batch: mean cross-entropy over its labelled tokens."""
+        self.idle = idle_parts(self.adapter, batch)
         loss = self.model(batch).loss
         if loss is None:
             raise RecipeError("a batch without labels reached the model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.optim import AdamW
@@ -12,7 +12,23 @@ from torch.optim.lr_scheduler import LambdaLR
 from inlay.adapters.adapter import Part
 from inlay.recipes.recipe import RecipeError, Stage
 
-__all__ = ["choose_parts", "optimizer_for", "warmup_cosine"]
+__all__ = ["choose_parts", "optimizer_for", "rate_of", "warmup_cosine"]
+
+
+def rate_of(name: str, lr: Mapping[str, float]) -> float | None:
+    """The learning rate of a part: its own, or that of its group; None where it is frozen.
+
+    Example:
+        >>> lr = {"inputs": 1e-3, "inputs.audio": 1e-4}
+        >>> rate_of("inputs.image", lr), rate_of("inputs.audio", lr), rate_of("lora", lr)
+        (0.001, 0.0001, None)
+    """
+    return lr.get(name, lr.get(_group(name)))
+
+
+def _group(name: str) -> str:
+    """``inputs`` of ``inputs.image``: which side of the LLM a part is on, as its own name declares."""
+    return name.partition(".")[0]
 
 
 def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
@@ -23,10 +39,10 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
     """
     held = list(parts)
     names = [part.name for part in held]
-    if unknown := set(stage.lr) - set(names):
+    if unknown := set(stage.lr) - {*names, *map(_group, names)}:
         raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
     for part in held:
-        part.module.requires_grad_(part.name in stage.lr)
+        part.module.requires_grad_(rate_of(part.name, stage.lr) is not None)
 
 
 def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerLRSchedulerConfig:
@@ -40,7 +56,7 @@ def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerL
     groups = [
         {"params": [p for p in part.module.parameters() if p.requires_grad], "lr": rate, "name": part.name}
         for part in parts
-        if (rate := stage.lr.get(part.name)) is not None
+        if (rate := rate_of(part.name, stage.lr)) is not None
     ]
     optimizer = AdamW(groups, betas=stage.betas, weight_decay=stage.weight_decay)
     schedule = LambdaLR(optimizer, warmup_cosine(steps, stage.rise(steps), start=stage.start, floor=stage.floor))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["ObjectiveError", "RepresentSettings", "TeacherSettings"]
+__all__ = ["ObjectiveError", "RepresentSettings", "SignalSettings", "TeacherSettings"]
 
 
 class ObjectiveError(InlayError):
@@ -79,3 +80,33 @@ class TeacherSettings:
             raise ObjectiveError(
                 "teacher: masked lies between 0 and 1, vocabulary and align are not negative, text_tokens is at least 4"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalSettings:
+    """NExT-GPT's output side: what the states of signal tokens are drawn to; the defaults are the published values."""
+
+    lm: float = 1.0
+    """Weight of the cross-entropy over words and signal tokens; 0 leaves it out."""
+    distance: Literal["per_token_l2", "mse"] = "per_token_l2"
+    """Between conditioning and the text encoder's: the Euclidean norm of each vector, which the papers call MSE, or the
+    mean squared error."""
+    image: float = 1.0
+    """Weight of the distance for pictures."""
+    audio: float = 1.0
+    """Weight of the distance for sounds."""
+    video: float = 1.0
+    """Weight of the distance for clips; the released code takes 2 in its last stage."""
+    diffusion: float = 0.0
+    """Weight of the latent diffusion loss, for which the media themselves are read; 0 leaves it out."""
+    min_snr: float | None = 5.0
+    """Gamma of the diffusion loss's min-SNR weights; empty for none."""
+    cache: bool = True
+    """Where output projectors alone train, the frozen LLM runs over each sample once, and not in the training loop."""
+
+    def __post_init__(self) -> None:
+        weights = {name: getattr(self, name) for name in ("lm", "image", "audio", "video", "diffusion")}
+        if any(value < 0 for value in weights.values()) or not any(weights.values()):
+            raise ObjectiveError(f"signals: expected weights from 0, one of them above, got {weights}")
+        if self.min_snr is not None and self.min_snr <= 0:
+            raise ObjectiveError(f"signals: min_snr lies above 0, got {self.min_snr}")

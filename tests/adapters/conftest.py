@@ -1,8 +1,9 @@
-"""Tiny random models of the BLIP family, as transformers builds them."""
+"""Tiny random models of the BLIP family and diffusion models, as transformers and diffusers build them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,3 +85,41 @@ def blip2_of() -> Callable[..., Any]:
 @pytest.fixture
 def instructblip_of() -> Callable[..., Any]:
     return make_instructblip
+
+
+@pytest.fixture
+def parts_of(tokenizer_of: Any) -> Callable[..., dict[str, Any]]:
+    """The parts of a pipeline of diffusers by their names there."""
+    from tiny_diffusion import MAKERS  # imports diffusers, which most tests here do without
+
+    return lambda modality, **changes: MAKERS[modality](tokenizer_of(), **changes)
+
+
+@pytest.fixture
+def pipeline_of() -> Callable[..., Any]:
+    """The pipeline itself, silent."""
+    from tiny_diffusion import make_pipeline
+
+    return make_pipeline
+
+
+@pytest.fixture
+def generator_of(parts_of: Any) -> Callable[..., Any]:
+    """Ours around the same parts, or around new ones."""
+    from tiny_diffusion import make_generator
+
+    def make(modality: str, parts: dict[str, Any] | None = None, **options: Any) -> Any:
+        return make_generator(modality, parts if parts is not None else parts_of(modality), **options)
+
+    return make
+
+
+@pytest.fixture
+def folder_of(parts_of: Any, pipeline_of: Any, tmp_path: Path) -> Callable[..., Path]:
+    """A pipeline on disk, as diffusers saves it."""
+
+    def save(modality: str, **changes: Any) -> Path:
+        pipeline_of(modality, parts_of(modality, **changes)).save_pretrained(tmp_path / modality)
+        return tmp_path / modality
+
+    return save

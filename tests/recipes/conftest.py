@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from demo_client import Client, Echo, Opened
+from senses_models import CAPTIONS, CodeBook, SmallEncoder, write_wav
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -28,7 +30,11 @@ from transformers import (
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import EvaEncoder
+from inlay.adapters.lora import LoraConfig
+from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, TextPart
 from inlay.adapters.prompt import PromptTokenizer
+from inlay.recipes import nextgpt
+from inlay.recipes.data.sample import Sample
 from inlay.recipes.miniature.build import build
 from inlay.recipes.web.demonstration import Demonstration, Example
 from inlay.recipes.web.limits import Limits
@@ -159,3 +165,62 @@ def echo() -> Echo:
 @pytest.fixture
 def client(opened: Opened, echo: Echo) -> Client:
     return opened(echo, Limits(upload_bytes=1_000_000, waiting=2, seconds=5))
+
+
+@dataclass
+class Senses:
+    """A backbone of all senses, an attached NExT-GPT on it, and dialogues in which things are shown and made."""
+
+    model: Any
+    samples: list[Sample]
+    media: Path
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.adapter.state_dict().items()}
+
+
+_SHOWN: tuple[Modality, ...] = ("image", "image", "audio", "audio", "video", "video")
+
+
+@pytest.fixture
+def senses_of(llm_of: Any, image_of: Any, tmp_path: Path) -> Callable[..., Senses]:
+    """Makes them; fields of the recipe and of LoRA may be others."""
+
+    def make(dropout: float = 0.3, **fields: Any) -> Senses:
+        folder = tmp_path / "media"
+        folder.mkdir(exist_ok=True)
+        for index in range(2):
+            image_of(index).save(folder / f"{index}.png")
+            write_wav(folder / f"{index}.wav", 200.0 * (index + 1))
+        everything: tuple[Modality, ...] = ("image", "audio", "video")
+        backbone = Backbone(
+            llm_of("llama", max_position_embeddings=1024),
+            {name: SmallEncoder(name) for name in everything},
+            generators={name: CodeBook(name, CAPTIONS) for name in everything},
+        )
+        options = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "ffn": 24}
+        own = {
+            "output_options": options,
+            "signals": {"image": 2, "video": 3, "audio": 2},
+            "lora": LoraConfig(r=4, alpha=8.0, dropout=dropout, targets=("q_proj", "v_proj")),
+        }
+        torch.manual_seed(5)
+        recipe = replace(nextgpt.recipe(), **(own | fields))
+        model = recipe.adapter(backbone, "tiny").attach(backbone)
+        return Senses(model, [_dialogue(index, folder) for index in range(6)], folder)
+
+    return make
+
+
+def _dialogue(index: int, folder: Path) -> Sample:
+    """Something is shown, something else is made, and words are said."""
+    kind, caption = _SHOWN[index], CAPTIONS[index]
+    file = {"image": f"{index % 2}.png", "audio": f"{index % 2}.wav"}
+    shown = [MediaPart(name, folder / path) for name, path in file.items() if name != kind]
+    turns = (
+        Message("user", (*shown[:1], TextPart(f"make {caption}"))),
+        Message("assistant", (TextPart("Here."), MadePart(kind, caption))),
+        Message("user", (TextPart("what is it?"),)),
+        Message("assistant", (TextPart(caption),)),
+    )
+    return Sample(f"s{index}", turns, f"rows, item {index}", kinds=(kind, "question"))

@@ -134,7 +134,10 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "alpaca"], "neither a system (llava, blip2, instructblip, minigpt4) nor a YAML file"),
+        (
+            ["train", "alpaca"],
+            "neither a system (llava, blip2, instructblip, minigpt4, nextgpt, modaverse) nor a YAML file",
+        ),
         (["train", "llava", "--backbone.llm", "a/b"], "both --backbone.llm and --backbone.image"),
         (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),
         (["train", "llava", "--version", "3"], "version: expected one of 1.5, 1.0, got '3'"),

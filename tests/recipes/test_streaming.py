@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.recipes.callbacks import RandomState
 from inlay.recipes.data.stream import Shards, StreamData
-from inlay.recipes.objectives import Plan, Task
+from inlay.recipes.plan import Plan, Task
 from inlay.recipes.recipe import Recipe, Stage
 from inlay.recipes.settings import SettingsError
 from inlay.recipes.stages.settings import RepresentSettings

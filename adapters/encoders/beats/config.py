@@ -34,6 +34,16 @@ _EXPECTED = {
     "activation_fn": "gelu",
 }
 """What every released BEATs is; another architecture would load and mean something else."""
+_UNSAID = {
+    "layer_norm_first": False,
+    "deep_norm": False,
+    "relative_position_embedding": False,
+    "gru_rel_pos": False,
+    "conv_bias": False,
+    "activation_fn": "gelu",
+    "max_distance": 1280,
+}
+"""What the authors' code takes where a ``cfg`` says nothing, and the defaults here are other ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +117,14 @@ class BeatsConfig:
         """From the ``cfg`` of a released file.
 
         Raises:
-            EncoderError: another architecture than that of the released models.
+            EncoderError: another architecture than that of the released models, or no ``input_patch_size``.
         """
-        other = {name: cfg.get(name) for name, value in _EXPECTED.items() if cfg.get(name) != value}
+        cfg = {**_UNSAID, **cfg}
+        other = {name: cfg[name] for name, value in _EXPECTED.items() if cfg[name] != value}
         if other:
             raise EncoderError(f"a BEATs of another kind than those released: expected {_EXPECTED}, got {other}")
+        if "input_patch_size" not in cfg:
+            raise EncoderError("the cfg of this BEATs does not say input_patch_size")
         sizes = {ours: cfg[theirs] for theirs, ours in _RELEASED.items() if theirs in cfg}
         classes = cfg.get("predictor_class", 527) if cfg.get("finetuned_model") else 0
         return cls.from_json({**sizes, "classes": classes})

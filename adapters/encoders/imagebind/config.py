@@ -203,6 +203,11 @@ class ImageBindConfig:
     imu: ImuConfig | None = None
     """Motion."""
 
+    def __post_init__(self) -> None:
+        width = self.width_out
+        if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 1 << 20:
+            raise ProjectorError(f"width_out: expected an integer from 1 to {1 << 20}, got {width!r}")
+
     @classmethod
     def huge(cls) -> ImageBindConfig:
         """The released model, all six branches."""

@@ -40,6 +40,8 @@ class ImageBindEncoder(nn.Module):
         modality: which.
         scaled: multiply the vector of a sound by the model's constant, 20, as upstream and ModaVerse do; NExT-GPT's
             fork does not. Pictures and clips have none.
+        averaged: one vector for a sound or a video, the mean over its clips; else one for each, 3 and 15 in the
+            released model (NExT-GPT's second version).
         source: the Hub id, or another name by which the same weights can be found again.
         revision: the commit on the Hub, 40 hex digits.
 
@@ -53,6 +55,7 @@ class ImageBindEncoder(nn.Module):
         modality: Hearing,
         *,
         scaled: bool = True,
+        averaged: bool = True,
         source: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -62,9 +65,17 @@ class ImageBindEncoder(nn.Module):
         self.branch = BRANCH_OF[modality]
         model.config.only([self.branch])
         self.model = freeze(model)
-        self.modality, self.scaled = modality, scaled
+        self.modality, self.scaled, self.averaged = modality, scaled, averaged
         self.source, self.revision = source, revision
-        self.family, self.tokens, self.width = "imagebind", 1, model.config.width_out
+        self.family, self.width = "imagebind", model.config.width_out
+        self.tokens = 1 if averaged else self._clips
+
+    @property
+    def _clips(self) -> int:
+        """Pieces that a medium is seen or heard in."""
+        if self.modality == "audio":
+            return self._audio.clips
+        return self._vision.clips * self._vision.crops if self.modality == "video" else 1
 
     @property
     def _vision(self) -> VisionConfig:
@@ -106,12 +117,13 @@ class ImageBindEncoder(nn.Module):
         return (squares(pictures, self._vision.image_size, geometry, _FILL) - mean) / deviation
 
     def encode(self, values: Tensor) -> Tensor:
-        """Frozen features: what :meth:`preprocess` gave -> ``[n, 1, width]`` in the model's dtype."""
+        """Frozen features: what :meth:`preprocess` gave -> ``[n, tokens, width]`` in the model's dtype."""
         if not len(values):
-            return torch.zeros(0, 1, self.width, device=self.device, dtype=self.dtype)
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         with torch.no_grad():
             placed = values.to(device=self.device, dtype=self.dtype)
-            return self.model.embed(self.branch, placed, scaled=self.scaled)[:, None]
+            found = self.model.embed(self.branch, placed, scaled=self.scaled, averaged=self.averaged)
+            return found if found.ndim == 3 else found[:, None]
 
     @property
     def device(self) -> torch.device:

@@ -209,7 +209,7 @@ class ImageBind(nn.Module):
         """One vector for each item of each branch: ``{branch: [n, ...]}`` -> ``{branch: [n, width_out]}``."""
         return {branch: self.embed(branch, values) for branch, values in inputs.items()}
 
-    def embed(self, branch: Branch, values: Tensor, *, scaled: bool = True) -> Tensor:
+    def embed(self, branch: Branch, values: Tensor, *, scaled: bool = True, averaged: bool = True) -> Tensor:
         """Vectors of one branch.
 
         Args:
@@ -219,14 +219,18 @@ class ImageBind(nn.Module):
                 token ids ``[n, context]``.
             scaled: multiply by the branch's constant, as upstream does; without it the vectors of one clip have
                 length 1.
+            averaged: take the mean over an item's clips.
 
         Returns:
-            ``[n, width_out]``, the mean over an item's clips.
+            ``[n, width_out]``, or ``[n, clips, width_out]`` of clips that are not averaged.
         """
         clips = values.ndim >= 5
         items = len(values)
         embedded = self._one(branch, values.flatten(0, 1) if clips else values, scaled)
-        return embedded.view(items, values.shape[1], -1).mean(dim=1) if clips else embedded
+        if not clips:
+            return embedded
+        each = embedded.view(items, values.shape[1], -1)
+        return each.mean(dim=1) if averaged else each
 
     def _one(self, branch: Branch, values: Tensor, scaled: bool) -> Tensor:
         tokens = self.modality_preprocessors[branch](values)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import MediaPart, TextPart, media_of
+from inlay.adapters.messages import MadePart, MediaPart, TextPart, made_of, media_of
 from inlay.recipes.data import jsonl
 from inlay.recipes.data.jsonl import read_messages_jsonl
-from inlay.recipes.data.sample import DataError
+from inlay.recipes.data.sample import DataError, questions_of
 
 Line = Callable[..., dict[str, Any]]
 WriteLines = Callable[..., Path]
@@ -109,9 +109,14 @@ BAD_LINES: list[tuple[str, Any, str]] = [
         "a system message is only allowed in front",
     ),
     (
-        "image in an answer",
-        {"messages": [TURNS[0], {"role": "assistant", "content": ["b", IMAGE]}], "images": ["1.png"]},
-        "turn 1: media are only allowed in what the user says",
+        "an image in an answer without caption and source",
+        {"messages": [TURNS[0], {"role": "assistant", "content": ["b", IMAGE]}]},
+        "content[1]: what the assistant makes needs a 'caption', or a source",
+    ),
+    (
+        "a caption that is no text",
+        {"messages": [TURNS[0], {"role": "assistant", "content": [{"type": "audio", "caption": 7}]}]},
+        "message 1, content[0], caption: expected text, got 7",
     ),
 ]
 
@@ -152,3 +157,14 @@ def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jsonl: cannot be read: No such file"):
         read_messages_jsonl(tmp_path / "gone.jsonl", None)
+
+
+def test_what_the_assistant_makes(write_lines: WriteLines, line: Line, images: Path) -> None:
+    drawn = {"type": "image", "caption": "a disc", "path": "1.png", "embedding": "sub/1.npy"}
+    record = line("draw a disc", ["Here.", drawn], "now as a sound", [{"type": "audio", "caption": "a beep"}])
+    (sample,) = read_messages_jsonl(write_lines(record), images)
+    first, second = made_of(sample.messages)
+    assert first == MadePart("image", "a disc", images / "1.png", images / "sub" / "1.npy")
+    assert second == MadePart("audio", "a beep")
+    assert media_of(sample.messages) == ()
+    assert [question.made for question in questions_of(sample)] == [(first,), (second,)]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from inlay.recipes.data.records import described
-from inlay.recipes.objectives import Task, aligned, teach
+from inlay.recipes.objectives import aligned, teach
+from inlay.recipes.plan import Task
 from inlay.recipes.recipe import Recipe, Stage
 from inlay.recipes.stages.prompts import mask_words
 from inlay.recipes.stages.settings import ObjectiveError, TeacherSettings

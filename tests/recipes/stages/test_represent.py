@@ -17,7 +17,8 @@ from inlay.recipes.callbacks import FiniteLoss, GradientAudit, PartTable, Random
 from inlay.recipes.data.records import described
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.former import hand_over, hinders
-from inlay.recipes.objectives import Plan, Task, represent
+from inlay.recipes.objectives import represent
+from inlay.recipes.plan import Plan, Task
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.contrast import contrast_loss, generation_loss, matches
 from inlay.recipes.stages.settings import ObjectiveError, RepresentSettings

@@ -1,0 +1,30 @@
+"""Frozen generators: from conditioning to media. One file each."""
+
+from __future__ import annotations
+
+from inlay.adapters.generators.audio import AudioLdm
+from inlay.adapters.generators.diffusion import LatentDiffusion
+from inlay.adapters.generators.image import StableDiffusion
+from inlay.adapters.generators.loading import load_generator
+from inlay.adapters.generators.protocol import Generator, GeneratorError, Made, Seed, Size
+from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
+from inlay.adapters.generators.video import TextToVideo
+from inlay.adapters.generators.video_transformer import CogVideoX
+
+__all__ = [
+    "AudioLdm",
+    "ClapText",
+    "ClipText",
+    "CogVideoX",
+    "Generator",
+    "GeneratorError",
+    "LatentDiffusion",
+    "Made",
+    "Seed",
+    "Size",
+    "StableDiffusion",
+    "T5Text",
+    "TextEncoder",
+    "TextToVideo",
+    "load_generator",
+]

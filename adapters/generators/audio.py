@@ -1,0 +1,138 @@
+"""AudioLDM (Liu et al., 2023, https://arxiv.org/abs/2301.12503): one pooled vector to a sound.
+
+The unet denoises the latents of a log-mel spectrogram. It has no cross-attention: the conditioning is one CLAP vector
+of 512 values, given as class labels and joined to the embedding of the step. CLAP's vectors have length 1, so what an
+output projector gives is brought to length 1 too; the published pipeline does that with texts only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inlay.adapters.freeze import freeze
+from inlay.adapters.generators.diffusion import LatentDiffusion
+from inlay.adapters.generators.protocol import GeneratorError, Made, Size
+from inlay.adapters.generators.text import TextEncoder
+from inlay.adapters.sound import Sound
+
+__all__ = ["AudioLdm"]
+
+
+class AudioLdm(LatentDiffusion):
+    """``UNet2DConditionModel`` with class labels, ``AutoencoderKL``, ``SpeechT5HifiGan``; size is seconds.
+
+    Args:
+        unet: as of :class:`LatentDiffusion`.
+        vae: the same.
+        vocoder: from log-mel spectrograms to samples.
+        scheduler: as of :class:`LatentDiffusion`.
+        text: the same.
+        options: the same; ``tokens`` is 1 by nature.
+    """
+
+    modality = "audio"
+    family = "audioldm"
+    reads = "class_labels"
+    default_steps = 10
+    default_guidance = 2.5
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        vae: nn.Module,
+        vocoder: nn.Module,
+        scheduler: Any,
+        text: TextEncoder | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(unet, vae, scheduler, text, **({"tokens": 1} | options))
+        self.vocoder: Any = freeze(vocoder)
+        if self.tokens != 1:
+            raise GeneratorError(f"{self.family}: tokens: expected 1, a pooled vector, got {self.tokens}")
+        if self._bands % self.scale_factor:
+            raise GeneratorError(
+                f"{self.family}: the vocoder reads {self._bands} mel bands, of which the decoder gives "
+                f"multiples of {self.scale_factor}; they belong to different models"
+            )
+
+    def _width(self) -> int:
+        config = self.unet.config
+        width = getattr(config, "projection_class_embeddings_input_dim", None)
+        if getattr(config, "class_embed_type", None) != "simple_projection" or not isinstance(width, int):
+            raise GeneratorError(
+                f"{self.family}: expected a unet with class_embed_type 'simple_projection', for a pooled vector, "
+                f"got {getattr(config, 'class_embed_type', None)!r}"
+            )
+        return width
+
+    @property
+    def rate(self) -> int:
+        """Samples per second, in Hz."""
+        return int(self.vocoder.config.sampling_rate)
+
+    @property
+    def _bands(self) -> int:
+        return int(self.vocoder.config.model_in_dim)
+
+    @property
+    def _hop(self) -> float:
+        """Seconds of one column of the spectrogram."""
+        samples: int = math.prod(self.vocoder.config.upsample_rates)
+        return samples / self.rate
+
+    def seconds(self, size: Size = None) -> float:
+        """How long a sound of this size is.
+
+        Raises:
+            GeneratorError: no number, or too short for one latent.
+        """
+        if size is None:
+            return float(self.unet.config.sample_size * self.scale_factor * self._hop)
+        shortest = self._hop * self.scale_factor
+        if isinstance(size, (tuple, list)) or not shortest <= size <= 3600:
+            raise GeneratorError(f"size: expected {shortest:.3g} to 3600 seconds, got {size!r}")
+        return float(size)
+
+    def latent_shape(self, size: Size = None) -> tuple[int, ...]:
+        """``(channels, columns / f, bands / f)``; whole latents, the rest is cut off the sound."""
+        columns = int(self.seconds(size) / self._hop)
+        return (
+            int(self.unet.config.in_channels),
+            math.ceil(columns / self.scale_factor),
+            self._bands // self.scale_factor,
+        )
+
+    def prepared(self, conditioning: Tensor) -> Tensor:
+        """Of length 1."""
+        return F.normalize(conditioning, dim=-1)
+
+    def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
+        """By class labels."""
+        labels = conditioning.squeeze(1)
+        said: Tensor = self.unet(latents, step, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
+        return said
+
+    def decode(self, latents: Tensor, size: Size = None) -> list[Made]:
+        """Sounds, between -1 and 1."""
+        spectrograms: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
+        samples = self.vocoder(spectrograms.squeeze(1)).float().cpu()
+        samples = samples[:, : int(self.seconds(size) * self.rate)]
+        return [Sound(row.numpy(), self.rate) for row in samples]
+
+    @torch.no_grad()
+    def encode_spectrograms(self, spectrograms: Tensor) -> Tensor:
+        """Latents ``[n, channels, columns / f, bands / f]`` of log-mel spectrograms ``[n, columns, bands]``.
+
+        They must be those that the vocoder reads; ``columns`` is a multiple of the decoder's factor.
+        """
+        images = spectrograms.unsqueeze(1).to(device=self.device, dtype=self.dtype)
+        encoded: Tensor = self.vae.encode(images).latent_dist.mode() * self.vae.config.scaling_factor
+        return encoded
+
+    def _drawing(self) -> nn.Module:
+        return nn.ModuleList([self.unet, self.vae, self.vocoder])

@@ -1,0 +1,70 @@
+"""From what a model has written to media: the states of written tokens, and what a backbone lacks for a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.attachable import Attachable
+from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.language import LanguageModel
+from inlay.adapters.messages import Modality
+from inlay.adapters.signals import Signals, gather, locate
+from inlay.adapters.splice import pad
+
+__all__ = ["at_signals", "lacking", "written_states"]
+
+
+def at_signals(ids: Tensor, embeddings: Tensor, states: Tensor, signals: Signals) -> dict[Modality, Tensor]:
+    """What output projectors read: hidden states plus input embeddings, where signal tokens are the input.
+
+    Args:
+        ids: ``[B, T]``.
+        embeddings: ``[B, T, width]``.
+        states: ``[B, T, width]``, last hidden states.
+        signals: of the attached adapter.
+
+    Returns:
+        For each modality with signal tokens ``[n, signals, width]``, in reading order.
+
+    Raises:
+        SignalError: a group of signal tokens that is not whole.
+    """
+    found = {}
+    for modality, signal in signals.ids.items():
+        places = locate(ids, signal)
+        found[modality] = gather(states, places, len(signal)) + gather(embeddings, places, len(signal))
+    return found
+
+
+def written_states(
+    llm: LanguageModel, embeddings: Tensor, mask: Tensor, written: Sequence[Sequence[int]], signals: Signals
+) -> dict[Modality, Tensor]:
+    """:func:`at_signals` of new tokens: every one is read once more behind its prompt, the last one too.
+
+    Args:
+        llm: with the adapter attached.
+        embeddings: ``[B, T, width]`` of the prompts, padded on the left.
+        mask: ``[B, T]``.
+        written: new ids of each row.
+        signals: of the attached adapter.
+    """
+    rows = [torch.tensor(row, device=mask.device, dtype=torch.long) for row in written]
+    ids = pad(rows, llm.pad_id, "right")
+    behind = pad([torch.ones_like(row, dtype=mask.dtype) for row in rows], 0, "right")
+    new = llm.embed(ids)
+    states = llm.states(torch.cat([embeddings, new], dim=1), torch.cat([mask, behind], dim=1))
+    return at_signals(ids, new, states[:, embeddings.shape[1] :], signals)
+
+
+def lacking(modality: Modality, adapter: Attachable, backbone: Backbone) -> str | None:
+    """Why media of a modality cannot be made; None if they can."""
+    if modality not in adapter.outputs:
+        return f"{modality}: this adapter has signal tokens and no output projector for it"
+    try:
+        backbone.generator(modality)
+    except BackboneError as error:
+        return str(error)
+    return None

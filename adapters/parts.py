@@ -1,0 +1,40 @@
+"""What an adapter is made of, as tables and errors show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from inlay.hub.errors import InlayError
+
+__all__ = ["AttachError", "OtherWeightsWarning", "Part"]
+
+
+class AttachError(InlayError):
+    """An adapter or a backbone is already taken, or not attached, or its parts contradict each other."""
+
+
+class OtherWeightsWarning(UserWarning):
+    """The backbone fits, but has other weights than the one that the adapter was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One trainable piece, as the part table shows it."""
+
+    name: str
+    """``inputs.image``, ``outputs.audio``, ``tokens``, ``lora``, ..."""
+    kind: str
+    """``linear``, ``mlp``, ``lora``, ..."""
+    module: nn.Module
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it trains."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def dtype(self) -> str:
+        """Data type in memory."""
+        return str(next(self.module.parameters()).dtype).removeprefix("torch.")

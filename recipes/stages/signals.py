@@ -1,0 +1,152 @@
+"""NExT-GPT's output side: states of signal tokens are drawn to what the generator's text encoder says of the caption.
+
+Wu et al., 2023, https://arxiv.org/abs/2309.05519. The loss of a batch is the cross-entropy over words and signal
+tokens, and for every medium that is made the distance between the output projector's conditioning and the frozen text
+encoder's, optionally with the latent diffusion loss. :class:`AlignSignals` runs the LLM; where nothing in front of the
+output projectors trains, :class:`AlignStates` learns from states that were computed once, and gives the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from inlay.adapters.adapter import Adapter, AttachedModel, Part
+from inlay.adapters.batch import Batch
+from inlay.adapters.losses import conditioning_distance
+from inlay.adapters.messages import MadePart, Modality
+from inlay.recipes.data.states import StateBatch
+from inlay.recipes.data.targets import Targets
+from inlay.recipes.recipe import Stage
+from inlay.recipes.stages.next_token import NextToken, idle_parts
+from inlay.recipes.stages.prompts import labelled_loss
+from inlay.recipes.stages.schedule import choose_parts, optimizer_for, rate_of
+from inlay.recipes.stages.settings import SignalSettings
+
+__all__ = ["AlignSignals", "AlignStates", "Extra", "signal_losses"]
+
+Extra: TypeAlias = Callable[[Modality, Tensor, Sequence[MadePart]], Tensor]
+"""A further loss of conditionings ``[n, tokens, width]`` of media: the latent diffusion loss."""
+
+
+def signal_losses(
+    adapter: Adapter,
+    states: Mapping[Modality, Tensor],
+    made: Sequence[MadePart],
+    targets: Targets,
+    settings: SignalSettings,
+    extra: Extra | None = None,
+) -> dict[str, Tensor]:
+    """Weighted losses by name: the distance of each modality, and the diffusion loss.
+
+    Args:
+        adapter: whose output projectors are asked.
+        states: ``[n, signals, width]`` a modality.
+        made: what the states are of, in reading order.
+        targets: conditionings of captions.
+        settings: weights, and which distance.
+        extra: the latent diffusion loss, where it has a weight.
+    """
+    losses: dict[str, Tensor] = {}
+    for name in adapter.outputs:
+        modality: Any = name
+        conditioning = adapter.condition(modality, states[modality]).float()
+        parts = [part for part in made if part.modality == modality]
+        if not parts:
+            # No such medium: the projector is touched all the same, so that all ranks of a run have one graph.
+            losses[name] = conditioning.sum() * 0
+            continue
+        wanted = targets.of(modality, parts).to(conditioning.device)
+        losses[name] = getattr(settings, modality) * conditioning_distance(conditioning, wanted, settings.distance)
+        if extra is not None and settings.diffusion:
+            losses[f"diffusion_{name}"] = settings.diffusion * extra(modality, conditioning, parts)
+    return losses
+
+
+class AlignSignals(NextToken):
+    """One stage on an attached model; parts without a learning rate are frozen, and have no dropout.
+
+    Args:
+        model: backbone and adapter.
+        targets: conditionings of captions.
+        stage: which parts train, and how.
+        steps: optimizer steps of the whole stage.
+        extra: the latent diffusion loss, where it has a weight.
+    """
+
+    def __init__(
+        self, model: AttachedModel, targets: Targets, stage: Stage, steps: int, extra: Extra | None = None
+    ) -> None:
+        super().__init__(model, stage, steps)
+        self.settings = stage.signals or SignalSettings()
+        self._aims = (targets, extra)
+
+    def train(self, mode: bool = True) -> AlignSignals:
+        """Dropout belongs to what trains: states of frozen parts are the same each time."""
+        super().train(mode)
+        for part in self.parts():
+            if rate_of(part.name, self.stage.lr) is None:
+                part.module.eval()
+        return self
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """The weighted sum of cross-entropy and distances."""
+        self.idle = idle_parts(self.adapter, batch)
+        output = self.model(batch, states=True)
+        targets, extra = self._aims
+        states = output.signal_states or {}
+        losses = signal_losses(self.adapter, states, batch.made, targets, self.settings, extra)
+        if self.settings.lm:
+            losses["lm"] = self.settings.lm * labelled_loss(output)
+        return _logged(self, losses, len(batch))
+
+
+class AlignStates(LightningModule):
+    """The same on states that are at hand: the LLM is not run, and only output projectors train.
+
+    Args:
+        adapter: whose output projectors train.
+        targets: conditionings of captions.
+        stage: how they train.
+        steps: optimizer steps of the whole stage.
+        extra: the latent diffusion loss, where it has a weight.
+    """
+
+    def __init__(
+        self, adapter: Adapter, targets: Targets, stage: Stage, steps: int, extra: Extra | None = None
+    ) -> None:
+        super().__init__()
+        self.adapter, self.stage, self.steps = adapter, stage, steps
+        self.settings = stage.signals or SignalSettings()
+        self.idle: tuple[str, ...] = ()
+        self._aims = (targets, extra)
+        choose_parts(adapter.parts(), stage)
+
+    def parts(self) -> Iterator[Part]:
+        """What the part table shows: the adapter's parts."""
+        return self.adapter.parts()
+
+    def training_step(self, batch: StateBatch, _: int) -> Tensor:
+        """The weighted sum of the distances."""
+        targets, extra = self._aims
+        made = {part.modality for part in batch.made}
+        self.idle = tuple(f"adapter.outputs.{name}." for name in self.adapter.outputs if name not in made)
+        losses = signal_losses(self.adapter, batch.states, batch.made, targets, self.settings, extra)
+        return _logged(self, losses, len(batch))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with one group a part; warm-up, then cosine."""
+        return optimizer_for(self.parts(), self.stage, self.steps)
+
+
+def _logged(module: LightningModule, losses: Mapping[str, Tensor], count: int) -> Tensor:
+    for name, value in losses.items():
+        module.log(name, value, prog_bar=True, batch_size=count)
+    loss = torch.stack(list(losses.values())).sum()
+    module.log("loss", loss, prog_bar=True, batch_size=count)
+    return loss
