@@ -43,6 +43,16 @@ def partly(tone: Tone, names: Sequence[str]) -> str:
     return f"{' '.join(said)} beep{'' if tone.rhythm.startswith('one') else 's'}"
 
 
+def some_names(rng: Random) -> Sequence[str]:
+    """All attributes, or one or two of them."""
+    return ATTRIBUTES if rng.random() < FULL else rng.sample(ATTRIBUTES, rng.randint(1, 2))
+
+
+def text_of(tone: Tone, names: Sequence[str], rng: Random) -> str:
+    """A whole prompt in one of its wordings, or a text that names some attributes."""
+    return prompt_of(tone, rng) if len(names) == len(ATTRIBUTES) else partly(tone, names)
+
+
 def matching(logits: Tensor, fits: Tensor) -> Tensor:
     """The contrastive loss where several may fit.
 
@@ -88,11 +98,8 @@ def train_clap(
         heard = flat[chosen]
         sounds = normalize(tower(heard + NOISE * torch.randn_like(heard)), dim=-1)
         drawn = [tones[int(number)] for number in chosen]
-        named = [ATTRIBUTES if rng.random() < FULL else rng.sample(ATTRIBUTES, rng.randint(1, 2)) for _ in drawn]
-        said = [
-            prompt_of(tone, rng) if len(names) == len(ATTRIBUTES) else partly(tone, names)
-            for tone, names in zip(drawn, named, strict=True)
-        ]
+        named = [some_names(rng) for _ in drawn]
+        said = [text_of(tone, names, rng) for tone, names in zip(drawn, named, strict=True)]
         texts = list(zip(drawn, named, strict=True))
         fits = torch.tensor([[_fits(tone, other, names) for other, names in texts] for tone in drawn])
         return {"match": matching(SCALE * sounds @ embed(said).T, fits.float())}

@@ -3,7 +3,8 @@
 `python -m inlay.recipes.miniature.pretrain_audioldm --output DIR --seed 0` makes such weights again: the vocoder, the
 autoencoder of spectrograms, CLAP's text encoder, then the U-Net alone. As in AudioLDM
 (https://arxiv.org/abs/2301.12503) the U-Net is told the prompt by one pooled vector of length 1, as the embedding of a
-class, and attends to no words. The folder is an `AudioLDMPipeline`.
+class, and attends to no words. It learns from prompts that leave something open too, so that what a word
+does not depend on the others. The folder is an `AudioLDMPipeline`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from torch.nn.functional import normalize
 from inlay.adapters.sound import Sound
 from inlay.recipes.miniature import diffusion
 from inlay.recipes.miniature.autoencoder import SPECTROGRAMS, latents_of, make_autoencoder, train_autoencoder
-from inlay.recipes.miniature.clap import train_clap
+from inlay.recipes.miniature.clap import some_names, text_of, train_clap
 from inlay.recipes.miniature.marks import marks, shown
 from inlay.recipes.miniature.play import RATE, SAMPLES, play
 from inlay.recipes.miniature.prompted import sample, save_pipeline
 from inlay.recipes.miniature.senses import TONES, Tone, sample_sensed
-from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+from inlay.recipes.miniature.senses_grammar import caption_of
 from inlay.recipes.miniature.spectrogram import BANDS, HOP, log_mel, samples_of
 from inlay.recipes.miniature.text_tokenizers import CLAP_WIDTH, make_roberta_tokenizer
 from inlay.recipes.miniature.vocoder import make_vocoder, train_vocoder
@@ -147,7 +148,7 @@ def train(
         parts["text"],
         parts["unet"],
         latents,
-        lambda number, rng: prompt_of(tones[number], rng),
+        lambda number, rng: text_of(tones[number], some_names(rng), rng),
         partial(denoise, tokenizer),
         plan,
         rng,
@@ -164,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vocoder-steps", type=int, default=1000)
     parser.add_argument("--autoencoder-steps", type=int, default=700)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
