@@ -45,7 +45,7 @@ class Conversation:
         save: Path | None = None,
     ) -> None:
         self.model, self.max_new_tokens = model, max_new_tokens
-        self.options = {} if media is None else {"media": media}
+        self.media = dict(media or {})
         self.save = save
         self.turns: list[Message] = []
         self.shown: list[MediaPart] = []
@@ -67,7 +67,7 @@ class Conversation:
             Words and, in their places, the files of what was made.
         """
         turn = Message("user", (*self.shown, TextPart(question)))
-        reply = self.model.chat([*self.turns, turn], max_new_tokens=self.max_new_tokens, **self.options)
+        reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens)
         said: tuple[Part, ...] = reply.parts or (TextPart(reply.text or " "),)
         self.turns += [turn, Message("assistant", said)]
         self.shown = []

@@ -127,18 +127,18 @@ def answer_oracle(
 
 
 def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
-    """Plain values for a file, sorted by sample; images below ``root`` are written relative to it."""
+    """Plain values for a file, sorted by sample; media below ``root`` are written relative to it."""
     rows = []
     for item in sorted(answered, key=lambda item: item.name):
-        images = [Path(part.source) for part in media_of(item.question.prompt) if isinstance(part.source, (str, Path))]
-        image = images[0] if images else None
-        if image is not None and image.is_relative_to(root.absolute()):
-            image = image.relative_to(root.absolute())
+        media = [part for part in media_of(item.question.prompt) if isinstance(part.source, (str, Path))]
+        files = [(part.modality, _below(Path(part.source), root.absolute()).as_posix()) for part in media]
+        image = next((file for modality, file in files if modality == "image"), None)
         rows.append(
             {
                 "id": item.name,
                 "type": item.question.kind,
-                "image": None if image is None else image.as_posix(),
+                "image": image,
+                "media": [{"modality": modality, "file": file} for modality, file in files],
                 "question": item.question.prompt[-1].text,
                 "said": item.said,
                 "reference": item.question.reference,
@@ -146,6 +146,10 @@ def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _below(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 def score(answered: Sequence[Answered]) -> Scores:

@@ -144,7 +144,7 @@ def _question_ids(held: HeldOut) -> dict[str, int]:
 def _features(model: AttachedModel, held: HeldOut, layout: Layout) -> FeatureCache | None:
     if not fits_in(held.samples, model.backbone, CACHE):
         return None
-    cache = FeatureCache(model.backbone, layout.geometry["image"])
+    cache = FeatureCache(model.backbone, layout.geometry_for("image"))
     cache.fill(held.samples)
     return cache
 

@@ -1,7 +1,8 @@
 """The miniature: a small, complete world with data and truly pretrained tiny backbones, shipped with the package.
 
 Scenes of coloured shapes (`world`, `draw`), what is said and asked about them (`grammar`, `questions`),
-handwritten digits (`digits`), data sets of them (`build`) and backbones in standard transformers folders.
+handwritten digits (`digits`), single drawings, sounds and clips (`senses`, `film`, `play`), data sets of all of them
+(`build`, `build_media`) and backbones in standard transformers and diffusers folders.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def backbone_path(name: BackboneName) -> Path:
             tokenizer and chat template), `"eva"` (a `Blip2VisionModel` with its image processor), `"opt"`, `"t5"`
             (language models with their tokenizers), `"bert"` (a `BertForMaskedLM` with its tokenizer, which reads
             captions and prompts; Q-Formers begin with its weights),
-            `"qformer"` (a bundle of BLIP-2 on `"eva"`, for MiniGPT-4's frozen Q-Former).
+            `"qformer"` (a bundle of BLIP-2 on `"eva"`, for MiniGPT-4's frozen Q-Former),
+            `"imagebind"` (drawings, sounds and clips in one space), `"sd"`, `"audioldm"`, `"video"` (pipelines of
+            diffusers that make them).
 
     Raises:
         MiniatureError: no such backbone, or one that is not there.

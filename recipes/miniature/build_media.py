@@ -27,7 +27,7 @@ from inlay.recipes.miniature.media_files import write_medium
 from inlay.recipes.miniature.media_questions import ask_of, attributes_of, questions_of
 from inlay.recipes.miniature.play import play
 from inlay.recipes.miniature.questions import Question, human_answers
-from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone, sample_any, sample_sensed
+from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone, sample_any, sample_kind
 from inlay.recipes.miniature.senses_grammar import caption_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from inlay.adapters.video import Video
     from inlay.recipes.miniature.world import Split
 
-MODALITIES: dict[type, str] = {Drawing: "image", Tone: "audio", Movement: "video"}
+MODALITIES: dict[type[Sensed], str] = {Drawing: "image", Tone: "audio", Movement: "video"}
 ASKED = 4  # questions about one medium in training
 _FILES = ("pairs", "questions", "t2m", "mosit", "modaverse")
 _README = """# The miniature's sounds, drawings and clips, seed {seed}
@@ -48,7 +48,7 @@ and {test_dialogues}.
 
 | file | content |
 |---|---|
-| `media/` | pictures of 32 pixels (PNG), sounds of 1.536 s at 16 kHz (WAV), clips of 6 frames (GIF) |
+| `media/` | pictures of 32 pixels (PNG), sounds of 1.536 s at 16 kHz (WAV), clips of 4 frames (GIF) |
 | `pairs.json` | one medium, one caption (NExT-GPT's pairs) |
 | `questions.json` | one medium, {asked} questions or fewer (NExT-GPT's comprehension data) |
 | `t2m.json` | an instruction, something made (NExT-GPT's T2M) |
@@ -151,9 +151,9 @@ def _instruction(rng: Random, split: Split) -> Turn:
 
 def _add_media(writer: _Writer, split: Split, number: int) -> None:
     rng = writer.rng
-    for kind in (Drawing, Tone, Movement):
+    for kind in MODALITIES:
         for index in range(number):
-            value: Sensed = sample_sensed(kind, rng, split)  # type: ignore[type-var]  # one of the three at a time
+            value = sample_kind(kind, rng, split)
             file = writer.write(value, split)
             pair = {"caption": caption_of(value), f"{MODALITIES[kind]}_name": file}
             writer.add("pairs", split, pair)
@@ -168,9 +168,9 @@ def _add_media(writer: _Writer, split: Split, number: int) -> None:
 
 def _add_instructions(writer: _Writer, split: Split, number: int, dialogues: int) -> None:
     rng = writer.rng
-    for kind in (Drawing, Tone, Movement):
+    for kind in MODALITIES:
         for _ in range(number):
-            value: Sensed = sample_sensed(kind, rng, split)  # type: ignore[type-var]  # one of the three at a time
+            value = sample_kind(kind, rng, split)
             writer.add("t2m", split, _conversation([request(value, rng)], {}))
     for _ in range(dialogues):
         turns = dialogue(rng, split)

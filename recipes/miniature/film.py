@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from inlay.recipes.miniature.senses import Drawing, Movement
 
 SIDE = 32  # pixels, unless told otherwise
-FRAMES = 6  # pictures in a clip
+FRAMES = 4  # pictures in a clip
 FPS = 5.0
 RADIUS = {"small": 0.2, "large": 0.36}  # of the side
 MOVING_RADIUS = 0.22
@@ -76,7 +76,7 @@ def film(movement: Movement, rng: Random, side: int = SIDE, frames: int = FRAMES
         frames: At least two.
 
     Returns:
-        A clip of 1.2 seconds, of pictures of side x side.
+        A clip of 0.8 seconds, of pictures of side x side.
     """
     look = _Look(movement.shape, movement.colour, MOVING_RADIUS, side, rng)
     middle = 0.5 + rng.uniform(-0.04, 0.04), 0.5 + rng.uniform(-0.04, 0.04)

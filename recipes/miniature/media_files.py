@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from inlay.adapters.sound import Sound
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inlay.adapters.sound import Sound
     from inlay.adapters.video import Video
 
 _COLOURS = 128  # of a frame of a GIF; what is drawn in one colour on plain ground needs fewer
@@ -31,7 +32,7 @@ def write_medium(medium: Image.Image | Sound | Video, folder: Path, name: str) -
     if isinstance(medium, Image.Image):
         medium.save(folder / f"{name}.png")
         return f"{name}.png"
-    if hasattr(medium, "samples"):
+    if isinstance(medium, Sound):
         write_wav(medium, folder / f"{name}.wav")
         return f"{name}.wav"
     write_gif(medium, folder / f"{name}.gif")

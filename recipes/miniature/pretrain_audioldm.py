@@ -1,10 +1,10 @@
 """Pretrain the miniature AudioLDM: beeps of 1.536 seconds from prompts.
 
 `python -m inlay.recipes.miniature.pretrain_audioldm --output DIR --seed 0` makes such weights again: the vocoder, the
-autoencoder of spectrograms, then CLAP's text encoder and the U-Net together. As in AudioLDM
+autoencoder of spectrograms, CLAP's text encoder, then the U-Net alone. As in AudioLDM
 (https://arxiv.org/abs/2301.12503) the U-Net is told the prompt by one pooled vector of length 1, as the embedding of a
-class, and attends to no words; there CLAP has learnt before, from sounds, here it learns from the denoiser. The folder
-is an `AudioLDMPipeline`.
+class, and attends to no words. It learns from prompts that leave something open too, so that what a word
+does not depend on the others. The folder is an `AudioLDMPipeline`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from torch.nn.functional import normalize
 from inlay.adapters.sound import Sound
 from inlay.recipes.miniature import diffusion
 from inlay.recipes.miniature.autoencoder import SPECTROGRAMS, latents_of, make_autoencoder, train_autoencoder
+from inlay.recipes.miniature.clap import some_names, text_of, train_clap
 from inlay.recipes.miniature.marks import marks, shown
 from inlay.recipes.miniature.play import RATE, SAMPLES, play
 from inlay.recipes.miniature.prompted import sample, save_pipeline
 from inlay.recipes.miniature.senses import TONES, Tone, sample_sensed
-from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+from inlay.recipes.miniature.senses_grammar import caption_of
 from inlay.recipes.miniature.spectrogram import BANDS, HOP, log_mel, samples_of
 from inlay.recipes.miniature.text_tokenizers import CLAP_WIDTH, make_roberta_tokenizer
 from inlay.recipes.miniature.vocoder import make_vocoder, train_vocoder
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
+CLAP_STEPS = 800
 POOL = 3000  # sounds that are played once
 HEARD, SEEN = 12, 16  # sounds of a step of the vocoder, of the autoencoder
 FACTOR = 2 ** (len(SPECTROGRAMS.blocks) - 1)
@@ -47,7 +49,7 @@ def make_unet() -> Any:
     """A `UNet2DConditionModel` of 12 x 8 latents that is told a class by a vector; random weights."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
+    return UNet2DConditionModel(  # type: ignore[no-untyped-call]
         sample_size=FRAMES,
         in_channels=SPECTROGRAMS.latent,
         out_channels=SPECTROGRAMS.latent,
@@ -123,7 +125,7 @@ def train(
     plan: diffusion.Plan,
     rng: Random,
 ) -> tuple[Any, Any]:
-    """Text encoder and U-Net; gives back the averaged ones.
+    """CLAP's text encoder, then the U-Net; gives back the averaged ones.
 
     Args:
         tokenizer: Of the prompts.
@@ -133,6 +135,8 @@ def train(
         plan: How long and how fast.
         rng: The source of chance, beside torch's own.
     """
+    encoder = parts["text"]
+    train_clap(partial(embed_prompts, encoder, tokenizer), encoder, tones, latents, rng, steps=CLAP_STEPS)
 
     def report(text: nn.Module, unet: nn.Module) -> None:
         held_out = [tone for tone in TONES if tone.split == "held_out"] * 8
@@ -144,7 +148,7 @@ def train(
         parts["text"],
         parts["unet"],
         latents,
-        lambda number, rng: prompt_of(tones[number], rng),
+        lambda number, rng: text_of(tones[number], some_names(rng), rng),
         partial(denoise, tokenizer),
         plan,
         rng,
@@ -161,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vocoder-steps", type=int, default=1000)
     parser.add_argument("--autoencoder-steps", type=int, default=700)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -169,7 +173,7 @@ def main() -> None:
     rng = Random(options.seed)
     tones = [sample_sensed(Tone, rng) for _ in range(POOL)]
     samples = samples_of([play(tone, rng) for tone in tones])
-    spectrograms = torch.cat([log_mel(part) for part in samples.split(100)])[:, None]
+    spectrograms = torch.cat([log_mel(part) for part in torch.split(samples, 100)])[:, None]
 
     vocoder, vae, tokenizer = make_vocoder(), make_autoencoder(SPECTROGRAMS), make_roberta_tokenizer()
     train_vocoder(vocoder, lambda: samples[torch.randint(POOL, (HEARD,))], steps=options.vocoder_steps)
@@ -181,9 +185,9 @@ def main() -> None:
         decoder_steps=0,
     )
     parts = {"text": make_text_encoder(tokenizer), "unet": make_unet(), "vae": vae, "vocoder": vocoder}
-    plan = diffusion.Plan(steps=options.steps)
+    plan = diffusion.Plan(steps=options.steps, batch=40, lr=1.5e-3)
     text, unet = train(tokenizer, parts, tones, latents_of(vae, spectrograms), plan, rng)
-    pipeline = AudioLDMPipeline(
+    pipeline = AudioLDMPipeline(  # type: ignore[no-untyped-call]
         vae=vae,
         text_encoder=text,
         tokenizer=tokenizer,

@@ -17,15 +17,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder, load_imagebind
-from inlay.adapters.encoders.imagebind.config import AudioConfig, TextConfig, VisionConfig
+from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, TextConfig, VisionConfig
 from inlay.adapters.weights_file import write_folder
 from inlay.recipes.miniature import loop
-from inlay.recipes.miniature.build_media import render
+from inlay.recipes.miniature.build_media import MODALITIES, render
 from inlay.recipes.miniature.film import FPS, FRAMES, SIDE
 from inlay.recipes.miniature.media_questions import attributes_of
 from inlay.recipes.miniature.muon import optimizers
 from inlay.recipes.miniature.probe_media import probe_media, shown
-from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone, sample_sensed
+from inlay.recipes.miniature.senses import Sensed, Tone, sample_kind
 from inlay.recipes.miniature.senses_grammar import prompt_of
 from inlay.recipes.miniature.text_tokenizers import PROMPT_TOKENS, make_clip_tokenizer
 
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 WIDTH, BLOCKS, HEADS = 96, 3, 4
 WIDTH_OUT = 128
-KINDS: dict[type, str] = {Drawing: "image", Tone: "audio", Movement: "video"}
-POOL = 2400  # media of each kind that are rendered once
+POOL = 1600  # media of each kind that are rendered once
 BATCH = 40  # media of each kind in a step
 LEARNING_RATE = 2e-3  # of embeddings, norms and heads
 MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
@@ -60,7 +59,7 @@ def make_model(vocabulary: int) -> ImageBind:
 
 def tensors_of(model: ImageBind, media: Sequence[Sensed], rng: Random) -> Tensor:
     """Media of one kind, rendered, as the branch takes them."""
-    modality = KINDS[type(media[0])]
+    modality = MODALITIES[type(media[0])]
     encoder = ImageBindEncoder(model, modality)  # type: ignore[arg-type]
     return encoder.preprocess([render(value, rng) for value in media], "squash")
 
@@ -104,7 +103,7 @@ def word_losses(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed],
     flat = [SPELLED.get(word, word) for name in names for word in found[name]]
     texts = model.embed("text", text_ids(tokenizer, flat), scaled=False)
     losses = []
-    for name, of_words in zip(names, texts.split([len(found[name]) for name in names]), strict=True):
+    for name, of_words in zip(names, torch.split(texts, [len(found[name]) for name in names]), strict=True):
         having = [number for number, one in enumerate(known) if name in one]
         owners = torch.tensor([found[name].index(known[number][name]) for number in having])
         losses.append(cross_entropy(SCALE * media[having] @ of_words.T, owners))
@@ -113,13 +112,20 @@ def word_losses(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed],
 
 def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int) -> None:
     """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
-    pools: dict[type, tuple[list[Sensed], Tensor]] = {}
-    for kind in KINDS:
-        values: list[Sensed] = [sample_sensed(kind, rng) for _ in range(POOL)]
+    pools: dict[type[Sensed], tuple[list[Sensed], Tensor]] = {}
+    for kind in MODALITIES:
+        values = [sample_kind(kind, rng) for _ in range(POOL)]
         pools[kind] = values, tensors_of(model, values, rng)
     model.requires_grad_(True).train()
-    settings = {"lr": LEARNING_RATE, "matrix_lr": MATRIX_RATE, "warm_up": WARM_UP, "decay": DECAY}
-    both = optimizers(model, **settings, steps=steps, inside="blocks")
+    both = optimizers(
+        model,
+        lr=LEARNING_RATE,
+        matrix_lr=MATRIX_RATE,
+        warm_up=WARM_UP,
+        decay=DECAY,
+        steps=steps,
+        inside="blocks",
+    )
 
     def losses(step: int) -> dict[str, Tensor]:
         del step  # all are alike
@@ -131,12 +137,12 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
             texts = model.embed(
                 "text", text_ids(tokenizer, [prompt_of(value, rng) for value in distinct]), scaled=False
             )
-            branch = "audio" if kind is Tone else "vision"
+            branch: Branch = "audio" if kind is Tone else "vision"
             seen = tensors[chosen]
             media = normalize(model.embed(branch, seen + NOISE * torch.randn_like(seen), scaled=False), dim=-1)
             owners = torch.tensor([distinct.index(value) for value in drawn])
-            parts[f"{KINDS[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
-            parts[f"{KINDS[kind]} words"] = word_losses(model, tokenizer, drawn, media)
+            parts[f"{MODALITIES[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
+            parts[f"{MODALITIES[kind]} words"] = word_losses(model, tokenizer, drawn, media)
         return parts
 
     def report() -> None:
@@ -151,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its tokenizer to")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

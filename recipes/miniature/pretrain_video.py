@@ -1,4 +1,4 @@
-"""Pretrain the miniature text-to-video model: clips of six frames from prompts.
+"""Pretrain the miniature text-to-video model: clips of four frames from prompts.
 
 `python -m inlay.recipes.miniature.pretrain_video --output DIR --seed 0` makes such weights again. It begins with the
 miniature Stable Diffusion, whose autoencoder it keeps and whose layers see each frame for itself, and adds layers
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import CLIPTokenizer
 
-POOL = 2000  # clips that are encoded once
-BATCH = 24  # clips of a step
+POOL = 1200  # clips that are encoded once
+BATCH = 10  # clips of a step
 JUDGED = 48  # held-out movements that a report makes
 
 
@@ -39,7 +39,7 @@ def make_unet() -> Any:
     """A `UNet3DConditionModel` of 8 x 8 latents with random weights."""
     from diffusers import UNet3DConditionModel
 
-    return UNet3DConditionModel(
+    return UNet3DConditionModel(  # type: ignore[no-untyped-call]
         sample_size=LATENT,
         in_channels=PICTURES.latent,
         out_channels=PICTURES.latent,
@@ -86,14 +86,15 @@ def shoot(text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, 
     shape = (len(prompts), PICTURES.latent, FRAMES, LATENT, LATENT)
     latents = sample(lambda noisy, time: unet(noisy, time, rows).sample, shape, seed=0)
     frames = latents.transpose(1, 2).flatten(0, 1) / vae.config.scaling_factor
-    pictures = pictures_of(torch.cat([vae.decode(part).sample for part in frames.split(96)]))
+    pictures = pictures_of(torch.cat([vae.decode(part).sample for part in torch.split(frames, 96)]))
     return [Video(tuple(pictures[start : start + FRAMES]), FPS) for start in range(0, len(pictures), FRAMES)]
 
 
 def latents_of_clips(vae: Any, clips: list[Video]) -> Tensor:
     """Scaled latents (clips, 4, frames, 8, 8)."""
     frames = pixels_of([frame for clip in clips for frame in clip.frames])
-    return latents_of(vae, frames).unflatten(0, (len(clips), -1)).transpose(1, 2).contiguous()
+    latents = latents_of(vae, frames)
+    return latents.view(len(clips), -1, *latents.shape[1:]).transpose(1, 2).contiguous()
 
 
 def train(
@@ -128,19 +129,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the pipeline to")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=450)
     parser.add_argument("--start", type=Path, default=None, help="a Stable Diffusion; the shipped one if not given")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    start = StableDiffusionPipeline.from_pretrained(options.start or backbone_path("sd"))
+    folder = options.start or backbone_path("sd")
+    start = StableDiffusionPipeline.from_pretrained(folder)  # type: ignore[no-untyped-call]
     unet = make_unet()
     inflate(unet, start.unet)
     start.vae.requires_grad_(False)
-    plan = diffusion.Plan(steps=options.steps, batch=BATCH, text_lr=5e-4)
+    plan = diffusion.Plan(steps=options.steps, batch=BATCH, lr=1.5e-3, text_lr=5e-4)
     text, unet = train(start.tokenizer, start.text_encoder, unet, start.vae, plan, Random(options.seed))
-    pipeline = TextToVideoSDPipeline(
+    pipeline = TextToVideoSDPipeline(  # type: ignore[no-untyped-call]
         vae=start.vae,
         text_encoder=text,
         tokenizer=start.tokenizer,

@@ -17,7 +17,7 @@ from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder, load_
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build_media import MODALITIES, render
 from inlay.recipes.miniature.media_questions import attributes_of
-from inlay.recipes.miniature.senses import Sensed, sample_sensed
+from inlay.recipes.miniature.senses import Sensed, sample_kind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
         seen: dict[Split, tuple[list[Sensed], Tensor]] = {}
         splits: tuple[tuple[Split, int], ...] = (("train", number), ("held_out", number // 2))
         for split, count in splits:
-            values: list[Sensed] = [sample_sensed(kind, rng, split) for _ in range(count)]
+            values = [sample_kind(kind, rng, split) for _ in range(count)]
             seen[split] = values, _vectors(model, values, rng)
         (values, vectors), (others, unseen) = seen["train"], seen["held_out"]
         for name in dict.fromkeys(name for value in values for name in attributes_of(value)):

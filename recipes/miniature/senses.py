@@ -117,6 +117,8 @@ MOVEMENTS = tuple(
     Movement(colour, shape, direction) for colour in COLOURS for shape in SHAPES for direction in DIRECTIONS
 )
 
+EVERYTHING: tuple[Sensed, ...] = (*DRAWINGS, *TONES, *MOVEMENTS)
+
 _ALL: dict[type, tuple[Sensed, ...]] = {Drawing: DRAWINGS, Tone: TONES, Movement: MOVEMENTS}
 
 
@@ -134,12 +136,16 @@ def sample_sensed(kind: type[Kind], rng: Random, split: Split = "train") -> Kind
             return value
 
 
+def sample_kind(kind: type[Sensed], rng: Random, split: Split = "train") -> Sensed:
+    """The same where the kind is known only when it runs."""
+    if kind is Drawing:
+        return sample_sensed(Drawing, rng, split)
+    return sample_sensed(Tone, rng, split) if kind is Tone else sample_sensed(Movement, rng, split)
+
+
 def sample_any(rng: Random, split: Split = "train") -> Sensed:
     """Draw a drawing, a tone or a movement of one split; the three are alike likely."""
-    kind = rng.randrange(3)
-    if kind == 0:
-        return sample_sensed(Drawing, rng, split)
-    return sample_sensed(Tone, rng, split) if kind == 1 else sample_sensed(Movement, rng, split)
+    return sample_kind(rng.choice((Drawing, Tone, Movement)), rng, split)
 
 
 def sounding(seen: Drawing | Movement, rhythm: str) -> Tone:

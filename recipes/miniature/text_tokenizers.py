@@ -6,11 +6,11 @@ Byte-level BPE, so any text can be encoded; every word of the prompts is one tok
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES
+from inlay.recipes.miniature.senses import EVERYTHING
 from inlay.recipes.miniature.senses_grammar import prompts_of
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ CLAP_WIDTH = 64
 
 
 def _texts() -> list[str]:
-    return [text for value in (*DRAWINGS, *MOVEMENTS, *TONES) for text in prompts_of(value)]
+    return [text for value in EVERYTHING for text in prompts_of(value)]
 
 
-def _trained(end_of_word: str, special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges of BPE over the words of the prompts."""
-    suffix = {"end_of_word_suffix": end_of_word} if end_of_word else {}
+def _trained(end_of_word: str, special: list[str]) -> tuple[dict[str, int], Any]:
+    """Vocabulary and merges (pairs, whatever transformers' types say) of BPE over the words of the prompts."""
+    suffix: dict[str, Any] = {"end_of_word_suffix": end_of_word} if end_of_word else {}
     tokenizer = Tokenizer(models.BPE(**suffix))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     if end_of_word:  # CLIP drops spaces, and marks the end of a word instead

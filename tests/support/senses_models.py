@@ -71,12 +71,13 @@ class SmallEncoder(nn.Module):
 
 
 def _statistics(medium: Any) -> Tensor:
+    values: np.ndarray[Any, np.dtype[np.float32]]
     if isinstance(medium, Sound):
         values = np.asarray(medium.samples, dtype=np.float32)
     elif isinstance(medium, Video):
-        values = np.stack([np.asarray(frame, dtype=np.float32) for frame in medium.frames]).ravel() / 255
+        values = np.stack([np.asarray(frame, dtype=np.float32) for frame in medium.frames]).ravel() / np.float32(255)
     else:
-        values = np.asarray(medium, dtype=np.float32).ravel() / 255
+        values = np.asarray(medium, dtype=np.float32).ravel() / np.float32(255)
     parts = np.array_split(values, 8)
     return torch.tensor([float(part.mean()) if len(part) else 0.0 for part in parts])
 
@@ -140,7 +141,7 @@ def _medium(modality: Modality, caption: str) -> Any:
         return picture
     if modality == "video":
         return Video((picture, picture), 2.0)
-    return Sound(np.frombuffer(data, dtype=np.uint8).astype(np.float32) / 256, 1600)
+    return Sound(np.frombuffer(data, dtype=np.uint8).astype(np.float32) / np.float32(256), 1600)
 
 
 def caption_in(medium: Any) -> str:
