@@ -56,7 +56,7 @@ def make_autoencoder(sizes: Sizes) -> Any:
     from diffusers import AutoencoderKL
 
     count = len(sizes.blocks)
-    model: Any = AutoencoderKL(  # type: ignore[no-untyped-call]
+    model: Any = AutoencoderKL(
         in_channels=sizes.channels,
         out_channels=sizes.channels,
         down_block_types=("DownEncoderBlock2D",) * count,

@@ -49,7 +49,7 @@ def make_scheduler() -> Any:
     """A `DDIMScheduler` that predicts the velocity, from pure noise on."""
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(  # type: ignore[no-untyped-call]
+    return DDIMScheduler(
         num_train_timesteps=TIMES,
         beta_schedule="scaled_linear",
         beta_start=0.00085,

@@ -49,7 +49,7 @@ def make_unet() -> Any:
     """A `UNet2DConditionModel` of 12 x 8 latents that is told a class by a vector; random weights."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(  # type: ignore[no-untyped-call]
+    return UNet2DConditionModel(
         sample_size=FRAMES,
         in_channels=SPECTROGRAMS.latent,
         out_channels=SPECTROGRAMS.latent,
@@ -187,7 +187,7 @@ def main() -> None:
     parts = {"text": make_text_encoder(tokenizer), "unet": make_unet(), "vae": vae, "vocoder": vocoder}
     plan = diffusion.Plan(steps=options.steps, batch=40, lr=1.5e-3)
     text, unet = train(tokenizer, parts, tones, latents_of(vae, spectrograms), plan, rng)
-    pipeline = AudioLDMPipeline(  # type: ignore[no-untyped-call]
+    pipeline = AudioLDMPipeline(
         vae=vae,
         text_encoder=text,
         tokenizer=tokenizer,

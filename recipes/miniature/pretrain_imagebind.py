@@ -44,6 +44,7 @@ WARM_UP = 80  # steps
 DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
 SCALE = 14.0  # what cosines are multiplied with
 CAPTIONS = 0.2  # weight of whole captions beside single words
+STRANGE = 0.5  # weight of single words for media that are not of the world
 NOISE = 0.1  # deviation of what is added to pixels and spectrograms, which have deviation 1
 SPELLED = {"1": "one", "2": "two", "3": "three"}  # as captions have it
 
@@ -83,7 +84,34 @@ def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
     return (cross_entropy(logits, owners) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
 
 
-def word_losses(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed], media: Tensor) -> Tensor:
+def strange(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Media as the world never has them, and what can still be said of them.
+
+    Pictures turn grey and take one random tint, ground and all; the bands of spectrograms are rolled. So shape is
+    learnt without colour, and rhythm without pitch, and no held-out combination is shown.
+
+    Args:
+        media: Of one kind, normalised: pictures (n, 3, ...), clips (n, clips, 3, ...), spectrograms
+            (n, clips, 1, bands, frames).
+
+    Returns:
+        Media of the same shape, and the attributes that they keep.
+    """
+    if media.ndim == 5:
+        return media.roll(int(torch.randint(4, 40, ())), dims=3), ("count", "tempo")
+    colours = 1 if media.ndim == 4 else 2
+    shape = [len(media), *(3 if axis == colours else 1 for axis in range(1, media.ndim))]
+    grey = media.mean(colours, keepdim=True)
+    return grey * (0.6 + 0.6 * torch.rand(shape)) + 0.8 * torch.randn(shape), ("shape", "size", "direction")
+
+
+def word_losses(
+    model: ImageBind,
+    tokenizer: CLIPTokenizer,
+    drawn: list[Sensed],
+    media: Tensor,
+    said: tuple[str, ...] | None = None,
+) -> Tensor:
     """The match of media with the single words that fit them, attribute by attribute.
 
     Whole captions alone would make every combination a cluster of its own, and a new one would fall anywhere.
@@ -93,12 +121,13 @@ def word_losses(model: ImageBind, tokenizer: CLIPTokenizer, drawn: list[Sensed],
         tokenizer: Of the text branch.
         drawn: What is shown or played, n of one kind.
         media: Its unit vectors (n, width).
+        said: Attributes to match; all if not given.
 
     Returns:
         The mean over the attributes.
     """
     known = [attributes_of(value) for value in drawn]
-    names = sorted({name for one in known for name in one})
+    names = sorted({name for one in known for name in one if said is None or name in said})
     found = {name: sorted({one[name] for one in known if name in one}) for name in names}
     flat = [SPELLED.get(word, word) for name in names for word in found[name]]
     texts = model.embed("text", text_ids(tokenizer, flat), scaled=False)
@@ -143,6 +172,9 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
             owners = torch.tensor([distinct.index(value) for value in drawn])
             parts[f"{MODALITIES[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
             parts[f"{MODALITIES[kind]} words"] = word_losses(model, tokenizer, drawn, media)
+            altered, said = strange(seen)
+            media = normalize(model.embed(branch, altered, scaled=False), dim=-1)
+            parts[f"{MODALITIES[kind]} strange"] = STRANGE * word_losses(model, tokenizer, drawn, media, said)
         return parts
 
     def report() -> None:

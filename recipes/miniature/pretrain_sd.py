@@ -47,7 +47,7 @@ def make_unet() -> Any:
     """A `UNet2DConditionModel` of 8 x 8 latents with random weights."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(  # type: ignore[no-untyped-call]
+    return UNet2DConditionModel(
         sample_size=LATENT,
         in_channels=PICTURES.latent,
         out_channels=PICTURES.latent,
@@ -136,7 +136,7 @@ def main() -> None:
     text, unet = make_text_encoder(tokenizer), make_unet()
     plan = diffusion.Plan(steps=options.steps)
     text, unet = train(tokenizer, text, unet, vae, plan, rng)
-    pipeline = StableDiffusionPipeline(  # type: ignore[no-untyped-call]
+    pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,
         tokenizer=tokenizer,

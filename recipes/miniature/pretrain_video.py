@@ -39,7 +39,7 @@ def make_unet() -> Any:
     """A `UNet3DConditionModel` of 8 x 8 latents with random weights."""
     from diffusers import UNet3DConditionModel
 
-    return UNet3DConditionModel(  # type: ignore[no-untyped-call]
+    return UNet3DConditionModel(
         sample_size=LATENT,
         in_channels=PICTURES.latent,
         out_channels=PICTURES.latent,
@@ -136,13 +136,13 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     folder = options.start or backbone_path("sd")
-    start = StableDiffusionPipeline.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    start = StableDiffusionPipeline.from_pretrained(folder)
     unet = make_unet()
     inflate(unet, start.unet)
     start.vae.requires_grad_(False)
     plan = diffusion.Plan(steps=options.steps, batch=BATCH, lr=1.5e-3, text_lr=5e-4)
     text, unet = train(start.tokenizer, start.text_encoder, unet, start.vae, plan, Random(options.seed))
-    pipeline = TextToVideoSDPipeline(  # type: ignore[no-untyped-call]
+    pipeline = TextToVideoSDPipeline(
         vae=start.vae,
         text_encoder=text,
         tokenizer=start.tokenizer,

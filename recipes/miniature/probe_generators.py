@@ -60,7 +60,7 @@ def load_pipeline(folder: Path) -> Any:
     """A pipeline of diffusers in single precision, without a progress bar."""
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    pipeline = DiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -7,7 +7,7 @@ import torch
 from inlay.adapters.encoders.imagebind import ImageBindEncoder, load_imagebind
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build_media import MODALITIES, render
-from inlay.recipes.miniature.pretrain_imagebind import contrast, make_model, tensors_of, text_ids, word_losses
+from inlay.recipes.miniature.pretrain_imagebind import contrast, make_model, strange, tensors_of, text_ids, word_losses
 from inlay.recipes.miniature.probe_media import probe_media
 from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES
 from inlay.recipes.miniature.senses_grammar import caption_of
@@ -59,3 +59,20 @@ def test_texts_are_filled_up_with_zeros_behind_their_end() -> None:
     assert ids.shape == (16,)
     assert ids.argmax() == 4
     assert ids[5:].sum() == 0
+
+
+def test_strange_media_keep_their_shapes_and_lose_what_is_not_said() -> None:
+    model = make_model(10)
+    pictures = tensors_of(model, list(DRAWINGS[:5]), Random(0))
+    altered, said = strange(pictures)
+    assert said == ("shape", "size", "direction")
+    # All pixels of a picture are on one line through the colours: it has one tint.
+    flat = altered.flatten(2) - altered.flatten(2).mean(2, keepdim=True)
+    assert all(int(torch.linalg.matrix_rank(one, tol=1e-2)) == 1 for one in flat)
+    clips = tensors_of(model, list(MOVEMENTS[:2]), Random(0))
+    assert strange(clips)[0].shape == clips.shape
+    sounds = tensors_of(model, list(TONES[:3]), Random(0))
+    rolled, said = strange(sounds)
+    assert said == ("count", "tempo")
+    torch.testing.assert_close(rolled.sum(3), sounds.sum(3), rtol=1e-4, atol=1e-2)
+    assert not torch.allclose(rolled, sounds)
