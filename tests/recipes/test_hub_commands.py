@@ -101,7 +101,7 @@ def test_inspect_names_the_models_here_that_may_fit(miniature_run: Path, capsys:
     }
     main(["inspect", str(miniature_run), "--tensors"])
     out = capsys.readouterr().out
-    assert "  llm     inlay-miniature/llama" in out
+    assert "  llm            inlay-miniature/llama" in out
     assert "lora/adapter_model.safetensors" in out
 
 

@@ -45,7 +45,8 @@ def test_a_clip_is_read_by_the_loader(tmp_path: Path) -> None:
     pytest.importorskip("av")
     clip = film(MOVEMENTS[0], Random(0))
     read = load_video(tmp_path / write_medium(clip, tmp_path, "one"))
-    assert (len(read.frames), read.fps) == (len(clip.frames), pytest.approx(clip.fps))
+    assert len(read.frames) == len(clip.frames)
+    assert read.fps == pytest.approx(clip.fps)
     for one, two in zip(clip.frames, read.frames, strict=True):
         assert np.abs(np.asarray(one, dtype=int) - np.asarray(two)).mean() < 2
     assert watch(read) == watch(clip)
