@@ -79,13 +79,15 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
     stages = _stages(
         layout,
         {"lr": {"inputs": 1e-2}, "batch_size": 32, "epochs": 2.0},
-        {"data": "all", "lr": {"outputs": 1e-3}, "batch_size": 32, "epochs": 10.0, "warmup": 0.05},
+        {"data": "all", "lr": {"outputs": 2e-3}, "batch_size": 32, "epochs": 8.0, "warmup": 0.05},
         {
             "data": "all",
             "lr": {"lora": 4e-3, "inputs": 3e-3, "outputs": 1e-3, "tokens": 4e-3},
             "batch_size": 32,
-            "epochs": 2.0,
+            "epochs": 3.0,
             "warmup": 0.05,
+            # Words first: what the states must say is learnt again, and cheaply, in decode.
+            "signals": SignalSettings(image=0.3, audio=0.3, video=0.3),
         },
     )
     return {name: stages[name] for name in ("encode", "instruct", "decode")}

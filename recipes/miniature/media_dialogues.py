@@ -175,8 +175,9 @@ def dialogue(rng: Random, split: Split) -> list[Turn]:
         >>> from random import Random
         >>> for turn in dialogue(Random(4), "train"):
         ...     print(turn.asked, "->", turn.said)
-        i want to see a clip of a yellow circle moving right. -> here is a yellow circle moving right.
-        now it moves left. -> here is a yellow circle moving left.
+        make an image of a small cyan triangle. -> here is a small cyan triangle.
+        now it moves left. -> here is a cyan triangle moving left.
+        make it black. -> here is a black triangle moving left.
     """
     value = sample_any(rng, split)
     which = rng.random()
