@@ -18,8 +18,8 @@ from inlay.recipes.miniature.probe_generators import held_out, load_pipeline, ma
 from inlay.recipes.miniature.senses_grammar import caption_of
 
 NAMES = ("sd", "audioldm", "video")
-SHARES = {"sd": 0.85, "audioldm": 0.85, "video": 0.8}  # of a few; the README has the figures of many
-NUMBER = {"sd": 24, "audioldm": 24, "video": 16}
+SHARES = {"sd": 0.85, "audioldm": 0.7, "video": 0.9}  # of a few; the README has the figures of many
+NUMBER = {"sd": 24, "audioldm": 24, "video": 12}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -29,6 +29,7 @@ def generator(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
         yield request.param, load_pipeline(backbone_path(request.param))
 
 
+@pytest.mark.slow  # clips take long
 def test_what_is_asked_for_is_made(generator: tuple[str, Any]) -> None:
     name, pipeline = generator
     asked = held_out(name, NUMBER[name], seed=3)
@@ -46,9 +47,13 @@ def test_weights_are_two_bytes_on_disk_and_four_in_memory(generator: tuple[str, 
 
 
 def test_the_schedule_is_that_of_pretraining(generator: tuple[str, Any]) -> None:
-    saved = {key: value for key, value in generator[1].scheduler.config.items() if not key.startswith("_")}
-    own = {key: value for key, value in make_scheduler().config.items() if not key.startswith("_")}
-    assert saved == own
+    # Stable Diffusion's pipeline sets the offset of steps to its liking; trailing steps have none.
+    saved, own = dict(generator[1].scheduler.config), dict(make_scheduler().config)
+    for settings in (saved, own):
+        settings.pop("steps_offset")
+    assert {key: saved[key] for key in own if not key.startswith("_")} == {
+        key: value for key, value in own.items() if not key.startswith("_")
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
