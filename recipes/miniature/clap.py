@@ -25,7 +25,7 @@ ATTRIBUTES = ("rhythm", "pitch", "timbre")
 BATCH = 64  # sounds of a step, and as many texts
 NOISE = 0.1  # deviation of what is added to latents of about deviation 1
 SCALE = 14.0  # what cosines are multiplied with
-FULL = 0.4  # texts that are whole prompts
+WHOLE = 0.4  # texts that are whole prompts
 LEARNING_RATE = 1e-3
 WARM_UP = 50  # steps
 
@@ -43,9 +43,9 @@ def partly(tone: Tone, names: Sequence[str]) -> str:
     return f"{' '.join(said)} beep{'' if tone.rhythm.startswith('one') else 's'}"
 
 
-def some_names(rng: Random) -> Sequence[str]:
-    """All attributes, or one or two of them."""
-    return ATTRIBUTES if rng.random() < FULL else rng.sample(ATTRIBUTES, rng.randint(1, 2))
+def some_names(rng: Random, whole: float = WHOLE) -> Sequence[str]:
+    """All attributes, with the chance `whole`, or one or two of them."""
+    return ATTRIBUTES if rng.random() < whole else rng.sample(ATTRIBUTES, rng.randint(1, 2))
 
 
 def text_of(tone: Tone, names: Sequence[str], rng: Random) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
 CLAP_STEPS = 800
+WHOLE = 0.7  # prompts of the U-Net that leave nothing open
 POOL = 3000  # sounds that are played once
 HEARD, SEEN = 12, 16  # sounds of a step of the vocoder, of the autoencoder
 FACTOR = 2 ** (len(SPECTROGRAMS.blocks) - 1)
@@ -148,7 +149,7 @@ def train(
         parts["text"],
         parts["unet"],
         latents,
-        lambda number, rng: text_of(tones[number], some_names(rng), rng),
+        lambda number, rng: text_of(tones[number], some_names(rng, WHOLE), rng),
         partial(denoise, tokenizer),
         plan,
         rng,
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--vocoder-steps", type=int, default=1000)
     parser.add_argument("--autoencoder-steps", type=int, default=700)
-    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=1900)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
