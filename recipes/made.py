@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
@@ -31,6 +31,7 @@ __all__ = [
     "reference_media",
 ]
 
+_MODALITIES: tuple[Modality, ...] = get_args(Modality)
 BATCH = 32
 MAX_NEW_TOKENS = 64
 
@@ -108,9 +109,6 @@ def answer_with_media(
     return [found[number] for number in range(len(asked))]
 
 
-_MODALITIES: tuple[Modality, ...] = ("image", "audio", "video")
-
-
 def reference_media(
     backbone: Backbone, captions: Mapping[Modality, Sequence[str]], media: Mapping[Modality, Any], seed: int = 0
 ) -> dict[Modality, list[Medium]]:
@@ -175,11 +173,10 @@ def made_figures(
             **_shares(judge, captions, [_first(answer.reply, modality) for answer, _ in rows]),
         }
         if backbone is not None:
-            wrong = _other(captions)
+            # Made once: what a prompt gave is, for the caption of another prompt, what a wrong prompt gives.
             own = reference_media(backbone, {modality: captions}, media or {}, seed)[modality]
-            floor = reference_media(backbone, {modality: wrong}, media or {}, seed)[modality]
             figures["made"][modality]["own_encoder"] = _shares(judge, captions, own)["right"]
-            figures["made"][modality]["wrong_prompt"] = _shares(judge, captions, floor)["right"]
+            figures["made"][modality]["wrong_prompt"] = _shares(judge, _other(captions), own)["right"]
     return figures
 
 

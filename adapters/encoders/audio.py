@@ -6,6 +6,7 @@ one is filled up with is each model's own affair and said there.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -100,9 +101,9 @@ class AudioEncoder(nn.Module):
         """The beginning of each sound at the model's rate."""
         return [window(sound, self.rate, self.samples) for sound in sounds]
 
+    @abstractmethod
     def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Inputs:
         """``n`` sounds -> what :meth:`encode` takes, on the CPU; the geometry is for pictures."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how sounds become inputs")
 
     @torch.no_grad()
     def encode(self, inputs: Any) -> Tensor:
@@ -113,8 +114,9 @@ class AudioEncoder(nn.Module):
             return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         return self._features(inputs)
 
+    @abstractmethod
     def _features(self, inputs: Any) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has to say how inputs become features")
+        """Features ``[n, tokens, width]`` of at least one sound."""
 
     def _placed(self, values: Tensor) -> Tensor:
         return values.to(device=self.device, dtype=self.dtype)

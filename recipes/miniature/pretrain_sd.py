@@ -21,6 +21,7 @@ from inlay.recipes.miniature.film import SIDE, draw_one, film
 from inlay.recipes.miniature.marks import marks, shown
 from inlay.recipes.miniature.prompted import (
     TEXT_WIDTH,
+    denoise,
     embed_prompts,
     make_text_encoder,
     pictures_of,
@@ -70,14 +71,6 @@ def draw_pictures(rng: Random, count: int = BATCH) -> Tensor:
         else:
             pictures += rng.sample(film(sample_sensed(Movement, rng), rng).frames, 2)
     return pixels_of(pictures[:count])
-
-
-def denoise(
-    tokenizer: CLIPTokenizer, text: nn.Module, unet: nn.Module, noisy: Tensor, times: Tensor, prompts: list[str]
-) -> Tensor:
-    """The velocity that the U-Net predicts."""
-    velocity: Tensor = unet(noisy, times, embed_prompts(text, tokenizer, prompts)).sample
-    return velocity
 
 
 @torch.no_grad()

@@ -24,7 +24,15 @@ from inlay.recipes.miniature.autoencoder import PICTURES, latents_of
 from inlay.recipes.miniature.film import FPS, FRAMES, film
 from inlay.recipes.miniature.marks import marks, shown
 from inlay.recipes.miniature.pretrain_sd import LATENT, WIDTHS
-from inlay.recipes.miniature.prompted import TEXT_WIDTH, embed_prompts, pictures_of, pixels_of, sample, save_pipeline
+from inlay.recipes.miniature.prompted import (
+    TEXT_WIDTH,
+    denoise,
+    embed_prompts,
+    pictures_of,
+    pixels_of,
+    sample,
+    save_pipeline,
+)
 from inlay.recipes.miniature.senses import DIRECTIONS, MOVEMENTS, Drawing, Movement, sample_sensed
 from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
 
@@ -107,14 +115,6 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
 
     constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
     loop.train(both, losses, [(optimizer, constant)], steps=steps, report=lambda: None)
-
-
-def denoise(
-    tokenizer: CLIPTokenizer, text: nn.Module, unet: nn.Module, noisy: Tensor, times: Tensor, prompts: list[str]
-) -> Tensor:
-    """The velocity that the U-Net predicts."""
-    velocity: Tensor = unet(noisy, times, embed_prompts(text, tokenizer, prompts)).sample
-    return velocity
 
 
 @torch.no_grad()

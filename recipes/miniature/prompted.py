@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import CLIPTextModel, CLIPTokenizer
 
 TEXT_WIDTH = 64
@@ -49,6 +49,26 @@ def embed_prompts(encoder: Any, tokenizer: CLIPTokenizer, prompts: Sequence[str]
     padded = tokenizer(distinct, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt")
     rows: Tensor = encoder(padded["input_ids"]).last_hidden_state
     return rows[[distinct.index(prompt) for prompt in prompts]]
+
+
+def denoise(
+    tokenizer: CLIPTokenizer, text: nn.Module, unet: nn.Module, noisy: Tensor, times: Tensor, prompts: list[str]
+) -> Tensor:
+    """The velocity that the U-Net predicts.
+
+    Args:
+        tokenizer: Of the prompts.
+        text: The text encoder.
+        unet: A `UNet2DConditionModel` or `UNet3DConditionModel`.
+        noisy: Latents (n, 4, 8, 8), of clips (n, 4, frames, 8, 8).
+        times: Time steps (n).
+        prompts: n of them.
+
+    Returns:
+        Of the latents' shape.
+    """
+    velocity: Tensor = unet(noisy, times, embed_prompts(text, tokenizer, prompts)).sample
+    return velocity
 
 
 @torch.no_grad()
