@@ -97,6 +97,8 @@ class Stage:
     ``echo`` the assistant says it again first."""
     signals: SignalSettings | None = None
     """Settings of the objective ``signals``; empty for the published ones."""
+    grouping: Literal["length", "none"] = "length"
+    """Batches hold conversations of like length, so that little is padded, or whatever comes next."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:

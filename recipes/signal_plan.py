@@ -11,6 +11,7 @@ from torch import Tensor
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MadePart, MediaPart, Modality, made_of
+from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.prepare import expanded
 from inlay.recipes.data.sample import DataError, Sample
@@ -43,8 +44,9 @@ def plan_signals(task: Task) -> Plan | str:
     targets = Targets(model.backbone, task.memory)
     extra = _diffusion(model, settings) if settings.diffusion else None
     if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
-        held = [collect_states(model, own, stage, task.features) for own in sets if _making(own) or len(sets) == 1]
-        data = _state_data(task, held)
+        sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
+        held = [collect_states(model, own, stage, task.features) for own in sets]
+        data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
         return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
     if _only_outputs(task):
         sets = [making for own in sets if (making := _making(own))]
@@ -77,13 +79,15 @@ def _again(task: Task, rows: Sequence[Sample]) -> bool:
     return not task.stage.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
 
 
-def _state_data(task: Task, held: Sequence[Sequence[StateRow]]) -> StepData:
+def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequence[int]) -> StepData:
+    """Batches of states, in the very order in which the conversations would come."""
     rows = [row for own in held for row in own]
 
     def read(_: int, index: int) -> StateRow:
         return rows[index]
 
-    return StepData([len(own) for own in held], read, collate_states, task.stage, seed=task.seed)
+    grouped = lengths if task.stage.grouping == "length" else None
+    return StepData([len(own) for own in held], read, collate_states, task.stage, seed=task.seed, lengths=grouped)
 
 
 def _diffusion(model: AttachedModel, settings: SignalSettings) -> Extra:

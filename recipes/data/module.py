@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.batch import Batch, Encoded
 from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.prepare import varied
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
@@ -46,7 +47,13 @@ class StageData(StepData):
         workers: int = 0,
     ) -> None:
         super().__init__(
-            [len(samples)] if sizes is None else sizes, self._encode, self._collate, stage, seed=seed, workers=workers
+            [len(samples)] if sizes is None else sizes,
+            self._encode,
+            self._collate,
+            stage,
+            seed=seed,
+            workers=workers,
+            lengths=lengths_of(samples) if stage.grouping == "length" else None,
         )
         self.samples, self.model, self.features = samples, model, features
         self.encoded: dict[int, Encoded] = {}

@@ -15,6 +15,7 @@ from torch import Tensor
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.messages import MadePart, Modality, made_of
 from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.sample import DataError, Sample
 from inlay.recipes.recipe import Stage
 
@@ -70,24 +71,27 @@ def collect_states(
     """
     was_training = model.adapter.training
     model.adapter.eval()
-    rows: list[StateRow] = []
+    rows: dict[int, StateRow] = {}
     making = [sample for sample in samples if made_of(sample.messages)]
+    lengths = lengths_of(making)
+    order = sorted(range(len(making)), key=lambda place: lengths[place])
     for start in range(0, len(making), BATCH):
-        encoded = [model.encode(s.messages, layout=stage.layout, name=s.id) for s in making[start : start + BATCH]]
+        places = order[start : start + BATCH]
+        encoded = [model.encode(making[n].messages, layout=stage.layout, name=making[n].id) for n in places]
         with torch.no_grad():
             found = model.signal_states(model.collate(encoded, layout=stage.layout, features=features))
         taken = dict.fromkeys(found, 0)
-        for row in encoded:
+        for place, row in zip(places, encoded, strict=True):
             states = {}
             for modality, whole in found.items():
                 count = sum(part.modality == modality for part in row.made)
                 states[modality] = whole[taken[modality] : taken[modality] + count].cpu().clone()
                 taken[modality] += count
-            rows.append(StateRow(row.name, row.made, states))
+            rows[place] = StateRow(row.name, row.made, states)
     model.adapter.train(was_training)
     if not rows:
         raise DataError("expected conversations in which the assistant makes something, got none")
-    return rows
+    return [rows[place] for place in range(len(making))]
 
 
 def collate_states(rows: Sequence[StateRow]) -> StateBatch:

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from inlay.recipes.data.lengths import ByLength
 from inlay.recipes.data.mixture import MixtureBatches
 from inlay.recipes.data.order import StepBatches
 from inlay.recipes.data.sample import DataError
@@ -20,7 +21,7 @@ __all__ = ["StepData", "StepLoader"]
 class _Numbered(Sampler[list[tuple[int, int]]]):
     """Index batches with the number of the batch beside each index."""
 
-    def __init__(self, batches: StepBatches | MixtureBatches) -> None:
+    def __init__(self, batches: StepBatches | MixtureBatches | ByLength) -> None:
         self.batches = batches
 
     def __len__(self) -> int:
@@ -82,6 +83,7 @@ class StepData(LightningDataModule):
         stage: batch size and steps.
         seed: of the order.
         workers: processes that load media; 0 loads in the training process.
+        lengths: of each sample; with them, batches hold samples of like length.
 
     Raises:
         DataError: no samples.
@@ -96,12 +98,13 @@ class StepData(LightningDataModule):
         *,
         seed: int,
         workers: int = 0,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if not all(sizes) or not sizes:
             raise DataError("expected at least one training sample, got an empty file")
         self.sizes, self.read, self.collate, self.stage = tuple(sizes), read, collate, stage
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.lengths = seed, workers, lengths
         self.steps = stage.steps(sum(sizes))
 
     @property
@@ -119,11 +122,13 @@ class StepData(LightningDataModule):
         done = self.trainer.global_step if self.trainer else 0
         micro = self.stage.batch_size // self.stage.accumulate
         batches, start = self.steps * self.stage.accumulate, done * self.stage.accumulate
-        order: StepBatches | MixtureBatches
-        if len(self.sizes) == 1:
-            order = StepBatches(self.sizes[0], micro, batches, self.seed, start)
-        else:
-            order = MixtureBatches(self.sizes, micro, batches, self.seed, start)
+
+        def order_from(first: int) -> StepBatches | MixtureBatches:
+            if len(self.sizes) == 1:
+                return StepBatches(self.sizes[0], micro, batches, self.seed, first)
+            return MixtureBatches(self.sizes, micro, batches, self.seed, first)
+
+        order = ByLength(order_from, self.lengths, batches, self.seed, start) if self.lengths else order_from(start)
         return StepLoader(
             _Rows(self.read, sum(self.sizes)),
             state={
@@ -131,6 +136,7 @@ class StepData(LightningDataModule):
                 "batch_size": micro,
                 "batches": batches,
                 "seed": self.seed,
+                "grouping": "length" if self.lengths else "none",
             },
             batch_sampler=_Numbered(order),
             collate_fn=self.collate,

@@ -11,6 +11,7 @@ from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text, scene_t
 from inlay.recipes.miniature.corpus_layout import LayoutName, Piece
 from inlay.recipes.miniature.loop import by_length
 from inlay.recipes.miniature.pretraining import BATCH, POOL
+from inlay.recipes.miniature.senses_corpus import senses_text
 from inlay.recipes.miniature.world import sample_scene
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 UNJUDGED = frozenset({"caption", "instruction", "drill", "talk"})
 """Kinds of replies that have several right wordings."""
+SENSES = frozenset({"senses", "made"})
+"""Kinds of replies about drawings, sounds and clips."""
 
 Row = tuple[list[int], list[int]]  # token ids; labels, -100 where nothing is predicted
 Batch = tuple["Tensor", "Tensor"]
@@ -75,12 +78,13 @@ def read_accuracy(
     objects: int | None = None,
     layout: LayoutName = "vicuna",
     wordings: tuple[str, ...] = ("{}",),
+    senses: int = 0,
 ) -> dict[str, float]:
     """Share of greedy replies that are wholly right, by kind, on described held-out scenes and on digits.
 
     A reply is right when every one of its tokens, the end included, is the likeliest one; `"answers"` is the mean
-    over all questions, captions and instructions left out (they have several right wordings). `objects` keeps scenes
-    of that many objects only.
+    over all questions about scenes and digits, captions and instructions left out (they have several right wordings).
+    `objects` keeps scenes of that many objects only; `senses` more texts are about drawings, sounds and clips.
     """
     rng = Random(seed)
     mix = Mix(plain=0, hard=1.0, turns=8, captions=0, layout=layout, wordings=wordings)
@@ -90,6 +94,7 @@ def read_accuracy(
         if objects in {None, len(scene.things)}:
             texts.append(scene_text(scene, rng, mix))
     texts += [digit_text(digit, rng, mix) for digit in range(10)]
+    texts += [senses_text(rng, "held_out") for _ in range(senses)]
     right: dict[str, list[bool]] = {}
     for start in range(0, len(texts), 50):
         part = texts[start : start + 50]
@@ -109,6 +114,6 @@ def read_accuracy(
 
 def shares(right: dict[str, list[bool]]) -> dict[str, float]:
     """Share of right replies over all judged kinds, as `"answers"`, and by kind."""
-    answers = [hit for kind, hits in right.items() if kind not in UNJUDGED for hit in hits]
+    answers = [hit for kind, hits in right.items() if kind not in UNJUDGED | SENSES for hit in hits]
     by_kind = {kind: sum(hit) / len(hit) for kind, hit in sorted(right.items())}
     return {"answers": sum(answers) / len(answers), **by_kind}

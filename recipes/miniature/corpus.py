@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from inlay.recipes.miniature.corpus_layout import LayoutName, Piece, captioned, dialogue, drill
 from inlay.recipes.miniature.grammar import INSTRUCTIONS, STYLES, caption, instruction
 from inlay.recipes.miniature.questions import ask, matching, refer
+from inlay.recipes.miniature.senses_corpus import senses_text
 from inlay.recipes.miniature.world import COLOURS, EVERY, SHAPES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Mix:
     """Texts without a scene."""
     digits: float = 0.03
     """Texts about a handwritten digit."""
+    senses: float = 0.0
+    """Texts about drawings, sounds and clips, and of what can be made of them."""
     lone: float = 0.2
     """Scenes of one object that are kept."""
     styles: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
@@ -90,6 +93,8 @@ def sample_text(rng: Random, mix: Mix, split: Split = "train") -> tuple[Piece, .
         return _dialogue("", [("talk", *turn) for turn in rng.sample(_TALK, 3)], rng, mix)
     if which < mix.talk + mix.digits:
         return digit_text(rng.randrange(10), rng, mix)
+    if mix.senses and rng.random() < mix.senses:
+        return senses_text(rng, split, system=mix.system)
     scene = sample_scene(rng, split, mix.values)
     while len(scene.things) == 1 and rng.random() > mix.lone:
         scene = sample_scene(rng, split, mix.values)

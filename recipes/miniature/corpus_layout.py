@@ -1,7 +1,8 @@
 """How the texts of the corpus are laid out: what is seen, what is asked, what is replied, as the systems lay them out.
 
-Vicuna's own layout (https://lmsys.org/blog/2023-03-30-vicuna/) and those of MiniGPT-4, InstructBLIP and BLIP-2, each
-with the description where the picture goes. A text is a tuple of pieces; each piece is tokenised on its own.
+Vicuna's own layout (https://lmsys.org/blog/2023-03-30-vicuna/), the one of its first version that NExT-GPT keeps, and
+those of MiniGPT-4, InstructBLIP and BLIP-2, each with the description where the picture goes. A text is a tuple of
+pieces; each piece is tokenised on its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from random import Random
 
-LayoutName: TypeAlias = Literal["vicuna", "minigpt4", "instructblip", "blip2"]
+LayoutName: TypeAlias = Literal["vicuna", "vicuna_v0", "minigpt4", "instructblip", "blip2"]
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -21,7 +22,7 @@ SYSTEM = (
 )
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 BLIP2_PROMPTS = ("Question: {} Answer:", "Question: {} Short answer:")
-WITHOUT_WORDING = ("instruction", "talk")
+WITHOUT_WORDING = ("instruction", "talk", "made")
 """Kinds of turns that stand as they are, without words around them."""
 
 Turn: TypeAlias = tuple[str, str, str]
@@ -57,6 +58,8 @@ def dialogue(
     """
     if layout == "minigpt4":
         return _minigpt4(seen, turns)
+    if layout == "vicuna_v0":
+        return _vicuna_v0(seen, turns)
     if layout == "instructblip":
         return _in_a_row(seen, turns, rng, wordings, end="</s>")
     if layout == "blip2":
@@ -115,6 +118,20 @@ def _minigpt4(seen: str, turns: Sequence[Turn]) -> tuple[Piece, ...]:
         pieces.append(Piece(f"{opening}{text} ###Assistant:", trained=False))
         pieces += _reply(kind, f" {reply}", "###")
         opening = "Human: "
+    return tuple(pieces)
+
+
+def _vicuna_v0(seen: str, turns: Sequence[Turn]) -> tuple[Piece, ...]:
+    r"""`### Human: <Img>SEEN</Img> question\n### Assistant: reply\n###` (https://arxiv.org/abs/2309.05519)."""
+    pieces = [Piece("<s>", trained=False)]
+    opening = "### Human: "
+    for kind, text, reply in turns:
+        if seen and len(pieces) == 1:
+            pieces += [Piece(part, trained=False) for part in (f"{opening}<Img>", seen)]
+            opening = "</Img> "
+        pieces.append(Piece(f"{opening}{text}\n### Assistant:", trained=False))
+        pieces += _reply(kind, f" {reply}", "\n###")
+        opening = " Human: "
     return tuple(pieces)
 
 

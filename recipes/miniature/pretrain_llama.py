@@ -42,6 +42,7 @@ PHASES = (
     Phase(steps=350, lr=1.5e-3, decay=0, mix=Mix(**COMPARED, values=FEW)),
     Phase(steps=1000, lr=1.5e-3, decay=900, mix=replace(EVERYTHING, comparisons=2, turns=9)),
     Phase(steps=1500, lr=1.5e-3, decay=1300, mix=replace(EVERYTHING, **WORDED, comparisons=2, turns=9)),
+    Phase(steps=1800, lr=1.5e-3, decay=1500, mix=replace(EVERYTHING, **WORDED, comparisons=2, turns=9, senses=0.4)),
 )
 
 
@@ -74,7 +75,7 @@ LLAMA = Family(
     model=make_model,
     batches=batches,
     predict=predict,
-    accuracy=lambda model, tokenizer, scenes: read_accuracy(model, tokenizer, seed=12345, scenes=scenes),
+    accuracy=lambda model, tokenizer, scenes: read_accuracy(model, tokenizer, seed=12345, scenes=scenes, senses=scenes),
     phases=PHASES,
 )
 

@@ -7,6 +7,7 @@ vocabulary, added on both sides), and so do OPT's and T5's.
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from inlay.recipes.data.templates import QUESTION
 from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text
 from inlay.recipes.miniature.corpus_layout import BLIP2_PROMPTS, SYSTEM
+from inlay.recipes.miniature.senses_corpus import senses_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -42,6 +44,13 @@ def _texts(**mixed: Any) -> list[str]:
     return [SYSTEM] * 20 + [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}]
 
 
+def _senses_texts() -> list[str]:
+    """Every word about drawings, sounds and clips, and of ModaVerse's answers."""
+    rng = Random(0)
+    texts = [senses_text(rng, "train") for _ in range(_TEXTS)]
+    return [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}] + ["Modality: Prompt:"]
+
+
 def train_bpe(special: list[str], texts: list[str], *, prefix_space: bool = False) -> Tokenizer:
     """Train byte-level BPE, with `special` as the first tokens of the vocabulary."""
     tokenizer = Tokenizer(models.BPE())
@@ -58,6 +67,26 @@ def train_bpe(special: list[str], texts: list[str], *, prefix_space: bool = Fals
     return tokenizer
 
 
+def add_words(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
+    """Make every word of texts one token, at the end of the vocabulary; marks stay as they are.
+
+    The new merges go from left to right and rank behind all others, so a word that was one token before stays the same.
+    """
+    held = json.loads(tokenizer.to_str())
+    vocabulary, merges = held["model"]["vocab"], held["model"]["merges"]
+    known = set(map(tuple, merges))
+    words = {word for text in texts for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
+    for word in sorted(word for word in words if word.removeprefix("Ġ").isalpha()):
+        pieces = [token.value for token in tokenizer.model.tokenize(word)]
+        for piece in pieces[1:]:
+            if (pieces[0], piece) not in known:
+                known.add((pieces[0], piece))
+                merges.append([pieces[0], piece])
+            pieces[0] += piece
+            vocabulary.setdefault(pieces[0], len(vocabulary))
+    return Tokenizer.from_str(json.dumps(held))
+
+
 def make_tokenizer(family: Literal["llama", "clip", "opt", "t5"]) -> PreTrainedTokenizerFast:
     """Make the tokenizer of a miniature backbone.
 
@@ -72,7 +101,7 @@ def make_tokenizer(family: Literal["llama", "clip", "opt", "t5"]) -> PreTrainedT
 
 
 def _llama() -> PreTrainedTokenizerFast:
-    tokenizer = train_bpe(["<unk>", "<s>", "</s>", "<pad>"], _texts())
+    tokenizer = add_words(train_bpe(["<unk>", "<s>", "</s>", "<pad>"], _texts()), _senses_texts())
     _around(tokenizer, "<s> $A", "<s>")
     return _fast(
         tokenizer,

@@ -11,6 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.causal import read_accuracy
 from inlay.recipes.miniature.corpus import Mix, scene_text
+from inlay.recipes.miniature.senses_corpus import senses_text
+from inlay.recipes.miniature.senses_grammar import read_sensed
 from inlay.recipes.miniature.world import sample_scene
 
 
@@ -35,6 +37,14 @@ def test_language_model_reads_described_held_out_scenes() -> None:
     assert min(figures[kind] for kind in ("colour", "shape", "size", "place", "digit")) >= 0.9, figures
 
 
+def test_language_model_reads_of_held_out_drawings_sounds_and_clips() -> None:
+    model = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
+    tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
+    figures = read_accuracy(model, tokenizer, seed=98, scenes=10, senses=150)
+    assert figures["senses"] >= 0.9, figures
+    assert figures["made"] >= 0.9, figures
+
+
 def test_language_model_answers_by_generating() -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
     tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
@@ -50,6 +60,19 @@ def test_pretraining_texts_train_on_replies_only() -> None:
         for piece in scene_text(sample_scene(rng), rng, Mix(lists=0.3, statements=0.3)):
             assert piece.trained == bool(piece.kind)
             assert not (piece.trained and "USER" in piece.text)
+
+
+def test_texts_about_senses_are_laid_out_as_nextgpt_has_them() -> None:
+    rng = Random(1)
+    texts = [senses_text(rng, "held_out") for _ in range(60)]
+    kinds = {piece.kind for text in texts for piece in text if piece.trained}
+    assert kinds == {"senses", "made", "instruction"}
+    first = ["".join(piece.text for piece in text).split("\n")[0] for text in texts]
+    assert any(line.startswith("<s>### Human: <Img>") and "</Img> " in line for line in first)
+    assert any(line.startswith("<s>### Human: ") and "<Img>" not in line for line in first)
+    assert any(line.startswith("<s>USER: ") for line in first)
+    values = [read_sensed(text[1].text.removeprefix("### Human: ")) for text in texts if "<Img>" not in text[1].text]
+    assert any(value is not None and value.split == "held_out" for value in values)
 
 
 def test_layouts_of_other_systems_hold_the_same_replies() -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.senses import DIRECTIONS, PITCHES, TIMBRES
+from inlay.recipes.miniature.tokenizer import add_words, train_bpe
 from inlay.recipes.miniature.world import COLOURS, SHAPES, SIZES
 
 
@@ -30,6 +33,22 @@ def test_any_text_comes_back(tokenizer: Any, text: str) -> None:
 @pytest.mark.parametrize("word", [*COLOURS, *SHAPES, *SIZES, "left", "center", "yes", "no", *"0123456789"])
 def test_words_of_the_world_are_one_token(tokenizer: Any, word: str) -> None:
     assert len(tokenizer(f" {word}", add_special_tokens=False)["input_ids"]) == 1
+
+
+@pytest.mark.parametrize("word", [*PITCHES, *TIMBRES, *DIRECTIONS, "beep", "beeps", "moving", "draw", "sound", "clip"])
+def test_words_of_sounds_and_clips_are_one_token_of_the_language_model(llama: Any, word: str) -> None:
+    assert len(llama(f" {word}", add_special_tokens=False)["input_ids"]) == 1
+
+
+def test_added_words_leave_all_others_as_they_were() -> None:
+    base = train_bpe([], ["a red circle is in the top left", "a red ring"] * 5)
+    grown = add_words(Tokenizer.from_str(base.to_str()), ["a red circle beeps, twice"])
+    old, new = base.get_vocab(), grown.get_vocab()
+    assert old.items() < new.items()
+    assert [grown.encode(word).tokens for word in (" beeps", " twice")] == [["Ġbeeps"], ["Ġtwice"]]
+    for text in ("a red circle is in the top left", "ring, rings and reds"):
+        assert grown.encode(text).ids == base.encode(text).ids
+    assert grown.decode(grown.encode("a red circle beeps").ids) == "a red circle beeps"
 
 
 def test_special_tokens_follow_llama(llama: Any) -> None:
