@@ -73,8 +73,8 @@ def recipe(version: Version = "vicuna", size: Size = "miniature") -> Recipe:
     small = size == "miniature"
     stages = _stages(
         version,
-        {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 6.0},
-        {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 12.0},
+        {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 8.0},
+        {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 8.0},
     )
     return Recipe(
         system="minigpt4",

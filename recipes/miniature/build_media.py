@@ -188,8 +188,8 @@ def build_media(
     instructions: int = 400,
     dialogues: int = 1000,
     test_media: int = 80,
-    test_instructions: int = 50,
-    test_dialogues: int = 100,
+    test_instructions: int = 40,
+    test_dialogues: int = 50,
 ) -> None:
     """Write the data; the same seed and sizes write the same bytes.
 
@@ -228,8 +228,8 @@ def main() -> None:
     parser.add_argument("--instructions", type=int, default=400)
     parser.add_argument("--dialogues", type=int, default=1000)
     parser.add_argument("--test-media", type=int, default=80)
-    parser.add_argument("--test-instructions", type=int, default=50)
-    parser.add_argument("--test-dialogues", type=int, default=100)
+    parser.add_argument("--test-instructions", type=int, default=40)
+    parser.add_argument("--test-dialogues", type=int, default=50)
     options = vars(parser.parse_args())
     build_media(options.pop("output"), options.pop("seed"), **options)
 
