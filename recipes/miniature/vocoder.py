@@ -40,6 +40,7 @@ def make_vocoder() -> Any:
         resblock_dilation_sizes=[[1, 3], [1, 3]],
         initializer_range=0.05,
         normalize_before=True,
+        mel_scale="htk",  # no field of transformers': it tells how the spectrograms are made
     )
     model = SpeechT5HifiGan(config)
     model.mean.fill_(MEAN)
