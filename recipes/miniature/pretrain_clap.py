@@ -148,7 +148,7 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
         print(shown(measured(folder, number=300)), flush=True)
 
     loop.train(tower, losses, both, steps=steps, report=report)
-    model.eval()
+    model.train(mode=False)
 
 
 def measured(folder: Path, *, number: int = 800) -> dict[str, float]:
@@ -170,7 +170,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     pipeline = backbone_path("audioldm")
     tokenizer = RobertaTokenizer.from_pretrained(pipeline / "tokenizer")
-    text = ClapTextModelWithProjection.from_pretrained(pipeline / "text_encoder", dtype=torch.float32).eval()
+    text: Any = ClapTextModelWithProjection.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
     model = make_clap(text)
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
     train(model, tokenizer, text, options.output, Random(options.seed), steps=options.steps)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder
 from inlay.adapters.loading_media import load_encoders
+from inlay.adapters.messages import Modality
 from inlay.adapters.weights_file import kind_of
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build_media import MODALITIES, render
@@ -53,22 +54,25 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
     Returns:
         By modality and attribute, such as `"audio pitch"`.
     """
-    encoders = {name: ImageBindEncoder(model, name, scaled=False) for name in MODALITIES.values()}  # type: ignore[arg-type]
+    encoders: dict[Modality, Encoder] = {
+        name: ImageBindEncoder(model, name, scaled=False) for name in get_args(Modality)
+    }
     return probe_encoders(encoders, seed=seed, number=number)
 
 
-def probe_encoders(encoders: Mapping[str, Encoder], *, seed: int = 0, number: int = 800) -> dict[str, float]:
+def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, number: int = 800) -> dict[str, float]:
     """The same of encoders with one vector a medium, by modality."""
+    held: dict[str, Encoder] = {str(name): encoder for name, encoder in encoders.items()}
     rng = Random(seed)
     figures = {}
     for kind, modality in MODALITIES.items():
-        if modality not in encoders:
+        if modality not in held:
             continue
         seen: dict[Split, tuple[list[Sensed], Tensor]] = {}
         splits: tuple[tuple[Split, int], ...] = (("train", number), ("held_out", number // 2))
         for split, count in splits:
             values = [sample_kind(kind, rng, split) for _ in range(count)]
-            seen[split] = values, _vectors(encoders[modality], values, rng)
+            seen[split] = values, _vectors(held[modality], values, rng)
         (values, vectors), (others, unseen) = seen["train"], seen["held_out"]
         for name in dict.fromkeys(name for value in values for name in attributes_of(value)):
             figures[f"{modality} {name}"] = _accuracy(name, values, vectors, others, unseen)
@@ -99,8 +103,8 @@ def main() -> None:
     """Probe the shipped ImageBind, or another folder: of a CLAP, on sounds alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", type=Path, default=None, help="a folder; the shipped one if not given")
-    folder = parser.parse_args().backbone or backbone_path("imagebind")
-    every = MODALITIES.values() if kind_of(folder, {}) == "imagebind" else ("audio",)
+    folder: Path = parser.parse_args().backbone or backbone_path("imagebind")
+    every: tuple[Modality, ...] = get_args(Modality) if kind_of(folder, {}) == "imagebind" else ("audio",)
     print(shown(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))
 
 

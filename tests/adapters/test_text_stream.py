@@ -40,7 +40,7 @@ class Llm:
 def streamed(text: str, layout: Layout) -> list[str]:
     """What is handed on at each token, and at the end."""
     pieces = [""]
-    stream = text_stream(Llm(), layout, lambda piece: pieces.append(pieces.pop() + piece), 1, {})  # type: ignore[arg-type]
+    stream = text_stream(Llm(), layout, lambda piece: pieces.append(pieces.pop() + piece), 1, {})
     stream.put(torch.zeros(1, 0, dtype=torch.long))
     for number in Llm.tokenizer.ids(text):
         stream.put(torch.tensor([number]))
@@ -67,7 +67,7 @@ def test_a_stop_text_is_held_back_and_dropped() -> None:
 def test_half_a_character_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = iter(["caf\ufffd", "café"])
     heard: list[str] = []
-    stream = TextStream(Llm(), Layout.published("vicuna_v1"), heard.append)  # type: ignore[arg-type]
+    stream = TextStream(Llm(), Layout.published("vicuna_v1"), heard.append)
     monkeypatch.setattr(stream, "text", lambda **_: next(texts))
     stream.put(torch.tensor([1]))
     stream.put(torch.tensor([2]))
@@ -94,7 +94,7 @@ def test_of_a_meta_response_the_user_hears_what_the_reply_says(text: str) -> Non
 
             raise BackboneError(f"no {modality}")
 
-    (reply,) = dispatch([Llm.tokenizer.ids(text)], META, Backbone(), {})  # type: ignore[arg-type]
+    (reply,) = dispatch([Llm.tokenizer.ids(text)], META, Backbone(), {})
     assert "".join(streamed(text, META)).strip() == reply.text
 
 
