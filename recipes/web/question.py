@@ -88,7 +88,7 @@ def read_question(fields: Sequence[Field], limits: Limits) -> Question:
     Example:
         >>> asked = [Field("conversation", b'{"turns": [{"role": "user", "text": "hello"}]}')]
         >>> read_question(asked, Limits()).turns
-        (Turn(role='user', text='hello', pictures=()),)
+        (Turn(role='user', text='hello', pictures=(), made=()),)
     """
     pictures = [field.data for field in fields if field.name == "picture"]
     if len(pictures) > limits.pictures:
