@@ -21,7 +21,7 @@ from typing import Any, get_args
 
 from inlay.adapters.messages import Modality
 
-__all__ = ["END", "FLAGS", "MetaResponse", "parse_meta_response"]
+__all__ = ["END", "FLAGS", "MetaResponse", "has_prompt", "parse_meta_response"]
 
 FLAGS: dict[str, str] = {"text": "[TEXT]", "image": "[IMAGE]", "audio": "[AUDIO]", "video": "[VIDEO]"}
 """How each modality is written, in the order of the published tokens."""
@@ -53,6 +53,11 @@ class MetaResponse:
         """As the model writes it, without the end."""
         named: Sequence[str] = (*(("text",) if self.said else ()), *self.media)
         return f"Modality: {' '.join(FLAGS[name] for name in named)} Prompt: {self.prompt}"
+
+
+def has_prompt(text: str) -> bool:
+    """Whether ``Prompt:`` has been written."""
+    return _PROMPT.search(text) is not None
 
 
 def parse_meta_response(text: str) -> MetaResponse:

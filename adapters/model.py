@@ -28,7 +28,8 @@ from inlay.adapters.making import at_signals, lacking, written_states
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
 from inlay.adapters.prompt import Prompts, Reader, collate_prompts
-from inlay.adapters.reply import Reply, assemble, read, text_stream
+from inlay.adapters.reply import Reply, assemble, read
+from inlay.adapters.text_stream import text_stream
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
 
@@ -285,7 +286,7 @@ class MultimodalModel(Generic[A]):
         batch = self.collate(rows, layout=chosen, generation=True, features=features).to(self.backbone.device)
         embeddings = self.embeddings(batch)
         if on_text is not None:
-            options["streamer"] = text_stream(llm.tokenizer, chosen.stop, on_text, len(rows), options)
+            options["streamer"] = text_stream(llm, chosen, on_text, len(rows), options)
         written = self._write(embeddings, batch, stop=chosen.stop, **options)
         if chosen.meta:
             return dispatch(written, chosen, self.backbone, media or {})

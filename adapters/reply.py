@@ -1,13 +1,10 @@
-"""Replies: what a model wrote as text and media, in the order in which it wrote them, and text while it is written."""
+"""Replies: what a model wrote as text and media, in the order in which it wrote them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
-
-from torch import Tensor
-from transformers.generation.streamers import BaseStreamer
 
 from inlay.adapters.generators import Made
 from inlay.adapters.grammar import split
@@ -17,7 +14,7 @@ from inlay.adapters.messages import MadePart, Modality, Part, TextPart
 from inlay.adapters.signals import Signals
 from inlay.hub.errors import InlayError
 
-__all__ = ["Reply", "ReplyError", "Run", "TextStream", "assemble", "read", "text_stream"]
+__all__ = ["Reply", "ReplyError", "Run", "assemble", "read"]
 
 Run: TypeAlias = TextPart | Modality
 """A piece of an answer: words, or a medium that it asks for."""
@@ -90,57 +87,3 @@ def _assemble(
         parts=tuple(parts),
         missing=tuple(why for modality, why in missing.items() if modality in runs),
     )
-
-
-def text_stream(
-    tokenizer: Any, stop: Sequence[str], on_text: Callable[[str], None], rows: int, options: Mapping[str, Any]
-) -> TextStream:
-    """A stream for a call of transformers' ``generate`` with these options.
-
-    Raises:
-        ReplyError: several conversations, or beams, of which none is the answer before the end.
-    """
-    if rows != 1 or int(options.get("num_beams") or 1) != 1:
-        raise ReplyError(
-            f"words can be streamed of one conversation without beams, got {rows} conversations and num_beams="
-            f"{options.get('num_beams') or 1}; leave on_text out"
-        )
-    return TextStream(tokenizer, stop, on_text)
-
-
-class TextStream(BaseStreamer):
-    """Hands on the words of one answer as they are written: no signal tokens, nothing from the stop text on.
-
-    Args:
-        tokenizer: of the language model, while the adapter is attached.
-        stop: texts that end an answer.
-        on_text: gets every new piece of text.
-    """
-
-    def __init__(self, tokenizer: Any, stop: Sequence[str], on_text: Callable[[str], None]) -> None:
-        self.tokenizer, self.stop, self.on_text = tokenizer, tuple(stop), on_text
-        self.ids: list[int] = []
-        self.sent = ""
-
-    def put(self, value: Tensor) -> None:
-        """New ids: the prompt first, which is empty where a model is given embeddings, then one at a time."""
-        self.ids += value.flatten().tolist()
-        text = self._text()
-        # Half a character, and what may be the beginning of a stop text, wait for what follows.
-        held = max((n for mark in self.stop for n in range(1, len(mark)) if text.endswith(mark[:n])), default=0)
-        self._send(text[: len(text) - held].removesuffix("\ufffd"))
-
-    def end(self) -> None:
-        """Nothing follows."""
-        self._send(self._text())
-
-    def _text(self) -> str:
-        text: str = self.tokenizer.decode(self.ids, skip_special_tokens=True)
-        for mark in self.stop:
-            text = text.split(mark, 1)[0]
-        return text.lstrip()
-
-    def _send(self, text: str) -> None:
-        if len(text) > len(self.sent) and text.startswith(self.sent):
-            self.on_text(text[len(self.sent) :])
-            self.sent = text

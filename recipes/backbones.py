@@ -24,10 +24,12 @@ from inlay.adapters.interface import generator_port
 from inlay.adapters.loading import chosen_dtype
 from inlay.adapters.loading_media import load_encoders
 from inlay.adapters.messages import Modality
+from inlay.adapters.pretrained import given, loading
 from inlay.adapters.prompt import PromptTokenizer
+from inlay.adapters.weights_file import kind_of
 from inlay.hub.manifest import PortSpec
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.sources import MINIATURE, SAME, Sources
+from inlay.recipes.sources import MINIATURE, MINIATURE_GENERATORS, SAME, Sources
 
 if TYPE_CHECKING:
     from inlay.recipes.settings import BackboneSettings
@@ -90,6 +92,9 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         qformer = f"{MINIATURE}qformer" if str(image.source).startswith(MINIATURE) else SAME
     asked = {name: getattr(settings, name) for name in PORTS} if settings else dict.fromkeys(PORTS)
     own = any(asked.values())
+    stock = (
+        MINIATURE_GENERATORS if adapter.layout.meta and not own and named.get("llm", "").startswith(MINIATURE) else {}
+    )
     return load_backbone(
         Sources(
             llm=(settings.llm if settings else None) or named.get("llm", ""),
@@ -99,7 +104,10 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
             audio=(asked["audio"] or named.get("audio")) if audio else None,
             video=(asked["video"] or named.get("video")) if "video" in ports else None,
             audio_scale=None if scale is None else scale != 1.0,
-            **{name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) for name in GENERATORS},
+            **{
+                name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) or stock.get(name)
+                for name in GENERATORS
+            },
         ),
         dtype=_dtype(settings),
         rule={key: value for key, value in rule.items() if value is not None},
@@ -184,7 +192,7 @@ def _encoders(
         found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
         del named["image"]
     rules: dict[Modality, Mapping[str, Any]] = {"image": rule} if rule else {}
-    if sources.audio_scale is not None:
+    if sources.audio_scale is not None and named["audio"] and _is_imagebind(named["audio"], revisions.get("audio")):
         rules["audio"] = {"scaled": sources.audio_scale}
     for ours in (True, False):
         own = {name: source for name, source in named.items() if source and source.startswith(MINIATURE) == ours}
@@ -196,6 +204,13 @@ def _encoders(
             names=own if ours else {},
         )
     return found
+
+
+def _is_imagebind(source: str, revision: str | None) -> bool:
+    """Whether an encoder of sounds is one that has a factor to be switched off; others are taken as they are."""
+    place = miniature_path(source) if source.startswith(MINIATURE) else source
+    with loading(place, "audio encoder"):
+        return kind_of(place, given(revision=revision)) == "imagebind"
 
 
 def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> dict[Modality, Generator]:

@@ -1,4 +1,8 @@
-"""``inlay chat``: one question about a picture, a sound or a clip, or a conversation in the terminal."""
+"""``inlay chat``: one question about a picture, a sound or a clip, or a conversation in the terminal.
+
+Words appear as they are written, what is made behind them. Ctrl-C breaks an answer off and the conversation goes on as
+if nothing had been asked.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ __all__ = ["Conversation", "main"]
 
 HELP = (
     "/image FILE  show a picture with the next question    /audio FILE  a sound    /video FILE  a clip    "
-    "/reset  forget everything    /quit  leave"
+    "/reset  forget everything    /quit  leave    Ctrl-C  break an answer off"
 )
 
 
@@ -60,24 +64,36 @@ class Conversation:
         load_medium(part)
         self.shown.append(part)
 
-    def ask(self, question: str) -> str:
-        """Ask, and remember question and answer; a question that fails is forgotten, its media are kept.
+    def ask(self, question: str, on_text: Callable[[str], None] | None = None) -> str:
+        """Ask, and remember question and answer; of a question that fails or is broken off, only its media are kept.
+
+        Args:
+            question: of the user.
+            on_text: gets the words while they are written.
 
         Returns:
-            Words and, in their places, the files of what was made.
+            Words and, in their places, the files of what was made; without the words that ``on_text`` got.
         """
-        turn = Message("user", (*self.shown, TextPart(question)))
-        reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens)
-        said: tuple[Part, ...] = reply.parts or (TextPart(reply.text or " "),)
-        self.turns += [turn, Message("assistant", said)]
-        self.shown = []
-        return self._told(reply)
+        heard: list[str] = []
 
-    def _told(self, reply: Reply) -> str:
+        def hear(piece: str) -> None:
+            heard.append(piece)
+            if on_text is not None:
+                on_text(piece)
+
+        turn = Message("user", (*self.shown, TextPart(question)))
+        streamed: dict[str, Any] = {} if on_text is None else {"on_text": hear}
+        reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens, **streamed)
+        said: tuple[Part, ...] = reply.parts or (TextPart(reply.text or " "),)
+        self.turns, self.shown = [*self.turns, turn, Message("assistant", said)], []
+        # What was written while it could not yet be read to its end may read otherwise in the whole.
+        return self._told(reply, words="".join(heard).split() != reply.text.split())
+
+    def _told(self, reply: Reply, *, words: bool) -> str:
         lines = []
         for part in reply.parts or (TextPart(reply.text),):
             if isinstance(part, TextPart):
-                lines.append(part.text)
+                lines += [part.text] if words else []
             elif isinstance(part, MadePart) and part.source is not None:
                 lines.append(self._kept(part))
         return "\n".join([*lines, *(f"({why})" for why in reply.missing)])
@@ -114,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
     for modality, path in given.items():
         talk.show(path, modality)
     if parsed.question is not None:
-        print(talk.ask(parsed.question))
+        _answer(talk, parsed.question)
         return 0
     return _loop(talk, _read)
 
@@ -126,12 +142,33 @@ def _read() -> str | None:
         return None
 
 
+def _answer(talk: Conversation, question: str) -> None:
+    """Words at once, even through a pipe; then what was made."""
+    begun = False
+
+    def show(piece: str) -> None:
+        nonlocal begun
+        begun = True
+        print(piece, end="", flush=True)
+
+    try:
+        rest = talk.ask(question, show)
+    finally:
+        if begun:
+            print(flush=True)
+    if rest or not begun:
+        print(rest, flush=True)
+
+
 def _loop(talk: Conversation, read: Callable[[], str | None]) -> int:
-    print(HELP)
-    while (line := read()) is not None:
-        command, _, rest = line.strip().partition(" ")
-        kind: Any = command.removeprefix("/")
+    print(HELP, flush=True)
+    while True:
         try:
+            line = read()
+            if line is None:
+                break
+            command, _, rest = line.strip().partition(" ")
+            kind: Any = command.removeprefix("/")
             if command == "/quit":
                 break
             if command == "/reset":
@@ -143,9 +180,11 @@ def _loop(talk: Conversation, read: Callable[[], str | None]) -> int:
             elif command.startswith("/"):
                 print(HELP)
             elif line.strip():
-                print(talk.ask(line.strip()))
+                _answer(talk, line.strip())
         except InlayError as error:
-            print(f"! {error}")
+            print(f"! {error}", flush=True)
+        except KeyboardInterrupt:
+            print("\n(interrupted; what was asked is forgotten. /quit leaves)", flush=True)
     return 0
 
 

@@ -30,7 +30,7 @@ class AnswerSettings:
     min_new_tokens: int | None = None
     """Fewest tokens of an answer."""
     max_new_tokens: int | None = None
-    """Most tokens of an answer; 16 for answers and 50 for captions if empty."""
+    """Most tokens of an answer; 16 for answers, 50 for captions and 64 where media are made if empty."""
     repetition_penalty: float | None = None
     """Above 1: tokens that an answer has already become less likely."""
     prompt: str | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
 from inlay.recipes.web.demonstration import Demonstration, examples_of
@@ -44,7 +45,8 @@ def main(argv: Sequence[str]) -> int:
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
     tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
     examples = examples_of(Path(parsed.bundle))
-    return serve(server, Demonstration(model, adapter.name or adapter.system, tokens, limits, examples))
+    title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
+    return serve(server, Demonstration(model, title, tokens, limits, examples, media))
 
 
 def serve(server: DemoServer, demonstration: Demonstration) -> int:

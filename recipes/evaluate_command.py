@@ -1,4 +1,4 @@
-"""``inlay evaluate``: the held-out table of a bundle: answers, captions, or objects that are there or not."""
+"""``inlay evaluate``: the held-out tables of a bundle: answers, captions, objects that are there or not, media made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from inlay.recipes.data.vqa_results import write_vqa_results
 from inlay.recipes.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluate import Answered, Scores, answer_oracle, ask, blind, score, score_table
 from inlay.recipes.held_out import HeldOut, read_held_out
+from inlay.recipes.made import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
+from inlay.recipes.making import making_of
 from inlay.recipes.measures import caption_figures, figure_table, pope_figures
+from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings, SettingsError
 from inlay.recipes.train_command import SYSTEMS
@@ -49,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
         Path(parsed.bundle),
         parsed.test,
         parsed.images,
+        make_test=parsed.make_test,
         annotations=parsed.test_annotations,
         answers=parsed.answers,
         pattern=parsed.pattern,
@@ -61,23 +65,33 @@ def main(argv: Sequence[str]) -> int:
     ids = _question_ids(held) if parsed.results is not None else {}
     metric = _metric(parsed.metric, held)
     backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
-    layout = settings.layout(adapter.layout)
+    layout, published = settings.layout(adapter.layout), _published(adapter, settings)
     options: dict[str, Any] = {"candidates": candidates, "layout": layout}
     if not candidates:
-        options |= settings.decoded(_published(adapter, settings), LONGEST[metric])
+        options |= settings.decoded(published, LONGEST[metric])
     described = [sample for sample in held.samples if sample.description] if metric == "vqa" and not candidates else []
     oracle = answer_oracle(backbone, layout, described, max_new_tokens=options["max_new_tokens"]) if described else []
 
     asked = [(question, settings.phrased(prompt), name) for question, prompt, name in held.asked]
     model = adapter.attach(backbone)
-    answered = {"adapter": ask(model, asked, features=_features(model, held, layout), **options)}
+    features = _features(model, held, layout)
+    answered = {"adapter": ask(model, asked, features=features, **options)}
     if parsed.results is not None:
         write_vqa_results(parsed.results, {ids[item.name]: item.said for item in answered["adapter"]}, ids.values())
+    figures: dict[str, Any] = {}
+    tables: list[str] = []
     if not held.answered:
-        print(f"{len(asked)} answers: {parsed.results}")
-        return 0
-    answered |= {"blind": ask(model, blind(asked), **options)} | ({"oracle": oracle} if oracle else {})
-    print(_shown(metric, held, answered, as_json=parsed.json))
+        tables.append(f"{len(asked)} answers: {parsed.results}")
+    elif asked:
+        answered |= {"blind": ask(model, blind(asked), **options)} | ({"oracle": oracle} if oracle else {})
+        figures, table = _measured(metric, held, answered)
+        tables.append(table)
+    if held.making:
+        decoded = settings.decoded(published, MAX_NEW_TOKENS)
+        made = _made(model, held, settings, features=features, seed=parsed.seed, layout=layout, **decoded)
+        figures |= made
+        tables.append(made_table(made))
+    print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
     return 0
 
 
@@ -94,7 +108,14 @@ def _parser() -> ArgumentParser:
         "--data.test_annotations", dest="test_annotations", type=Path | None, help="VQA v2: the annotations"
     )
     parser.add_argument(
-        "--data.images", dest="images", type=Path | None, help="folder of the images; the file's if not given"
+        "--data.make_test",
+        dest="make_test",
+        type=list[Path],
+        default=[],
+        help="conversations in which something is made; of the run's own test set, the run's own",
+    )
+    parser.add_argument(
+        "--data.images", dest="images", type=Path | None, help="folder of the media; each file's own if not given"
     )
     parser.add_argument(
         "--data.answers", dest="answers", type=int, default=10, help="VQA v2: people who answered each question"
@@ -106,6 +127,7 @@ def _parser() -> ArgumentParser:
         "--metric", type=Metric, default="auto", help="auto: captions where nothing is asked, otherwise VQA accuracy"
     )
     parser.add_class_arguments(AnswerSettings)
+    parser.add_argument("--seed", type=int | None, help="of the noise that media begin with; the run's if not given")
     parser.add_argument("--results", type=Path | None, help="write VQA v2's results file: question ids and answers")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -113,7 +135,7 @@ def _parser() -> ArgumentParser:
 
 
 def _metric(wanted: Metric, held: HeldOut) -> str:
-    if wanted == "auto":
+    if wanted == "auto" and held.asked:
         wordless = not any(prompt[-1].text.strip() for _, prompt, _ in held.asked)
         return "captions" if wordless else "vqa"
     if wanted == "pope" and held.answered:
@@ -122,7 +144,7 @@ def _metric(wanted: Metric, held: HeldOut) -> str:
                 raise SettingsError(
                     f"{held.path}, {name}: POPE asks what is answered by yes or no, got {question.reference!r}"
                 )
-    return wanted
+    return "vqa" if wanted == "auto" else wanted
 
 
 def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
@@ -142,21 +164,39 @@ def _question_ids(held: HeldOut) -> dict[str, int]:
 
 
 def _features(model: AttachedModel, held: HeldOut, layout: Layout) -> FeatureCache | None:
-    if not fits_in(held.samples, model.backbone, CACHE):
+    samples = [*held.samples, *held.making]
+    if not fits_in(samples, model.backbone, CACHE):
         return None
     cache = FeatureCache(model.backbone, layout.geometry_for("image"))
-    cache.fill(held.samples)
+    cache.fill(samples)
     return cache
 
 
-def _shown(metric: str, held: HeldOut, answered: Mapping[str, Sequence[Answered]], *, as_json: bool) -> str:
+def _measured(metric: str, held: HeldOut, answered: Mapping[str, Sequence[Answered]]) -> tuple[dict[str, Any], str]:
+    """Figures by column, and their table."""
     title = TITLES[metric].format(held.path.name)
     if metric == "vqa":
         scores: dict[Any, Scores] = {name: score(rows) for name, rows in answered.items()}
-        plain = {name: vars(held_scores) for name, held_scores in scores.items()}
-        return json.dumps(plain, indent=2) if as_json else f"{title}\n{score_table(scores)}"
+        return {name: vars(own) for name, own in scores.items()}, f"{title}\n{score_table(scores)}"
     figures = {name: _figures(metric, rows) for name, rows in answered.items()}
-    return json.dumps(figures, indent=2) if as_json else f"{title}\n{figure_table(figures)}"
+    return figures, f"{title}\n{figure_table(figures)}"
+
+
+def _made(
+    model: AttachedModel, held: HeldOut, settings: AnswerSettings, *, seed: int | None, **options: Any
+) -> dict[str, Any]:
+    """Figures of what is made, by the run's own noise unless another is asked for."""
+    facts = model.adapter.training_facts
+    asked = [(q._replace(prompt=settings.phrased(q.prompt)), name) for q, name in asked_to_make(held.making)]
+    _, figures = measure_made(
+        model,
+        asked,
+        judge_made if held.judged else None,
+        media=making_of(model.adapter, model.backbone),
+        seed=seed if seed is not None else facts.seed if facts is not None else 0,
+        **options,
+    )
+    return figures
 
 
 def _figures(metric: str, rows: Sequence[Answered]) -> dict[str, float]:

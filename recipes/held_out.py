@@ -30,6 +30,10 @@ class HeldOut:
     """Every question."""
     answered: bool
     """Whether there are answers to compare with."""
+    making: Sequence[Sample] = ()
+    """Conversations in which something is made."""
+    judged: bool = False
+    """Whether they are of the built-in world, whose judge looks at what is made."""
 
 
 def read_held_out(
@@ -37,6 +41,7 @@ def read_held_out(
     test: Path | None,
     images: Path | None,
     *,
+    make_test: Sequence[Path] = (),
     annotations: Path | None = None,
     answers: int = 10,
     pattern: str | None = None,
@@ -47,6 +52,7 @@ def read_held_out(
         bundle: of a run folder, the run's own test set is taken where no file is named.
         test: the file.
         images: folder of its images; the folder of the file if not given.
+        make_test: files of conversations in which something is made; the run's own go with its own test set.
         annotations: VQA v2: the annotations of the questions in ``test``.
         answers: VQA v2: how many people answered each question.
         pattern: VQA v2: file name of an image by its number.
@@ -59,20 +65,29 @@ def read_held_out(
     own = own_data(run)
     if test is None and annotations is not None:
         raise SettingsError("data: --data.test_annotations goes with the questions that it answers: --data.test")
+    if test is None and own is None and make_test:
+        return HeldOut(make_test[0], (), (), answered=True, making=_read_all(make_test, images))
     if test is None and (own is None or own.test is None):
         raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
     path = test or (own.test if own and own.test else run)
     folder = images or (own.images if test is None and own and own.images else path.parent)
+    judged = own is not None and test is None and not make_test
+    making = _read_all(own.make_test, folder) if own is not None and judged else _read_all(make_test, images)
     if annotations is not None:
         samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern)
     elif _are_questions(path):
         found = read_vqa_questions(path, folder, pattern=pattern)
         asked = [(question, question.prompt, str(number)) for number, question in found.items()]
         alone = [Sample(name, prompt, str(path)) for _, prompt, name in asked]
-        return HeldOut(path, alone, asked, answered=False)
+        return HeldOut(path, alone, asked, answered=False, making=making)
     else:
         samples = read_samples(path, folder)
-    return HeldOut(path, samples, asked_of(samples), answered=True)
+    return HeldOut(path, samples, asked_of(samples), answered=True, making=making, judged=judged)
+
+
+def _read_all(files: Sequence[Path], media: Path | None) -> list[Sample]:
+    """Samples of several files, whose media are in one folder, or each beside its file."""
+    return [sample for file in files for sample in read_samples(file, media or file.parent)]
 
 
 def _are_questions(path: Path) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "asked_to_make",
     "made_figures",
     "made_table",
+    "measure_made",
     "reference_media",
 ]
 
@@ -131,6 +132,25 @@ def reference_media(
     return found
 
 
+def measure_made(
+    model: AttachedModel,
+    asked: Sequence[tuple[Question, str]],
+    judge: Judge | None = None,
+    *,
+    features: FeatureCache | None = None,
+    media: Mapping[Modality, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> tuple[list[Answer], dict[str, Any]]:
+    """Ask, and measure the answers beside the generators' own; arguments as of the two functions that it joins.
+
+    Returns:
+        Answers of :func:`answer_with_media`, and their :func:`made_figures`.
+    """
+    answers = answer_with_media(model, asked, features=features, media=media, seed=seed, **options)
+    return answers, made_figures(answers, judge, model.backbone, media, seed)
+
+
 def made_figures(
     answers: Sequence[Answer],
     judge: Judge | None = None,
@@ -223,11 +243,12 @@ def _other(captions: Sequence[str]) -> list[str]:
 
 
 def made_table(figures: Mapping[str, Any]) -> str:
-    """Modalities down, in percent.
+    """Modalities down.
 
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
         >>> print(made_table({"choice": 1.0, "made": {"image": one}}))
+        what was made on held-out prompts, in percent
         made   asked  right  own encoder  wrong prompt
         image      4   75.0        100.0          25.0
         modality chosen rightly: 100.0
@@ -237,4 +258,6 @@ def made_table(figures: Mapping[str, Any]) -> str:
         shown = (f"{100 * own[name]:.1f}" if name in own else "-" for name in ("right", "own_encoder", "wrong_prompt"))
         rows.append((modality, str(own["asked"]), *shown))
     table = aligned(rows) + "\n" if len(rows) > 1 else ""
-    return f"{table}modality chosen rightly: {100 * figures['choice']:.1f}"
+    return (
+        f"what was made on held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"
+    )

@@ -1,9 +1,11 @@
-"""Media that a model made, as files: pictures as PNG, sounds as 16-bit WAV, clips as GIF."""
+"""Media that a model made, as files or bytes: pictures as PNG, sounds as 16-bit WAV, clips as GIF."""
 
 from __future__ import annotations
 
+import io
 import wave
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,7 +14,28 @@ from inlay.adapters.medium import Medium
 from inlay.adapters.sound import Sound
 from inlay.adapters.video import Video
 
-__all__ = ["free_name", "save_medium"]
+__all__ = ["Encoded", "encoded", "free_name", "save_medium"]
+
+
+class Encoded(NamedTuple):
+    """A medium as the bytes of a file."""
+
+    suffix: str
+    """With its dot."""
+    type: str
+    """The media type."""
+    data: bytes
+
+
+def encoded(medium: Medium) -> Encoded:
+    """A picture, a sound or a clip as the bytes of a file."""
+    if isinstance(medium, Sound):
+        return Encoded(".wav", "audio/wav", _wav(medium))
+    if isinstance(medium, Video):
+        return Encoded(".gif", "image/gif", _gif(medium))
+    buffer = io.BytesIO()
+    medium.save(buffer, "PNG")
+    return Encoded(".png", "image/png", buffer.getvalue())
 
 
 def save_medium(medium: Medium, folder: Path, name: str) -> Path:
@@ -27,12 +50,9 @@ def save_medium(medium: Medium, folder: Path, name: str) -> Path:
         The file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if isinstance(medium, Sound):
-        return _wav(medium, folder / f"{name}.wav")
-    if isinstance(medium, Video):
-        return _gif(medium, folder / f"{name}.gif")
-    path = folder / f"{name}.png"
-    medium.save(path)
+    whole = encoded(medium)
+    path = folder / f"{name}{whole.suffix}"
+    path.write_bytes(whole.data)
     return path
 
 
@@ -49,19 +69,22 @@ def free_name(folder: Path, stem: str) -> str:
     return f"{stem}-{number}"
 
 
-def _wav(sound: Sound, path: Path) -> Path:
+def _wav(sound: Sound) -> bytes:
     samples = np.round(np.clip(sound.samples, -1, 1) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sound.rate)
         file.writeframes(samples.tobytes())
-    return path
+    return buffer.getvalue()
 
 
-def _gif(clip: Video, path: Path) -> Path:
+def _gif(clip: Video) -> bytes:
     """A GIF counts time in hundredths of a second."""
     frames = [frame.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT) for frame in clip.frames]
     duration = max(10, 10 * round(100 / clip.fps))
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=duration, loop=0, disposal=1, optimize=False)
-    return path
+    how = {"duration": duration, "loop": 0, "disposal": 1, "optimize": False}
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], **how)
+    return buffer.getvalue()

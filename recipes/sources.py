@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MINIATURE", "SAME", "Sources"]
+__all__ = ["MINIATURE", "MINIATURE_GENERATORS", "SAME", "Sources"]
 
 MINIATURE = "inlay-miniature/"
 """Sources with this prefix are the models that ship with the package."""
+
+MINIATURE_GENERATORS = {
+    "generate_image": f"{MINIATURE}sd",
+    "generate_audio": f"{MINIATURE}audioldm",
+    "generate_video": f"{MINIATURE}video",
+}
+"""What reads meta responses beside the miniature's language model; a bundle that says what is to be made in words names
+no generator."""
 
 SAME = "same"
 """As the source of a Q-Former: the one in the image encoder's own BLIP-2 checkpoint."""

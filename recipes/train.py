@@ -24,7 +24,7 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
-from inlay.recipes.made import answer_with_media, as_made_rows, asked_to_make, made_figures, made_table
+from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
@@ -109,7 +109,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if columns:
         show("\nVQA accuracy on held-out pictures, in percent\n" + score_table(columns))
     if making:
-        show("\nwhat was made on held-out prompts, in percent\n" + made_table(figures))
+        show("\n" + made_table(figures))
     show(f"\nbundle: {folder.bundle} ({figures['bundle_bytes']:,} bytes), {figures['seconds']} s in all")
     return figures
 
@@ -178,17 +178,17 @@ def _made(
     job: Job, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
 ) -> dict[str, Any]:
     """Answer held-out instructions with media, and measure them; the miniature has a judge of its own."""
-    answers = answer_with_media(
+    answers, figures = measure_made(
         model,
         asked_to_make(samples),
+        judge_made if job.data.train is None else None,
         features=features,
         media=job.recipe.making,
         seed=job.run.seed,
         **job.recipe.decoding,
     )
     folder.write_made(as_made_rows(answers))
-    judge = judge_made if job.data.train is None else None
-    return made_figures(answers, judge, model.backbone, job.recipe.making, job.run.seed)
+    return figures
 
 
 def _shards(job: Job) -> Shards | None:

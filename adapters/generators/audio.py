@@ -8,14 +8,18 @@ output projector gives is brought to length 1 too; the published pipeline does t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inlay.adapters.encoders.audio import window
 from inlay.adapters.freeze import freeze
 from inlay.adapters.generators.diffusion import LatentDiffusion
+from inlay.adapters.generators.mel import MelConfig, log_mel
 from inlay.adapters.generators.protocol import GeneratorError, Made, Size
 from inlay.adapters.generators.text import TextEncoder
 from inlay.adapters.sound import Sound
@@ -123,6 +127,30 @@ class AudioLdm(LatentDiffusion):
         samples = self.vocoder(spectrograms.squeeze(1)).float().cpu()
         samples = samples[:, : int(self.seconds(size) * self.rate)]
         return [Sound(row.numpy(), self.rate) for row in samples]
+
+    @property
+    def mel(self) -> MelConfig:
+        """How the spectrograms are made that the vocoder reads.
+
+        Raises:
+            GeneratorError: the vocoder's configuration says what cannot be.
+        """
+        return MelConfig.of_vocoder(self.vocoder.config)
+
+    def encode_media(self, media: Sequence[Sound]) -> Tensor:
+        """Latents ``[n, *latent_shape()]`` of sounds, all of the unet's own length, the means of the encoder.
+
+        Of a longer sound the beginning is taken, behind a shorter one comes silence.
+        """
+        mel, shape = self.mel, self.latent_shape()
+        if not media:
+            return torch.zeros(0, *shape, device=self.device, dtype=self.dtype)
+        samples = shape[1] * self.scale_factor * mel.hop
+        rows = np.zeros((len(media), samples), dtype=np.float32)
+        for row, sound in zip(rows, media, strict=True):
+            heard = window(sound, self.rate, samples)
+            row[: len(heard)] = heard
+        return self.encode_spectrograms(log_mel(torch.from_numpy(rows), mel))
 
     @torch.no_grad()
     def encode_spectrograms(self, spectrograms: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from inlay.hub.errors import InlayError
 __all__ = ["BackboneName", "MiniatureError", "backbone_path"]
 
 BackboneName: TypeAlias = Literal[
-    "clip", "llama", "eva", "opt", "t5", "bert", "qformer", "imagebind", "sd", "audioldm", "video"
+    "clip", "llama", "eva", "opt", "t5", "bert", "qformer", "imagebind", "clap", "sd", "audioldm", "video"
 ]
 
 
@@ -32,7 +32,8 @@ def backbone_path(name: BackboneName) -> Path:
             (language models with their tokenizers), `"bert"` (a `BertForMaskedLM` with its tokenizer, which reads
             captions and prompts; Q-Formers begin with its weights),
             `"qformer"` (a bundle of BLIP-2 on `"eva"`, for MiniGPT-4's frozen Q-Former),
-            `"imagebind"` (drawings, sounds and clips in one space), `"sd"`, `"audioldm"`, `"video"` (pipelines of
+            `"imagebind"` (drawings, sounds and clips in one space), `"clap"` (a `ClapModel` with its feature extractor
+            and tokenizer; its texts are those of `"audioldm"`), `"sd"`, `"audioldm"`, `"video"` (pipelines of
             diffusers that make them).
 
     Raises:

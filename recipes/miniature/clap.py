@@ -1,4 +1,4 @@
-"""How the miniature CLAP's text encoder learns: sounds and what is said about them, matched in one space.
+"""How the miniature CLAP learns: sounds and what is said about them, matched in one space.
 
 Learnt from the denoiser alone, a single pooled vector tells all prompts alike; so, as for AudioLDM, it learns from
 sounds first (CLAP, https://arxiv.org/abs/2211.06687). What is said names one, two or all three attributes of a sound,
@@ -71,6 +71,29 @@ def _fits(tone: Tone, other: Tone, names: Sequence[str]) -> bool:
     return number and all(getattr(tone, name) == getattr(other, name) for name in names)
 
 
+def match_loss(
+    sounds: Tensor,
+    tones: list[Tone],
+    embed: Callable[[list[str]], Tensor],
+    rng: Random,
+    said: Sequence[str] | None = None,
+) -> Tensor:
+    """The loss of a batch of sounds beside texts that name some attributes of each.
+
+    Args:
+        sounds: Unit vectors (n, width).
+        tones: What was played, n.
+        embed: Texts to unit vectors (texts, width).
+        rng: Chooses what is said.
+        said: Attributes that every text names; chosen anew for each if not given.
+    """
+    named = [said or some_names(rng) for _ in tones]
+    wording = [text_of(tone, names, rng) for tone, names in zip(tones, named, strict=True)]
+    texts = list(zip(tones, named, strict=True))
+    fits = torch.tensor([[_fits(tone, other, names) for other, names in texts] for tone in tones])
+    return matching(SCALE * sounds @ embed(wording).T, fits.float())
+
+
 def train_clap(
     embed: Callable[[list[str]], Tensor], text: Any, tones: list[Tone], latents: Tensor, rng: Random, *, steps: int
 ) -> None:
@@ -97,12 +120,7 @@ def train_clap(
         chosen = torch.randint(len(flat), (BATCH,))
         heard = flat[chosen]
         sounds = normalize(tower(heard + NOISE * torch.randn_like(heard)), dim=-1)
-        drawn = [tones[int(number)] for number in chosen]
-        named = [some_names(rng) for _ in drawn]
-        said = [text_of(tone, names, rng) for tone, names in zip(drawn, named, strict=True)]
-        texts = list(zip(drawn, named, strict=True))
-        fits = torch.tensor([[_fits(tone, other, names) for other, names in texts] for tone in drawn])
-        return {"match": matching(SCALE * sounds @ embed(said).T, fits.float())}
+        return {"match": match_loss(sounds, [tones[int(number)] for number in chosen], embed, rng)}
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     loop.train(both, losses, [(optimizer, schedule)], steps=steps, report=lambda: None)

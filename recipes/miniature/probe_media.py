@@ -1,4 +1,4 @@
-"""What can be read off ImageBind's pooled vectors: a linear probe, as in https://arxiv.org/abs/1610.01644.
+"""What can be read off pooled vectors of ImageBind or CLAP: a linear probe, as in https://arxiv.org/abs/1610.01644.
 
 `python -m inlay.recipes.miniature.probe_media` fits, on training media, one linear map from a vector to each attribute
 of what is shown or played, and reports its accuracy on held-out combinations.
@@ -9,27 +9,32 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder, load_imagebind
+from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder
+from inlay.adapters.loading_media import load_encoders
+from inlay.adapters.messages import Modality
+from inlay.adapters.weights_file import kind_of
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build_media import MODALITIES, render
 from inlay.recipes.miniature.media_questions import attributes_of
 from inlay.recipes.miniature.senses import Sensed, sample_kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
+    from inlay.adapters.encoders.protocol import Encoder
     from inlay.recipes.miniature.world import Split
 
 _RIDGE = 1e-4
 
 
-def _vectors(model: ImageBind, values: list[Sensed], rng: Random) -> Tensor:
+def _vectors(encoder: Encoder, values: list[Sensed], rng: Random) -> Tensor:
     """Vectors of media of one kind, (n, width + 1), the last being one."""
-    encoder = ImageBindEncoder(model, MODALITIES[type(values[0])], scaled=False)  # type: ignore[arg-type]
     media = [render(value, rng) for value in values]
     parts = [
         encoder.encode(encoder.preprocess(media[start : start + 100], "squash"))[:, 0]
@@ -49,14 +54,25 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
     Returns:
         By modality and attribute, such as `"audio pitch"`.
     """
+    encoders: dict[Modality, Encoder] = {
+        name: ImageBindEncoder(model, name, scaled=False) for name in get_args(Modality)
+    }
+    return probe_encoders(encoders, seed=seed, number=number)
+
+
+def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, number: int = 800) -> dict[str, float]:
+    """The same of encoders with one vector a medium, by modality."""
+    held: dict[str, Encoder] = {str(name): encoder for name, encoder in encoders.items()}
     rng = Random(seed)
     figures = {}
     for kind, modality in MODALITIES.items():
+        if modality not in held:
+            continue
         seen: dict[Split, tuple[list[Sensed], Tensor]] = {}
         splits: tuple[tuple[Split, int], ...] = (("train", number), ("held_out", number // 2))
         for split, count in splits:
             values = [sample_kind(kind, rng, split) for _ in range(count)]
-            seen[split] = values, _vectors(model, values, rng)
+            seen[split] = values, _vectors(held[modality], values, rng)
         (values, vectors), (others, unseen) = seen["train"], seen["held_out"]
         for name in dict.fromkeys(name for value in values for name in attributes_of(value)):
             figures[f"{modality} {name}"] = _accuracy(name, values, vectors, others, unseen)
@@ -84,12 +100,12 @@ def shown(figures: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Probe the shipped ImageBind, or another."""
+    """Probe the shipped ImageBind, or another folder: of a CLAP, on sounds alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", type=Path, default=None, help="a folder; the shipped one if not given")
-    folder = parser.parse_args().backbone or backbone_path("imagebind")
-    model, _ = load_imagebind(folder, dtype=torch.float32)
-    print(shown(probe_media(model)))
+    folder: Path = parser.parse_args().backbone or backbone_path("imagebind")
+    every: tuple[Modality, ...] = get_args(Modality) if kind_of(folder, {}) == "imagebind" else ("audio",)
+    print(shown(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))
 
 
 if __name__ == "__main__":

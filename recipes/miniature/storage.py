@@ -22,7 +22,7 @@ def save_rounded(model: PreTrainedModel, folder: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    for part in (config, config.get("text_config", {}), config.get("vision_config", {})):
+    for part in (config, *(config.get(f"{name}_config", {}) for name in ("text", "vision", "audio"))):
         if "dtype" in part:
             part["dtype"] = "float32"
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

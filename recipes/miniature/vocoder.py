@@ -30,6 +30,7 @@ def make_vocoder() -> Any:
     """A `SpeechT5HifiGan` with random weights: 256 samples for each frame of 64 bands."""
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
+    spectrograms: dict[str, Any] = {"mel_scale": "htk"}  # no field of transformers': it tells how they are made
     config = SpeechT5HifiGanConfig(
         model_in_dim=BANDS,
         sampling_rate=RATE,
@@ -40,6 +41,7 @@ def make_vocoder() -> Any:
         resblock_dilation_sizes=[[1, 3], [1, 3]],
         initializer_range=0.05,
         normalize_before=True,
+        **spectrograms,
     )
     model = SpeechT5HifiGan(config)
     model.mean.fill_(MEAN)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.media import load_image
+from inlay.adapters.messages import MadePart, Modality
+from inlay.adapters.reply import Reply
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import questions_of
 from inlay.recipes.run_folder import RunFolder
+from inlay.recipes.save_media import encoded
 from inlay.recipes.web.limits import Limits
 from inlay.recipes.web.question import Question
 
@@ -55,16 +59,32 @@ class Demonstration:
     """Tokens of an answer where the visitor does not say."""
     limits: Limits = field(default_factory=Limits)
     examples: Sequence[Example] = ()
+    media: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
+    """How each modality is generated."""
 
-    def answer(self, question: Question) -> dict[str, object]:
+    def answer(self, question: Question, on_text: Callable[[str], None] | None = None) -> dict[str, object]:
         """Ask the model; the caller sees to it that nobody else does meanwhile.
+
+        Args:
+            question: checked.
+            on_text: gets the words while they are written.
+
+        Returns:
+            Plain values: ``text``, ``made`` (media as base64, with their types), ``missing``, ``tokens``.
 
         Raises:
             InlayError: pictures or a conversation that it cannot take.
         """
         options = {"max_new_tokens": self.max_new_tokens} | question.options
-        reply = self.model.chat(question.messages(self.limits.pixels), **options)
-        return {"text": reply.text, "tokens": reply.tokens, "max_new_tokens": options["max_new_tokens"]}
+        messages = question.messages(self.limits.pixels)
+        reply = self.model.chat(messages, media=self.media, on_text=on_text, **options)
+        return {
+            "text": reply.text,
+            "made": _made(reply),
+            "missing": list(reply.missing),
+            "tokens": reply.tokens,
+            "max_new_tokens": options["max_new_tokens"],
+        }
 
     def addresses(self) -> dict[str, Served]:
         """Everything that can be looked at, read once: no request ever becomes a path."""
@@ -98,6 +118,17 @@ def examples_of(folder: Path, most: int = 6) -> list[Example]:
         if len(media) == 1 and asked.kind not in chosen:
             chosen[asked.kind] = Example(_png(media[0]), asked.prompt[-1].text.strip())
     return list(chosen.values())[:most]
+
+
+def _made(reply: Reply) -> list[dict[str, str]]:
+    """What was made, as a page can show it."""
+    made = []
+    for part in reply.parts:
+        if isinstance(part, MadePart) and part.source is not None:
+            file = encoded(part.source)
+            data = base64.b64encode(file.data).decode("ascii")
+            made.append({"modality": part.modality, "caption": part.caption, "type": file.type, "data": data})
+    return made
 
 
 def _png(path: Path) -> bytes:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from inlay.adapters.media import load_image_bytes
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
 from inlay.hub.strict_json import read_object
 from inlay.hub.text import shown
 from inlay.recipes.web.form import Field
@@ -24,7 +24,11 @@ _WHOLE = re.compile(r"[0-9]{1,20}")
 _DECIMAL = re.compile(r"[0-9]{1,4}(\.[0-9]{1,8})?")
 _MAX_TEMPERATURE = 2.0
 _MAX_TEXT = 1 << 20  # bytes of the conversation
-_KEYS = ({"role", "text"}, {"role", "text", "pictures"})
+_KEYS = {
+    "user": ({"role", "text"}, {"role", "text", "pictures"}),
+    "assistant": ({"role", "text"}, {"role", "text", "made"}),
+}
+_MAX_MADE = 8  # media of an answer
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Turn:
     role: Any
     text: str
     pictures: tuple[bytes, ...]
+    made: tuple[MadePart, ...] = ()
+    """What the assistant made; its bytes stay in the browser, a conversation needs to know of it alone."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +61,15 @@ class Question:
         """
         messages, count = [], 0
         for turn in self.turns:
-            parts = []
+            parts: list[Part] = []
             for data in turn.pictures:
                 count += 1
                 picture = load_image_bytes(data, f"picture {count}", max_pixels=pixels)
                 pixels -= picture.width * picture.height
                 parts.append(MediaPart("image", picture))
-            messages.append(Message(turn.role, (*parts, TextPart(turn.text))))
+            # An empty answer is an answer; layouts want something in every turn.
+            words = [] if turn.made and not turn.text.strip() else [TextPart(turn.text or " ")]
+            messages.append(Message(turn.role, (*parts, *words, *turn.made)))
         return messages
 
 
@@ -69,8 +77,9 @@ def read_question(fields: Sequence[Field], limits: Limits) -> Question:
     """Check a form's fields.
 
     Args:
-        fields: ``conversation``, JSON: ``{"turns": [{"role", "text", "pictures"}]}`` where ``pictures`` says how many
-            of the fields ``picture`` belong to a user's turn; ``max_new_tokens`` and ``temperature`` if wanted.
+        fields: ``conversation``, JSON: ``{"turns": [{"role", "text", "pictures", "made"}]}`` where ``pictures`` says
+            how many of the fields ``picture`` belong to a user's turn, and ``made`` what the assistant made, each
+            ``{"modality", "caption"}``; ``max_new_tokens`` and ``temperature`` if wanted.
         limits: what it may cost.
 
     Raises:
@@ -79,7 +88,7 @@ def read_question(fields: Sequence[Field], limits: Limits) -> Question:
     Example:
         >>> asked = [Field("conversation", b'{"turns": [{"role": "user", "text": "hello"}]}')]
         >>> read_question(asked, Limits()).turns
-        (Turn(role='user', text='hello', pictures=()),)
+        (Turn(role='user', text='hello', pictures=(), made=()),)
     """
     pictures = [field.data for field in fields if field.name == "picture"]
     if len(pictures) > limits.pictures:
@@ -102,19 +111,37 @@ def _turns(raw: object, pictures: list[bytes], limits: Limits) -> tuple[Turn, ..
     turns = []
     for number, item in enumerate(raw):
         where, role = f"conversation: turn {number}", "assistant" if number % 2 else "user"
-        if not isinstance(item, dict) or item.keys() not in _KEYS or item["role"] != role:
-            raise DemoError(f"{where}: expected an object with role {role!r}, text and, if it has some, pictures")
+        if not isinstance(item, dict) or item.keys() not in _KEYS[role] or item["role"] != role:
+            more = "pictures" if role == "user" else "made"
+            raise DemoError(f"{where}: expected an object with role {role!r}, text and, if it has some, {more}")
         text, count = item["text"], item.get("pictures", 0)
         if not isinstance(text, str) or len(text) > limits.characters or (role == "user" and not text.strip()):
             raise DemoError(f"{where}: text: expected 1 to {limits.characters:,} characters")
         if type(count) is not int or not 0 <= count <= (len(pictures) if role == "user" else 0):
             raise DemoError(f"{where}: pictures: expected how many of the uploaded pictures it has, got {shown(count)}")
-        # An empty answer is an answer; layouts want text in every turn.
-        turns.append(Turn(role, text or " ", tuple(pictures[:count])))
+        turns.append(Turn(role, text, tuple(pictures[:count]), _made(item.get("made", []), where, limits)))
         pictures = pictures[count:]
     if pictures:
         raise DemoError(f"conversation: {len(pictures)} uploaded pictures belong to no turn")
     return tuple(turns)
+
+
+def _made(raw: object, where: str, limits: Limits) -> tuple[MadePart, ...]:
+    """Media without their bytes: kind, and the caption that a layout of captions writes again."""
+    wrong = DemoError(
+        f"{where}: made: expected at most {_MAX_MADE} objects with modality ({', '.join(get_args(Modality))}) and "
+        f"caption, at most {limits.characters:,} characters"
+    )
+    if not isinstance(raw, list) or len(raw) > _MAX_MADE:
+        raise wrong
+    for item in raw:
+        if not isinstance(item, dict) or item.keys() != {"modality", "caption"}:
+            raise wrong
+        if item["modality"] not in get_args(Modality) or not isinstance(item["caption"], str):
+            raise wrong
+        if len(item["caption"]) > limits.characters:
+            raise wrong
+    return tuple(MadePart(item["modality"], item["caption"]) for item in raw)
 
 
 def _options(single: dict[str, bytes], limits: Limits) -> dict[str, Any]:

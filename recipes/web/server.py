@@ -1,5 +1,8 @@
 """The page over HTTP: a handful of fixed addresses to look at, one to ask. Standard library only.
 
+Who accepts ``application/x-ndjson`` gets an answer line by line: ``{"text": ...}`` for words as they are written, at
+the end ``{"answer": ...}`` with the whole, media among it, or ``{"error": ...}``. Everybody else gets one JSON.
+
 Whoever is on the network, or has a page open in the same browser, is a stranger: every request is bounded in bytes and
 time, and must name this server (DNS rebinding) and come from its own page.
 """
@@ -31,8 +34,10 @@ from inlay.recipes.web.turnstile import Turnstile
 __all__ = ["DemoServer"]
 
 ASK = "/ask"
+_LINES = "application/x-ndjson"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "media-src blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -123,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self._begun = False  # to answer line by line
         self.connection.settimeout(self.own.limits.seconds)
         # The socket's own timeout starts anew with every byte; this one does not.
         self._deadline = threading.Timer(self.own.limits.seconds, self._cut)
@@ -188,11 +194,25 @@ class _Handler(BaseHTTPRequestHandler):
             fields = read_form(body, self.headers.get("Content-Type", ""), most=limits.pictures + _OTHER_FIELDS)
             del body
             question = read_question(fields, limits)
+            lines = _LINES in self.headers.get("Accept", "")
             with self.own.turnstile.turn():
                 if self._gone():
                     return
-                reply = self.own.demonstration.answer(question)
-        self._send(200, _as_json(reply))
+                # Who has left cannot be written to, and so ends what nobody reads.
+                reply = self.own.demonstration.answer(question, self._say if lines else None)
+        if lines:
+            self._line({"answer": reply})
+        else:
+            self._send(200, _as_json(reply))
+
+    def _say(self, piece: str) -> None:
+        self._line({"text": piece})
+
+    def _line(self, value: dict[str, object]) -> None:
+        if not self._begun:
+            self._head(200, _LINES)
+            self._begun = True
+        self.wfile.write(json.dumps(value).encode() + b"\n")
 
     def _length(self) -> int:
         text, most = self.headers.get("Content-Length", ""), self.own.limits.upload_bytes
@@ -212,6 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
     def _refuse(self, error: DemoError) -> None:
+        if self._begun:
+            self._line({"error": str(error)})
+            return
         more = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         self._send(error.status, _as_json({"error": str(error)}), more)
         if self.command == "POST":
@@ -227,13 +250,15 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
 
     def _send(self, status: int, served: Served, more: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (_HEADERS | (more or {})).items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", served.type)
-        self.send_header("Content-Length", str(len(served.body)))
-        self.end_headers()
+        self._head(status, served.type, {"Content-Length": str(len(served.body))} | (more or {}))
         self.wfile.write(served.body)
+
+    def _head(self, status: int, kind: str, more: dict[str, str] | None = None) -> None:
+        """Without a length, the end of the connection ends the body."""
+        self.send_response(status)
+        for name, value in (_HEADERS | {"Content-Type": kind} | (more or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the library refuses itself (methods, lines that are too long): as JSON, not as its HTML page."""

@@ -72,14 +72,38 @@ function reset() {
   turns = [];
   sent = [];
   pending = [];
-  for (const image of at("log").querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  for (const image of at("log").querySelectorAll("img, audio")) URL.revokeObjectURL(image.src);
   at("log").replaceChildren(at("hint"));
   at("hint").hidden = false;
   showPending();
   trouble("");
 }
 
-async function ask(turn, pictures) {
+async function* linesOf(stream) {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    rest += decoder.decode(value, { stream: !done });
+    const whole = rest.split("\n");
+    rest = whole.pop();
+    yield* whole;
+    if (done) return;
+  }
+}
+
+function medium(made) {
+  const bytes = Uint8Array.from(atob(made.data), (character) => character.charCodeAt(0));
+  const blob = new Blob([bytes], { type: made.type });
+  if (made.modality !== "audio") return picture(blob, "what was made: " + (made.caption || made.modality));
+  const sound = make("audio");
+  sound.controls = true;
+  sound.src = URL.createObjectURL(blob);
+  return sound;
+}
+
+async function ask(turn, pictures, hear) {
   const form = new FormData();
   form.append("conversation", JSON.stringify({ turns: [...turns, turn] }));
   form.append("max_new_tokens", at("tokens").value);
@@ -87,13 +111,18 @@ async function ask(turn, pictures) {
   for (const blob of [...sent, ...pictures]) form.append("picture", blob);
   let response;
   try {
-    response = await fetch("/ask", { method: "POST", body: form });
+    response = await fetch("/ask", { method: "POST", body: form, headers: { Accept: "application/x-ndjson" } });
   } catch (error) {
     throw new Error("The demo does not answer. Is it still running?");
   }
-  const body = await response.json();
-  if (!response.ok) throw new Error(body.error);
-  return body.text;
+  if (!response.ok) throw new Error((await response.json()).error);
+  for await (const line of linesOf(response.body)) {
+    const said = JSON.parse(line);
+    if (said.error !== undefined) throw new Error(said.error);
+    if (said.answer !== undefined) return said.answer;
+    hear(said.text);
+  }
+  throw new Error("The answer broke off. Is the demo still running?");
 }
 
 async function submit(event) {
@@ -111,11 +140,20 @@ async function submit(event) {
   const shown = say("user", text, pictures);
   const answer = say("assistant waiting", "thinking …");
   try {
-    const reply = await ask(turn, pictures);
-    turns.push(turn, { role: "assistant", text: reply });
+    let heard = "";
+    const reply = await ask(turn, pictures, (piece) => {
+      heard += piece;
+      answer.className = "turn assistant";
+      answer.lastChild.textContent = heard;
+      answer.scrollIntoView({ block: "end" });
+    });
+    const made = reply.made.map(({ modality, caption }) => ({ modality, caption }));
+    turns.push(turn, { role: "assistant", text: reply.text, ...(made.length ? { made } : {}) });
     sent.push(...pictures);
     answer.className = "turn assistant";
-    answer.lastChild.textContent = reply || "(no words)";
+    const words = [reply.text, ...reply.missing.map((why) => "(" + why + ")")].filter(Boolean).join("\n");
+    answer.lastChild.textContent = words || (made.length ? "" : "(no words)");
+    answer.append(...reply.made.map(medium));
     answer.scrollIntoView({ block: "end" });
   } catch (error) {
     // As if it had not been asked: the words and pictures are back where they were.
