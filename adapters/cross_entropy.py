@@ -28,7 +28,7 @@ CHUNK_BYTES = 32 << 20
 def frozen_cross_entropy(
     hidden: Tensor, head: FrozenHead, targets: Tensor, *, rows_at_once: int | None = None
 ) -> Tensor:
-    """The mean over rows of ``-log softmax(head(hidden))[target]``; scores and softmax are in float32.
+    """The mean over rows of ``-log softmax(head(hidden))[target]``: scores as the head gives them, softmax in float32.
 
     Args:
         hidden: ``[N, width]``, what the head reads at labelled positions; N > 0.
