@@ -78,6 +78,7 @@ check: install
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES)) | $(SHORT)
 	$(BIN)/mypy tests
 	$(BIN)/mypy examples
+	$(BIN)/mypy benchmarks
 	$(BIN)/pytest --quiet --doctest-modules --pyargs $(PACKAGES) | $(SHORT)
 
 wheel-check: install

@@ -7,11 +7,13 @@ Whether a sequence starts with BOS is asked of the tokenizer, not assumed: Qwen 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import (
     LogitsProcessorList,
@@ -21,8 +23,10 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from inlay.adapters.cross_entropy import frozen_cross_entropy
 from inlay.adapters.digest import tokenizer_digest, weights_digest
 from inlay.adapters.freeze import freeze
+from inlay.adapters.head import frozen_head
 from inlay.adapters.phrasing import cut_at
 from inlay.adapters.segment import Segment, Text
 from inlay.adapters.wiring import LanguageModelError, wiring_of
@@ -58,6 +62,8 @@ class LanguageModel(nn.Module):
         self.source, self.revision = source, revision
         self.family: str = model.config.model_type
         self.wiring = wiring_of(model)
+        self._bare_head = True
+        """Whether the model's scores are those of its head; seen at the first loss."""
 
     @property
     def width(self) -> int:
@@ -190,14 +196,59 @@ class LanguageModel(nn.Module):
         self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None, target: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """:meth:`logits` and :meth:`states` of one forward pass."""
+        with self._watched() as seen:
+            scores = self.logits(embeddings, mask, rows, target)
+        return scores, seen[-1]
+
+    def loss(
+        self,
+        embeddings: Tensor,
+        mask: Tensor,
+        rows: Tensor,
+        targets: Tensor,
+        target: Tensor | None = None,
+        *,
+        prune: bool = True,
+    ) -> Tensor:
+        """Mean cross-entropy at labelled rows, as of :meth:`logits`, without their scores.
+
+        Where the head is more than a frozen matrix, or the model does something with its scores, it is taken of the
+        scores after all.
+
+        Args:
+            embeddings: ``[B, T, width]``.
+            mask: ``[B, T]``.
+            rows: bool, ``[B, T]`` or ``[B, U]``, at least one.
+            targets: ``[rows.sum()]``.
+            target: ``[B, U]``, what the decoder of an encoder-decoder has to write.
+            prune: leave out of the pass what no label asks for.
+        """
+        head = frozen_head(self.model) if self._bare_head else None
+        if head is not None:
+            hidden = self.wiring.hidden(self.model, embeddings, mask, rows, target, self.pad_id, prune=prune)
+            if hidden is not None:
+                return frozen_cross_entropy(hidden, head, targets)
+            self._bare_head = False
+        return F.cross_entropy(self.logits(embeddings, mask, rows, target).float(), targets)
+
+    def loss_and_states(
+        self, embeddings: Tensor, mask: Tensor, rows: Tensor, targets: Tensor, target: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`loss` and :meth:`states` of one forward pass, in which nothing can be left out."""
+        with self._watched() as seen:
+            loss = self.loss(embeddings, mask, rows, targets, target, prune=False)
+        return loss, seen[-1]
+
+    @contextmanager
+    def _watched(self) -> Iterator[list[Tensor]]:
+        """While this lasts, the last hidden states of every pass are in the list."""
         seen: list[Tensor] = []
         inside: Any = self.model.base_model
         handle = inside.register_forward_hook(lambda *call: seen.append(call[-1].last_hidden_state))
         try:
-            scores = self.logits(embeddings, mask, rows, target)
+            yield seen
         finally:
             handle.remove()
-        return scores, seen[-1]
 
     @torch.no_grad()
     def generate(

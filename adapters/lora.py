@@ -1,7 +1,8 @@
 """LoRA on the frozen language model, through peft (Hu et al., 2021, https://arxiv.org/abs/2106.09685).
 
 ``W x + (alpha / r) B A x`` on chosen linears; ``A`` starts uniform, ``B`` at zero. The matrices belong to the adapter;
-peft's layers are put around the LLM's linears on attach and taken away on detach, and only ever *hold* our parameters.
+peft's layers are put around the LLM's linears on attach and taken away on detach, and only ever *hold* our parameters;
+:mod:`inlay.adapters.lora_fused` makes them faster.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from inlay.adapters.lora_fused import fuse, unfuse
 from inlay.hub.errors import InlayError
 
 __all__ = ["LoraConfig", "LoraError", "LoraPart", "resolve_targets"]
@@ -163,6 +165,7 @@ class LoraPart(nn.Module):
             down, up = self.matrices(target)
             layer.lora_A[NAME].weight, layer.lora_B[NAME].weight = down, up
             self._layers.append(layer)
+        fuse(self._by_target(), NAME)
         self.train(self.training)
         return attachment
 
@@ -191,6 +194,18 @@ class LoraPart(nn.Module):
             for layer in self._layers:
                 layer.enable_adapters(True)
             self.requires_grad_(False)  # peft thinks that whoever switches adapters on wants to train them
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """While this lasts, peft's own forward runs: slower, and the same numbers."""
+        unfuse(self._layers)
+        try:
+            yield
+        finally:
+            fuse(self._by_target(), NAME)
+
+    def _by_target(self) -> dict[str, LoraLayer]:
+        return dict(zip(self.targets, self._layers, strict=True))
 
     def merge_into(self, model: PreTrainedModel) -> None:
         """Add ``(alpha / r) B A`` to the weights of a *copy* of the language model; the backbone is never merged."""

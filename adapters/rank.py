@@ -116,9 +116,11 @@ def _scores(
     try:
         with torch.no_grad():
             batch = model.collate(rows, layout=layout, features=features or _features(model, rows, layout))
-            output = model(batch)
-            labelled, targets = model.backbone.llm.supervised(batch.labels, batch.target)
-            scores = log_likelihood(output.logits, targets.to(output.logits.device), labelled.sum(dim=1))
+            batch = batch.to(model.backbone.device)
+            llm = model.backbone.llm
+            labelled, targets = llm.supervised(batch.labels, batch.target)
+            logits = llm.logits(model.embeddings(batch), batch.mask, labelled, batch.target)
+            scores = log_likelihood(logits, targets, labelled.sum(dim=1))
             return [float(score) for score in scores]
     finally:
         model.adapter.train(was_training)

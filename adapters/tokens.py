@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
+from inlay.adapters.head import RowScores
 from inlay.adapters.inputs.build import build_module
 from inlay.adapters.inputs.fields import ProjectorError, Size, check_number
 from inlay.adapters.language import LanguageModel
@@ -156,7 +157,7 @@ class TokenRows(nn.Module):
         calls = {embedding: embedding.__dict__.get("forward"), head: head.__dict__.get("forward")}
         attachment = TokensAttachment(llm, llm.use_tokenizer(tokenizer), ids, calls)
         _replace_call(embedding, self._embedding(embedding.forward, places))
-        _replace_call(head, self._head(head.forward, places))
+        _replace_call(head, RowScores(head.forward, self.output, places))
         return attachment
 
     def _embedding(self, own: Any, places: Tensor) -> Any:
@@ -168,18 +169,6 @@ class TokenRows(nn.Module):
             return torch.where(new.unsqueeze(-1), rows, known)
 
         return embed
-
-    def _head(self, own: Any, places: Tensor) -> Any:
-        top = int(places.max()) + 1
-
-        def score(hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            known: Tensor = own(hidden, *args, **kwargs)
-            new = F.linear(hidden, self.output.to(hidden.dtype)).to(known.dtype)
-            # An id that neither the head nor we have a row for can never be written.
-            wide = F.pad(known, (0, max(0, top - known.shape[-1])), value=float("-inf"))
-            return wide.index_copy(-1, places.to(new.device), new)
-
-        return score
 
 
 @dataclass(frozen=True)

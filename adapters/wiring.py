@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from inlay.adapters.head import handed_through
+from inlay.adapters.last_layer import last_layer_at
 from inlay.adapters.segment import Segment, Text
 from inlay.adapters.splice import IGNORE, labelled_rows
 from inlay.hub.errors import InlayError
@@ -53,6 +55,20 @@ class Wiring(Protocol):
         """Scores ``[B, T, vocabulary]``, or ``[rows.sum(), vocabulary]``."""
         ...
 
+    def hidden(
+        self,
+        model: Any,
+        embeddings: Tensor,
+        mask: Tensor,
+        rows: Tensor,
+        target: Tensor | None,
+        pad_id: int,
+        *,
+        prune: bool,
+    ) -> Tensor | None:
+        """What the head reads at the given rows, ``[rows.sum(), width]``; None if something stands behind the head."""
+        ...
+
     def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Last hidden states ``[B, T, width]`` beside what is read."""
         ...
@@ -87,15 +103,38 @@ class DecoderOnly:
         self, model: Any, embeddings: Tensor, mask: Tensor, rows: Tensor | None, target: Tensor | None, pad_id: int
     ) -> Tensor:
         """Scores of the token after each position; only the given rows go through the LM head."""
+        logits = self._run(model, embeddings, mask, 0 if rows is None else rows)
+        return logits.reshape(-1, logits.shape[-1]) if rows is not None else logits
+
+    def hidden(
+        self,
+        model: Any,
+        embeddings: Tensor,
+        mask: Tensor,
+        rows: Tensor,
+        target: Tensor | None,
+        pad_id: int,
+        *,
+        prune: bool,
+    ) -> Tensor | None:
+        """Pruned: without positions behind the last label, and with a last layer that asks for labelled ones only."""
+        if prune:
+            end = int(rows.any(dim=0).nonzero().max()) + 1
+            embeddings, mask, rows = embeddings[:, :end], mask[:, :end], rows[:, :end]
+        with handed_through(model) as seen, last_layer_at(model, rows if prune else None) as pruned:
+            given = self._run(model, embeddings, mask, 0 if pruned else rows)
+        return given.reshape(-1, given.shape[-1]) if given is seen[0] else None
+
+    def _run(self, model: Any, embeddings: Tensor, mask: Tensor, keep: int | Tensor) -> Tensor:
         output = model(
             inputs_embeds=embeddings,
             attention_mask=mask,
             position_ids=_positions(mask),
-            logits_to_keep=0 if rows is None else rows,
+            logits_to_keep=keep,
             use_cache=False,
         )
         logits: Tensor = output.logits
-        return logits.reshape(-1, logits.shape[-1]) if rows is not None else logits
+        return logits
 
     def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Of the stack without its head, after its last norm."""
@@ -150,6 +189,26 @@ class EncoderDecoder:
         self, model: Any, embeddings: Tensor, mask: Tensor, rows: Tensor | None, target: Tensor | None, pad_id: int
     ) -> Tensor:
         """Scores of the decoder's steps ``[B, U, vocabulary]``; of the first step alone if there is no target."""
+        logits = self._run(model, embeddings, mask, target, pad_id)
+        return logits if rows is None else logits[rows]
+
+    def hidden(
+        self,
+        model: Any,
+        embeddings: Tensor,
+        mask: Tensor,
+        rows: Tensor,
+        target: Tensor | None,
+        pad_id: int,
+        *,
+        prune: bool,
+    ) -> Tensor | None:
+        """Nothing to prune: all that a decoder writes is labelled."""
+        with handed_through(model) as seen:
+            given = self._run(model, embeddings, mask, target, pad_id)
+        return given[rows] if given is seen[0] else None
+
+    def _run(self, model: Any, embeddings: Tensor, mask: Tensor, target: Tensor | None, pad_id: int) -> Tensor:
         config = model.config
         start = getattr(config, "decoder_start_token_id", None)
         if start is None:
@@ -161,7 +220,7 @@ class EncoderDecoder:
             inputs = torch.cat([inputs, target[:, :-1].masked_fill(target[:, :-1] == IGNORE, pad_id)], dim=1)
         output = model(inputs_embeds=embeddings, attention_mask=mask, decoder_input_ids=inputs, use_cache=False)
         logits: Tensor = output.logits
-        return logits if rows is None else logits[rows]
+        return logits
 
     def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
         """None: what is written has no states beside what is read."""

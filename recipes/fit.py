@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.steps import StepData
+from inlay.recipes.precision import autocast_of
 from inlay.recipes.recipe import Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import RunSettings
@@ -82,7 +83,7 @@ def fit(
         gradient_clip_val=stage.clip or None,
         accelerator=run.accelerator,
         devices=1,
-        precision=run.precision,
+        precision=autocast_of(run.precision),
         logger=[
             CSVLogger(folder.logs, name=f"{name}-csv"),
             TensorBoardLogger(folder.logs, name=name),

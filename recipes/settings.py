@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from inlay.hub.errors import InlayError
+from inlay.recipes.precision import Precision
 
 __all__ = ["BackboneSettings", "DataSettings", "RunSettings", "SettingsError"]
 
@@ -115,8 +116,9 @@ class RunSettings:
     """Replace a finished run in the same folder."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Lightning's precision of the trained parts."""
+    precision: Precision = "32-true"
+    """bf16-true: frozen LLM and activations in bfloat16, what trains in float32 in the optimizer; bf16-mixed: autocast
+    over frozen models as they are; auto: bf16-true where one timed matrix product says that it pays, else 32-true."""
     checkpoint_every: int = 200
     """Optimizer steps between checkpoints."""
     evaluate: bool = True

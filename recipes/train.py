@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from lightning.pytorch import seed_everything
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.half import halve
 from inlay.hub.manifest import TrainingSpec
 from inlay.recipes.backbones import backbone_from, chosen_sources
 from inlay.recipes.callbacks import LabelAudit
@@ -28,6 +29,7 @@ from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
+from inlay.recipes.precision import settle, verdict
 from inlay.recipes.recipe import Recipe, RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -65,6 +67,16 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         raise SettingsError(
             "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
         )
+    job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
+    half = job.run.precision == "bf16-true"
+    if half and job.backbone.dtype not in ("auto", "bfloat16"):
+        raise SettingsError(
+            "precision bf16-true takes the frozen models in bfloat16, and --backbone.dtype asks for "
+            f"{job.backbone.dtype}; leave one of them out"
+        )
+    if half:
+        job = replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
+        show(verdict(job.run.precision, job.run.accelerator))
     if backbone is None:
         chosen_sources(job.backbone, job.recipe.sources)  # Before data are made for a backbone that is not there.
     shards = _shards(job)
@@ -72,6 +84,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     seed_everything(job.run.seed, verbose=False)
     samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources)
+    if half:
+        halve(backbone.llm.model)
     last = list(job.recipe.stages.values())[-1]
     test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
     described = [sample for sample in test if sample.description]

@@ -18,6 +18,7 @@ from inlay.adapters.outputs import OUTPUTS
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4, modaverse, nextgpt
 from inlay.recipes.parser import command_parser
+from inlay.recipes.precision import settle
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -53,6 +54,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser = _parser(system, recipe, chosen)
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
     parsed = parser.parse_args(["--config", str(config), *rest] if config else rest)
+    # Settled before it is written down: a run goes on with the precision that it began with, on any machine.
+    parsed.precision = settle(parsed.precision, parsed.accelerator)
     job = _job(parser, parsed, recipe)
     folder = RunFolder.prepare(job.run)
     if job.run.resume:

@@ -62,7 +62,7 @@ class NextToken(LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Loss of one batch: mean cross-entropy over its labelled tokens."""
         self.idle = idle_parts(self.adapter, batch)
-        loss = self.model(batch).loss
+        loss = self.model(batch, logits="none").loss
         if loss is None:
             raise RecipeError("a batch without labels reached the model")
         self.log("loss", loss, prog_bar=True, batch_size=len(batch))

@@ -101,7 +101,7 @@ class Teach(LightningModule):
         prompts = self.teacher(masked, mask)
         embeddings = llm.embed(batch.ids)
         filled = splice.insert(embeddings, batch.slots, prompts.flatten(0, 1).to(embeddings.dtype), batch.names)
-        lm = labelled_loss(self._model[0].predict(filled, batch))
+        lm = labelled_loss(self._model[0].predict(filled, batch, logits="none"))
         table = llm.model.get_input_embeddings().get_parameter("weight").to(prompts.dtype)
         near = vocabulary_loss(prompts, table)
         loss: Tensor = lm + self.settings.vocabulary * near
@@ -148,7 +148,7 @@ class Aligned(NextToken):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Mean cross-entropy over the labelled tokens, and the distance from the teacher's prompts."""
         embeddings = self.model.embeddings(batch)
-        lm = labelled_loss(self.model.predict(embeddings, batch))
+        lm = labelled_loss(self.model.predict(embeddings, batch, logits="none"))
         ids, mask = (part.to(self.device) for part in self.tokens([self.captions[name] for name in batch.names]))
         with torch.no_grad():
             wanted = self._teacher[0](ids, mask)

@@ -97,7 +97,7 @@ class AlignSignals(NextToken):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The weighted sum of cross-entropy and distances."""
         self.idle = idle_parts(self.adapter, batch)
-        output = self.model(batch, states=True)
+        output = self.model(batch, logits="none", states=True)
         targets, extra = self._aims
         states = output.signal_states or {}
         losses = signal_losses(self.adapter, states, batch.made, targets, self.settings, extra)
