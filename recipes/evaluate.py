@@ -7,7 +7,7 @@ reading the scene as text: what the LLM could answer if the picture were perfect
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -61,6 +61,8 @@ class Scores:
     overall: float
     by_type: dict[str, float]
     count: dict[str, int]
+    by_modality: dict[str, float] = field(default_factory=dict)
+    """What is asked about: pictures, sounds, clips; empty where all questions are about one of them."""
 
 
 Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
@@ -153,24 +155,30 @@ def _below(path: Path, root: Path) -> Path:
 
 
 def score(answered: Sequence[Answered]) -> Scores:
-    """VQA accuracy (leave-one-out over the human answers), overall and by question type."""
-    kinds = sorted({item.question.kind or "other" for item in answered})
-    metric = VQAAccuracy(kinds=kinds)
-    metric.update(
-        [item.said for item in answered],
-        [item.question.answers for item in answered],
-        [item.question.kind or "other" for item in answered],
-    )
+    """VQA accuracy (leave-one-out over the human answers), overall, by question type and by modality."""
+    overall, by_type = _accuracy(answered, [item.question.kind or "other" for item in answered])
+    seen = [next((part.modality for part in media_of(item.question.prompt)), "text") for item in answered]
+    by_modality = _accuracy(answered, seen)[1] if len(set(seen)) > 1 else {}
+    return Scores(overall, by_type, _counted([item.question.kind or "other" for item in answered]), by_modality)
+
+
+def _accuracy(answered: Sequence[Answered], kinds: Sequence[str]) -> tuple[float, dict[str, float]]:
+    known = sorted(set(kinds))
+    metric = VQAAccuracy(kinds=known)
+    metric.update([item.said for item in answered], [item.question.answers for item in answered], list(kinds))
     figures = {key: float(value) for key, value in metric.compute().items()}
-    count = {kind: sum((item.question.kind or "other") == kind for item in answered) for kind in kinds}
-    return Scores(figures["overall"], {kind: figures[kind] for kind in kinds}, count)
+    return figures["overall"], {kind: figures[kind] for kind in known}
+
+
+def _counted(kinds: Sequence[str]) -> dict[str, int]:
+    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 
 
 Column: TypeAlias = Literal["adapter", "blind", "oracle"]
 
 
 def score_table(columns: dict[Column, Scores]) -> str:
-    """Question types down, columns across, in percent.
+    """Question types down, then what is asked about if that differs; columns across, in percent.
 
     Example:
         >>> print(score_table({"adapter": Scores(0.75, {"count": 0.75}, {"count": 4})}))
@@ -182,6 +190,9 @@ def score_table(columns: dict[Column, Scores]) -> str:
     rows = [("type", "questions", *columns)]
     for kind, number in first.count.items():
         rows.append((kind, str(number), *(f"{100 * s.by_type.get(kind, float('nan')):.1f}" for s in columns.values())))
+    for modality in first.by_modality:
+        shown = (f"{100 * s.by_modality.get(modality, float('nan')):.1f}" for s in columns.values())
+        rows.append((f"all of {modality}", "", *shown))
     rows.append(("overall", str(sum(first.count.values())), *(f"{100 * s.overall:.1f}" for s in columns.values())))
     return aligned(rows)
 

@@ -113,6 +113,9 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         figures["by_type"] = {
             kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type
         }
+        figures["by_modality"] = {
+            name: {c: s.by_modality.get(name) for c, s in columns.items()} for name in columns["adapter"].by_modality
+        }
     if making:
         figures |= _made(job, model, making, caches.get(last.geometry), folder)
     adapter.training_facts = _facts(job, samples, figures)
@@ -121,7 +124,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     figures["seconds"] = round(time.perf_counter() - started, 1)
     folder.write_metrics(figures)
     if columns:
-        show("\nVQA accuracy on held-out pictures, in percent\n" + score_table(columns))
+        show("\nVQA accuracy on held-out questions, in percent\n" + score_table(columns))
     if making:
         show("\n" + made_table(figures))
     show(f"\nbundle: {folder.bundle} ({figures['bundle_bytes']:,} bytes), {figures['seconds']} s in all")

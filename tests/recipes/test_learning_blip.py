@@ -45,5 +45,5 @@ def test_questions_are_answered_as_well_as_llava_does(blip2: dict[str, Any]) -> 
 @pytest.mark.timeout(1800)
 def test_one_linear_layer_on_a_frozen_qformer_is_what_minigpt4_learns(tmp_path: Path) -> None:
     figures = learnt("minigpt4", tmp_path / "minigpt4")
-    assert figures["accuracy"] >= 0.80
+    assert figures["accuracy"] >= 0.83
     assert figures["accuracy"] >= figures["blind"] + 0.4

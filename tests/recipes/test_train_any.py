@@ -74,6 +74,8 @@ def test_nextgpt_runs_all_stages_and_reports_what_it_makes(
     figures = json.loads((run / "metrics.json").read_text())
     assert list(figures["samples_per_second"]) == sorted(STAGES)
     assert {"accuracy", "blind", "choice", "choice_by_type", "bundle_bytes"} <= set(figures)
+    assert set(figures["by_modality"]) == {"audio", "image", "video"}
+    assert all(set(own) == {"adapter", "blind", "oracle"} for own in figures["by_modality"].values())
     rows = [json.loads(line) for line in (run / "made.jsonl").read_text().splitlines()]
     assert {part["modality"] for row in rows for part in row["wanted"]} == {"image", "audio", "video"}
     assert "modality chosen rightly" in capsys.readouterr().out
