@@ -22,6 +22,13 @@ COLUMNS = {
     "recall": "recall@1, image to text / text to image",
     "cider": "CIDEr-D",
     "right": "captions wholly right",
+    "asked_image": "about pictures, adapter / blind",
+    "asked_audio": "about sounds, adapter / blind",
+    "asked_video": "about clips, adapter / blind",
+    "made_image": "pictures made, right / own encoder / wrong prompt",
+    "made_audio": "sounds made",
+    "made_video": "clips made",
+    "choice": "modality chosen",
     "seconds": "seconds",
 }
 """Figure -> heading; columns that no run has are left out."""
@@ -48,7 +55,12 @@ def results_table(runs: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _row(name: str, figures: Mapping[str, Any]) -> dict[str, str]:
     row = {"run": name, "seed": str(figures["seed"]), "seconds": f"{figures['seconds']:.0f}"}
-    row |= {key: f"{100 * figures[key]:.1f}" for key in ("accuracy", "blind", "oracle") if key in figures}
+    kept = ("accuracy", "blind", "oracle", "choice")
+    row |= {key: f"{100 * figures[key]:.1f}" for key in kept if key in figures}
+    for modality, own in figures.get("by_modality", {}).items():
+        row[f"asked_{modality}"] = _shares(own, "adapter", "blind")
+    for modality, own in figures.get("made", {}).items():
+        row[f"made_{modality}"] = _shares(own, "right", "own_encoder", "wrong_prompt")
     for report in figures.get("stages", {}).values():
         if "image_to_text@1" in report:
             row["recall"] = f"{100 * report['image_to_text@1']:.1f} / {100 * report['text_to_image@1']:.1f}"
@@ -56,6 +68,10 @@ def _row(name: str, figures: Mapping[str, Any]) -> dict[str, str]:
             row |= {"cider": f"{value:.2f}"} if key.lower().startswith("cider") else {}
             row |= {"right": f"{100 * value:.1f}"} if key == "right" else {}
     return row
+
+
+def _shares(figures: Mapping[str, float], *names: str) -> str:
+    return " / ".join(f"{100 * figures[name]:.1f}" if name in figures else "-" for name in names)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

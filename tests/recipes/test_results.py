@@ -20,6 +20,14 @@ def test_figures_of_the_stages_have_their_columns() -> None:
     assert all(line.count("|") == 7 for line in table)
 
 
+def test_what_was_made_stands_beside_its_references() -> None:
+    made = {"audio": {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.05}, "video": {"right": 0.5}}
+    heard = {"audio": {"adapter": 0.8, "blind": 0.3, "oracle": 1.0}}
+    figures = {"seed": 2, "seconds": 60, "made": made, "by_modality": heard, "choice": 0.993}
+    table = results_table({"nextgpt": figures}).splitlines()
+    assert table[2] == "| nextgpt | 2 | 80.0 / 30.0 | 75.0 / 100.0 / 5.0 | 50.0 / - / - | 99.3 | 60 |"
+
+
 def test_a_run_without_a_figure_has_an_empty_cell() -> None:
     table = results_table({"a": {"seed": 0, "seconds": 1, "blind": 0.5}, "b": {"seed": 0, "seconds": 2}})
     assert table.splitlines()[3] == "| b | 0 |  | 2 |"
