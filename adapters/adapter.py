@@ -27,8 +27,9 @@ from inlay.adapters.outputs.fit import disagreement
 from inlay.adapters.parts import AttachError, OtherWeightsWarning, Part
 from inlay.adapters.prompt import Prompts
 from inlay.adapters.publishing import Publishable
+from inlay.adapters.rounding import DiskDtype
 from inlay.adapters.signals import Signals
-from inlay.adapters.store import Contents, DiskDtype, to_bundle
+from inlay.adapters.store import Contents, to_bundle
 from inlay.adapters.tokens import TokenRows, TokenRowsError, TokensConfig
 from inlay.hub.bundle import Bundle
 from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec

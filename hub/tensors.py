@@ -23,7 +23,7 @@ from inlay.hub.text import shown
 
 __all__ = ["parse", "serialize"]
 
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
@@ -65,7 +65,7 @@ def serialize(
     Tensors that share memory are written once each; nothing that was passed in is changed.
 
     Args:
-        tensors: name to tensor, any shape with at least one element, float32, bfloat16 or float16.
+        tensors: name to tensor, any shape with at least one element, float32, bfloat16, float16 or int8.
         metadata: text for the header.
         file: name for the error text.
 
