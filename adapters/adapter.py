@@ -88,6 +88,7 @@ class Adapter(Publishable):
         self.lora = lora
         self.training_facts, self.canary, self.license = training, canary, license
         self._attached: _Attached | None = None
+        self._known: tuple[object, str] = (None, "")  # a backbone that it has been checked on, and the verdict
         read = {modality: self.output(modality).config for modality in self.outputs}
         if contradiction := disagreement(read, tokens.config.signals if tokens is not None else {}, self.interface):
             raise AttachError(contradiction)
@@ -236,6 +237,32 @@ class Adapter(Publishable):
             raise AttachError(f"adapter {self.name!r} is already attached; call detach() first")
         if backbone.attached is not None:
             raise AttachError(f"the backbone holds adapter {backbone.attached!r}; detach it, or use model.swap(other)")
+        report = self._admitted(backbone, strict)
+        self.to(backbone.device)
+        undo, signals = ExitStack(), Signals()
+        try:
+            if self.tokens is not None:
+                rows = self.tokens.attach(backbone.llm)
+                undo.callback(rows.undo)
+                signals = Signals.of(self.tokens.config, rows.ids)
+            if self.lora is not None:
+                undo.callback(self.lora.attach(backbone.llm.model).undo)
+        except (LoraError, TokenRowsError) as error:
+            undo.close()
+            raise IncompatibleBackbone(report, self.name, str(error)) from error
+        self._attached = _Attached(backbone, undo, signals)
+        backbone.attached = self.name
+        model = MultimodalModel(backbone, self)
+        if verify:
+            try:
+                self._verify(model, report)
+            except BaseException:
+                self.detach()
+                raise
+        return model
+
+    def _admitted(self, backbone: Backbone, strict: bool) -> Report:
+        """The check in front of attach: errors and warnings."""
         report = self.compatibility(backbone)
         if report.verdict == "incompatible":
             raise IncompatibleBackbone(report, self.name)
@@ -252,28 +279,64 @@ class Adapter(Publishable):
                 OtherWeightsWarning,
                 stacklevel=2,
             )
-        self.to(backbone.device)
-        undo, signals = ExitStack(), Signals()
+        return report
+
+    def _verify(self, model: MultimodalModel[Adapter], report: Report) -> None:
+        """Run the canary, once for every backbone."""
+        if self.canary is not None and report.verdict == "exact":
+            llm = model.backbone.llm
+            canary.verify(model.probe, self.canary, llm.dtype, model.probe_conditioning)
+        self._known = (model.backbone.identity, report.verdict)
+
+    def replaced_by(self, other: Adapter, *, strict: bool = False) -> bool:
+        """Let another adapter take this one's place: its matrices go into the layers that are there already.
+
+        The first time that the other comes to this backbone it is checked as by :meth:`attach`, its canary included.
+        From then on a change takes microseconds, however large the adapters are. Projectors may be of any kind.
+
+        Args:
+            other: not attached.
+            strict: as for :meth:`attach`.
+
+        Returns:
+            False, and nothing has changed, where only :meth:`detach` and :meth:`attach` will do: one of the two has
+            token rows, or their LoRA differ in targets, shapes, rank, scale or dropout.
+
+        Raises:
+            InlayError: as of :meth:`attach`; this adapter stays.
+        """
+        attached = self._attached
+        if attached is None or other._attached is not None or not self._is_like(other):
+            return False
+        backbone = attached.backbone
+        known, verdict = other._known
+        if known is backbone.identity and (verdict == "exact" or not strict):
+            other._take(self)
+            return True
+        report = other._admitted(backbone, strict)
+        other.to(backbone.device)
+        other._take(self)
         try:
-            if self.tokens is not None:
-                rows = self.tokens.attach(backbone.llm)
-                undo.callback(rows.undo)
-                signals = Signals.of(self.tokens.config, rows.ids)
-            if self.lora is not None:
-                undo.callback(self.lora.attach(backbone.llm.model).undo)
-        except (LoraError, TokenRowsError) as error:
-            undo.close()
-            raise IncompatibleBackbone(report, self.name, str(error)) from error
-        self._attached = _Attached(backbone, undo, signals)
-        backbone.attached = self.name
-        model = MultimodalModel(backbone, self)
-        if verify and self.canary is not None and report.verdict == "exact":
-            try:
-                canary.verify(model.probe, self.canary, backbone.llm.dtype, model.probe_conditioning)
-            except BaseException:
-                self.detach()
-                raise
-        return model
+            other._verify(MultimodalModel(backbone, other), report)
+        except BaseException:
+            self._take(other)
+            raise
+        return True
+
+    def _is_like(self, other: Adapter) -> bool:
+        if self.tokens is not None or other.tokens is not None:
+            return False
+        if self.lora is None or other.lora is None:
+            return self.lora is other.lora
+        return self.lora.is_like(other.lora)
+
+    def _take(self, from_: Adapter) -> None:
+        """The place of an attached adapter, which is detached then."""
+        if self.lora is not None and from_.lora is not None:
+            from_.lora.hand_over(self.lora)
+        self._attached, from_._attached = from_._attached, None
+        if self._attached is not None:
+            self._attached.backbone.attached = self.name
 
     def detach(self) -> None:
         """Take the adapter off; the backbone is bit for bit what it was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -31,6 +32,10 @@ class Attachable(Protocol):
         """Switch dropout on or off."""
         ...
 
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """What trains."""
+        ...
+
     def projector(self, modality: str) -> InputProjector:
         """The input projector of a modality."""
         ...
@@ -54,6 +59,10 @@ class Attachable(Protocol):
 
     def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> Any:
         """Plug into a backbone; returns the model."""
+        ...
+
+    def replaced_by(self, other: Any, *, strict: bool = False) -> bool:
+        """Let another adapter take this one's place; False where that needs :meth:`detach` and :meth:`attach`."""
         ...
 
     def detach(self) -> None:

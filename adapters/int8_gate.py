@@ -16,7 +16,7 @@ from inlay.adapters.batch import Batch
 from inlay.adapters.rounding import int8_matrices
 from inlay.hub.errors import InlayError
 
-__all__ = ["LIMIT", "Quantised", "QuantiseError", "held_out_loss", "quantise"]
+__all__ = ["LIMIT", "QuantiseError", "Quantised", "held_out_loss", "quantise"]
 
 LIMIT = 0.001
 """How much the held-out loss may rise, as a share of what it was."""

@@ -98,7 +98,9 @@ class LoraPart(nn.Module):
         super().__init__()
         self.config = config
         self.targets = tuple(shapes)
+        self.shapes = dict(shapes)
         self._layers: list[LoraLayer] = []
+        self._slots: list[dict[str, nn.Parameter | None]] = []
         for name, (width_in, width_out) in shapes.items():
             down = nn.Parameter(torch.empty(config.r, width_in, device=device))
             nn.init.kaiming_uniform_(down, a=math.sqrt(5))
@@ -154,7 +156,7 @@ class LoraPart(nn.Module):
         )
         attachment = Attachment(model, originals)
         inject_adapter_in_model(config, model, NAME)
-        self._layers = []
+        self._layers, self._slots = [], []
         for target in self.targets:
             layer = model.get_submodule(target)
             if not isinstance(layer, LoraLayer):
@@ -165,9 +167,28 @@ class LoraPart(nn.Module):
             down, up = self.matrices(target)
             layer.lora_A[NAME].weight, layer.lora_B[NAME].weight = down, up
             self._layers.append(layer)
+            self._slots += [layer.lora_A[NAME]._parameters, layer.lora_B[NAME]._parameters]
         fuse(self._by_target(), NAME)
         self.train(self.training)
         return attachment
+
+    def is_like(self, other: LoraPart) -> bool:
+        """Whether the other's matrices have a place in the layers of this one."""
+        return (self.config, self.shapes) == (other.config, other.shapes) and self.targets == other.targets
+
+    def hand_over(self, other: LoraPart) -> None:
+        """Let the layers around the LLM hold the other's matrices instead: no module is made, no number is copied.
+
+        Args:
+            other: like this one, and not attached.
+        """
+        # Straight into the modules' tables: the checks of setattr, 336 times over, would take longer than all the rest.
+        for slot, matrix in zip(self._slots, other._parameters.values(), strict=True):
+            slot["weight"] = matrix
+        other._layers, other._slots = self._layers, self._slots
+        self._layers, self._slots = [], []
+        if other.config.dropout and self.training != other.training:
+            other.train(other.training)
 
     def train(self, mode: bool = True) -> LoraPart:
         """LoRA's dropout follows the adapter, while the frozen LLM stays in eval mode."""

@@ -1,8 +1,8 @@
 """Matrices as int8 with one float32 scale a row: a quarter of float32, and within half a step of every value.
 
-Symmetric: ``w[i, ...] = scale[i] * q[i, ...]`` with ``q`` from -127 to 127, so zero stays zero and a row's largest value
-is met to 2^-15. A scale has 16 significant bits, rounded up: ``127 * scale`` is then exact in float32, and what was read
-back gives the same integers and the same scales when it is written again.
+Symmetric: ``w[i, ...] = scale[i] * q[i, ...]`` with ``q`` from -127 to 127, so zero stays zero and a row's largest
+value is met to 2^-15. A scale has 16 significant bits, rounded up: ``127 * scale`` is then exact in float32, and what
+was read back gives the same integers and the same scales when it is written again.
 
 On disk ``<tensor>`` is int8 and ``<tensor>.scale`` float32 ``[rows]`` beside it. No module can have a parameter of that
 name: a parameter has no children.

@@ -94,7 +94,7 @@ def test_query_tokens_norms_and_biases_are_not_rounded_to_int8() -> None:
 
 
 def test_sizes_beside_those_of_peft_for_the_projector_of_llava(tmp_path: Path) -> None:
-    """The shape of LLaVA 1.5 with 7B: 1024 -> 4096 -> 4096, trained whole, as ``modules_to_save`` in peft's own file."""
+    """The shape of LLaVA 1.5 with 7B: 1024 -> 4096 -> 4096, as ``modules_to_save`` in peft's own file."""
     projector = build_projector("mlp", {"width_in": 1024, "width_out": 4096})
     assert sum(parameter.numel() for parameter in projector.parameters()) == 20_979_712
     host = nn.ModuleDict({"projector": projector, "lm": nn.Linear(8, 8)})
