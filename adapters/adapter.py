@@ -5,7 +5,6 @@ What trains is what the adapter holds; the backbone never does. Several adapters
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters import canary
+from inlay.adapters.admission import Admission, admit
 from inlay.adapters.backbone import PROMPT_PORT, Backbone
 from inlay.adapters.inputs import InputProjector, build_projector
 from inlay.adapters.interface import IncompatibleBackbone, Report, check, generator_port
@@ -88,7 +88,7 @@ class Adapter(Publishable):
         self.lora = lora
         self.training_facts, self.canary, self.license = training, canary, license
         self._attached: _Attached | None = None
-        self._known: tuple[object, str] = (None, "")  # a backbone that it has been checked on, and the verdict
+        self._admission: Admission | None = None
         read = {modality: self.output(modality).config for modality in self.outputs}
         if contradiction := disagreement(read, tokens.config.signals if tokens is not None else {}, self.interface):
             raise AttachError(contradiction)
@@ -238,7 +238,6 @@ class Adapter(Publishable):
         if backbone.attached is not None:
             raise AttachError(f"the backbone holds adapter {backbone.attached!r}; detach it, or use model.swap(other)")
         report = self._admitted(backbone, strict)
-        self.to(backbone.device)
         undo, signals = ExitStack(), Signals()
         try:
             if self.tokens is not None:
@@ -262,31 +261,18 @@ class Adapter(Publishable):
         return model
 
     def _admitted(self, backbone: Backbone, strict: bool) -> Report:
-        """The check in front of attach: errors and warnings."""
         report = self.compatibility(backbone)
-        if report.verdict == "incompatible":
-            raise IncompatibleBackbone(report, self.name)
-        if strict and report.absent:
-            raise IncompatibleBackbone(report, self.name, "It lacks generators, and strict=True was asked for.")
-        if report.verdict == "fits" and self.training_facts is not None:
-            if strict:
-                raise IncompatibleBackbone(
-                    report, self.name, "It fits, but has other weights, and strict=True was asked for."
-                )
-            warnings.warn(
-                f"adapter {self.name!r} fits this backbone, which has other weights than it was trained on:\n"
-                f"{report.table()}",
-                OtherWeightsWarning,
-                stacklevel=2,
-            )
+        admit(report, self.name, strict=strict, trained=self.training_facts is not None)
+        self.to(backbone.device)
+        self._admission = Admission(backbone.identity, report)
         return report
 
     def _verify(self, model: MultimodalModel[Adapter], report: Report) -> None:
-        """Run the canary, once for every backbone."""
+        """Run the canary."""
+        llm = model.backbone.llm
         if self.canary is not None and report.verdict == "exact":
-            llm = model.backbone.llm
             canary.verify(model.probe, self.canary, llm.dtype, model.probe_conditioning)
-        self._known = (model.backbone.identity, report.verdict)
+        self._admission = Admission(model.backbone.identity, report, verified=True)
 
     def replaced_by(self, other: Adapter, *, strict: bool = False) -> bool:
         """Let another adapter take this one's place: its matrices go into the layers that are there already.
@@ -309,12 +295,10 @@ class Adapter(Publishable):
         if attached is None or other._attached is not None or not self._is_like(other):
             return False
         backbone = attached.backbone
-        known, verdict = other._known
-        if known is backbone.identity and (verdict == "exact" or not strict):
+        if other._admission is not None and other._admission.holds(backbone.identity, strict=strict, verified=True):
             other._take(self)
             return True
         report = other._admitted(backbone, strict)
-        other.to(backbone.device)
         other._take(self)
         try:
             other._verify(MultimodalModel(backbone, other), report)
@@ -322,6 +306,18 @@ class Adapter(Publishable):
             self._take(other)
             raise
         return True
+
+    def admit(self, backbone: Backbone) -> None:
+        """See whether this adapter may be used on a backbone without being attached, and bring its weights there.
+
+        Raises:
+            AttachError: it is attached.
+            IncompatibleBackbone: it does not fit.
+        """
+        if self._attached is not None:
+            raise AttachError(f"adapter {self.name!r} is attached to a backbone; call detach() first")
+        if self._admission is None or not self._admission.holds(backbone.identity):
+            self._admitted(backbone, strict=False)
 
     def _is_like(self, other: Adapter) -> bool:
         if self.tokens is not None or other.tokens is not None:

@@ -168,7 +168,7 @@ class LoraPart(nn.Module):
             layer.lora_A[NAME].weight, layer.lora_B[NAME].weight = down, up
             self._layers.append(layer)
             self._slots += [layer.lora_A[NAME]._parameters, layer.lora_B[NAME]._parameters]
-        fuse(self._by_target(), NAME)
+        fuse(self.layers, NAME)
         self.train(self.training)
         return attachment
 
@@ -223,9 +223,11 @@ class LoraPart(nn.Module):
         try:
             yield
         finally:
-            fuse(self._by_target(), NAME)
+            fuse(self.layers, NAME)
 
-    def _by_target(self) -> dict[str, LoraLayer]:
+    @property
+    def layers(self) -> dict[str, LoraLayer]:
+        """Target to peft's layer in front of it, while this is attached."""
         return dict(zip(self.targets, self._layers, strict=True))
 
     def merge_into(self, model: PreTrainedModel) -> None:

@@ -36,7 +36,8 @@ def media_digest(part: MediaPart) -> bytes:
     medium = load_medium(part)
     found = hashlib.sha256()
     if isinstance(medium, Sound):
-        found.update(f"sound {medium.rate} {medium.samples.dtype} ".encode() + np.ascontiguousarray(medium.samples).data)
+        found.update(f"sound {medium.rate} {medium.samples.dtype} ".encode())
+        found.update(np.ascontiguousarray(medium.samples).data)
         return found.digest()
     pictures = medium.frames if isinstance(medium, Video) else (medium,)
     found.update(f"{part.modality} {medium.fps if isinstance(medium, Video) else 0} ".encode())

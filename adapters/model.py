@@ -26,6 +26,7 @@ from inlay.adapters.layout import Layout
 from inlay.adapters.making import at_signals
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
+from inlay.adapters.mixed import answer_mixed
 from inlay.adapters.prefix import PrefixCache
 from inlay.adapters.prompt import Prompts, Reader, collate_prompts
 from inlay.adapters.reply import Reply
@@ -160,7 +161,7 @@ class MultimodalModel(Generic[A]):
             for name in self.modalities
         }
         if batch.order:
-            embeddings = splice.insert(embeddings, batch.slots, _in_order(projected, batch.order), batch.names)
+            embeddings = splice.insert(embeddings, batch.slots, splice.in_order(projected, batch.order), batch.names)
         # A batch without media still touches every projector, so that all ranks of a distributed run have one graph.
         for name in set(projected) - set(batch.order):
             embeddings = embeddings + projected[name].sum() * 0
@@ -309,9 +310,16 @@ class MultimodalModel(Generic[A]):
         layout: Layout | None = None,
         features: Callable[[MediaPart], Tensor] | None = None,
         names: Sequence[str] = (),
+        adapters: Sequence[Any] | None = None,
         **options: Any,
     ) -> list[str]:
-        """Texts for many conversations in one batch; see :meth:`generate` for the options."""
+        """Texts for many conversations in one batch; see :meth:`generate` for the options.
+
+        With ``adapters``, one a conversation, each is answered by its own; see :mod:`inlay.adapters.mixed`.
+        """
+        if adapters is not None:
+            own = {"layout": layout, "features": features, "names": names}
+            return answer_mixed(self, conversations, adapters, **own, **options)
         chosen = layout or self.adapter.layout
         rows = encode_all(self, conversations, chosen, names)
         batch = self.collate(rows, layout=chosen, generation=True, features=features)
@@ -386,11 +394,3 @@ class MultimodalModel(Generic[A]):
         swapped = cast("MultimodalModel[B]", self)
         swapped.adapter = other
         return swapped
-
-
-def _in_order(projected: Mapping[Modality, Tensor], order: Sequence[Modality]) -> Tensor:
-    """Projected features of all media, in reading order: ``[N, width]``."""
-    if len(set(order)) == 1:
-        return projected[order[0]].flatten(0, 1)
-    rows = {name: iter(tensor) for name, tensor in projected.items()}
-    return torch.cat([next(rows[modality]) for modality in order])
