@@ -263,7 +263,9 @@ class Adapter(Publishable):
     def _admitted(self, backbone: Backbone, strict: bool) -> Report:
         report = self.compatibility(backbone)
         admit(report, self.name, strict=strict, trained=self.training_facts is not None)
-        self.to(backbone.device)
+        device = backbone.device
+        if any(parameter.device != device for parameter in self.parameters()):
+            self.to(device)
         self._admission = Admission(backbone.identity, report)
         return report
 

@@ -114,6 +114,28 @@ class LoraPart(nn.Module):
         shapes = {name: (module.in_features, module.out_features) for name, module in found.items()}
         return cls(config, shapes, device="meta" if model.device.type == "meta" else "cpu")
 
+    @classmethod
+    def of_matrices(cls, config: LoraConfig, downs: Mapping[str, Tensor], ups: Mapping[str, Tensor]) -> LoraPart:
+        """Given matrices in float32: nothing is drawn, and all of them lie in one piece of memory.
+
+        Args:
+            config: rank, scale, targets.
+            downs: target -> ``A``.
+            ups: target -> ``B``.
+        """
+        lora = cls(config, {})
+        lora.targets = tuple(downs)
+        lora.shapes = {target: (down.shape[1], ups[target].shape[0]) for target, down in downs.items()}
+        given = [matrix for target in downs for matrix in (downs[target], ups[target])]
+        flat = torch.empty(sum(matrix.numel() for matrix in given))
+        parts = torch.split(flat, [matrix.numel() for matrix in given])
+        pieces = [part.view(matrix.shape) for part, matrix in zip(parts, given, strict=True)]
+        torch._foreach_copy_(pieces, given)
+        names = [_slot(target, matrix) for target in downs for matrix in "AB"]
+        for name, piece in zip(names, pieces, strict=True):
+            lora.register_parameter(name, nn.Parameter(piece))
+        return lora
+
     def matrices(self, target: str) -> tuple[nn.Parameter, nn.Parameter]:
         """``A`` and ``B`` of one target."""
         down, up = self.get_parameter(_slot(target, "A")), self.get_parameter(_slot(target, "B"))
@@ -174,7 +196,7 @@ class LoraPart(nn.Module):
 
     def is_like(self, other: LoraPart) -> bool:
         """Whether the other's matrices have a place in the layers of this one."""
-        return (self.config, self.shapes) == (other.config, other.shapes) and self.targets == other.targets
+        return (self.config, self.shapes) == (other.config, other.shapes)
 
     def hand_over(self, other: LoraPart) -> None:
         """Let the layers around the LLM hold the other's matrices instead: no module is made, no number is copied.
@@ -182,11 +204,16 @@ class LoraPart(nn.Module):
         Args:
             other: like this one, and not attached.
         """
-        # Straight into the modules' tables: the checks of setattr, 336 times over, would take longer than all the rest.
-        for slot, matrix in zip(self._slots, other._parameters.values(), strict=True):
-            slot["weight"] = matrix
-        other._layers, other._slots = self._layers, self._slots
+        if self.targets == other.targets:
+            other._layers, other._slots = self._layers, self._slots
+        else:  # one was made for the model, the other read from a file, whose names are sorted
+            places = [self.targets.index(target) for target in other.targets]
+            other._layers = [self._layers[place] for place in places]
+            other._slots = [slot for place in places for slot in self._slots[2 * place : 2 * place + 2]]
         self._layers, self._slots = [], []
+        # Straight into the modules' tables: the checks of setattr would take longer than all the rest.
+        for slot, matrix in zip(other._slots, other._parameters.values(), strict=True):
+            slot["weight"] = matrix
         if other.config.dropout and self.training != other.training:
             other.train(other.training)
 

@@ -123,8 +123,8 @@ class PrefixCache:
         cut = next((start for start, stop in starts if start < cut < stop), cut)
         cache = DynamicCache(config=model.backbone.llm.model.config)
         if found is not None and cut:
-            for layer, (keys, values) in zip(cache.layers, found.layers, strict=True):
-                layer.update(keys[..., :cut, :], values[..., :cut, :])
+            for index, (keys, values) in enumerate(found.layers):
+                cache.update(keys[..., :cut, :], values[..., :cut, :], index)
         tail = model.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(model.backbone.device)
         behind = model.embeddings(tail)
         # Only the shape of what is in front is looked at.

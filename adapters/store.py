@@ -245,10 +245,4 @@ def _lora(folder: LoraFolder) -> LoraPart:
     for name, tensor in folder.tensors.items():
         target, _, matrix = name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
         (downs if matrix == "lora_A" else ups)[target] = tensor
-    part = LoraPart(config, {target: (down.shape[1], ups[target].shape[0]) for target, down in downs.items()})
-    with torch.no_grad():
-        for target in part.targets:
-            down, up = part.matrices(target)
-            down.copy_(downs[target])
-            up.copy_(ups[target])
-    return part
+    return LoraPart.of_matrices(config, downs, ups)

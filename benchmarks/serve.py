@@ -26,6 +26,7 @@ from PIL import Image
 from benchmarks.serve_models import ADAPTERS, Served, build
 from benchmarks.timing import abba
 from inlay.adapters import Adapter
+from inlay.adapters.inputs import build_projector
 from inlay.adapters.messages import MediaPart, Message, TextPart
 from inlay.adapters.mixed import embed_mixed, with_lora_of
 from inlay.adapters.prefix import PrefixCache
@@ -49,28 +50,24 @@ def line(name: str, a: Callable[[], object], b: Callable[[], object], rounds: in
 
 def sizes(made: Served, rounds: int, folder: Path) -> None:
     """Bytes of weights beside peft's fp32; of LLaVA's projector, and of this model's LoRA."""
-    from inlay.adapters.inputs import build_projector
-
     projector = build_projector("mlp", {"width_in": 1024, "width_out": 4096})
     theirs = sum(parameter.numel() * 4 for parameter in projector.parameters())
     for kind in ("bfloat16", "int8"):
-        ours = sum(tensor.nbytes for tensor in on_disk(projector, kind).values())  # type: ignore[arg-type]
+        ours = sum(tensor.nbytes for tensor in on_disk(projector, kind).values())
         print(f"{'LLaVA 1.5 projector, ' + kind:52s} {ours / theirs:8.3f} of fp32, {ours:,} bytes", flush=True)
     loaded = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora")
-    loaded.save_pretrained(folder / "peft", save_embedding_layers=False)
-    lora = [
+    loaded.save_pretrained(str(folder / "peft"), save_embedding_layers=False)
+    files = [
         (place / "adapter_model.safetensors").stat().st_size for place in (folder / "peft", made.folder(0) / "lora")
     ]
-    print(
-        f"{'LoRA of 168 tensors, bfloat16 also in int8 bundles':52s} {lora[1] / lora[0]:8.3f} of fp32, {lora[1]:,} bytes"
-    )
+    print(f"{'LoRA, bfloat16 in every bundle':52s} {files[1] / files[0]:8.3f} of fp32, {files[1]:,} bytes")
 
 
 def swap(made: Served, rounds: int, folder: Path) -> None:
     """From a folder and in memory; ours exchanges the projector too, and checks every byte that it reads."""
     theirs: Any = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora")
     theirs.load_adapter(made.folder(1) / "lora", adapter_name="second")
-    hot = partial(_each, [partial(hotswap_adapter, theirs, made.folder(i) / "lora", "default") for i in (1, 0)])
+    hot = partial(_each, [partial(hotswap_adapter, theirs, str(made.folder(i) / "lora"), "default") for i in (1, 0)])
     own = partial(_each, [partial(made.model.swap, made.adapters[i]) for i in (1, 0)])
     line("hotswap_adapter -> swap, in memory", hot, own, rounds)
     line(
@@ -91,12 +88,17 @@ def swap(made: Served, rounds: int, folder: Path) -> None:
         partial(_each, [partial(_read, made, i) for i in (1, 0)]),
         rounds,
     )
-    made.model.swap(made.adapters[0])
+    _first(made)
     start = time.perf_counter()
     for index in range(4000):
         made.model.swap(made.adapters[(index + 1) % ADAPTERS])
     print(f"{'resident adapters':52s} {4000 / (time.perf_counter() - start):8.0f} swaps a second among {ADAPTERS}")
-    made.model.swap(made.adapters[0]) if not made.adapters[0].attached else None
+
+
+def _first(made: Served) -> None:
+    """Go on with the first adapter."""
+    if not made.adapters[0].attached:
+        made.model.swap(made.adapters[0])
 
 
 def _each(calls: list[Callable[[], object]]) -> None:
@@ -115,8 +117,7 @@ def _load(theirs: Any, folder: Path) -> None:
 
 def mixed(made: Served, rounds: int, folder: Path) -> None:
     """Eight conversations with eight adapters: peft's ``adapter_names``, one after the other, and ours."""
-    if not made.adapters[0].attached:
-        made.model.swap(made.adapters[0])
+    _first(made)
     theirs: Any = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora", adapter_name="0")
     for index in range(1, ADAPTERS):
         theirs.load_adapter(made.folder(index) / "lora", adapter_name=str(index))
@@ -154,8 +155,7 @@ def mixed(made: Served, rounds: int, folder: Path) -> None:
 
 def prefix(made: Served, rounds: int, folder: Path) -> None:
     """Time to the first token of a second question about a picture, each time another question."""
-    if not made.adapters[0].attached:
-        made.model.swap(made.adapters[0])
+    _first(made)
     model = made.model
     picture = MediaPart("image", Image.effect_noise((400, 300), 50).convert("RGB"))
     turns = [Message("user", (picture, TextPart("what is shown?"))), Message("assistant", (TextPart("a red circle"),))]

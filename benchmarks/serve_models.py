@@ -16,6 +16,7 @@ from torch import nn
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
+from inlay.adapters.freeze import freeze
 from inlay.adapters.layout import Layout
 from inlay.adapters.model import MultimodalModel
 from inlay.recipes.backbones import miniature_backbone
@@ -79,7 +80,7 @@ def build(place: Path) -> Served:
         patch_size=PATCH,
     )
     processor = CLIPImageProcessorPil(size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS})
-    bare = copy.deepcopy(llm).eval().requires_grad_(False)
+    bare = freeze(copy.deepcopy(llm))
     backbone = Backbone(LanguageModel(llm, tokenizer), {"image": ClipEncoder(CLIPVisionModel(tower), processor)})
     adapters = []
     for index in range(ADAPTERS):

@@ -98,7 +98,7 @@ def test_sizes_beside_those_of_peft_for_the_projector_of_llava(tmp_path: Path) -
     projector = build_projector("mlp", {"width_in": 1024, "width_out": 4096})
     assert sum(parameter.numel() for parameter in projector.parameters()) == 20_979_712
     host = nn.ModuleDict({"projector": projector, "lm": nn.Linear(8, 8)})
-    peft: Any = get_peft_model(host, LoraConfig(r=1, target_modules=["lm"], modules_to_save=["projector"]))  # type: ignore[arg-type]
+    peft: Any = get_peft_model(host, LoraConfig(r=1, target_modules=["lm"], modules_to_save=["projector"]))
     peft.save_pretrained(tmp_path / "peft")
     theirs = (tmp_path / "peft" / "adapter_model.safetensors").stat().st_size
     ours = {kind: sum(tensor.nbytes for tensor in on_disk(projector, kind).values()) for kind in ("bfloat16", "int8")}

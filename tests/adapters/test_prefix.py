@@ -279,7 +279,7 @@ def test_a_projector_that_reads_the_question_reads_again_for_another(
 
 def test_no_memory_is_no_cache() -> None:
     assert prefix_cache(0) is None
-    assert prefix_cache(3).max_bytes == 3 << 20  # type: ignore[union-attr]
+    assert prefix_cache(3).max_bytes == 3 << 20
     with pytest.raises(InlayError, match=r"max_bytes: expected a number of bytes from 1 on, got 0"):
         PrefixCache(0)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from inlay.adapters import AttachError, IncompatibleBackbone, OtherWeightsWarning, canary, parse_messages
 from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.canary import CanaryError
 from inlay.hub.manifest import TrainingSpec
 
@@ -54,6 +55,35 @@ def test_it_gives_the_numbers_of_attach_and_touches_no_module(three: Any, image_
         assert backbone.attached == adapters[index].name
     assert all(one is two for one, two in zip(modules_of(backbone), modules, strict=True))
     assert [parameter.data_ptr() for adapter in adapters for parameter in adapter.parameters()] == places
+
+
+def test_one_that_was_read_takes_the_place_of_one_that_was_made(
+    llm_of: Make, clip_of: Make, adapter_of: Make, image_of: Make, tmp_path: Path
+) -> None:
+    """With ten layers and more the names in a file are in another order than the layers."""
+    backbone = Backbone(llm_of("llama", num_hidden_layers=11), {"image": clip_of()})
+    made = adapter_of(backbone).eval()
+    adapter_of(backbone, seed=4).save_pretrained(tmp_path / "x")
+    read = Adapter.from_pretrained(tmp_path / "x").eval()
+    assert made.lora.targets != read.lora.targets
+    wanted = scores(read.attach(backbone), image_of())
+    read.detach()
+    model = made.attach(backbone)
+    first = scores(model, image_of())
+    assert made.replaced_by(read)
+    assert torch.equal(scores(type(model)(backbone, read), image_of()), wanted)
+    assert read.lora.layers == {name: backbone.llm.model.get_submodule(name) for name in read.lora.targets}
+    assert read.replaced_by(made)
+    assert torch.equal(scores(model, image_of()), first)
+
+
+def test_what_is_read_lies_in_one_piece_of_memory(backbone_of: Make, adapter_of: Make, tmp_path: Path) -> None:
+    backbone = backbone_of()
+    adapter_of(backbone).save_pretrained(tmp_path / "x")
+    lora = Adapter.from_pretrained(tmp_path / "x").lora
+    assert lora is not None
+    assert len({parameter.untyped_storage().data_ptr() for parameter in lora.parameters()}) == 1
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in lora.parameters())
 
 
 def test_afterwards_detach_leaves_the_bare_backbone(three: Any, image_of: Make) -> None:
@@ -129,7 +159,12 @@ def test_the_canary_runs_the_first_time_only(saved: Any, monkeypatch: pytest.Mon
     backbone, (one, two) = saved
     runs: list[str] = []
     real = canary.verify
-    monkeypatch.setattr(canary, "verify", lambda *args: runs.append("canary") or real(*args))
+
+    def counted(*args: Any) -> float:
+        runs.append("canary")
+        return real(*args)
+
+    monkeypatch.setattr(canary, "verify", counted)
     model = one.attach(backbone)
     assert len(runs) == 1
     for adapter in (two, one, two, one):
