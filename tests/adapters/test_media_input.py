@@ -128,8 +128,8 @@ def test_batch_equals_single_runs(backbone: Backbone, files: dict[str, Path]) ->
     ]
     with torch.no_grad():
         together = model(model.batch(conversations)).logits
-        alone = torch.cat([model(model.batch([one])).logits for one in conversations])
-    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+        alone: list[Any] = [model(model.batch([one])).logits for one in conversations]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-4)
 
 
 def test_encoder_of_several_tensors_moves_with_the_batch(llm_of: Any, files: dict[str, Path]) -> None:
