@@ -66,7 +66,7 @@ class Made:
     sizes: Sizes
 
 
-def make(sizes: Sizes | None = None, dtype: torch.dtype = torch.float32) -> Made:
+def make(sizes: Sizes | None = None) -> Made:
     """Random weights and a random batch, always the same."""
     sizes = sizes or Sizes()
     torch.manual_seed(0)
@@ -93,7 +93,7 @@ def make(sizes: Sizes | None = None, dtype: torch.dtype = torch.float32) -> Made
     projector = build_projector("mlp", fields)
     pixels = torch.randn(len(LENGTHS), 3, 112, 112)
     batch = _batch(sizes, _features(vision, pixels))
-    return Made(vision.to(dtype), llm.to(dtype), projector, batch, pixels, sizes)
+    return Made(vision, llm, projector, batch, pixels, sizes)
 
 
 def encoded(made: Made) -> Tensor:
@@ -103,7 +103,7 @@ def encoded(made: Made) -> Tensor:
 
 @torch.no_grad()
 def _features(vision: Any, pixels: Tensor) -> Tensor:
-    features: Tensor = vision(pixels.to(vision.dtype), output_hidden_states=True).hidden_states[-2][:, 1:]
+    features: Tensor = vision(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
     return features
 
 
@@ -223,7 +223,7 @@ class Peers(nn.Module):
                 layer.lora_A["default"].weight.data.copy_(down)
                 layer.lora_B["default"].weight.data.copy_(up)
         inner.multi_modal_projector.requires_grad_(True)
-        self.pixels = made.pixels.to(made.vision.dtype)
+        self.pixels = made.pixels
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss, with the encoder run and all positions scored, as the class does it."""
