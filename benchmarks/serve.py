@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from peft.utils.hotswap import hotswap_adapter
+from peft.utils import load_peft_weights
+from peft.utils.hotswap import hotswap_adapter, hotswap_adapter_from_state_dict
 from PIL import Image
 
 from benchmarks.serve_models import ADAPTERS, Served, build
@@ -42,7 +43,7 @@ def line(name: str, a: Callable[[], object], b: Callable[[], object], rounds: in
     timed = abba(a, b, rounds)
     seconds = [sorted(side)[len(side) // 2] * 1e3 for side in timed.wall]
     print(
-        f"{name:52s} {timed.ratio:8.2f} x ({timed.cpu_ratio:8.2f} x), {seconds[0]:9.3f} -> {seconds[1]:8.3f} ms, "
+        f"{name:56s} {timed.ratio:8.2f} x ({timed.cpu_ratio:8.2f} x), {seconds[0]:9.3f} -> {seconds[1]:8.3f} ms, "
         f"spread {timed.spread:.0%}",
         flush=True,
     )
@@ -54,13 +55,13 @@ def sizes(made: Served, rounds: int, folder: Path) -> None:
     theirs = sum(parameter.numel() * 4 for parameter in projector.parameters())
     for kind in ("bfloat16", "int8"):
         ours = sum(tensor.nbytes for tensor in on_disk(projector, kind).values())
-        print(f"{'LLaVA 1.5 projector, ' + kind:52s} {ours / theirs:8.3f} of fp32, {ours:,} bytes", flush=True)
+        print(f"{'LLaVA 1.5 projector, ' + kind:56s} {ours / theirs:8.3f} of fp32, {ours:,} bytes", flush=True)
     loaded = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora")
     loaded.save_pretrained(str(folder / "peft"), save_embedding_layers=False)
     files = [
         (place / "adapter_model.safetensors").stat().st_size for place in (folder / "peft", made.folder(0) / "lora")
     ]
-    print(f"{'LoRA, bfloat16 in every bundle':52s} {files[1] / files[0]:8.3f} of fp32, {files[1]:,} bytes")
+    print(f"{'LoRA, bfloat16 in every bundle':56s} {files[1] / files[0]:8.3f} of fp32, {files[1]:,} bytes")
 
 
 def swap(made: Served, rounds: int, folder: Path) -> None:
@@ -69,7 +70,12 @@ def swap(made: Served, rounds: int, folder: Path) -> None:
     theirs.load_adapter(made.folder(1) / "lora", adapter_name="second")
     hot = partial(_each, [partial(hotswap_adapter, theirs, str(made.folder(i) / "lora"), "default") for i in (1, 0)])
     own = partial(_each, [partial(made.model.swap, made.adapters[i]) for i in (1, 0)])
-    line("hotswap_adapter -> swap, in memory", hot, own, rounds)
+    line("hotswap_adapter, from a file -> swap, in memory", hot, own, rounds)
+    read = [load_peft_weights(str(made.folder(i) / "lora"), device="cpu") for i in (1, 0)]
+    states = [{name.replace(".weight", ".default.weight"): held for name, held in one.items()} for one in read]
+    config = theirs.peft_config["default"]
+    held = [partial(hotswap_adapter_from_state_dict, theirs, state, "default", config) for state in states]
+    line("hotswap_adapter_from_state_dict -> swap, both in memory", partial(_each, held), own, rounds)
     line(
         "set_adapter -> swap, both in memory",
         partial(_each, [partial(theirs.set_adapter, name) for name in ("second", "default")]),
@@ -92,7 +98,7 @@ def swap(made: Served, rounds: int, folder: Path) -> None:
     start = time.perf_counter()
     for index in range(4000):
         made.model.swap(made.adapters[(index + 1) % ADAPTERS])
-    print(f"{'resident adapters':52s} {4000 / (time.perf_counter() - start):8.0f} swaps a second among {ADAPTERS}")
+    print(f"{'resident adapters':56s} {4000 / (time.perf_counter() - start):8.0f} swaps a second among {ADAPTERS}")
 
 
 def _first(made: Served) -> None:
@@ -176,7 +182,7 @@ def prefix(made: Served, rounds: int, folder: Path) -> None:
     if answers[0] != answers[1]:
         raise ValueError(f"the sides answer {answers}")
     line("whole conversation -> prefix kept, first token", partial(second, None), partial(second, kept), rounds)
-    print(f"{'':52s} {kept.reused} positions reused, {kept.bytes / 1e6:.1f} MB kept")
+    print(f"{'':56s} {kept.reused} positions reused, {kept.bytes / 1e6:.1f} MB kept")
 
 
 PARTS: dict[str, Callable[[Served, int, Path], None]] = {"sizes": sizes, "swap": swap, "mixed": mixed, "prefix": prefix}

@@ -64,5 +64,7 @@ def test_little_is_padded_and_batches_do_not_grow_from_first_to_last() -> None:
 def test_a_medium_counts_as_text_does() -> None:
     turns = [{"role": "user", "content": "colour?"}, {"role": "assistant", "content": "red"}]
     seen = [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "colour?"}]}]
-    samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate((turns[:1], seen))]
+    samples = [
+        Sample(str(n), parse_messages([*list(first), turns[1]]), "") for n, first in enumerate((turns[:1], seen))
+    ]
     assert lengths_of(samples) == [10, 110]
