@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import InputProjector
 from inlay.adapters.layout import Layout
+from inlay.adapters.lora import LoraPart
 from inlay.adapters.prompt import Prompts
 from inlay.adapters.signals import Signals
+from inlay.adapters.tokens import TokenRows
 
 __all__ = ["Attachable"]
 
@@ -22,6 +24,9 @@ class Attachable(Protocol):
     layout: Layout
     inputs: nn.ModuleDict
     outputs: nn.ModuleDict
+    tokens: TokenRows | None
+    lora: LoraPart | None
+    name: str
 
     @property
     def training(self) -> bool:
@@ -63,6 +68,10 @@ class Attachable(Protocol):
 
     def replaced_by(self, other: Any, *, strict: bool = False) -> bool:
         """Let another adapter take this one's place; False where that needs :meth:`detach` and :meth:`attach`."""
+        ...
+
+    def admit(self, backbone: Backbone) -> None:
+        """See whether this adapter may be used on a backbone without being attached."""
         ...
 
     def detach(self) -> None:

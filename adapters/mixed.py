@@ -9,27 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inlay.adapters.answering import Answering
+from inlay.adapters.attachable import Attachable
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora_mixed import mixed
 from inlay.adapters.messages import MediaPart, Message
 from inlay.adapters.parts import AttachError
 from inlay.adapters.replying import encode_all
 
-if TYPE_CHECKING:
-    from inlay.adapters.adapter import Adapter
-    from inlay.adapters.model import MultimodalModel
-
 __all__ = ["answer_mixed", "embed_mixed", "generate_mixed", "with_lora_of"]
 
 
 def answer_mixed(
-    model: MultimodalModel[Any], conversations: Sequence[Sequence[Message]], adapters: Sequence[Adapter], **options: Any
+    model: Answering, conversations: Sequence[Sequence[Message]], adapters: Sequence[Attachable], **options: Any
 ) -> list[str]:
     """Texts; see :meth:`inlay.adapters.model.MultimodalModel.answer`."""
     llm = model.backbone.llm
@@ -41,9 +39,9 @@ def answer_mixed(
 
 @torch.no_grad()
 def generate_mixed(
-    model: MultimodalModel[Any],
+    model: Answering,
     conversations: Sequence[Sequence[Message]],
-    adapters: Sequence[Adapter],
+    adapters: Sequence[Attachable],
     *,
     layout: Layout | None = None,
     features: Callable[[MediaPart], Tensor] | None = None,
@@ -77,9 +75,9 @@ def generate_mixed(
 
 @torch.no_grad()
 def embed_mixed(
-    model: MultimodalModel[Any],
+    model: Answering,
     conversations: Sequence[Sequence[Message]],
-    adapters: Sequence[Adapter],
+    adapters: Sequence[Attachable],
     *,
     layout: Layout | None = None,
     features: Callable[[MediaPart], Tensor] | None = None,
@@ -90,7 +88,7 @@ def embed_mixed(
     labels = list(names) or [""] * len(conversations)
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     for adapter, places in _by_adapter(adapters).items():
-        own = type(model)(model.backbone, adapter)
+        own = model.with_adapter(adapter)
         chosen = layout or adapter.layout
         encoded = encode_all(own, [conversations[i] for i in places], chosen, [labels[i] for i in places])
         batch = own.collate(encoded, layout=chosen, generation=True, features=features).to(model.backbone.device)
@@ -100,7 +98,7 @@ def embed_mixed(
     return torch.stack([embedding for embedding, _ in padded]), torch.stack([mask for _, mask in padded])
 
 
-def with_lora_of(model: MultimodalModel[Any], adapters: Sequence[Adapter]) -> AbstractContextManager[None]:
+def with_lora_of(model: Answering, adapters: Sequence[Attachable]) -> AbstractContextManager[None]:
     """While this lasts, row ``i`` of every batch has the LoRA of the ``i``-th adapter."""
     _check(model, adapters, len(adapters))
     attached = model.adapter.lora
@@ -114,7 +112,7 @@ def with_lora_of(model: MultimodalModel[Any], adapters: Sequence[Adapter]) -> Ab
     return nullcontext()
 
 
-def _check(model: MultimodalModel[Any], adapters: Sequence[Adapter], count: int) -> None:
+def _check(model: Answering, adapters: Sequence[Attachable], count: int) -> None:
     if len(adapters) != count:
         raise AttachError(f"expected one adapter for each of {count} conversations, got {len(adapters)}")
     for adapter in dict.fromkeys([*adapters, model.adapter]):
@@ -127,8 +125,8 @@ def _check(model: MultimodalModel[Any], adapters: Sequence[Adapter], count: int)
             adapter.admit(model.backbone)
 
 
-def _by_adapter(adapters: Sequence[Adapter]) -> Mapping[Adapter, list[int]]:
-    found: dict[Adapter, list[int]] = {}
+def _by_adapter(adapters: Sequence[Attachable]) -> Mapping[Attachable, list[int]]:
+    found: dict[Attachable, list[int]] = {}
     for index, adapter in enumerate(adapters):
         found.setdefault(adapter, []).append(index)
     return found

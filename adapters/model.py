@@ -67,6 +67,10 @@ class MultimodalModel(Generic[A]):
         self.prefixes: PrefixCache | None = None
         """What was read before is not read again by :meth:`chat`, where this is given."""
 
+    def with_adapter(self, adapter: B) -> MultimodalModel[B]:
+        """The same backbone, looked at with an adapter that is not attached."""
+        return MultimodalModel(self.backbone, adapter)
+
     @property
     def tokens(self) -> dict[Modality, int]:
         """LLM positions per medium of each modality."""
@@ -295,6 +299,7 @@ class MultimodalModel(Generic[A]):
             names=names,
             media=media,
             on_text=on_text,
+            prefixes=self.prefixes,
             options=options,
         )
 
@@ -310,7 +315,7 @@ class MultimodalModel(Generic[A]):
         layout: Layout | None = None,
         features: Callable[[MediaPart], Tensor] | None = None,
         names: Sequence[str] = (),
-        adapters: Sequence[Any] | None = None,
+        adapters: Sequence[Attachable] | None = None,
         **options: Any,
     ) -> list[str]:
         """Texts for many conversations in one batch; see :meth:`generate` for the options.
@@ -371,9 +376,7 @@ class MultimodalModel(Generic[A]):
             self.adapter.train(was_training)
 
     def swap(self, other: B, *, strict: bool = False) -> MultimodalModel[B]:
-        """Answer with another adapter from now on; if that fails, this one stays.
-
-        Between adapters of one shape this takes microseconds, so many can be kept in memory and taken in turn.
+        """Answer with another adapter, after microseconds if both are of one shape; if it fails, this one stays.
 
         Args:
             other: not attached.

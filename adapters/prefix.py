@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from inlay.adapters.answering import Answering
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.batch import Encoded
 from inlay.adapters.layout import Layout
@@ -28,9 +29,6 @@ from inlay.adapters.media_digest import media_digest
 from inlay.adapters.messages import MediaPart
 from inlay.adapters.wiring import DecoderOnly
 from inlay.hub.errors import InlayError
-
-if TYPE_CHECKING:
-    from inlay.adapters.model import MultimodalModel
 
 __all__ = ["MAX_BYTES", "PrefixCache", "prefix_cache"]
 
@@ -85,7 +83,7 @@ class PrefixCache:
         """Forget everything."""
         self._kept, self._weights, self.reused = [], (), 0
 
-    def takes(self, model: MultimodalModel[Any], rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
+    def takes(self, model: Answering, rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
         """Whether a call can begin behind what is kept.
 
         It is one conversation without beams; the LLM is causal and keeps all its keys; the adapter is not in training,
@@ -105,7 +103,7 @@ class PrefixCache:
             and all(type(layer) is DynamicLayer for layer in DynamicCache(config=llm.model.config).layers)
         )
 
-    def write(self, model: MultimodalModel[Any], row: Encoded, layout: Layout, **options: Any) -> list[int]:
+    def write(self, model: Answering, row: Encoded, layout: Layout, **options: Any) -> list[int]:
         """Answer one conversation; see :meth:`inlay.adapters.model.MultimodalModel.write`.
 
         Args:
@@ -164,7 +162,7 @@ def _weights(adapter: Attachable) -> tuple[object, ...]:
     return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in adapter.parameters())
 
 
-def _key(model: MultimodalModel[Any], row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
+def _key(model: Answering, row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
     """What stands at each position, and where each medium begins and ends."""
     key: list[object] = row.ids.tolist()
     places = row.slots.nonzero().flatten().tolist()

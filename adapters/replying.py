@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from inlay.adapters.answering import Answering
 from inlay.adapters.batch import Encoded
 from inlay.adapters.dispatch import dispatch
 from inlay.adapters.generators import Made
 from inlay.adapters.layout import Layout
 from inlay.adapters.making import lacking, written_states
 from inlay.adapters.messages import MediaPart, Message, Modality
+from inlay.adapters.prefix import PrefixCache
 from inlay.adapters.reply import Reply, assemble, read
 from inlay.adapters.text_stream import text_stream
-
-if TYPE_CHECKING:
-    from inlay.adapters.model import MultimodalModel
 
 __all__ = ["encode_all", "replies"]
 
 
 def encode_all(
-    model: MultimodalModel[Any], conversations: Sequence[Sequence[Message]], layout: Layout, names: Sequence[str]
+    model: Answering, conversations: Sequence[Sequence[Message]], layout: Layout, names: Sequence[str]
 ) -> list[Encoded]:
     """Every conversation as ids, ending where the answer begins."""
     labels = list(names) or [""] * len(conversations)
@@ -36,7 +35,7 @@ def encode_all(
 
 @torch.no_grad()
 def replies(
-    model: MultimodalModel[Any],
+    model: Answering,
     conversations: Sequence[Sequence[Message]],
     *,
     layout: Layout | None,
@@ -44,6 +43,7 @@ def replies(
     names: Sequence[str],
     media: Mapping[Modality, Mapping[str, Any]] | None,
     on_text: Callable[[str], None] | None,
+    prefixes: PrefixCache | None,
     options: dict[str, Any],
 ) -> list[Reply]:
     """See :meth:`inlay.adapters.model.MultimodalModel.replies`."""
@@ -52,8 +52,8 @@ def replies(
     rows = encode_all(model, conversations, chosen, names)
     if on_text is not None:
         options["streamer"] = text_stream(llm, chosen, on_text, len(rows), options)
-    if model.prefixes is not None and features is None and model.prefixes.takes(model, rows, options):
-        written = [model.prefixes.write(model, rows[0], chosen, **options)]
+    if prefixes is not None and features is None and prefixes.takes(model, rows, options):
+        written = [prefixes.write(model, rows[0], chosen, **options)]
         embeddings = mask = None
     else:
         batch = model.collate(rows, layout=chosen, generation=True, features=features).to(backbone.device)
