@@ -12,7 +12,7 @@ import argparse
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -107,7 +107,7 @@ def _first(made: Served) -> None:
         made.model.swap(made.adapters[0])
 
 
-def _each(calls: list[Callable[[], object]]) -> None:
+def _each(calls: Sequence[Callable[[], object]]) -> None:
     for call in calls:
         call()
 
