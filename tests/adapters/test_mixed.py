@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from inlay.adapters import AttachError, IncompatibleBackbone
+from inlay.adapters.adapter import Adapter
 from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraError
+from inlay.adapters.lora import LoraConfig, LoraError
 from inlay.adapters.messages import MediaPart, Message, TextPart
 from inlay.adapters.mixed import embed_mixed, generate_mixed, with_lora_of
 
@@ -31,17 +32,18 @@ def no_gradients() -> Any:
 def world_of(backbone_of: Make, adapter_of: Make, image_of: Make) -> Make:
     """A backbone with varied answers, four adapters (other projector, smaller rank, no LoRA), and conversations."""
 
-    def make(family: str = "llama") -> Any:
+    def make(family: str = "llama", *, adapters: bool = True) -> Any:
         backbone = backbone_of(family)
         generator = torch.Generator().manual_seed(11)
         for parameter in backbone.llm.model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator).mul_(0.2))
-        adapters = [adapter_of(backbone, seed=3 + seed, **fields).eval() for seed, fields in enumerate(KINDS)]
+        kinds = KINDS if adapters else []
+        made = [adapter_of(backbone, seed=3 + seed, **fields).eval() for seed, fields in enumerate(kinds)]
         asked = [
             (Message("user", (*([MediaPart("image", image_of(i))] if i != 2 else []), TextPart(words))),)
             for i, words in enumerate(WORDS)
         ]
-        return backbone, adapters, asked
+        return backbone, made, asked
 
     return make
 
@@ -71,6 +73,33 @@ def test_answers_and_scores_are_those_of_one_after_the_other(world_of: Make, fam
     with with_lora_of(model, chosen):
         together = backbone.llm.logits(embeddings, mask)[:, -1]
     torch.testing.assert_close(together, scores, rtol=1e-5, atol=1e-5)
+
+
+def test_encoder_decoders_too(world_of: Make) -> None:
+    """T5 names its linears otherwise; its decoder's cross-attention reads what the encoder wrote of the same row."""
+    backbone, _, asked = world_of("t5", adapters=False)
+    config = LoraConfig(r=4, alpha=8.0, targets=("q", "v"))
+    adapters = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        adapter = Adapter.for_backbone(
+            backbone,
+            system="llava",
+            name=str(seed),
+            layout=Layout(template="vicuna_v1"),
+            inputs={"image": ("mlp", {})},
+            lora=config,
+        ).eval()
+        for parameter in adapter.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.5)
+        adapters.append(adapter)
+    for options in ({"max_new_tokens": 6}, {"max_new_tokens": 6, "num_beams": 2}):
+        ids, _, _ = one_by_one(backbone, adapters, asked, **options)
+        model = adapters[0].attach(backbone)
+        assert generate_mixed(model, asked, [adapters[index] for index in ORDER], **options) == ids
+        model.adapter.detach()
+    assert len({tuple(row) for row in ids}) > 1
 
 
 def test_beams_of_a_row_stay_with_its_adapter(world_of: Make) -> None:
