@@ -15,11 +15,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
-from transformers.models.opt.modeling_opt import OPTDecoderLayer
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
-from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
 __all__ = ["last_layer_at"]
 
@@ -40,7 +35,7 @@ def last_layer_at(model: Any, rows: Tensor | None) -> Iterator[bool]:
     if layer is None or rows is None:
         yield False
         return
-    run = _opt if type(layer) is OPTDecoderLayer else _llama
+    run = _opt if _class_of(layer) == _OPT else _llama
     layer.__dict__["forward"] = partial(run, layer, _Places(rows))
     try:
         yield True
@@ -48,17 +43,29 @@ def last_layer_at(model: Any, rows: Tensor | None) -> Iterator[bool]:
         del layer.__dict__["forward"]
 
 
-_LIKE_LLAMA = (LlamaDecoderLayer, MistralDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer)
+# By their full names: to import five families in order to recognise one would cost every start.
+_OPT = "transformers.models.opt.modeling_opt.OPTDecoderLayer"
+_LIKE_LLAMA = tuple(
+    f"transformers.models.{family.lower()}.modeling_{family.lower()}.{family}DecoderLayer"
+    for family in ("Llama", "Mistral", "Qwen2", "Qwen3")
+)
+
+
+def _class_of(layer: Any) -> str:
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"
 
 
 def _known(model: Any) -> Any | None:
+    """The last layer, if its class is one of those above and nobody looks into it or has changed its call."""
     layers = getattr(model.get_decoder(), "layers", None)
     if not layers or model.config._attn_implementation not in ("sdpa", "eager"):
         return None
     layer = layers[-1]
-    watched = layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__
-    windowed = type(layer) is not OPTDecoderLayer and _window(model.config, layer.self_attn)
-    return layer if type(layer) in (*_LIKE_LLAMA, OPTDecoderLayer) and not (watched or windowed) else None
+    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
+        return None
+    if _class_of(layer) == _OPT:
+        return layer
+    return layer if _class_of(layer) in _LIKE_LLAMA and not _window(model.config, layer.self_attn) else None
 
 
 def _window(config: Any, attention: Any) -> bool:

@@ -31,7 +31,8 @@ LENGTHS = (387, 330, 285, 250, 225, 210, 190, 120)
 """Tokens of the conversations, 64 of them a picture's; 1997 in all."""
 LABELLED = (40, 34, 30, 26, 24, 22, 20, 16)
 """Labelled tokens at their ends; 212 in all."""
-IMAGE_ID = 31999
+IMAGE_ID = 5
+"""Stands where the picture is, on their side; no word of the batch."""
 
 Trains: TypeAlias = Literal["lora", "projector"]
 

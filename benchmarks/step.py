@@ -1,6 +1,6 @@
 """One training step: the fast path against the plain one and against ``LlavaForConditionalGeneration`` with peft.
 
-    python -m benchmarks.step [--trains projector] [--rounds 3] [--layers 8] [--peers false]
+    python -m benchmarks.step [--trains projector] [--rounds 3] [--width 768] [--layers 8] [--peers false]
 
 Ratios of medians, A B B A in one process, after both sides gave the same loss and the same gradients. On a machine that
 does other work the figures are indicative, which the spread shows.
@@ -58,12 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trains", choices=("lora", "projector"), default="lora", help="what trains")
     parser.add_argument("--rounds", type=int, default=3, help="times A B B A")
+    parser.add_argument("--width", type=int, default=768, help="of the LLM, a multiple of 128; the encoder has half")
     parser.add_argument("--layers", type=int, default=8, help="of the LLM and of the encoder")
     parser.add_argument("--vocabulary", type=int, default=32000, help="words")
     parser.add_argument("--peers", choices=("true", "false"), default="true", help="measure transformers and peft too")
     parser.add_argument("--only", choices=tuple(STEPS), help="one of the steps")
     chosen = parser.parse_args()
-    made = make(Sizes(layers=chosen.layers, vocabulary=chosen.vocabulary))
+    sizes = Sizes(width=chosen.width, vision=chosen.width // 2, layers=chosen.layers, vocabulary=chosen.vocabulary)
+    made = make(sizes)
     own = Ours(made, chosen.trains)
     side = partial(own, made.batch)
     print(

@@ -91,7 +91,7 @@ def test_who_asks_for_no_lines_gets_the_whole(opened: Opened, teller: Teller) ->
 
 @pytest.mark.parametrize(
     ("fails", "said"),
-    [(InlayError("the file is torn"), "the file is torn"), (RuntimeError("/home/me"), "failed on this")],
+    [(InlayError("the file is torn"), "the file is torn"), (RuntimeError("/root of it"), "failed on this")],
 )
 def test_what_fails_in_the_middle_is_said_in_a_line(
     opened: Opened, teller: Teller, fails: Exception, said: str, capsys: Any
