@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TextToVideo,
         load_generator,
     )
+    from inlay.adapters.int8_gate import Quantised, QuantiseError, quantise
     from inlay.adapters.interface import IncompatibleBackbone, Report
     from inlay.adapters.language import LanguageModel
     from inlay.adapters.layout import Layout, LayoutError
@@ -83,6 +84,8 @@ _HOMES = {
     "OtherWeightsWarning": "adapter",
     "PromptTokenizer": "prompt",
     "QFormerEncoder": "encoders",
+    "QuantiseError": "int8_gate",
+    "Quantised": "int8_gate",
     "Reply": "reply",
     "Report": "interface",
     "Sound": "sound",
@@ -99,6 +102,7 @@ _HOMES = {
     "load_image": "media",
     "load_video": "video_file",
     "parse_messages": "messages",
+    "quantise": "int8_gate",
     "rank_answers": "rank",
 }
 
@@ -135,6 +139,8 @@ __all__ = [
     "OtherWeightsWarning",
     "PromptTokenizer",
     "QFormerEncoder",
+    "QuantiseError",
+    "Quantised",
     "Reply",
     "Report",
     "Sound",
@@ -151,6 +157,7 @@ __all__ = [
     "load_image",
     "load_video",
     "parse_messages",
+    "quantise",
     "rank_answers",
 ]
 

@@ -5,7 +5,6 @@ What trains is what the adapter holds; the backbone never does. Several adapters
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters import canary
+from inlay.adapters.admission import Admission, admit
 from inlay.adapters.backbone import PROMPT_PORT, Backbone
 from inlay.adapters.inputs import InputProjector, build_projector
 from inlay.adapters.interface import IncompatibleBackbone, Report, check, generator_port
@@ -27,8 +27,9 @@ from inlay.adapters.outputs.fit import disagreement
 from inlay.adapters.parts import AttachError, OtherWeightsWarning, Part
 from inlay.adapters.prompt import Prompts
 from inlay.adapters.publishing import Publishable
+from inlay.adapters.rounding import DiskDtype
 from inlay.adapters.signals import Signals
-from inlay.adapters.store import Contents, DiskDtype, to_bundle
+from inlay.adapters.store import Contents, to_bundle
 from inlay.adapters.tokens import TokenRows, TokenRowsError, TokensConfig
 from inlay.hub.bundle import Bundle
 from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
@@ -87,6 +88,7 @@ class Adapter(Publishable):
         self.lora = lora
         self.training_facts, self.canary, self.license = training, canary, license
         self._attached: _Attached | None = None
+        self._admission: Admission | None = None
         read = {modality: self.output(modality).config for modality in self.outputs}
         if contradiction := disagreement(read, tokens.config.signals if tokens is not None else {}, self.interface):
             raise AttachError(contradiction)
@@ -235,23 +237,7 @@ class Adapter(Publishable):
             raise AttachError(f"adapter {self.name!r} is already attached; call detach() first")
         if backbone.attached is not None:
             raise AttachError(f"the backbone holds adapter {backbone.attached!r}; detach it, or use model.swap(other)")
-        report = self.compatibility(backbone)
-        if report.verdict == "incompatible":
-            raise IncompatibleBackbone(report, self.name)
-        if strict and report.absent:
-            raise IncompatibleBackbone(report, self.name, "It lacks generators, and strict=True was asked for.")
-        if report.verdict == "fits" and self.training_facts is not None:
-            if strict:
-                raise IncompatibleBackbone(
-                    report, self.name, "It fits, but has other weights, and strict=True was asked for."
-                )
-            warnings.warn(
-                f"adapter {self.name!r} fits this backbone, which has other weights than it was trained on:\n"
-                f"{report.table()}",
-                OtherWeightsWarning,
-                stacklevel=2,
-            )
-        self.to(backbone.device)
+        report = self._admitted(backbone, strict)
         undo, signals = ExitStack(), Signals()
         try:
             if self.tokens is not None:
@@ -266,13 +252,89 @@ class Adapter(Publishable):
         self._attached = _Attached(backbone, undo, signals)
         backbone.attached = self.name
         model = MultimodalModel(backbone, self)
-        if verify and self.canary is not None and report.verdict == "exact":
+        if verify:
             try:
-                canary.verify(model.probe, self.canary, backbone.llm.dtype, model.probe_conditioning)
+                self._verify(model, report)
             except BaseException:
                 self.detach()
                 raise
         return model
+
+    def _admitted(self, backbone: Backbone, strict: bool) -> Report:
+        report = self.compatibility(backbone)
+        admit(report, self.name, strict=strict, trained=self.training_facts is not None)
+        device = backbone.device
+        if any(parameter.device != device for parameter in self.parameters()):
+            self.to(device)
+        self._admission = Admission(backbone.identity, report)
+        return report
+
+    def _verify(self, model: MultimodalModel[Adapter], report: Report) -> None:
+        """Run the canary."""
+        llm = model.backbone.llm
+        if self.canary is not None and report.verdict == "exact":
+            canary.verify(model.probe, self.canary, llm.dtype, model.probe_conditioning)
+        self._admission = Admission(model.backbone.identity, report, verified=True)
+
+    def replaced_by(self, other: Adapter, *, strict: bool = False) -> bool:
+        """Let another adapter take this one's place: its matrices go into the layers that are there already.
+
+        The first time that the other comes to this backbone it is checked as by :meth:`attach`, its canary included.
+        From then on a change takes microseconds, however large the adapters are. Projectors may be of any kind.
+
+        Args:
+            other: not attached.
+            strict: as for :meth:`attach`.
+
+        Returns:
+            False, and nothing has changed, where only :meth:`detach` and :meth:`attach` will do: one of the two has
+            token rows, or their LoRA differ in targets, shapes, rank, scale or dropout.
+
+        Raises:
+            InlayError: as of :meth:`attach`; this adapter stays.
+        """
+        attached = self._attached
+        if attached is None or other._attached is not None or not self._is_like(other):
+            return False
+        backbone = attached.backbone
+        if other._admission is not None and other._admission.holds(backbone.identity, strict=strict, verified=True):
+            other._take(self)
+            return True
+        report = other._admitted(backbone, strict)
+        other._take(self)
+        try:
+            other._verify(MultimodalModel(backbone, other), report)
+        except BaseException:
+            self._take(other)
+            raise
+        return True
+
+    def admit(self, backbone: Backbone) -> None:
+        """See whether this adapter may be used on a backbone without being attached, and bring its weights there.
+
+        Raises:
+            AttachError: it is attached.
+            IncompatibleBackbone: it does not fit.
+        """
+        if self._attached is not None:
+            raise AttachError(f"adapter {self.name!r} is attached to a backbone; call detach() first")
+        if self._admission is None or not self._admission.holds(backbone.identity):
+            self._admitted(backbone, strict=False)
+
+    def _is_like(self, other: Adapter) -> bool:
+        if self.tokens is not None or other.tokens is not None:
+            return False
+        if self.lora is None or other.lora is None:
+            return self.lora is other.lora
+        return self.lora.is_like(other.lora)
+
+    def _take(self, from_: Adapter) -> None:
+        """The place of an attached adapter, which is detached then."""
+        if self.lora is not None and from_.lora is not None:
+            from_.lora.hand_over(self.lora)
+        self._attached, from_._attached = from_._attached, None
+        if self._attached is not None:
+            self._attached.backbone.attached = self.name
 
     def detach(self) -> None:
         """Take the adapter off; the backbone is bit for bit what it was."""

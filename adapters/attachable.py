@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import InputProjector
 from inlay.adapters.layout import Layout
+from inlay.adapters.lora import LoraPart
 from inlay.adapters.prompt import Prompts
 from inlay.adapters.signals import Signals
+from inlay.adapters.tokens import TokenRows
 
 __all__ = ["Attachable"]
 
@@ -21,6 +24,9 @@ class Attachable(Protocol):
     layout: Layout
     inputs: nn.ModuleDict
     outputs: nn.ModuleDict
+    tokens: TokenRows | None
+    lora: LoraPart | None
+    name: str
 
     @property
     def training(self) -> bool:
@@ -29,6 +35,10 @@ class Attachable(Protocol):
 
     def train(self, mode: bool = True) -> object:
         """Switch dropout on or off."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """What trains."""
         ...
 
     def projector(self, modality: str) -> InputProjector:
@@ -54,6 +64,14 @@ class Attachable(Protocol):
 
     def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> Any:
         """Plug into a backbone; returns the model."""
+        ...
+
+    def replaced_by(self, other: Any, *, strict: bool = False) -> bool:
+        """Let another adapter take this one's place; False where that needs :meth:`detach` and :meth:`attach`."""
+        ...
+
+    def admit(self, backbone: Backbone) -> None:
+        """See whether this adapter may be used on a backbone without being attached."""
         ...
 
     def detach(self) -> None:

@@ -67,6 +67,8 @@ class Backbone(nn.Module):
         self.generators = nn.ModuleDict(
             {str(name): _generator_module(name, generator) for name, generator in (generators or {}).items()}
         )
+        self.identity = object()
+        """By which an adapter knows again what it was checked on."""
         self.attached: str | None = None
         """Name of the adapter that is attached, if one is."""
 

@@ -98,7 +98,9 @@ class LoraPart(nn.Module):
         super().__init__()
         self.config = config
         self.targets = tuple(shapes)
+        self.shapes = dict(shapes)
         self._layers: list[LoraLayer] = []
+        self._slots: list[dict[str, nn.Parameter | None]] = []
         for name, (width_in, width_out) in shapes.items():
             down = nn.Parameter(torch.empty(config.r, width_in, device=device))
             nn.init.kaiming_uniform_(down, a=math.sqrt(5))
@@ -111,6 +113,28 @@ class LoraPart(nn.Module):
         found = resolve_targets(model, config)
         shapes = {name: (module.in_features, module.out_features) for name, module in found.items()}
         return cls(config, shapes, device="meta" if model.device.type == "meta" else "cpu")
+
+    @classmethod
+    def of_matrices(cls, config: LoraConfig, downs: Mapping[str, Tensor], ups: Mapping[str, Tensor]) -> LoraPart:
+        """Given matrices in float32: nothing is drawn, and all of them lie in one piece of memory.
+
+        Args:
+            config: rank, scale, targets.
+            downs: target -> ``A``.
+            ups: target -> ``B``.
+        """
+        lora = cls(config, {})
+        lora.targets = tuple(downs)
+        lora.shapes = {target: (down.shape[1], ups[target].shape[0]) for target, down in downs.items()}
+        given = [matrix for target in downs for matrix in (downs[target], ups[target])]
+        flat = torch.empty(sum(matrix.numel() for matrix in given))
+        parts = torch.split(flat, [matrix.numel() for matrix in given])
+        pieces = [part.view(matrix.shape) for part, matrix in zip(parts, given, strict=True)]
+        torch._foreach_copy_(pieces, given)
+        names = [_slot(target, matrix) for target in downs for matrix in "AB"]
+        for name, piece in zip(names, pieces, strict=True):
+            lora.register_parameter(name, nn.Parameter(piece))
+        return lora
 
     def matrices(self, target: str) -> tuple[nn.Parameter, nn.Parameter]:
         """``A`` and ``B`` of one target."""
@@ -154,7 +178,7 @@ class LoraPart(nn.Module):
         )
         attachment = Attachment(model, originals)
         inject_adapter_in_model(config, model, NAME)
-        self._layers = []
+        self._layers, self._slots = [], []
         for target in self.targets:
             layer = model.get_submodule(target)
             if not isinstance(layer, LoraLayer):
@@ -165,9 +189,33 @@ class LoraPart(nn.Module):
             down, up = self.matrices(target)
             layer.lora_A[NAME].weight, layer.lora_B[NAME].weight = down, up
             self._layers.append(layer)
-        fuse(self._by_target(), NAME)
+            self._slots += [layer.lora_A[NAME]._parameters, layer.lora_B[NAME]._parameters]
+        fuse(self.layers, NAME)
         self.train(self.training)
         return attachment
+
+    def is_like(self, other: LoraPart) -> bool:
+        """Whether the other's matrices have a place in the layers of this one."""
+        return (self.config, self.shapes) == (other.config, other.shapes)
+
+    def hand_over(self, other: LoraPart) -> None:
+        """Let the layers around the LLM hold the other's matrices instead: no module is made, no number is copied.
+
+        Args:
+            other: like this one, and not attached.
+        """
+        if self.targets == other.targets:
+            other._layers, other._slots = self._layers, self._slots
+        else:  # one was made for the model, the other read from a file, whose names are sorted
+            places = [self.targets.index(target) for target in other.targets]
+            other._layers = [self._layers[place] for place in places]
+            other._slots = [slot for place in places for slot in self._slots[2 * place : 2 * place + 2]]
+        self._layers, self._slots = [], []
+        # Straight into the modules' tables: the checks of setattr would take longer than all the rest.
+        for slot, matrix in zip(other._slots, other._parameters.values(), strict=True):
+            slot["weight"] = matrix
+        if other.config.dropout and self.training != other.training:
+            other.train(other.training)
 
     def train(self, mode: bool = True) -> LoraPart:
         """LoRA's dropout follows the adapter, while the frozen LLM stays in eval mode."""
@@ -202,9 +250,11 @@ class LoraPart(nn.Module):
         try:
             yield
         finally:
-            fuse(self._by_target(), NAME)
+            fuse(self.layers, NAME)
 
-    def _by_target(self) -> dict[str, LoraLayer]:
+    @property
+    def layers(self) -> dict[str, LoraLayer]:
+        """Target to peft's layer in front of it, while this is attached."""
         return dict(zip(self.targets, self._layers, strict=True))
 
     def merge_into(self, model: PreTrainedModel) -> None:

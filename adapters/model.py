@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -19,17 +19,18 @@ from inlay.adapters import splice
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import Batch, Encoded, collate, encode
-from inlay.adapters.dispatch import dispatch
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.generators import Made
 from inlay.adapters.grammar import SignalGrammar, completed
 from inlay.adapters.layout import Layout
-from inlay.adapters.making import at_signals, lacking, written_states
+from inlay.adapters.making import at_signals
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
+from inlay.adapters.mixed import answer_mixed
+from inlay.adapters.prefix import PrefixCache
 from inlay.adapters.prompt import Prompts, Reader, collate_prompts
-from inlay.adapters.reply import Reply, assemble, read
-from inlay.adapters.text_stream import text_stream
+from inlay.adapters.reply import Reply
+from inlay.adapters.replying import encode_all, replies
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
 
@@ -63,6 +64,12 @@ class MultimodalModel(Generic[A]):
 
     def __init__(self, backbone: Backbone, adapter: A) -> None:
         self.backbone, self.adapter = backbone, adapter
+        self.prefixes: PrefixCache | None = None
+        """What was read before is not read again by :meth:`chat`, where this is given."""
+
+    def with_adapter(self, adapter: B) -> MultimodalModel[B]:
+        """The same backbone, looked at with an adapter that is not attached."""
+        return MultimodalModel(self.backbone, adapter)
 
     @property
     def tokens(self) -> dict[Modality, int]:
@@ -158,7 +165,7 @@ class MultimodalModel(Generic[A]):
             for name in self.modalities
         }
         if batch.order:
-            embeddings = splice.insert(embeddings, batch.slots, _in_order(projected, batch.order), batch.names)
+            embeddings = splice.insert(embeddings, batch.slots, splice.in_order(projected, batch.order), batch.names)
         # A batch without media still touches every projector, so that all ranks of a distributed run have one graph.
         for name in set(projected) - set(batch.order):
             embeddings = embeddings + projected[name].sum() * 0
@@ -244,17 +251,17 @@ class MultimodalModel(Generic[A]):
         Signal tokens come in whole groups; of a group that ``max_new_tokens`` cut off the rest is added.
         """
         batch = batch.to(self.backbone.device)
-        return self._write(self.embeddings(batch), batch, stop=stop, **options)
+        return self.write(self.embeddings(batch), batch.mask, stop=stop, **options)
 
-    def _write(self, embeddings: Tensor, batch: Batch, *, stop: Sequence[str], **options: Any) -> list[list[int]]:
+    def write(self, embeddings: Tensor, mask: Tensor, *, stop: Sequence[str], **options: Any) -> list[list[int]]:
+        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask."""
         signals = self.adapter.signals
         options = {"max_new_tokens": 64, "do_sample": False} | options
         if signals.ids:
             options["logits_processor"] = [SignalGrammar(signals), *options.get("logits_processor", ())]
-        written = self.backbone.llm.generate(embeddings, batch.mask, stop=stop, **options)
+        written = self.backbone.llm.generate(embeddings, mask, stop=stop, **options)
         return [completed(row, signals) for row in written]
 
-    @torch.no_grad()
     def replies(
         self,
         conversations: Sequence[Sequence[Message]],
@@ -284,31 +291,17 @@ class MultimodalModel(Generic[A]):
         Raises:
             InlayError: a conversation, medium, text or option that cannot be used; the text says why.
         """
-        chosen, llm, signals = layout or self.adapter.layout, self.backbone.llm, self.adapter.signals
-        labels = list(names) or [""] * len(conversations)
-        rows = [
-            self.encode(messages, layout=chosen, generation=True, name=name)
-            for messages, name in zip(conversations, labels, strict=True)
-        ]
-        batch = self.collate(rows, layout=chosen, generation=True, features=features).to(self.backbone.device)
-        embeddings = self.embeddings(batch)
-        if on_text is not None:
-            options["streamer"] = text_stream(llm, chosen, on_text, len(rows), options)
-        written = self._write(embeddings, batch, stop=chosen.stop, **options)
-        if chosen.meta:
-            return dispatch(written, chosen, self.backbone, media or {})
-        runs = [read(row, llm, chosen, signals) for row in written]
-        asked = [modality for modality in signals.ids if any(modality in row for row in runs)]
-        missing = {name: why for name in asked if (why := lacking(name, self.adapter, self.backbone)) is not None}
-        made: dict[Modality, list[Made]] = {}
-        if len(missing) < len(asked):
-            states = written_states(llm, embeddings, batch.mask, written, signals)
-            made = {
-                name: self.make(name, states[name], **(media or {}).get(name, {}))
-                for name in asked
-                if name not in missing
-            }
-        return assemble(runs, made, missing, [len(row) for row in written])
+        return replies(
+            self,
+            conversations,
+            layout=layout,
+            features=features,
+            names=names,
+            media=media,
+            on_text=on_text,
+            prefixes=self.prefixes,
+            options=options,
+        )
 
     @torch.no_grad()
     def make(self, modality: Modality, states: Tensor, **options: Any) -> list[Made]:
@@ -322,15 +315,18 @@ class MultimodalModel(Generic[A]):
         layout: Layout | None = None,
         features: Callable[[MediaPart], Tensor] | None = None,
         names: Sequence[str] = (),
+        adapters: Sequence[Attachable] | None = None,
         **options: Any,
     ) -> list[str]:
-        """Texts for many conversations in one batch; see :meth:`generate` for the options."""
+        """Texts for many conversations in one batch; see :meth:`generate` for the options.
+
+        With ``adapters``, one a conversation, each is answered by its own; see :mod:`inlay.adapters.mixed`.
+        """
+        if adapters is not None:
+            own = {"layout": layout, "features": features, "names": names}
+            return answer_mixed(self, conversations, adapters, **own, **options)
         chosen = layout or self.adapter.layout
-        labels = list(names) or [""] * len(conversations)
-        rows = [
-            self.encode(messages, layout=chosen, generation=True, name=name)
-            for messages, name in zip(conversations, labels, strict=True)
-        ]
+        rows = encode_all(self, conversations, chosen, names)
         batch = self.collate(rows, layout=chosen, generation=True, features=features)
         generated = self.generate(batch, stop=chosen.stop, **options)
         return [chosen.reply(self.backbone.llm.decode(ids, stop=chosen.stop)) for ids in generated]
@@ -380,19 +376,24 @@ class MultimodalModel(Generic[A]):
             self.adapter.train(was_training)
 
     def swap(self, other: B, *, strict: bool = False) -> MultimodalModel[B]:
-        """Detach this adapter and attach another to the same backbone; if that fails, this one stays."""
-        self.adapter.detach()
-        try:
-            attached: MultimodalModel[B] = other.attach(self.backbone, strict=strict)
-            return attached
-        except BaseException:
-            self.adapter.attach(self.backbone, verify=False)
-            raise
+        """Answer with another adapter, after microseconds if both are of one shape; if it fails, this one stays.
 
+        Args:
+            other: not attached.
+            strict: as for :meth:`Adapter.attach`.
 
-def _in_order(projected: Mapping[Modality, Tensor], order: Sequence[Modality]) -> Tensor:
-    """Projected features of all media, in reading order: ``[N, width]``."""
-    if len(set(order)) == 1:
-        return projected[order[0]].flatten(0, 1)
-    rows = {name: iter(tensor) for name, tensor in projected.items()}
-    return torch.cat([next(rows[modality]) for modality in order])
+        Returns:
+            This same model, by its new type.
+        """
+        if not self.adapter.replaced_by(other, strict=strict):
+            self.adapter.detach()
+            try:
+                other.attach(self.backbone, strict=strict)
+            except BaseException:
+                self.adapter.attach(self.backbone, verify=False)
+                raise
+        if self.prefixes is not None:
+            self.prefixes.clear()
+        swapped = cast("MultimodalModel[B]", self)
+        swapped.adapter = other
+        return swapped

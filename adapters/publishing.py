@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-import torch
 from torch import nn
 
-from inlay.adapters.store import DiskDtype, from_bundle, open_bundle
+from inlay.adapters.rounding import DiskDtype, round_module
+from inlay.adapters.store import from_bundle, open_bundle
 from inlay.hub.bundle import Bundle
 from inlay.hub.publish import Pushed, own_repository, push
 
@@ -29,9 +29,7 @@ class Publishable(nn.Module):
 
     def round_to(self, dtype: DiskDtype) -> None:
         """Round every parameter to what the disk will hold, in place; the data type in memory stays."""
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.copy_(parameter.to(getattr(torch, dtype)).to(parameter.dtype))
+        round_module(self, dtype)
 
     def save_pretrained(
         self,
@@ -47,7 +45,8 @@ class Publishable(nn.Module):
 
         Args:
             save_directory: where; it must not exist, unless overwrite is given and it holds a bundle.
-            dtype: of the weights on disk.
+            dtype: of the weights on disk; ``int8`` is a quarter of float32, see :func:`inlay.adapters.quantise` for
+                whether they stand it.
             overwrite: replace a bundle; a reader sees the old one or the new one.
             push_to_hub: send it to a hub afterwards; the network is touched only then.
             repo_id: where to; the name of the folder, in the user's own namespace, if not given.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from inlay.adapters.messages import Modality
 from inlay.hub.errors import InlayError
 
-__all__ = ["IGNORE", "PadSide", "SpliceError", "insert", "labelled_rows", "pad"]
+__all__ = ["IGNORE", "PadSide", "SpliceError", "in_order", "insert", "labelled_rows", "pad"]
 
 IGNORE = -100
 """Label of positions that the loss leaves out."""
@@ -66,6 +67,14 @@ def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[
         )
     index = slots.unsqueeze(-1).expand_as(embeddings)
     return embeddings.masked_scatter(index, features.to(embeddings.dtype))
+
+
+def in_order(projected: Mapping[Modality, Tensor], order: Sequence[Modality]) -> Tensor:
+    """Projected features ``[n, tokens, width]`` of each modality -> of all media, in reading order: ``[N, width]``."""
+    if len(set(order)) == 1:
+        return projected[order[0]].flatten(0, 1)
+    rows = {name: iter(tensor) for name, tensor in projected.items()}
+    return torch.cat([next(rows[modality]) for modality in order])
 
 
 def labelled_rows(labels: Tensor) -> tuple[Tensor, Tensor]:

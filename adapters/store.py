@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,17 @@ from inlay.adapters.layout import Layout, LayoutError
 from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.outputs import build_output
 from inlay.adapters.outputs.fit import disagreement
+from inlay.adapters.rounding import DiskDtype, float_of, on_disk
 from inlay.adapters.tokens import TokenRows, build_rows
 from inlay.hub.address import bundle_folder, locate
 from inlay.hub.bundle import Bundle
 from inlay.hub.errors import BundleError
+from inlay.hub.int8 import widened
 from inlay.hub.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
 from inlay.hub.peft_folder import LoraFolder, LoraSpec
 from inlay.hub.transfer import pull
 
-__all__ = ["Contents", "DiskDtype", "from_bundle", "open_bundle", "to_bundle"]
+__all__ = ["Contents", "from_bundle", "open_bundle", "to_bundle"]
 
 TENSORS = "adapter.safetensors"
 LORA_TENSORS = "lora/adapter_model.safetensors"
@@ -46,9 +48,6 @@ def open_bundle(source: str | Path, **options: Any) -> Bundle:
     return Bundle.read(bundle_folder(Path(source)) if local else pull(source, **options).folder)
 
 
-DiskDtype: TypeAlias = Literal["bfloat16", "float32"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Contents:
     """What an adapter is made of; the fields are the arguments of :class:`inlay.adapters.Adapter`."""
@@ -68,16 +67,11 @@ class Contents:
 
 def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
     """The bundle of an adapter, weights rounded to ``dtype``."""
-    kind = getattr(torch, dtype)
     modules, shared = _once({f"inputs.{modality}": module for modality, module in contents.inputs.items()})
     modules |= {f"outputs.{modality}": module for modality, module in contents.outputs.items()}
     if contents.tokens is not None:
         modules[TOKENS] = contents.tokens
-    tensors = {
-        f"{part}.{name}": tensor.detach().to("cpu", kind).contiguous()
-        for part, module in modules.items()
-        for name, tensor in module.state_dict().items()
-    }
+    held = {part: on_disk(module, dtype) for part, module in modules.items()}
     if contents.lora is not None:
         modules["lora"] = contents.lora
     layout = contents.layout
@@ -93,13 +87,14 @@ def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
             bos=layout.bos,
             prompt=layout.prompt,
         ),
-        parts={part: _part_spec(module, dtype) for part, module in modules.items()}
+        parts={part: _part_spec(module, dtype, held.get(part, {})) for part, module in modules.items()}
         | {part: _shared_spec(owner, dtype) for part, owner in shared.items()},
         canary=contents.canary,
         training=contents.training,
         license=contents.license,
     )
-    return Bundle(manifest=manifest, tensors=tensors, lora=_lora_folder(contents, kind))
+    tensors = {f"{part}.{name}": tensor for part, own in held.items() for name, tensor in own.items()}
+    return Bundle(manifest=manifest, tensors=tensors, lora=_lora_folder(contents, getattr(torch, float_of(dtype))))
 
 
 def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
@@ -128,12 +123,19 @@ def _once(modules: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[
 
 def _shared_spec(owner: str, dtype: DiskDtype) -> PartSpec:
     """A part that is another one under a second name; it has no tensors of its own."""
-    return PartSpec(kind=SHARED, config={"part": owner}, parameters=0, dtype=dtype)
+    return PartSpec(kind=SHARED, config={"part": owner}, parameters=0, dtype=float_of(dtype))
 
 
-def _part_spec(module: Any, dtype: DiskDtype) -> PartSpec:
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    return PartSpec(kind=module.kind, config=dict(vars(module.config)), parameters=parameters, dtype=dtype)
+def _part_spec(module: Any, dtype: DiskDtype, held: Mapping[str, Tensor]) -> PartSpec:
+    """Int8 is what has at least one such matrix."""
+    whole = any(tensor.dtype == torch.int8 for tensor in held.values())
+    return PartSpec(
+        kind=module.kind,
+        config=dict(vars(module.config)),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        dtype="int8" if whole else float_of(dtype),
+        bytes=sum(tensor.nbytes for tensor in held.values()) if whole else None,
+    )
 
 
 def from_bundle(bundle: Bundle) -> Contents:
@@ -142,7 +144,7 @@ def from_bundle(bundle: Bundle) -> Contents:
     Raises:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
     """
-    manifest = bundle.manifest
+    manifest, tensors = bundle.manifest, widened(bundle.tensors)
     inputs: dict[str, nn.Module] = {}
     outputs: dict[str, nn.Module] = {}
     tokens: TokenRows | None = None
@@ -165,12 +167,12 @@ def from_bundle(bundle: Bundle) -> Contents:
                 MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts"
             )
         expected |= {f"{name}.{key}" for key in module.state_dict()}
-        _fill(module, name, bundle.tensors)
+        _fill(module, name, tensors)
     inputs |= _shared_inputs(manifest, inputs)
     read = {modality: module.config for modality, module in outputs.items()}
     if contradiction := disagreement(read, tokens.config.signals if tokens else {}, manifest.interface):
         raise BundleError(MANIFEST_NAME, contradiction, field="parts")
-    if extra := sorted(set(bundle.tensors) - expected):
+    if extra := sorted(set(tensors) - expected):
         raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
     if ("lora" in manifest.parts) != (bundle.lora is not None):
         raise BundleError(
@@ -243,10 +245,4 @@ def _lora(folder: LoraFolder) -> LoraPart:
     for name, tensor in folder.tensors.items():
         target, _, matrix = name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
         (downs if matrix == "lora_A" else ups)[target] = tensor
-    part = LoraPart(config, {target: (down.shape[1], ups[target].shape[0]) for target, down in downs.items()})
-    with torch.no_grad():
-        for target in part.targets:
-            down, up = part.matrices(target)
-            down.copy_(downs[target])
-            up.copy_(ups[target])
-    return part
+    return LoraPart.of_matrices(config, downs, ups)

@@ -32,6 +32,7 @@ from inlay.hub.files import (
     checked,
     read_manifest,
 )
+from inlay.hub.int8 import check_int8
 from inlay.hub.manifest import MANIFEST_NAME, FileSpec, Manifest, PartSpec
 from inlay.hub.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, LoraFolder, read_config, write_config
 from inlay.hub.safe_read import OpenFolder, real_path
@@ -100,16 +101,15 @@ class Bundle:
             BundleError: names the tensor or the part.
         """
         declared = {name: spec for name, spec in self.manifest.parts.items() if name != LORA_PART}
-        counts = dict.fromkeys(declared, 0)
+        held: dict[str, dict[str, torch.Tensor]] = {part: {} for part in declared}
         for name, tensor in self.tensors.items():
             part = max((part for part in declared if name.startswith(f"{part}.")), key=len, default=None)
             if part is None:
                 reason = f"belongs to no part; the manifest declares {', '.join(declared) or 'none'}"
                 raise BundleError(TENSORS_NAME, reason, field=name)
-            _check_dtype(TENSORS_NAME, name, tensor, declared[part])
-            counts[part] += tensor.numel()
+            held[part][name] = tensor
         for part, spec in declared.items():
-            _check_count(TENSORS_NAME, part, counts[part], spec)
+            _check_count(TENSORS_NAME, part, _counted(part, held[part], spec), spec)
         lora = self.manifest.parts.get(LORA_PART)
         if (lora is None) != (self.lora is None):
             expected = (
@@ -210,6 +210,15 @@ def _kept_card(folder: Path) -> bytes | None:
             return card if is_edited(card, opened.read(MANIFEST_NAME, MAX_JSON_BYTES)) else None
     except BundleError:  # there is none, or no bundle at all
         return None
+
+
+def _counted(part: str, tensors: Mapping[str, torch.Tensor], spec: PartSpec) -> int:
+    """Parameters of a part whose tensors have the data type that it declares."""
+    if spec.dtype == "int8":
+        return check_int8(TENSORS_NAME, part, tensors, spec)
+    for name, tensor in tensors.items():
+        _check_dtype(TENSORS_NAME, name, tensor, spec)
+    return sum(tensor.numel() for tensor in tensors.values())
 
 
 def _check_dtype(file: str, name: str, tensor: torch.Tensor, spec: PartSpec) -> None:

@@ -20,7 +20,6 @@ __all__ = ["escape", "render_card"]
 
 _ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
-_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LIMITATIONS = (
     "It works only with a backbone that fits the interface above; `attach` checks this and says what differs. "
     "It inherits the limits, biases and licences of the models that it is trained on, and the measured figures hold "
@@ -152,12 +151,12 @@ def _attach(manifest: Manifest, source: str) -> str:
 
 def _parts(manifest: Manifest) -> str:
     rows = [
-        (name, part.kind, f"{part.parameters:,}", part.dtype, f"{part.parameters * _ITEM_BYTES[part.dtype]:,}")
+        (name, part.kind, f"{part.parameters:,}", part.dtype, f"{part.size:,}")
         for name, part in sorted(manifest.parts.items())
     ]
     specs = manifest.parts.values()
     total = sum(part.parameters for part in specs)
-    size = sum(part.parameters * _ITEM_BYTES[part.dtype] for part in specs)
+    size = sum(part.size for part in specs)
     table = _table(("part", "kind", "parameters", "dtype", "bytes"), rows)
     return f"{table}\n\nTogether {total:,} parameters, {size:,} bytes of weights."
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.bundle import Bundle
+from inlay.hub.int8 import widened
 from inlay.hub.text import shown
 
 if TYPE_CHECKING:
@@ -74,12 +75,13 @@ def _all(bundle: Bundle) -> dict[str, torch.Tensor]:
 
 def _tensors(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> list[Change]:
     changes = []
-    for name in sorted(one.keys() | two.keys()):
+    wide_one, wide_two = widened(one), widened(two)
+    for name in sorted(wide_one.keys() | wide_two.keys()):
         left, right = one.get(name), two.get(name)
         before, after = _kind(left), _kind(right)
         if left is not None and right is not None and left.shape == right.shape:
-            size = float(left.double().norm())
-            apart = float((left.double() - right.double()).norm())
+            size = float(wide_one[name].double().norm())
+            apart = float((wide_one[name].double() - wide_two[name].double()).norm())
             if apart or left.dtype != right.dtype:
                 changes.append(Change(name, before, after, apart / size if size else math.inf if apart else 0.0))
         elif before != after:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inlay.hub.errors import BundleError
@@ -16,12 +17,24 @@ from inlay.hub.foreign import foreign_format
 from inlay.hub.strict_json import read_object
 from inlay.hub.text import shown
 
-__all__ = ["ITEM_BYTES", "MAX_HEADER_BYTES", "MAX_TENSORS", "TensorSpec", "check_name", "header_end", "read_header"]
+__all__ = [
+    "ITEM_BYTES",
+    "MAX_HEADER_BYTES",
+    "MAX_TENSORS",
+    "SCALE",
+    "TensorSpec",
+    "check_name",
+    "header_end",
+    "parameters_in",
+    "read_header",
+]
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_TENSORS = 4096
-ITEM_BYTES = {"F32": 4, "BF16": 2, "F16": 2}
+ITEM_BYTES = {"F32": 4, "BF16": 2, "F16": 2, "I8": 1}
 """Bytes of one number of each data type that a bundle may hold."""
+SCALE = ".scale"
+"""Behind the name of an int8 tensor: its scales, one a row."""
 
 # Dotted identifiers; no segment is empty or starts with two underscores. Names are compared, never walked or opened.
 _NAME = re.compile(r"(?!__)[A-Za-z0-9_\-]+(?:\.(?!__)[A-Za-z0-9_\-]+)*")
@@ -34,7 +47,7 @@ class TensorSpec:
     """One tensor in a file."""
 
     dtype: str
-    """``F32``, ``BF16`` or ``F16``."""
+    """``F32``, ``BF16``, ``F16`` or ``I8``."""
     shape: tuple[int, ...]
     begin: int
     """First byte, counted from the end of the header."""
@@ -98,6 +111,17 @@ def read_header(data: bytes, size: int, file: str) -> dict[str, TensorSpec]:
     if filled != size - end:
         raise BundleError(file, f"expected {filled} bytes of data, got {size - end}")
     return specs
+
+
+def parameters_in(specs: Mapping[str, TensorSpec]) -> int:
+    """Trained numbers of a file; the scales of int8 tensors are none.
+
+    Example:
+        >>> parameters_in({"w": TensorSpec("I8", (2, 8), 8, 24), "w.scale": TensorSpec("F32", (2,), 0, 8)})
+        16
+    """
+    scales = {name + SCALE for name, spec in specs.items() if spec.dtype == "I8"}
+    return sum(math.prod(spec.shape) for name, spec in specs.items() if name not in scales)
 
 
 def check_name(name: str, file: str) -> None:

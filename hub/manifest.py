@@ -44,6 +44,7 @@ MANIFEST_NAME = "inlay.json"
 Scalar: TypeAlias = str | int | float | bool | None
 
 _MAX_TEXT = 8192
+_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def _line(text: str) -> str:
@@ -141,7 +142,27 @@ class PartSpec(_Closed):
     config: Annotated[dict[Name, ConfigValue], Field(max_length=64)] = {}
     """The part's own settings; ``inlay.adapters`` checks them."""
     parameters: Annotated[int, Field(ge=0, le=1 << 40)]
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Literal["float32", "bfloat16", "float16", "int8"]
+    """``int8``: matrices in int8 with a float32 scale a row, everything else in bfloat16, see :mod:`inlay.hub.int8`."""
+    bytes: Annotated[int, Field(ge=0, le=1 << 40)] | None = None
+    """Of an int8 part on disk, scales included; None of others, where the data type says it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.parameters * _ITEM_BYTES[self.dtype] if self.bytes is None else self.bytes
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A part without int8 stays readable for those who do not know this field.
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "bytes" or value is not None}
+
+    @model_validator(mode="after")
+    def _int8_says_its_bytes(self) -> PartSpec:
+        if (self.dtype == "int8") != (self.bytes is not None):
+            raise ValueError("expected 'bytes' with dtype 'int8', and with no other")
+        return self
 
 
 class FileSpec(_Closed):
@@ -202,7 +223,8 @@ class Manifest(_Closed):
     """
 
     format: Literal["inlay"] = "inlay"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
+    """In memory always the newest; on disk the oldest that can say what is in it."""
     system: Name
     name: Line
     interface: Annotated[dict[Name, PortSpec], Field(max_length=16)]
@@ -213,6 +235,12 @@ class Manifest(_Closed):
     canary: CanarySpec | None = None
     training: TrainingSpec | None = None
     license: Line | None = None
+
+    @model_serializer(mode="wrap")
+    def _in_the_oldest_format(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = plain(self)
+        written = 2 if any(part.dtype == "int8" for part in self.parts.values()) else 1
+        return fields | {name: written for name in fields if name == "format_version"}
 
     @model_validator(mode="after")
     def _each_file_once(self) -> Manifest:
@@ -239,7 +267,7 @@ class Manifest(_Closed):
             raise _first_problem(error, file) from None
 
     def to_json(self) -> bytes:
-        """The bytes of ``inlay.json``; equal manifests give equal bytes."""
+        """The bytes of ``inlay.json``, in the oldest format that holds it; equal manifests give equal bytes."""
         return dump_object(self.model_dump(mode="json"))
 
 

@@ -1,7 +1,8 @@
 """Manifests of earlier format versions, brought to the current one in memory; the folder stays as it is.
 
 A version is read forever. ``STEPS[n]`` takes the JSON of version n to version n + 1; whoever raises ``FORMAT_VERSION``
-adds the step, and a bundle as it was written before to ``tests/hub/frozen/``.
+adds the step, and a bundle as it was written before to ``tests/hub/frozen/``. What an older version can say is still
+written as that version, so that an older inlay reads it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,19 @@ __all__ = ["FORMAT_VERSION", "STEPS", "migrated"]
 
 Step: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
-FORMAT_VERSION = 1
-STEPS: dict[int, Step] = {}
+FORMAT_VERSION = 2
+
+
+def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 has parts in int8; nothing else is new. What is no object is refused behind this, by name."""
+    parts = raw.get("parts")
+    specs = parts.values() if isinstance(parts, dict) else ()
+    if any(isinstance(spec, dict) and spec.get("dtype") == "int8" for spec in specs):
+        raise ValueError("int8 is of version 2")
+    return raw
+
+
+STEPS: dict[int, Step] = {1: _one_to_two}
 
 
 def migrated(raw: dict[str, Any], file: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ are checked against the manifest and, where the hub stores a file by its sha256,
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from inlay.hub.client import Client
 from inlay.hub.errors import BundleError, HubError
 from inlay.hub.fetch import Fetch, Listing
 from inlay.hub.files import KNOWN_NAMES, MAX_TENSOR_BYTES, SIGNATURE_NAME, check_listing
-from inlay.hub.header import TensorSpec, header_end, read_header
+from inlay.hub.header import TensorSpec, header_end, parameters_in, read_header
 from inlay.hub.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, read_config
 from inlay.hub.ranges import read_range
@@ -133,7 +132,7 @@ def _check_counts(manifest: Manifest, tensors: Mapping[str, Mapping[str, TensorS
     for file, specs in tensors.items():
         parts = {name: part for name, part in manifest.parts.items() if (name == LORA_PART) == (file == LORA_TENSORS)}
         declared = sum(part.parameters for part in parts.values())
-        found = sum(math.prod(spec.shape) for spec in specs.values())
+        found = parameters_in(specs)
         if declared != found:
             reason = f"expected {declared} parameters as declared in inlay.json ({', '.join(parts) or 'no part'})"
             raise BundleError(file, f"{reason}, got {found}")

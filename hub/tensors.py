@@ -8,6 +8,7 @@ bundle that two programs read in two ways is no bundle. Files are written byte-s
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,7 @@ from inlay.hub.text import shown
 
 __all__ = ["parse", "serialize"]
 
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
@@ -52,8 +53,7 @@ def parse(
     except SafetensorError as error:
         raise BundleError(file, f"expected safetensors; {shown(str(error))}") from None
     if not allow_nonfinite:
-        for name, tensor in tensors.items():
-            _check_finite(name, tensor, file)
+        _check_finite(tensors, file)
     return {name: tensors[name] for name in sorted(tensors)}
 
 
@@ -65,7 +65,7 @@ def serialize(
     Tensors that share memory are written once each; nothing that was passed in is changed.
 
     Args:
-        tensors: name to tensor, any shape with at least one element, float32, bfloat16 or float16.
+        tensors: name to tensor, any shape with at least one element, float32, bfloat16, float16 or int8.
         metadata: text for the header.
         file: name for the error text.
 
@@ -89,11 +89,11 @@ def serialize(
         if tensor.dtype not in _CODES or tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
             reason = f"expected a dense, non-empty tensor of {_names(_CODES)}, got {_describe(tensor)}"
             raise BundleError(file, reason, field=name)
-        _check_finite(name, tensor, file)
         chunks.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         end = offset + len(chunks[-1])
         header[name] = {"dtype": _CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
         offset = end
+    _check_finite(tensors, file)
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER_BYTES:
@@ -101,12 +101,21 @@ def serialize(
     return b"".join([struct.pack("<Q", len(text)), text, *chunks])
 
 
-def _check_finite(name: str, tensor: torch.Tensor, file: str) -> None:
-    bad = tensor.numel() - int(torch.isfinite(tensor).sum())
-    if bad:
-        raise BundleError(
-            file, f"expected finite numbers, got NaN or infinity in {bad} of {tensor.numel()}", field=name
-        )
+def _check_finite(tensors: Mapping[str, torch.Tensor], file: str) -> None:
+    for kind in dict.fromkeys(tensor.dtype for tensor in tensors.values()):
+        if kind.is_floating_point:
+            _check_finite_of({name: held.detach() for name, held in tensors.items() if held.dtype == kind}, file)
+
+
+def _check_finite_of(tensors: Mapping[str, torch.Tensor], file: str) -> None:
+    # One call for all of them: the largest magnitude of a tensor is finite where all of it is.
+    largest = torch._foreach_norm(list(tensors.values()), ord=math.inf)
+    if bool(torch.stack(largest).isfinite().all()):
+        return
+    for name, tensor in tensors.items():
+        if bad := tensor.numel() - int(torch.isfinite(tensor).sum()):
+            reason = f"expected finite numbers, got NaN or infinity in {bad} of {tensor.numel()}"
+            raise BundleError(file, reason, field=name)
 
 
 def _names(table: Mapping[Any, object]) -> str:

@@ -14,10 +14,11 @@ from typing import Any, get_args
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.prefix import MAX_BYTES, prefix_cache
 from inlay.adapters.reply import Reply
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
-from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
 from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.save_media import free_name, save_medium
@@ -119,6 +120,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--save", type=Path | None, help="folder for the pictures, sounds and clips that it makes")
     parser.add_argument("--seed", type=int | None, help="of what it makes; another noise each time if not given")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
@@ -126,6 +128,8 @@ def main(argv: Sequence[str]) -> int:
         load_medium(MediaPart(modality, path))
     adapter = Adapter.from_pretrained(parsed.bundle)
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    model.adapter.eval()
+    model.prefixes = prefix_cache(parsed.prefix_mib)
     talk = Conversation(model, parsed.max_new_tokens, making_of(adapter, model.backbone, parsed.seed), parsed.save)
     for modality, path in given.items():
         talk.show(path, modality)

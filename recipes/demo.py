@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inlay.adapters.adapter import Adapter
+from inlay.adapters.prefix import MAX_BYTES, prefix_cache
 from inlay.recipes.backbones import backbone_for
-from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
 from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
@@ -33,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--limit", type=int, default=own.new_tokens, help="tokens that an answer never exceeds")
     parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="size of a request")
     parser.add_argument("--waiting", type=int, default=own.waiting, help="requests that may wait for the one answered")
+    parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
     limits = Limits(
@@ -43,6 +45,8 @@ def main(argv: Sequence[str]) -> int:
     server = DemoServer(parsed.host, parsed.port, limits)
     adapter = Adapter.from_pretrained(parsed.bundle)
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    model.adapter.eval()
+    model.prefixes = prefix_cache(parsed.prefix_mib)
     tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
     examples = examples_of(Path(parsed.bundle))
     title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)

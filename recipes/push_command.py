@@ -17,7 +17,10 @@ _CARDS = {"made": "made from the manifest", "local": "yours, from the folder", "
 
 def main(argv: Sequence[str]) -> int:
     """Send, and say what was sent and what was not."""
-    about = f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN; only files of the bundle are sent."
+    about = (
+        f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN; only files of the bundle are sent, as they are;"
+    )
+    about += " `inlay quantise` makes them half as large."
     parser = command_parser("push", about)
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.add_argument("repo_id", type=str, help="owner/name; made if it is not there")

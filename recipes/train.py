@@ -25,6 +25,7 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
+from inlay.recipes.int8 import HeldOutBatches, as_int8
 from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
@@ -88,6 +89,9 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         halve(backbone.llm.model)
     last = list(job.recipe.stages.values())[-1]
     test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
+    making = _making(samples) if job.run.evaluate else []
+    if job.run.dtype == "int8" and not (test or making):
+        raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
     described = [sample for sample in test if sample.description]
     oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
 
@@ -96,13 +100,14 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
     caches: dict[str, FeatureCache] = {}
-    making = _making(samples) if job.run.evaluate else []
     speeds, reports = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
 
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
     columns: dict[Column, Scores] = {}
+    if job.run.dtype == "int8":
+        figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], caches.get(last.geometry)), show)
     if test:
         cache = caches.get(last.geometry)
         answered = answer_all(model, test, features=cache, **job.recipe.decoding)
@@ -119,7 +124,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if making:
         figures |= _made(job, model, making, caches.get(last.geometry), folder)
     adapter.training_facts = _facts(job, samples, figures)
-    adapter.save_pretrained(folder.bundle, overwrite=folder.bundle.exists())
+    accepted = figures.get("int8", {}).get("accepted", False)
+    adapter.save_pretrained(folder.bundle, dtype="int8" if accepted else "bfloat16", overwrite=folder.bundle.exists())
     figures["bundle_bytes"] = sum(path.stat().st_size for path in folder.bundle.rglob("*") if path.is_file())
     figures["seconds"] = round(time.perf_counter() - started, 1)
     folder.write_metrics(figures)

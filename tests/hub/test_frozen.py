@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from inlay.hub import Bundle, BundleError, Manifest, migrations
+from inlay.hub.int8 import widened
 from inlay.hub.migrations import FORMAT_VERSION, STEPS, migrated
 
 FROZEN = sorted((Path(__file__).parent / "frozen").glob("*.json"))
@@ -32,7 +33,10 @@ def test_every_version_has_a_frozen_bundle() -> None:
 def test_a_frozen_bundle_is_read_whole(frozen: Path, tmp_path: Path) -> None:
     bundle = Bundle.read(_thaw(frozen, tmp_path / "x"))
     assert bundle.manifest.name == "a small adapter"
-    assert torch.equal(bundle.tensors["inputs.image.linear.weight"], torch.full((6, 4), 0.5, dtype=torch.bfloat16))
+    weight = widened(bundle.tensors)["inputs.image.linear.weight"]
+    assert weight.dtype == (torch.float32 if "int8" in frozen.stem else torch.bfloat16)
+    torch.testing.assert_close(weight.float(), torch.full((6, 4), 0.5), rtol=4e-5, atol=0)
+    assert json.loads(bundle.manifest.to_json())["format_version"] == int(frozen.name.split("-")[0])
     assert bundle.lora is not None
     assert bundle.lora.modules == ("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj")
     assert bundle.manifest.training is not None

@@ -20,6 +20,7 @@ from inlay.hub import (
     PortSpec,
     TrainingSpec,
 )
+from inlay.hub.migrations import FORMAT_VERSION
 
 DIGEST = "sha256:" + "ab" * 32
 Setter = Callable[[dict[str, Any]], object]
@@ -108,7 +109,7 @@ def test_a_file_cannot_be_listed_twice(raw: dict[str, Any]) -> None:
 
 
 def test_a_newer_version_says_upgrade_before_anything_else(raw: dict[str, Any]) -> None:
-    raw |= {"format_version": 2, "unknown": True, "parts": "another idea"}
+    raw |= {"format_version": FORMAT_VERSION + 1, "unknown": True, "parts": "another idea"}
     with pytest.raises(BundleError, match=r"format_version: .*upgrade inlay"):
         _read(raw)
 
@@ -163,7 +164,7 @@ _PART = st.builds(
     config=st.dictionaries(_NAME, _SCALAR | st.lists(_SCALAR, max_size=3).map(tuple), max_size=3),
     parameters=st.integers(0, 1 << 40),
     dtype=st.sampled_from(["float32", "bfloat16", "float16"]),
-)
+) | st.builds(PartSpec, kind=_NAME, parameters=st.integers(0, 1 << 40), dtype=st.just("int8"), bytes=st.integers(0, 9))
 _MANIFEST = st.builds(
     Manifest,
     system=_NAME,

@@ -160,7 +160,7 @@ def test_another_adapter_is_kept(
 
 def test_a_manifest_from_the_future_is_kept(hub: Hub, folder: Path) -> None:
     hub.repos["me/x"] = Repo()
-    hub.repos["me/x"].commit({"inlay.json": b'{"format": "inlay", "format_version": 2}'})
+    hub.repos["me/x"].commit({"inlay.json": b'{"format": "inlay", "format_version": 3}'})
     with pytest.raises(HubError, match=r"that this inlay does not read \(.*upgrade inlay"):
         push(folder, "me/x")
 

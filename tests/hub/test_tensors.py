@@ -54,7 +54,7 @@ HOSTILE: dict[str, tuple[object, bytes, str]] = {
     "unknown dtype": ({"t": _entry("X1")}, EIGHT, "'X1'"),
     "dtype list": ({"t": _entry(["F32"])}, EIGHT, "dtype"),
     "double": ({"t": _entry("F64", [1])}, EIGHT, "'F64'"),
-    "bytes": ({"t": _entry("I8", [8])}, EIGHT, "'I8'"),
+    "bytes": ({"t": _entry("U8", [8])}, EIGHT, "'U8'"),
     "bool": ({"t": _entry("BOOL", [8])}, EIGHT, "'BOOL'"),
     "float 8": ({"t": _entry("F8_E4M3", [8])}, EIGHT, "'F8_E4M3'"),
     "negative shape": ({"t": _entry(shape=[-2])}, EIGHT, "shape [-2]"),

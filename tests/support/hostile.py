@@ -184,7 +184,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield "6 unknown key", edit(lambda raw: raw.update(post_install="os.system"))
     yield "6 list for object", edit(lambda raw: raw.update(parts=[]))
     yield "6 boolean for number", edit(lambda raw: raw["parts"]["inputs.image"].update(parameters=True))
-    yield "7 newer", edit(lambda raw: raw.update(format_version=2))
+    yield "7 newer", edit(lambda raw: raw.update(format_version=3))
     yield "7 older", edit(lambda raw: raw.update(format_version=0))
     yield "8 listed file missing", lambda folder: (folder / WEIGHTS).unlink()
     yield "8 file too many", place("notes.txt", lambda path: path.write_text("x"))

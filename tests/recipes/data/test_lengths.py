@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -64,5 +65,6 @@ def test_little_is_padded_and_batches_do_not_grow_from_first_to_last() -> None:
 def test_a_medium_counts_as_text_does() -> None:
     turns = [{"role": "user", "content": "colour?"}, {"role": "assistant", "content": "red"}]
     seen = [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "colour?"}]}]
-    samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate((turns[:1], seen))]
+    firsts: list[list[Any]] = [[*turns[:1]], [*seen]]
+    samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate(firsts)]
     assert lengths_of(samples) == [10, 110]

@@ -1,0 +1,100 @@
+"""A small backbone of random weights and eight adapters of one shape, in memory and as bundles.
+
+LLaMA 256 x 12 and a CLIP that gives 625 features a picture; LoRA of rank 16 on all linears is 168 tensors, 3.75 MB in
+float32, as in the measurement that peft's ``hotswap_adapter`` was looked at with.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
+
+from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
+from inlay.adapters.freeze import freeze
+from inlay.adapters.layout import Layout
+from inlay.adapters.model import MultimodalModel
+from inlay.recipes.backbones import miniature_backbone
+
+__all__ = ["ADAPTERS", "Served", "build"]
+
+ADAPTERS = 8
+WIDTH, LAYERS, PIXELS, PATCH = 256, 12, 200, 8
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is measured."""
+
+    bare: LlamaForCausalLM
+    """The language model with nothing on it."""
+    adapters: list[Adapter]
+    """In eval mode; the first is attached."""
+    model: MultimodalModel[Any]
+    place: Path
+
+    def folder(self, index: int) -> Path:
+        """The bundle of an adapter."""
+        return self.place / str(index)
+
+    @property
+    def about(self) -> str:
+        """Sizes in a line."""
+        lora = self.adapters[0].lora
+        tensors = list(lora.parameters()) if lora is not None else []
+        numbers = sum(tensor.numel() for tensor in tensors)
+        return f"LLaMA {WIDTH} x {LAYERS}, {len(tensors)} LoRA tensors, {4 * numbers / 1e6:.2f} MB in float32"
+
+
+def build(place: Path) -> Served:
+    """Random weights, always the same.
+
+    Args:
+        place: folder for the bundles.
+    """
+    torch.manual_seed(0)
+    tokenizer = miniature_backbone().llm.tokenizer
+    llm = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=WIDTH * 8 // 3,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=WIDTH // 64,
+            max_position_embeddings=2048,
+            tie_word_embeddings=False,
+            initializer_range=0.05,
+        )
+    )
+    tower = CLIPVisionConfig(
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=PIXELS,
+        patch_size=PATCH,
+    )
+    processor = CLIPImageProcessorPil(size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS})
+    bare = freeze(copy.deepcopy(llm))
+    backbone = Backbone(LanguageModel(llm, tokenizer), {"image": ClipEncoder(CLIPVisionModel(tower), processor)})
+    adapters = []
+    for index in range(ADAPTERS):
+        adapter = Adapter.for_backbone(
+            backbone,
+            system="llava",
+            name=f"adapter {index}",
+            layout=Layout(template="vicuna_v1"),
+            inputs={"image": ("mlp", {})},
+            lora=LoraConfig(r=16, alpha=32.0),
+        ).eval()
+        for parameter in adapter.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.02)
+        adapter.save_pretrained(place / str(index))
+        adapters.append(adapter)
+    return Served(bare, adapters, adapters[0].attach(backbone), place)
