@@ -49,9 +49,9 @@ MINIATURE_STAGES = {
         data="all",
         template="modaverse",
         geometry="crop",
-        lr={"inputs": 5e-3, "lora": 4e-3, "tokens": 4e-3},
+        lr={"inputs": 1e-2, "lora": 4e-3, "tokens": 4e-3},
         batch_size=32,
-        epochs=3.0,
+        epochs=6.0,
         warmup=0.05,
     )
 }
