@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def held_out_prompts(run: Path, number: int) -> list[Question]:
-    """Held-out instructions of a run on the miniature, so many of each modality.
+    """Held-out instructions of a run on the miniature, so many of each modality, each with another caption.
 
     Raises:
         SettingsError: the run has none.
@@ -59,8 +59,11 @@ def held_out_prompts(run: Path, number: int) -> list[Question]:
     samples = [sample for path in own.make_test for sample in read_samples(path, own.images)]
     found: list[Question] = []
     for modality in get_args(Modality):
-        making = (q for sample in samples for q in questions_of(sample) if [p.modality for p in q.made] == [modality])
-        found += [question for question, _ in zip(making, range(number), strict=False)]
+        making = [q for sample in samples for q in questions_of(sample) if [p.modality for p in q.made] == [modality]]
+        distinct: dict[str, Question] = {}
+        for question in making:
+            distinct.setdefault(question.made[0].caption, question)
+        found += list(distinct.values())[:number]
     return found
 
 
