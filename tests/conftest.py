@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ from inlay.adapters.language import LanguageModel
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
 from inlay.adapters.prompt import PromptTokenizer
+
+# A shell that starts this in the background leaves Ctrl-C ignored, and every process that a test starts inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test asks the Hub, and none waits for it.
 huggingface_hub.constants.HF_HUB_OFFLINE = True
