@@ -21,6 +21,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.layout import VICUNA_SYSTEM
 from inlay.adapters.lora import LoraConfig
 from inlay.adapters.messages import Modality
+from inlay.recipes.miniature.film import FRAMES, SIDE
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources
 from inlay.recipes.stages.settings import SignalSettings
@@ -139,7 +140,7 @@ MAKING: dict[Modality, dict[str, Any]] = {
 
 MINIATURE_MAKING: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 12, "guidance_scale": 3.0},
-    "video": {"steps": 12, "guidance_scale": 3.0, "size": (4, 32, 32)},
+    "video": {"steps": 12, "guidance_scale": 3.0, "size": (FRAMES, SIDE, SIDE)},
     "audio": {"steps": 12, "guidance_scale": 3.0},
 }
 """Clips as long as those that the miniature's generator has learnt; four times as long they move to and fro."""

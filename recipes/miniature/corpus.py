@@ -93,6 +93,7 @@ def sample_text(rng: Random, mix: Mix, split: Split = "train") -> tuple[Piece, .
         return _dialogue("", [("talk", *turn) for turn in rng.sample(_TALK, 3)], rng, mix)
     if which < mix.talk + mix.digits:
         return digit_text(rng.randrange(10), rng, mix)
+    # Nothing is drawn where there are none, so that the corpora of OPT and T5 stay what they were.
     if mix.senses and rng.random() < mix.senses:
         return senses_text(rng, split, system=mix.system)
     scene = sample_scene(rng, split, mix.values)
