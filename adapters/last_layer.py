@@ -16,61 +16,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inlay.adapters.families import OPT, class_of, decoder_layers, is_known
+from inlay.adapters.packed import Packed, repeated
+
 __all__ = ["last_layer_at"]
 
 
 @contextmanager
-def last_layer_at(model: Any, rows: Tensor | None) -> Iterator[bool]:
+def last_layer_at(model: Any, rows: Tensor | None, packed: Packed | None = None) -> Iterator[bool]:
     """While this lasts, the last layer gives ``[1, rows.sum(), width]``: its output at these rows, in their order.
 
     Args:
         model: a decoder-only language model.
         rows: ``[B, T]`` bool; None leaves the layer as it is.
+        packed: given where the model reads the rows end to end, see :mod:`inlay.adapters.packed`.
 
     Returns:
-        Whether the layer does so. Others than LLaMA's, Mistral's, Qwen's and OPT's are left as they are, and so are
-        layers with a sliding window or with somebody else's call.
+        Whether the layer does so; it is left as it is where its inside is not known, or where its attention is neither
+        of the two that are written out here.
     """
-    layer = None if rows is None else _known(model)
+    layer = None if rows is None else _known(model, packed)
     if layer is None or rows is None:
         yield False
         return
-    run = _opt if _class_of(layer) == _OPT else _llama
-    layer.__dict__["forward"] = partial(run, layer, _Places(rows))
+    places = _Places(rows) if packed is None else _PackedPlaces(rows, packed)
+    run = _opt if class_of(layer) == OPT else _llama
+    layer.__dict__["forward"] = partial(run, layer, places)
     try:
         yield True
     finally:
         del layer.__dict__["forward"]
 
 
-# By their full names: to import five families in order to recognise one would cost every start.
-_OPT = "transformers.models.opt.modeling_opt.OPTDecoderLayer"
-_LIKE_LLAMA = tuple(
-    f"transformers.models.{family.lower()}.modeling_{family.lower()}.{family}DecoderLayer"
-    for family in ("Llama", "Mistral", "Qwen2", "Qwen3")
-)
-
-
-def _class_of(layer: Any) -> str:
-    return f"{type(layer).__module__}.{type(layer).__qualname__}"
-
-
-def _known(model: Any) -> Any | None:
-    """The last layer, if its class is one of those above and nobody looks into it or has changed its call."""
-    layers = getattr(model.get_decoder(), "layers", None)
-    if not layers or model.config._attn_implementation not in ("sdpa", "eager"):
+def _known(model: Any, packed: Packed | None) -> Any | None:
+    """The last layer, if it is known."""
+    layers = decoder_layers(model)
+    if not layers or (packed is None and model.config._attn_implementation not in ("sdpa", "eager")):
         return None
-    layer = layers[-1]
-    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
-        return None
-    if _class_of(layer) == _OPT:
-        return layer
-    return layer if _class_of(layer) in _LIKE_LLAMA and not _window(model.config, layer.self_attn) else None
-
-
-def _window(config: Any, attention: Any) -> bool:
-    """Mistral's window is the config's, Qwen's a layer's own."""
-    return getattr(attention, "sliding_window", getattr(config, "sliding_window", None)) is not None
+    return layers[-1] if is_known(model, layers[-1]) else None
 
 
 class _Places:
@@ -94,16 +77,39 @@ class _Places:
             mask = seen[:, None]
         else:
             mask = self.pick(mask.expand(len(self.index), -1, -1, -1)[:, 0])[:, None]
-        groups = query.shape[1] // key.shape[1]
-        if groups > 1:
-            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        key, value = repeated(key, query.shape[1]), repeated(value, query.shape[1])
         read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         return read.transpose(1, 2)[self.real].flatten(1)
 
 
+class _PackedPlaces:
+    """Labelled positions of rows that lie end to end: an index ``[1, S]``, and who may read whom."""
+
+    def __init__(self, rows: Tensor, packed: Packed) -> None:
+        self.index = packed.flat(rows)[0].nonzero().T
+        self.real = torch.ones_like(self.index, dtype=torch.bool)
+        self.lengths, self.counts = packed.lengths, rows.sum(dim=1).tolist()
+        self.own = packed.positions.gather(1, self.index)
+
+    def pick(self, values: Tensor) -> Tensor:
+        """``[1, N, n]`` -> ``[1, S, n]``."""
+        return values[:, self.index[0]]
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+        """``[1, heads, S, n]``, twice ``[1, kv heads, N, n]`` -> ``[S, heads * n]``, conversation by conversation."""
+        key, value = repeated(key, query.shape[1]), repeated(value, query.shape[1])
+        read = []
+        pieces = zip(*(states.split_with_sizes(self.lengths, dim=2) for states in (key, value)), strict=True)
+        asked = zip(query.split_with_sizes(self.counts, dim=2), self.own[0].split_with_sizes(self.counts), strict=True)
+        for (q, own), (k, v) in zip(asked, pieces, strict=True):
+            seen = torch.arange(k.shape[2], device=k.device) <= own[:, None]
+            read.append(F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=scale))
+        return torch.cat(read, dim=2)[0].transpose(0, 1).flatten(1)
+
+
 def _llama(
     layer: Any,
-    places: _Places,
+    places: _Places | _PackedPlaces,
     hidden: Tensor,
     attention_mask: Tensor | None = None,
     *,
@@ -125,7 +131,9 @@ def _llama(
     return out[None]
 
 
-def _opt(layer: Any, places: _Places, hidden: Tensor, attention_mask: Tensor | None = None, **_: Any) -> Tensor:
+def _opt(
+    layer: Any, places: _Places | _PackedPlaces, hidden: Tensor, attention_mask: Tensor | None = None, **_: Any
+) -> Tensor:
     """The same of OPT, whose norms may come behind; dropout is off in a frozen model."""
     attention, before = layer.self_attn, layer.do_layer_norm_before
     normed = layer.self_attn_layer_norm(hidden) if before else hidden

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from inlay.adapters.head import handed_through
 from inlay.adapters.last_layer import last_layer_at
+from inlay.adapters.packed import Packed, packed_attention
 from inlay.adapters.segment import Segment, Text
 from inlay.adapters.splice import IGNORE, labelled_rows
 from inlay.hub.errors import InlayError
@@ -79,7 +80,14 @@ class Wiring(Protocol):
 
 
 class DecoderOnly:
-    """One sequence for all: labels lie beside the ids that they belong to."""
+    """One sequence for all: labels lie beside the ids that they belong to.
+
+    Args:
+        packs: whether a loss is taken without padding where that pays, see :mod:`inlay.adapters.packed`.
+    """
+
+    def __init__(self, packs: bool = True) -> None:
+        self.packs = packs
 
     def context(self, model: Any) -> int | None:
         """The positions that the model has embeddings or a base for."""
@@ -121,9 +129,32 @@ class DecoderOnly:
         if prune:
             end = int(rows.any(dim=0).nonzero().max()) + 1
             embeddings, mask, rows = embeddings[:, :end], mask[:, :end], rows[:, :end]
+        if prune and self.packs:
+            given = self._packed(model, embeddings, mask, rows)
+            if given is not None:
+                return given
         with handed_through(model) as seen, last_layer_at(model, rows if prune else None) as pruned:
             given = self._run(model, embeddings, mask, 0 if pruned else rows)
         return given.reshape(-1, given.shape[-1]) if given is seen[0] else None
+
+    def _packed(self, model: Any, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor | None:
+        """:meth:`hidden` with the rows end to end; None where the model cannot read them so."""
+        packed = Packed(mask)
+        if not packed.pays:
+            return None
+        with handed_through(model) as seen, packed_attention(model) as attends:
+            if not attends:
+                return None
+            with last_layer_at(model, rows, packed):
+                output = model(
+                    inputs_embeds=packed.flat(embeddings),
+                    attention_mask=None,
+                    position_ids=packed.positions,
+                    logits_to_keep=0,
+                    use_cache=False,
+                    **packed.arguments,
+                )
+        return output.logits[0] if output.logits is seen[0] else None
 
     def _run(self, model: Any, embeddings: Tensor, mask: Tensor, keep: int | Tensor) -> Tensor:
         output = model(

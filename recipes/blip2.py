@@ -111,7 +111,7 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             turns="apart" if version == "t5" else "together",
             lr={"inputs.image": 1e-3},
             batch_size=64 if version == "t5" else 32,
-            epochs=3.0 if version == "t5" else 6.0,
+            epochs=6.0,
         ),
     }
 

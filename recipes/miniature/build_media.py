@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from inlay.recipes.miniature.world import Split
 
 MODALITIES: dict[type[Sensed], str] = {Drawing: "image", Tone: "audio", Movement: "video"}
-ASKED = 4  # questions about one medium in training
+ASKED = 5  # questions about one medium in training
 _FILES = ("pairs", "questions", "t2m", "mosit", "modaverse")
 _README = """# The miniature's sounds, drawings and clips, seed {seed}
 
@@ -149,6 +149,16 @@ def _instruction(rng: Random, split: Split) -> Turn:
     return Turn(asked.text, asked.answer, shown=value)
 
 
+def _lesson(value: Sensed, rng: Random) -> list[Question]:
+    """What is asked about a medium in training: attributes, a true claim and a false one, in random order.
+
+    A claim takes two steps, to sense and to compare; with one among four questions it is learnt last.
+    """
+    kinds = [*attributes_of(value), "yes", "no"]
+    rng.shuffle(kinds)
+    return [ask_of(value, kind, rng) for kind in kinds[:ASKED]]
+
+
 def _add_media(writer: _Writer, split: Split, number: int) -> None:
     rng = writer.rng
     for kind in MODALITIES:
@@ -158,7 +168,7 @@ def _add_media(writer: _Writer, split: Split, number: int) -> None:
             pair = {"caption": caption_of(value), f"{MODALITIES[kind]}_name": file}
             writer.add("pairs", split, pair)
             if split == "train":
-                writer.add("questions", split, _questions(value, file, questions_of(value, rng)[:ASKED]))
+                writer.add("questions", split, _questions(value, file, _lesson(value, rng)))
                 continue
             kinds = [*attributes_of(value), ("yes", "no")[index // 5 % 2]]
             asked = ask_of(value, kinds[index % len(kinds)], rng)
@@ -187,7 +197,7 @@ def build_media(
     media: int = 400,
     instructions: int = 400,
     dialogues: int = 1000,
-    test_media: int = 80,
+    test_media: int = 160,
     test_instructions: int = 40,
     test_dialogues: int = 50,
 ) -> None:
@@ -227,7 +237,7 @@ def main() -> None:
     parser.add_argument("--media", type=int, default=400)
     parser.add_argument("--instructions", type=int, default=400)
     parser.add_argument("--dialogues", type=int, default=1000)
-    parser.add_argument("--test-media", type=int, default=80)
+    parser.add_argument("--test-media", type=int, default=160)
     parser.add_argument("--test-instructions", type=int, default=40)
     parser.add_argument("--test-dialogues", type=int, default=50)
     options = vars(parser.parse_args())
