@@ -76,6 +76,8 @@ class Batch:
     """For each modality whose projector reads: the words of each medium's turn in the projector's own tokens."""
     made: tuple[MadePart, ...] = ()
     """What the assistant makes, in reading order over the whole batch."""
+    beginning: tuple[int, ...] = ()
+    """Ids with which all rows begin, up to the first medium, label or padding: a system sentence, most often."""
 
     @property
     def supervised(self) -> Tensor:
@@ -176,6 +178,7 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
     ones = [torch.ones_like(row.ids) for row in rows]
     targets = [row.target for row in rows if row.target is not None]
     return Batch(
+        beginning=() if side == "left" else _beginning(rows),
         ids=pad([row.ids for row in rows], pad_id, side),
         labels=pad([row.labels for row in rows], IGNORE, side),
         mask=pad(ones, 0, side),
@@ -185,6 +188,17 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         target=pad(targets, IGNORE, "right") if targets else None,
         made=tuple(part for row in rows for part in row.made),
     )
+
+
+def _beginning(rows: Sequence[Encoded]) -> tuple[int, ...]:
+    """Ids with which all rows begin; the word in front of a label is left to them, for it has to say what comes."""
+    shortest = min(len(row.ids) for row in rows)
+    first = rows[0].ids[:shortest]
+    same = torch.ones(shortest, dtype=torch.bool)
+    for row in rows:
+        labelled = torch.cat([row.labels[1:], row.labels.new_full((1,), 0)])[:shortest] != IGNORE
+        same &= (row.ids[:shortest] == first) & ~row.slots[:shortest] & ~labelled
+    return tuple(first[: int(same.long().cumprod(dim=0).sum())].tolist())
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from transformers import (
 from inlay.adapters.cross_entropy import frozen_cross_entropy
 from inlay.adapters.digest import tokenizer_digest, weights_digest
 from inlay.adapters.freeze import freeze
+from inlay.adapters.frozen_prefix import Constant, Constants
 from inlay.adapters.head import frozen_head
 from inlay.adapters.phrasing import cut_at
 from inlay.adapters.segment import Segment, Text
@@ -62,6 +63,7 @@ class LanguageModel(nn.Module):
         self.source, self.revision = source, revision
         self.family: str = model.config.model_type
         self.wiring = wiring_of(model)
+        self._constants = Constants()
         self._bare_head = True
         """Whether the model's scores are those of its head; seen at the first loss."""
 
@@ -209,6 +211,7 @@ class LanguageModel(nn.Module):
         target: Tensor | None = None,
         *,
         prune: bool = True,
+        constant: Constant | None = None,
     ) -> Tensor:
         """Mean cross-entropy at labelled rows, as of :meth:`logits`, without their scores.
 
@@ -222,10 +225,15 @@ class LanguageModel(nn.Module):
             targets: ``[rows.sum()]``.
             target: ``[B, U]``, what the decoder of an encoder-decoder has to write.
             prune: leave out of the pass what no label asks for.
+            constant: words with which all rows begin, and which are read once and for all.
         """
         head = frozen_head(self.model) if self._bare_head else None
         if head is not None:
-            hidden = self.wiring.hidden(self.model, embeddings, mask, rows, target, self.pad_id, prune=prune)
+            past = None
+            if constant is not None:
+                words = embeddings[:1, : len(constant.ids)].detach()
+                past = self._constants.get(constant, words, partial(self.wiring.read, self.model))
+            hidden = self.wiring.hidden(self.model, embeddings, mask, rows, target, self.pad_id, prune=prune, past=past)
             if hidden is not None:
                 return frozen_cross_entropy(hidden, head, targets)
             self._bare_head = False

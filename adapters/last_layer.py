@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inlay.adapters.families import OPT, class_of, decoder_layers, is_known
-from inlay.adapters.packed import Packed, repeated
+from inlay.adapters.packed import Packed, by_row, repeated
 
 __all__ = ["last_layer_at"]
 
@@ -60,7 +60,7 @@ class _Places:
     """Labelled positions as an index ``[B, S]``, S of the row with the most; shorter rows repeat what is not read."""
 
     def __init__(self, rows: Tensor) -> None:
-        counts = rows.sum(dim=1)
+        counts, self.length = rows.sum(dim=1), rows.shape[1]
         most = int(counts.max())
         self.index = rows.logical_not().to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
         self.real = torch.arange(most, device=rows.device) < counts[:, None]
@@ -73,7 +73,8 @@ class _Places:
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:
         """``[B, heads, S, n]``, twice ``[B, kv heads, T, n]`` -> ``[rows.sum(), heads * n]``."""
         if mask is None:
-            seen = torch.arange(key.shape[2], device=key.device) <= self.index[..., None]
+            begun = key.shape[2] - self.length
+            seen = torch.arange(key.shape[2], device=key.device) <= self.index[..., None] + begun
             mask = seen[:, None]
         else:
             mask = self.pick(mask.expand(len(self.index), -1, -1, -1)[:, 0])[:, None]
@@ -99,7 +100,7 @@ class _PackedPlaces:
         """``[1, heads, S, n]``, twice ``[1, kv heads, N, n]`` -> ``[S, heads * n]``, conversation by conversation."""
         key, value = repeated(key, query.shape[1]), repeated(value, query.shape[1])
         read = []
-        pieces = zip(*(states.split_with_sizes(self.lengths, dim=2) for states in (key, value)), strict=True)
+        pieces = zip(by_row(key, self.lengths), by_row(value, self.lengths), strict=True)
         asked = zip(query.split_with_sizes(self.counts, dim=2), self.own[0].split_with_sizes(self.counts), strict=True)
         for (q, own), (k, v) in zip(asked, pieces, strict=True):
             seen = torch.arange(k.shape[2], device=k.device) <= own[:, None]
@@ -114,6 +115,7 @@ def _llama(
     attention_mask: Tensor | None = None,
     *,
     position_embeddings: tuple[Tensor, Tensor],
+    past_key_values: Any = None,
     **_: Any,
 ) -> Tensor:
     """``[B, T, width]`` -> ``[1, rows.sum(), width]``, as the layer itself would."""
@@ -125,6 +127,8 @@ def _llama(
     cos, sin = position_embeddings
     key = _rotated(key, cos, sin)
     query = _rotated(query, places.pick(cos), places.pick(sin))
+    if past_key_values is not None:
+        key, value = past_key_values.update(key, value, attention.layer_idx)
     read = attention.o_proj(places.attend(query, key, value, attention_mask, attention.scaling))
     residual = places.pick(hidden)[places.real] + read
     out: Tensor = residual + layer.mlp(layer.post_attention_layernorm(residual))
@@ -132,13 +136,21 @@ def _llama(
 
 
 def _opt(
-    layer: Any, places: _Places | _PackedPlaces, hidden: Tensor, attention_mask: Tensor | None = None, **_: Any
+    layer: Any,
+    places: _Places | _PackedPlaces,
+    hidden: Tensor,
+    attention_mask: Tensor | None = None,
+    *,
+    past_key_values: Any = None,
+    **_: Any,
 ) -> Tensor:
     """The same of OPT, whose norms may come behind; dropout is off in a frozen model."""
     attention, before = layer.self_attn, layer.do_layer_norm_before
     normed = layer.self_attn_layer_norm(hidden) if before else hidden
     key, value = _heads(attention, "k", normed), _heads(attention, "v", normed)
     query = _heads(attention, "q", places.pick(normed)) * attention.scaling
+    if past_key_values is not None:
+        key, value = past_key_values.update(key, value, attention.layer_idx)
     residual = places.pick(hidden)[places.real] + attention.out_proj(
         places.attend(query, key, value, attention_mask, 1.0)
     )

@@ -20,6 +20,7 @@ from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.batch import Batch, Encoded, collate, encode
 from inlay.adapters.encoders.protocol import Inputs
+from inlay.adapters.frozen_prefix import constant_of
 from inlay.adapters.generators import Made
 from inlay.adapters.grammar import SignalGrammar, completed
 from inlay.adapters.layout import Layout
@@ -213,12 +214,12 @@ class MultimodalModel(Generic[A]):
         rows, targets = llm.supervised(batch.labels, batch.target)
         whole, alone = logits == "all", logits == "none" and len(targets) > 0
         kept = None if whole else rows
-        scores: Tensor | None = None
-        loss = signal_states = hidden = None
+        loss = scores = signal_states = hidden = None
         if alone and states:
             loss, hidden = llm.loss_and_states(embeddings, batch.mask, rows, targets, batch.target)
         elif alone:
-            loss = llm.loss(embeddings, batch.mask, rows, targets, batch.target)
+            constant = constant_of(batch.beginning, self.adapter.lora, self.adapter.tokens)
+            loss = llm.loss(embeddings, batch.mask, rows, targets, batch.target, constant=constant)
         elif states:
             scores, hidden = llm.logits_and_states(embeddings, batch.mask, kept, batch.target)
         else:
@@ -320,7 +321,7 @@ class MultimodalModel(Generic[A]):
     ) -> list[str]:
         """Texts for many conversations in one batch; see :meth:`generate` for the options.
 
-        With ``adapters``, one a conversation, each is answered by its own; see :mod:`inlay.adapters.mixed`.
+        With ``adapters``, one a conversation, each is answered by its own: :mod:`inlay.adapters.mixed`.
         """
         if adapters is not None:
             own = {"layout": layout, "features": features, "names": names}

@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 
 from inlay.adapters.families import passes_on
 
-__all__ = ["Packed", "packed_attention", "repeated"]
+__all__ = ["Packed", "by_row", "packed_attention", "repeated"]
 
 NAME = "inlay_packed"
 """Of the attention, in the registry of transformers."""
@@ -37,6 +37,7 @@ class Packed:
 
     Args:
         mask: ``[B, T]``, 1 where there is a token; at least one in every row.
+        begun: positions of a past that all rows share, in front of these.
 
     Example:
         >>> packed = Packed(torch.tensor([[1, 1, 0], [1, 1, 1]]))
@@ -45,6 +46,7 @@ class Packed:
     """
 
     mask: Tensor
+    begun: int = 0
 
     @cached_property
     def lengths(self) -> list[int]:
@@ -55,7 +57,7 @@ class Packed:
     @cached_property
     def positions(self) -> Tensor:
         """``[1, N]``, counted anew in each row."""
-        return self.flat(self.mask.long().cumsum(dim=1) - 1)
+        return self.flat(self.mask.long().cumsum(dim=1) - 1 + self.begun)
 
     @cached_property
     def starts(self) -> Tensor:
@@ -116,32 +118,58 @@ def _attend(
     max_length_q: int,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """``[1, heads, N, n]``, twice ``[1, kv heads, N, n]`` -> ``[1, N, heads, n]``; a frozen model drops nothing."""
+    """``[1, heads, N, n]``, twice ``[1, kv heads, past + N, n]`` -> ``[1, N, heads, n]``; a frozen model drops nothing.
+
+    The past is that of every row, and stands in front once.
+    """
     if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
         return _kernel(query, key, value, scaling, cu_seq_lens_q, max_length_q), None
-    lengths = cu_seq_lens_q.diff().tolist()
-    heads = query.shape[1]
-    each = (states.split_with_sizes(lengths, dim=2) for states in (query, repeated(key, heads), repeated(value, heads)))
-    read = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling) for q, k, v in zip(*each, strict=True)
-    ]
+    lengths, heads = cu_seq_lens_q.diff().tolist(), query.shape[1]
+    rows = zip(
+        query.split_with_sizes(lengths, dim=2),
+        by_row(repeated(key, heads), lengths),
+        by_row(repeated(value, heads), lengths),
+        strict=True,
+    )
+    read = []
+    for q, k, v in rows:
+        own, all_of_it = q.shape[2], k.shape[2]
+        begun = all_of_it - own
+        seen = None if not begun else q.new_ones(own, all_of_it, dtype=torch.bool).tril_(begun)
+        read.append(F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=not begun, scale=scaling))
     return torch.cat(read, dim=2).transpose(1, 2), None
+
+
+def _kernel(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, starts: Tensor, longest: int) -> Tensor:
+    """One launch for all rows; causal there means that the last query sees the last key."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    begun, key_starts = key.shape[2] - query.shape[2], starts
+    if begun:
+        lengths = starts.diff().tolist()
+        key, value = (torch.cat(by_row(states, lengths), dim=2) for states in (key, value))
+        key_starts = starts + begun * torch.arange(len(starts), dtype=starts.dtype, device=starts.device)
+    flat = (states[0].transpose(0, 1) for states in (query, key, value))
+    attend: Any = varlen_attn
+    read: Tensor = attend(
+        *flat, starts, key_starts, longest, longest + begun, scale=scaling, window_size=(-1, 0), enable_gqa=True
+    )
+    return read[None]
+
+
+def by_row(states: Tensor, lengths: list[int]) -> list[Tensor]:
+    """``[1, heads, past + N, n]`` of keys or values -> those that each row reads, ``[1, heads, past + length, n]``."""
+    begun = states.shape[2] - sum(lengths)
+    if not begun:
+        return list(states.split_with_sizes(lengths, dim=2))
+    past, *own = states.split_with_sizes([begun, *lengths], dim=2)
+    return [torch.cat([past, row], dim=2) for row in own]
 
 
 def repeated(states: Tensor, heads: int) -> Tensor:
     """``[B, kv heads, T, n]`` -> ``[B, heads, T, n]``: each head of keys or values for its group of queries."""
     groups = heads // states.shape[1]
     return states if groups == 1 else states.repeat_interleave(groups, dim=1)
-
-
-def _kernel(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, starts: Tensor, longest: int) -> Tensor:
-    """One launch for all rows."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    flat = (states[0].transpose(0, 1) for states in (query, key, value))
-    attend: Any = varlen_attn
-    read: Tensor = attend(*flat, starts, starts, longest, longest, scale=scaling, window_size=(-1, 0), enable_gqa=True)
-    return read[None]
 
 
 AttentionInterface.register(NAME, _attend)

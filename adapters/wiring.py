@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from inlay.adapters.families import passes_on
+from inlay.adapters.frozen_prefix import Layers, cache_of
 from inlay.adapters.head import handed_through
 from inlay.adapters.last_layer import last_layer_at
 from inlay.adapters.packed import Packed, packed_attention
@@ -66,8 +68,16 @@ class Wiring(Protocol):
         pad_id: int,
         *,
         prune: bool,
+        past: Layers | None = None,
     ) -> Tensor | None:
-        """What the head reads at the given rows, ``[rows.sum(), width]``; None if something stands behind the head."""
+        """What the head reads at the given rows, ``[rows.sum(), width]``; None if something stands behind the head.
+
+        With a ``past``, the keys and values of the first positions of every row, these are not read again.
+        """
+        ...
+
+    def read(self, model: Any, embeddings: Tensor) -> Layers | None:
+        """Keys and values of ``[1, n, width]`` in all layers; None where a pass cannot begin behind them."""
         ...
 
     def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -124,22 +134,23 @@ class DecoderOnly:
         pad_id: int,
         *,
         prune: bool,
+        past: Layers | None = None,
     ) -> Tensor | None:
         """Pruned: without positions behind the last label, and with a last layer that asks for labelled ones only."""
         if prune:
             end = int(rows.any(dim=0).nonzero().max()) + 1
             embeddings, mask, rows = embeddings[:, :end], mask[:, :end], rows[:, :end]
-        if prune and self.packs:
-            given = self._packed(model, embeddings, mask, rows)
-            if given is not None:
-                return given
-        with handed_through(model) as seen, last_layer_at(model, rows if prune else None) as pruned:
-            given = self._run(model, embeddings, mask, 0 if pruned else rows)
+        begun = 0 if past is None else past[0][0].shape[2]
+        behind, left = embeddings[:, begun:], rows[:, begun:]
+        if prune and self.packs and (given := self._packed(model, behind, mask, left, past)) is not None:
+            return given
+        with handed_through(model) as seen, last_layer_at(model, left if prune else None) as pruned:
+            given = self._run(model, behind, mask, 0 if pruned else left, past)
         return given.reshape(-1, given.shape[-1]) if given is seen[0] else None
 
-    def _packed(self, model: Any, embeddings: Tensor, mask: Tensor, rows: Tensor) -> Tensor | None:
-        """:meth:`hidden` with the rows end to end; None where the model cannot read them so."""
-        packed = Packed(mask)
+    def _packed(self, model: Any, embeddings: Tensor, mask: Tensor, rows: Tensor, past: Layers | None) -> Tensor | None:
+        """:meth:`hidden` with the rows end to end; None where that does not pay, or the model cannot read them so."""
+        packed = Packed(mask[:, -rows.shape[1] :], mask.shape[1] - rows.shape[1])
         if not packed.pays:
             return None
         with handed_through(model) as seen, packed_attention(model) as attends:
@@ -151,18 +162,30 @@ class DecoderOnly:
                     attention_mask=None,
                     position_ids=packed.positions,
                     logits_to_keep=0,
-                    use_cache=False,
+                    past_key_values=None if past is None else cache_of(past, 1),
+                    use_cache=past is not None,
                     **packed.arguments,
                 )
         return output.logits[0] if output.logits is seen[0] else None
 
-    def _run(self, model: Any, embeddings: Tensor, mask: Tensor, keep: int | Tensor) -> Tensor:
+    def read(self, model: Any, embeddings: Tensor) -> Layers | None:
+        """For layers that are known; recomputed ones would each time put their keys into the past again."""
+        if not passes_on(model) or getattr(model, "is_gradient_checkpointing", False):
+            return None
+        with torch.no_grad():
+            cache = model.base_model(inputs_embeds=embeddings, use_cache=True).past_key_values
+        return tuple((layer.keys, layer.values) for layer in cache.layers)
+
+    def _run(
+        self, model: Any, embeddings: Tensor, mask: Tensor, keep: int | Tensor, past: Layers | None = None
+    ) -> Tensor:
         output = model(
             inputs_embeds=embeddings,
             attention_mask=mask,
-            position_ids=_positions(mask),
+            position_ids=_positions(mask)[:, -embeddings.shape[1] :],
             logits_to_keep=keep,
-            use_cache=False,
+            past_key_values=None if past is None else cache_of(past, len(embeddings)),
+            use_cache=past is not None,
         )
         logits: Tensor = output.logits
         return logits
@@ -233,11 +256,16 @@ class EncoderDecoder:
         pad_id: int,
         *,
         prune: bool,
+        past: Layers | None = None,
     ) -> Tensor | None:
         """Nothing to prune: all that a decoder writes is labelled."""
         with handed_through(model) as seen:
             given = self._run(model, embeddings, mask, target, pad_id)
         return given[rows] if given is seen[0] else None
+
+    def read(self, model: Any, embeddings: Tensor) -> Layers | None:
+        """None: words that an encoder reads together with media see the media."""
+        return None
 
     def _run(self, model: Any, embeddings: Tensor, mask: Tensor, target: Tensor | None, pad_id: int) -> Tensor:
         config = model.config
