@@ -34,7 +34,7 @@ def attached(llm: Any, clip: Any, *, lora: LoraConfig | None = None) -> Any:
 
 def talks(image_of: Any, *, mixed: bool) -> list[tuple[Message, ...]]:
     """About pictures, of like or of different lengths."""
-    short = [
+    short: list[tuple[Message, ...]] = [
         (
             Message("user", (MediaPart("image", image_of(seed)), TextPart("what colour is it?"))),
             Message("assistant", (TextPart("red"),)),
