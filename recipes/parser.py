@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from typing import NoReturn
+
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 __all__ = ["command_parser"]
@@ -19,4 +23,16 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         'inlay chat'
     """
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    return ArgumentParser(prog=f"inlay {command}", description=about)
+    return _Parser(prog=f"inlay {command}", description=about)
+
+
+class _Parser(ArgumentParser):
+    """Says what is wrong; the hundred options of a training run are for ``--help``."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Status 2, as everywhere; types are named as people write them."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        said = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
+        sys.stderr.write(f"{self.prog}: {said}\n(every option: {self.prog} --help)\n")
+        self.exit(2)

@@ -28,7 +28,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     pulled = pull(parsed.bundle, trusted=parsed.key)
-    facts: dict[str, Any] = {"files": "intact", "commit": pulled.commit}
+    facts: dict[str, Any] = {"files": "intact"}
+    if pulled.commit is not None:  # a folder on this machine has none
+        facts["commit"] = pulled.commit
     signed = "there, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
     facts["signature"] = signed if parsed.key is None else f"by {parsed.key}"
     if not parsed.files_only:

@@ -72,6 +72,21 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "llava", "--nope", "3"], "inlay train llava: unrecognized arguments: --nope 3"),
+        (["train", "llava", "--stages.align.lr.lora", "x"], "Expected a float. Got value: x"),
+        (["chat"], "the following arguments are required: bundle"),
+    ],
+)
+def test_a_wrong_argument_is_said_without_all_the_right_ones(capsys: Any, arguments: list[str], said: str) -> None:
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert said in err
+    assert len(err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
     ("command", "told"),
     [
         (["train", "blip2"], "the annotations of the training questions"),
