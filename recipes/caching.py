@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.geometry import Geometry
+from inlay.recipes.cache.encoders import load_encoder
 from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.sample import Sample
@@ -39,12 +40,25 @@ class Caching:
     """Geometry -> how often a medium comes, see :func:`visits_of`."""
     caches: dict[str, FeatureCache] = field(default_factory=dict)
 
-    def features(self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample]) -> FeatureCache | None:
+    def features(self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample] | None) -> FeatureCache | None:
         """Features of all media of the samples, or None where the encoder has to run each time.
+
+        Args:
+            backbone: whose encoders to use.
+            geometry: how a picture, or a frame, becomes a square.
+            samples: None for a stream, of which nobody knows what will come.
 
         Raises:
             MediaError: a file that cannot be read, by name.
         """
+        cache = None if samples is None else self._filled(backbone, geometry, samples)
+        if cache is None:
+            # The encoders run in the loop, so they are loaded now, and not by each process that decodes media.
+            for name in backbone.encoders:
+                load_encoder(backbone.encoder(name))
+        return cache
+
+    def _filled(self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample]) -> FeatureCache | None:
         if self.store is None and not fits_in(samples, backbone, self.memory):
             return None
         cache = self.caches.get(geometry)

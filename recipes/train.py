@@ -165,7 +165,7 @@ def _stages(
         sets = [] if stream else sets_of(stage.data, samples)
         rows = [row for own in sets for row in own]
         seen = [*rows, *test, *held_out]
-        cache = None if stream else caching.features(model.backbone, stage.geometry, seen)
+        cache = caching.features(model.backbone, stage.geometry, None if stream else seen)
         seed_stage(job.run.seed, name)
         task = Task(
             stage=stage,

@@ -27,7 +27,7 @@ from inlay.recipes.cache.shard import write_file
 from inlay.recipes.cache.sources import Files
 from inlay.recipes.cache.store import CacheStore, CacheWarning, Space, digest_of
 
-__all__ = ["StoredEncoder", "space_of", "stored_encoders"]
+__all__ = ["StoredEncoder", "load_encoder", "space_of", "stored_encoders"]
 
 HELD = "held"
 """Name of inputs that are features already."""
@@ -39,6 +39,13 @@ def space_of(store: CacheStore, encoder: Encoder, modality: Modality, geometry: 
         return encoder.space(geometry)
     facts = encoder_facts(encoder, modality, geometry)
     return store.space(digest_of(facts), facts)
+
+
+def load_encoder(encoder: Encoder) -> Encoder:
+    """The same, with its weights in memory."""
+    if isinstance(encoder, StoredEncoder):
+        encoder.load()
+    return encoder
 
 
 def stored_encoders(

@@ -35,6 +35,8 @@ class Fill:
     digest_seconds: float = 0.0
     """What each digest took, which a run has to pay before it can look for anything."""
     show: Callable[[str], None] = print
+    prepare: Callable[[], Space] | None = None
+    """Called before anything is computed; says where that belongs, if not where it was looked for."""
     shard_bytes: int = SHARD_BYTES
     shard_seconds: float = SHARD_SECONDS
     hits: int = field(default=0, init=False)
@@ -59,6 +61,8 @@ def fill(
     """
     distinct = {key: place for place, key in reversed(list(enumerate(keys)))}
     found = space.find(distinct)
+    if len(found) < len(distinct) and how.prepare is not None and (other := how.prepare()) is not space:
+        space, found = other, other.find(distinct)
     missing = sorted(place for key, place in distinct.items() if key not in found)
     how.hits, how.misses = len(found), len(missing)
     how.show(f"cache: {how.hits:,} of {len(distinct):,} {how.what} are there, {how.misses:,} are not")

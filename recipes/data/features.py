@@ -20,7 +20,7 @@ from inlay.adapters.media import Geometry
 from inlay.adapters.media_digest import media_digest
 from inlay.adapters.medium import load_medium
 from inlay.adapters.messages import MediaPart, Modality, media_of
-from inlay.recipes.cache.encoders import space_of
+from inlay.recipes.cache.encoders import load_encoder, space_of
 from inlay.recipes.cache.facts import pattern_of
 from inlay.recipes.cache.fill import Fill, fill
 from inlay.recipes.cache.media import check_same, media_key
@@ -88,6 +88,7 @@ class FeatureCache:
         spent = (time.perf_counter() - started) / len(paths)
         media.append(pattern_of(modality))
         keys.append(media_digest(media[-1]).hex())
+        encoder: Encoder = self.backbone.encoder(modality)
         how = Fill(
             what=f"{modality} features",
             group=BATCH,
@@ -95,6 +96,8 @@ class FeatureCache:
             memory=self.memory - self.used,
             digest_seconds=spent,
             show=self.show,
+            # An encoder that is loaded now may turn out to be another one than its files let expect.
+            prepare=lambda: space_of(store, load_encoder(encoder), modality, self.geometry),
         )
 
         def compute(places: Sequence[int]) -> Sequence[Tensor]:
@@ -103,12 +106,7 @@ class FeatureCache:
                 check_same(media[place], keys[place])
             return list(features)
 
-        encoder: Encoder = self.backbone.encoder(modality)
-        space = space_of(store, encoder, modality, self.geometry)
-        found = fill(space, keys, compute, how)
-        if found is not None and how.misses and (now := space_of(store, encoder, modality, self.geometry)) is not space:
-            # The encoder had to be loaded, and turned out to be another one than its files let expect.
-            found = fill(now, keys, compute, how)
+        found = fill(space_of(store, encoder, modality, self.geometry), keys, compute, how)
         if found is None:
             return False
         self.used += how.in_memory
