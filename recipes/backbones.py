@@ -93,8 +93,7 @@ def backbone_for(
     ports: Mapping[str, PortSpec] = adapter.interface
     named = {name: port.source for name, port in ports.items() if port.source}
     image, audio, prompt = ports.get("image"), ports.get("audio"), ports.get(PROMPT_PORT)
-    rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
-    scale = None if audio is None else audio.settings.get("scale")
+    chosen = _chosen(ports)
     qformer = (settings.qformer if settings else None) or None
     if qformer is None and image is not None and image.family == QFORMER_FAMILY:
         qformer = f"{MINIATURE}qformer" if str(image.source).startswith(MINIATURE) else SAME
@@ -111,17 +110,28 @@ def backbone_for(
             qformer=qformer,
             audio=(asked["audio"] or named.get("audio")) if audio else None,
             video=(asked["video"] or named.get("video")) if "video" in ports else None,
-            audio_scale=None if scale is None else scale != 1.0,
+            audio_scale=chosen["scale"],
             **{
                 name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) or stock.get(name)
                 for name in GENERATORS
             },
         ),
         dtype=_dtype(settings),
-        rule={key: value for key, value in rule.items() if value is not None},
+        rule=chosen["rule"],
         revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
         store=store,
     )
+
+
+def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
+    """Which layer and class-token rule the image encoder has, and whether ImageBind's factor on sounds is on."""
+    image, audio = ports.get("image"), ports.get("audio")
+    rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
+    scale = None if audio is None else audio.settings.get("scale")
+    return {
+        "rule": {key: value for key, value in rule.items() if value is not None},
+        "scale": None if scale is None else scale != 1.0,
+    }
 
 
 def backbone_from(
@@ -194,7 +204,10 @@ def load_backbone(
     language = load_language(**_asked(sources.llm, dtype, held.get("llm")))
     prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
     load = partial(_encoders, sources, dtype, rule or {}, held)
-    encoders = load() if store is None else stored_encoders(store, *_files(sources, dtype, rule or {}, held), load)
+    if store is None:
+        encoders = load()
+    else:
+        encoders = stored_encoders(store, *_files(sources, dtype, rule or {}, held), load, _chosen)
     return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
@@ -234,9 +247,7 @@ def _files(
         if source and source != SAME
     }
     facts = {"named": named, "dtype": dtype, "rule": dict(rule), "scale": sources.audio_scale}
-    return modalities, Files(
-        places, revisions, {**facts, "revisions": dict(revisions), "versions": versions(*modalities)}
-    )
+    return modalities, Files(places, revisions, {**facts, "versions": versions(*modalities)})
 
 
 def _is_imagebind(source: str, revision: str | None) -> bool:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -49,7 +50,11 @@ def load_encoder(encoder: Encoder) -> Encoder:
 
 
 def stored_encoders(
-    store: CacheStore, modalities: Sequence[Modality], files: Files, load: Callable[[], Mapping[Modality, Encoder]]
+    store: CacheStore,
+    modalities: Sequence[Modality],
+    files: Files,
+    load: Callable[[], Mapping[Modality, Encoder]],
+    asked: Callable[[Mapping[str, PortSpec]], Mapping[str, Any]],
 ) -> dict[Modality, Encoder]:
     """Encoders that are loaded, all at once, when one of them is needed.
 
@@ -58,36 +63,42 @@ def stored_encoders(
         modalities: of the encoders.
         files: that they are loaded from, with all that decides how.
         load: loads them.
+        asked: the facts of the files as they would be for an adapter with these ports, which names what was default.
     """
     if files.digest() is None:
         return dict(load())
-    group = _Group(store, files, load)
+    group = _Group(store, files, load, asked)
     return {modality: cast(Encoder, StoredEncoder(modality, group)) for modality in modalities}
 
 
 class _Group:
     """Encoders that are loaded together, and their record."""
 
-    def __init__(self, store: CacheStore, files: Files, load: Callable[[], Mapping[Modality, Encoder]]) -> None:
-        self.store, self.files, self._load = store, files, load
+    def __init__(
+        self,
+        store: CacheStore,
+        files: Files,
+        load: Callable[[], Mapping[Modality, Encoder]],
+        asked: Callable[[Mapping[str, PortSpec]], Mapping[str, Any]],
+    ) -> None:
+        self.store, self.files, self._load, self._asked = store, files, load, asked
         self.name = files.digest()
-        self.known = self._read()
+        self.known = self._read(self.name)
 
     @cached_property
     def loaded(self) -> Mapping[Modality, Encoder]:
         """The encoders."""
         return self._load()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, name: str | None) -> dict[str, Any]:
         try:
-            held = json.loads(self._path.read_bytes())
+            held = json.loads(self._path(name).read_bytes())
         except (OSError, ValueError, RecursionError):
             return {}
         return held if isinstance(held, dict) else {}
 
-    @property
-    def _path(self) -> Any:
-        return self.store.root / "encoders" / f"{self.name}.json"
+    def _path(self, name: str | None) -> Path:
+        return self.store.root / "encoders" / f"{name}.json"
 
     def note(self, modality: Modality, encoder: Encoder, space: str, digest: str) -> None:
         """Keep what is known of a loaded encoder, unless its files have changed since it was asked for."""
@@ -96,10 +107,13 @@ class _Group:
         spaces = {**(spaces if isinstance(spaces, dict) else {}), space: digest}
         port = encoder.port.model_dump(mode="json")
         self.known[modality] = {"port": port, "dtype": str(encoder.dtype).removeprefix("torch."), "spaces": spaces}
-        if self.files.digest(settled=True) == self.name:
+        if self.files.digest(settled=True) != self.name:
+            return
+        ports: dict[str, PortSpec] = {str(name): other.port for name, other in self.loaded.items()}
+        for name in {self.name, self.files.digest(**self._asked(ports))}:
             with suppress(OSError):  # the next run loads the encoder, and that is all
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                write_file(self._path, json.dumps({**self._read(), **self.known}, indent=2).encode() + b"\n")
+                self._path(name).parent.mkdir(parents=True, exist_ok=True)
+                write_file(self._path(name), json.dumps({**self._read(name), **self.known}, indent=2).encode() + b"\n")
 
 
 class StoredEncoder(nn.Module):

@@ -41,11 +41,12 @@ class Files:
     ) -> None:
         self.sources, self.revisions, self.facts = dict(sources), dict(revisions), dict(facts)
 
-    def digest(self, *, settled: bool = False) -> str | None:
+    def digest(self, *, settled: bool = False, **facts: Any) -> str | None:
         """64 hex digits, the same as long as nothing has changed.
 
         Args:
             settled: only if the last change was long enough ago for the next one to show.
+            facts: in the place of those that were given first.
 
         Returns:
             None where a source cannot be looked at, or has not settled.
@@ -56,7 +57,7 @@ class Files:
         newest = max((file[3] for files in found.values() for file in files or ()), default=0)
         if settled and time.time() - newest / 1e9 < _SETTLED:
             return None
-        return digest_of({"files": found, "facts": self.facts})
+        return digest_of({"files": found, "facts": self.facts | facts})
 
 
 def files_of(source: str | Path, revision: str | None = None) -> list[tuple[str, int, int, int, int]] | None:
