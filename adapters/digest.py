@@ -4,6 +4,8 @@ The weights digest hashes a fixed sample of every parameter, rounded to bfloat16
 cheap for a 13B model, the same for one checkpoint whether it is loaded in float32, float16 or bfloat16 (for a float32
 file loaded as float16, double rounding can differ: then the backbone merely counts as other weights, with a warning),
 and it survives the renaming of modules between versions of transformers.
+
+What was computed with a model is only valid for every bit of it: :func:`exact_digest` reads them all.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["META_DIGEST", "tokenizer_digest", "weights_digest"]
+__all__ = ["META_DIGEST", "exact_digest", "tokenizer_digest", "weights_digest"]
 
 SAMPLE = 64
 """Values taken from each parameter, evenly spaced over it."""
@@ -46,6 +48,22 @@ def _parameter_hash(parameter: Tensor) -> bytes:
     # Adding zero turns -0.0 into 0.0, which compare equal and must hash equal.
     sample = flat[picks.long()].to(torch.bfloat16).float().cpu() + 0.0
     return hashlib.sha256(repr(tuple(parameter.shape)).encode() + sample.numpy().tobytes()).digest()
+
+
+def exact_digest(module: nn.Module) -> str:
+    """``sha256:<64 hex>`` over names, dtypes, shapes and all bytes of parameters and buffers, some seconds a gigabyte.
+
+    Example:
+        >>> layer = nn.Linear(4, 3)
+        >>> exact_digest(layer) == exact_digest(layer.bfloat16())
+        False
+    """
+    found = hashlib.sha256()
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return "sha256:" + found.hexdigest()
 
 
 def tokenizer_digest(tokenizer: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -28,6 +29,10 @@ from inlay.adapters.pretrained import given, loading
 from inlay.adapters.prompt import PromptTokenizer
 from inlay.adapters.weights_file import kind_of
 from inlay.hub.manifest import PortSpec
+from inlay.recipes.cache.encoders import stored_encoders
+from inlay.recipes.cache.facts import versions
+from inlay.recipes.cache.sources import Files
+from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.sources import MINIATURE, MINIATURE_GENERATORS, SAME, Sources
 
@@ -72,12 +77,15 @@ def miniature_backbone(sources: Sources | None = None) -> Backbone:
     return load_backbone(sources or Sources())
 
 
-def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> Backbone:
+def backbone_for(
+    adapter: Adapter, settings: BackboneSettings | None = None, store: CacheStore | None = None
+) -> Backbone:
     """The backbone that an adapter was trained on, from the miniature, from the Hub's cache or from the Hub.
 
     Args:
         adapter: its interface names the sources, the layer and the class-token rule.
         settings: other sources, a data type.
+        store: where features are kept; encoders are then loaded when one is needed that is not there.
 
     Raises:
         BackboneError: a source that cannot be loaded.
@@ -85,8 +93,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
     ports: Mapping[str, PortSpec] = adapter.interface
     named = {name: port.source for name, port in ports.items() if port.source}
     image, audio, prompt = ports.get("image"), ports.get("audio"), ports.get(PROMPT_PORT)
-    rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
-    scale = None if audio is None else audio.settings.get("scale")
+    chosen = _chosen(ports)
     qformer = (settings.qformer if settings else None) or None
     if qformer is None and image is not None and image.family == QFORMER_FAMILY:
         qformer = f"{MINIATURE}qformer" if str(image.source).startswith(MINIATURE) else SAME
@@ -103,30 +110,46 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
             qformer=qformer,
             audio=(asked["audio"] or named.get("audio")) if audio else None,
             video=(asked["video"] or named.get("video")) if "video" in ports else None,
-            audio_scale=None if scale is None else scale != 1.0,
+            audio_scale=chosen["scale"],
             **{
                 name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) or stock.get(name)
                 for name in GENERATORS
             },
         ),
         dtype=_dtype(settings),
-        rule={key: value for key, value in rule.items() if value is not None},
+        rule=chosen["rule"],
         revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
+        store=store,
     )
 
 
-def backbone_from(settings: BackboneSettings, sources: Sources | None = None) -> Backbone:
+def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
+    """Which layer and class-token rule the image encoder has, and whether ImageBind's factor on sounds is on."""
+    image, audio = ports.get("image"), ports.get("audio")
+    rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
+    scale = None if audio is None else audio.settings.get("scale")
+    return {
+        "rule": {key: value for key, value in rule.items() if value is not None},
+        "scale": None if scale is None else scale != 1.0,
+    }
+
+
+def backbone_from(
+    settings: BackboneSettings, sources: Sources | None = None, store: CacheStore | None = None
+) -> Backbone:
     """The backbone that a training run asks for.
 
     Args:
         settings: what the user names.
         sources: what the system takes where the user names nothing.
+        store: as for :func:`backbone_for`.
     """
     rule = {"layer": settings.layer, "class_token": settings.class_token}
     return load_backbone(
         chosen_sources(settings, sources or Sources()),
         dtype=_dtype(settings),
         rule={key: value for key, value in rule.items() if value is not None},
+        store=store,
     )
 
 
@@ -162,6 +185,7 @@ def load_backbone(
     dtype: str = "float32",
     rule: Mapping[str, Any] | None = None,
     revisions: Mapping[str, str] | None = None,
+    store: CacheStore | None = None,
 ) -> Backbone:
     """Load every port from its own source.
 
@@ -170,6 +194,7 @@ def load_backbone(
         dtype: of all others.
         rule: layer and class token of the image encoder.
         revisions: port -> commit, branch or tag.
+        store: as for :func:`backbone_for`.
 
     Raises:
         BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
@@ -178,7 +203,11 @@ def load_backbone(
     held = dict(revisions or {})
     language = load_language(**_asked(sources.llm, dtype, held.get("llm")))
     prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-    encoders = _encoders(sources, dtype, rule or {}, held)
+    load = partial(_encoders, sources, dtype, rule or {}, held)
+    if store is None:
+        encoders = load()
+    else:
+        encoders = stored_encoders(store, *_files(sources, dtype, rule or {}, held), load, _chosen)
     return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
@@ -204,6 +233,21 @@ def _encoders(
             names=own if ours else {},
         )
     return found
+
+
+def _files(
+    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
+) -> tuple[list[Modality], Files]:
+    """Which encoders :func:`_encoders` loads, and all that decides what they are."""
+    modalities = [modality for modality in get_args(Modality) if getattr(sources, modality)]
+    named = {name: getattr(sources, name) for name in (*modalities, "qformer")}
+    places = {
+        name: miniature_path(source) if source.startswith(MINIATURE) else source
+        for name, source in named.items()
+        if source and source != SAME
+    }
+    facts = {"named": named, "dtype": dtype, "rule": dict(rule), "scale": sources.audio_scale}
+    return modalities, Files(places, revisions, {**facts, "versions": versions(*modalities)})
 
 
 def _is_imagebind(source: str, revision: str | None) -> bool:

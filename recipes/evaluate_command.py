@@ -6,16 +6,20 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.layout import Layout
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
-from inlay.recipes.data.features import FeatureCache, fits_in
+from inlay.recipes.cache.store import CacheStore
+from inlay.recipes.caching import Caching, store_at
+from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.vqa_results import write_vqa_results
 from inlay.recipes.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluate import Answered, Scores, answer_oracle, ask, blind, score, score_table
@@ -64,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
         )
     ids = _question_ids(held) if parsed.results is not None else {}
     metric = _metric(parsed.metric, held)
-    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
+    store = store_at(parsed.cache_dir, parsed.cache_disk_mib, parsed.cache_when)
+    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)), store)
     layout, published = settings.layout(adapter.layout), _published(adapter, settings)
     options: dict[str, Any] = {"candidates": candidates, "layout": layout}
     if not candidates:
@@ -74,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
 
     asked = [(question, settings.phrased(prompt), name) for question, prompt, name in held.asked]
     model = adapter.attach(backbone)
-    features = _features(model, held, layout)
+    features = _features(model, held, layout, store)
     answered = {"adapter": ask(model, asked, features=features, **options)}
     if parsed.results is not None:
         write_vqa_results(parsed.results, {ids[item.name]: item.said for item in answered["adapter"]}, ids.values())
@@ -124,6 +129,19 @@ def _parser() -> ArgumentParser:
         "--data.pattern", dest="pattern", type=str | None, help="VQA v2: file name of an image by its number"
     )
     parser.add_argument(
+        "--data.cache_dir", dest="cache_dir", type=Path | None, help="folder of cached features, as of `inlay train`"
+    )
+    parser.add_argument(
+        "--data.cache_disk_mib", dest="cache_disk_mib", type=PositiveInt, default=65536, help="budget of that folder"
+    )
+    parser.add_argument(
+        "--data.cache_when",
+        dest="cache_when",
+        type=Literal["pays", "always"],
+        default="pays",
+        help="always: write to that folder also what this evaluation alone gains nothing by",
+    )
+    parser.add_argument(
         "--metric", type=Metric, default="auto", help="auto: captions where nothing is asked, otherwise VQA accuracy"
     )
     parser.add_class_arguments(AnswerSettings)
@@ -163,13 +181,9 @@ def _question_ids(held: HeldOut) -> dict[str, int]:
     return {name: int(name) for name in names}
 
 
-def _features(model: AttachedModel, held: HeldOut, layout: Layout) -> FeatureCache | None:
-    samples = [*held.samples, *held.making]
-    if not fits_in(samples, model.backbone, CACHE):
-        return None
-    cache = FeatureCache(model.backbone, layout.geometry_for("image"))
-    cache.fill(samples)
-    return cache
+def _features(model: AttachedModel, held: HeldOut, layout: Layout, store: CacheStore | None) -> FeatureCache | None:
+    caching = Caching(memory=CACHE, store=store, show=partial(print, file=sys.stderr))
+    return caching.features(model.backbone, layout.geometry_for("image"), [*held.samples, *held.making])
 
 
 def _measured(metric: str, held: HeldOut, answered: Mapping[str, Sequence[Answered]]) -> tuple[dict[str, Any], str]:

@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from inlay.adapters.adapter import AttachedModel
+from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
@@ -35,6 +36,10 @@ class Task:
     """What earlier stages of the run left behind for later ones: ``teacher``."""
     memory: int = 2 << 30
     """Bytes that captions' embeddings, and states of signal tokens, may each take."""
+    store: CacheStore | None = None
+    """Where what frozen models compute is kept on disk."""
+    show: Callable[[str], None] = print
+    """Where lines for the user go."""
     own_world: bool = False
     """Whether the captions are the miniature's, which has a judge of its own."""
 

@@ -16,7 +16,17 @@ from inlay.recipes.settings import RunSettings, SettingsError
 __all__ = ["RunFolder"]
 
 MAY_CHANGE = frozenset(
-    {"output", "resume", "overwrite", "accelerator", "checkpoint_every", "data.workers", "data.cache_mib"}
+    {
+        "output",
+        "resume",
+        "overwrite",
+        "accelerator",
+        "checkpoint_every",
+        "data.workers",
+        "data.cache_mib",
+        "data.cache_disk_mib",
+        "data.cache_when",
+    }
 )
 """Settings that an interrupted run may go on with otherwise: no number depends on them."""
 

@@ -88,6 +88,14 @@ class DataSettings:
     """Processes that load media."""
     cache_mib: int = 2048
     """Memory for cached frozen features; above it the encoder runs in the loop. 0 turns the cache off."""
+    cache_dir: Path | None = None
+    """Folder in which frozen features, and states of signal tokens, are kept for all runs that name it, such as
+    ``~/.cache/inlay/features``; in memory alone if not given."""
+    cache_disk_mib: int = 65536
+    """Of that folder; what was not used for longest makes room."""
+    cache_when: Literal["pays", "always"] = "pays"
+    """pays: write to that folder only what this run alone gains by, by an estimate that is shown; always: also for
+    runs to come. What is there is used either way."""
 
     def __post_init__(self) -> None:
         for notes, name in ((self.annotations, "train"), (self.test_annotations, "test")):
@@ -96,6 +104,8 @@ class DataSettings:
                 raise SettingsError(f"data: --data.{field} goes with the questions that it answers: --data.{name}")
         if self.answers < 1 or self.shuffle < 0 or self.workers < 0 or self.cache_mib < 0:
             raise SettingsError("data: answers is at least 1; shuffle, workers and cache_mib are not negative")
+        if self.cache_disk_mib < 1:
+            raise SettingsError("data: cache_disk_mib is at least 1; leave cache_dir out for a run without that folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,11 @@ def plan_signals(task: Task) -> Plan | str:
     extra = _diffusion(model, settings) if settings.diffusion else None
     if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
         sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
-        held = [collect_states(model, own, stage, task.features) for own in sets]
+        count = sum(len(own) for own in sets)
+        visits = stage.steps(count) * stage.batch_size / count if count else 1.0
+        held = [
+            collect_states(model, own, stage, task.features, task.store, visits=visits, show=task.show) for own in sets
+        ]
         data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
         return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
     if _only_outputs(task):

@@ -17,8 +17,9 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.half import halve
 from inlay.hub.manifest import TrainingSpec
 from inlay.recipes.backbones import backbone_from, chosen_sources
+from inlay.recipes.caching import Caching, store_at, visits_of
 from inlay.recipes.callbacks import LabelAudit
-from inlay.recipes.data.features import FeatureCache, fits_in
+from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.prepare import phrased
 from inlay.recipes.data.sample import Sample
@@ -31,7 +32,7 @@ from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
 from inlay.recipes.precision import settle, verdict
-from inlay.recipes.recipe import Recipe, RecipeError, Stage
+from inlay.recipes.recipe import Recipe, RecipeError
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
 from inlay.recipes.streaming import check_stage, plan_stream
@@ -84,7 +85,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
     samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
-    backbone = backbone or backbone_from(job.backbone, job.recipe.sources)
+    store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
+    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store)
     if half:
         halve(backbone.llm.model)
     last = list(job.recipe.stages.values())[-1]
@@ -99,18 +101,24 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
-    caches: dict[str, FeatureCache] = {}
-    speeds, reports = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
+    sizes = {
+        name: sum(map(len, sets_of(stage.data, samples)))
+        for name, stage in job.recipe.stages.items()
+        if not (shards and stage.data == "align")
+    }
+    visits = visits_of(job.recipe.stages, sizes, evaluated=bool(test or making))
+    caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
+    speeds, reports = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
+    features = caching.caches.get(last.geometry)
 
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
     columns: dict[Column, Scores] = {}
     if job.run.dtype == "int8":
-        figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], caches.get(last.geometry)), show)
+        figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], features), show)
     if test:
-        cache = caches.get(last.geometry)
-        answered = answer_all(model, test, features=cache, **job.recipe.decoding)
+        answered = answer_all(model, test, features=features, **job.recipe.decoding)
         folder.write_answers(as_rows(answered, folder.root))
         columns = {"adapter": score(answered), "blind": score(answer_blind(model, test, **job.recipe.decoding))}
         columns |= {"oracle": oracle} if oracle is not None else {}
@@ -122,7 +130,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
             name: {c: s.by_modality.get(name) for c, s in columns.items()} for name in columns["adapter"].by_modality
         }
     if making:
-        figures |= _made(job, model, making, caches.get(last.geometry), folder)
+        figures |= _made(job, model, making, features, folder)
     adapter.training_facts = _facts(job, samples, figures)
     accepted = figures.get("int8", {}).get("accepted", False)
     adapter.save_pretrained(folder.bundle, dtype="int8" if accepted else "bfloat16", overwrite=folder.bundle.exists())
@@ -143,7 +151,7 @@ def _stages(
     samples: Mapping[str, list[Sample]],
     shards: Shards | None,
     test: Sequence[Sample],
-    caches: dict[str, FeatureCache],
+    caching: Caching,
     folder: RunFolder,
     show: Callable[[str], None],
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
@@ -157,7 +165,7 @@ def _stages(
         sets = [] if stream else sets_of(stage.data, samples)
         rows = [row for own in sets for row in own]
         seen = [*rows, *test, *held_out]
-        cache = None if stream else _cache(caches, stage, model.backbone, seen, job.data.cache_mib)
+        cache = caching.features(model.backbone, stage.geometry, None if stream else seen)
         seed_stage(job.run.seed, name)
         task = Task(
             stage=stage,
@@ -169,6 +177,8 @@ def _stages(
             workers=job.data.workers,
             left=left,
             memory=job.data.cache_mib << 20,
+            store=caching.store,
+            show=show,
             own_world=job.data.train is None,
         )
         plan = plan_stream(task, name, stream) if stream else OBJECTIVES[stage.objective](task)
@@ -236,17 +246,6 @@ def _begin(adapter: Adapter, source: Path) -> None:
                 f"{adapter.projector(name).kind} {adapter.projector(name).config}, found {found}"
             )
         projector.load_state_dict(given.state_dict())
-
-
-def _cache(
-    caches: dict[str, FeatureCache], stage: Stage, backbone: Backbone, samples: Sequence[Sample], mib: int
-) -> FeatureCache | None:
-    """Features of all samples, one cache a geometry, as far as the memory budget allows."""
-    if not fits_in(samples, backbone, mib << 20):
-        return None
-    cache = caches.setdefault(stage.geometry, FeatureCache(backbone, stage.geometry))
-    cache.fill(samples)
-    return cache
 
 
 def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:

@@ -1,0 +1,73 @@
+"""``--data.cache_dir``: the second run and every evaluation need no encoder, and give the very same numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inlay.recipes import backbones
+from inlay.recipes.cache import sources
+from inlay.recipes.cli import main
+from inlay.recipes.settings import DataSettings, SettingsError
+
+
+def command(folders: dict[str, Path], output: Path, *more: str) -> list[str]:
+    data = folders["data"]
+    few = [f"--stages.{name}.{field}" for name in ("align", "instruct") for field in ("max_steps=2", "batch_size=4")]
+    return [
+        "train",
+        "llava",
+        "--size=miniature",
+        f"--output={output}",
+        f"--backbone.llm={folders['llama']}",
+        f"--backbone.image={folders['eva']}",
+        f"--data.align={data / 'align.json'}",
+        f"--data.train={data / 'train.json'}",
+        f"--data.test={data / 'test.json'}",
+        f"--data.images={data / 'images'}",
+        "--accelerator=cpu",
+        *few,
+        *more,
+    ]
+
+
+def test_a_second_run_needs_no_encoder_and_gives_the_same_bundle(
+    folders: dict[str, Path], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_SETTLED", 0.0)
+    cache = [f"--data.cache_dir={tmp_path / 'cache'}"]
+    # All under one name, since the name is written into the bundle.
+    runs = {name: tmp_path / name / "run" for name in ("plain", "first", "second")}
+    assert main(command(folders, runs["plain"])) == 0
+    assert main(command(folders, runs["first"], *cache, "--data.cache_when=always")) == 0
+    said = capsys.readouterr().out
+    assert "image features are there" in said
+    assert "ms to compute" in said
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the encoder was loaded")
+
+    monkeypatch.setattr(backbones, "load_encoders", refuse)
+    assert main(command(folders, runs["second"], *cache)) == 0
+    assert "are there, 0 are not" in capsys.readouterr().out
+    for name in ("inlay.json", "adapter.safetensors", "lora/adapter_model.safetensors"):
+        first, *others = [(run / "bundle" / name).read_bytes() for run in runs.values()]
+        assert all(other == first for other in others)
+
+    data = folders["data"]
+    asked = [f"--data.test={data / 'test.json'}", f"--data.images={data / 'images'}", "--json"]
+    asked += [f"--backbone.llm={folders['llama']}", f"--backbone.image={folders['eva']}"]
+    assert main(["evaluate", str(runs["second"]), *asked, *cache]) == 0
+    found = capsys.readouterr()
+    assert "are there, 0 are not" in found.err
+    monkeypatch.undo()
+    assert main(["evaluate", str(runs["second"]), *asked]) == 0
+    assert json.loads(found.out) == json.loads(capsys.readouterr().out)
+
+
+def test_a_budget_of_nothing_is_refused() -> None:
+    with pytest.raises(SettingsError, match="leave cache_dir out"):
+        DataSettings(cache_disk_mib=0)

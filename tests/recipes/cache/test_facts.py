@@ -1,0 +1,98 @@
+"""Which fact makes another space, and that digests follow what they are of."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from inlay.adapters.digest import exact_digest, weights_digest
+from inlay.recipes.cache import facts
+from inlay.recipes.cache.facts import encoder_facts, module_digest
+from inlay.recipes.cache.store import digest_of
+
+
+def digest(encoder: Any, geometry: Any = "pad") -> str:
+    return digest_of(encoder_facts(encoder, "image", geometry))
+
+
+def test_two_encoders_that_are_alike_share_a_space_whatever_they_are_called(clip_of: Any) -> None:
+    one, two = clip_of(), clip_of()
+    two.source = "another/name"
+    assert digest(one) == digest(two)
+
+
+def _mean(encoder: Any) -> None:
+    encoder.mean = [0.1, 0.2, 0.3]
+
+
+def _heads(encoder: Any) -> None:
+    encoder.model.config.num_attention_heads = 2
+
+
+def _weight(encoder: Any) -> None:
+    with torch.no_grad():
+        list(encoder.parameters())[3].view(-1)[1] += 1e-6
+
+
+def _dtype(encoder: Any) -> None:
+    encoder.bfloat16()
+
+
+@pytest.mark.parametrize("change", [_mean, _heads, _weight, _dtype])
+def test_preprocessing_config_weights_and_dtype_are_told_apart(clip_of: Any, change: Any) -> None:
+    one, two = clip_of(), clip_of()
+    assert digest(one) == digest(two)
+    change(two)
+    assert digest(one) != digest(two)
+
+
+def test_geometry_layer_size_and_class_token_are_told_apart(clip_of: Any) -> None:
+    others = [clip_of(layer=-1), clip_of(class_token="keep"), clip_of(image_size=24)]
+    found = [digest(clip_of()), digest(clip_of(), "crop"), digest(clip_of(), "squash"), *map(digest, others)]
+    assert len(set(found)) == len(found)
+
+
+def test_another_library_is_another_space(clip_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(clip_of())
+    monkeypatch.setattr(facts, "version", lambda name: "99.0")
+    assert digest(clip_of()) != before
+
+
+def test_the_exact_digest_sees_what_the_sampled_one_does_not() -> None:
+    torch.manual_seed(0)
+    one, two = nn.Linear(100, 100), nn.Linear(100, 100)
+    two.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        two.weight[50, 33] += 1e-7
+    assert weights_digest(one) == weights_digest(two)
+    assert exact_digest(one) != exact_digest(two)
+
+
+def test_buffers_belong_to_the_exact_digest() -> None:
+    one, two = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    assert exact_digest(one) == exact_digest(two)
+    two.get_buffer("running_mean").add_(1)
+    assert exact_digest(one) != exact_digest(two)
+
+
+def test_a_digest_that_is_remembered_follows_what_is_written() -> None:
+    layer = nn.Linear(3, 3)
+    before = module_digest(layer)
+    assert module_digest(layer) == before == exact_digest(layer)
+    with torch.no_grad():
+        layer.weight += 1
+    assert module_digest(layer) == exact_digest(layer) != before
+
+
+def test_configs_that_are_dataclasses_count() -> None:
+    @dataclasses.dataclass
+    class Config:
+        heads: int
+
+    one, two = nn.Identity(), nn.Identity()
+    one.config, two.config = Config(2), Config(4)  # type: ignore[assignment]
+    assert facts.configs_of(one) != facts.configs_of(two)

@@ -1,0 +1,223 @@
+"""Sounds, clips and pictures from one folder, states of signal tokens, and a run that is resumed through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from inlay.adapters.messages import media_of
+from inlay.recipes.cache.store import CacheStore
+from inlay.recipes.caching import Caching
+from inlay.recipes.callbacks import RandomState
+from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.load import load_data
+from inlay.recipes.data.module import StageData
+from inlay.recipes.data.states import collect_states
+from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.objectives import signals
+from inlay.recipes.plan import Task
+from inlay.recipes.recipe import Stage
+from inlay.recipes.settings import DataSettings
+from inlay.recipes.stages.next_token import NextToken
+
+pytestmark = pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+
+
+@pytest.fixture
+def store_of(tmp_path: Path) -> Any:
+    return lambda **options: CacheStore(tmp_path / "cache", **({"always": True} | options))
+
+
+def stage_of(**fields: Any) -> Stage:
+    base: dict[str, Any] = {"data": "train", "template": "nextgpt", "geometry": "crop", "objective": "signals"}
+    return Stage(**{**base, "lr": {"outputs": 1e-2}, "batch_size": 3, "epochs": 4.0, **fields})
+
+
+def silent(_: str) -> None:
+    return None
+
+
+def test_features_of_all_senses_are_those_of_the_encoders(senses_of: Any, store_of: Any, tmp_path: Path) -> None:
+    sizes = {"media": 2, "instructions": 1, "dialogues": 1, "test_media": 2, "test_instructions": 1}
+    build_media(tmp_path / "data", 0, **sizes, test_dialogues=1)
+    samples = load_data(DataSettings(), tmp_path / "data", 0, "senses")["test"]
+    parts = [part for sample in samples for part in media_of(sample.messages)]
+    assert {part.modality for part in parts} == {"image", "audio", "video"}
+    plain = FeatureCache(senses_of().model.backbone, "crop")
+    assert plain.fill(samples)
+    said: list[str] = []
+    for runs in (1, 0):
+        backbone = senses_of().model.backbone
+        for name in backbone.encoders:
+            backbone.encoder(name).runs = 0
+        kept = FeatureCache(backbone, "crop", store_of(), show=said.append)
+        assert kept.fill(samples)
+        assert [backbone.encoder(name).runs for name in ("image", "audio", "video")] == [runs] * 3
+        assert all(torch.equal(kept(part), plain(part)) for part in parts)
+    # Of each sense its media and the pattern by which an adapter is checked.
+    counts = {name: len({part.source for part in parts if part.modality == name}) + 1 for name in backbone.encoders}
+    assert sorted(said[-3:]) == sorted(
+        f"cache: {count} of {count} {name} features are there, 0 are not" for name, count in counts.items()
+    )
+
+
+def test_encoders_of_one_width_do_not_share_a_space(senses_of: Any, store_of: Any) -> None:
+    senses, store = senses_of(), store_of()
+    cache = FeatureCache(senses.model.backbone, "crop", store, show=silent)
+    assert cache.fill(senses.samples)
+    shown = {part.modality for sample in senses.samples for part in media_of(sample.messages)}
+    assert len({path.parent for path, _ in store.shards()}) == len(shown) == 2
+
+
+def same_rows(one: Any, two: Any) -> bool:
+    return all(
+        (a.name, a.made) == (b.name, b.made)
+        and a.states.keys() == b.states.keys()
+        and all(torch.equal(a.states[key], b.states[key]) for key in a.states)
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+def llm_runs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    runs: list[int] = []
+    body = model.backbone.llm.model.base_model
+    whole = body.forward
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        runs.append(1)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(body, "forward", counted)
+    return runs
+
+
+def test_states_are_computed_once_over_all_runs(senses_of: Any, store_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, plain = senses_of(), senses_of(), senses_of()
+    wanted = collect_states(plain.model, plain.samples, stage_of())
+    found = collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
+    assert same_rows(found, wanted)
+    runs = llm_runs(second.model, monkeypatch)
+    again = collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
+    assert same_rows(again, wanted)
+    assert not runs
+
+
+@pytest.mark.parametrize("part", ["lora", "inputs", "tokens", "llm", "encoder", "words", "picture"])
+def test_whatever_stands_before_the_states_makes_others_of_them(
+    senses_of: Any, store_of: Any, image_of: Any, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    first = senses_of()
+    collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
+    changed, stage = senses_of(), stage_of()
+    adapter, backbone = changed.model.adapter, changed.model.backbone
+    held = {"lora": adapter.lora, "inputs": adapter.inputs, "tokens": adapter.tokens, "llm": backbone.llm.model}
+    held["encoder"] = backbone.encoders
+    if part in held:
+        with torch.no_grad():
+            list(held[part].parameters())[-1].view(-1)[-1] += 0.5
+    elif part == "words":
+        stage = stage_of(prompt="Please: {}")
+    else:
+        image_of(5).save(changed.media / "0.png")
+    runs = llm_runs(changed.model, monkeypatch)
+    found = collect_states(changed.model, changed.samples, stage, None, store_of(), show=silent)
+    assert runs
+    wanted = collect_states(changed.model, changed.samples, stage)
+    if part != "picture":
+        assert same_rows(found, wanted)
+        return
+    # Only some are computed, in a batch of their own, whose padding shows in the last bits.
+    for one, two in zip(found, wanted, strict=True):
+        for name in two.states:
+            torch.testing.assert_close(one.states[name], two.states[name], atol=1e-5, rtol=0)
+
+
+def test_output_projectors_do_not_change_what_stands_before_them(
+    senses_of: Any, store_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = senses_of(), senses_of()
+    collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
+    with torch.no_grad():
+        for parameter in second.model.adapter.outputs.parameters():
+            parameter += 1
+    runs = llm_runs(second.model, monkeypatch)
+    collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
+    assert not runs
+
+
+def fit(plan: Any, folder: Path, *, stop: int | None = None, resume: bool = False) -> None:
+    trainer = Trainer(
+        max_steps=stop or plan.data.steps,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            RandomState(),
+            ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
+        ],
+    )
+    path = folder / "last.ckpt" if resume else None
+    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+def test_a_run_through_the_folder_resumes_to_the_very_bits_of_one_without(
+    senses_of: Any, store_of: Any, tmp_path: Path
+) -> None:
+    """States and features: in memory, whole; on disk, stopped; and from disk, in a new process' eyes, resumed."""
+    results = []
+    for name, stop, resume in (("memory", None, False), ("disk", 4, False), ("disk", None, True)):
+        senses = senses_of()
+        store = None if name == "memory" else store_of()
+        torch.manual_seed(99 if resume else 12)
+        caching = Caching(memory=1 << 30, store=store, show=silent)
+        features = caching.features(senses.model.backbone, "crop", senses.samples)
+        task = Task(
+            stage=stage_of(),
+            model=senses.model,
+            sets=[senses.samples],
+            seed=7,
+            features=features,
+            store=store,
+            show=silent,
+        )
+        fit(signals(task), tmp_path / name, stop=stop, resume=resume)
+        results.append(senses.state())
+    whole, stopped, resumed = results
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    assert not all(torch.equal(tensor, stopped[name]) for name, tensor in whole.items())
+
+
+def test_two_encoders_in_one_stage_train_to_the_same_bits_from_disk(
+    senses_of: Any, store_of: Any, tmp_path: Path
+) -> None:
+    results = []
+    for name in ("memory", "disk", "again"):
+        senses = senses_of()
+        stage = stage_of(objective="next_token", lr={"inputs": 1e-2, "lora": 1e-2})
+        caching = Caching(memory=1 << 30, store=None if name == "memory" else store_of(), show=silent)
+        features = caching.features(senses.model.backbone, "crop", senses.samples)
+        for modality in senses.model.backbone.encoders:
+            senses.model.backbone.encoder(modality).runs = 0
+        torch.manual_seed(12)
+        data = StageData(senses.samples, senses.model, stage, seed=7, features=features)
+        plan = Task(stage=stage, model=senses.model, sets=[])
+        module = NextToken(plan.model, stage, data.steps)
+        fit(type("Plan", (), {"module": module, "data": data}), tmp_path / name)
+        assert not any(senses.model.backbone.encoder(modality).runs for modality in ("image", "audio"))
+        results.append(senses.state())
+    assert all(torch.equal(tensor, other[name]) for other in results[1:] for name, tensor in results[0].items())
+
+
+def test_without_room_anywhere_the_encoders_run_in_the_loop(senses_of: Any, store_of: Any) -> None:
+    senses = senses_of()
+    caching = Caching(memory=10, store=store_of(budget=10), show=silent)
+    assert caching.features(senses.model.backbone, "crop", senses.samples) is None
+    assert Caching(memory=10, show=silent).features(senses.model.backbone, "crop", senses.samples) is None
