@@ -11,10 +11,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.precision import autocast_of
+from inlay.recipes.ranks import local_world, rank, world
 from inlay.recipes.recipe import Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import RunSettings
@@ -35,7 +38,8 @@ NOTICES = (
 def seed_stage(seed: int, name: str) -> None:
     """Start torch's random numbers anew for a stage.
 
-    They must not depend on how an earlier stage ended, which a resumed run skips.
+    They must not depend on how an earlier stage ended, which a resumed run skips. What a stage draws before it trains,
+    such as first weights, is the same in all processes; see :func:`fit` for what it draws in training.
     """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
@@ -76,13 +80,20 @@ def fit(
         enable_version_counter=False,
         save_top_k=1,
     )
+    if rank():  # Dropout of its own for every process; the first draws what a single one would.
+        seed_stage(run.seed, f"{name} process {rank()}")
     trainer = Trainer(
         max_steps=data.steps,
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         gradient_clip_val=stage.clip or None,
         accelerator=run.accelerator,
-        devices=1,
+        devices=local_world(),
+        num_nodes=world() // local_world(),
+        # Every parameter that trains is touched by every batch, so nobody need look for unused ones.
+        strategy="auto" if world() == 1 else DDPStrategy(gradient_as_bucket_view=True, forward_sync_buffers=False),
+        plugins=None if world() == 1 else [TorchElasticEnvironment()],
+        use_distributed_sampler=False,
         precision=autocast_of(run.precision),
         logger=[
             CSVLogger(folder.logs, name=f"{name}-csv"),
@@ -93,7 +104,7 @@ def fit(
             labels,
             GradientAudit(),
             FiniteLoss(),
-            RandomState(),
+            RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
             saver,
             TQDMProgressBar(refresh_rate=20),

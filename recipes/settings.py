@@ -116,6 +116,9 @@ class RunSettings:
     """Replace a finished run in the same folder."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train."""
+    devices: int = 1
+    """Processes on this machine, one a GPU, that share every batch; several machines: torchrun, see
+    docs/distributed.md."""
     precision: Precision = "32-true"
     """bf16-true: frozen LLM and activations in bfloat16, what trains in float32 in the optimizer; bf16-mixed: autocast
     over frozen models as they are; auto: bf16-true where one timed matrix product says that it pays, else 32-true."""
@@ -126,3 +129,7 @@ class RunSettings:
     """Optimizer steps between checkpoints."""
     evaluate: bool = True
     """Answer the held-out questions at the end."""
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise SettingsError(f"devices: expected at least 1, got {self.devices}")

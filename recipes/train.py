@@ -26,11 +26,13 @@ from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
 from inlay.recipes.int8 import HeldOutBatches, as_int8
+from inlay.recipes.launch import check_processes
 from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
 from inlay.recipes.precision import settle, verdict
+from inlay.recipes.ranks import first_ahead, is_first, world
 from inlay.recipes.recipe import Recipe, RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -60,9 +62,12 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         backbone: frozen models put together by hand, instead of those that the job names.
 
     Returns:
-        What ``metrics.json`` holds.
+        What ``metrics.json`` holds; of several processes, in the first one.
     """
     started = time.perf_counter()
+    check_processes(job.run, job.recipe.stages, world())
+    if not is_first():
+        show = _silent
     folder = RunFolder(job.run.output)
     if job.data.train is None and job.backbone.llm is not None:
         raise SettingsError(
@@ -83,7 +88,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
-    samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
+    with first_ahead():
+        samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources)
     if half:
         halve(backbone.llm.model)
@@ -101,6 +107,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     model = adapter.attach(backbone)
     caches: dict[str, FeatureCache] = {}
     speeds, reports = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
+    if not is_first():
+        return {}
 
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
@@ -184,12 +192,16 @@ def _stages(
         plan.finish()
         if skipped := plan.data.skipped:
             show(f"left out in {name}: " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))
-        reports[name] = plan.report() if held_out else {}
+        reports[name] = plan.report() if held_out and is_first() else {}
         if reports[name]:
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
     if not speeds:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
     return speeds, {name: report for name, report in reports.items() if report}
+
+
+def _silent(_: str) -> None:
+    """What the other processes say."""
 
 
 def _making(samples: Mapping[str, list[Sample]]) -> list[Sample]:
