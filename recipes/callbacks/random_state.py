@@ -34,7 +34,8 @@ class RandomState(Callback):
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep it until training really starts: setting up loaders and sanity checks may draw numbers too."""
         states = checkpoint.get("inlay_random_state")
-        self.restored = states[rank()] if states is not None and states.dim() > 1 else states
+        # A copy: torch 2.13 crashes on a row that is a view of all states.
+        self.restored = states[rank()].clone() if states is not None and states.dim() > 1 else states
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put the state back once."""

@@ -26,7 +26,10 @@ def script(text: str) -> list[str]:
 
 def test_processes_are_told_their_numbers_as_by_torchrun(tmp_path: Path) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR")
-    text = f"import os, pathlib; v = os.environ; pathlib.Path({str(tmp_path)!r}, v['RANK']).write_text(' '.join(v[n] for n in {names}))"
+    text = (
+        f"import os, pathlib; told = ' '.join(os.environ[name] for name in {names}); "
+        f"pathlib.Path({str(tmp_path)!r}, os.environ['RANK']).write_text(told)"
+    )
     assert launch(script(text), 2) == 0
     assert [(tmp_path / str(number)).read_text() for number in range(2)] == ["0 0 2 2 127.0.0.1", "1 1 2 2 127.0.0.1"]
 
@@ -80,9 +83,7 @@ def test_fewer_than_one_device_is_refused() -> None:
         RunSettings(output=Path("run"), devices=0)
 
 
-def test_batches_are_looked_at_before_any_process_is_started(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_batches_are_looked_at_before_any_process_starts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", "llava", "--output", str(tmp_path / "run"), "--devices", "5"]) == 2
     assert "stage align" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
