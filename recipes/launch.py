@@ -17,9 +17,11 @@ from types import FrameType
 import torch
 from torch.distributed import TCPStore
 
+from inlay.recipes.precision import device_of
 from inlay.recipes.ranks import started_with
 from inlay.recipes.recipe import Stage
 from inlay.recipes.settings import RunSettings, SettingsError
+from inlay.recipes.sharding import check_sharding
 
 __all__ = ["check_processes", "launch"]
 
@@ -33,7 +35,7 @@ def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: in
     """See whether every stage can be divided among so many processes, before any of them is started.
 
     Raises:
-        SettingsError: a batch that cannot be divided, or torchrun and ``devices`` contradict each other.
+        SettingsError: a batch that cannot be divided, shards that cannot be made, or torchrun and ``devices`` contradict each other.
     """
     if run.devices not in (1, processes):
         raise SettingsError(
@@ -47,6 +49,8 @@ def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: in
                 f"{stage.batch_size} and {stage.accumulate}; set --stages.{name}.batch_size to a multiple of "
                 f"{stage.accumulate * processes}"
             )
+    if run.strategy == "fsdp":
+        check_sharding(device_of(run.accelerator).type, evaluate=run.evaluate, processes=processes)
     if run.accelerator == "gpu" and started_with() == 1 and run.devices > torch.cuda.device_count():
         raise SettingsError(f"devices: expected at most {torch.cuda.device_count()} GPUs, got {run.devices}")
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from inlay.hub.errors import InlayError
+from inlay.recipes.precision import device_of
 
 __all__ = [
     "OtherProcessError",
@@ -67,7 +68,7 @@ def joined(accelerator: str) -> Iterator[None]:
     if started_with() == 1 or dist.is_initialized():
         yield
         return
-    gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+    gpu = device_of(accelerator).type == "cuda"
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # Words and counts go over gloo on GPUs too: they wait for no kernel.

@@ -119,6 +119,8 @@ class RunSettings:
     devices: int = 1
     """Processes on this machine, one a GPU, that share every batch; several machines: torchrun, see
     docs/distributed.md."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Of several processes: each holds the whole frozen LLM, or a shard of it (GPUs)."""
     precision: Precision = "32-true"
     """bf16-true: frozen LLM and activations in bfloat16, what trains in float32 in the optimizer; bf16-mixed: autocast
     over frozen models as they are; auto: bf16-true where one timed matrix product says that it pays, else 32-true."""

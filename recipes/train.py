@@ -31,11 +31,12 @@ from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
-from inlay.recipes.precision import settle, verdict
+from inlay.recipes.precision import device_of, settle, verdict
 from inlay.recipes.ranks import first_ahead, is_first, world
 from inlay.recipes.recipe import Recipe, RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.sharding import shard
 from inlay.recipes.streaming import check_stage, plan_stream
 
 __all__ = ["Job", "train"]
@@ -105,9 +106,13 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
+    if job.run.strategy == "fsdp":
+        shard(backbone.to(device_of(job.run.accelerator)).llm.model, adapter.parameters(), "cuda")
     caches: dict[str, FeatureCache] = {}
     speeds, reports = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
     if not is_first():
+        if job.run.strategy == "fsdp":
+            adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
         return {}
 
     adapter.round_to("bfloat16")
