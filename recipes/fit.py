@@ -15,6 +15,7 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.precision import autocast_of
 from inlay.recipes.ranks import local_world, rank, world
@@ -55,7 +56,7 @@ def fit(
     folder: RunFolder,
     labels: LabelAudit,
     show: Callable[[str], None],
-) -> float:
+) -> tuple[float, dict[str, int]]:
     """Train one stage, or go on with it.
 
     Args:
@@ -69,9 +70,9 @@ def fit(
         show: where lines for the user go.
 
     Returns:
-        Samples per second.
+        Samples per second; planned and measured memory in bytes, where there was a plan.
     """
-    speed = Speed()
+    speed, memory = Speed(), MemoryWatch(data, run.recompute, show)
     checkpoint = folder.checkpoint(name)
     saver = ModelCheckpoint(
         dirpath=checkpoint.parent,
@@ -106,6 +107,7 @@ def fit(
             FiniteLoss(),
             RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
+            memory,
             saver,
             TQDMProgressBar(refresh_rate=20),
         ],
@@ -124,4 +126,4 @@ def fit(
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
-    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0
+    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0, memory.figures

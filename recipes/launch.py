@@ -35,7 +35,8 @@ def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: in
     """See whether every stage can be divided among so many processes, before any of them is started.
 
     Raises:
-        SettingsError: a batch that cannot be divided, shards that cannot be made, or torchrun and ``devices`` contradict each other.
+        SettingsError: a batch that cannot be divided, shards that cannot be made, or torchrun and ``devices``
+            contradict each other.
     """
     if run.devices not in (1, processes):
         raise SettingsError(

@@ -124,6 +124,9 @@ class RunSettings:
     precision: Precision = "32-true"
     """bf16-true: frozen LLM and activations in bfloat16, what trains in float32 in the optimizer; bf16-mixed: autocast
     over frozen models as they are; auto: bf16-true where one timed matrix product says that it pays, else 32-true."""
+    recompute: bool | Literal["auto"] = "auto"
+    """Run the LLM's layers a second time instead of keeping their activations; auto: where the plan of the memory says
+    that they do not fit."""
     dtype: Literal["bfloat16", "int8"] = "bfloat16"
     """Of the weights in the bundle. int8: projectors with a scale a row, if the held-out loss rises by 0.1 % at most;
     otherwise the bundle stays bfloat16."""

@@ -1,9 +1,10 @@
 """A frozen language model cut into shards, one a process: layers come together as they are computed (FSDP2).
 
-Zhao et al., 2023, https://arxiv.org/abs/2304.11277; torch's ``fully_shard``. Only what is frozen is cut: decoder layers,
-whose gradients nobody needs. The adapter stays whole in every process and is DDP's, so optimizer, checkpoints and bundles
-are what they are without shards. Lightning's ``ModelParallelStrategy`` shards what the module holds, and our module
-holds the adapter alone. Embeddings, norm and head, which are asked outside of the model's own call, stay whole too.
+Zhao et al., 2023, https://arxiv.org/abs/2304.11277; torch's ``fully_shard``. Only what is frozen is cut: decoder
+layers, whose gradients nobody needs. The adapter stays whole in every process and is DDP's, so optimizer, checkpoints
+and bundles are what they are without shards. Lightning's ``ModelParallelStrategy`` shards what the module holds, and
+our module holds the adapter alone. Embeddings, norm and head, which are asked outside of the model's own call, stay
+whole too.
 """
 
 from __future__ import annotations

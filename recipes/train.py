@@ -109,14 +109,14 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if job.run.strategy == "fsdp":
         shard(backbone.to(device_of(job.run.accelerator)).llm.model, adapter.parameters(), "cuda")
     caches: dict[str, FeatureCache] = {}
-    speeds, reports = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
+    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caches, folder, show)
     if not is_first():
         if job.run.strategy == "fsdp":
             adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
         return {}
 
     adapter.round_to("bfloat16")
-    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
+    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
     columns: dict[Column, Scores] = {}
     if job.run.dtype == "int8":
@@ -159,10 +159,11 @@ def _stages(
     caches: dict[str, FeatureCache],
     folder: RunFolder,
     show: Callable[[str], None],
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Every stage in its order; speeds and figures by stage."""
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
+    """Every stage in its order; speeds, figures and memory by stage."""
     left: dict[str, Any] = {}
     speeds: dict[str, float] = {}
+    memory: dict[str, dict[str, int]] = {}
     reports: dict[str, dict[str, float]] = {}
     held_out = samples.get("align_test", []) if job.run.evaluate else []
     for name, stage in job.recipe.stages.items():
@@ -191,7 +192,7 @@ def _stages(
         show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
         with model.adapter.sparing():
-            speeds[name] = fit(
+            speeds[name], memory[name] = fit(
                 plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
             )
         plan.finish()
@@ -202,7 +203,7 @@ def _stages(
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
     if not speeds:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
-    return speeds, {name: report for name, report in reports.items() if report}
+    return speeds, {name: report for name, report in reports.items() if report}, memory
 
 
 def _silent(_: str) -> None:
