@@ -45,8 +45,6 @@ class MemoryPlan:
     """Scores of one chunk of rows."""
     available: int
     """Free before the first step."""
-    recompute: bool = False
-    """Whether layers run twice, so that less is kept."""
 
     @property
     def to_come(self) -> int:
@@ -61,19 +59,8 @@ class MemoryPlan:
     def lines(self) -> str:
         """A table for the user."""
         rows = {**asdict(self), "to come": self.to_come}
-        names = (
-            "weights",
-            "features",
-            "gradients",
-            "optimizer",
-            "activations",
-            "passing",
-            "head",
-            "to come",
-            "available",
-        )
-        again = " (layers run twice)" if self.recompute else ""
-        return f"memory in MiB{again}: " + ", ".join(f"{name} {rows[name] / MIB:,.0f}" for name in names)
+        rows["available"] = rows.pop("available")
+        return "memory in MiB: " + ", ".join(f"{name} {size / MIB:,.0f}" for name, size in rows.items())
 
 
 class kept_bytes:  # noqa: N801 - reads as a statement

@@ -41,6 +41,9 @@ class BackboneSettings:
     the image encoder's own BLIP-2 checkpoint; empty for the system's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of the frozen models; auto is float32 on a CPU and bfloat16 on an accelerator."""
+    quantise: Literal["nf4", "int8"] | None = None
+    """The LLM's linears in 4 or 8 bits (``pip install 'inlay[quantised]'``); empty for none, or for what a bundle says
+    that it was trained on."""
     layer: int | None = None
     """Hidden states of the image encoder; empty for its family's default."""
     class_token: Literal["keep", "drop"] | None = None

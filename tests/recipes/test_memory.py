@@ -125,9 +125,8 @@ def test_encoder_decoders_are_not_run_twice(llm_of: Any) -> None:
 
 
 def plan(**fields: Any) -> MemoryPlan:
-    parts = dict.fromkeys(
-        ("weights", "features", "gradients", "optimizer", "activations", "passing", "head", "available"), 0
-    )
+    names = ("weights", "features", "gradients", "optimizer", "activations", "passing", "head", "available")
+    parts = dict.fromkeys(names, 0)
     return MemoryPlan(**(parts | fields))
 
 
