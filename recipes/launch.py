@@ -15,7 +15,7 @@ from datetime import timedelta
 from types import FrameType
 
 import torch
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in its list of public names
 
 from inlay.recipes.precision import device_of
 from inlay.recipes.ranks import started_with

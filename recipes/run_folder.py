@@ -16,7 +16,7 @@ from inlay.recipes.settings import RunSettings, SettingsError
 __all__ = ["RunFolder"]
 
 MAY_CHANGE = frozenset(
-    {"output", "resume", "overwrite", "accelerator", "checkpoint_every", "data.workers", "data.cache_mib"}
+    {"output", "resume", "overwrite", "accelerator", "checkpoint_every", "recompute", "data.workers", "data.cache_mib"}
 )
 """Settings that an interrupted run may go on with otherwise: no number depends on them."""
 

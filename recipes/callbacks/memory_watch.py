@@ -53,7 +53,7 @@ def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
         optimizer=2 * size,
         activations=keeps,
         passing=int(PASSING * keeps / int(llm.model.config.num_hidden_layers)),
-        head=head_bytes(batch, int(llm.model.get_input_embeddings().weight.shape[0]), rows),
+        head=head_bytes(batch, len(llm.model.get_input_embeddings().get_parameter("weight")), rows),
         available=available_bytes(module.device),
     )
 
