@@ -93,6 +93,7 @@ class Backbone(nn.Module):
         generator_text: bool = True,
         revisions: Mapping[str, str] | None = None,
         local_files_only: bool = False,
+        quantise: str | None = None,
     ) -> Backbone:
         """Load from Hub ids or folders in the standard transformers layout. No code from a repository is run.
 
@@ -115,13 +116,17 @@ class Backbone(nn.Module):
             generator_text: keep the generators' own text encoders; an adapter with output projectors works without.
             revisions: ``{"llm": ..., "image": ..., "generate.image": ..., "prompt": ...}``, commits, branches or tags.
             local_files_only: never ask the Hub.
+            quantise: ``"nf4"`` or ``"int8"``: the linears of the LLM in 4 or 8 bits (``pip install
+                'inlay[quantised]'``).
 
         Raises:
             BackboneError: nothing there that can be loaded, or a family that is not supported.
         """
         chosen = dict(revisions or {})
         kind = chosen_dtype(dtype)
-        language = load_language(llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only)
+        language = load_language(
+            llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only, quantise=quantise
+        )
         said = rules or {}
         common: dict[str, Any] = {"dtype": kind, "local_files_only": local_files_only}
         encoders: dict[Modality, Encoder] = {}

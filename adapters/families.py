@@ -5,9 +5,16 @@ Classes are known by their full names: to import five families in order to recog
 
 from __future__ import annotations
 
+from functools import partial
+from types import NoneType
 from typing import Any
 
-__all__ = ["OPT", "class_of", "decoder_layers", "is_known", "passes_on"]
+__all__ = ["OPT", "Twice", "class_of", "decoder_layers", "is_known", "passes_on", "runs_twice"]
+
+
+class Twice(partial[Any]):
+    """A layer's own call, made again in the backward pass (:mod:`inlay.adapters.recompute`)."""
+
 
 OPT = "transformers.models.opt.modeling_opt.OPTDecoderLayer"
 _LIKE_LLAMA = tuple(
@@ -28,10 +35,15 @@ def class_of(layer: Any) -> str:
 
 def is_known(model: Any, layer: Any) -> bool:
     """Whether a layer is LLaMA's, Mistral's, Qwen's or OPT's, without hook, sliding window or somebody else's call."""
-    if layer._forward_hooks or layer._forward_pre_hooks or "forward" in layer.__dict__:
+    if layer._forward_hooks or layer._forward_pre_hooks or type(layer.__dict__.get("forward")) not in (NoneType, Twice):
         return False
     name = class_of(layer)
     return name == OPT or (name in _LIKE_LLAMA and not _window(model.config, layer.self_attn))
+
+
+def runs_twice(model: Any) -> bool:
+    """Whether a layer is run again in the backward pass."""
+    return any(type(layer.__dict__.get("forward")) is Twice for layer in decoder_layers(model))
 
 
 def passes_on(model: Any) -> bool:

@@ -17,8 +17,10 @@ from inlay.adapters.digest import META_DIGEST
 from inlay.hub.errors import InlayError
 from inlay.hub.manifest import PortSpec
 
-__all__ = ["IncompatibleBackbone", "Report", "Row", "Verdict", "check", "generator_port"]
+__all__ = ["PRECISION", "IncompatibleBackbone", "Report", "Row", "Verdict", "check", "generator_port"]
 
+PRECISION = "precision"
+"""Setting of a quantised port: ``nf4`` or ``int8``. Another one is other weights, and no hindrance."""
 Verdict: TypeAlias = Literal["exact", "fits", "incompatible"]
 
 
@@ -111,6 +113,9 @@ def check(expected: Mapping[str, PortSpec], found: Mapping[str, PortSpec]) -> Re
                     _source(found[name]) + _short(found[name].weights),
                 )
             )
+        before, now = port.settings.get(PRECISION), found[name].settings.get(PRECISION)
+        if before != now:
+            other_weights.append(Row(name, PRECISION, str(before or "not quantised"), str(now or "not quantised")))
     if blocking:
         return Report("incompatible", tuple(blocking), tuple(absent))
     return Report("fits" if other_weights else "exact", tuple(other_weights), tuple(absent))
@@ -122,7 +127,7 @@ def _differences(name: str, expected: PortSpec, found: PortSpec) -> list[Row]:
         wanted, got = getattr(expected, field), getattr(found, field)
         if wanted != got:
             rows.append(Row(name, field, _short(wanted), _short(got)))
-    for field in sorted({*expected.settings, *found.settings}):
+    for field in sorted({*expected.settings, *found.settings} - {PRECISION}):
         wanted, got = expected.settings.get(field), found.settings.get(field)
         if wanted != got:
             rows.append(Row(name, field, _short(wanted), _short(got)))

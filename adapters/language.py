@@ -28,7 +28,9 @@ from inlay.adapters.digest import tokenizer_digest, weights_digest
 from inlay.adapters.freeze import freeze
 from inlay.adapters.frozen_prefix import Constant, Constants
 from inlay.adapters.head import frozen_head
+from inlay.adapters.interface import PRECISION
 from inlay.adapters.phrasing import cut_at
+from inlay.adapters.quantised import precision_of
 from inlay.adapters.segment import Segment, Text
 from inlay.adapters.wiring import LanguageModelError, wiring_of
 from inlay.hub.manifest import PortSpec
@@ -131,7 +133,11 @@ class LanguageModel(nn.Module):
             revision=self.revision,
             tokenizer=tokenizer_digest(self.tokenizer),
             weights=weights_digest(self.model),
-            settings={**self.wiring.settings(self.model), "vocabulary": int(self._table.shape[0])},
+            settings={
+                **self.wiring.settings(self.model),
+                "vocabulary": int(self._table.shape[0]),
+                **({PRECISION: precision} if (precision := precision_of(self.model)) else {}),
+            },
         )
 
     def use_tokenizer(self, tokenizer: Any) -> Any:

@@ -48,6 +48,7 @@ from inlay.adapters.pretrained import (
     source_name,
 )
 from inlay.adapters.prompt import PromptTokenizer
+from inlay.adapters.quantised import quantised_options
 from inlay.adapters.weights_file import kind_of
 
 __all__ = ["BackboneError", "chosen_dtype", "load_image_encoder", "load_language", "load_prompt_tokenizer"]
@@ -60,13 +61,24 @@ def load_language(
     dtype: str | torch.dtype = "auto",
     local_files_only: bool = False,
     name: str | None = None,
+    quantise: str | None = None,
 ) -> LanguageModel:
-    """A language model with its tokenizer from a Hub id or a folder; ``name`` replaces a folder's name in bundles."""
+    """A language model with its tokenizer from a Hub id or a folder.
+
+    Args:
+        source: Hub id or folder.
+        revision: commit, branch or tag.
+        dtype: of the weights in memory; ``"auto"`` keeps what is on disk.
+        local_files_only: never ask the Hub.
+        name: replaces a folder's name in bundles.
+        quantise: ``"nf4"`` or ``"int8"``, see :mod:`inlay.adapters.quantised`.
+    """
+    further = {"dtype": dtype} if quantise is None else quantised_options(quantise, dtype)
     with loading(source, "language model"):
         options = given(revision=revision, local_files_only=local_files_only)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = load_weights(kind, source, dtype, options)
+        model = load_weights(kind, source, further.pop("dtype"), {**options, **further})
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
     return LanguageModel(model, tokenizer, source=name or source_name(source), revision=commit_of(model))
 

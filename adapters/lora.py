@@ -263,6 +263,8 @@ class LoraPart(nn.Module):
         with torch.no_grad():
             for target in self.targets:
                 weight = model.get_submodule(target).get_parameter("weight")
+                if not weight.is_floating_point():
+                    raise LoraError(f"{target}: LoRA cannot be merged into a quantised weight; load the LLM without")
                 down, up = self.matrices(target)
                 weight.add_((scale * up.float() @ down.float()).to(weight))
 

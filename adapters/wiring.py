@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from inlay.adapters.families import passes_on
+from inlay.adapters.families import passes_on, runs_twice
 from inlay.adapters.frozen_prefix import Layers, cache_of
 from inlay.adapters.head import handed_through
 from inlay.adapters.last_layer import last_layer_at
@@ -140,6 +140,8 @@ class DecoderOnly:
         if prune:
             end = int(rows.any(dim=0).nonzero().max()) + 1
             embeddings, mask, rows = embeddings[:, :end], mask[:, :end], rows[:, :end]
+        if runs_twice(model):
+            past = None  # Each of the two would put its keys behind it.
         begun = 0 if past is None else past[0][0].shape[2]
         behind, left = embeddings[:, begun:], rows[:, begun:]
         if prune and self.packs and (given := self._packed(model, behind, mask, left, past)) is not None:
@@ -169,8 +171,8 @@ class DecoderOnly:
         return output.logits[0] if output.logits is seen[0] else None
 
     def read(self, model: Any, embeddings: Tensor) -> Layers | None:
-        """For layers that are known; recomputed ones would each time put their keys into the past again."""
-        if not passes_on(model) or getattr(model, "is_gradient_checkpointing", False):
+        """For layers that are known."""
+        if not passes_on(model):
             return None
         with torch.no_grad():
             cache = model.base_model(inputs_embeds=embeddings, use_cache=True).past_key_values

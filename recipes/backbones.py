@@ -21,7 +21,7 @@ from inlay.adapters.backbone import (
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
-from inlay.adapters.interface import generator_port
+from inlay.adapters.interface import PRECISION, generator_port
 from inlay.adapters.loading import chosen_dtype
 from inlay.adapters.loading_media import load_encoders
 from inlay.adapters.messages import Modality
@@ -120,6 +120,8 @@ def backbone_for(
         rule=chosen["rule"],
         revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
         store=store,
+        # On what it was trained on, unless the user says otherwise.
+        quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
     )
 
 
@@ -150,7 +152,14 @@ def backbone_from(
         dtype=_dtype(settings),
         rule={key: value for key, value in rule.items() if value is not None},
         store=store,
+        quantise=settings.quantise,
     )
+
+
+def _recorded(port: PortSpec | None) -> str | None:
+    """In what a bundle's language model was kept, where it was quantised."""
+    held = None if port is None else port.settings.get(PRECISION)
+    return None if held is None else str(held)
 
 
 def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
@@ -186,6 +195,7 @@ def load_backbone(
     rule: Mapping[str, Any] | None = None,
     revisions: Mapping[str, str] | None = None,
     store: CacheStore | None = None,
+    quantise: str | None = None,
 ) -> Backbone:
     """Load every port from its own source.
 
@@ -195,13 +205,14 @@ def load_backbone(
         rule: layer and class token of the image encoder.
         revisions: port -> commit, branch or tag.
         store: as for :func:`backbone_for`.
+        quantise: ``nf4`` or ``int8``, of the LLM.
 
     Raises:
         BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
         MiniatureError: a miniature that the package does not have.
     """
     held = dict(revisions or {})
-    language = load_language(**_asked(sources.llm, dtype, held.get("llm")))
+    language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
     prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
     load = partial(_encoders, sources, dtype, rule or {}, held)
     if store is None:

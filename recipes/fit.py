@@ -8,13 +8,17 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.precision import autocast_of
+from inlay.recipes.ranks import local_world, rank, world
 from inlay.recipes.recipe import Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import RunSettings
@@ -35,7 +39,8 @@ NOTICES = (
 def seed_stage(seed: int, name: str) -> None:
     """Start torch's random numbers anew for a stage.
 
-    They must not depend on how an earlier stage ended, which a resumed run skips.
+    They must not depend on how an earlier stage ended, which a resumed run skips. What a stage draws before it trains,
+    such as first weights, is the same in all processes; see :func:`fit` for what it draws in training.
     """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
@@ -51,7 +56,7 @@ def fit(
     folder: RunFolder,
     labels: LabelAudit,
     show: Callable[[str], None],
-) -> float:
+) -> tuple[float, dict[str, int]]:
     """Train one stage, or go on with it.
 
     Args:
@@ -65,9 +70,9 @@ def fit(
         show: where lines for the user go.
 
     Returns:
-        Samples per second.
+        Samples per second; planned and measured memory in bytes, where there was a plan.
     """
-    speed = Speed()
+    speed, memory = Speed(), MemoryWatch(data, run.recompute, show)
     checkpoint = folder.checkpoint(name)
     saver = ModelCheckpoint(
         dirpath=checkpoint.parent,
@@ -76,13 +81,20 @@ def fit(
         enable_version_counter=False,
         save_top_k=1,
     )
+    if rank():  # Dropout of its own for every process; the first draws what a single one would.
+        seed_stage(run.seed, f"{name} process {rank()}")
     trainer = Trainer(
         max_steps=data.steps,
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         gradient_clip_val=stage.clip or None,
         accelerator=run.accelerator,
-        devices=1,
+        devices=local_world(),
+        num_nodes=world() // local_world(),
+        # Every parameter that trains is touched by every batch, so nobody need look for unused ones.
+        strategy="auto" if world() == 1 else DDPStrategy(gradient_as_bucket_view=True, forward_sync_buffers=False),
+        plugins=None if world() == 1 else [TorchElasticEnvironment()],
+        use_distributed_sampler=False,
         precision=autocast_of(run.precision),
         logger=[
             CSVLogger(folder.logs, name=f"{name}-csv"),
@@ -93,8 +105,9 @@ def fit(
             labels,
             GradientAudit(),
             FiniteLoss(),
-            RandomState(),
+            RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
+            memory,
             saver,
             TQDMProgressBar(refresh_rate=20),
         ],
@@ -102,6 +115,7 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+    place = next(module.parameters()).device
     resume = checkpoint if run.resume and checkpoint.exists() else None
     with warnings.catch_warnings():
         for notice in NOTICES:
@@ -113,4 +127,5 @@ def fit(
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
-    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0
+    module.to(place)  # Lightning leaves it on the CPU, and what is frozen where it was.
+    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0, memory.figures

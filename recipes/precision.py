@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-__all__ = ["Precision", "autocast_of", "gemm_gain", "settle", "verdict"]
+__all__ = ["Precision", "autocast_of", "device_of", "gemm_gain", "settle", "verdict"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
 
@@ -32,14 +32,14 @@ def settle(asked: Precision, accelerator: str) -> Precision:
     """
     if asked != "auto":
         return asked
-    return "bf16-true" if gemm_gain(_device(accelerator)) >= WORTH else "32-true"
+    return "bf16-true" if gemm_gain(device_of(accelerator)) >= WORTH else "32-true"
 
 
 def verdict(precision: Precision, accelerator: str) -> str:
     """A line for the user where bfloat16 was asked for; empty where it was not."""
     if precision != "bf16-true":
         return ""
-    gain = gemm_gain(_device(accelerator))
+    gain = gemm_gain(device_of(accelerator))
     if not gain:
         return "precision bf16-true: this device has no bfloat16 instructions, 32-true would be faster"
     return f"precision bf16-true: a matrix product takes 1/{gain:.1f} of its time in float32 here"
@@ -86,6 +86,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _device(accelerator: str) -> torch.device:
+def device_of(accelerator: str) -> torch.device:
+    """Where ``auto``, ``cpu`` or ``gpu`` trains."""
     gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
     return torch.device("cuda") if gpu else torch.device("cpu")

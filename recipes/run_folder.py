@@ -22,6 +22,7 @@ MAY_CHANGE = frozenset(
         "overwrite",
         "accelerator",
         "checkpoint_every",
+        "recompute",
         "data.workers",
         "data.cache_mib",
         "data.cache_disk_mib",

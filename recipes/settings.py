@@ -41,6 +41,9 @@ class BackboneSettings:
     the image encoder's own BLIP-2 checkpoint; empty for the system's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Data type of the frozen models; auto is float32 on a CPU and bfloat16 on an accelerator."""
+    quantise: Literal["nf4", "int8"] | None = None
+    """The LLM's linears in 4 or 8 bits (``pip install 'inlay[quantised]'``); empty for none, or for what a bundle says
+    that it was trained on."""
     layer: int | None = None
     """Hidden states of the image encoder; empty for its family's default."""
     class_token: Literal["keep", "drop"] | None = None
@@ -126,9 +129,17 @@ class RunSettings:
     """Replace a finished run in the same folder."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train."""
+    devices: int = 1
+    """Processes on this machine, one a GPU, that share every batch; several machines: torchrun, see
+    docs/distributed.md."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """Of several processes: each holds the whole frozen LLM, or a shard of it (GPUs)."""
     precision: Precision = "32-true"
     """bf16-true: frozen LLM and activations in bfloat16, what trains in float32 in the optimizer; bf16-mixed: autocast
     over frozen models as they are; auto: bf16-true where one timed matrix product says that it pays, else 32-true."""
+    recompute: bool | Literal["auto"] = "auto"
+    """Run the LLM's layers a second time instead of keeping their activations; auto: where the plan of the memory says
+    that they do not fit."""
     dtype: Literal["bfloat16", "int8"] = "bfloat16"
     """Of the weights in the bundle. int8: projectors with a scale a row, if the held-out loss rises by 0.1 % at most;
     otherwise the bundle stays bfloat16."""
@@ -136,3 +147,7 @@ class RunSettings:
     """Optimizer steps between checkpoints."""
     evaluate: bool = True
     """Answer the held-out questions at the end."""
+
+    def __post_init__(self) -> None:
+        if self.devices < 1:
+            raise SettingsError(f"devices: expected at least 1, got {self.devices}")

@@ -27,14 +27,17 @@ from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
 from inlay.recipes.int8 import HeldOutBatches, as_int8
+from inlay.recipes.launch import check_processes
 from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
-from inlay.recipes.precision import settle, verdict
+from inlay.recipes.precision import device_of, settle, verdict
+from inlay.recipes.ranks import first_ahead, is_first, world
 from inlay.recipes.recipe import Recipe, RecipeError
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.sharding import shard
 from inlay.recipes.streaming import check_stage, plan_stream
 
 __all__ = ["Job", "train"]
@@ -61,9 +64,12 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         backbone: frozen models put together by hand, instead of those that the job names.
 
     Returns:
-        What ``metrics.json`` holds.
+        What ``metrics.json`` holds; of several processes, in the first one.
     """
     started = time.perf_counter()
+    check_processes(job.run, job.recipe.stages, world())
+    if not is_first():
+        show = _silent
     folder = RunFolder(job.run.output)
     if job.data.train is None and job.backbone.llm is not None:
         raise SettingsError(
@@ -84,11 +90,13 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
-    samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
+    with first_ahead():
+        samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
     store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store)
     if half:
         halve(backbone.llm.model)
+    backbone.to(device_of(job.run.accelerator))  # Here already: features are encoded before anything trains.
     last = list(job.recipe.stages.values())[-1]
     test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
     making = _making(samples) if job.run.evaluate else []
@@ -101,6 +109,8 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
+    if job.run.strategy == "fsdp":
+        shard(backbone.llm.model, adapter.parameters(), "cuda")
     sizes = {
         name: sum(map(len, sets_of(stage.data, samples)))
         for name, stage in job.recipe.stages.items()
@@ -108,11 +118,15 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     }
     visits = visits_of(job.recipe.stages, sizes, evaluated=bool(test or making))
     caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
-    speeds, reports = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
+    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
     features = caching.caches.get(last.geometry)
+    if not is_first():
+        if job.run.strategy == "fsdp":
+            adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
+        return {}
 
     adapter.round_to("bfloat16")
-    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports}
+    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
     columns: dict[Column, Scores] = {}
     if job.run.dtype == "int8":
@@ -154,10 +168,11 @@ def _stages(
     caching: Caching,
     folder: RunFolder,
     show: Callable[[str], None],
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Every stage in its order; speeds and figures by stage."""
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
+    """Every stage in its order; speeds, figures and memory by stage."""
     left: dict[str, Any] = {}
     speeds: dict[str, float] = {}
+    memory: dict[str, dict[str, int]] = {}
     reports: dict[str, dict[str, float]] = {}
     held_out = samples.get("align_test", []) if job.run.evaluate else []
     for name, stage in job.recipe.stages.items():
@@ -188,18 +203,22 @@ def _stages(
         show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
         with model.adapter.sparing():
-            speeds[name] = fit(
+            speeds[name], memory[name] = fit(
                 plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
             )
         plan.finish()
         if skipped := plan.data.skipped:
             show(f"left out in {name}: " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))
-        reports[name] = plan.report() if held_out else {}
+        reports[name] = plan.report() if held_out and is_first() else {}
         if reports[name]:
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
     if not speeds:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
-    return speeds, {name: report for name, report in reports.items() if report}
+    return speeds, {name: report for name, report in reports.items() if report}, memory
+
+
+def _silent(_: str) -> None:
+    """What the other processes say."""
 
 
 def _making(samples: Mapping[str, list[Sample]]) -> list[Sample]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,8 +18,10 @@ from inlay.adapters.lora import LoraConfig
 from inlay.adapters.outputs import OUTPUTS
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4, modaverse, nextgpt
+from inlay.recipes.launch import check_processes, launch
 from inlay.recipes.parser import command_parser
 from inlay.recipes.precision import settle
+from inlay.recipes.ranks import first, is_first, joined, started_with
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -54,20 +57,34 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser = _parser(system, recipe, chosen)
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
     parsed = parser.parse_args(["--config", str(config), *rest] if config else rest)
-    # Settled before it is written down: a run goes on with the precision that it began with, on any machine.
-    parsed.precision = settle(parsed.precision, parsed.accelerator)
-    job = _job(parser, parsed, recipe)
+    if parsed.devices > 1 and started_with() == 1:
+        asked = _job(parser, parsed, recipe)
+        check_processes(asked.run, asked.recipe.stages, parsed.devices)
+        if backbone is not None:
+            raise SettingsError("devices: models put together by hand cannot be sent to other processes; use torchrun")
+        return launch([sys.executable, "-P", "-m", "inlay.recipes.cli", "train", *arguments], parsed.devices)
+    with joined(parsed.accelerator):
+        # Settled before it is written down: a run goes on with the precision that it began with, on any machine.
+        parsed.precision = first(partial(settle, parsed.precision, parsed.accelerator))
+        job = _job(parser, parsed, recipe)
+        folder = first(partial(_prepared, parser, parsed, job))
+        try:
+            train(job, backbone=backbone)
+        except InlayError:
+            if is_first():
+                folder.discard_unused()
+            raise
+    return 0
+
+
+def _prepared(parser: ArgumentParser, parsed: Namespace, job: Job) -> RunFolder:
+    """The run folder, with the settings of the run in it."""
     folder = RunFolder.prepare(job.run)
     if job.run.resume:
         folder.check_same(yaml.safe_load(parser.dump(parsed, skip_unset=False)))
     else:
         parser.save(parsed, folder.config, skip_unset=False, multifile=False)
-    try:
-        train(job, backbone=backbone)
-    except InlayError:
-        folder.discard_unused()
-        raise
-    return 0
+    return folder
 
 
 def _what(arguments: Sequence[str]) -> tuple[str, Path | None]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from inlay.adapters.batch import Batch
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.caption_batch import CaptionBatch
+from inlay.recipes.ranks import stop_together
 
 __all__ = ["FiniteLoss", "NonFiniteLossError"]
 
@@ -30,9 +31,11 @@ class FiniteLoss(Callback):
         self.names = batch.names if isinstance(batch, Batch | CaptionBatch) else ()
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
-        """Raise on NaN and infinity."""
+        """Raise on NaN and infinity, in all processes together."""
+        error = None
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(
+            error = NonFiniteLossError(
                 f"the loss is {loss.item()} at step {trainer.global_step} (samples {', '.join(self.names[:8])}): lower "
                 "the learning rate, or look at these samples; the last checkpoint is from before this step"
             )
+        stop_together(error)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from inlay.hub.errors import InlayError
+from inlay.recipes.ranks import all_of
 
 __all__ = ["GradientAudit", "GradientAuditError"]
 
@@ -22,7 +23,7 @@ class GradientAudit(Callback):
 
     A gradient of exact zeros is allowed for LoRA's ``A``, whose partner ``B`` starts at zero, and for what a module
     itself lists as ``without_gradient``; a missing one never is. What a batch does not reach (the projector of sounds,
-    where there is no sound in it) the training module lists as ``idle``.
+    where there is no sound in it) the training module lists as ``idle``; of several processes, what no batch reaches.
     """
 
     def __init__(self) -> None:
@@ -33,10 +34,11 @@ class GradientAudit(Callback):
         """Raise with the names of all tensors that are wrong."""
         if self.done:
             return
-        idle = tuple(getattr(module, "idle", ()))
         tensors = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
         if self.waiting is None:
+            # At once and alone: the other processes wait for this gradient, and end with this one.
             self._check_missing(tensors)
+        idle = tuple(set.intersection(*(set(names) for names in all_of(tuple(getattr(module, "idle", ()))))))
         asked = set(tensors) if self.waiting is None else self.waiting
         self.waiting = frozenset(name for name in asked if name.startswith(idle)) if idle else frozenset()
         self.done = not self.waiting

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from inlay.adapters.batch import Batch
 from inlay.adapters.splice import IGNORE
 from inlay.hub.errors import InlayError
+from inlay.recipes.ranks import stop_together
 
 __all__ = ["LabelAudit", "LabelAuditError", "mark_trained"]
 
@@ -35,11 +36,13 @@ class LabelAudit(Callback):
         """Check every batch, print from the first."""
         if not isinstance(batch, Batch):
             return
+        error = None
         if not batch.supervised.all():
             empty = [name for name, good in zip(batch.names, batch.supervised.tolist(), strict=True) if not good]
-            raise LabelAuditError(
+            error = LabelAuditError(
                 f"no token is trained on in sample {', '.join(empty)}: its answers are empty or were masked"
             )
+        stop_together(error)
         if not self.shown:
             self.shown = True
             for index in range(min(SHOWN, len(batch))):

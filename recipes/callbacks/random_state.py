@@ -1,4 +1,7 @@
-"""Dropout draws from torch's generator; its state goes into the checkpoint, so that a resumed run draws the same."""
+"""Dropout draws from torch's generator; its state goes into the checkpoint, so that a resumed run draws the same.
+
+Of several processes each draws its own numbers, and the checkpoint holds the states of all.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,31 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from inlay.recipes.ranks import all_of, rank
+
 __all__ = ["RandomState"]
 
 
 class RandomState(Callback):
-    """Saves torch's CPU generator with each checkpoint and puts it back when training goes on."""
+    """Saves torch's CPU generator with each checkpoint and puts it back when training goes on.
 
-    def __init__(self) -> None:
-        self.restored: Tensor | None = None
+    Args:
+        begin: a state for the first batch, where setting up seeds anew, as Lightning does for several processes.
+    """
+
+    def __init__(self, begin: Tensor | None = None) -> None:
+        self.restored = begin
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """A byte tensor, which loads with ``weights_only=True``."""
-        checkpoint["inlay_random_state"] = torch.get_rng_state()
+        """Byte tensors, which load with ``weights_only=True``; every process comes here, the first one writes."""
+        states = all_of(torch.get_rng_state())
+        checkpoint["inlay_random_state"] = states[0] if len(states) == 1 else torch.stack(states)
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep it until training really starts: setting up loaders and sanity checks may draw numbers too."""
-        self.restored = checkpoint.get("inlay_random_state")
+        states = checkpoint.get("inlay_random_state")
+        # A copy: torch 2.13 crashes on a row that is a view of all states.
+        self.restored = states[rank()].clone() if states is not None and states.dim() > 1 else states
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put the state back once."""

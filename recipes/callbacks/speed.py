@@ -10,12 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from inlay.adapters.batch import Batch
 from inlay.recipes.data.caption_batch import CaptionBatch
 from inlay.recipes.data.states import StateBatch
+from inlay.recipes.ranks import world
 
 __all__ = ["Speed"]
 
 
 class Speed(Callback):
-    """Counts conversations; ``seconds`` and ``samples`` hold the totals of the stage."""
+    """Counts conversations of all processes; ``seconds`` and ``samples`` hold the totals of the stage."""
 
     def __init__(self) -> None:
         self.started = 0.0
@@ -35,5 +36,5 @@ class Speed(Callback):
     ) -> None:
         """Count, and log the mean speed so far."""
         if isinstance(batch, Batch | CaptionBatch | StateBatch):
-            self.samples += len(batch)
+            self.samples += len(batch) * world()
             module.log("samples/s", self.samples / max(self.seconds, 1e-9), prog_bar=True, batch_size=len(batch))

@@ -13,13 +13,22 @@ from inlay.recipes.data.lengths import ByLength
 from inlay.recipes.data.mixture import MixtureBatches
 from inlay.recipes.data.order import StepBatches
 from inlay.recipes.data.sample import DataError
+from inlay.recipes.ranks import rank, world
 from inlay.recipes.recipe import Stage
 
-__all__ = ["StepData", "StepLoader"]
+__all__ = ["StepData", "StepLoader", "processes"]
+
+
+def processes() -> dict[str, int]:
+    """What a checkpoint remembers of the processes: each has a random state of its own, so their number must stay."""
+    return {} if world() == 1 else {"processes": world()}
 
 
 class _Numbered(Sampler[list[tuple[int, int]]]):
-    """Index batches with the number of the batch beside each index."""
+    """Index batches with the number of the batch beside each index; of several processes, this one's rows of each.
+
+    Every other row rather than a stretch: where rows are sorted by length, each process gets short and long ones.
+    """
 
     def __init__(self, batches: StepBatches | MixtureBatches | ByLength) -> None:
         self.batches = batches
@@ -29,7 +38,7 @@ class _Numbered(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for number, batch in enumerate(self.batches, self.batches.start):
-            yield [(number, index) for index in batch]
+            yield [(number, index) for index in batch[rank() :: world()]]
 
 
 class _Rows(Dataset[Any]):
@@ -137,6 +146,7 @@ class StepData(LightningDataModule):
                 "batches": batches,
                 "seed": self.seed,
                 "grouping": "length" if self.lengths else "none",
+                **processes(),
             },
             batch_sampler=_Numbered(order),
             collate_fn=self.collate,

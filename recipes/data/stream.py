@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from inlay.recipes.data.sample import DataError, Sample
-from inlay.recipes.data.steps import StepData, StepLoader
+from inlay.recipes.data.steps import StepData, StepLoader, processes
 from inlay.recipes.data.webdataset import TarPairs
+from inlay.recipes.ranks import world
 from inlay.recipes.recipe import Stage
 
 __all__ = ["Row", "Shards", "StreamData"]
@@ -47,6 +48,8 @@ class Shards:
 
 class StreamData(StepData):
     """Batches of a stage from shards. The stage says how many steps; a stream has no epochs.
+
+    Of several processes each reads shards of its own, so what stands beside what in a batch depends on their number.
 
     Args:
         shards: where it comes from.
@@ -98,6 +101,7 @@ class StreamData(StepData):
                 "batch_size": self.pairs.batch_size,
                 "batches": self.steps * self.stage.accumulate,
                 "seed": self.seed,
+                **processes(),
             },
             batch_size=self.pairs.batch_size,
             collate_fn=self.collate,
@@ -112,7 +116,7 @@ class StreamData(StepData):
             seed=self.seed,
             buffer=self.shards.shuffle,
             broken=self.shards.broken,
-            batch_size=self.stage.batch_size // self.stage.accumulate,
+            batch_size=self.stage.batch_size // self.stage.accumulate // world(),
             start=start,
         )
 

@@ -14,10 +14,23 @@ from torch import Tensor
 
 from inlay.adapters.adapter import Adapter, AttachedModel, Part
 from inlay.adapters.batch import Batch
+from inlay.adapters.model import Output
+from inlay.recipes.ranks import shared_mean
 from inlay.recipes.recipe import RecipeError, Stage
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for
 
-__all__ = ["NextToken", "idle_parts"]
+__all__ = ["NextToken", "idle_parts", "labelled_loss"]
+
+
+def labelled_loss(output: Output) -> Tensor:
+    """The loss of a batch that has labels, weighted by their number among the processes.
+
+    Raises:
+        RecipeError: it has none.
+    """
+    if output.loss is None or output.targets is None:
+        raise RecipeError("a batch without labels reached the model")
+    return shared_mean(output.loss, len(output.targets))
 
 
 def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
@@ -60,12 +73,10 @@ class NextToken(LightningModule):
         self.model.backbone.to(self.device)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Loss of one batch: mean cross-entropy over its labelled tokens."""
+        """Loss of one batch: mean cross-entropy over its labelled tokens, in all processes together."""
         self.idle = idle_parts(self.adapter, batch)
-        loss = self.model(batch, logits="none").loss
-        if loss is None:
-            raise RecipeError("a batch without labels reached the model")
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch))
+        loss = labelled_loss(self.model(batch, logits="none"))
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss
 
     def parts(self) -> Iterator[Part]:

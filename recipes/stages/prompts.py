@@ -19,12 +19,11 @@ from inlay.adapters import splice
 from inlay.adapters.adapter import AttachedModel, Part
 from inlay.adapters.batch import Batch
 from inlay.adapters.inputs.pformer import PFormer, alignment_loss, vocabulary_loss
-from inlay.adapters.model import Output
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.stages.next_token import NextToken, labelled_loss
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for
-from inlay.recipes.stages.settings import ObjectiveError, TeacherSettings
+from inlay.recipes.stages.settings import TeacherSettings
 
 __all__ = ["Aligned", "Teach", "mask_words"]
 
@@ -44,17 +43,6 @@ def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
     # Drawn on the CPU, whose random state a checkpoint keeps.
     drawn = torch.rand(ids.shape).to(ids.device) < share
     return ids.masked_fill(words & drawn, mask_id)
-
-
-def labelled_loss(output: Output) -> Tensor:
-    """The loss of a batch that has labels.
-
-    Raises:
-        ObjectiveError: it has none.
-    """
-    if output.loss is None:
-        raise ObjectiveError("a batch without labels reached the model")
-    return output.loss
 
 
 class Teach(LightningModule):
@@ -106,7 +94,7 @@ class Teach(LightningModule):
         near = vocabulary_loss(prompts, table)
         loss: Tensor = lm + self.settings.vocabulary * near
         for name, value in (("loss", loss), ("lm", lm), ("vocabulary", near)):
-            self.log(name, value, prog_bar=True, batch_size=len(batch))
+            self.log(name, value, prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -156,5 +144,5 @@ class Aligned(NextToken):
         align = alignment_loss(given, wanted)
         loss: Tensor = lm + self.settings.align * align
         for name, value in (("loss", loss), ("lm", lm), ("align", align)):
-            self.log(name, value, prog_bar=True, batch_size=len(batch))
+            self.log(name, value, prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -21,6 +20,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainer, itc_scores
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.caption_batch import CaptionBatch
+from inlay.recipes.ranks import all_rows, shared_mean
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.contrast import contrast_loss, generation_loss, hard_negatives, matches
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for
@@ -79,38 +79,39 @@ class Represent(LightningModule):
             self.pretrainer.temperature.clamp_(*self.settings.temperature_bounds)
         losses = self.losses(batch)
         for name, value in losses.items():
-            self.log(name, value, prog_bar=True, batch_size=len(batch))
+            self.log(name, value, prog_bar=True, batch_size=len(batch), sync_dist=True)
         weights = {"itc": self.settings.itc, "itm": self.settings.itm, "lm": self.settings.lm}
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch))
+        self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
         return loss
 
     def losses(self, batch: CaptionBatch) -> dict[str, Tensor]:
         """``itc``, and ``itm`` and ``lm`` where they have a weight."""
         former, settings = self.pretrainer, self.settings
         features = self.features(batch)
-        all_ids, all_mask, all_owners = self._all(batch.ids), self._all(batch.mask), self._all(batch.owners)
+        all_ids, all_mask, all_owners = all_rows(batch.ids), all_rows(batch.mask), all_rows(batch.owners)
         # Padding that no rank needs is cut off; ranks can only be joined at full length.
         longest = int(all_mask.sum(dim=1).max())
         batch = replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest])
         all_ids, all_mask = all_ids[:, :longest], all_mask[:, :longest]
         images, texts = former.image_embeddings(features), former.text_embeddings(batch.ids, batch.mask)
         same = matches(batch.owners, batch.ids, all_owners, all_ids)
-        to_texts = itc_scores(images, self._all(texts)) / former.temperature
-        to_images = itc_scores(self._all(images), texts).T / former.temperature
+        to_texts = itc_scores(images, all_rows(texts)) / former.temperature
+        to_images = itc_scores(all_rows(images), texts).T / former.temperature
         found = {"itc": contrast_loss(to_texts, to_images, same, settings.itc_smoothing)}
         if settings.itm:
             with_text, false_text = hard_negatives(to_texts, same)
             with_picture, false_picture = hard_negatives(to_images, same)
             found["itm"] = self._matching(
-                torch.cat([features, features[with_text], self._all(features)[false_picture]]),
+                torch.cat([features, features[with_text], all_rows(features)[false_picture]]),
                 torch.cat([batch.ids, all_ids[false_text], batch.ids[with_picture]]),
                 torch.cat([batch.mask, all_mask[false_text], batch.mask[with_picture]]),
                 true=len(batch),
             )
         if settings.lm:
             logits = former.caption_logits(features, self.tokens.written(batch.ids), batch.mask)
-            found["lm"] = generation_loss(logits, batch.ids, batch.mask, settings.lm_smoothing)
+            lm = generation_loss(logits, batch.ids, batch.mask, settings.lm_smoothing)
+            found["lm"] = shared_mean(lm, int(batch.mask[:, 1:].sum()))
         return found
 
     def _matching(self, features: Tensor, ids: Tensor, mask: Tensor, *, true: int) -> Tensor:
@@ -118,16 +119,7 @@ class Represent(LightningModule):
         logits = self.pretrainer.matching_logits(features, ids, mask)
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         target[:true] = 1
-        return torch.nn.functional.cross_entropy(logits, target)
-
-    def _all(self, tensor: Tensor) -> Tensor:
-        """The rows of all processes, in the order of the ranks; gradients flow back to where they came from."""
-        trainer: Any = self._trainer
-        if trainer is None or trainer.world_size == 1:
-            return tensor
-        joined: Any = self.all_gather(tensor, sync_grads=tensor.requires_grad)
-        whole: Tensor = joined.flatten(0, 1)
-        return whole
+        return shared_mean(torch.nn.functional.cross_entropy(logits, target), len(target))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW; warm-up, then cosine."""

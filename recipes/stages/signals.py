@@ -22,9 +22,9 @@ from inlay.adapters.losses import conditioning_distance
 from inlay.adapters.messages import MadePart, Modality
 from inlay.recipes.data.states import StateBatch
 from inlay.recipes.data.targets import Targets
+from inlay.recipes.ranks import share
 from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.next_token import NextToken, idle_parts
-from inlay.recipes.stages.prompts import labelled_loss
+from inlay.recipes.stages.next_token import NextToken, idle_parts, labelled_loss
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for, rate_of
 from inlay.recipes.stages.settings import SignalSettings
 
@@ -57,14 +57,17 @@ def signal_losses(
         modality: Any = name
         conditioning = adapter.condition(modality, states[modality]).float()
         parts = [part for part in made if part.modality == modality]
+        part_of_all = share(len(parts))
+        further = f"diffusion_{name}" if extra is not None and settings.diffusion else ""
         if not parts:
             # No such medium: the projector is touched all the same, so that all ranks of a run have one graph.
-            losses[name] = conditioning.sum() * 0
+            losses |= {key: conditioning.sum() * 0 for key in (name, further) if key}
             continue
         wanted = targets.of(modality, parts).to(conditioning.device)
-        losses[name] = getattr(settings, modality) * conditioning_distance(conditioning, wanted, settings.distance)
-        if extra is not None and settings.diffusion:
-            losses[f"diffusion_{name}"] = settings.diffusion * extra(modality, conditioning, parts)
+        distance = conditioning_distance(conditioning, wanted, settings.distance)
+        losses[name] = getattr(settings, modality) * part_of_all * distance
+        if extra is not None and further:
+            losses[further] = settings.diffusion * part_of_all * extra(modality, conditioning, parts)
     return losses
 
 
@@ -146,7 +149,7 @@ class AlignStates(LightningModule):
 
 def _logged(module: LightningModule, losses: Mapping[str, Tensor], count: int) -> Tensor:
     for name, value in losses.items():
-        module.log(name, value, prog_bar=True, batch_size=count)
+        module.log(name, value, prog_bar=True, batch_size=count, sync_dist=True)
     loss = torch.stack(list(losses.values())).sum()
-    module.log("loss", loss, prog_bar=True, batch_size=count)
+    module.log("loss", loss, prog_bar=True, batch_size=count, sync_dist=True)
     return loss

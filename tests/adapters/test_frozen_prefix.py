@@ -14,6 +14,7 @@ from inlay.adapters.frozen_prefix import KEPT, WORTH, constant_of
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
 from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.recompute import recomputed
 
 FAMILIES = ("llama", "qwen2", "qwen3", "opt")
 
@@ -149,3 +150,12 @@ def test_who_keeps_no_keys_reads_everything(llm_of: Any, clip_of: Any, image_of:
     batch = model.batch(talks(image_of, mixed=True))
     assert batch.beginning
     assert_same(step(model, batch), step(model, replace(batch, beginning=())))
+
+
+def test_layers_that_run_again_begin_at_the_beginning(llm_of: Any, clip_of: Any, image_of: Any) -> None:
+    model = attached(llm_of("llama"), clip_of())
+    batch = model.batch(talks(image_of, mixed=True))
+    slow = step(model, replace(batch, beginning=()))
+    assert_same(step(model, batch), slow)
+    with recomputed(model.backbone.llm.model):
+        assert_same(step(model, batch), slow)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.packed import WORTH, Packed, packed_attention
+from inlay.adapters.recompute import recomputed
 
 FAMILIES = ("llama", "qwen2", "qwen3", "opt")
 LENGTHS = (9, 4, 6)
@@ -127,3 +128,14 @@ def test_one_kernel_for_all_rows_on_a_gpu(llm_of: Any, batch: dict[str, Tensor],
     moved["embeddings"] = moved["embeddings"].bfloat16()
     packed, padded = step(llm, moved, packs=True), step(llm, moved, packs=False)
     torch.testing.assert_close(packed[0], padded[0], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_layers_that_run_again_read_rows_end_to_end_too(llm_of: Any, batch: dict[str, Tensor], family: str) -> None:
+    llm = llm_of(family)
+    plain = step(llm, batch, packs=False)
+    seen = positions(llm)
+    with recomputed(llm.model):
+        again = step(llm, batch, packs=True)
+    assert seen == [sum(LENGTHS)] * 2
+    torch.testing.assert_close(again, plain, rtol=1e-5, atol=1e-6)

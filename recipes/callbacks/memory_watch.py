@@ -1,0 +1,106 @@
+"""The plan of a stage's memory before its first step, and the measured peak beside it after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Literal, TypeAlias
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.recompute import can_recompute, recomputed
+from inlay.recipes.data.module import StageData
+from inlay.recipes.memory import MIB, MemoryPlan, available_bytes, head_bytes, kept_bytes, peak_bytes, reset_peak
+from inlay.recipes.ranks import all_of, world
+from inlay.recipes.stages.next_token import NextToken
+
+__all__ = ["MemoryWatch", "Recompute", "plan_memory"]
+
+PASSING = 1.5
+"""Of what a layer keeps."""
+HOLES = 1.3
+"""On a CPU, malloc leaves holes between what is kept and what is given back; measured on LLaMA and OPT, 1.1 to 1.4."""
+
+Recompute: TypeAlias = bool | Literal["auto"]
+
+
+def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
+    """Count, and send the longest sample through the model once; no random number is lost, nothing is changed.
+
+    Args:
+        module: on the device where it trains.
+        data: of the stage.
+    """
+    model, stage = module.model, module.stage
+    llm = model.backbone.llm
+    sizes = data.lengths or [0]
+    longest = max(range(len(sizes)), key=lambda index: sizes[index])
+    rows = max(1, stage.batch_size // stage.accumulate // world())
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), kept_bytes([model.backbone, module]) as kept:
+        batch = data.collate([data.read(0, longest)]).to(module.device)
+        output = model(batch, logits="none")
+        del output
+    keeps = int(rows * kept.total * (HOLES if module.device.type == "cpu" else 1.0))
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    size = sum(parameter.nbytes for parameter in trained)
+    features: Any = getattr(data.features, "held", {})
+    return MemoryPlan(
+        weights=sum(p.nbytes for p in {*model.backbone.parameters(), *module.parameters()}),
+        features=sum(tensor.nbytes for tensor in features.values()),
+        gradients=size,
+        optimizer=2 * size,
+        activations=keeps,
+        passing=int(PASSING * keeps / int(llm.model.config.num_hidden_layers)),
+        head=head_bytes(batch, len(llm.model.get_input_embeddings().get_parameter("weight")), rows),
+        available=available_bytes(module.device),
+    )
+
+
+class MemoryWatch(Callback):
+    """Prints the plan, decides on recompute, and holds the plan against the peak; ``figures`` has both, in bytes.
+
+    Stages without a language model in the loop, and streams, of which nobody knows the longest sample, have no plan.
+
+    Args:
+        data: of the stage.
+        recompute: ``auto`` where the plan does not fit, or always, or never.
+        show: where lines go.
+    """
+
+    def __init__(self, data: Any, recompute: Recompute, show: Callable[[str], None] = print) -> None:
+        self.data, self.recompute, self.show = data, recompute, show
+        self.plan: MemoryPlan | None = None
+        self.figures: dict[str, int] = {}
+        self._before = 0
+        self._open = ExitStack()
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Plan."""
+        if not isinstance(module, NextToken):
+            return
+        llm = module.model.backbone.llm.model
+        if isinstance(self.data, StageData):
+            self.plan = plan_memory(module, self.data)
+            self.show(self.plan.lines())
+        wanted = self.recompute is True or (self.recompute == "auto" and self.plan is not None and not self.plan.fits)
+        # Layers run twice in all processes or in none: they would wait for one another otherwise.
+        if any(all_of(wanted)):
+            if can_recompute(llm):
+                self._open.enter_context(recomputed(llm))
+                self.show("layers run twice (recompute): less memory, and a third more time")
+            else:
+                self.show(f"recompute: {type(llm).__name__} has no layers that could run twice; a smaller batch could")
+        self._before = reset_peak(module.device)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Compare."""
+        if self.plan is not None:
+            peak = peak_bytes(module.device) - self._before
+            self.figures = {"planned": self.plan.to_come, "measured": peak, "held": self.plan.weights}
+            self.show(f"memory in MiB: training added {peak / MIB:,.0f}, planned were {self.plan.to_come / MIB:,.0f}")
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Layers run once again, however training ended."""
+        self._open.close()

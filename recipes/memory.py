@@ -1,0 +1,146 @@
+"""The memory that a stage will take, part by part, before its first step; and what it has taken, after its last.
+
+Weights, gradients and AdamW's moments are counted. Activations are not guessed by a formula for each family: the
+longest sample goes through the model once, what autograd keeps of it is counted, and a batch of such samples keeps as
+many times that. It is the worst batch, so a stage of mixed lengths stays below it.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from inlay.adapters.batch import Batch
+from inlay.adapters.cross_entropy import CHUNK_BYTES
+
+__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
+
+MIB = 1 << 20
+COPIES = 2
+"""Of a chunk of scores, while its loss is taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Bytes on the device that trains, in one process."""
+
+    weights: int
+    """Frozen models and adapter, held already."""
+    features: int
+    """Cached features, held already in the memory of the machine."""
+    gradients: int
+    optimizer: int
+    """Two moments of every number that trains."""
+    activations: int
+    """What autograd keeps of the largest batch."""
+    passing: int
+    """What comes and goes in the layer that is computed: gradients of what it keeps, and results that nobody keeps."""
+    head: int
+    """Scores of one chunk of rows."""
+    available: int
+    """Free before the first step."""
+
+    @property
+    def to_come(self) -> int:
+        """What training adds to what is held already."""
+        return self.gradients + self.optimizer + self.activations + self.passing + self.head
+
+    @property
+    def fits(self) -> bool:
+        """Whether that is free."""
+        return self.to_come <= self.available
+
+    def lines(self) -> str:
+        """A table for the user."""
+        rows = {**asdict(self), "to come": self.to_come}
+        rows["available"] = rows.pop("available")
+        return "memory in MiB: " + ", ".join(f"{name} {size / MIB:,.0f}" for name, size in rows.items())
+
+
+class kept_bytes:  # noqa: N801 - reads as a statement
+    """While this lasts, counts what autograd keeps, each piece of memory once; parameters are not counted.
+
+    Args:
+        modules: whose parameters are there anyway.
+
+    Example:
+        >>> x = torch.ones(8, requires_grad=True)
+        >>> with kept_bytes([]) as kept:
+        ...     y = x.exp()
+        >>> kept.total
+        32
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self.held = {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
+        self.total = 0
+        self._hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
+
+    def __enter__(self) -> Self:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._hooks.__exit__(*error)
+
+    def _keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self.held:
+            self.held.add(storage.data_ptr())
+            self.total += storage.nbytes()
+        return tensor
+
+
+def head_bytes(batch: Batch, vocabulary: int, rows: int) -> int:
+    """Scores of one chunk, for a batch of so many samples like this one."""
+    labelled = rows * int((batch.labels >= 0).sum() if batch.target is None else (batch.target >= 0).sum())
+    return COPIES * min(CHUNK_BYTES, 4 * vocabulary * max(1, labelled))
+
+
+def available_bytes(device: torch.device) -> int:
+    """Free memory: of the GPU, or of the machine and of the container that the process runs in."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    free = _proc("/proc/meminfo", "MemAvailable")
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
+        free = min(free, int(most) - int(used.read_text()))
+    return free
+
+
+def reset_peak(device: torch.device) -> int:
+    """Begin to watch the peak.
+
+    Returns:
+        Bytes in use now: of the process on a CPU, of torch's tensors on a GPU.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.memory_allocated(device))
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # Not Linux, or not allowed: the peak is then that of the whole process.
+        return peak_bytes(device)
+    return _proc("/proc/self/status", "VmRSS")
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most bytes in use since :func:`reset_peak`."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return _proc("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _proc(file: str, name: str) -> int:
+    """A line of Linux's tables, in bytes; 0 where there is none."""
+    path = Path(file)
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = next((line for line in lines if line.startswith(f"{name}:")), None)
+    return int(found.split()[1]) << 10 if found else 0

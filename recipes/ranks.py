@@ -1,0 +1,219 @@
+"""Several processes that train one model: which one this is, and the little that they say to one another.
+
+They are started by ``inlay train ... --devices 2`` (see :mod:`inlay.recipes.launch`) or by torchrun, and every process
+runs the same program on its own rows of each batch. What is said here are numbers and words, on the CPU; gradients are
+DDP's. In a single process every function answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from inlay.hub.errors import InlayError
+from inlay.recipes.precision import device_of
+
+__all__ = [
+    "OtherProcessError",
+    "all_of",
+    "all_rows",
+    "first",
+    "first_ahead",
+    "is_first",
+    "joined",
+    "local_world",
+    "rank",
+    "share",
+    "shared_mean",
+    "started_with",
+    "stop_together",
+    "world",
+]
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=2)
+"""The others wait so long for the first, which measures alone after each stage."""
+
+
+class OtherProcessError(InlayError):
+    """This process is well; another one is not."""
+
+
+def started_with() -> int:
+    """How many processes were started, as torchrun writes it into the environment; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_world() -> int:
+    """How many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world() > 1 else 1
+
+
+@contextmanager
+def joined(accelerator: str) -> Iterator[None]:
+    """While this lasts, the processes know one another; nothing happens where there is one.
+
+    Args:
+        accelerator: ``cpu``, ``gpu`` or ``auto``.
+    """
+    if started_with() == 1 or dist.is_initialized():
+        yield
+        return
+    gpu = device_of(accelerator).type == "cuda"
+    if gpu:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # Words and counts go over gloo on GPUs too: they wait for no kernel.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes, prints and measures."""
+    return rank() == 0
+
+
+def first(make: Callable[[], T]) -> T:
+    """What the first process makes, in every process.
+
+    Args:
+        make: called in the first process alone; what it gives can be pickled.
+
+    Raises:
+        OtherProcessError: in the others, where the first failed with an error of ours, which it raises itself.
+    """
+    if world() == 1:
+        return make()
+    made: list[T | None] = [None]
+    failed: InlayError | None = None
+    if is_first():
+        try:
+            made = [make()]
+        except InlayError as error:
+            failed = error
+    stop_together(failed)
+    dist.broadcast_object_list(made, src=0)
+    return made[0]  # type: ignore[return-value]  # the first process has put it there
+
+
+@contextmanager
+def first_ahead() -> Iterator[None]:
+    """The first process does this alone, then the others, which find the files that it wrote."""
+    if not is_first():
+        stop_together(None)
+    failed: InlayError | None = None
+    try:
+        yield
+    except InlayError as error:
+        failed = error
+        raise
+    finally:
+        if is_first() and world() > 1:
+            stop_together(failed)
+
+
+def all_of(value: T) -> list[T]:
+    """The values of all processes, in their order; each can be pickled."""
+    if world() == 1:
+        return [value]
+    values: list[T | None] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]  # every place is filled
+
+
+def all_rows(tensor: Tensor) -> Tensor:
+    """The rows of all processes, in their order; gradients flow back to where they came from.
+
+    Args:
+        tensor: ``[N, ...]``, of one shape in every process.
+
+    Returns:
+        ``[processes * N, ...]``.
+    """
+    if world() == 1:
+        return tensor
+    apply: Any = _AllRows.apply
+    joined_rows: Tensor = apply(tensor)
+    return joined_rows
+
+
+class _AllRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """Every process gets everything."""
+        ctx.rows = len(tensor)
+        parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world())]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, pull: Tensor) -> Tensor:
+        """The sum of what all processes ask of this one's rows."""
+        whole = pull.contiguous()
+        dist.all_reduce(whole)
+        return whole[rank() * ctx.rows : (rank() + 1) * ctx.rows]
+
+
+def stop_together(error: InlayError | None) -> None:
+    """Raise in all processes, if one has an error; every process has to come here.
+
+    Raises:
+        InlayError: the error of this process.
+        OtherProcessError: that of another one.
+    """
+    if world() > 1:
+        who = torch.tensor(world() if error is None else rank())
+        dist.all_reduce(who, dist.ReduceOp.MIN)
+        if error is None and int(who) < world():
+            told = [""]
+            dist.broadcast_object_list(told, src=int(who))
+            raise OtherProcessError(f"process {rank()} stops with process {int(who)}: {told[0]}")
+        if int(who) < world():
+            dist.broadcast_object_list([str(error)], src=int(who))
+    if error is not None:
+        raise error
+
+
+def share(count: int) -> float:
+    """By what a mean over ``count`` terms of this process is multiplied, so that DDP's mean over processes is theirs.
+
+    DDP takes the mean of the gradients, as if every process had as many terms; ``count * processes / all terms`` makes
+    good for that. With it, the loss and the gradients are those that one process would have of the whole batch.
+    """
+    if world() == 1:
+        return 1.0
+    total = torch.tensor(count)
+    dist.all_reduce(total)
+    return count * world() / max(1, int(total))
+
+
+def shared_mean(mean: Tensor, count: int) -> Tensor:
+    """A mean over ``count`` terms of this process, weighted by :func:`share`; a process without terms gives any zero.
+
+    Example:
+        >>> shared_mean(torch.tensor(0.5), 3)
+        tensor(0.5000)
+    """
+    return mean if world() == 1 else mean * share(count)
