@@ -1,0 +1,86 @@
+"""Whether two sides do the same work: losses, gradients, curves of fifty steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.outcome import Checks
+
+__all__ = ["apart", "curve_gap", "differ", "first_step", "train_step"]
+
+
+def train_step(loss: Callable[[], Tensor], trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Forward and backward; the gradients and the loss."""
+    for parameter in trained.values():
+        parameter.grad = None
+    value = loss()
+    torch.autograd.backward(value)
+    found = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
+    for parameter in trained.values():
+        parameter.grad = None
+    return {"loss": value.detach(), **found}
+
+
+def differ(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+    """The largest relative difference, of the loss or of any gradient.
+
+    Raises:
+        ValueError: the two sides do not train the same tensors.
+    """
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"the sides train other tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
+    return max(float((ours[name] - value).norm() / value.norm()) for name, value in theirs.items())
+
+
+def apart(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+    """Relative difference of all tensors taken together; in bfloat16 a small one alone is mostly rounding.
+
+    Raises:
+        ValueError: the two sides do not train the same tensors.
+    """
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"the sides train other tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
+    gaps = torch.stack([(ours[name].float() - value.float()).square().sum() for name, value in theirs.items()])
+    whole = torch.stack([value.float().square().sum() for value in theirs.values()])
+    return float((gaps.sum() / whole.sum()).sqrt())
+
+
+def curve_gap(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The largest relative difference of two loss curves at any step.
+
+    Raises:
+        ValueError: curves of different lengths.
+
+    Example:
+        >>> round(curve_gap([2.0, 1.01], [2.0, 1.0]), 3)
+        0.01
+    """
+    if len(ours) != len(theirs) or not ours:
+        raise ValueError(f"expected two curves of one length, got {len(ours)} and {len(theirs)} steps")
+    return max(abs(mine - yours) / max(abs(yours), 1e-12) for mine, yours in zip(ours, theirs, strict=True))
+
+
+def first_step(
+    ours: Mapping[str, Tensor],
+    theirs: Mapping[str, Tensor],
+    precision: str,
+    *,
+    curve: float | None = None,
+    curve_note: str = "",
+) -> Checks:
+    """The checks of one pair of sides.
+
+    Args:
+        ours: loss and gradients as of :func:`train_step`.
+        theirs: theirs.
+        precision: in which they were taken.
+        curve: as of :func:`curve_gap`.
+        curve_note: on which sizes.
+    """
+    grown = [{name: value for name, value in side.items() if name != "loss"} for side in (ours, theirs)]
+    worst = apart(*grown) if precision.startswith("bf16") else differ(*grown)
+    loss = abs(float(ours["loss"]) - float(theirs["loss"])) / abs(float(theirs["loss"]))
+    return Checks(precision=precision, loss=loss, gradients=worst, curve=curve, curve_note=curve_note)
