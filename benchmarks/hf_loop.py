@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.timing import Clock, Spent
+from inlay.recipes.stages.schedule import warmup_cosine
 
-__all__ = ["fit_theirs"]
+__all__ = ["fit_theirs", "optimizer_like_ours"]
 
 
 class _Watch(TrainerCallback):
@@ -44,6 +45,18 @@ class _Trainer(Trainer):
         loss = super().training_step(*args, **options)
         self.losses.append(loss)
         return loss
+
+
+def optimizer_like_ours(parameters: Sequence[nn.Parameter], steps: int, rate: float) -> tuple[Optimizer, LRScheduler]:
+    """What :func:`inlay.recipes.stages.schedule.optimizer_for` makes of a stage without settings of its own.
+
+    Args:
+        parameters: theirs.
+        steps: of the whole run.
+        rate: the peak.
+    """
+    optimizer = AdamW([{"params": list(parameters), "lr": rate}], betas=(0.9, 0.999), weight_decay=0.0)
+    return optimizer, LambdaLR(optimizer, warmup_cosine(steps, max(1, round(steps * 0.03))))
 
 
 def fit_theirs(
@@ -98,8 +111,12 @@ def fit_theirs(
             optimizers=optimizer(),
             callbacks=[watch],
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.losses = []
         trainer.train()
+    # Accelerate puts autocast around the model's own call and leaves it there: the next run, in float32, would have it.
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
     if checkpointing:
         model.gradient_checkpointing_disable()  # type: ignore[operator]  # of transformers' models
     return watch.spent, [float(loss) for loss in trainer.losses]

@@ -13,26 +13,23 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import CLIPImageProcessorPil
 
-from benchmarks.equal import curve_gap, first_step, train_step
-from benchmarks.hf_loop import fit_theirs
+from benchmarks.equal import train_step
+from benchmarks.hf_loop import fit_theirs, optimizer_like_ours
 from benchmarks.lightning_loop import fit_ours
 from benchmarks.llava_120m import Made, Peers, Sizes, Trains, make, names_of, rows_of
-from benchmarks.machine import gemm_rates
-from benchmarks.necessary import head_size, llm_blocks, necessary, utilisation
-from benchmarks.outcome import Checks, Comparison, Outcome
-from benchmarks.setting import CURVE_STEPS, Setting
-from benchmarks.timing import Spent, Times, in_turn
+from benchmarks.necessary import head_size, llm_blocks, necessary
+from benchmarks.outcome import Outcome
+from benchmarks.setting import Setting
+from benchmarks.timing import Spent
+from benchmarks.training import Small, Targets, Work, check, train_in_turn
 from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
 from inlay.adapters.half import halve
 from inlay.adapters.layout import Layout
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken
-from inlay.recipes.stages.schedule import warmup_cosine
 
 __all__ = ["CURVE_SIZES", "Config", "Sides", "build", "measure"]
 
@@ -57,12 +54,7 @@ class Config:
     """Conversations of like length together: the tuned opponent's batches and ours."""
     random_batches: tuple[tuple[int, ...], ...]
     """The same conversations as they might come."""
-    documented: float | None = None
-    """Target against the documented opponent."""
-    tuned: float | None = None
-    """Target against the tuned one."""
-    utilisation: float | None = None
-    """Share of the bfloat16 matrix rate that ours should come to."""
+    targets: Targets
     checkpointing: bool = False
     """Whether the documented opponent's script has it."""
 
@@ -76,6 +68,8 @@ class Sides:
     model: Any
     theirs: Peers
     setting: Setting
+    rows: tuple[int, ...] = (0, 1)
+    """Of the first step's batch."""
 
     @property
     def stage(self) -> Stage:
@@ -89,12 +83,12 @@ class Sides:
         precision = self.setting.precision(bf16)
         return fit_ours(module, batches, precision=precision, device=self.setting.device)
 
-    def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool) -> tuple[Spent, list[float]]:
+    def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
         """Their trainer over batches."""
         return fit_theirs(
             self.theirs.net,
             batches,
-            optimizer=partial(_optimizer, list(self.theirs.trained().values()), len(batches)),
+            optimizer=partial(optimizer_like_ours, list(self.theirs.trained().values()), len(batches), RATE),
             device=self.setting.device,
             bf16=bf16,
             checkpointing=checkpointing,
@@ -102,31 +96,35 @@ class Sides:
 
     def first(self, bf16: bool) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Loss and gradients of one step of both."""
-        device, whole = self.setting.device, self.made.batch
+        device, (batch, pixels) = self.setting.device, rows_of(self.made, self.rows)
         self.adapter.to(device).train()
         self.theirs.net.train()
 
         def ours() -> torch.Tensor:
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                loss = self.model(whole, logits="none").loss
+                loss = self.model(batch, logits="none").loss
             assert loss is not None  # noqa: S101  # the batch has labels
             return loss
 
         def theirs() -> torch.Tensor:
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                return self.theirs(whole)
+                loss: torch.Tensor = self.theirs.net(**self.theirs.inputs(batch, pixels)).loss
+            return loss
 
         own = names_of(self.adapter.inputs["image"], self.adapter.lora)
         return train_step(ours, own), train_step(theirs, self.theirs.trained())
 
 
-def build(sizes: Sizes, trains: Trains, lengths: Sequence[int], labelled: Sequence[int], setting: Setting) -> Sides:
+def build(
+    sizes: Sizes, trains: Trains, lengths: Sequence[int], labelled: Sequence[int], setting: Setting, bf16: bool
+) -> Sides:
     """Both sides with the same numbers.
 
     On a GPU the frozen models are in bfloat16 on both sides, as LLaVA's own script has them. On a CPU theirs stay in
     float32, which autocast rounds in every step; ours are rounded once where bfloat16 pays.
     """
-    dtype = torch.bfloat16 if setting.device.type == "cuda" else torch.float32
+    gpu = setting.device.type == "cuda"
+    dtype = torch.bfloat16 if gpu and bf16 else torch.float32
     made = make(sizes, lengths, labelled, device=setting.device, dtype=dtype)
     side: Any = sizes.pixels
     processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
@@ -140,60 +138,62 @@ def build(sizes: Sizes, trains: Trains, lengths: Sequence[int], labelled: Sequen
         inputs={"image": ("mlp", {})},
         lora=LoraConfig(r=sizes.rank, alpha=32.0) if trains == "lora" else None,
     )
-    torch.manual_seed(1)
-    for target in adapter.lora.targets if adapter.lora is not None else ():
-        torch.nn.init.normal_(adapter.lora.matrices(target)[1], std=0.02)  # type: ignore[union-attr]
+    if adapter.lora is not None:
+        torch.manual_seed(1)
+        for target in adapter.lora.targets:
+            torch.nn.init.normal_(adapter.lora.matrices(target)[1], std=0.02)
+    adapter.to(setting.device)
     made = replace(made, projector=adapter.inputs["image"])
     theirs = Peers(made, adapter.lora)
-    if setting.device.type == "cuda":
-        for parameter in theirs.trained().values():
-            parameter.data = parameter.data.float()
+    for parameter in theirs.trained().values():
+        parameter.data = parameter.data.float()
     model = adapter.attach(backbone)
-    if setting.bf16:
-        # Their copy keeps its numbers: only ours are given other ones.
+    if bf16:
+        # Theirs keeps its numbers: the parameters are other objects over the same memory.
         halve(made.llm)
         features = made.batch.features["image"].bfloat16()
         made = replace(made, batch=replace(made.batch, features={"image": features}))
     return Sides(made, adapter, model, theirs, setting)
 
 
+def small(trains: Trains, setting: Setting, bf16: bool) -> Small:
+    """The narrow model of the checks."""
+    sides = build(CURVE_SIZES, trains, CURVE_LENGTHS, CURVE_LABELLED, setting, bf16)
+    pairs = [rows_of(sides.made, rows) for rows in [(0, 1), (2, 3)] * (setting.curve_steps // 2)]
+    return Small(sides, [batch for batch, _ in pairs], [sides.theirs.inputs(*pair) for pair in pairs])
+
+
 def measure(setting: Setting, config: Config) -> Outcome:
     """Samples a second of both, in turn, with the checks in front."""
-    bf16, repetitions = setting.bf16, 1 if setting.tiny else setting.rounds
-    curve = curves(setting, config.trains, bf16)
-    sides = build(config.sizes, config.trains, config.lengths, config.labelled, setting)
-    checks = first_step(
-        *sides.first(bf16),
-        precision=setting.precision(bf16),
-        curve=curve,
-        curve_note=f"{CURVE_STEPS} steps of a LLaVA {CURVE_SIZES.width} x {CURVE_SIZES.layers}, by the same code",
-    )
-    own = [rows_of(sides.made, rows)[0] for rows in config.sorted_batches]
+    sides = build(config.sizes, config.trains, config.lengths, config.labelled, setting, setting.bf16)
+    sides = replace(sides, rows=config.sorted_batches[0])
+    checks = check(setting, partial(small, config.trains, setting), sides)
     documented, tuned = (
         [sides.theirs.inputs(*rows_of(sides.made, rows)) for rows in batches]
         for batches in (config.random_batches, config.sorted_batches)
     )
-    on_gpu = setting.device.type == "cuda"
-    runs = [
-        lambda: sides.fit_theirs(documented, on_gpu, config.checkpointing)[0],
-        lambda: sides.fit_theirs(tuned, bf16, False)[0],
-        lambda: sides.fit_ours(own, bf16)[0],
-    ]
-    if on_gpu:
-        for run in runs:
-            run()
-    slow, quick, ours = in_turn(runs, repetitions, setting.device)
-    return _outcome(setting, config, sides, checks, (slow, quick, ours))
-
-
-def curves(setting: Setting, trains: Trains, bf16: bool) -> float:
-    """How far the losses of fifty steps lie apart, on a narrow model."""
-    sides = build(CURVE_SIZES, trains, CURVE_LENGTHS, CURVE_LABELLED, setting)
-    groups = [(0, 1), (2, 3)] * (CURVE_STEPS // 2)
-    pairs = [rows_of(sides.made, rows) for rows in groups]
-    _, ours = sides.fit_ours([batch for batch, _ in pairs], bf16)
-    _, theirs = sides.fit_theirs([sides.theirs.inputs(*pair) for pair in pairs], bf16, False)
-    return curve_gap(ours, theirs)
+    work = Work(
+        title=config.title,
+        samples=len(config.lengths),
+        flops=flops(config, sides),
+        ours=[rows_of(sides.made, rows)[0] for rows in config.sorted_batches],
+        tuned=tuned,
+        documented=documented,
+        checkpointing=config.checkpointing,
+        targets=config.targets,
+        facts={
+            "trains": config.trains,
+            "parameters": sum(p.numel() for p in sides.theirs.net.parameters()),
+            "lengths": list(config.lengths),
+            "labelled": list(config.labelled),
+            "padding": {
+                "documented": padding(config.lengths, config.random_batches),
+                "tuned and ours": padding(config.lengths, config.sorted_batches),
+            },
+            "encoder": "in their loop; ours reads cached features",
+        },
+    )
+    return train_in_turn(setting, sides, work, checks)
 
 
 def flops(config: Config, sides: Sides) -> int:
@@ -223,82 +223,3 @@ def padding(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
     """
     padded = sum(max(lengths[row] for row in rows) * len(rows) for rows in batches)
     return 1 - sum(lengths[row] for rows in batches for row in rows) / padded
-
-
-def _outcome(
-    setting: Setting, config: Config, sides: Sides, checks: Checks, times: tuple[Times, Times, Times]
-) -> Outcome:
-    needed, rates = flops(config, sides), gemm_rates(setting.device)
-
-    def more(side: Times) -> dict[str, Any]:
-        return {
-            "samples_per_second": len(config.lengths) / side.median,
-            "utilisation": utilisation(needed, side.median, rates),
-        }
-
-    slow, quick, ours = times
-    void = bool(checks.fault)
-    gpu = setting.device.type == "cuda"
-    said = {
-        "documented": "bfloat16, batches as they come" if gpu else "float32, batches as they come",
-        "tuned": f"{'bfloat16' if setting.bf16 else 'float32: no bfloat16 here'}, batches of like length, sdpa",
-    }
-    if config.checkpointing:
-        said["documented"] += ", gradient checkpointing"
-    mine = more(ours)
-    comparisons = [
-        Comparison.of_times(
-            name, f"Trainer, {said[name]}, encoder in the loop", side, ours, target=target, void=void,
-            more=(more(side), mine),
-        )
-        for name, side, target in (
-            ("documented", slow, config.documented),
-            ("tuned", quick, config.tuned),
-        )
-    ]
-    share = mine["utilisation"].get("bfloat16") or mine["utilisation"]["float32"]
-    kind = "bfloat16" if rates["bfloat16"] else "float32"
-    comparisons.append(
-        Comparison(
-            opponent="machine",
-            what=f"a matrix product in {kind}, measured in the run",
-            ratio=None if void else share,
-            target=config.utilisation,
-            unit="necessary-FLOP utilisation",
-            theirs={"flop_per_second": rates[kind]},
-            ours=mine,
-            spread=ours.spread,
-        )
-    )
-    return Outcome(
-        title=config.title,
-        comparisons=comparisons,
-        checks=checks,
-        facts={
-            "unit": "samples/s",
-            "trains": config.trains,
-            "parameters": sum(p.numel() for p in sides.theirs.net.parameters()),
-            "lengths": list(config.lengths),
-            "labelled": list(config.labelled),
-            "padding": {
-                "documented": padding(config.lengths, config.random_batches),
-                "tuned and ours": padding(config.lengths, config.sorted_batches),
-            },
-            "steps_per_repetition": {
-                "documented": len(config.random_batches),
-                "tuned and ours": len(config.sorted_batches),
-            },
-            "necessary_tflop": needed / 1e12,
-            "gemm_flop_per_second": rates,
-            "precision": {"documented": "bf16" if gpu else "fp32", "tuned": checks.precision, "ours": checks.precision},
-        },
-    )
-
-
-def optimizer_of(parameters: Sequence[torch.nn.Parameter], steps: int) -> tuple[AdamW, LRScheduler]:
-    """What :func:`inlay.recipes.stages.schedule.optimizer_for` makes of our stage, for their parameters."""
-    optimizer = AdamW([{"params": list(parameters), "lr": RATE}], betas=(0.9, 0.999), weight_decay=0.0)
-    return optimizer, LambdaLR(optimizer, warmup_cosine(steps, max(1, round(steps * 0.03))))
-
-
-_optimizer = optimizer_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +11,7 @@ import torch
 from benchmarks.machine import sides_bf16
 from inlay.recipes.precision import Precision
 
-__all__ = ["CURVE_STEPS", "Setting"]
-
-CURVE_STEPS = 50
+__all__ = ["Setting"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +24,7 @@ class Setting:
     """Times A B B A; each gives two repetitions a side."""
     size: Literal["full", "tiny"] = "full"
     """``tiny`` takes seconds and says nothing about speed; for tests."""
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     """Where."""
     force_bf16: bool = False
     """bfloat16 also where nothing gains by it; for tests."""
@@ -35,6 +33,21 @@ class Setting:
     def tiny(self) -> bool:
         """Whether figures do not matter."""
         return self.size == "tiny"
+
+    @property
+    def curve_steps(self) -> int:
+        """Steps of the loss curves."""
+        return 6 if self.tiny else 50
+
+    @property
+    def repeats(self) -> int:
+        """Rounds of a training measure."""
+        return 1 if self.tiny else self.rounds
+
+    @property
+    def quick_repeats(self) -> int:
+        """Rounds of a measure that takes milliseconds."""
+        return 1 if self.tiny else 3 * self.rounds
 
     @property
     def bf16(self) -> bool:
