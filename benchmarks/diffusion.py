@@ -90,6 +90,9 @@ def _parts(blocks: tuple[int, int], sample: int, device: torch.device) -> dict[s
         num_hidden_layers=1,
         num_attention_heads=4,
         max_position_embeddings=TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     return {

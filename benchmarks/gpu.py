@@ -15,14 +15,14 @@ import torch
 
 from benchmarks import blip2, llava, memory, nextgpt
 from benchmarks.child import in_child
-from benchmarks.cpu import TINY_LLAVA
+from benchmarks.cpu import TINY, TINY_LLAVA
 from benchmarks.llava_120m import Sizes
 from benchmarks.outcome import Outcome
 from benchmarks.setting import Setting
 from benchmarks.suite import main
 from benchmarks.training import Targets
 
-__all__ = ["MEASURES"]
+__all__ = ["MEASURES", "run"]
 
 CLIP = {"vision": 1024, "vision_layers": 24, "pixels": 336}
 VICUNA = Sizes(width=4096, layers=32, ffn=11008, heads=32, vocabulary=32000, **CLIP)
@@ -96,8 +96,13 @@ BLIP2 = blip2.Config(
 
 
 def _llava(config: llava.Config, setting: Setting) -> Outcome:
+    tiny = replace(TINY, family=config.sizes.family, heads=2, key_heads=1 if config.sizes.key_heads else 2)
     small = replace(
-        config, **TINY_LLAVA, sorted_batches=((0, 1), (2, 3)), random_batches=((0, 3), (1, 2)), checkpointing=False
+        config,
+        **TINY_LLAVA | {"sizes": tiny},
+        sorted_batches=((0, 1), (2, 3)),
+        random_batches=((0, 3), (1, 2)),
+        checkpointing=False,
     )
     return llava.measure(setting, small if setting.tiny else config)
 
@@ -133,10 +138,15 @@ def _gpu() -> dict[str, bool]:
     return {"there": torch.cuda.is_available()}
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """The suite, or a word where no GPU is."""
     # Asked in a copy of this process: a GPU that has been looked at cannot be handed to another.
     if not in_child(_gpu)["there"]:
         print("skipped: no GPU")
-        sys.exit(0)
+        return 0
     out = Path("benchmarks/results/gpu.json")
-    sys.exit(main(MEASURES, out, torch.device("cuda"), about=str(__doc__), limit=150, budget=450))
+    return main(MEASURES, out, torch.device("cuda"), about=str(__doc__), limit=150, budget=450)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -49,7 +49,8 @@ class Served:
         tensors = list(lora.parameters()) if lora is not None else []
         numbers = sum(tensor.numel() for tensor in tensors)
         sizes = self.bare.config
-        return f"LLaMA {sizes.hidden_size} x {sizes.num_hidden_layers}, {len(tensors)} LoRA tensors, {4 * numbers / 1e6:.2f} MB in float32"
+        made = f"LLaMA {sizes.hidden_size} x {sizes.num_hidden_layers}"
+        return f"{made}, {len(tensors)} LoRA tensors, {4 * numbers / 1e6:.2f} MB in float32"
 
 
 def build(place: Path, width: int = 256, layers: int = 12) -> Served:
