@@ -155,7 +155,7 @@ class Sides:
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
         """Their trainer over batches."""
         optimizer = partial(optimizer_like_ours, list(self.trained()[1].values()), len(batches), RATE)
-        own = {"device": self.setting.device, "bf16": bf16, "checkpointing": checkpointing}
+        own: dict[str, Any] = {"device": self.setting.device, "bf16": bf16, "checkpointing": checkpointing}
         return fit_theirs(self.theirs, batches, optimizer=optimizer, **own)
 
     def first(self, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

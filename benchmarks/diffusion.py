@@ -94,11 +94,12 @@ def _parts(blocks: tuple[int, int], sample: int, device: torch.device) -> dict[s
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
+    reader: Any = CLIPTextModel(text)
     scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     return {
         "unet": unet.to(device).eval(),
         "vae": vae.to(device).eval(),
         "scheduler": scheduler,
-        "text_encoder": CLIPTextModel(text).to(device).eval(),
+        "text_encoder": reader.to(device).eval(),
         "tokenizer": tokenizer,
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from benchmarks.training import Targets
 
 __all__ = ["MEASURES", "run"]
 
-CLIP = {"vision": 1024, "vision_layers": 24, "pixels": 336}
+CLIP: dict[str, Any] = {"vision": 1024, "vision_layers": 24, "pixels": 336}
 VICUNA = Sizes(width=4096, layers=32, ffn=11008, heads=32, vocabulary=32000, **CLIP)
 QWEN_SMALL = Sizes(
     family="qwen2", width=896, layers=24, ffn=4864, heads=14, key_heads=2, vocabulary=151936, **CLIP
@@ -42,7 +43,11 @@ AS_THEY_COME = ((0, 13, 4, 15, 8, 2, 11, 6), (1, 14, 5, 12, 9, 3, 10, 7))
 
 def _captions(title: str, sizes: Sizes, targets: Targets) -> llava.Config:
     """Captions of nearly one length, 20 labelled tokens: LLaVA's first stage."""
-    batches = {"sorted_batches": IN_ORDER, "random_batches": AS_THEY_COME, "labelled": (20,) * len(CAPTIONS)}
+    batches: dict[str, Any] = {
+        "sorted_batches": IN_ORDER,
+        "random_batches": AS_THEY_COME,
+        "labelled": (20,) * len(CAPTIONS),
+    }
     return llava.Config(
         title=title, sizes=sizes, trains="projector", lengths=CAPTIONS, targets=targets, checkpointing=True, **batches
     )
@@ -51,7 +56,7 @@ def _captions(title: str, sizes: Sizes, targets: Targets) -> llava.Config:
 def _mixed(title: str, sizes: Sizes, targets: Targets) -> llava.Config:
     """Conversations of mixed lengths, a fifth labelled, with LoRA: LLaVA's second stage."""
     labelled = tuple((length - 576) // 3 for length in MIXED)
-    batches = {"sorted_batches": IN_ORDER, "random_batches": AS_THEY_COME, "labelled": labelled}
+    batches: dict[str, Any] = {"sorted_batches": IN_ORDER, "random_batches": AS_THEY_COME, "labelled": labelled}
     return llava.Config(
         title=title, sizes=sizes, trains="lora", lengths=MIXED, targets=targets, checkpointing=True, **batches
     )

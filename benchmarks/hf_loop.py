@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.timing import Clock, Spent
@@ -47,7 +47,7 @@ class _Trainer(Trainer):
         return loss
 
 
-def optimizer_like_ours(parameters: Sequence[nn.Parameter], steps: int, rate: float) -> tuple[Optimizer, LRScheduler]:
+def optimizer_like_ours(parameters: Sequence[nn.Parameter], steps: int, rate: float) -> tuple[Optimizer, LambdaLR]:
     """What :func:`inlay.recipes.stages.schedule.optimizer_for` makes of a stage without settings of its own.
 
     Args:
@@ -63,7 +63,7 @@ def fit_theirs(
     model: nn.Module,
     batches: Sequence[Mapping[str, Tensor]],
     *,
-    optimizer: Callable[[], tuple[Optimizer, LRScheduler]],
+    optimizer: Callable[[], tuple[Optimizer | None, LambdaLR | None]],
     device: torch.device,
     bf16: bool = False,
     checkpointing: bool = False,
@@ -104,9 +104,9 @@ def fit_theirs(
             dataloader_pin_memory=False,
         )
         trainer = _Trainer(
-            model=model,  # type: ignore[arg-type]  # any module, as its own documentation says
+            model=model,
             args=arguments,
-            train_dataset=list(batches),  # type: ignore[arg-type]  # a list is a dataset
+            train_dataset=list(batches),
             data_collator=_first,
             optimizers=optimizer(),
             callbacks=[watch],

@@ -84,7 +84,7 @@ class Sizes:
         return int((self.pixels // 14) ** 2)
 
     @property
-    def text(self) -> dict[str, int]:
+    def text(self) -> dict[str, Any]:
         """Of the LLM, in the words of transformers."""
         heads = self.heads or self.width // 64
         return {

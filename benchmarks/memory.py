@@ -109,9 +109,10 @@ def _forward(sides: Sides, side: str, bf16: bool) -> Callable[[], torch.Tensor]:
     def forward() -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             if side == "theirs":
-                return sides.theirs(batch)
-            loss: torch.Tensor = sides.model(batch, logits="none").loss
-            return loss
+                loss: torch.Tensor = sides.theirs(batch)
+            else:
+                loss = sides.model(batch, logits="none").loss
+        return loss
 
     return forward
 

@@ -122,7 +122,7 @@ def train_in_turn(setting: Setting, sides: Sides, work: Work, checks: Checks) ->
         checks: whether the figures count.
     """
     bf16, gpu = setting.bf16, setting.device.type == "cuda"
-    runs = [
+    runs: list[Callable[[], Spent]] = [
         lambda: sides.fit_theirs(work.documented, gpu, work.checkpointing)[0],
         lambda: sides.fit_theirs(work.tuned, bf16)[0],
         lambda: sides.fit_ours(work.ours, bf16)[0],
