@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from benchmarks import blip2, diffusion, llava, memory, nextgpt, serving, startup
@@ -76,7 +77,7 @@ MEASURES: dict[str, Callable[[Setting], Outcome]] = {
     "lora": _llava(C1),
     "projector": _llava(C1_PROJECTOR),
     "vocabulary": _llava(C2),
-    "memory": memory.peak_memory,
+    "memory": partial(memory.peak_memory, lengths=LENGTHS, labelled=LABELLED),
     "output": _nextgpt,
     "blip2": _blip2,
     "bundle": serving.bundle_bytes,

@@ -67,7 +67,7 @@ def mixed_adapters(setting: Setting) -> Outcome:
     targets = {pairs[0].name: 1.5}
     return Outcome(
         title="eight adapters in one batch",
-        comparisons=[_timed(setting, pair, targets.get(pair.name)) for pair in pairs],
+        comparisons=[_timed(setting, pair, targets.get(pair.name), setting.repeats) for pair in pairs],
         facts={"model": made.about, "checks": "the same tokens on every side"},
     )
 
@@ -89,8 +89,8 @@ def _built(setting: Setting) -> Served:
     return build(setting.place, 64, 2) if setting.tiny else build(setting.place)
 
 
-def _timed(setting: Setting, pair: Pair, target: float | None) -> Comparison:
+def _timed(setting: Setting, pair: Pair, target: float | None, rounds: int | None = None) -> Comparison:
     pair.theirs(), pair.ours()
-    first, second = in_turn((pair.theirs, pair.ours), setting.quick_repeats, setting.device)
+    first, second = in_turn((pair.theirs, pair.ours), rounds or setting.quick_repeats, setting.device)
     opponent, own = pair.name.split(" -> ")
     return Comparison.of_times(opponent, f"ours: {own}", first, second, target=target)

@@ -55,6 +55,11 @@ class Times:
         self.wall.append(spent.wall)
         self.cpu.append(spent.cpu)
 
+    def extend(self, further: Times) -> None:
+        """The repetitions of another time."""
+        self.wall += further.wall
+        self.cpu += further.cpu
+
     @property
     def median(self) -> float:
         """Of the wall clock."""
