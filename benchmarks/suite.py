@@ -77,7 +77,7 @@ def run_suite(
             show(line)
     return {
         "format": FORMAT,
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", _module(), *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": here,
         "versions": versions(),
@@ -166,6 +166,12 @@ def _outcome(measure: Callable[[Setting], Outcome], setting: Setting) -> dict[st
 
 def _empty(status: str, why: str) -> dict[str, Any]:
     return {"title": "", "status": status, "why": why, "comparisons": [], "checks": None, "facts": {}}
+
+
+def _module() -> str:
+    """As it was called, without where it lies."""
+    name = Path(sys.argv[0]).stem
+    return "benchmarks" if name == "__main__" else f"benchmarks.{name}"
 
 
 def _sign(one: Mapping[str, Any]) -> str:

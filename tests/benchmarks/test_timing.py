@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import pytest
@@ -107,6 +108,13 @@ def test_necessary_work_of_llava_as_the_closed_form_has_it(module_of: Any) -> No
     forward = 2 * given["blocks"] * 597 + 2 * 597**2 * 4096 * 32 + 2 * given["head"] * 20
     assert alone == forward + 6 * 20_979_712 * 576
     assert module.utilisation(10, 2.0, {"float32": 10.0, "bfloat16": None}) == {"float32": 0.5, "bfloat16": None}
+
+
+@pytest.mark.parametrize("name", ["equal", "necessary", "llava"])
+def test_examples_are_true(module_of: Any, name: str) -> None:
+    found = doctest.testmod(module_of(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted
+    assert not found.failed
 
 
 def test_a_matrix_product_has_a_rate(module_of: Any) -> None:
