@@ -26,7 +26,7 @@ def overhead(setting: Setting) -> Outcome:
     Raises:
         ValueError: the sides draw other latents.
     """
-    parts = _parts((8, 16) if setting.tiny else (96, 192), 8 if setting.tiny else 32, setting.device)
+    parts = _parts((8, 16) if setting.tiny else (64, 128), 8 if setting.tiny else 32, setting.device)
     steps, scale = (2, 5.0) if setting.tiny else (6, 5.0)
     none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     with warnings.catch_warnings():

@@ -78,8 +78,8 @@ class Config:
 
     title: str
     sizes: Sizes
-    captions: int = 16
-    per_batch: int = 8
+    captions: int = 64
+    per_batch: int = 32
     targets: Targets = field(default_factory=Targets)
 
 
