@@ -37,7 +37,7 @@ class Setting:
     @property
     def curve_steps(self) -> int:
         """Steps of the loss curves."""
-        return 6 if self.tiny else 50
+        return 2 if self.tiny else 50
 
     @property
     def repeats(self) -> int:

@@ -3,7 +3,8 @@
 In float32 the first losses and the gradients of both sides have to agree to 1e-4. In bfloat16 two runs of *one* side
 would not: rounding alone moves gradients by several per cent. So there the narrow model of the loss curves is asked
 twice: in float32 the sides have to agree as always, and in bfloat16 our gradients may lie no further from those of
-float32 than 2e-2, or than a quarter more than theirs do.
+float32 than 2e-2, or than twice as far as theirs: with frozen weights in bfloat16 the residual stream is rounded too,
+which autocast over float32 weights keeps.
 """
 
 from __future__ import annotations

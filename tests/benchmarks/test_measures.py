@@ -82,6 +82,17 @@ def test_their_trainer_leaves_the_model_as_it_was(module_of: Any, tmp_path: Path
     assert seen == ["torch.bfloat16" if bf16 else "torch.float32", "torch.float32"]
 
 
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_memory_of_one_side(module_of: Any, tmp_path: Path, side: str) -> None:
+    # Not in a copy of this process, whose threads are at work already.
+    memory, setting = module_of("memory"), module_of("setting").Setting(place=tmp_path, size="tiny")
+    said = memory._one(setting, memory.TINY, (90, 80), (9, 8), side)
+    assert said["peak"] > 0
+    assert said["saved"] > 0
+    assert said["weights"] < said["ru_maxrss"]
+
+
+@pytest.mark.slow
 def test_the_command_writes_what_the_report_reads(module_of: Any, tmp_path: Path) -> None:
     out = tmp_path / "cpu.json"
     command = ["-W", "ignore", "-m", "benchmarks", "--size", "tiny", "--only", "memory", "--output", str(out)]

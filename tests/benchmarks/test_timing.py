@@ -59,8 +59,8 @@ GOOD: dict[str, Any] = {"precision": "32-true", "loss": 9e-5, "gradients": 9e-5,
         ({"curve": 0.011}, "curves"),
         ({"precision": "bf16-true", "loss": 1e-2, "rounding": (0.019, 0.001)}, ""),
         ({"precision": "bf16-true", "gradients": 2e-4, "rounding": (0.01, 0.01)}, "gradients"),
-        ({"precision": "bf16-true", "rounding": (0.06, 0.05)}, ""),
-        ({"precision": "bf16-true", "rounding": (0.07, 0.05)}, "bfloat16"),
+        ({"precision": "bf16-true", "rounding": (0.09, 0.05)}, ""),
+        ({"precision": "bf16-true", "rounding": (0.11, 0.05)}, "bfloat16"),
     ],
 )
 def test_when_a_comparison_is_void(module_of: Any, changed: dict[str, Any], word: str) -> None:
