@@ -4,6 +4,7 @@
 #   make train [ARGS="..."]   train the miniature LLaVA adapter
 #   make test                 the fast tests          make test-slow    the slow ones
 #   make check                lint, types, doctests   make wheel-check  the built wheel in a clean environment
+#   make bench [ARGS="..."]   the benchmark, six minutes     make bench-gpu    the same at true shapes on a GPU
 #   make javascript-client    @huggingface/hub from npm, for the tests that need a second client of the Hub
 #   make test-lowest          the fast tests with the lowest versions pyproject.toml admits
 #   make install, make dev    set up only             make clean        remove what make made
@@ -28,7 +29,7 @@ INSTALLED := $(VENV)/.installed
 LINKED := $(VENV)/.linked-$(FILES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev train test test-slow test-gpu test-lowest javascript-client check wheel-check clean
+.PHONY: help install dev train test test-slow test-gpu test-lowest bench bench-gpu javascript-client check wheel-check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +67,13 @@ test-gpu: install
 
 test-lowest:
 	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt test
+
+# On an idle machine; docs/benchmarks.md says what it measures, `python -m benchmarks.report` makes its table.
+bench: install
+	$(BIN)/python -W ignore -m benchmarks $(ARGS)
+
+bench-gpu: install
+	$(BIN)/python -W ignore -m benchmarks.gpu $(ARGS)
 
 javascript-client:
 	npm install --prefix tests/clients --no-package-lock --no-audit --no-fund --silent

@@ -1,1 +1,6 @@
 """Measurements against the plain path and against the tools that people have; run from the root of a clone."""
+
+import os
+
+# Before transformers is imported: it tells of image processors that it lacks, once for each of dozens of pipelines.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

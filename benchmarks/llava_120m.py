@@ -1,4 +1,6 @@
-"""A LLaVA of 121 million random weights, as ours and as transformers' and peft's own, with the very same numbers.
+"""A LLaVA of random weights, 121 million or any other size, as ours and as transformers' and peft's own.
+
+Both sides hold the very same numbers.
 
 CLIP-like 384 x 8 (64 patches), LLaMA 768 x 8 with 32 000 words, two-layer projector, LoRA of rank 16 on all linears.
 The batch has 8 conversations of 120 to 387 tokens: 1997 real ones in 3096 padded, of which 212 are labelled.
@@ -6,16 +8,26 @@ The batch has 8 conversations of 120 to 387 tokens: 1997 real ones in 3096 padde
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 from peft import LoraConfig as PeftConfig
 from peft import get_peft_model
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM, LlavaConfig
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 from transformers import LlavaForConditionalGeneration as HfLlava
+from transformers.initialization import no_init_weights
 
 from inlay.adapters.batch import Batch
 from inlay.adapters.freeze import freeze
@@ -25,7 +37,7 @@ from inlay.adapters.lora import LoraConfig, LoraPart
 from inlay.adapters.splice import IGNORE, insert
 from inlay.recipes.backbones import miniature_backbone
 
-__all__ = ["LENGTHS", "Made", "Ours", "Peers", "Sizes", "Trains", "Way", "make"]
+__all__ = ["LABELLED", "LENGTHS", "Made", "Ours", "Peers", "Sizes", "Trains", "Way", "make", "names_of", "rows_of"]
 
 LENGTHS = (387, 330, 285, 250, 225, 210, 190, 120)
 """Tokens of the conversations, 64 of them a picture's; 1997 in all."""
@@ -53,6 +65,37 @@ class Sizes:
     """Of LoRA."""
     prefix: int = 1
     """Tokens in front of the picture."""
+    family: Literal["llama", "qwen2"] = "llama"
+    """Of the LLM; Qwen2 has biases in its attention."""
+    ffn: int = 0
+    """Hidden width of the LLM's MLPs; 0 for 8/3 of its width."""
+    heads: int = 0
+    """Of the LLM's attention; 0 for one each 64 values."""
+    key_heads: int = 0
+    """Heads of keys and values; 0 for as many."""
+    vision_layers: int = 0
+    """Of the encoder; 0 for as many as the LLM has."""
+    pixels: int = 112
+    """Side of a picture; a patch has 14."""
+
+    @property
+    def patches(self) -> int:
+        """Positions of a picture."""
+        return int((self.pixels // 14) ** 2)
+
+    @property
+    def text(self) -> dict[str, Any]:
+        """Of the LLM, in the words of transformers."""
+        heads = self.heads or self.width // 64
+        return {
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": self.ffn or self.width * 8 // 3,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": heads,
+            "num_key_value_heads": self.key_heads or heads,
+            "max_position_embeddings": 4096,
+        }
 
 
 @dataclass(frozen=True)
@@ -60,41 +103,72 @@ class Made:
     """The parts, and a batch for them."""
 
     vision: CLIPVisionModel
-    llm: LlamaForCausalLM
+    llm: LlamaForCausalLM | Qwen2ForCausalLM
     projector: nn.Module
     batch: Batch
     pixels: Tensor
     sizes: Sizes
 
 
-def make(sizes: Sizes | None = None) -> Made:
-    """Random weights and a random batch, always the same."""
+def make(
+    sizes: Sizes | None = None,
+    lengths: Sequence[int] = LENGTHS,
+    labelled: Sequence[int] = LABELLED,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Made:
+    """Random weights and a random batch, always the same.
+
+    Args:
+        sizes: of the model.
+        lengths: tokens of each conversation, a picture's included.
+        labelled: how many at their ends have a label.
+        device: where the frozen models are made.
+        dtype: of the frozen models; the projector is in float32.
+    """
     sizes = sizes or Sizes()
     torch.manual_seed(0)
     tower = CLIPVisionConfig(
         hidden_size=sizes.vision,
         intermediate_size=4 * sizes.vision,
-        num_hidden_layers=sizes.layers,
+        num_hidden_layers=sizes.vision_layers or sizes.layers,
         num_attention_heads=sizes.vision // 64,
-        image_size=112,
+        image_size=sizes.pixels,
         patch_size=14,
     )
-    text = LlamaConfig(
-        vocab_size=sizes.vocabulary,
-        hidden_size=sizes.width,
-        intermediate_size=sizes.width * 8 // 3,
-        num_hidden_layers=sizes.layers,
-        num_attention_heads=sizes.width // 64,
-        max_position_embeddings=2048,
-        tie_word_embeddings=False,
-        initializer_range=0.05,
+    spread = 0.05 if sizes.width < 2048 else 0.02
+    kind, config = (LlamaForCausalLM, LlamaConfig) if sizes.family == "llama" else (Qwen2ForCausalLM, Qwen2Config)
+    text: Any = config(**sizes.text, tie_word_embeddings=False, initializer_range=spread)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            vision, llm = freeze(CLIPVisionModel(tower)), freeze(kind(text))
+            pixels = torch.randn(len(lengths), 3, sizes.pixels, sizes.pixels)
+    finally:
+        torch.set_default_dtype(before)
+    llm.config.use_cache = False
+    projector = build_projector("mlp", {"width_in": sizes.vision, "width_out": sizes.width}).to(device)
+    batch = _batch(sizes, _features(vision, pixels), lengths, labelled)
+    return Made(vision, llm, projector, batch.to(torch.device(device)), pixels, sizes)
+
+
+def rows_of(made: Made, rows: Sequence[int]) -> tuple[Batch, Tensor]:
+    """Some conversations as a batch of their own, padded to the longest of them, and their pictures."""
+    chosen = list(rows)
+    whole = made.batch
+    longest = int(whole.mask[chosen].sum(dim=1).max())
+    batch = replace(
+        whole,
+        ids=whole.ids[chosen, :longest],
+        labels=whole.labels[chosen, :longest],
+        mask=whole.mask[chosen, :longest],
+        slots=whole.slots[chosen, :longest],
+        order=tuple(whole.order[row] for row in chosen),
+        features={"image": whole.features["image"][chosen]},
     )
-    vision, llm = freeze(CLIPVisionModel(tower)), freeze(LlamaForCausalLM(text))
-    fields = {"width_in": sizes.vision, "width_out": sizes.width}
-    projector = build_projector("mlp", fields)
-    pixels = torch.randn(len(LENGTHS), 3, 112, 112)
-    batch = _batch(sizes, _features(vision, pixels))
-    return Made(vision, llm, projector, batch, pixels, sizes)
+    return batch, made.pixels[chosen]
 
 
 def encoded(made: Made) -> Tensor:
@@ -108,18 +182,25 @@ def _features(vision: Any, pixels: Tensor) -> Tensor:
     return features
 
 
-def _batch(sizes: Sizes, features: Tensor) -> Batch:
-    longest, patches = max(LENGTHS), features.shape[1]
-    ids = torch.randint(10, sizes.vocabulary - 10, (len(LENGTHS), longest))
+def _batch(sizes: Sizes, features: Tensor, lengths: Sequence[int], labelled: Sequence[int]) -> Batch:
+    longest, patches = max(lengths), features.shape[1]
+    ids = torch.randint(10, sizes.vocabulary - 10, (len(lengths), longest))
     place = torch.arange(longest).expand_as(ids)
-    lengths, labelled = torch.tensor(LENGTHS)[:, None], torch.tensor(LABELLED)[:, None]
-    mask = (place < lengths).long()
+    ends, trained = torch.tensor(list(lengths))[:, None], torch.tensor(list(labelled))[:, None]
+    mask = (place < ends).long()
     slots = (place >= sizes.prefix) & (place < sizes.prefix + patches)
-    trained = (place < lengths) & (place >= lengths - labelled)
     ids = ids.masked_fill(slots | (mask == 0), 2)
-    order: tuple[Literal["image"], ...] = tuple("image" for _ in LENGTHS)
-    labels = ids.masked_fill(~trained, IGNORE)
+    order: tuple[Literal["image"], ...] = tuple("image" for _ in lengths)
+    labels = ids.masked_fill(~((place < ends) & (place >= ends - trained)), IGNORE)
     return Batch(ids=ids, labels=labels, mask=mask, slots=slots, order=order, features={"image": features})
+
+
+def names_of(projector: nn.Module, lora: LoraPart | None) -> dict[str, nn.Parameter]:
+    """What trains, by names that both sides share."""
+    found = {f"projector.{name}": parameter for name, parameter in projector.named_parameters()}
+    for target in lora.targets if lora is not None else ():
+        found[f"{target}.A"], found[f"{target}.B"] = lora.matrices(target)  # type: ignore[union-attr]
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,22 +256,18 @@ class Ours(nn.Module):
 
     def trained(self) -> dict[str, nn.Parameter]:
         """What trains, by names that both sides share."""
-        found = {f"projector.{name}": parameter for name, parameter in self.projector.named_parameters()}
-        if self.lora is not None:
-            for target in self.lora.targets:
-                found[f"{target}.A"], found[f"{target}.B"] = self.lora.matrices(target)
-        return found
+        return names_of(self.projector, self.lora)
 
 
 class Peers(nn.Module):
-    """``LlavaForConditionalGeneration`` with peft's LoRA, holding copies of the same weights.
+    """``LlavaForConditionalGeneration`` with peft's LoRA: the same frozen numbers, and copies of what trains.
 
     Args:
         made: the parts.
-        ours: whose trained values it begins with.
+        lora: whose matrices it begins with; None trains the projector alone.
     """
 
-    def __init__(self, made: Made, ours: Ours) -> None:
+    def __init__(self, made: Made, lora: LoraPart | None) -> None:
         super().__init__()
         config = LlavaConfig(
             vision_config=made.vision.config,
@@ -198,41 +275,46 @@ class Peers(nn.Module):
             image_token_index=IMAGE_ID,
             vision_feature_layer=-2,
             vision_feature_select_strategy="default",
-            image_seq_length=64,
+            image_seq_length=made.sizes.patches,
+            tie_word_embeddings=False,
         )
-        model = freeze(HfLlava(config))
+        device = made.pixels.device
+        with no_init_weights(), torch.device(device):
+            model = freeze(HfLlava(config))
         inner: Any = model.model
-        inner.vision_tower.load_state_dict(made.vision.state_dict())
+        # Frozen numbers are shared, not copied: two copies of 7B would fit few machines.
+        inner.vision_tower.load_state_dict(made.vision.state_dict(), assign=True)
         own = {name.replace(".base_layer", ""): p for name, p in made.llm.state_dict().items() if "lora_" not in name}
         inner.language_model.load_state_dict(
-            {n.removeprefix("model."): p for n, p in own.items() if "lm_head" not in n}
+            {n.removeprefix("model."): p for n, p in own.items() if "lm_head" not in n}, assign=True
         )
-        model.lm_head.load_state_dict({"weight": own["lm_head.weight"]})
+        model.lm_head.load_state_dict({"weight": own["lm_head.weight"]}, assign=True)
         projector: Any = made.projector
         inner.multi_modal_projector.linear_1.load_state_dict(projector.layers[0].state_dict())
         inner.multi_modal_projector.linear_2.load_state_dict(projector.layers[2].state_dict())
-        self.names: dict[str, str] = {}
+        model.requires_grad_(False)
         self.net: Any = model
-        if ours.lora is not None:
-            targets = [f"model.language_model.{name.removeprefix('model.')}" for name in ours.lora.targets]
+        if lora is not None:
+            targets = [f"model.language_model.{name.removeprefix('model.')}" for name in lora.targets]
             peft = PeftConfig(r=made.sizes.rank, lora_alpha=32, lora_dropout=0.0, target_modules=targets)
             self.net = get_peft_model(model, peft)
             layers = dict(self.net.named_modules())
-            for ours_name, theirs in zip(ours.lora.targets, targets, strict=True):
+            for ours_name, theirs in zip(lora.targets, targets, strict=True):
                 layer: Any = layers[f"base_model.model.{theirs}"]
-                down, up = ours.lora.matrices(ours_name)
+                down, up = lora.matrices(ours_name)
                 layer.lora_A["default"].weight.data.copy_(down)
                 layer.lora_B["default"].weight.data.copy_(up)
         inner.multi_modal_projector.requires_grad_(True)
         self.pixels = made.pixels
 
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss, with the encoder run and all positions scored, as the class does it."""
+    def inputs(self, batch: Batch, pixels: Tensor) -> dict[str, Tensor]:
+        """What the class takes in: a placeholder's id where a picture's features go."""
         ids = batch.ids.masked_fill(batch.slots, IMAGE_ID)
-        output = self.net(
-            input_ids=ids, attention_mask=batch.mask, pixel_values=self.pixels, labels=batch.labels, use_cache=False
-        )
-        loss: Tensor = output.loss
+        return {"input_ids": ids, "attention_mask": batch.mask, "pixel_values": pixels, "labels": batch.labels}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of the whole batch, with the encoder run and all positions scored, as the class does it."""
+        loss: Tensor = self.net(**self.inputs(batch, self.pixels), use_cache=False).loss
         return loss
 
     def trained(self) -> dict[str, nn.Parameter]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
@@ -37,68 +37,60 @@ NEW = 16
 """Tokens of an answer in the mixed batch."""
 
 
-def line(name: str, a: Callable[[], object], b: Callable[[], object], rounds: int) -> None:
-    """Warm both sides up, measure, print."""
-    a(), b()
-    timed = abba(a, b, rounds)
-    seconds = [sorted(side)[len(side) // 2] * 1e3 for side in timed.wall]
-    print(
-        f"{name:56s} {timed.ratio:8.2f} x ({timed.cpu_ratio:8.2f} x), {seconds[0]:9.3f} -> {seconds[1]:8.3f} ms, "
-        f"spread {timed.spread:.0%}",
-        flush=True,
-    )
+class Pair(NamedTuple):
+    """Two ways to the same end."""
+
+    name: str
+    theirs: Callable[[], object]
+    ours: Callable[[], object]
 
 
-def sizes(made: Served, rounds: int, folder: Path) -> None:
-    """Bytes of weights beside peft's fp32; of LLaVA's projector, and of this model's LoRA."""
+def sizes(made: Served, folder: Path) -> dict[str, tuple[int, int]]:
+    """Bytes of weights, ours and peft's fp32; of LLaVA's projector, and of this model's LoRA."""
     projector = build_projector("mlp", {"width_in": 1024, "width_out": 4096})
     theirs = sum(parameter.numel() * 4 for parameter in projector.parameters())
-    for kind in ("bfloat16", "int8"):
-        ours = sum(tensor.nbytes for tensor in on_disk(projector, kind).values())
-        print(f"{'LLaVA 1.5 projector, ' + kind:56s} {ours / theirs:8.3f} of fp32, {ours:,} bytes", flush=True)
+    found = {
+        f"LLaVA 1.5 projector, {kind}": (sum(tensor.nbytes for tensor in on_disk(projector, kind).values()), theirs)
+        for kind in ("bfloat16", "int8")
+    }
     loaded = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora")
     loaded.save_pretrained(str(folder / "peft"), save_embedding_layers=False)
-    files = [
-        (place / "adapter_model.safetensors").stat().st_size for place in (folder / "peft", made.folder(0) / "lora")
-    ]
-    print(f"{'LoRA, bfloat16 in every bundle':56s} {files[1] / files[0]:8.3f} of fp32, {files[1]:,} bytes")
+    own, fp32 = (
+        (place / "adapter_model.safetensors").stat().st_size for place in (made.folder(0) / "lora", folder / "peft")
+    )
+    return found | {"LoRA, bfloat16 in every bundle": (own, fp32)}
 
 
-def swap(made: Served, rounds: int, folder: Path) -> None:
+def swap(made: Served, folder: Path) -> list[Pair]:
     """From a folder and in memory; ours exchanges the projector too, and checks every byte that it reads."""
     theirs: Any = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora")
     theirs.load_adapter(made.folder(1) / "lora", adapter_name="second")
     hot = partial(_each, [partial(hotswap_adapter, theirs, str(made.folder(i) / "lora"), "default") for i in (1, 0)])
     own = partial(_each, [partial(made.model.swap, made.adapters[i]) for i in (1, 0)])
-    line("hotswap_adapter, from a file -> swap, in memory", hot, own, rounds)
     read = [load_peft_weights(str(made.folder(i) / "lora"), device="cpu") for i in (1, 0)]
     states = [{name.replace(".weight", ".default.weight"): held for name, held in one.items()} for one in read]
     config = theirs.peft_config["default"]
     held = [partial(hotswap_adapter_from_state_dict, theirs, state, "default", config) for state in states]
-    line("hotswap_adapter_from_state_dict -> swap, both in memory", partial(_each, held), own, rounds)
-    line(
-        "set_adapter -> swap, both in memory",
-        partial(_each, [partial(theirs.set_adapter, name) for name in ("second", "default")]),
-        own,
-        rounds,
-    )
-    line(
-        "hotswap_adapter -> read, check and swap",
-        hot,
-        partial(_each, [partial(_read, made, i) for i in (1, 0)]),
-        rounds,
-    )
-    line(
-        "load_adapter -> read, check and swap",
-        partial(_each, [partial(_load, theirs, made.folder(i) / "lora") for i in (1, 0)]),
-        partial(_each, [partial(_read, made, i) for i in (1, 0)]),
-        rounds,
-    )
+    chosen = partial(_each, [partial(theirs.set_adapter, name) for name in ("second", "default")])
+    loaded = partial(_each, [partial(_load, theirs, made.folder(i) / "lora") for i in (1, 0)])
+    checked = partial(_each, [partial(_read, made, i) for i in (1, 0)])
+    _first(made)
+    return [
+        Pair("hotswap_adapter, from a file -> swap, in memory", hot, own),
+        Pair("hotswap_adapter_from_state_dict -> swap, both in memory", partial(_each, held), own),
+        Pair("set_adapter -> swap, both in memory", chosen, own),
+        Pair("hotswap_adapter -> read, check and swap", hot, checked),
+        Pair("load_adapter -> read, check and swap", loaded, checked),
+    ]
+
+
+def resident(made: Served, swaps: int = 4000) -> float:
+    """Swaps a second among adapters in memory."""
     _first(made)
     start = time.perf_counter()
-    for index in range(4000):
+    for index in range(swaps):
         made.model.swap(made.adapters[(index + 1) % ADAPTERS])
-    print(f"{'resident adapters':56s} {4000 / (time.perf_counter() - start):8.0f} swaps a second among {ADAPTERS}")
+    return swaps / (time.perf_counter() - start)
 
 
 def _first(made: Served) -> None:
@@ -121,7 +113,7 @@ def _load(theirs: Any, folder: Path) -> None:
     theirs.delete_adapter("third")
 
 
-def mixed(made: Served, rounds: int, folder: Path) -> None:
+def mixed(made: Served, folder: Path) -> list[Pair]:
     """Eight conversations with eight adapters: peft's ``adapter_names``, one after the other, and ours."""
     _first(made)
     theirs: Any = PeftModel.from_pretrained(copy.deepcopy(made.bare), made.folder(0) / "lora", adapter_name="0")
@@ -155,11 +147,13 @@ def mixed(made: Served, rounds: int, folder: Path) -> None:
 
     if not peft() == ours() == apart():
         raise ValueError("the sides write other tokens")
-    line(f"adapter_names -> {ADAPTERS} adapters in one batch", peft, ours, rounds)
-    line(f"one after the other -> {ADAPTERS} adapters in one batch", apart, ours, rounds)
+    return [
+        Pair(f"adapter_names -> {ADAPTERS} adapters in one batch", peft, ours),
+        Pair(f"one after the other -> {ADAPTERS} adapters in one batch", apart, ours),
+    ]
 
 
-def prefix(made: Served, rounds: int, folder: Path) -> None:
+def prefix(made: Served, folder: Path) -> list[Pair]:
     """Time to the first token of a second question about a picture, each time another question."""
     _first(made)
     model = made.model
@@ -181,25 +175,41 @@ def prefix(made: Served, rounds: int, folder: Path) -> None:
         answers.append(model.chat([*turns, *same], max_new_tokens=8).text)
     if answers[0] != answers[1]:
         raise ValueError(f"the sides answer {answers}")
-    line("whole conversation -> prefix kept, first token", partial(second, None), partial(second, kept), rounds)
-    print(f"{'':56s} {kept.reused} positions reused, {kept.bytes / 1e6:.1f} MB kept")
+    return [Pair("whole conversation -> prefix kept, first token", partial(second, None), partial(second, kept))]
 
 
-PARTS: dict[str, Callable[[Served, int, Path], None]] = {"sizes": sizes, "swap": swap, "mixed": mixed, "prefix": prefix}
+PARTS: dict[str, Callable[[Served, Path], list[Pair]]] = {"swap": swap, "mixed": mixed, "prefix": prefix}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="times A B B A")
-    parser.add_argument("--only", choices=tuple(PARTS), help="one of the parts")
+    parser.add_argument("--only", choices=("sizes", *PARTS), help="one of the parts")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        made = build(Path(place))
+        made, folder = build(Path(place)), Path(place)
         print(f"{made.about}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+        if chosen.only in (None, "sizes"):
+            for name, (ours, theirs) in sizes(made, folder).items():
+                print(f"{name:56s} {ours / theirs:8.3f} of fp32, {ours:,} bytes", flush=True)
         for name, part in PARTS.items():
-            if chosen.only in (None, name):
-                part(made, chosen.rounds, Path(place))
+            for pair in part(made, folder) if chosen.only in (None, name) else ():
+                _line(pair, chosen.rounds)
+            if name == "swap" and chosen.only in (None, name):
+                print(f"{'resident adapters':56s} {resident(made):8.0f} swaps a second among {ADAPTERS}")
+
+
+def _line(pair: Pair, rounds: int) -> None:
+    """Warm both sides up, measure, print."""
+    pair.theirs(), pair.ours()
+    timed = abba(pair.theirs, pair.ours, rounds)
+    seconds = [sorted(side)[len(side) // 2] * 1e3 for side in timed.wall]
+    print(
+        f"{pair.name:56s} {timed.ratio:8.2f} x ({timed.cpu_ratio:8.2f} x), {seconds[0]:9.3f} -> {seconds[1]:8.3f} ms, "
+        f"spread {timed.spread:.0%}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from inlay.recipes.backbones import miniature_backbone
 __all__ = ["ADAPTERS", "Served", "build"]
 
 ADAPTERS = 8
-WIDTH, LAYERS, PIXELS, PATCH = 256, 12, 200, 8
+PIXELS, PATCH = 200, 8
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,28 @@ class Served:
         lora = self.adapters[0].lora
         tensors = list(lora.parameters()) if lora is not None else []
         numbers = sum(tensor.numel() for tensor in tensors)
-        return f"LLaMA {WIDTH} x {LAYERS}, {len(tensors)} LoRA tensors, {4 * numbers / 1e6:.2f} MB in float32"
+        sizes = self.bare.config
+        made = f"LLaMA {sizes.hidden_size} x {sizes.num_hidden_layers}"
+        return f"{made}, {len(tensors)} LoRA tensors, {4 * numbers / 1e6:.2f} MB in float32"
 
 
-def build(place: Path) -> Served:
+def build(place: Path, width: int = 256, layers: int = 12) -> Served:
     """Random weights, always the same.
 
     Args:
         place: folder for the bundles.
+        width: of the LLM, a multiple of 64.
+        layers: of the LLM.
     """
     torch.manual_seed(0)
     tokenizer = miniature_backbone().llm.tokenizer
     llm = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=WIDTH * 8 // 3,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=WIDTH // 64,
+            hidden_size=width,
+            intermediate_size=width * 8 // 3,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 64,
             max_position_embeddings=2048,
             tie_word_embeddings=False,
             initializer_range=0.05,

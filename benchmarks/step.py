@@ -9,12 +9,13 @@ does other work the figures are indicative, which the spread shows.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from benchmarks.equal import differ, train_step
 from benchmarks.llava_120m import LENGTHS, Ours, Peers, Sizes, Way, make
 from benchmarks.timing import abba, saved_bytes
 
@@ -30,27 +31,6 @@ STEPS: dict[str, tuple[Way, Way]] = {
     "all of them": (PLAIN, Way()),
 }
 """Name -> without, with."""
-
-
-def train_step(loss: Callable[[], Tensor], trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Forward and backward; the gradients and the loss."""
-    for parameter in trained.values():
-        parameter.grad = None
-    value = loss()
-    torch.autograd.backward(value)
-    found = {name: p.grad.clone() for name, p in trained.items() if p.grad is not None}
-    return {"loss": value.detach(), **found}
-
-
-def differ(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
-    """The largest relative difference, of the loss or of any gradient.
-
-    Raises:
-        ValueError: the two sides do not train the same tensors.
-    """
-    if ours.keys() != theirs.keys():
-        raise ValueError(f"the sides train other tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
-    return max(float((ours[name] - value).norm() / value.norm()) for name, value in theirs.items())
 
 
 def main() -> None:
@@ -76,7 +56,7 @@ def main() -> None:
         if chosen.only in (None, name) and not (chosen.trains == "projector" and name == "fused LoRA"):
             compare(name, own, partial(side, without), own, partial(side, with_it), chosen.rounds)
     if chosen.peers == "true":
-        theirs = Peers(made, own)
+        theirs = Peers(made, own.lora)
         for name, way in (("transformers + peft", Way(encode=True)), ("the same, features cached", Way())):
             compare(name, theirs, partial(theirs, made.batch), own, partial(side, way), chosen.rounds)
 

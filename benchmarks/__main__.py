@@ -1,0 +1,17 @@
+"""``python -m benchmarks``: the CPU suite, under six minutes on two quiet cores.
+
+See docs/benchmarks.md for its rules; ``python -m benchmarks.report`` makes the table of what it writes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.cpu import MEASURES
+from benchmarks.suite import main
+
+if __name__ == "__main__":
+    sys.exit(main(MEASURES, Path("benchmarks/results/cpu.json"), torch.device("cpu"), about=str(__doc__)))

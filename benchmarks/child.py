@@ -1,0 +1,56 @@
+"""A copy of this process for one piece of work: its memory is its own, and if it dies, it dies alone.
+
+The libraries are imported before, once for all; no kernel may have run by then, since threads and GPUs are not copied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["in_child"]
+
+
+def in_child(work: Callable[[], dict[str, Any]], *, limit: int = 0) -> dict[str, Any]:
+    """What work says, as plain values.
+
+    Args:
+        work: gives what JSON can hold.
+        limit: seconds after which the copy is ended; 0 for no limit.
+
+    Raises:
+        ChildProcessError: it failed, in its own words, or was ended.
+    """
+    sys.stdout.flush()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(limit)
+        try:
+            said = {"said": work()}
+        except BaseException as error:  # told to the parent, which goes on
+            traceback.print_exc()
+            said = {"failed": {"error": f"{type(error).__name__}: {error}"}}
+        with os.fdopen(writing, "w", encoding="utf-8") as out:
+            json.dump(said, out)
+        sys.stderr.flush()
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as answer:
+        text = answer.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status or not text:
+        ended = f"after {limit} s" if status == -signal.SIGALRM else f"with status {status}"
+        raise ChildProcessError(f"it was ended {ended} before it had said anything")
+    found: dict[str, Any] = json.loads(text)
+    if "failed" in found:
+        raise ChildProcessError(found["failed"]["error"])
+    said_back: dict[str, Any] = found["said"]
+    return said_back

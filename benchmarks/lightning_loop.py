@@ -1,0 +1,81 @@
+"""Our side of a training measure: a stage's own Lightning module in Lightning's loop, with its audits on."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from benchmarks.timing import Clock, Spent
+from inlay.recipes.callbacks import FiniteLoss, GradientAudit
+from inlay.recipes.precision import Precision, autocast_of
+
+__all__ = ["fit_ours"]
+
+
+class _Watch(Callback):
+    """The clock from the first batch to the last step, and the losses."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.clock, self.spent, self.losses = Clock(device), Spent(0, 0), list[torch.Tensor]()
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Everything is where it trains."""
+        self.clock.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the loss; to read it would make a GPU wait."""
+        self.losses.append(outputs["loss"].detach())
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """After the last step."""
+        self.spent = self.clock.read()
+
+
+def fit_ours(
+    module: LightningModule, batches: Sequence[Any], *, precision: Precision, device: torch.device, clip: float = 1.0
+) -> tuple[Spent, list[float]]:
+    """One pass over batches.
+
+    Args:
+        module: a stage.
+        batches: collated, in their order.
+        precision: as of ``inlay train --precision``.
+        device: where.
+        clip: largest norm of the gradient.
+
+    Returns:
+        The time from the first batch to the last step, and the loss of every step.
+    """
+    watch = _Watch(device)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = Trainer(
+            max_steps=len(batches),
+            max_epochs=-1,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision=autocast_of(precision),
+            gradient_clip_val=clip,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=[GradientAudit(), FiniteLoss(), watch],
+        )
+        loader: DataLoader[Any] = DataLoader(list(batches), batch_size=None, collate_fn=_as_is)  # type: ignore[arg-type]
+        trainer.fit(module, loader)
+    return watch.spent, [float(loss) for loss in watch.losses]
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,135 @@
+"""Peak memory of one training step at equal batch, each side in a process of its own.
+
+On a CPU that is the largest resident set less what was resident when all weights had been touched; on a GPU what torch
+allocated. Beside it, in bytes, what autograd keeps for the backward pass.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.child import in_child
+from benchmarks.equal import train_step
+from benchmarks.llava import Sides, build
+from benchmarks.llava_120m import LABELLED, LENGTHS, Sizes, names_of
+from benchmarks.outcome import Comparison, Outcome
+from benchmarks.setting import Setting
+from benchmarks.timing import saved_bytes
+
+__all__ = ["peak_memory"]
+
+TINY = Sizes(width=128, vision=64, layers=2, vocabulary=300)
+
+
+def peak_memory(
+    setting: Setting,
+    sizes: Sizes | None = None,
+    lengths: Sequence[int] = LENGTHS,
+    labelled: Sequence[int] = LABELLED,
+    target: float = 0.45,
+) -> Outcome:
+    """LoRA and projector, all conversations in one batch.
+
+    Args:
+        setting: where.
+        sizes: of the model; the 121 million if not given.
+        lengths: tokens of each conversation.
+        labelled: labelled ones.
+        target: of ours over theirs.
+    """
+    chosen = TINY if setting.tiny else sizes or Sizes()
+    ours, theirs = (in_child(partial(_one, setting, chosen, lengths, labelled, side)) for side in ("ours", "theirs"))
+    comparisons = [
+        Comparison(
+            opponent="tuned",
+            what=f"{what}, the whole batch at once, no checkpointing",
+            ratio=ours[key] / theirs[key],
+            target=wanted,
+            better="lower",
+            unit="of their bytes",
+            theirs={"bytes": theirs[key]},
+            ours={"bytes": ours[key]},
+        )
+        for key, what, wanted in (
+            ("peak", "peak over the weights", target),
+            ("saved", "kept for the backward pass", None),
+        )
+    ]
+    return Outcome(
+        title="peak memory at equal batch",
+        comparisons=comparisons,
+        facts={"ours": ours, "theirs": theirs, "positions": max(lengths) * len(lengths), "tokens": sum(lengths)},
+    )
+
+
+def _one(setting: Setting, sizes: Sizes, lengths: Sequence[int], labelled: Sequence[int], side: str) -> dict[str, Any]:
+    """One side's step in this process."""
+    bf16 = setting.bf16
+    sides = build(sizes, "lora", lengths, labelled, setting, bf16)
+    run = _step(sides, side, bf16)
+    for parameter in _Everything(sides).parameters():
+        parameter.detach().sum()
+    gc.collect()
+    if setting.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        peak = torch.cuda.max_memory_allocated() - before
+    else:
+        _forget_peak()
+        before = _status("VmRSS")
+        run()
+        peak = _status("VmHWM") - before
+    return {
+        "peak": peak,
+        "weights": before,
+        "ru_maxrss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "saved": saved_bytes(_forward(sides, side, bf16), _Everything(sides)),
+    }
+
+
+class _Everything(torch.nn.Module):
+    """All weights of both sides, which do not count as kept."""
+
+    def __init__(self, sides: Sides) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList([sides.theirs, sides.adapter, sides.model.backbone])
+
+
+def _forward(sides: Sides, side: str, bf16: bool) -> Callable[[], torch.Tensor]:
+    batch, device = sides.made.batch, sides.setting.device
+
+    def forward() -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            if side == "theirs":
+                loss: torch.Tensor = sides.theirs(batch)
+            else:
+                loss = sides.model(batch, logits="none").loss
+        return loss
+
+    return forward
+
+
+def _step(sides: Sides, side: str, bf16: bool) -> Callable[[], object]:
+    trained = (
+        sides.theirs.trained() if side == "theirs" else names_of(sides.adapter.inputs["image"], sides.adapter.lora)
+    )
+    return partial(train_step, _forward(sides, side, bf16), trained)
+
+
+def _forget_peak() -> None:
+    """Let the largest resident set be measured from now on: building the models was larger."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def _status(name: str) -> int:
+    """A line of ``/proc/self/status`` in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -1,0 +1,164 @@
+"""What a measure found: comparisons with targets, checks that they are of equal work, and figures beside them.
+
+A comparison of training is *void* unless both sides give the same first loss and the same gradients, and lose alike
+over fifty steps: then it has no ratio, whatever the clock said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from benchmarks.timing import Times
+
+__all__ = ["CURVE", "Checks", "Comparison", "Outcome", "tolerance"]
+
+CURVE = 0.01
+"""How far two loss curves may lie apart at any step, as a share."""
+LOOSER = 2.0
+"""How many times as far as theirs our gradients may be moved by rounding to bfloat16."""
+
+
+def tolerance(precision: str) -> float:
+    """How far first loss and gradients may lie apart: 1e-4, in bfloat16 2e-2."""
+    return 2e-2 if precision.startswith("bf16") else 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """Whether two sides do the same work."""
+
+    precision: str
+    """``32-true``, or one with bfloat16."""
+    loss: float
+    """Relative difference of the first step's losses."""
+    gradients: float
+    """Largest relative difference of an adapter gradient, in float32 (of the narrow model where bfloat16 is timed)."""
+    curve: float
+    """Largest relative difference of the losses of fifty steps, in the precision that is timed."""
+    rounding: tuple[float, float] | None = None
+    """In bfloat16: how far our gradients, and theirs, lie from those of float32."""
+    note: str = ""
+    """On which sizes."""
+
+    @property
+    def fault(self) -> str:
+        """Why a comparison on these is void; empty where it is not."""
+        limit, faults = tolerance(self.precision), []
+        if not self.loss <= limit:
+            faults.append(f"the first losses differ by {self.loss:.2e}, at most {limit:.0e} is allowed")
+        if not self.gradients <= tolerance("32-true"):
+            faults.append(
+                f"the gradients differ by {self.gradients:.2e}, at most {tolerance('32-true'):.0e} is allowed"
+            )
+        if self.rounding is not None and not self.rounding[0] <= max(limit, LOOSER * self.rounding[1]):
+            ours, theirs = self.rounding
+            faults.append(f"bfloat16 moves our gradients by {ours:.2e} and theirs by {theirs:.2e}")
+        if not self.curve <= CURVE:
+            faults.append(f"the loss curves differ by {self.curve:.2%}, at most {CURVE:.0%} is allowed")
+        return "; ".join(faults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Ours against one opponent."""
+
+    opponent: str
+    """``documented``, ``tuned``, or a name of its own."""
+    what: str
+    """What the opponent does."""
+    ratio: float | None
+    """Theirs over ours, of medians; of ours over theirs where less is better. None where void."""
+    target: float | None = None
+    """What the ratio should come to."""
+    better: Literal["higher", "lower"] = "higher"
+    """Whether the ratio should reach its target, or stay below it."""
+    unit: str = "x faster"
+    """Of the ratio."""
+    cpu_ratio: float | None = None
+    """The same of processor seconds."""
+    theirs: Mapping[str, Any] = field(default_factory=dict)
+    """Every raw figure of their side."""
+    ours: Mapping[str, Any] = field(default_factory=dict)
+    """Every raw figure of ours."""
+    spread: float | None = None
+    """The larger of both sides' (slowest - fastest) / median."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is reached; None without a ratio or a target."""
+        if self.ratio is None or self.target is None:
+            return None
+        return self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target
+
+    @classmethod
+    def of_times(
+        cls,
+        opponent: str,
+        what: str,
+        theirs: Times,
+        ours: Times,
+        *,
+        target: float | None = None,
+        void: bool = False,
+        better: Literal["higher", "lower"] = "higher",
+        more: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
+    ) -> Comparison:
+        """From the clock.
+
+        Args:
+            opponent: its name.
+            what: what it does.
+            theirs: its repetitions.
+            ours: ours.
+            target: of the ratio.
+            void: the sides do not do the same work.
+            better: ``higher`` for theirs over ours, ``lower`` for ours over theirs.
+            more: further figures of both sides.
+        """
+        wall, cpu = theirs.median / ours.median, theirs.cpu_median / max(ours.cpu_median, 1e-9)
+        up = better == "higher"
+        return cls(
+            opponent=opponent,
+            what=what,
+            ratio=None if void else (wall if up else 1 / wall),
+            cpu_ratio=None if void else (cpu if up else 1 / max(cpu, 1e-9)),
+            target=target,
+            better=better,
+            unit="x faster" if up else "of their time",
+            theirs=_raw(theirs) | dict(more[0]),
+            ours=_raw(ours) | dict(more[1]),
+            spread=max(theirs.spread, ours.spread),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"met": self.met}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Of one measure."""
+
+    title: str
+    comparisons: list[Comparison] = field(default_factory=list)
+    checks: Checks | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Sizes, rates, what was left out."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, with the status ``ok`` or ``void``."""
+        fault = self.checks.fault if self.checks is not None else ""
+        return {
+            "title": self.title,
+            "status": "void" if fault else "ok",
+            "why": fault,
+            "comparisons": [comparison.as_json() for comparison in self.comparisons],
+            "checks": asdict(self.checks) if self.checks is not None else None,
+            "facts": dict(self.facts),
+        }
+
+
+def _raw(times: Times) -> dict[str, Any]:
+    return {"wall": times.wall, "cpu": times.cpu, "median": times.median, "spread": times.spread}

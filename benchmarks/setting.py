@@ -1,0 +1,59 @@
+"""How measures are run: where, how often, at which sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from benchmarks.machine import sides_bf16
+from inlay.recipes.precision import Precision
+
+__all__ = ["Setting"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every measure is given."""
+
+    place: Path
+    """A folder for what it writes."""
+    rounds: int = 2
+    """Times A B B A; each gives two repetitions a side."""
+    size: Literal["full", "tiny"] = "full"
+    """``tiny`` takes seconds and says nothing about speed; for tests."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where."""
+    force_bf16: bool = False
+    """bfloat16 also where nothing gains by it; for tests."""
+
+    @property
+    def tiny(self) -> bool:
+        """Whether figures do not matter."""
+        return self.size == "tiny"
+
+    @property
+    def curve_steps(self) -> int:
+        """Steps of the loss curves."""
+        return 2 if self.tiny else 50
+
+    @property
+    def repeats(self) -> int:
+        """Rounds of a training measure."""
+        return 1 if self.tiny else self.rounds
+
+    @property
+    def quick_repeats(self) -> int:
+        """Rounds of a measure that takes milliseconds."""
+        return 1 if self.tiny else 3 * self.rounds
+
+    @property
+    def bf16(self) -> bool:
+        """Whether both sides take bfloat16: on a GPU always, on a CPU where a timed product gains."""
+        return self.force_bf16 or self.device.type == "cuda" or sides_bf16(self.device)
+
+    def precision(self, bf16: bool) -> Precision:
+        """Of our side."""
+        return "bf16-true" if bf16 else "32-true"

@@ -1,0 +1,28 @@
+"""The modules of ``benchmarks/``, which is run from the root of a clone and is no part of the package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="session")
+def module_of() -> Callable[[str], ModuleType]:
+    """A module by its name; the root, and with it the bare names of the floors, stays off the path."""
+    if "benchmarks" not in sys.modules:
+        spec: Any = importlib.util.spec_from_file_location(
+            "benchmarks", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
+        )
+        package = importlib.util.module_from_spec(spec)
+        sys.modules["benchmarks"] = package
+        spec.loader.exec_module(package)
+    return lambda name: importlib.import_module(f"benchmarks.{name}")
