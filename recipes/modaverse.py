@@ -51,7 +51,7 @@ MINIATURE_STAGES = {
         geometry="crop",
         lr={"inputs": 1e-2, "lora": 4e-3, "tokens": 4e-3},
         batch_size=32,
-        epochs=6.0,
+        epochs=8.0,
         warmup=0.05,
     )
 }
