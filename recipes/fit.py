@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.callbacks import CompileWatch, FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 from inlay.recipes.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.precision import autocast_of
@@ -32,6 +32,8 @@ NOTICES = (
     "Checkpoint directory .* exists and is not empty",
     # lightning 2.6 flattens its loaders with torch's old spelling.
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    # torch.compile's own tracing.
+    "The .grad attribute of a Tensor that is not a leaf",
 )
 """Remarks of Lightning that a user of inlay can do nothing about."""
 
@@ -108,6 +110,7 @@ def fit(
             RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
             memory,
+            CompileWatch(run.compile, show),
             saver,
             TQDMProgressBar(refresh_rate=20),
         ],

@@ -140,6 +140,9 @@ class RunSettings:
     recompute: bool | Literal["auto"] = "auto"
     """Run the LLM's layers a second time instead of keeping their activations; auto: where the plan of the memory says
     that they do not fit."""
+    compile: bool = False
+    """torch.compile the LLM's layers; cost and gain are measured and shown, and it is switched off where there is none.
+    Generated code rounds otherwise, so such a run is not resumed bit for bit."""
     dtype: Literal["bfloat16", "int8"] = "bfloat16"
     """Of the weights in the bundle. int8: projectors with a scale a row, if the held-out loss rises by 0.1 % at most;
     otherwise the bundle stays bfloat16."""
@@ -151,3 +154,5 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.devices < 1:
             raise SettingsError(f"devices: expected at least 1, got {self.devices}")
+        if self.compile and self.recompute is True:
+            raise SettingsError("compile, recompute: layers that are generated code cannot be run twice; leave one out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inlay.recipes.callbacks.compile_watch import CompileWatch
 from inlay.recipes.callbacks.finite_loss import FiniteLoss, NonFiniteLossError
 from inlay.recipes.callbacks.gradient_audit import GradientAudit, GradientAuditError
 from inlay.recipes.callbacks.label_audit import LabelAudit, mark_trained
@@ -10,6 +11,7 @@ from inlay.recipes.callbacks.random_state import RandomState
 from inlay.recipes.callbacks.speed import Speed
 
 __all__ = [
+    "CompileWatch",
     "FiniteLoss",
     "GradientAudit",
     "GradientAuditError",

@@ -1,0 +1,101 @@
+"""Compiled layers in training, with what they cost and what they gain."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.compiled import compiled, compiles, missing_compiler
+from inlay.adapters.families import runs_twice
+from inlay.recipes.settings import SettingsError
+from inlay.recipes.stages.next_token import NextToken
+
+__all__ = ["CompileWatch"]
+
+PLAIN = 6
+"""Batches that are timed before; the first two of them warm up."""
+GENERATING = 3
+"""Batches that may generate code: for the first length, for lengths in general, for another layer's kind."""
+AFTER = 6
+"""Batches that are timed afterwards."""
+
+
+class CompileWatch(Callback):
+    """Takes some batches as they are, compiles, takes some more, says what it cost, and goes back if nothing is gained.
+
+    Args:
+        wanted: whether to compile at all.
+        show: where lines go.
+        backend: as in :func:`inlay.adapters.compiled.compiled`.
+    """
+
+    def __init__(self, wanted: bool, show: Callable[[str], None] = print, backend: str = "inductor") -> None:
+        self.wanted, self.show, self.backend = wanted, show, backend
+        self.times: list[float] = []
+        self.figures: dict[str, float] = {}
+        self._open = ExitStack()
+        self._begun = 0.0
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """See whether it can be done.
+
+        Raises:
+            SettingsError: without a compiler on this machine.
+        """
+        if not self.wanted:
+            return
+        if not isinstance(module, NextToken) or not compiles(module.model.backbone.llm.model):
+            self.wanted = False
+            self.show("compile: left out, this stage has no decoder-only language model of several layers in its loop")
+        elif runs_twice(module.model.backbone.llm.model):
+            self.wanted = False
+            self.show("compile: left out, layers run twice here for want of memory (recompute)")
+        elif lacking := missing_compiler(module.device):
+            raise SettingsError(
+                f"compile: torch.compile needs {lacking}, which was not found; install it, or leave compile out"
+            )
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Begin to compile behind the batches that were timed as they are."""
+        if self.wanted and len(self.times) == PLAIN and isinstance(module, NextToken):
+            model = module.model
+            self._open.enter_context(compiled(model.backbone.llm.model, model.adapter.lora, backend=self.backend))
+            self.show("compile: generating code for the layers ...")
+        self._begun = self._now(module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Time the batch; behind the last one that is timed, judge."""
+        if not self.wanted or len(self.times) == PLAIN + GENERATING + AFTER:
+            return
+        self.times.append((self._now(module) - self._begun) / max(1, len(batch)))
+        if len(self.times) == PLAIN + GENERATING + AFTER:
+            self._judge(len(batch))
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Layers are their own again, however training ended."""
+        self._open.close()
+
+    def _judge(self, size: int) -> None:
+        before = statistics.median(self.times[2:PLAIN]) * size
+        after = statistics.median(self.times[PLAIN + GENERATING :]) * size
+        cost = sum(self.times[PLAIN : PLAIN + GENERATING]) * size - GENERATING * after
+        self.figures = {"seconds": cost, "batch_before": before, "batch_after": after}
+        gained = f"compile: {cost:.1f} s of generating code, a batch takes {after:.3f} s instead of {before:.3f} s"
+        if after < before:
+            self.show(f"{gained}: pays after {cost / (before - after):,.0f} batches")
+            return
+        self._open.close()
+        self.show(f"{gained}: it gains nothing here, and is switched off again")
+
+    def _now(self, module: LightningModule) -> float:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize(module.device)
+        return time.perf_counter()
