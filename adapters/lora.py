@@ -50,6 +50,8 @@ class LoraConfig:
             raise LoraError(f"r: expected 1 to 1024, got {self.r}")
         if not self.targets:
             raise LoraError("targets: expected at least one module name, got none")
+        # In one order, so that two bundles of the same LoRA say the same.
+        object.__setattr__(self, "targets", tuple(sorted(set(self.targets))))
 
 
 def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Linear]:

@@ -14,7 +14,7 @@ import torch
 
 from inlay.adapters.pretrained import BackboneError
 
-__all__ = ["Quantised", "precision_of", "quantised_options"]
+__all__ = ["Quantised", "check_quantised", "precision_of", "quantised_options"]
 
 Quantised: TypeAlias = Literal["nf4", "int8"]
 
@@ -29,13 +29,7 @@ def quantised_options(kind: str, dtype: str | torch.dtype) -> dict[str, Any]:
     Raises:
         BackboneError: another kind, or bitsandbytes is not installed.
     """
-    if kind not in get_args(Quantised):
-        raise BackboneError(f"quantise: expected one of {', '.join(get_args(Quantised))}, got {kind!r}")
-    if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
-        raise BackboneError(
-            f"quantise: {kind} needs bitsandbytes, which is not installed: pip install 'inlay[quantised]'; or leave "
-            "quantise out"
-        )
+    check_quantised(kind)
     from transformers import BitsAndBytesConfig
 
     if isinstance(dtype, str):
@@ -53,6 +47,21 @@ def quantised_options(kind: str, dtype: str | torch.dtype) -> dict[str, Any]:
             llm_int8_skip_modules=["lm_head"],
         )
     return {"quantization_config": config, "dtype": dtype}
+
+
+def check_quantised(kind: str) -> None:
+    """See whether it can be done here, before anything is loaded.
+
+    Raises:
+        BackboneError: another kind, or bitsandbytes is not installed.
+    """
+    if kind not in get_args(Quantised):
+        raise BackboneError(f"quantise: expected one of {', '.join(get_args(Quantised))}, got {kind!r}")
+    if find_spec("bitsandbytes") is None or find_spec("accelerate") is None:
+        raise BackboneError(
+            f"quantise: {kind} needs bitsandbytes, which is not installed: pip install 'inlay[quantised]'; or leave "
+            "quantise out"
+        )
 
 
 def precision_of(model: Any) -> Quantised | None:

@@ -104,9 +104,12 @@ class OpenFolder:
             listed = ", ".join(shown(name) for name in extra[:5])
             known = {name.casefold() for name in allowed}
             case = " (upper and lower case count)" if any(name.casefold() in known for name in extra) else ""
-            is_bundle = "inlay.json" in paths
-            advice = "move it out of the folder" if is_bundle else "and the folder is none, as it has no inlay.json"
-            raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; {advice}: {listed}")
+            if "inlay.json" not in paths:
+                reason = (
+                    f"a folder that is no bundle: it has no inlay.json, but {listed}; expected a bundle or a run folder"
+                )
+                raise BundleError(shown(os.fspath(self.path)), reason)
+            raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; move it out of the folder: {listed}")
         return frozenset(paths)
 
     def read(self, name: str, limit: int) -> bytes:

@@ -52,8 +52,9 @@ def describe(overview: Overview) -> dict[str, Any]:
 
 
 def _text(facts: dict[str, Any], *, tensors: bool) -> str:
+    name = facts["name"] if facts["name"] == facts["system"] else f"{facts['name']} ({facts['system']})"
     lines = [
-        f"{facts['name']} ({facts['system']}), format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}",
+        f"{name}, format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}",
         f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes"
         + (f", commit {facts['commit']}" if facts["commit"] else ""),
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from difflib import get_close_matches
 from typing import NoReturn
 
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -23,7 +24,8 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         'inlay chat'
     """
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    return _Parser(prog=f"inlay {command}", description=about)
+    # Half a name is no name: a second option with the same beginning would change what a script does.
+    return _Parser(prog=f"inlay {command}", description=about, allow_abbrev=False)
 
 
 class _Parser(ArgumentParser):
@@ -34,5 +36,12 @@ class _Parser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         said = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
-        sys.stderr.write(f"{self.prog}: {said}\n(every option: {self.prog} --help)\n")
+        sys.stderr.write(f"{self.prog}: {said}{self._meant(said)}\n(every option: {self.prog} --help)\n")
         self.exit(2)
+
+    def _meant(self, said: str) -> str:
+        """The option that is nearest to one that does not exist."""
+        if not (unknown := re.search(r"unrecognized arguments: (--[^\s=]+)", said)):
+            return ""
+        near = get_close_matches(unknown[1], self._option_string_actions, n=1)
+        return f"; perhaps {near[0]} is meant" if near else ""

@@ -15,6 +15,7 @@ from lightning.pytorch import seed_everything
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.half import halve
+from inlay.adapters.quantised import check_quantised
 from inlay.hub.manifest import TrainingSpec
 from inlay.recipes.backbones import backbone_from, chosen_sources
 from inlay.recipes.caching import Caching, store_at, visits_of
@@ -86,7 +87,10 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
         job = replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
         show(verdict(job.run.precision, job.run.accelerator))
     if backbone is None:
-        chosen_sources(job.backbone, job.recipe.sources)  # Before data are made for a backbone that is not there.
+        # Before data are made for a backbone that is not there.
+        chosen_sources(job.backbone, job.recipe.sources)
+        if job.backbone.quantise is not None:
+            check_quantised(job.backbone.quantise)
     shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)

@@ -51,7 +51,8 @@ def _canary(folder: str, settings: BackboneSettings) -> dict[str, Any]:
     if adapter.canary is None:
         return {"backbone": verdict, "canary": "none stored"}
     difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype)
-    return {"backbone": verdict, "canary": f"differs by {difference:.3g}, allowed {adapter.canary.tolerance:.3g}"}
+    passed = f"passes: differs by {difference:.3g}, and {adapter.canary.tolerance:.3g} is allowed"
+    return {"backbone": verdict, "canary": passed}
 
 
 if __name__ == "__main__":

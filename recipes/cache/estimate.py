@@ -82,7 +82,7 @@ class Estimate:
             f"{self.count:,} to compute, {_size(self.needed)} of {_size(self.room)} that may be written; each "
             f"{1e3 * times.compute:.1f} ms to compute ({self.count * times.compute:.0f} s in all), "
             f"{1e3 * times.write:.2f} to write, {1e3 * times.check:.2f} to check, {1e3 * times.read:.2f} to read: "
-            f"ahead {ahead}, and this run has {self.visits:.1f}"
+            f"ahead {ahead}, and this run reads each {self.visits:.1f} times (its measuring is one)"
         )
 
 

@@ -26,8 +26,8 @@ class _HasParts(Protocol):
 
 
 def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
-    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes on disk (bf16)."""
-    rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes")]
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype in training, parameters, bytes in a bundle."""
+    rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes saved")]
     total = 0
     for part in parts:
         rate = rate_of(part.name, lr)
@@ -36,7 +36,7 @@ def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
         size = part.parameters * BYTES_ON_DISK
         total += size
         rows.append((part.name, part.kind, mode, shown, part.dtype, f"{part.parameters:,}", f"{size:,}"))
-    rows.append(("sum", "", "", "", "bfloat16", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
+    rows.append(("sum", "", "", "", "", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)

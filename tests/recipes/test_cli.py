@@ -76,6 +76,7 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
     [
         (["train", "llava", "--nope", "3"], "inlay train llava: unrecognized arguments: --nope 3"),
         (["train", "llava", "--stages.align.lr.lora", "x"], "Expected a float. Got value: x"),
+        (["train", "llava", "--stages.align.epoch", "1"], "perhaps --stages.align.epochs is meant"),
         (["chat"], "the following arguments are required: bundle"),
     ],
 )

@@ -149,7 +149,7 @@ def test_verify_runs_the_canary(miniature_run: Path, capsys: Any) -> None:
     assert main(["verify", str(miniature_run), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["backbone"] == "exact"
-    assert facts["canary"].startswith("differs by ")
+    assert facts["canary"].startswith("passes: differs by ")
     assert main(["verify", str(miniature_run), "--files_only"]) == 0
     assert "canary" not in capsys.readouterr().out
 

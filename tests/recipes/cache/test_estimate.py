@@ -35,7 +35,7 @@ def test_the_text_says_bytes_times_and_epochs() -> None:
     text = str(estimate(3.0, room=2_500_000))
     assert "100 to compute, 6.4 kB of 2.5 MB that may be written" in text
     assert "1000.0 ms to compute (100 s in all), 500.00 to write, 250.00 to check, 125.00 to read" in text
-    assert "ahead from 2.0 epochs on, and this run has 3.0" in text
+    assert "ahead from 2.0 epochs on, and this run reads each 3.0 times" in text
 
 
 def test_room_is_counted_in_bytes_of_all() -> None:
