@@ -22,6 +22,7 @@ from benchmarks.llava_120m import LABELLED, LENGTHS, Sizes, names_of
 from benchmarks.outcome import Comparison, Outcome
 from benchmarks.setting import Setting
 from benchmarks.timing import saved_bytes
+from inlay.recipes.memory import release_unused
 
 __all__ = ["peak_memory"]
 
@@ -126,6 +127,7 @@ def _step(sides: Sides, side: str, bf16: bool) -> Callable[[], object]:
 
 def _forget_peak() -> None:
     """Let the largest resident set be measured from now on: building the models was larger."""
+    release_unused()
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 

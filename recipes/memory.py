@@ -7,6 +7,8 @@ many times that. It is the worst batch, so a stage of mixed lengths stays below 
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from inlay.adapters.batch import Batch
 from inlay.adapters.cross_entropy import CHUNK_BYTES
 
-__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
+__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "release_unused", "reset_peak"]
 
 MIB = 1 << 20
 COPIES = 2
@@ -124,11 +126,20 @@ def reset_peak(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return int(torch.cuda.memory_allocated(device))
+    release_unused()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # Not Linux, or not allowed: the peak is then that of the whole process.
         return peak_bytes(device)
     return _proc("/proc/self/status", "VmRSS")
+
+
+def release_unused() -> None:
+    """Give memory that was freed back to the system, where the C library can: reused, it would not count as added."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -85,7 +85,7 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             "data": "all",
             "lr": {"lora": 4e-3, "inputs": 3e-3, "outputs": 1e-3, "tokens": 4e-3},
             "batch_size": 32,
-            "epochs": 3.0,
+            "epochs": 5.0,
             "warmup": 0.05,
             # Words first: what the states must say is learnt again, and cheaply, in decode.
             "signals": SignalSettings(image=0.3, audio=0.3, video=0.3),

@@ -224,7 +224,7 @@ def test_mean_over_two_processes_is_the_loss_of_one(plan_of: Any, monkeypatch: p
         assert len(fitting) == 1
         return fitting[0]
 
-    monkeypatch.setattr(plan.module, "_all", gathered)
+    monkeypatch.setattr("inlay.recipes.stages.represent.all_rows", gathered)
     parts = [plan.module.losses(half)["itc"] for half in halves]
     torch.testing.assert_close((parts[0] + parts[1]) / 2, expected)
 
