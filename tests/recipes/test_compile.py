@@ -16,8 +16,10 @@ from inlay.recipes.callbacks import CompileWatch
 from inlay.recipes.callbacks.compile_watch import AFTER, GENERATING, PLAIN
 from inlay.recipes.settings import RunSettings, SettingsError
 
-# Torch's own tracing looks at tensors in this way.
-pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+# Of torch's own tracing and code generator.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf", "ignore:.torch.jit.script_method. is deprecated"
+)
 
 TALKS = ("what colour is it?", "how many squares are there, and how many circles? and what else is there to be seen?")
 
