@@ -23,7 +23,7 @@ from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, made
 from inlay.adapters.prompt import Prompts, Reader, prompt_texts
 from inlay.adapters.segment import Bos, LayoutError, Media, Segment, Text
 from inlay.adapters.signals import Signals, mark, unmark
-from inlay.adapters.splice import IGNORE, PadSide, pad
+from inlay.adapters.splice import IGNORE, PadSide, labelled_rows, pad
 
 __all__ = ["Batch", "Encoded", "collate", "encode"]
 
@@ -177,12 +177,14 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
     """
     ones = [torch.ones_like(row.ids) for row in rows]
     targets = [row.target for row in rows if row.target is not None]
+    ids, mask = pad([row.ids for row in rows], pad_id, side), pad(ones, 0, side)
+    labels, slots = pad([row.labels for row in rows], IGNORE, side), pad([row.slots for row in rows], False, side)
     return Batch(
-        beginning=() if side == "left" else _beginning(rows),
-        ids=pad([row.ids for row in rows], pad_id, side),
-        labels=pad([row.labels for row in rows], IGNORE, side),
-        mask=pad(ones, 0, side),
-        slots=pad([row.slots for row in rows], False, side),
+        ids=ids,
+        labels=labels,
+        mask=mask,
+        slots=slots,
+        beginning=() if side == "left" else _beginning(ids, labels, mask, slots),
         order=tuple(part.modality for row in rows for part in row.media),
         names=tuple(row.name for row in rows),
         target=pad(targets, IGNORE, "right") if targets else None,
@@ -190,15 +192,11 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
     )
 
 
-def _beginning(rows: Sequence[Encoded]) -> tuple[int, ...]:
+def _beginning(ids: Tensor, labels: Tensor, mask: Tensor, slots: Tensor) -> tuple[int, ...]:
     """Ids with which all rows begin; the word in front of a label is left to them, for it has to say what comes."""
-    shortest = min(len(row.ids) for row in rows)
-    first = rows[0].ids[:shortest]
-    same = torch.ones(shortest, dtype=torch.bool)
-    for row in rows:
-        labelled = torch.cat([row.labels[1:], row.labels.new_full((1,), 0)])[:shortest] != IGNORE
-        same &= (row.ids[:shortest] == first) & ~row.slots[:shortest] & ~labelled
-    return tuple(first[: int(same.long().cumprod(dim=0).sum())].tolist())
+    labelled, _ = labelled_rows(labels)
+    same = ((ids == ids[:1]) & mask.bool() & ~slots & ~labelled).all(dim=0)
+    return tuple(ids[0, : int(same.long().cumprod(dim=0).sum())].tolist())
 
 
 @dataclass(slots=True)

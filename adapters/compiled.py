@@ -34,7 +34,7 @@ def missing_compiler(device: torch.device) -> str:
 
 def compiles(model: Any) -> bool:
     """Whether there are layers to compile: those of a decoder-only model."""
-    return not model.config.is_encoder_decoder and len(decoder_layers(model)) > 1
+    return len(decoder_layers(model)) > 1
 
 
 @contextmanager

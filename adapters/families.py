@@ -24,8 +24,8 @@ _LIKE_LLAMA = tuple(
 
 
 def decoder_layers(model: Any) -> Any:
-    """The layers of a decoder-only model's stack; nothing where it keeps them elsewhere."""
-    return getattr(model.get_decoder(), "layers", None) or ()
+    """The layers of a decoder-only model's stack; nothing where it keeps them elsewhere, or has an encoder too."""
+    return () if model.config.is_encoder_decoder else getattr(model.get_decoder(), "layers", None) or ()
 
 
 def class_of(layer: Any) -> str:

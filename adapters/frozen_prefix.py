@@ -42,9 +42,11 @@ def constant_of(ids: tuple[int, ...], lora: LoraPart | None, tokens: nn.Module |
         lora: with which the LLM reads, if there is one; with dropout it reads differently each time.
         tokens: rows of new tokens, if there are some.
     """
+    if len(ids) < WORTH:
+        return None
     parameters = [p for module in (lora, tokens) if module is not None for p in module.parameters()]
     drops = lora is not None and lora.training and lora.config.dropout > 0
-    if len(ids) < WORTH or drops or any(p.requires_grad for p in parameters):
+    if drops or any(p.requires_grad for p in parameters):
         return None
     # A swap, or a step in an earlier stage, gives other numbers.
     return Constant(ids, tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters))

@@ -13,14 +13,14 @@ from typing import Any
 
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-from inlay.adapters.families import Twice
+from inlay.adapters.families import Twice, decoder_layers
 
 __all__ = ["can_recompute", "recomputed"]
 
 
 def can_recompute(model: Any) -> bool:
     """Whether there are layers to run again: those of a decoder-only model."""
-    return not model.config.is_encoder_decoder and bool(getattr(model.get_decoder(), "layers", None))
+    return bool(decoder_layers(model))
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def recomputed(model: Any) -> Iterator[None]:
     Args:
         model: of :func:`can_recompute`.
     """
-    layers = list(model.get_decoder().layers)[:-1]
+    layers = list(decoder_layers(model))[:-1]
     for layer in layers:
         layer.__dict__["forward"] = Twice(_twice, layer, model.config)
     try:

@@ -6,11 +6,9 @@ allocated. Beside it, in bytes, what autograd keeps for the backward pass.
 
 from __future__ import annotations
 
-import gc
 import resource
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +20,7 @@ from benchmarks.llava_120m import LABELLED, LENGTHS, Sizes, names_of
 from benchmarks.outcome import Comparison, Outcome
 from benchmarks.setting import Setting
 from benchmarks.timing import saved_bytes
-from inlay.recipes.memory import release_unused
+from inlay.recipes.memory import peak_bytes, reset_peak
 
 __all__ = ["peak_memory"]
 
@@ -77,17 +75,9 @@ def _one(setting: Setting, sizes: Sizes, lengths: Sequence[int], labelled: Seque
     run = _step(sides, side, bf16)
     for parameter in _Everything(sides).parameters():
         parameter.detach().sum()
-    gc.collect()
-    if setting.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        peak = torch.cuda.max_memory_allocated() - before
-    else:
-        _forget_peak()
-        before = _status("VmRSS")
-        run()
-        peak = _status("VmHWM") - before
+    before = reset_peak(setting.device)
+    run()
+    peak = peak_bytes(setting.device) - before
     return {
         "peak": peak,
         "weights": before,
@@ -123,15 +113,3 @@ def _step(sides: Sides, side: str, bf16: bool) -> Callable[[], object]:
         sides.theirs.trained() if side == "theirs" else names_of(sides.adapter.inputs["image"], sides.adapter.lora)
     )
     return partial(train_step, _forward(sides, side, bf16), trained)
-
-
-def _forget_peak() -> None:
-    """Let the largest resident set be measured from now on: building the models was larger."""
-    release_unused()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-
-
-def _status(name: str) -> int:
-    """A line of ``/proc/self/status`` in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from inlay.recipes.memory import kept_bytes
+
 __all__ = ["Clock", "Spent", "Timed", "Times", "abba", "in_turn", "saved_bytes"]
 
 
@@ -126,16 +128,7 @@ def abba(a: Callable[[], object], b: Callable[[], object], rounds: int) -> Timed
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
     """Bytes of all tensors that autograd keeps for the backward pass, those of the module's own left out."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with kept_bytes([module]) as kept:
         loss = forward()
     del loss
-    return sum(kept.values())
+    return kept.total

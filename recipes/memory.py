@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from inlay.adapters.batch import Batch
 from inlay.adapters.cross_entropy import CHUNK_BYTES
 
-__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "release_unused", "reset_peak"]
+__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
 
 MIB = 1 << 20
 COPIES = 2
@@ -66,10 +66,10 @@ class MemoryPlan:
 
 
 class kept_bytes:  # noqa: N801 - reads as a statement
-    """While this lasts, counts what autograd keeps, each piece of memory once; parameters are not counted.
+    """While this lasts, counts what autograd keeps, each piece of memory once; parameters and buffers are not counted.
 
     Args:
-        modules: whose parameters are there anyway.
+        modules: whose parameters and buffers are there anyway.
 
     Example:
         >>> x = torch.ones(8, requires_grad=True)
@@ -80,7 +80,8 @@ class kept_bytes:  # noqa: N801 - reads as a statement
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self.held = {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
+        own = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+        self.held = {tensor.untyped_storage().data_ptr() for tensor in own}
         self.total = 0
         self._hooks: Any = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda tensor: tensor)
 
@@ -126,7 +127,7 @@ def reset_peak(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return int(torch.cuda.memory_allocated(device))
-    release_unused()
+    _release_unused()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # Not Linux, or not allowed: the peak is then that of the whole process.
@@ -134,7 +135,7 @@ def reset_peak(device: torch.device) -> int:
     return _proc("/proc/self/status", "VmRSS")
 
 
-def release_unused() -> None:
+def _release_unused() -> None:
     """Give memory that was freed back to the system, where the C library can: reused, it would not count as added."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

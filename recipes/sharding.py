@@ -17,10 +17,11 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from inlay.adapters.families import decoder_layers
 from inlay.recipes.ranks import local_world, rank, world
 from inlay.recipes.settings import SettingsError
 
-__all__ = ["check_sharding", "decoder_layers", "shard"]
+__all__ = ["check_sharding", "cut_layers", "shard"]
 
 
 def check_sharding(device: str, *, evaluate: bool, processes: int) -> None:
@@ -45,13 +46,13 @@ def check_sharding(device: str, *, evaluate: bool, processes: int) -> None:
         )
 
 
-def decoder_layers(model: Any) -> list[nn.Module]:
+def cut_layers(model: Any) -> list[nn.Module]:
     """The layers of a decoder-only language model, which are what is cut.
 
     Raises:
         SettingsError: none, as in an encoder-decoder.
     """
-    layers = None if model.config.is_encoder_decoder else getattr(model.get_decoder(), "layers", None)
+    layers = decoder_layers(model)
     if not layers:
         raise SettingsError(
             f"strategy: fsdp cuts the layers of decoder-only models, and {type(model).__name__} has none; use ddp"
@@ -70,7 +71,7 @@ def shard(model: Any, adapter: Iterable[nn.Parameter], device: str) -> None:
     mesh = init_device_mesh(device, (world(),))
     if device == "cuda":
         torch.cuda.set_device(rank() % local_world())
-    kept, layers = set(adapter), decoder_layers(model)
+    kept, layers = set(adapter), cut_layers(model)
     for layer in layers:
         fully_shard(layer, mesh=mesh, ignored_params=kept)
     # Around all layers, so that one can be fetched while another is computed; nothing else of the decoder is cut.

@@ -63,7 +63,9 @@ class CompileWatch(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Begin to compile behind the batches that were timed as they are."""
-        if self.wanted and len(self.times) == PLAIN and isinstance(module, NextToken):
+        if not self._timing:
+            return
+        if len(self.times) == PLAIN and isinstance(module, NextToken):
             model = module.model
             self._open.enter_context(compiled(model.backbone.llm.model, model.adapter.lora, backend=self.backend))
             self.show("compile: generating code for the layers ...")
@@ -73,7 +75,7 @@ class CompileWatch(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Time the batch; behind the last one that is timed, judge."""
-        if not self.wanted or len(self.times) == PLAIN + GENERATING + AFTER:
+        if not self._timing:
             return
         self.times.append((self._now(module) - self._begun) / max(1, len(batch)))
         if len(self.times) == PLAIN + GENERATING + AFTER:
@@ -82,6 +84,11 @@ class CompileWatch(Callback):
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Layers are their own again, however training ended."""
         self._open.close()
+
+    @property
+    def _timing(self) -> bool:
+        """Afterwards nothing is waited for: a GPU works on behind a call."""
+        return self.wanted and len(self.times) < PLAIN + GENERATING + AFTER
 
     def _judge(self, size: int) -> None:
         before = statistics.median(self.times[2:PLAIN]) * size

@@ -11,7 +11,7 @@ from two_processes import in_two
 
 from inlay.adapters.messages import MediaPart, Message, TextPart
 from inlay.recipes.settings import SettingsError
-from inlay.recipes.sharding import check_sharding, decoder_layers, shard
+from inlay.recipes.sharding import check_sharding, cut_layers, shard
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
@@ -65,7 +65,7 @@ def test_shards_give_loss_and_gradients_of_the_whole_model(
 
 def test_encoder_decoders_are_refused(llm_of: Any) -> None:
     with pytest.raises(SettingsError, match="T5ForConditionalGeneration has none; use ddp"):
-        decoder_layers(llm_of("t5").model)
+        cut_layers(llm_of("t5").model)
 
 
 @pytest.mark.parametrize(
