@@ -74,6 +74,11 @@ def features(cache: FeatureCache, samples: list[Sample]) -> torch.Tensor:
     return torch.stack([cache(sample.messages[0].content[0]) for sample in samples])
 
 
+def close(one: torch.Tensor, two: torch.Tensor) -> bool:
+    """For features encoded in batches of another size: several threads then add in another order."""
+    return torch.allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
 def loaded(cache: FeatureCache) -> bool:
     encoder: Any = cache.backbone.encoder("image")
     assert isinstance(encoder, StoredEncoder)
@@ -116,7 +121,7 @@ def test_an_adapter_is_made_saved_and_checked_without_weights(
 def test_a_new_medium_loads_the_encoder(cache_of: Any, samples: list[Sample], image_of: Any) -> None:
     features(cache_of(), samples[:2])
     second = cache_of()
-    assert torch.equal(features(second, samples), features(cache_of(store=False), samples))
+    assert close(features(second, samples), features(cache_of(store=False), samples))
     assert loaded(second)
 
 
@@ -129,7 +134,7 @@ def test_another_picture_under_the_same_name_is_another_medium(
     image_of(7).save(path)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     after = features(cache_of(), samples)
-    assert torch.equal(after, features(cache_of(store=False), samples))
+    assert close(after, features(cache_of(store=False), samples))
     assert [bool(torch.equal(one, two)) for one, two in zip(before, after, strict=True)] == [True, False, True]
 
 
