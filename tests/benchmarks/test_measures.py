@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,20 @@ def test_the_command_writes_what_the_report_reads(module_of: Any, tmp_path: Path
     assert 0 < saved["ratio"] < 1
     assert peak["ours"]["bytes"] > 0
     assert "Tiny sizes" in module_of("report").table(said)
+
+
+def test_what_the_denoising_loop_does_beside_the_unet_counts(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inlay.adapters.generators import StableDiffusion
+
+    sample = StableDiffusion.sample
+
+    def slower(*given: Any, **options: Any) -> Any:
+        time.sleep(0.2)
+        return sample(*given, **options)
+
+    monkeypatch.setattr(StableDiffusion, "sample", slower)
+    said = run("cpu", "diffusion")
+    settled, _ = said["comparisons"]
+    assert settled["met"] is False
+    outside = said["facts"]["milliseconds_outside"]
+    assert outside["ours"] > outside["theirs"] + 100
