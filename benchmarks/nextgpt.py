@@ -231,9 +231,11 @@ def measure(setting: Setting, config: Config) -> Outcome:
     sides = build(config.sizes, config.captions, config.per_batch, setting, bf16)
     checks = check(setting, partial(small, setting), sides)
     trained = sum(p.numel() for p in sides.projector.parameters())
-    # Its encoder sees the signal tokens, its decoder 77 queries: parameters of each, times what goes through them.
+    # Its encoder sees the signal tokens, its decoder and last layer 77 queries: parameters of each, times what goes
+    # through them.
     network: Any = sides.projector
-    decoder = sum(p.numel() for p in network.transformer.decoder.parameters())
+    behind = (network.transformer.decoder, network.project_out)
+    decoder = sum(p.numel() for part in behind for p in part.parameters())
     through = (trained - decoder) * SIGNALS + decoder * TOKENS
     lengths = [int(row.sum()) for batch in sides.batches for row in batch.mask]
     work = Work(

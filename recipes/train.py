@@ -95,7 +95,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
     with first_ahead():
-        samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world)
+        samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world, show=show)
     store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store)
     if half:
@@ -136,6 +136,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     if job.run.dtype == "int8":
         figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], features), show)
     if test:
+        show(f"\nanswering {len(test)} held-out questions, as trained and blind")
         answered = answer_all(model, test, features=features, **job.recipe.decoding)
         folder.write_answers(as_rows(answered, folder.root))
         columns = {"adapter": score(answered), "blind": score(answer_blind(model, test, **job.recipe.decoding))}
@@ -148,6 +149,7 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
             name: {c: s.by_modality.get(name) for c, s in columns.items()} for name in columns["adapter"].by_modality
         }
     if making:
+        show(f"making the media of {len(making)} held-out prompts, from the trained parts and for comparison")
         figures |= _made(job, model, making, features, folder)
     adapter.training_facts = _facts(job, samples, figures)
     accepted = figures.get("int8", {}).get("accepted", False)

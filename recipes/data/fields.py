@@ -49,6 +49,8 @@ def parse(data: str, where: str) -> Any:
         Traceback (most recent call last):
         inlay.recipes.data.sample.DataError: train.json: not JSON: Expecting ',' delimiter: line 1 column 6 (char 5)
     """
+    if not data.strip():
+        raise DataError(f"{where}: empty, expected JSON")
     try:
         return JSONDecoder().decode(data)
     except RecursionError:

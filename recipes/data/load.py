@@ -19,7 +19,14 @@ from inlay.recipes.settings import DataSettings, SettingsError
 __all__ = ["load_data", "own_data", "sets_of", "shards_of"]
 
 
-def load_data(data: DataSettings, folder: Path, seed: int, world: World = "pictures") -> dict[str, list[Sample]]:
+def load_data(
+    data: DataSettings,
+    folder: Path,
+    seed: int,
+    world: World = "pictures",
+    *,
+    show: Callable[[str], object] | None = None,
+) -> dict[str, list[Sample]]:
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
     What is learnt from has every caption of an image as a sample; what is measured by has an image once, with all its
@@ -30,12 +37,13 @@ def load_data(data: DataSettings, folder: Path, seed: int, world: World = "pictu
         folder: where the miniature's data are written, unless they are there already.
         seed: of the miniature's data.
         world: which of the miniature's data.
+        show: told before the miniature's are drawn, which takes a while.
 
     Raises:
         DataError: a file, an item or a medium that cannot be used.
         SettingsError: files that do not go together.
     """
-    chosen = _miniature(data, folder, seed, world) if data.train is None else data
+    chosen = _miniature(data, folder, seed, world, show) if data.train is None else data
     align = None if shards_of(chosen) else chosen.align or chosen.train
     files: dict[str, tuple[Path | None, Path | None, Literal["image", "caption"]]] = {
         "align": (align, None if chosen.align else chosen.annotations, "caption"),
@@ -107,11 +115,15 @@ _OWN: dict[World, Callable[[Path], dict[str, Any]]] = {"pictures": _pictures, "s
 _BUILDERS: dict[World, Callable[[Path, int], None]] = {"pictures": build, "senses": build_media}
 
 
-def _miniature(data: DataSettings, folder: Path, seed: int, world: World) -> DataSettings:
+def _miniature(
+    data: DataSettings, folder: Path, seed: int, world: World, show: Callable[[str], object] | None
+) -> DataSettings:
     names = ("align", "test", "align_test", "mix", "make_test", "images")
     if given := [name for name in names if getattr(data, name)]:
         raise SettingsError(f"data: {', '.join(given)}: files of your own go with --data.train; give that too")
     files = _OWN[world](folder)
     if not files["test"].exists():
+        if show is not None:
+            show(f"drawing the embedded world into {folder}")
         _BUILDERS[world](folder, seed)
     return replace(data, **files)

@@ -177,7 +177,7 @@ def test_a_bad_item_is_named(
     [
         (b'{"id": "7"}', "expected a JSON list of items, got an object"),
         (b"[]", "expected at least one item"),
-        (b"", "not JSON"),
+        (b"", "empty, expected JSON"),
         (b'[{"id": "7",}]', "not JSON"),
         (b'[{"id": "caf\xe9"}]', "expected UTF-8, got an invalid byte at position 12"),
         (b"[" * 100_000, "too deeply nested"),

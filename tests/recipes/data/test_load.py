@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from inlay.recipes.data import load
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.sample import DataError
+from inlay.recipes.miniature.build import build
 from inlay.recipes.settings import DataSettings, SettingsError
 
 
@@ -108,3 +110,16 @@ def test_shards_are_no_list_of_samples(root: Path) -> None:
         load_data(DataSettings(align=root / "1.tar", train=root / "triples.json"), root / "unused", 0)
     with pytest.raises(DataError, match=r"webdataset shards go to --data\.align"):
         load_data(DataSettings(train=root / "0.tar"), root / "unused", 0)
+
+
+def test_the_user_is_told_before_the_miniature_is_drawn_and_only_then(tmp_path: Path, monkeypatch: Any) -> None:
+    said: list[str] = []
+
+    def draw(folder: Path, seed: int) -> None:
+        assert said == [f"drawing the embedded world into {tmp_path}"]
+        build(folder, seed, scenes=4, test_scenes=3, digits=2, test_digits=2)
+
+    monkeypatch.setitem(load._BUILDERS, "pictures", draw)
+    for _ in range(2):
+        load_data(DataSettings(), tmp_path, 0, show=said.append)
+    assert len(said) == 1
