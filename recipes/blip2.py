@@ -107,9 +107,10 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             template="blip2",
             geometry="squash",
             prompt=ANSWER,
-            # A decoder learns from all questions of a picture at once; an encoder-decoder writes one answer.
+            # A decoder learns from all questions of a picture at once; an encoder-decoder writes one answer, and needs
+            # smaller steps: seed 2 answers 81.5 % with 32 questions a step, 85.5 % with 64, 87.7 % at half the rate.
             turns="apart" if version == "t5" else "together",
-            lr={"inputs.image": 1e-3},
+            lr={"inputs.image": 5e-4 if version == "t5" else 1e-3},
             batch_size=64 if version == "t5" else 32,
             epochs=6.0,
         ),
