@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.generators import GeneratorError
 from inlay.adapters.language import LanguageModel
 from inlay.adapters.messages import Modality
 from inlay.adapters.signals import Signals, gather, locate
 from inlay.adapters.splice import pad
 
-__all__ = ["at_signals", "lacking", "written_states"]
+__all__ = ["at_signals", "check_media", "lacking", "written_states"]
+
+
+def check_media(media: Mapping[Modality, Mapping[str, Any]], backbone: Backbone) -> None:
+    """See that every option of generation has somewhere to go.
+
+    Args:
+        media: modality -> options of its generator's ``generate``.
+        backbone: whose generators; options of one that it lacks are not looked at.
+
+    Raises:
+        GeneratorError: a name that is no modality, or an option that its generator does not have.
+    """
+    for modality, options in media.items():
+        if modality not in get_args(Modality):
+            raise GeneratorError(f"media: expected {', '.join(get_args(Modality))}, got {modality!r}")
+        if modality not in backbone.generators:
+            continue
+        taken = signature(backbone.generator(modality).generate).parameters
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in taken.values()):
+            continue
+        known = [name for name, parameter in taken.items() if parameter.kind is Parameter.KEYWORD_ONLY]
+        if unknown := sorted(set(options) - set(known)):
+            raise GeneratorError(f"media: {modality}: expected {', '.join(known)}, got {', '.join(unknown)}")
 
 
 def at_signals(ids: Tensor, embeddings: Tensor, states: Tensor, signals: Signals) -> dict[Modality, Tensor]:

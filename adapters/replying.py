@@ -13,7 +13,7 @@ from inlay.adapters.batch import Encoded
 from inlay.adapters.dispatch import dispatch
 from inlay.adapters.generators import Made
 from inlay.adapters.layout import Layout
-from inlay.adapters.making import lacking, written_states
+from inlay.adapters.making import check_media, lacking, written_states
 from inlay.adapters.messages import MediaPart, Message, Modality
 from inlay.adapters.prefix import PrefixCache
 from inlay.adapters.reply import Reply, assemble, read
@@ -48,6 +48,7 @@ def replies(
 ) -> list[Reply]:
     """See :meth:`inlay.adapters.model.MultimodalModel.replies`."""
     adapter, backbone = model.adapter, model.backbone
+    check_media(media or {}, backbone)
     chosen, llm, signals = layout or adapter.layout, backbone.llm, adapter.signals
     rows = encode_all(model, conversations, chosen, names)
     if on_text is not None:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image
 
+from inlay.adapters.gif_file import check_blocks
 from inlay.adapters.media import MAX_PIXELS
 from inlay.adapters.media_file import MediaError, opened
 from inlay.adapters.mp4_tables import check_tables
@@ -82,6 +83,8 @@ def load_video(
             raise MediaError(f"{name}: reading clips needs PyAV: pip install 'inlay[video]'") from error
         if demuxer == "mov":
             check_tables(file, name)
+        elif demuxer == "gif":
+            check_blocks(file, name)
         try:
             return _read(av.open, file, name, demuxer, max_frames, max_seconds)
         except MediaError:

@@ -78,7 +78,7 @@ def pull(
             commit = fetch.cached_commit() if local_files_only else fetch.run(force=force_download)
         except HubError as error:
             # A mistyped folder looks like a repository.
-            if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline"):
+            if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline", "network"):
                 raise
             raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
         found = Pulled(folder=fetch.snapshot(commit), repo_id=place.repo_id, commit=commit)

@@ -22,7 +22,7 @@ from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
 from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.save_media import free_name, save_medium
-from inlay.recipes.settings import BackboneSettings
+from inlay.recipes.settings import BackboneSettings, SettingsError
 
 __all__ = ["Conversation", "main"]
 
@@ -123,6 +123,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
+    if parsed.max_new_tokens < 1:
+        raise SettingsError(f"max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
+    if parsed.question is not None and not parsed.question.strip():
+        raise SettingsError("question: expected words, got none")
+    if parsed.save is not None and parsed.save.exists() and not parsed.save.is_dir():
+        raise SettingsError(f"save: expected a folder, and {parsed.save} is a file")
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
         load_medium(MediaPart(modality, path))

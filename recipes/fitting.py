@@ -17,7 +17,7 @@ from inlay.recipes.sources import MINIATURE
 
 __all__ = ["fitting", "models_here", "offers_of"]
 
-_WIDTHS = ("hidden_size", "d_model", "n_embd", "word_embed_proj_dim")
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "word_embed_proj_dim", "width_out")
 _INNER = ("vision_config", "text_config", "audio_config")
 _LARGEST = 1 << 20
 

@@ -25,6 +25,7 @@ from inlay.recipes.show_media import as_picture
 
 __all__ = ["held_out_prompts", "main", "write_gallery"]
 
+TITLE = "# What the adapter made"
 KINDS = {"image": "Pictures", "audio": "Sounds", "video": "Clips"}
 
 
@@ -40,11 +41,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the noise that media begin with")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
+    if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
+        raise SettingsError(f"output: {parsed.output} holds other files than a gallery's; choose another folder")
     asked = [_prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
     adapter = Adapter.from_pretrained(parsed.bundle)
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
     print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
     return 0
+
+
+def _is_gallery(folder: Path) -> bool:
+    page = folder / "index.md"
+    return page.is_file() and page.read_text(encoding="utf-8", errors="replace").startswith(TITLE)
 
 
 def held_out_prompts(run: Path, number: int) -> list[Question]:
@@ -92,7 +100,7 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
     facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; made by `inlay gallery`."
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "index.md"
-    page.write_text(f"# What the adapter made\n\n{facts}\n\n{body}\n", encoding="utf-8")
+    page.write_text(f"{TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
     return page
 
 

@@ -67,7 +67,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         "fits a backbone with",
         *(
             f"  {name:<15}{p['family']}, {p['width']} wide"
-            + (f", {p['tokens']} tokens" if p["tokens"] else "")
+            + (f", {p['tokens']} token{'s' * (p['tokens'] > 1)}" if p["tokens"] else "")
             + f", {_fields(p['settings'])}; trained on {p['source'] or 'an unnamed model'}"
             for name, p in facts["interface"].items()
         ),
@@ -96,7 +96,9 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
 
 def _fields(values: dict[str, Any]) -> str:
     return ", ".join(
-        f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in values.items()
+        f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in values.items()
+        if value != []
     )
 
 

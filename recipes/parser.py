@@ -35,7 +35,7 @@ class _Parser(ArgumentParser):
         """Status 2, as everywhere; types are named as people write them."""
         if not self.exit_on_error:
             super().error(message, ex)
-        said = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message)
+        said = _short(re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", message))
         sys.stderr.write(f"{self.prog}: {said}{self._meant(said)}\n(every option: {self.prog} --help)\n")
         self.exit(2)
 
@@ -45,3 +45,22 @@ class _Parser(ArgumentParser):
             return ""
         near = get_close_matches(unknown[1], self._option_string_actions, n=1)
         return f"; perhaps {near[0]} is meant" if near else ""
+
+
+def _short(said: str) -> str:
+    r"""One line of what jsonargparse says in eight about a value of the wrong type, or a field that does not exist.
+
+    Example:
+        >>> _short('Parser key "seed":\n  Expected a int. Got value: abc')
+        '--seed: expected int, got abc'
+    """
+    if not (key := re.match(r'Parser key "([\w.]+)":', said)):
+        return said
+    if unknown := re.search(r"Option '(\w+)' is not accepted", said):
+        return f"--{key[1]}.{unknown[1]}: there is no such option"
+    wanted = re.findall(r"Expected an? (.+?)(?:\. Got value: |\n|$)", said)
+    given = re.search(r"(?:Got value|Given value): (.*)", said)
+    if not wanted or given is None:
+        return said
+    kinds = [re.sub(r"^(?:typing\.)?Literal\[(.*)\]$", r"one of \1", kind) for kind in wanted if kind != "NoneType"]
+    return f"--{key[1]}: expected {' or '.join(kinds)}, got {given[1]}"

@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    if parsed.output.exists() and not parsed.overwrite:
+        raise SettingsError(f"{parsed.output}: already exists; choose another folder, or --overwrite")
     held = read_held_out(Path(parsed.bundle), parsed.test, parsed.images)
     samples = [*held.samples, *held.making]
     if not held.answered or not samples:

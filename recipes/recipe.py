@@ -30,6 +30,9 @@ Objective: TypeAlias = Literal["next_token", "represent", "teach", "aligned", "s
 """What a stage minimises; :mod:`inlay.recipes.objectives` has a module for each."""
 
 
+PARTS = ("inputs", "outputs", "tokens", "lora", "teacher")
+"""Groups of what can train; ``teacher`` in the stages of one."""
+
 World: TypeAlias = Literal["pictures", "senses"]
 """The miniature's data: pictures with captions and questions, or pictures, sounds and clips to see and to make."""
 
@@ -105,6 +108,8 @@ class Stage:
             raise RecipeError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
         if not self.lr:
             raise RecipeError("lr: expected at least one part to train, got none")
+        if unknown := [name for name in self.lr if name.partition(".")[0] not in PARTS]:
+            raise RecipeError(f"lr: no part is called {', '.join(unknown)}; expected {', '.join(PARTS)}")
         if any(not 0 < rate < 10 for rate in self.lr.values()):
             raise RecipeError(f"lr: expected learning rates above 0 and below 10, got {self.lr}")
         if self.batch_size < 1 or self.accumulate < 1 or self.batch_size % self.accumulate:

@@ -91,7 +91,7 @@ def _what(arguments: Sequence[str]) -> tuple[str, Path | None]:
     """The system and the YAML file, from the first argument."""
     first = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if first is None:
-        if not arguments or "--help" in arguments or "-h" in arguments:
+        if "--help" in arguments or "-h" in arguments:
             return "llava", None
         raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file as the first argument")
     if first in SYSTEMS:

@@ -12,7 +12,7 @@ from PIL import Image
 from inlay.adapters.adapter import Adapter, AttachError
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.canary import CanaryError
-from inlay.adapters.generators import Generator
+from inlay.adapters.generators import Generator, GeneratorError
 from inlay.adapters.interface import IncompatibleBackbone
 from inlay.adapters.layout import Layout
 from inlay.adapters.lora import LoraConfig
@@ -178,6 +178,21 @@ def test_what_people_write_makes_no_medium(world_of: Any) -> None:
     model = adapter_for(backbone := world_of()).attach(backbone)
     batch = model.batch([[ask("say [IMG0][IMG1][IMG2]"), say("no [IMG0]")]])
     assert len(model.signal_states(batch)["image"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("media", "said"),
+    [
+        ({"images": {"steps": 2}}, "media: expected image, audio, video, got 'images'"),
+        ({"image": {"step": 2}}, "media: image: expected .*steps.*, got step"),
+    ],
+)
+def test_a_misspelt_option_of_generation_is_refused_before_anything_is_written(
+    world_of: Any, media: Any, said: str
+) -> None:
+    model = adapter_for(backbone := world_of()).attach(backbone)
+    with pytest.raises(GeneratorError, match=said):
+        model.chat([ask()], media=media)
 
 
 def test_a_reply_holds_words_and_media_in_order(world_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:

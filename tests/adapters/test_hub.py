@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import ModelHubMixin
@@ -90,6 +91,14 @@ def test_a_mistyped_folder_says_that_there_is_none(hub: Any) -> None:
         Adapter.from_pretrained("runs/lava")
     with pytest.raises(BundleError, match=r"lava: expected the folder of a bundle: no such file"):
         Adapter.from_pretrained("lava")
+
+
+def test_a_missing_folder_is_not_a_matter_of_the_network_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(HubError, match=r"runs/lava: the hub cannot be reached.*; and there is no folder of this name"):
+        Adapter.from_pretrained("runs/lava")
 
 
 def test_a_folder_has_no_revision(tmp_path: Path) -> None:

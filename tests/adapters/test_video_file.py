@@ -90,6 +90,23 @@ def test_gif_is_a_clip(tmp_path: Path) -> None:
     assert video.fps == pytest.approx(10)
 
 
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.99])
+def test_a_gif_that_was_cut_off_is_refused(tmp_path: Path, where: float) -> None:
+    # FFmpeg plays the frames that are there and says nothing.
+    drawn = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), np.uint8)
+    frames = [Image.fromarray(frame) for frame in drawn]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    whole = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(whole[: int(len(whole) * where)])
+    with pytest.raises(MediaError, match=r"a\.gif: the clip is cut off: its end is missing"):
+        load_video(tmp_path / "a.gif")
+    (tmp_path / "a.gif").write_bytes(whole + b"behind the end")
+    assert len(load_video(tmp_path / "a.gif").frames) == 6
+    (tmp_path / "a.gif").write_bytes(whole[:-1] + b"?")
+    with pytest.raises(MediaError, match="damaged"):
+        load_video(tmp_path / "a.gif")
+
+
 def test_the_format_is_chosen_by_content_not_by_name(save: Save) -> None:
     path = save("a.webm")
     assert len(load_video(path.rename(path.with_suffix(".mp4"))).frames) == 12

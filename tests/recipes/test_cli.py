@@ -75,9 +75,22 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
     ("arguments", "said"),
     [
         (["train", "llava", "--nope", "3"], "inlay train llava: unrecognized arguments: --nope 3"),
-        (["train", "llava", "--stages.align.lr.lora", "x"], "Expected a float. Got value: x"),
+        (["train", "llava", "--stages.align.lr.lora", "x"], "--stages.align.lr: expected float, got x"),
         (["train", "llava", "--stages.align.epoch", "1"], "perhaps --stages.align.epochs is meant"),
+        (["train", "llava", "--lora.rr", "3"], "--lora.rr: there is no such option"),
+        (["train", "llava", "--precision", "fp17"], "--precision: expected one of '32-true', 'bf16-mixed'"),
+        (
+            ["train", "llava", "--backbone.quantise", "nf3"],
+            "--backbone.quantise: expected one of 'nf4', 'int8', got nf3",
+        ),
+        (["train", "llava", "--stages.align.lr.lroa", "1e-4"], "no part is called lroa; expected inputs, outputs"),
+        (["train"], "expected a system (llava, blip2"),
         (["chat"], "the following arguments are required: bundle"),
+        (["chat", "x", "--max_new_tokens", "0"], "max_new_tokens: expected at least 1, got 0"),
+        (["chat", "x", "--question", " "], "question: expected words, got none"),
+        (["chat", "x", "--save", __file__], "save: expected a folder, and"),
+        (["quantise", "x", "."], ".: already exists; choose another folder, or --overwrite"),
+        (["gallery", "x", "--output", "."], "holds other files than a gallery's"),
     ],
 )
 def test_a_wrong_argument_is_said_without_all_the_right_ones(capsys: Any, arguments: list[str], said: str) -> None:
