@@ -78,6 +78,8 @@ def main(argv: Sequence[str]) -> int:
     oracle = answer_oracle(backbone, layout, described, max_new_tokens=options["max_new_tokens"]) if described else []
 
     asked = [(question, settings.phrased(prompt), name) for question, prompt, name in held.asked]
+    if asked:
+        print(f"answering {len(asked)} questions of {held.path}", file=sys.stderr)
     model = adapter.attach(backbone)
     features = _features(model, held, layout, store)
     answered = {"adapter": ask(model, asked, features=features, **options)}
@@ -92,6 +94,7 @@ def main(argv: Sequence[str]) -> int:
         figures, table = _measured(metric, held, answered)
         tables.append(table)
     if held.making:
+        print(f"making the media of {len(held.making)} prompts, with and without the adapter", file=sys.stderr)
         decoded = settings.decoded(published, MAX_NEW_TOKENS)
         made = _made(model, held, settings, features=features, seed=parsed.seed, layout=layout, **decoded)
         figures |= made
