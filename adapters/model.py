@@ -377,7 +377,7 @@ class MultimodalModel(Generic[A]):
             self.adapter.train(was_training)
 
     def swap(self, other: B, *, strict: bool = False) -> MultimodalModel[B]:
-        """Answer with another adapter, in microseconds where :meth:`Adapter.replaced_by` can; if it fails, this one stays.
+        """Answer with another adapter, in microseconds where :meth:`Adapter.replaced_by` can; if it fails, this stays.
 
         Args:
             other: not attached.
