@@ -10,6 +10,8 @@ __all__ = ["check_blocks"]
 
 _HEAD, _PICTURE = 13, 9
 _END, _EXTENSION, _IMAGE, _FILL = b";", b"!", b",", b"\0"
+_MOST = 1 << 22
+"""Blocks of at most 255 bytes: a gigabyte of pictures, and two seconds for a file that has them smaller."""
 
 
 def check_blocks(file: BinaryIO, name: str) -> None:
@@ -20,24 +22,28 @@ def check_blocks(file: BinaryIO, name: str) -> None:
         name: for the error.
 
     Raises:
-        MediaError: the end mark is not there, or something that is no block.
+        MediaError: the end mark is not there, something that is no block, or millions of blocks.
     """
     _skip_table(file, file.read(_HEAD)[10:11])
-    while (kind := file.read(1)) != _END:
-        if kind == _EXTENSION:
+    inside = False
+    for _ in range(_MOST):
+        byte = file.read(1)
+        if inside:  # Its length, then so many bytes; a block of none is the last.
+            inside = byte not in (_FILL, b"")
+            file.seek(byte[0] if byte else 0, 1)
+        elif byte == _END:
+            file.seek(0)
+            return
+        elif byte == _EXTENSION:
             file.seek(1, 1)
-        elif kind == _IMAGE:
+            inside = True
+        elif byte == _IMAGE:
             _skip_table(file, file.read(_PICTURE)[8:9])
             file.seek(1, 1)
-        elif kind == _FILL:
-            continue
-        else:
-            raise MediaError(f"{name}: the clip is {'damaged' if kind else 'cut off: its end is missing'}")
-        while size := file.read(1):
-            if size == _FILL:
-                break
-            file.seek(size[0], 1)
-    file.seek(0)
+            inside = True
+        elif byte != _FILL:
+            raise MediaError(f"{name}: the clip is {'damaged' if byte else 'cut off: its end is missing'}")
+    raise MediaError(f"{name}: the clip has more than {_MOST:,} blocks")
 
 
 def _skip_table(file: BinaryIO, flags: bytes) -> None:

@@ -105,6 +105,9 @@ def test_a_gif_that_was_cut_off_is_refused(tmp_path: Path, where: float) -> None
     (tmp_path / "a.gif").write_bytes(whole[:-1] + b"?")
     with pytest.raises(MediaError, match="damaged"):
         load_video(tmp_path / "a.gif")
+    (tmp_path / "a.gif").write_bytes(whole[:-1] + bytes(1 << 22))
+    with pytest.raises(MediaError, match="more than 4,194,304 blocks"):
+        load_video(tmp_path / "a.gif")
 
 
 def test_the_format_is_chosen_by_content_not_by_name(save: Save) -> None:
