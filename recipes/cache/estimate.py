@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from inlay.recipes.cache.shard import read_shard, write_shard
+from inlay.recipes.cache.shard import packed, passing_name, read_shard, write_file
 
 __all__ = ["Estimate", "Times", "time_shard"]
 
@@ -92,11 +92,14 @@ def time_shard(folder: Path, space: str, tensors: Mapping[str, Tensor]) -> tuple
     Raises:
         OSError: no room, no permission.
     """
+    # Under a name of its own: another process may have a shard of the same tensors here, to keep.
+    path = passing_name(folder)
     started = time.perf_counter()
-    path = write_shard(folder, space, tensors)
+    digest, data = packed(space, tensors)
+    write_file(path, data)
     written = time.perf_counter()
     try:
-        held = read_shard(path, space)
+        held = read_shard(path, space, digest)
         checked = time.perf_counter()
         for tensor in held.values():
             tensor.clone()

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["ShardError", "names_in", "read_shard", "shards_in", "write_file", "write_shard"]
+__all__ = [
+    "ShardError",
+    "names_in",
+    "packed",
+    "passing_name",
+    "read_shard",
+    "shards_in",
+    "write_file",
+    "write_shard",
+]
 
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
@@ -35,7 +44,7 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         OSError: no room, no permission; nothing stays behind.
     """
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    part = passing_name(path.parent)
     try:
         with part.open("xb") as file:
             file.write(data)
@@ -45,6 +54,17 @@ def write_file(path: Path, data: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def passing_name(folder: Path) -> Path:
+    """A file that no other process has, and that anybody clears away who finds it old."""
+    return folder / f".{secrets.token_hex(8)}.part"
+
+
+def packed(space: str, tensors: Mapping[str, Tensor]) -> tuple[str, bytes]:
+    """The bytes of a shard, and their sha256 in front."""
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": "pt", "space": space})
+    return hashlib.sha256(data).hexdigest(), data
 
 
 def write_shard(folder: Path, space: str, tensors: Mapping[str, Tensor]) -> Path:
@@ -58,15 +78,19 @@ def write_shard(folder: Path, space: str, tensors: Mapping[str, Tensor]) -> Path
     Raises:
         OSError: no room, no permission.
     """
-    whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    data = save(whole, {"format": "pt", "space": space})
-    path = folder / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+    digest, data = packed(space, tensors)
+    path = folder / f"{digest}.safetensors"
     write_file(path, data)
     return path
 
 
-def read_shard(path: Path, space: str) -> dict[str, Tensor]:
+def read_shard(path: Path, space: str, digest: str | None = None) -> dict[str, Tensor]:
     """All tensors of a shard, once all its bytes are known to be right; mapped, so that they take no memory until used.
+
+    Args:
+        path: of the file.
+        space: that it has to be of.
+        digest: its sha256; the file's name if not given.
 
     Raises:
         ShardError: a byte differs from what was written, or it is of another space.
@@ -74,7 +98,7 @@ def read_shard(path: Path, space: str) -> dict[str, Tensor]:
     """
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != path.stem:
+    if found != (digest or path.stem):
         raise ShardError(f"{path}: expected bytes with the sha256 in its name, got {found}: damaged or cut off")
     try:
         with safe_open(path, framework="pt") as held:

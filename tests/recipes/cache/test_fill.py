@@ -13,7 +13,7 @@ import torch
 
 from inlay.recipes.cache import estimate, store
 from inlay.recipes.cache.fill import Fill, fill
-from inlay.recipes.cache.shard import shards_in
+from inlay.recipes.cache.shard import shards_in, write_shard
 from inlay.recipes.cache.store import CacheWarning
 
 
@@ -162,3 +162,11 @@ def test_the_trial_leaves_nothing(space_at: Any, tensors_of: Any) -> None:
     space.folder.mkdir(parents=True)
     assert min(estimate.time_shard(space.folder, space.digest, tensors_of(1, 2))) > 0
     assert not list(space.folder.iterdir())
+
+
+def test_the_trial_takes_nothing_from_a_process_that_keeps_the_same(space_at: Any, tensors_of: Any) -> None:
+    space = space_at()
+    space.folder.mkdir(parents=True)
+    kept = write_shard(space.folder, space.digest, tensors_of(1, 2))
+    estimate.time_shard(space.folder, space.digest, tensors_of(1, 2))
+    assert list(space.folder.iterdir()) == [kept]
