@@ -86,7 +86,9 @@ def full_stages(version: Version) -> dict[str, Stage]:
 
 def miniature_stages(version: Version) -> dict[str, Stage]:
     """The same three on the embedded world, in larger steps."""
-    captions: dict[str, Any] = {"data": "align", "template": "blip2", "geometry": "squash", "warmup": 0.05}
+    # In batches of like length OPT gets 48 % of the captions wholly right after *generate*, otherwise 85 %.
+    mixed: dict[str, Any] = {} if version == "t5" else {"grouping": "none"}
+    captions: dict[str, Any] = {"data": "align", "template": "blip2", "geometry": "squash", "warmup": 0.05, **mixed}
     return {
         "represent": Stage(
             **captions,
@@ -113,6 +115,7 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             lr={"inputs.image": 5e-4 if version == "t5" else 1e-3},
             batch_size=64 if version == "t5" else 32,
             epochs=6.0,
+            **mixed,
         ),
     }
 
