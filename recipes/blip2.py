@@ -86,9 +86,10 @@ def full_stages(version: Version) -> dict[str, Stage]:
 
 def miniature_stages(version: Version) -> dict[str, Stage]:
     """The same three on the embedded world, in larger steps."""
-    # As its table was measured; a run with batches of like length got 48 % of the captions wholly right, not 85 %.
-    mixed: dict[str, Any] = {} if version == "t5" else {"grouping": "none"}
-    captions: dict[str, Any] = {"data": "align", "template": "blip2", "geometry": "squash", "warmup": 0.05, **mixed}
+    # From batches of like length OPT learns less: 62 % of the captions wholly right after *generate* instead of 76 %,
+    # and a point less in *vqa*. T5 writes 37 % instead of 52 %, but then answers questions better: 85.6 %, not 83.6 %.
+    order: dict[str, Any] = {"grouping": "length"} if version == "t5" else {}
+    captions: dict[str, Any] = {"data": "align", "template": "blip2", "geometry": "squash", "warmup": 0.05, **order}
     return {
         "represent": Stage(
             **captions,
@@ -97,7 +98,7 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             represent=RepresentSettings(bert=f"{MINIATURE}bert", embedding=64, text_tokens=48, rerank=10),
             lr={"inputs.image": 1e-3},
             batch_size=32,
-            epochs=3.0,
+            epochs=3.0 if version == "t5" else 2.0,
         ),
         **_generate(
             version,
@@ -114,8 +115,8 @@ def miniature_stages(version: Version) -> dict[str, Stage]:
             turns="apart" if version == "t5" else "together",
             lr={"inputs.image": 5e-4 if version == "t5" else 1e-3},
             batch_size=64 if version == "t5" else 32,
-            epochs=6.0,
-            **mixed,
+            epochs=6.0 if version == "t5" else 5.0,
+            **order,
         ),
     }
 

@@ -52,6 +52,7 @@ MINIATURE_INSTRUCT = Stage(
     lr={"inputs.image": 1e-3},
     batch_size=64,
     epochs=3.0,
+    grouping="length",
 )
 
 LLM = {"vicuna": "llama", "t5": "t5"}

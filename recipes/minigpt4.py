@@ -71,16 +71,12 @@ def recipe(version: Version = "vicuna", size: Size = "miniature") -> Recipe:
         size: the published numbers, or those for the embedded miniature.
     """
     small = size == "miniature"
-    stages = _stages(
-        version,
-        {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 8.0},
-        {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 8.0},
-    )
+    miniature: dict[str, Any] = {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 8.0, "grouping": "length"}
     return Recipe(
         system="minigpt4",
         projector=PROJECTOR[version],
         projector_options=MINIATURE_PROJECTORS if small else {},
-        stages=stages if small else full_stages(version),
+        stages=_stages(version, miniature, miniature) if small else full_stages(version),
         sources=Sources(
             llm=f"{MINIATURE}llama",
             image=f"{MINIATURE}eva",

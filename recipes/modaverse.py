@@ -53,6 +53,7 @@ MINIATURE_STAGES = {
         batch_size=32,
         epochs=8.0,
         warmup=0.05,
+        grouping="length",
     )
 }
 

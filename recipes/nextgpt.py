@@ -76,7 +76,7 @@ def full_stages(version: Version) -> dict[str, Stage]:
 
 def miniature_stages(version: Version) -> dict[str, Stage]:
     """The same on the embedded world, in larger steps, and in the authors' own order."""
-    layout = {"template": "nextgpt" if version == "legacy" else "vicuna_v1"}
+    layout = {"template": "nextgpt" if version == "legacy" else "vicuna_v1", "grouping": "length"}
     stages = _stages(
         layout,
         {"lr": {"inputs": 1e-2}, "batch_size": 32, "epochs": 6.0},

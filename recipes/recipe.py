@@ -100,8 +100,9 @@ class Stage:
     ``echo`` the assistant says it again first."""
     signals: SignalSettings | None = None
     """Settings of the objective ``signals``; empty for the published ones."""
-    grouping: Literal["length", "none"] = "length"
-    """Batches hold conversations of like length, so that little is padded, or whatever comes next."""
+    grouping: Literal["length", "none"] = "none"
+    """``length``: batches hold conversations of like length, so that little is padded; that is faster, and may teach
+    less, where length goes with content."""
 
     def __post_init__(self) -> None:
         if self.template not in TEMPLATES:
