@@ -34,7 +34,7 @@ def test_stage_one_finds_captions_far_above_chance(blip2: dict[str, Any]) -> Non
 
 
 def test_stage_two_captions(blip2: dict[str, Any]) -> None:
-    assert blip2["stages"]["generate"]["right"] > 0.5
+    assert blip2["stages"]["generate"]["right"] > 0.65
 
 
 def test_questions_are_answered_as_well_as_llava_does(blip2: dict[str, Any]) -> None:
