@@ -18,7 +18,15 @@ from inlay.recipes.sources import MINIATURE
 __all__ = ["fitting", "models_here", "offers_of"]
 
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "word_embed_proj_dim", "width_out")
-_INNER = ("vision_config", "text_config", "audio_config")
+_OURS = {
+    "blip_2_vision_model": "eva",
+    "instructblip_vision_model": "eva",
+    "blip_2_qformer": "qformer",
+    "clap_audio_model": "clap",
+}
+"""Model type -> the family that its encoder is called here, where that is another word."""
+
+_INNER = ("vision_config", "qformer_config", "text_config", "audio_config")
 _LARGEST = 1 << 20
 
 
@@ -78,9 +86,12 @@ def offers_of(path: Path) -> Offers:
 def _ports(config: Any) -> Iterator[tuple[str, int]]:
     if not isinstance(config, dict):
         return
-    family = config.get("model_type")
-    for key in _WIDTHS:
-        if isinstance(family, str) and type(config.get(key)) is int:
-            yield family, config[key]
+    kind = config.get("model_type")
+    if isinstance(kind, str):
+        family = _OURS.get(kind, kind)
+        # CLAP's pooled features are projected; another model's projection is not what an adapter reads.
+        for key in (*_WIDTHS, "projection_dim") if family == "clap" else _WIDTHS:
+            if type(config.get(key)) is int:
+                yield family, config[key]
     for inner in _INNER:
         yield from _ports(config.get(inner))

@@ -11,11 +11,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from inlay.adapters.loading_media import load_encoders
+from inlay.adapters.messages import Modality
 from inlay.hub import Bundle
 from inlay.recipes import llava
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.cli import main
-from inlay.recipes.fitting import models_here
+from inlay.recipes.fitting import models_here, offers_of
+from inlay.recipes.miniature import BackboneName, backbone_path
 
 
 @pytest.fixture
@@ -113,11 +116,24 @@ def test_inspect_of_a_repository_fetches_no_tensor(hub: Any, run_folder: Path, c
     assert all(seen.range for seen in hub.requests("/resolve/"))
 
 
+@pytest.mark.parametrize(
+    ("name", "modality"), [("clip", "image"), ("eva", "image"), ("imagebind", "image"), ("clap", "audio")]
+)
+def test_encoders_are_found_by_the_names_that_bundles_call_them(name: BackboneName, modality: Modality) -> None:
+    port = load_encoders({modality: backbone_path(name)})[modality].port
+    assert (port.family, port.width) in offers_of(backbone_path(name) / "config.json")
+
+
 def test_models_in_the_cache_are_found(tmp_path: Path) -> None:
     configs: dict[str, Any] = {
         "a/vicuna": {"model_type": "llama", "hidden_size": 4096},
         "a/clip": {"model_type": "clip", "vision_config": {"model_type": "clip_vision_model", "hidden_size": 1024}},
         "a/t5": {"model_type": "t5", "d_model": 512},
+        "a/blip2": {
+            "model_type": "blip-2",
+            "vision_config": {"model_type": "blip_2_vision_model", "hidden_size": 1408},
+            "qformer_config": {"model_type": "blip_2_qformer", "hidden_size": 768},
+        },
         "a/odd": ["x"],
     }
     for name, config in configs.items():
@@ -128,6 +144,7 @@ def test_models_in_the_cache_are_found(tmp_path: Path) -> None:
     assert found["a/vicuna"] == {("llama", 4096)}
     assert found["a/clip"] == {("clip_vision_model", 1024)}
     assert found["a/t5"] == {("t5", 512)}
+    assert found["a/blip2"] == {("eva", 1408), ("qformer", 768)}
     assert "a/odd" not in found
 
 
