@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inlay.adapters.adapter import Adapter, AttachError, OtherWeightsWarning
-    from inlay.adapters.audio_file import load_audio
     from inlay.adapters.backbone import Backbone, BackboneError
-    from inlay.adapters.canary import CanaryError
+    from inlay.adapters.bundles.int8_gate import Quantised, QuantiseError, quantise
+    from inlay.adapters.chat.rank_answers import rank_answers
+    from inlay.adapters.chat.reply import Reply
+    from inlay.adapters.compatibility.canary import CanaryError
+    from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report
+    from inlay.adapters.conversation.layout import Layout, LayoutError
+    from inlay.adapters.conversation.messages import (
+        MadePart,
+        MediaPart,
+        Message,
+        MessageError,
+        TextPart,
+        parse_messages,
+    )
     from inlay.adapters.encoders import (
         AudioEncoder,
         BeatsEncoder,
@@ -35,21 +47,16 @@ if TYPE_CHECKING:
         TextToVideo,
         load_generator,
     )
-    from inlay.adapters.int8_gate import Quantised, QuantiseError, quantise
-    from inlay.adapters.interface import IncompatibleBackbone, Report
-    from inlay.adapters.language import LanguageModel
-    from inlay.adapters.layout import Layout, LayoutError
-    from inlay.adapters.lora import LoraConfig
-    from inlay.adapters.media import load_image
-    from inlay.adapters.messages import MadePart, MediaPart, Message, MessageError, TextPart, parse_messages
+    from inlay.adapters.language.model import LanguageModel
+    from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+    from inlay.adapters.llm_parts.lora import LoraConfig
+    from inlay.adapters.llm_parts.token_rows import TokensConfig
+    from inlay.adapters.media.audio import load_audio
+    from inlay.adapters.media.image import load_image
+    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.video import Video
+    from inlay.adapters.media.video_file import load_video
     from inlay.adapters.model import MultimodalModel
-    from inlay.adapters.prompt import PromptTokenizer
-    from inlay.adapters.rank import rank_answers
-    from inlay.adapters.reply import Reply
-    from inlay.adapters.sound import Sound
-    from inlay.adapters.tokens import TokensConfig
-    from inlay.adapters.video import Video
-    from inlay.adapters.video_file import load_video
 
 _HOMES = {
     "Adapter": "adapter",
@@ -59,7 +66,7 @@ _HOMES = {
     "Backbone": "backbone",
     "BackboneError": "backbone",
     "BeatsEncoder": "encoders",
-    "CanaryError": "canary",
+    "CanaryError": "compatibility.canary",
     "ClapEncoder": "encoders",
     "ClipEncoder": "encoders",
     "CogVideoX": "generators",
@@ -71,39 +78,39 @@ _HOMES = {
     "HubertEncoder": "encoders",
     "ImageBindEncoder": "encoders",
     "ImageEncoder": "encoders",
-    "IncompatibleBackbone": "interface",
-    "LanguageModel": "language",
-    "Layout": "layout",
-    "LayoutError": "layout",
-    "LoraConfig": "lora",
-    "MadePart": "messages",
-    "MediaPart": "messages",
-    "Message": "messages",
-    "MessageError": "messages",
+    "IncompatibleBackbone": "compatibility.ports",
+    "LanguageModel": "language.model",
+    "Layout": "conversation.layout",
+    "LayoutError": "conversation.layout",
+    "LoraConfig": "llm_parts.lora",
+    "MadePart": "conversation.messages",
+    "MediaPart": "conversation.messages",
+    "Message": "conversation.messages",
+    "MessageError": "conversation.messages",
     "MultimodalModel": "model",
     "OtherWeightsWarning": "adapter",
-    "PromptTokenizer": "prompt",
+    "PromptTokenizer": "language.prompt_tokenizer",
     "QFormerEncoder": "encoders",
-    "QuantiseError": "int8_gate",
-    "Quantised": "int8_gate",
-    "Reply": "reply",
-    "Report": "interface",
-    "Sound": "sound",
+    "QuantiseError": "bundles.int8_gate",
+    "Quantised": "bundles.int8_gate",
+    "Reply": "chat.reply",
+    "Report": "compatibility.ports",
+    "Sound": "media.sound",
     "StableDiffusion": "generators",
-    "TextPart": "messages",
+    "TextPart": "conversation.messages",
     "TextToVideo": "generators",
-    "TokensConfig": "tokens",
-    "Video": "video",
+    "TokensConfig": "llm_parts.token_rows",
+    "Video": "media.video",
     "VisionEncoder": "encoders",
     "VitEncoder": "encoders",
     "WhisperAudioEncoder": "encoders",
-    "load_audio": "audio_file",
+    "load_audio": "media.audio",
     "load_generator": "generators",
-    "load_image": "media",
-    "load_video": "video_file",
-    "parse_messages": "messages",
-    "quantise": "int8_gate",
-    "rank_answers": "rank",
+    "load_image": "media.image",
+    "load_video": "media.video_file",
+    "parse_messages": "conversation.messages",
+    "quantise": "bundles.int8_gate",
+    "rank_answers": "chat.rank_answers",
 }
 
 __all__ = [
@@ -163,7 +170,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Public names load on first use, so that ``inlay.adapters.messages`` does not cost an import of transformers."""
+    """Public names load on first use, so that one of them does not cost an import of transformers."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -13,26 +13,26 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters import canary
-from inlay.adapters.admission import Admission, admit
 from inlay.adapters.backbone import PROMPT_PORT, Backbone
+from inlay.adapters.bundles.bundle_io import Contents, to_bundle
+from inlay.adapters.bundles.hub_methods import Publishable
+from inlay.adapters.bundles.storage_dtype import DiskDtype
+from inlay.adapters.compatibility import canary
+from inlay.adapters.compatibility.admission import Admission, admit
+from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report, check, generator_port
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.inputs import InputProjector, build_projector
-from inlay.adapters.interface import IncompatibleBackbone, Report, check, generator_port
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraConfig, LoraError, LoraPart
-from inlay.adapters.messages import Modality
+from inlay.adapters.language.prompt_tokenizer import Prompts
+from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
+from inlay.adapters.llm_parts.signal_tokens import Signals
+from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig
 from inlay.adapters.model import MultimodalModel
 from inlay.adapters.outputs import OutputProjector, build_output
 from inlay.adapters.outputs.fit import disagreement
-from inlay.adapters.parts import AttachError, OtherWeightsWarning, Part
-from inlay.adapters.prompt import Prompts
-from inlay.adapters.publishing import Publishable
-from inlay.adapters.rounding import DiskDtype
-from inlay.adapters.signals import Signals
-from inlay.adapters.store import Contents, to_bundle
-from inlay.adapters.tokens import TokenRows, TokenRowsError, TokensConfig
-from inlay.hub.bundle import Bundle
-from inlay.hub.manifest import CanarySpec, PortSpec, TrainingSpec
+from inlay.adapters.parts.part import AttachError, OtherWeightsWarning, Part
+from inlay.hub.format.bundle import Bundle
+from inlay.hub.format.manifest import CanarySpec, PortSpec, TrainingSpec
 
 __all__ = ["Adapter", "AttachError", "AttachedModel", "OtherWeightsWarning", "Part"]
 
@@ -57,7 +57,7 @@ class Adapter(Publishable):
         tokens: rows for new tokens, or None.
         lora: LoRA on the LLM, or None.
         training: where the weights come from.
-        canary: the stored test input, see :mod:`inlay.adapters.canary`.
+        canary: the stored test input, see :mod:`inlay.adapters.compatibility.canary`.
         license: under which the weights are published.
 
     Raises:

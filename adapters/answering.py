@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.batch import Batch, Encoded
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message, Modality
+from inlay.adapters.core.batch import Batch, Encoded
 from inlay.adapters.generators import Made
-from inlay.adapters.layout import Layout
-from inlay.adapters.messages import MediaPart, Message, Modality
 
 __all__ = ["Answering"]
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import InputProjector
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraPart
-from inlay.adapters.prompt import Prompts
-from inlay.adapters.signals import Signals
-from inlay.adapters.tokens import TokenRows
+from inlay.adapters.language.prompt_tokenizer import Prompts
+from inlay.adapters.llm_parts.lora import LoraPart
+from inlay.adapters.llm_parts.signal_tokens import Signals
+from inlay.adapters.llm_parts.token_rows import TokenRows
 
 __all__ = ["Attachable"]
 

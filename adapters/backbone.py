@@ -10,22 +10,22 @@ from typing import Any, Literal, cast, overload
 import torch
 from torch import nn
 
+from inlay.adapters.compatibility.ports import generator_port
+from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
 from inlay.adapters.generators import Generator, load_generator
-from inlay.adapters.interface import generator_port
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.loading import (
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.loading.language import (
     BackboneError,
     chosen_dtype,
     load_image_encoder,
     load_language,
     load_prompt_tokenizer,
 )
-from inlay.adapters.loading_media import load_encoders
-from inlay.adapters.messages import Modality
-from inlay.adapters.pretrained import given
-from inlay.adapters.prompt import PromptTokenizer
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.loading.media import load_encoders
+from inlay.adapters.loading.pretrained import given
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = [
     "PROMPT_PORT",

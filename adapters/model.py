@@ -15,23 +15,23 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import torch
 from torch import Tensor
 
-from inlay.adapters import splice
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.batch import Batch, Encoded, collate, encode
+from inlay.adapters.chat.kv_cache import PrefixCache
+from inlay.adapters.chat.making import at_signals
+from inlay.adapters.chat.per_row_adapters import answer_mixed
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.chat.replying import encode_all, replies
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message, Modality, parse_messages
+from inlay.adapters.core import splice
+from inlay.adapters.core.batch import Batch, Encoded, collate, encode
 from inlay.adapters.encoders.protocol import Inputs
-from inlay.adapters.frozen_prefix import constant_of
 from inlay.adapters.generators import Made
-from inlay.adapters.grammar import SignalGrammar, completed
-from inlay.adapters.layout import Layout
-from inlay.adapters.making import at_signals
-from inlay.adapters.medium import load_medium
-from inlay.adapters.messages import MediaPart, Message, Modality, parse_messages
-from inlay.adapters.mixed import answer_mixed
-from inlay.adapters.prefix import PrefixCache
-from inlay.adapters.prompt import Prompts, Reader, collate_prompts
-from inlay.adapters.reply import Reply
-from inlay.adapters.replying import encode_all, replies
+from inlay.adapters.language.frozen_prefix import constant_of
+from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, collate_prompts
+from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
+from inlay.adapters.media.load import load_medium
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
 
@@ -106,7 +106,7 @@ class MultimodalModel(Generic[A]):
         generation: bool = False,
         name: str = "",
     ) -> Encoded:
-        """One conversation as ids, with the adapter's layout or another; see :func:`inlay.adapters.batch.encode`."""
+        """One conversation as ids, with the adapter's layout or another."""
         chosen = layout or self.adapter.layout
         return encode(
             messages,
@@ -321,7 +321,7 @@ class MultimodalModel(Generic[A]):
     ) -> list[str]:
         """Texts for many conversations in one batch; see :meth:`generate` for the options.
 
-        With ``adapters``, one a conversation, each is answered by its own: :mod:`inlay.adapters.mixed`.
+        With ``adapters``, one a conversation, each is answered by its own: :mod:`inlay.adapters.chat.per_row_adapters`.
         """
         if adapters is not None:
             own = {"layout": layout, "features": features, "names": names}

@@ -29,12 +29,12 @@ from transformers import (
 from transformers import LlavaForConditionalGeneration as HfLlava
 from transformers.initialization import no_init_weights
 
-from inlay.adapters.batch import Batch
-from inlay.adapters.freeze import freeze
+from inlay.adapters.core.batch import Batch
+from inlay.adapters.core.splice import IGNORE, insert
 from inlay.adapters.inputs import build_projector
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.lora import LoraConfig, LoraPart
-from inlay.adapters.splice import IGNORE, insert
+from inlay.adapters.language.freeze import freeze
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 from inlay.recipes.backbones import miniature_backbone
 
 __all__ = ["LABELLED", "LENGTHS", "Made", "Ours", "Peers", "Sizes", "Trains", "Way", "make", "names_of", "rows_of"]

@@ -28,14 +28,14 @@ from benchmarks.setting import Setting
 from benchmarks.timing import Clock, Spent
 from benchmarks.training import Small, Targets, Work, check, train_in_turn
 from inlay.adapters import Adapter, Backbone, LanguageModel
-from inlay.adapters.batch import Batch
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart
+from inlay.adapters.core.batch import Batch
 from inlay.adapters.generators import StableDiffusion
-from inlay.adapters.half import halve
-from inlay.adapters.layout import Layout
-from inlay.adapters.losses import per_token_l2
-from inlay.adapters.messages import MadePart, Message, TextPart
-from inlay.adapters.signals import gather, locate
-from inlay.adapters.tokens import TokensConfig
+from inlay.adapters.language.half import halve
+from inlay.adapters.llm_parts.signal_tokens import gather, locate
+from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.outputs.losses import per_token_l2
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.states import StateBatch, collate_states, collect_states

@@ -27,11 +27,11 @@ from PIL import Image
 from benchmarks.serve_models import ADAPTERS, Served, build
 from benchmarks.timing import abba
 from inlay.adapters import Adapter
+from inlay.adapters.bundles.storage_dtype import on_disk
+from inlay.adapters.chat.kv_cache import PrefixCache
+from inlay.adapters.chat.per_row_adapters import embed_mixed, with_lora_of
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import build_projector
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.adapters.mixed import embed_mixed, with_lora_of
-from inlay.adapters.prefix import PrefixCache
-from inlay.adapters.rounding import on_disk
 
 NEW = 16
 """Tokens of an answer in the mixed batch."""

@@ -16,8 +16,8 @@ from torch import nn
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
 from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
-from inlay.adapters.freeze import freeze
-from inlay.adapters.layout import Layout
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.language.freeze import freeze
 from inlay.adapters.model import MultimodalModel
 from inlay.recipes.backbones import miniature_backbone
 

@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters import Backbone
-from inlay.adapters.digest import weights_digest
+from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders import squares
-from inlay.adapters.media import Geometry
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.media.image import Geometry
+from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.train_command import main
 

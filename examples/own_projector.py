@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inlay.adapters.inputs import register_projector
-from inlay.adapters.inputs.fields import Size, check_fields
+from inlay.adapters.parts.fields import Size, check_fields
 from inlay.recipes.cli import main
 
 

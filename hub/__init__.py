@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from inlay.hub.errors import BundleError, HubError, InlayError
 
 if TYPE_CHECKING:
-    from inlay.hub.bundle import Bundle
-    from inlay.hub.card import render_card
-    from inlay.hub.manifest import (
+    from inlay.hub.format.bundle import Bundle
+    from inlay.hub.format.card import render_card
+    from inlay.hub.format.manifest import (
         FORMAT_VERSION,
         CanarySpec,
         FileSpec,
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         PortSpec,
         TrainingSpec,
     )
-    from inlay.hub.peft_folder import LoraFolder, LoraSpec
-    from inlay.hub.publish import Pushed, push
-    from inlay.hub.signature import SignatureError, sign, verify_signature
-    from inlay.hub.transfer import Pulled, pull
+    from inlay.hub.format.peft_folder import LoraFolder, LoraSpec
+    from inlay.hub.format.signature import SignatureError, sign, verify_signature
+    from inlay.hub.remote.pull import Pulled, pull
+    from inlay.hub.remote.push import Pushed, push
 
 __all__ = [
     "FORMAT_VERSION",
@@ -54,12 +54,13 @@ __all__ = [
     "verify_signature",
 ]
 
-_HOMES = {"Bundle": "bundle", "render_card": "card", "LoraFolder": "peft_folder", "LoraSpec": "peft_folder"}
-_HOMES |= {"Pulled": "transfer", "Pushed": "publish", "pull": "transfer", "push": "publish"}
-_HOMES |= dict.fromkeys(("SignatureError", "sign", "verify_signature"), "signature")
+_HOMES = {"Bundle": "format.bundle", "render_card": "format.card"}
+_HOMES |= dict.fromkeys(("LoraFolder", "LoraSpec"), "format.peft_folder")
+_HOMES |= dict.fromkeys(("SignatureError", "sign", "verify_signature"), "format.signature")
+_HOMES |= dict.fromkeys(("Pulled", "pull"), "remote.pull") | dict.fromkeys(("Pushed", "push"), "remote.push")
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'manifest')}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'format.manifest')}"), name)

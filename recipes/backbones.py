@@ -18,17 +18,17 @@ from inlay.adapters.backbone import (
     load_language,
     load_prompt_tokenizer,
 )
+from inlay.adapters.compatibility.ports import PRECISION, generator_port
+from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
-from inlay.adapters.interface import PRECISION, generator_port
-from inlay.adapters.loading import chosen_dtype
-from inlay.adapters.loading_media import load_encoders
-from inlay.adapters.messages import Modality
-from inlay.adapters.pretrained import given, loading
-from inlay.adapters.prompt import PromptTokenizer
-from inlay.adapters.weights_file import kind_of
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.loading.language import chosen_dtype
+from inlay.adapters.loading.media import load_encoders
+from inlay.adapters.loading.pretrained import given, loading
+from inlay.adapters.loading.weights_file import kind_of
+from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.cache.encoders import stored_encoders
 from inlay.recipes.cache.facts import versions
 from inlay.recipes.cache.sources import Files

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.geometry import Geometry
+from inlay.adapters.media.geometry import Geometry
 from inlay.recipes.cache.encoders import load_encoder
 from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.data.features import FeatureCache, fits_in

@@ -12,7 +12,7 @@ import copy
 import torch
 from torch import Tensor
 
-from inlay.adapters.prompt import PromptTokenizer
+from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 
 __all__ = ["START", "CaptionTokens", "start_token"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from inlay.adapters.adapter import Adapter, AttachedModel
-from inlay.adapters.medium import load_medium
-from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
-from inlay.adapters.prefix import MAX_BYTES, prefix_cache
-from inlay.adapters.reply import Reply
+from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.media.load import load_medium
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 
-from inlay.hub.atomic import DISK_FULL
 from inlay.hub.errors import InlayError
+from inlay.hub.safety.atomic import DISK_FULL
 
 __all__ = ["main"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from inlay.adapters.layout import Layout
-from inlay.adapters.messages import Message
-from inlay.adapters.phrasing import blip_question
-from inlay.adapters.segment import HOLE
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import Message
+from inlay.adapters.conversation.phrasing import blip_question
+from inlay.adapters.conversation.segments import HOLE
 from inlay.recipes.data.prepare import with_words
 from inlay.recipes.settings import SettingsError
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.prefix import MAX_BYTES, prefix_cache
+from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
 from inlay.recipes.making import making_of

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from inlay.adapters.store import open_bundle
-from inlay.hub.difference import Change, Difference, compare
+from inlay.adapters.bundles.bundle_io import open_bundle
+from inlay.hub.format.difference import Change, Difference, compare
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.parser import command_parser
 

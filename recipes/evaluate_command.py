@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from inlay.adapters.adapter import Adapter, AttachedModel
-from inlay.adapters.layout import Layout
+from inlay.adapters.conversation.layout import Layout
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.cache.store import CacheStore

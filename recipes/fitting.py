@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.hub.catalogue import Offers
-from inlay.hub.manifest import PortSpec
+from inlay.hub.format.manifest import PortSpec
+from inlay.hub.remote.search import Offers
 from inlay.recipes.miniature import BackboneName, MiniatureError, backbone_path
 from inlay.recipes.sources import MINIATURE
 

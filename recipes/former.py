@@ -10,10 +10,10 @@ from torch import nn
 from transformers import AutoModelForMaskedLM
 
 from inlay.adapters.inputs import InstructQFormerProjector, QFormerProjector
-from inlay.adapters.inputs.pformer import PFormer, PFormerConfig
+from inlay.adapters.inputs.pretraining.bert import load_bert
+from inlay.adapters.inputs.pretraining.pformer import PFormer, PFormerConfig
+from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainConfig, QFormerPretrainer
 from inlay.adapters.inputs.qformer import QFormerSizes
-from inlay.adapters.inputs.qformer_bert import load_bert
-from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainConfig, QFormerPretrainer
 from inlay.recipes.backbones import miniature_path
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.sources import MINIATURE

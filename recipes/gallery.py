@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 from inlay.adapters.adapter import Adapter, AttachedModel
-from inlay.adapters.medium import Medium
-from inlay.adapters.messages import MadePart, Message, Modality, TextPart
+from inlay.adapters.conversation.messages import MadePart, Message, Modality, TextPart
+from inlay.adapters.media.load import Medium
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.data.load import own_data

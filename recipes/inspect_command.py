@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from inlay.hub.overview import Overview, look
+from inlay.hub.remote.inspect import Overview, look
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.fitting import fitting, models_here
 from inlay.recipes.parser import command_parser

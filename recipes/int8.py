@@ -1,4 +1,4 @@
-"""Held-out conversations as batches for the gate in front of int8 (:mod:`inlay.adapters.int8_gate`)."""
+"""Held-out conversations as batches for the gate in front of int8 (:mod:`inlay.adapters.bundles.int8_gate`)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.batch import Batch
-from inlay.adapters.int8_gate import LIMIT, Quantised, QuantiseError, quantise
-from inlay.adapters.messages import MediaPart
+from inlay.adapters.bundles.int8_gate import LIMIT, Quantised, QuantiseError, quantise
+from inlay.adapters.conversation.messages import MediaPart
+from inlay.adapters.core.batch import Batch
 from inlay.recipes.data.sample import Sample
 
 __all__ = ["HeldOutBatches", "as_int8"]

@@ -13,9 +13,9 @@ from typing import Any, Protocol, get_args
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.medium import Medium
-from inlay.adapters.messages import MadePart, Modality
-from inlay.adapters.reply import Reply
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.messages import MadePart, Modality
+from inlay.adapters.media.load import Medium
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of
 from inlay.recipes.measures import aligned

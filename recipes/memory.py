@@ -18,8 +18,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.batch import Batch
-from inlay.adapters.cross_entropy import CHUNK_BYTES
+from inlay.adapters.core.batch import Batch
+from inlay.adapters.language.cross_entropy import CHUNK_BYTES
 
 __all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
 

@@ -1,8 +1,8 @@
 """ModaVerse (Wang et al., 2024, https://arxiv.org/abs/2401.06395).
 
 ImageBind's vectors of pictures, sounds and clips enter a frozen LLM through one linear layer. Nothing of its states is
-used on the way out: the LLM says in words what is to be made (:mod:`inlay.adapters.meta_response`), and stock
-generators read that with their own text encoders. So one stage is enough: linear layer, LoRA, and rows of six new
+used on the way out: the LLM says in words what is to be made (:mod:`inlay.adapters.conversation.meta_response`), and
+stock generators read that with their own text encoders. So one stage is enough: linear layer, LoRA, and rows of six new
 tokens.
 
 The released code also trains, and stores, both whole embedding matrices; here the new rows alone.
@@ -14,11 +14,11 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.any_templates import MEDIA_TOKENS
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.messages import Modality
-from inlay.adapters.meta_response import FLAGS
+from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.conversation.meta_response import FLAGS
+from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
+from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.recipes.nextgpt import MINIATURE_MAKING, QKVO, SOURCES
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 

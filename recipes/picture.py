@@ -103,7 +103,7 @@ def _chosen(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _question(axes: Any, shown: dict[str, Any], folder: RunFolder) -> None:
-    from inlay.adapters.media import load_image
+    from inlay.adapters.media.image import load_image
 
     right = vqa_accuracy(shown["said"], shown["answers"]) > 0
     path = Path(shown["image"])

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.int8_gate import LIMIT, quantise
-from inlay.adapters.store import open_bundle
+from inlay.adapters.bundles.bundle_io import open_bundle
+from inlay.adapters.bundles.int8_gate import LIMIT, quantise
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.held_out import read_held_out

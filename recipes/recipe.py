@@ -8,14 +8,14 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import TEMPLATES, Layout
+from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.conversation.segments import HOLE
 from inlay.adapters.encoders import QFORMER_FAMILY
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.layout import TEMPLATES, Layout
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.media import Geometry
-from inlay.adapters.messages import Modality
-from inlay.adapters.segment import HOLE
-from inlay.adapters.tokens import TokensConfig
+from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.media.image import Geometry
 from inlay.hub.errors import InlayError
 from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
@@ -48,7 +48,7 @@ class Stage:
     data: Literal["align", "train", "all"]
     """Which file of the data: captioned pictures, instructions, or all, drawn by the square roots of their sizes."""
     template: str
-    """Layout of the conversations, a key of ``inlay.adapters.layout.TEMPLATES``."""
+    """Layout of the conversations, a key of ``inlay.adapters.conversation.layout.TEMPLATES``."""
     geometry: Geometry
     """How a picture becomes a square."""
     lr: dict[str, float]

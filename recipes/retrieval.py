@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainer, itc_scores
-from inlay.adapters.media import load_image
+from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_scores
+from inlay.adapters.media.image import load_image
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.caption_batch import captioned
 from inlay.recipes.data.features import FeatureCache

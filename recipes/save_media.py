@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from inlay.adapters.medium import Medium
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.media.load import Medium
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 
 __all__ = ["Encoded", "encoded", "free_name", "save_medium"]
 

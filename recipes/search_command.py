@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inlay.hub.catalogue import Found, Offers, in_cache, on_hub
+from inlay.hub.remote.search import Found, Offers, in_cache, on_hub
 from inlay.recipes.fitting import models_here, offers_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import SettingsError

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.medium import load_medium
-from inlay.adapters.messages import MadePart, MediaPart, Modality, made_of
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Modality, made_of
+from inlay.adapters.media.load import load_medium
 from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.prepare import expanded

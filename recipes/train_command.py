@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.lora import LoraConfig
+from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.outputs import OUTPUTS
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4, modaverse, nextgpt

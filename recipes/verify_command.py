@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inlay.hub.files import SIGNATURE_NAME
-from inlay.hub.transfer import pull
+from inlay.hub.format.files import SIGNATURE_NAME
+from inlay.hub.remote.pull import pull
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
@@ -40,8 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _canary(folder: str, settings: BackboneSettings) -> dict[str, Any]:
-    from inlay.adapters import canary
     from inlay.adapters.adapter import Adapter
+    from inlay.adapters.compatibility import canary
     from inlay.recipes.backbones import backbone_for
 
     adapter = Adapter.from_pretrained(folder)

@@ -35,12 +35,12 @@ from transformers import (
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.encoders import ClipEncoder, VitEncoder
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.prompt import PromptTokenizer
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.llm_parts.lora import LoraConfig
 
 # A shell that starts this in the background leaves Ctrl-C ignored, and every process that a test starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inlay.adapters.digest import weights_digest
+from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders.protocol import Inputs
-from inlay.adapters.freeze import freeze
-from inlay.adapters.geometry import Geometry
-from inlay.adapters.sound import Sound, resample
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.geometry import Geometry
+from inlay.adapters.media.sound import Sound, resample
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["AudioEncoder", "by_length", "window"]
 

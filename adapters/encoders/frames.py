@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from inlay.adapters.encoders.protocol import ImageEncoder
 from inlay.adapters.encoders.vision import EncoderError
-from inlay.adapters.geometry import Geometry
-from inlay.adapters.video import Video
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.media.geometry import Geometry
+from inlay.adapters.media.video import Video
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["FrameEncoder", "Pooling", "moments"]
 

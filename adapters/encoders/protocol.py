@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inlay.adapters.media import Geometry
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.media.image import Geometry
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["Encoder", "ImageEncoder", "Inputs"]
 
@@ -21,8 +21,8 @@ Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 class Encoder(Protocol):
     """A frozen ``nn.Module`` from media of one modality to features.
 
-    Media are pictures (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.sound.Sound`) or clips
-    (:class:`inlay.adapters.video.Video`), of any size, rate and length.
+    Media are pictures (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.sound.Sound`) or clips
+    (:class:`inlay.adapters.media.video.Video`), of any size, rate and length.
     """
 
     @property

@@ -16,12 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inlay.adapters.digest import weights_digest
+from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders.vision import EncoderError, VisionEncoder
-from inlay.adapters.freeze import freeze
 from inlay.adapters.inputs.qformer import QFormer
-from inlay.adapters.media import Geometry
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.image import Geometry
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["QFORMER_FAMILY", "QFormerEncoder"]
 

@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from inlay.adapters.digest import weights_digest
-from inlay.adapters.freeze import freeze
-from inlay.adapters.geometry import Colour
-from inlay.adapters.media import Geometry, fit
+from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.geometry import Colour
+from inlay.adapters.media.image import Geometry, fit
 from inlay.hub.errors import InlayError
-from inlay.hub.manifest import PortSpec
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["ClassToken", "EncoderError", "Layer", "VisionEncoder", "squares"]
 
@@ -40,7 +40,7 @@ def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: 
     Args:
         images: ``n`` pictures.
         size: side of the squares.
-        geometry: how a picture becomes a square, see :mod:`inlay.adapters.media`.
+        geometry: how a picture becomes a square, see :mod:`inlay.adapters.media.image`.
         fill: colour of the padding, 0..255.
 
     Returns:
@@ -102,7 +102,7 @@ class VisionEncoder(nn.Module):
 
         Args:
             images: ``n`` RGB pictures of any size.
-            geometry: how a picture becomes a square, see :mod:`inlay.adapters.media`.
+            geometry: how a picture becomes a square, see :mod:`inlay.adapters.media.image`.
 
         Returns:
             ``[n, 3, size, size]`` float32.

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inlay.adapters.encoders.audio import window
-from inlay.adapters.freeze import freeze
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.mel import MelConfig, log_mel
 from inlay.adapters.generators.protocol import GeneratorError, Made, Size
 from inlay.adapters.generators.text import TextEncoder
-from inlay.adapters.sound import Sound
+from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.sound import Sound
 
 __all__ = ["AudioLdm"]
 

@@ -18,8 +18,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.digest import weights_digest
-from inlay.adapters.freeze import freeze
+from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.generators.noise import (
     Prediction,
     add_noise,
@@ -31,8 +31,8 @@ from inlay.adapters.generators.noise import (
 )
 from inlay.adapters.generators.protocol import GeneratorError, Made, Seed, Size
 from inlay.adapters.generators.text import TextEncoder
-from inlay.adapters.messages import Modality
-from inlay.hub.manifest import PortSpec, Scalar
+from inlay.adapters.language.freeze import freeze
+from inlay.hub.format.manifest import PortSpec, Scalar
 
 __all__ = ["LatentDiffusion"]
 

@@ -23,7 +23,7 @@ from inlay.adapters.generators.protocol import GeneratorError
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
-from inlay.adapters.pretrained import BackboneError, given, load_weights, loading, source_name
+from inlay.adapters.loading.pretrained import BackboneError, given, load_weights, loading, source_name
 
 __all__ = ["load_generator"]
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inlay.adapters.messages import Modality
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
-from inlay.hub.manifest import PortSpec
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["Generator", "GeneratorError", "Made", "Seed", "Size"]
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inlay.adapters.freeze import freeze
+from inlay.adapters.language.freeze import freeze
 
 __all__ = ["ClapText", "ClipText", "T5Text", "TextEncoder"]
 

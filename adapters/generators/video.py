@@ -15,7 +15,7 @@ from torch import Tensor
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.pixels import checked_sides, cross_attention_width, to_pictures, to_pixels
 from inlay.adapters.generators.protocol import GeneratorError, Made, Size
-from inlay.adapters.video import Video
+from inlay.adapters.media.video import Video
 
 __all__ = ["TextToVideo"]
 

@@ -17,7 +17,7 @@ from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.pixels import checked_sides, to_pictures, to_pixels
 from inlay.adapters.generators.protocol import GeneratorError, Made, Size
 from inlay.adapters.generators.text import TextEncoder
-from inlay.adapters.video import Video
+from inlay.adapters.media.video import Video
 
 __all__ = ["CogVideoX"]
 

@@ -9,16 +9,16 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.build import build_module
 from inlay.adapters.inputs.cformer import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cross_attention import CrossAttentionConfig, CrossAttentionProjector
-from inlay.adapters.inputs.fields import ProjectorError
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
 from inlay.adapters.inputs.linear import LinearConfig, LinearProjector
 from inlay.adapters.inputs.mlp import MlpConfig, MlpProjector
 from inlay.adapters.inputs.patch_merge import PatchMergeConfig, PatchMergeProjector
 from inlay.adapters.inputs.perceiver import PerceiverConfig, PerceiverProjector
 from inlay.adapters.inputs.qformer import QFormer, QFormerConfig, QFormerProjector
+from inlay.adapters.parts.build import build_module
+from inlay.adapters.parts.fields import ProjectorError
 
 __all__ = [
     "PROJECTORS",
@@ -92,7 +92,7 @@ def register_projector(module: type[nn.Module], config: type[Any]) -> None:
         module: built from a configuration alone; has ``kind``, ``reads_prompt``, ``tokens`` and ``forward``, see
             :class:`InputProjector`.
         config: a dataclass with the fields ``width_in`` and ``width_out``. It checks its fields itself
-            (:func:`~inlay.adapters.inputs.fields.check_fields`), since a bundle is somebody's text.
+            (:func:`~inlay.adapters.parts.fields.check_fields`), since a bundle is somebody's text.
 
     Raises:
         ProjectorError: something is lacking, or another projector has this kind. The same one again is no error.

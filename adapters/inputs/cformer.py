@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inlay.adapters.inputs.fields import Depth, Epsilon, Heads, Queries, Rate, Size, check_fields, check_heads
+from inlay.adapters.parts.fields import Depth, Epsilon, Heads, Queries, Rate, Size, check_fields, check_heads
 
 __all__ = ["CFormerConfig", "CFormerProjector", "Ending", "integrate_and_fire"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inlay.adapters.inputs.fields import (
+from inlay.adapters.parts.fields import (
     Epsilon,
     ProjectorError,
     Queries,

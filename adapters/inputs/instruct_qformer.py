@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
-from inlay.adapters.inputs.fields import ProjectorError, Queries, Size
 from inlay.adapters.inputs.qformer import QFormerConfig, new_queries
+from inlay.adapters.parts.fields import ProjectorError, Queries, Size
 
 __all__ = ["InstructQFormerConfig", "InstructQFormerProjector"]
 

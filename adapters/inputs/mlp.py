@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.fields import Depth, Size, check_fields
+from inlay.adapters.parts.fields import Depth, Size, check_fields
 
 __all__ = ["MlpConfig", "MlpProjector"]
 

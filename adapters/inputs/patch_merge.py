@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.fields import Epsilon, ProjectorError, Queries, Size, check_fields
+from inlay.adapters.parts.fields import Epsilon, ProjectorError, Queries, Size, check_fields
 
 __all__ = ["PatchMergeConfig", "PatchMergeProjector"]
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inlay.adapters.inputs.fields import Depth, Heads, Queries, Size, check_fields
+from inlay.adapters.parts.fields import Depth, Heads, Queries, Size, check_fields
 
 __all__ = ["Activation", "PerceiverConfig", "PerceiverProjector"]
 

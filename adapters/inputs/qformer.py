@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-from inlay.adapters.inputs.fields import (
+from inlay.adapters.parts.fields import (
     Depth,
     Epsilon,
     Heads,

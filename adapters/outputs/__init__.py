@@ -9,12 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.build import build_module
-from inlay.adapters.inputs.fields import ProjectorError
 from inlay.adapters.outputs.fields import OutputSizes
 from inlay.adapters.outputs.mlp import MlpOutput, MlpOutputConfig
 from inlay.adapters.outputs.qformer import QFormerOutput, QFormerOutputConfig
 from inlay.adapters.outputs.transformer import TransformerOutput, TransformerOutputConfig
+from inlay.adapters.parts.build import build_module
+from inlay.adapters.parts.fields import ProjectorError
 
 __all__ = [
     "OUTPUTS",
@@ -67,7 +67,7 @@ def register_output(module: type[nn.Module], config: type[Any]) -> None:
     Args:
         module: built from a configuration alone; has ``kind`` and ``forward``, see :class:`OutputProjector`.
         config: a dataclass with the fields of :class:`OutputSizes`, best one that extends it. It checks its fields
-            itself (:func:`~inlay.adapters.inputs.fields.check_fields`), since a bundle is somebody's text.
+            itself (:func:`~inlay.adapters.parts.fields.check_fields`), since a bundle is somebody's text.
 
     Raises:
         ProjectorError: something is lacking, or another output projector has this kind. The same one again is no error.
@@ -98,6 +98,6 @@ def build_output(kind: str, config: Mapping[str, Any], *, parameters: int | None
         parameters: how many numbers it must come to, if that is known.
 
     Raises:
-        BundleError: as of :func:`inlay.adapters.inputs.build.build_module`.
+        BundleError: as of :func:`inlay.adapters.parts.build.build_module`.
     """
     return build_module(OUTPUTS, kind, config, unknown=UNKNOWN, parameters=parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inlay.adapters.inputs.fields import Queries, Size, check_fields
+from inlay.adapters.parts.fields import Queries, Size, check_fields
 
 __all__ = ["OutputSizes"]
 

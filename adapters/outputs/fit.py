@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inlay.adapters.interface import generator_port
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.compatibility.ports import generator_port
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["disagreement"]
 

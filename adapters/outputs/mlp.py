@@ -12,8 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.fields import Depth, Size
 from inlay.adapters.outputs.fields import OutputSizes
+from inlay.adapters.parts.fields import Depth, Size
 
 __all__ = ["MlpOutput", "MlpOutputConfig"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.fields import Depth, Epsilon, Heads, Rate, Size, check_heads
 from inlay.adapters.inputs.qformer import QFormer, QFormerSizes
 from inlay.adapters.outputs.fields import OutputSizes
+from inlay.adapters.parts.fields import Depth, Epsilon, Heads, Rate, Size, check_heads
 
 __all__ = ["QFormerOutput", "QFormerOutputConfig"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.fields import Depth, Heads, Rate, Size, check_heads
 from inlay.adapters.outputs.fields import OutputSizes
+from inlay.adapters.parts.fields import Depth, Heads, Rate, Size, check_heads
 
 __all__ = ["TransformerOutput", "TransformerOutputConfig"]
 

@@ -18,11 +18,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from inlay.adapters.conversation.messages import MediaPart, Modality
 from inlay.adapters.encoders.protocol import Encoder, Inputs
-from inlay.adapters.media import Geometry
-from inlay.adapters.media_digest import media_digest
-from inlay.adapters.messages import MediaPart, Modality
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.media.digest import media_digest
+from inlay.adapters.media.image import Geometry
+from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.cache.facts import encoder_facts
 from inlay.recipes.cache.shard import write_file
 from inlay.recipes.cache.sources import Files

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from inlay.adapters.canary import PATTERNS
-from inlay.adapters.digest import exact_digest
+from inlay.adapters.compatibility.canary import PATTERNS
+from inlay.adapters.compatibility.digest import exact_digest
+from inlay.adapters.conversation.messages import MediaPart, Modality
 from inlay.adapters.encoders.protocol import Encoder, Inputs
-from inlay.adapters.media import Geometry
-from inlay.adapters.messages import MediaPart, Modality
+from inlay.adapters.media.image import Geometry
 
 __all__ = ["configs_of", "encoder_facts", "module_digest", "pattern_of", "versions"]
 

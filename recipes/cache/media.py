@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inlay.adapters.media import MediaError
-from inlay.adapters.media_digest import media_digest
-from inlay.adapters.messages import MediaPart
+from inlay.adapters.conversation.messages import MediaPart
+from inlay.adapters.media.digest import media_digest
+from inlay.adapters.media.image import MediaError
 from inlay.recipes.cache.store import CacheStore
 
 __all__ = ["check_same", "media_key"]

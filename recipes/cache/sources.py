@@ -16,7 +16,7 @@ from typing import Any
 
 from transformers.utils.hub import cached_file
 
-from inlay.adapters.pretrained import given
+from inlay.adapters.loading.pretrained import given
 from inlay.recipes.cache.store import digest_of
 
 __all__ = ["Files", "files_of"]

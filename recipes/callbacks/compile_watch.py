@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from inlay.adapters.compiled import compiled, compiles, missing_compiler
-from inlay.adapters.families import runs_twice
+from inlay.adapters.language.compile import compiled, compiles, missing_compiler
+from inlay.adapters.language.known_layers import runs_twice
 from inlay.recipes.settings import SettingsError
 from inlay.recipes.stages.next_token import NextToken
 
@@ -32,7 +32,7 @@ class CompileWatch(Callback):
     Args:
         wanted: whether to compile at all.
         show: where lines go.
-        backend: as in :func:`inlay.adapters.compiled.compiled`.
+        backend: as in :func:`inlay.adapters.language.compile.compiled`.
     """
 
     def __init__(self, wanted: bool, show: Callable[[str], None] = print, backend: str = "inductor") -> None:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from inlay.adapters.batch import Batch
+from inlay.adapters.core.batch import Batch
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.caption_batch import CaptionBatch
 from inlay.recipes.ranks import stop_together

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from inlay.adapters.recompute import can_recompute, recomputed
+from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.recipes.data.module import StageData
 from inlay.recipes.memory import MIB, MemoryPlan, available_bytes, head_bytes, kept_bytes, peak_bytes, reset_peak
 from inlay.recipes.ranks import all_of, world

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import product
 
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError
 
 __all__ = ["MAX_NAMES", "expand_braces"]

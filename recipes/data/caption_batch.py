@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.media import Geometry, load_image
-from inlay.adapters.messages import MediaPart, media_of
+from inlay.adapters.conversation.messages import MediaPart, media_of
+from inlay.adapters.media.image import Geometry, load_image
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import DataError, Sample

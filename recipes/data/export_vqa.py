@@ -21,8 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from inlay.adapters.media import load_image
-from inlay.adapters.messages import media_of
+from inlay.adapters.conversation.messages import media_of
+from inlay.adapters.media.image import load_image
 from inlay.recipes.data.llava import read_llava
 from inlay.recipes.data.prepare import apart
 from inlay.recipes.data.sample import Sample, questions_of

@@ -15,11 +15,11 @@ from typing import TypeVar
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.messages import MediaPart, Modality, media_of
 from inlay.adapters.encoders.protocol import Encoder
-from inlay.adapters.media import Geometry
-from inlay.adapters.media_digest import media_digest
-from inlay.adapters.medium import load_medium
-from inlay.adapters.messages import MediaPart, Modality, media_of
+from inlay.adapters.media.digest import media_digest
+from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.load import load_medium
 from inlay.recipes.cache.encoders import load_encoder, space_of
 from inlay.recipes.cache.facts import pattern_of
 from inlay.recipes.cache.fill import Fill, fill

@@ -7,9 +7,9 @@ from json import JSONDecoder
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.media import MediaError, path_inside
-from inlay.adapters.messages import Message
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import Message
+from inlay.adapters.media.image import MediaError, path_inside
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError, Sample
 
 __all__ = ["annotated", "decode", "file_bytes", "identity", "image_list", "image_path", "parse", "text"]

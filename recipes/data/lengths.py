@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-from inlay.adapters.messages import media_of
+from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.data.sample import Sample
 
 __all__ = ["WINDOW", "ByLength", "lengths_of"]

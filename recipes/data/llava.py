@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.messages import MediaPart, Message, Part, Role, TextPart, media_of
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, Role, TextPart, media_of
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, decode, file_bytes, identity, image_list, image_path, parse, text
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 from inlay.recipes.data.write import write_text

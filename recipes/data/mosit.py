@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, Role, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, Role, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_path, text
 from inlay.recipes.data.nextgpt import turns_of
 from inlay.recipes.data.records import filled, objects, records

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, Role, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, Role, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.records import objects, records
 from inlay.recipes.data.sample import DataError, Sample, check_turns

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.messages import MediaPart, Message, Modality, Part, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MediaPart, Message, Modality, Part, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import identity, image_path, text
 from inlay.recipes.data.records import filled, records
 from inlay.recipes.data.sample import DataError, Sample

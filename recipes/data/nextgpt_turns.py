@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.nextgpt import Folders, Made, made_of_item, turns_of
 from inlay.recipes.data.records import records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import identity, image_path, text
 from inlay.recipes.data.records import described, filled, records
 from inlay.recipes.data.sample import DataError, Sample

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from inlay.adapters.messages import Message, Part, TextPart, media_of
-from inlay.adapters.phrasing import blip_caption, blip_question
+from inlay.adapters.conversation.messages import Message, Part, TextPart, media_of
+from inlay.adapters.conversation.phrasing import blip_caption, blip_question
 from inlay.recipes.data.reverse import reversed_pairs
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill
@@ -34,7 +34,7 @@ def apart(sample: Sample) -> list[Sample]:
     """Each question of a dialogue as a sample of its own, with all media of the dialogue in front.
 
     Example:
-        >>> from inlay.adapters.messages import parse_messages
+        >>> from inlay.adapters.conversation.messages import parse_messages
         >>> turns = [("user", "colour?"), ("assistant", "red"), ("user", "shape?"), ("assistant", "disc")]
         >>> messages = parse_messages([{"role": role, "content": text} for role, text in turns])
         >>> [(row.id, row.messages[0].text) for row in apart(Sample("7", messages, ""))]

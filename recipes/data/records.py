@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.messages import MediaPart, Message, Part, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import decode, file_bytes, parse, text
 from inlay.recipes.data.jsonl import numbered_lines
 from inlay.recipes.data.sample import DataError, Sample

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inlay.adapters.messages import MadePart, Message, Part, TextPart, media_of
+from inlay.adapters.conversation.messages import MadePart, Message, Part, TextPart, media_of
 from inlay.recipes.data.sample import DataError, Sample
 
 __all__ = ["reversed_pairs"]
@@ -25,7 +25,7 @@ def reversed_pairs(samples: Sequence[Sample], *, echo: bool = False) -> list[Sam
         DataError: names the sample that has no medium, several, or several turns.
 
     Example:
-        >>> from inlay.adapters.messages import parse_messages
+        >>> from inlay.adapters.conversation.messages import parse_messages
         >>> messages = parse_messages([
         ...     {"role": "user", "content": [{"type": "audio", "path": "7.wav"}]},
         ...     {"role": "assistant", "content": "rain"}])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from inlay.adapters.messages import MadePart, MediaPart, Message, made_of, media_of
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of, media_of
 from inlay.hub.errors import InlayError
 
 __all__ = ["DataError", "Question", "Sample", "check_media", "check_turns", "questions_of"]
@@ -56,7 +56,7 @@ def questions_of(sample: Sample) -> list[Question]:
     """Every assistant turn as a question of its own, with the conversation before it.
 
     Example:
-        >>> from inlay.adapters.messages import parse_messages
+        >>> from inlay.adapters.conversation.messages import parse_messages
         >>> turns = [("user", "colour?"), ("assistant", "red"), ("user", "shape?"), ("assistant", "disc")]
         >>> messages = parse_messages([{"role": role, "content": text} for role, text in turns])
         >>> [(len(q.prompt), q.reference, q.kind) for q in questions_of(Sample("7", messages, "", ("colour", "shape")))]

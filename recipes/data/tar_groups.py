@@ -13,8 +13,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inlay.adapters.media import MediaError, path_inside
-from inlay.hub.text import shown
+from inlay.adapters.media.image import MediaError, path_inside
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError
 
 __all__ = ["DamagedShard", "Group", "tar_groups"]

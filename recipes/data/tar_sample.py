@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from inlay.adapters.media import MediaError, load_image_bytes
-from inlay.hub.text import shown
+from inlay.adapters.media.image import MediaError, load_image_bytes
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import decode, parse
 from inlay.recipes.data.records import described, filled
 from inlay.recipes.data.sample import DataError, Sample

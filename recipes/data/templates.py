@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from inlay.adapters.messages import MediaPart, Message, Part, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError, Sample
 
 __all__ = ["CAPTION", "DESCRIBE", "QUESTION", "choose", "fill", "instructed"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.hub.text import shown
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import text
 from inlay.recipes.data.records import filled, objects, table, whole
 from inlay.recipes.data.sample import DataError, Question, Sample, check_media

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from inlay.adapters.media import MediaError, path_inside
-from inlay.hub.text import shown
+from inlay.adapters.media.image import MediaError, path_inside
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError
 
 __all__ = ["PATTERNS", "find_pattern", "image_name"]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import text
 from inlay.recipes.data.sample import DataError
 from inlay.recipes.data.write import write_text

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 from inlay.recipes.metrics.caption_words import caption_words
 from inlay.recipes.metrics.score import MetricError
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 from inlay.recipes.metrics.score import MetricError
 
 __all__ = ["Pope", "says_yes"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from inlay.hub.errors import InlayError
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 
 __all__ = ["OTHER", "OVERALL", "MeanScore", "MetricError"]
 

@@ -33,8 +33,8 @@ from inlay.recipes.miniature.senses_grammar import caption_of
 if TYPE_CHECKING:
     from PIL import Image
 
-    from inlay.adapters.sound import Sound
-    from inlay.adapters.video import Video
+    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.video import Video
     from inlay.recipes.miniature.world import Split
 
 MODALITIES: dict[type[Sensed], str] = {Drawing: "image", Tone: "audio", Movement: "video"}

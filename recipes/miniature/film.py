@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from inlay.adapters.video import Video
+from inlay.adapters.media.video import Video
 from inlay.recipes.miniature.draw import RGB, ROUND, paint, tint
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inlay.adapters.sound import Sound
+from inlay.adapters.media.sound import Sound
 from inlay.recipes.miniature.marks import ATTRIBUTES, mark
 from inlay.recipes.miniature.senses import Drawing, Movement, Tone
 from inlay.recipes.miniature.senses_grammar import read_sensed
 
 if TYPE_CHECKING:
-    from inlay.adapters.video import Video
+    from inlay.adapters.media.video import Video
 
 __all__ = ["judge_made"]
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from inlay.adapters.sound import Sound
+from inlay.adapters.media.sound import Sound
 from inlay.recipes.miniature.judge_media import hear, see, watch
 from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inlay.adapters.video import Video
+    from inlay.adapters.media.video import Video
 
 ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Drawing: ("shape", "colour", "size"),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from inlay.adapters.sound import Sound
+from inlay.adapters.media.sound import Sound
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from inlay.adapters.video import Video
+    from inlay.adapters.media.video import Video
 
 _COLOURS = 128  # of a frame of a GIF; what is drawn in one colour on plain ground needs fewer
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inlay.adapters.sound import Sound
+from inlay.adapters.media.sound import Sound
 
 if TYPE_CHECKING:
     from random import Random

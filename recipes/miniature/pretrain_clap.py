@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from inlay.adapters.loading_media import load_audio_encoder
+from inlay.adapters.loading.media import load_audio_encoder
 from inlay.recipes.miniature import backbone_path, loop
 from inlay.recipes.miniature.clap import ATTRIBUTES, match_loss
 from inlay.recipes.miniature.muon import optimizers
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import ClapFeatureExtractor, ClapModel, RobertaTokenizer
 
-    from inlay.adapters.sound import Sound
+    from inlay.adapters.media.sound import Sound
 
 WIDTH, DEPTHS, HEADS = 24, (2, 2, 2), (2, 4, 8)  # of the audio tower; each stage doubles the width
 BANDS, SPEC = 32, 64  # SPEC / BANDS halves of the time stand below each other in a square of SPEC

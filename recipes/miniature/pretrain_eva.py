@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
 
-from inlay.adapters.freeze import freeze
+from inlay.adapters.language.freeze import freeze
 from inlay.recipes.miniature import backbone_path, loop
 from inlay.recipes.miniature.contrast import contrast, embed_texts
 from inlay.recipes.miniature.draw import SIZE

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from inlay.adapters.video import Video
+from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path, diffusion, loop
 from inlay.recipes.miniature.autoencoder import PICTURES, latents_of
 from inlay.recipes.miniature.film import FPS, FRAMES, film

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from inlay.adapters.loading import load_image_encoder
+from inlay.adapters.loading.language import load_image_encoder
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.draw import draw
 from inlay.recipes.miniature.pictures import cell_of_patch, pixels

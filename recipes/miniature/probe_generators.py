@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.film import FPS, FRAMES
 from inlay.recipes.miniature.marks import marks, shown

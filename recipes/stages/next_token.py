@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from inlay.adapters.adapter import Adapter, AttachedModel, Part
-from inlay.adapters.batch import Batch
+from inlay.adapters.core.batch import Batch
 from inlay.adapters.model import Output
 from inlay.recipes.ranks import shared_mean
 from inlay.recipes.recipe import RecipeError, Stage

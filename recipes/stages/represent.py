@@ -1,7 +1,7 @@
 """BLIP-2's first stage: the Q-Former learns to find in a picture what its caption says.
 
 Li et al., 2023, https://arxiv.org/abs/2301.12597. Three objectives read one transformer, see
-:mod:`inlay.adapters.inputs.qformer_pretrain`; their losses are in :mod:`inlay.recipes.stages.contrast`. No language
+:mod:`inlay.adapters.inputs.pretraining.qformer`; their losses are in :mod:`inlay.recipes.stages.contrast`. No language
 model takes part. Only the Q-Former with its text branch and heads is a submodule, so checkpoints hold nothing else.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inlay.adapters.adapter import Part
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainer, itc_scores
+from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_scores
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.caption_batch import CaptionBatch
 from inlay.recipes.ranks import all_rows, shared_mean

@@ -17,9 +17,9 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from inlay.adapters.adapter import Adapter, AttachedModel, Part
-from inlay.adapters.batch import Batch
-from inlay.adapters.losses import conditioning_distance
-from inlay.adapters.messages import MadePart, Modality
+from inlay.adapters.conversation.messages import MadePart, Modality
+from inlay.adapters.core.batch import Batch
+from inlay.adapters.outputs.losses import conditioning_distance
 from inlay.recipes.data.states import StateBatch
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.ranks import share

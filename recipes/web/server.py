@@ -24,7 +24,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from inlay.hub.errors import InlayError
-from inlay.hub.text import shown
+from inlay.hub.safety.text import shown
 from inlay.recipes.web.demonstration import Demonstration, Served
 from inlay.recipes.web.form import read_form
 from inlay.recipes.web.limits import DemoError, Limits

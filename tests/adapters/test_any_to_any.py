@@ -11,17 +11,17 @@ from PIL import Image
 
 from inlay.adapters.adapter import Adapter, AttachError
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.canary import CanaryError
+from inlay.adapters.chat.reply import ReplyError
+from inlay.adapters.compatibility.canary import CanaryError
+from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
+from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.generators import Generator, GeneratorError
-from inlay.adapters.interface import IncompatibleBackbone
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.messages import MadePart, MediaPart, Message, TextPart
-from inlay.adapters.reply import ReplyError
-from inlay.adapters.segment import LayoutError
-from inlay.adapters.signals import Signals, locate
-from inlay.adapters.sound import Sound
-from inlay.adapters.tokens import TokensConfig
+from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.signal_tokens import Signals, locate
+from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.media.sound import Sound
 from inlay.hub.errors import BundleError
 
 SMALL = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}

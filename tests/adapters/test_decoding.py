@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.layout import Layout
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 
 FAMILIES = ["opt", "llama", "t5"]
 OPTIONS = [

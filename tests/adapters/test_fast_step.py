@@ -13,11 +13,11 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.messages import MadePart, MediaPart, Message, TextPart
-from inlay.adapters.tokens import TokensConfig
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 LLAMA = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TARGETS = {

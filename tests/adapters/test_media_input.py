@@ -15,14 +15,14 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.batch import Batch
-from inlay.adapters.canary import PATTERNS, CanaryError, drift, record, sweep, verify
+from inlay.adapters.chat.rank_answers import rank_answers
+from inlay.adapters.compatibility.canary import PATTERNS, CanaryError, drift, record, sweep, verify
+from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import parse_messages
+from inlay.adapters.core.batch import Batch
 from inlay.adapters.encoders import FrameEncoder, HubertEncoder, WhisperAudioEncoder
-from inlay.adapters.interface import IncompatibleBackbone
-from inlay.adapters.layout import Layout
-from inlay.adapters.media import MediaError
-from inlay.adapters.messages import parse_messages
-from inlay.adapters.rank import rank_answers
+from inlay.adapters.media.image import MediaError
 
 
 def whisper(seed: int = 0) -> WhisperAudioEncoder:

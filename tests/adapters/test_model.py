@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.adapters.splice import IGNORE
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.splice import IGNORE
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from transformers import LlamaConfig, LlamaForCausalLM, SpeechT5HifiGan, SpeechT
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.generators import AudioLdm, StableDiffusion, TextToVideo
 from inlay.adapters.inputs import build_projector
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.tokens import TokensConfig
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 COUNTS = {
     "outputs.image": 31_958_784,

@@ -18,12 +18,12 @@ from transformers import (
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.splice import IGNORE
 from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.inputs.qformer import QFormer
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.layout import Layout
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.adapters.splice import IGNORE
+from inlay.adapters.language.model import LanguageModel
 
 QUERIES = 3
 VISION = {

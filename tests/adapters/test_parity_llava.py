@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 
 
 @pytest.fixture(autouse=True)

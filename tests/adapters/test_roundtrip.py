@@ -11,11 +11,11 @@ import torch
 from peft import PeftModel
 
 from inlay.adapters.adapter import Adapter, AttachError, OtherWeightsWarning
-from inlay.adapters.canary import CanaryError
-from inlay.adapters.interface import IncompatibleBackbone
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.compatibility.canary import CanaryError
+from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.hub.errors import BundleError
-from inlay.hub.manifest import TrainingSpec
+from inlay.hub.format.manifest import TrainingSpec
 
 
 @pytest.fixture(autouse=True)

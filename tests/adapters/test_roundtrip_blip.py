@@ -11,10 +11,10 @@ import torch
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.canary import CanaryError
-from inlay.adapters.layout import Layout
-from inlay.adapters.lora import LoraConfig
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.compatibility.canary import CanaryError
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.hub.errors import BundleError
 
 QFORMER = {"queries": 3, "hidden": 16, "layers": 2, "heads": 2, "ffn": 24}

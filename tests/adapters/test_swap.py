@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from inlay.adapters import AttachError, IncompatibleBackbone, OtherWeightsWarning, canary, parse_messages
+from inlay.adapters import AttachError, IncompatibleBackbone, OtherWeightsWarning, parse_messages
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.canary import CanaryError
-from inlay.hub.manifest import TrainingSpec
+from inlay.adapters.compatibility import canary
+from inlay.adapters.compatibility.canary import CanaryError
+from inlay.hub.format.manifest import TrainingSpec
 
 Make = Callable[..., Any]
 

@@ -19,8 +19,8 @@ import torch
 from huggingface_hub import HfApi
 
 from inlay.hub import Bundle, BundleError, HubError, LayoutSpec, Manifest, PartSpec, PortSpec, pull, push
-from inlay.hub.catalogue import in_cache
-from inlay.hub.overview import look
+from inlay.hub.remote.inspect import look
+from inlay.hub.remote.search import in_cache
 
 
 def make(value: float) -> Bundle:

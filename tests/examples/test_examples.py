@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from inlay.adapters import Adapter
+from inlay.adapters.compatibility.ports import IncompatibleBackbone
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.interface import IncompatibleBackbone
 from inlay.hub.errors import BundleError
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.miniature.build import build

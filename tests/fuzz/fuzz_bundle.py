@@ -17,11 +17,11 @@ from pathlib import Path
 from types import FunctionType
 
 from inlay.hub.errors import InlayError
-from inlay.hub.header import read_header
-from inlay.hub.manifest import Manifest
-from inlay.hub.peft_folder import read_config
-from inlay.hub.strict_json import read_object
-from inlay.hub.tensors import parse
+from inlay.hub.format.header import read_header
+from inlay.hub.format.manifest import Manifest
+from inlay.hub.format.peft_folder import read_config
+from inlay.hub.format.tensors import parse
+from inlay.hub.safety.strict_json import read_object
 
 __all__ = ["PARSERS", "one_input", "seeds"]
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.hub import Bundle, BundleError, Manifest, migrations
-from inlay.hub.int8 import widened
-from inlay.hub.migrations import FORMAT_VERSION, STEPS, migrated
+from inlay.hub import Bundle, BundleError, Manifest
+from inlay.hub.format import migrations
+from inlay.hub.format.int8 import widened
+from inlay.hub.format.migrations import FORMAT_VERSION, STEPS, migrated
 
 FROZEN = sorted((Path(__file__).parent / "frozen").glob("*.json"))
 

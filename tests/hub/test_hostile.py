@@ -18,7 +18,7 @@ import pytest
 from hostile import CANARY, CASES, CODE
 
 from inlay.hub import Bundle
-from inlay.hub import bundle as module
+from inlay.hub.format import bundle as module
 
 SECONDS = 2.0
 MEGABYTES = 200.0

@@ -12,11 +12,11 @@ import inlay.hub
     ("module", "absent"),
     [
         ("inlay.hub", "torch pydantic huggingface_hub safetensors"),
-        ("inlay.hub.manifest", "torch huggingface_hub safetensors"),
-        ("inlay.hub.peft_folder", "torch peft transformers"),
-        ("inlay.hub.bundle", "peft transformers"),
-        ("inlay.hub.transfer", "torch huggingface_hub safetensors"),
-        ("inlay.hub.publish", "torch safetensors transformers"),
+        ("inlay.hub.format.manifest", "torch huggingface_hub safetensors"),
+        ("inlay.hub.format.peft_folder", "torch peft transformers"),
+        ("inlay.hub.format.bundle", "peft transformers"),
+        ("inlay.hub.remote.pull", "torch huggingface_hub safetensors"),
+        ("inlay.hub.remote.push", "torch safetensors transformers"),
     ],
 )
 def test_importing_is_cheap(module: str, absent: str) -> None:

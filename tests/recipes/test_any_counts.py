@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.digest import META_DIGEST
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.messages import Modality
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.compatibility.digest import META_DIGEST
+from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.language.model import LanguageModel
+from inlay.hub.format.manifest import PortSpec
 from inlay.recipes import modaverse, nextgpt
 from inlay.recipes.recipe import RecipeError
 

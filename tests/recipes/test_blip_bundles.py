@@ -11,10 +11,10 @@ import torch
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.interface import IncompatibleBackbone
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.hub.manifest import TrainingSpec
+from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes import blip2, instructblip, minigpt4
 
 RECIPES = {

@@ -26,8 +26,8 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import ClipEncoder, EvaEncoder, QFormerEncoder
 from inlay.adapters.inputs import QFormer
 from inlay.adapters.inputs.qformer import QFormerSizes
-from inlay.adapters.language import LanguageModel
-from inlay.adapters.prompt import PromptTokenizer
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.recipes import blip2, instructblip, minigpt4
 
 BERT_WORDS = 30_522

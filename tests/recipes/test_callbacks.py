@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.adapters.splice import IGNORE
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.splice import IGNORE
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, GradientAuditError, LabelAudit, NonFiniteLossError
 from inlay.recipes.callbacks.label_audit import LabelAuditError, mark_trained
 from inlay.recipes.recipe import RecipeError, Stage

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.adapters.compiled import compiled, compiles, missing_compiler
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.language.compile import compiled, compiles, missing_compiler
 from inlay.recipes.callbacks import CompileWatch
 from inlay.recipes.callbacks.compile_watch import AFTER, GENERATING, PLAIN
 from inlay.recipes.settings import RunSettings, SettingsError

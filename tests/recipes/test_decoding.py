@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.layout import Layout
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.decoding import AnswerSettings, candidates_of
 from inlay.recipes.settings import SettingsError
 

@@ -17,10 +17,10 @@ from demo_client import BOUNDARY, Client, Opened, conversation, until
 from PIL import Image
 from senses_models import CAPTIONS, caption_in
 
-from inlay.adapters.audio_file import load_audio
-from inlay.adapters.messages import MadePart, TextPart
-from inlay.adapters.reply import Reply
-from inlay.adapters.video import Video
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.messages import MadePart, TextPart
+from inlay.adapters.media.audio import load_audio
+from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
 
 LINES = "application/x-ndjson"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.int8_gate import Quantised, QuantiseError
-from inlay.hub.bundle import Bundle
+from inlay.adapters.bundles.int8_gate import Quantised, QuantiseError
+from inlay.hub.format.bundle import Bundle
 from inlay.recipes import int8, quantise_command
 from inlay.recipes.cli import main
 

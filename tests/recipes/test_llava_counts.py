@@ -10,7 +10,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import ClipEncoder
-from inlay.adapters.language import LanguageModel
+from inlay.adapters.language.model import LanguageModel
 from inlay.recipes import llava
 
 SEVEN = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}

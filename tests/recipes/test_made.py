@@ -8,8 +8,8 @@ import pytest
 from senses_models import CodeBook, caption_in
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.messages import MadePart, Message, Modality, TextPart
-from inlay.adapters.reply import Reply
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.messages import MadePart, Message, Modality, TextPart
 from inlay.recipes.data.sample import Question
 from inlay.recipes.made import Answer, answer_with_media, as_made_rows, asked_to_make, made_figures, made_table
 

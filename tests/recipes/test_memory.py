@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
-from inlay.adapters.recompute import can_recompute, recomputed
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.recipes.callbacks import LabelAudit
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.sample import Sample

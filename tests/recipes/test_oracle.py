@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.batch import encode
-from inlay.adapters.layout import Layout
-from inlay.adapters.messages import parse_messages
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import parse_messages
+from inlay.adapters.core.batch import encode
 from inlay.recipes.data.records import described
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.evaluate import answer_oracle

@@ -12,9 +12,9 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.digest import weights_digest
-from inlay.adapters.half import halve
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.language.half import halve
 from inlay.recipes import precision
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.sample import Sample

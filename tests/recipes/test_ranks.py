@@ -12,7 +12,7 @@ import pytest
 import torch
 from two_processes import in_two
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.callbacks import LabelAudit
 from inlay.recipes.data.caption_batch import captioned
 from inlay.recipes.data.module import StageData

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.module import StageData

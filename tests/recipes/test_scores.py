@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inlay.adapters.messages import parse_messages
+from inlay.adapters.conversation.messages import parse_messages
 from inlay.recipes.data.sample import Question
 from inlay.recipes.evaluate import Answered, score, score_table
 

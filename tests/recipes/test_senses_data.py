@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import made_of, media_of
+from inlay.adapters.conversation.messages import made_of, media_of
 from inlay.recipes import nextgpt
 from inlay.recipes.backbones import chosen_sources, load_backbone
 from inlay.recipes.data.features import FeatureCache, fits_in

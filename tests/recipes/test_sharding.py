@@ -9,7 +9,7 @@ import torch
 from torch.distributed.tensor import DTensor
 from two_processes import in_two
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.settings import SettingsError
 from inlay.recipes.sharding import check_sharding, cut_layers, shard
 

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inlay.adapters.digest import weights_digest
-from inlay.adapters.messages import Modality
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
+from inlay.hub.format.manifest import PortSpec
 
 WIDTH = 12
 CAPTIONS = ("a red disc", "a blue ring", "a low beep", "two high beeps", "a disc that rolls", "a ring that falls")

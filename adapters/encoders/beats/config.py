@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from inlay.adapters.encoders.vision import EncoderError
-from inlay.adapters.inputs.fields import Between, Depth, Heads, ProjectorError, Size, check_fields, check_heads
+from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Size, check_fields, check_heads
 
 __all__ = ["BeatsConfig"]
 

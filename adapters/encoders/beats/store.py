@@ -11,8 +11,8 @@ from torch import Tensor
 
 from inlay.adapters.encoders.beats.config import BeatsConfig
 from inlay.adapters.encoders.beats.model import Beats
-from inlay.adapters.pretrained import BackboneError
-from inlay.adapters.weights_file import filled, read_folder, read_released, write_folder
+from inlay.adapters.loading.pretrained import BackboneError
+from inlay.adapters.loading.weights_file import filled, read_folder, read_released, write_folder
 
 __all__ = ["load_beats", "save_beats"]
 

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inlay.adapters.digest import weights_digest
+from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, VisionConfig
 from inlay.adapters.encoders.imagebind.model import ImageBind
 from inlay.adapters.encoders.vision import EncoderError, squares
-from inlay.adapters.freeze import freeze
-from inlay.adapters.geometry import Geometry
-from inlay.hub.manifest import PortSpec
+from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.geometry import Geometry
+from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["BRANCH_OF", "ImageBindEncoder"]
 

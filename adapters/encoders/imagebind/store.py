@@ -12,7 +12,7 @@ from torch import Tensor
 from inlay.adapters.encoders.imagebind.config import BRANCHES, ImageBindConfig
 from inlay.adapters.encoders.imagebind.model import ImageBind
 from inlay.adapters.encoders.vision import EncoderError
-from inlay.adapters.weights_file import filled, read_folder, read_released, write_folder
+from inlay.adapters.loading.weights_file import filled, read_folder, read_released, write_folder
 
 __all__ = ["load_imagebind", "save_imagebind"]
 

@@ -24,8 +24,8 @@ from transformers import (
 from inlay.adapters.encoders.beats import Beats, BeatsConfig
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig
 from inlay.adapters.encoders.imagebind.config import AudioConfig, ImuConfig, MapConfig, TextConfig, VisionConfig
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 
 
 def make_sound(seconds: float = 1.0, rate: int = 16_000, seed: int = 0) -> Sound:

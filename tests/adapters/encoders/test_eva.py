@@ -18,8 +18,8 @@ from transformers import (
 )
 
 from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder
+from inlay.adapters.compatibility.ports import check
 from inlay.adapters.encoders import ClipEncoder, EncoderError, EvaEncoder
-from inlay.adapters.interface import check
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})

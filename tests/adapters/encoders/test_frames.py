@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
+from inlay.adapters.compatibility.ports import check
 from inlay.adapters.encoders import EncoderError, FrameEncoder
 from inlay.adapters.encoders.frames import moments
-from inlay.adapters.interface import check
-from inlay.adapters.loading_media import load_video_encoder
-from inlay.adapters.video import Video
-from inlay.adapters.video_file import spans
+from inlay.adapters.loading.media import load_video_encoder
+from inlay.adapters.media.video import Video
+from inlay.adapters.media.video_file import spans
 
 
 @pytest.mark.parametrize("available", [1, 2, 5, 16, 33])

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.compatibility.ports import check
 from inlay.adapters.encoders.imagebind import (
     ImageBind,
     ImageBindConfig,
@@ -23,9 +24,8 @@ from inlay.adapters.encoders.imagebind import (
     save_imagebind,
 )
 from inlay.adapters.encoders.vision import EncoderError
-from inlay.adapters.interface import check
-from inlay.adapters.loading_media import load_audio_encoder, load_encoders, load_video_encoder
-from inlay.adapters.pretrained import BackboneError
+from inlay.adapters.loading.media import load_audio_encoder, load_encoders, load_video_encoder
+from inlay.adapters.loading.pretrained import BackboneError
 
 BRANCHES = {  # width, blocks, tokens of imagebind_huge
     "vision": (1280, 32, 257),

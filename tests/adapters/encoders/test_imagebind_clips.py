@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from inlay.adapters.encoders.filter_bank import log_mel
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, clip_starts, crops, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig
-from inlay.adapters.filter_bank import log_mel
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 
 
 @pytest.mark.parametrize(

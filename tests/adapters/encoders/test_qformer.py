@@ -11,11 +11,11 @@ from transformers import Blip2VisionConfig, Blip2VisionModel, BlipImageProcessor
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder
+from inlay.adapters.compatibility.ports import check
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.encoders import EncoderError, EvaEncoder, QFormerEncoder
 from inlay.adapters.inputs import LinearConfig, LinearProjector, QFormer, QFormerConfig, QFormerProjector
 from inlay.adapters.inputs.qformer import QFormerSizes
-from inlay.adapters.interface import check
-from inlay.adapters.layout import Layout
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})

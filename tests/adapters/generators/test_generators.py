@@ -14,8 +14,8 @@ from PIL import Image
 from inlay.adapters.backbone import Backbone, BackboneError
 from inlay.adapters.generators import GeneratorError, load_generator
 from inlay.adapters.generators.noise import add_noise, target_of
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 
 MODALITIES = ["image", "audio", "video"]
 SIZES: dict[str, Any] = {"image": (8, 16), "audio": 0.05, "video": (2, 8, 8)}

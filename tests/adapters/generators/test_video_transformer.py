@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import T5Config, T5EncoderModel
 
 from inlay.adapters.generators import CogVideoX, GeneratorError, T5Text, load_generator
-from inlay.adapters.video import Video
+from inlay.adapters.media.video import Video
 
 TOKENS = 8
 

@@ -10,8 +10,8 @@ import torch
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.layout import Layout
 
 SMALL = {"queries": 4, "hidden": 16, "layers": 2, "heads": 2, "ffn": 24}
 FIELDS: dict[str, dict[str, Any]] = {

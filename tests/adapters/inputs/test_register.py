@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from inlay.adapters.inputs import PROJECTORS, LinearConfig, LinearProjector, build_projector, register_projector
-from inlay.adapters.inputs.fields import ProjectorError
+from inlay.adapters.parts.fields import ProjectorError
 
 pytestmark = pytest.mark.usefixtures("own_projectors")
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.inputs.fields import ProjectorError
 from inlay.adapters.outputs import OUTPUTS, OutputProjector, OutputSizes, build_output, register_output
+from inlay.adapters.parts.fields import ProjectorError
 from inlay.hub.errors import BundleError
 
 SIZES = {"width_in": 24, "signals": 4, "tokens": 7, "width_out": 10}

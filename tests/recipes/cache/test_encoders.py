@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes import backbones
 from inlay.recipes.backbones import load_backbone
 from inlay.recipes.cache import sources

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from inlay.adapters.digest import exact_digest, weights_digest
+from inlay.adapters.compatibility.digest import exact_digest, weights_digest
 from inlay.recipes.cache import facts
 from inlay.recipes.cache.facts import encoder_facts, module_digest
 from inlay.recipes.cache.store import digest_of

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from inlay.adapters.messages import media_of
+from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.caching import Caching
 from inlay.recipes.callbacks import RandomState

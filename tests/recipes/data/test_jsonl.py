@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import MadePart, MediaPart, TextPart, made_of, media_of
+from inlay.adapters.conversation.messages import MadePart, MediaPart, TextPart, made_of, media_of
 from inlay.recipes.data import jsonl
 from inlay.recipes.data.jsonl import read_messages_jsonl
 from inlay.recipes.data.sample import DataError, questions_of

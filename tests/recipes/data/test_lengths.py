@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inlay.adapters.messages import parse_messages
+from inlay.adapters.conversation.messages import parse_messages
 from inlay.recipes.data.lengths import WINDOW, ByLength, lengths_of
 from inlay.recipes.data.mixture import MixtureBatches
 from inlay.recipes.data.order import StepBatches

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.llava import read_llava, write_llava
 from inlay.recipes.data.sample import DataError, Sample
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import MadePart, MediaPart, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, TextPart
 from inlay.recipes.data.modaverse import read_modaverse
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import DataError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import MadePart, MediaPart, Message, TextPart, made_of, media_of
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart, made_of, media_of
 from inlay.recipes.data.mosit import read_mosit
 from inlay.recipes.data.nextgpt import read_nextgpt
 from inlay.recipes.data.nextgpt_pairs import read_nextgpt_pairs

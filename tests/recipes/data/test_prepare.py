@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import MediaPart, media_of, parse_messages
+from inlay.adapters.conversation.messages import MediaPart, media_of, parse_messages
 from inlay.recipes.data.prepare import apart, expanded, phrased, varied
 from inlay.recipes.data.records import described
 from inlay.recipes.data.sample import Sample

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.messages import MediaPart, TextPart
+from inlay.adapters.conversation.messages import MediaPart, TextPart
 from inlay.recipes.data import DataError, Sample
 from inlay.recipes.data.coco_captions import read_coco_captions
 from inlay.recipes.data.minigpt4 import read_filter_cap

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inlay.adapters.media import load_image
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.media.image import load_image
 from inlay.recipes.data.sample import DataError, Question, Sample, check_media, questions_of
 
 Q1, A1 = Message("user", (TextPart("colour?"),)), Message("assistant", (TextPart("red"),))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from inlay.adapters.messages import MadePart
+from inlay.adapters.conversation.messages import MadePart
 from inlay.recipes.data.sample import DataError
 from inlay.recipes.data.targets import Targets, read_embedding
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from inlay.adapters.messages import MediaPart, TextPart, parse_messages
+from inlay.adapters.conversation.messages import MediaPart, TextPart, parse_messages
 from inlay.recipes.data import DataError, Sample
 from inlay.recipes.data.records import described
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill, instructed

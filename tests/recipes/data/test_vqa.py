@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inlay.adapters.messages import MediaPart, TextPart
+from inlay.adapters.conversation.messages import MediaPart, TextPart
 from inlay.recipes.data import DataError, questions_of
 from inlay.recipes.data.vqa import ANSWER_TYPES, read_vqa, read_vqa_questions
 from inlay.recipes.data.vqa_images import PATTERNS, find_pattern, image_name

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForMaskedLM
 
+from inlay.adapters.inputs.pretraining.bert import load_bert
+from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainConfig, QFormerPretrainer
 from inlay.adapters.inputs.qformer import QFormerSizes
-from inlay.adapters.inputs.qformer_bert import load_bert
-from inlay.adapters.inputs.qformer_pretrain import QFormerPretrainConfig, QFormerPretrainer
-from inlay.adapters.loading import load_prompt_tokenizer
+from inlay.adapters.loading.language import load_prompt_tokenizer
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
 from inlay.recipes.miniature import backbone_path

@@ -11,9 +11,9 @@ from transformers import ClapModel, RobertaTokenizer
 
 pytest.importorskip("diffusers")
 
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.generators import load_generator
-from inlay.adapters.loading_media import load_audio_encoder
-from inlay.adapters.messages import MediaPart, Message, TextPart
+from inlay.adapters.loading.media import load_audio_encoder
 from inlay.recipes import nextgpt
 from inlay.recipes.backbones import backbone_for, backbone_from
 from inlay.recipes.miniature import backbone_path

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from inlay.adapters.sound import Sound
-from inlay.adapters.video import Video
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
 from inlay.recipes.miniature.film import draw_one, film
 from inlay.recipes.miniature.judge_media import hear, see, watch
 from inlay.recipes.miniature.marks import ASKED, mark, marks

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inlay.adapters.audio_file import load_audio
-from inlay.adapters.video_file import load_video
+from inlay.adapters.media.audio import load_audio
+from inlay.adapters.media.video_file import load_video
 from inlay.recipes.miniature.film import draw_one, film
 from inlay.recipes.miniature.judge_media import watch
 from inlay.recipes.miniature.media_files import write_medium

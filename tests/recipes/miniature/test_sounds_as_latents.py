@@ -12,11 +12,11 @@ import torch
 
 pytest.importorskip("diffusers")
 
+from inlay.adapters.conversation.messages import MadePart
 from inlay.adapters.generators import load_generator
 from inlay.adapters.generators.mel import log_mel
-from inlay.adapters.messages import MadePart
+from inlay.adapters.media.sound import Sound
 from inlay.adapters.outputs import TransformerOutput, TransformerOutputConfig
-from inlay.adapters.sound import Sound
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.miniature.play import RATE, play

@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.inputs import PROJECTORS
-from inlay.adapters.inputs.qformer_pretrain import itc_scores
+from inlay.adapters.inputs.pretraining.qformer import itc_scores
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.records import described
 from inlay.recipes.data.sample import Sample
@@ -58,7 +58,7 @@ def plan_of(eva_backbone_of: Any, former_fields: Any, samples: list[Sample]) -> 
 
     def make(kind: str = "qformer", represent_fields: dict[str, Any] | None = None, **changes: Any) -> Plan:
         from inlay.adapters.adapter import Adapter
-        from inlay.adapters.layout import Layout
+        from inlay.adapters.conversation.layout import Layout
 
         backbone = eva_backbone_of()
         fields = former_fields | {"dropout": 0.2}

@@ -1,0 +1,1 @@
+"""Adapters as bundles: reading, writing, storage data types, methods of the Hub."""

@@ -1,0 +1,248 @@
+"""Between an adapter's parts in memory and a bundle on disk: names of tensors, and strict accounting of every one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inlay.adapters.bundles.storage_dtype import DiskDtype, float_of, on_disk
+from inlay.adapters.compatibility.ports import generator_port
+from inlay.adapters.conversation.layout import Layout, LayoutError
+from inlay.adapters.inputs import build_projector
+from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
+from inlay.adapters.llm_parts.token_rows import TokenRows, build_rows
+from inlay.adapters.outputs import build_output
+from inlay.adapters.outputs.fit import disagreement
+from inlay.hub.errors import BundleError
+from inlay.hub.format.bundle import Bundle
+from inlay.hub.format.int8 import widened
+from inlay.hub.format.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
+from inlay.hub.format.peft_folder import LoraFolder, LoraSpec
+from inlay.hub.remote.address import bundle_folder, locate
+from inlay.hub.remote.pull import pull
+
+__all__ = ["Contents", "from_bundle", "open_bundle", "to_bundle"]
+
+TENSORS = "adapter.safetensors"
+LORA_TENSORS = "lora/adapter_model.safetensors"
+TOKENS = "tokens"
+SHARED = "shared"
+"""Kind of an input projector that serves one more modality, whose own name is in its config."""
+
+
+def open_bundle(source: str | Path, **options: Any) -> Bundle:
+    """Read a bundle folder, the ``bundle/`` of a run folder, or a repository on a hub.
+
+    Args:
+        source: where, as :func:`inlay.hub.pull` takes it.
+        options: of :func:`inlay.hub.pull`; all but ``trusted`` are for a hub only.
+    """
+    place = locate(source, options.get("revision"))
+    # A folder is not pulled first: one reading checks the very bytes that it parses, also while a writer replaces them.
+    local = isinstance(place, Path) and options.get("trusted") is None
+    return Bundle.read(bundle_folder(Path(source)) if local else pull(source, **options).folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What an adapter is made of; the fields are the arguments of :class:`inlay.adapters.Adapter`."""
+
+    system: str
+    name: str
+    interface: Mapping[str, PortSpec]
+    layout: Layout
+    inputs: Mapping[str, nn.Module]
+    outputs: Mapping[str, nn.Module] = field(default_factory=dict)
+    tokens: TokenRows | None = None
+    lora: LoraPart | None = None
+    training: TrainingSpec | None = None
+    canary: CanarySpec | None = None
+    license: str | None = None
+
+
+def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
+    """The bundle of an adapter, weights rounded to ``dtype``."""
+    modules, shared = _once({f"inputs.{modality}": module for modality, module in contents.inputs.items()})
+    modules |= {f"outputs.{modality}": module for modality, module in contents.outputs.items()}
+    if contents.tokens is not None:
+        modules[TOKENS] = contents.tokens
+    held = {part: on_disk(module, dtype) for part, module in modules.items()}
+    if contents.lora is not None:
+        modules["lora"] = contents.lora
+    layout = contents.layout
+    manifest = Manifest(
+        system=contents.system,
+        name=contents.name,
+        interface=dict(contents.interface),
+        layout=LayoutSpec(
+            template=layout.template,
+            system=layout.system,
+            geometry={str(key): value for key, value in layout.geometry.items()},
+            stop=layout.stop,
+            bos=layout.bos,
+            prompt=layout.prompt,
+        ),
+        parts={part: _part_spec(module, dtype, held.get(part, {})) for part, module in modules.items()}
+        | {part: _shared_spec(owner, dtype) for part, owner in shared.items()},
+        canary=contents.canary,
+        training=contents.training,
+        license=contents.license,
+    )
+    tensors = {f"{part}.{name}": tensor for part, own in held.items() for name, tensor in own.items()}
+    return Bundle(manifest=manifest, tensors=tensors, lora=_lora_folder(contents, getattr(torch, float_of(dtype))))
+
+
+def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
+    if contents.lora is None:
+        return None
+    config = contents.lora.config
+    return LoraFolder(
+        spec=LoraSpec(
+            r=config.r,
+            alpha=config.alpha,
+            dropout=config.dropout,
+            targets=config.targets,
+            base_model=contents.interface["llm"].source,
+        ),
+        tensors={name: tensor.to("cpu", kind).contiguous() for name, tensor in contents.lora.peft_tensors().items()},
+    )
+
+
+def _once(modules: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Each module under the first of its names, and the other names with that one."""
+    first: dict[int, str] = {}
+    owners = {part: first.setdefault(id(module), part) for part, module in modules.items()}
+    kept = {part: module for part, module in modules.items() if owners[part] == part}
+    return kept, {part: owner for part, owner in owners.items() if owner != part}
+
+
+def _shared_spec(owner: str, dtype: DiskDtype) -> PartSpec:
+    """A part that is another one under a second name; it has no tensors of its own."""
+    return PartSpec(kind=SHARED, config={"part": owner}, parameters=0, dtype=float_of(dtype))
+
+
+def _part_spec(module: Any, dtype: DiskDtype, held: Mapping[str, Tensor]) -> PartSpec:
+    """Int8 is what has at least one such matrix."""
+    whole = any(tensor.dtype == torch.int8 for tensor in held.values())
+    return PartSpec(
+        kind=module.kind,
+        config=dict(vars(module.config)),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        dtype="int8" if whole else float_of(dtype),
+        bytes=sum(tensor.nbytes for tensor in held.values()) if whole else None,
+    )
+
+
+def from_bundle(bundle: Bundle) -> Contents:
+    """An adapter's parts from a verified bundle, in float32; every tensor is used and every parameter is filled.
+
+    Raises:
+        BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
+    """
+    manifest, tensors = bundle.manifest, widened(bundle.tensors)
+    inputs: dict[str, nn.Module] = {}
+    outputs: dict[str, nn.Module] = {}
+    tokens: TokenRows | None = None
+    expected: set[str] = set()
+    for name, spec in manifest.parts.items():
+        if name == "lora":
+            continue
+        floor, _, modality = name.partition(".")
+        if floor == "inputs" and spec.kind == SHARED:
+            continue
+        module: nn.Module
+        if floor == "inputs" and modality in manifest.interface:
+            module = inputs[modality] = build_projector(spec.kind, spec.config, parameters=spec.parameters)
+        elif floor == "outputs" and generator_port(modality) in manifest.interface:
+            module = outputs[modality] = build_output(spec.kind, spec.config, parameters=spec.parameters)
+        elif name == TOKENS:
+            module = tokens = build_rows(spec.kind, spec.config, parameters=spec.parameters)
+        else:
+            raise BundleError(
+                MANIFEST_NAME, f"unknown part {name!r}; upgrade inlay, or mend the manifest", field="parts"
+            )
+        expected |= {f"{name}.{key}" for key in module.state_dict()}
+        _fill(module, name, tensors)
+    inputs |= _shared_inputs(manifest, inputs)
+    read = {modality: module.config for modality, module in outputs.items()}
+    if contradiction := disagreement(read, tokens.config.signals if tokens else {}, manifest.interface):
+        raise BundleError(MANIFEST_NAME, contradiction, field="parts")
+    if extra := sorted(set(tensors) - expected):
+        raise BundleError(TENSORS, f"tensors that no part asks for: {', '.join(extra[:8])}", field=extra[0])
+    if ("lora" in manifest.parts) != (bundle.lora is not None):
+        raise BundleError(
+            MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts"
+        )
+    return Contents(
+        system=manifest.system,
+        name=manifest.name,
+        interface=manifest.interface,
+        layout=_layout(manifest.layout),
+        inputs=inputs,
+        outputs=outputs,
+        tokens=tokens,
+        lora=_lora(bundle.lora) if bundle.lora is not None else None,
+        training=manifest.training,
+        canary=manifest.canary,
+        license=manifest.license,
+    )
+
+
+def _shared_inputs(manifest: Manifest, inputs: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Modality -> the input projector that it shares with another one."""
+    found = {}
+    for name, spec in manifest.parts.items():
+        floor, _, modality = name.partition(".")
+        if floor != "inputs" or spec.kind != SHARED:
+            continue
+        owner = str(spec.config.get("part", "")).removeprefix("inputs.")
+        if set(spec.config) != {"part"} or spec.parameters or owner not in inputs or modality not in manifest.interface:
+            reason = f"{name}: expected the name of an input projector that this one is, got {dict(spec.config)}"
+            raise BundleError(MANIFEST_NAME, reason, field="parts")
+        found[modality] = inputs[owner]
+    return found
+
+
+def _fill(module: torch.nn.Module, part: str, held: Mapping[str, Tensor]) -> None:
+    for key, slot in module.state_dict().items():
+        name = f"{part}.{key}"
+        if name not in held:
+            present = ", ".join(sorted(n for n in held if n.startswith(part))) or "none"
+            raise BundleError(TENSORS, f"this tensor is missing; of this part there are: {present}", field=name)
+        if held[name].shape != slot.shape:
+            shapes = f"expected shape {tuple(slot.shape)}, got {tuple(held[name].shape)}"
+            raise BundleError(TENSORS, shapes, field=name)
+        slot.copy_(held[name])
+
+
+def _layout(spec: LayoutSpec) -> Layout:
+    try:
+        return Layout(
+            template=spec.template,
+            system=spec.system or "",
+            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # checked below by use
+            stop=spec.stop,
+            bos=spec.bos,
+            prompt=spec.prompt,
+        )
+    except LayoutError as error:
+        raise BundleError(MANIFEST_NAME, str(error), field="layout") from error
+
+
+def _lora(folder: LoraFolder) -> LoraPart:
+    spec = folder.spec
+    try:
+        config = LoraConfig(r=spec.r, alpha=spec.alpha, dropout=spec.dropout, targets=tuple(spec.targets))
+    except LoraError as error:
+        raise BundleError("lora/adapter_config.json", str(error)) from error
+    downs: dict[str, Tensor] = {}
+    ups: dict[str, Tensor] = {}
+    for name, tensor in folder.tensors.items():
+        target, _, matrix = name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        (downs if matrix == "lora_A" else ups)[target] = tensor
+    return LoraPart.of_matrices(config, downs, ups)

@@ -1,0 +1,115 @@
+"""Rounding an adapter to int8 behind a gate: where the held-out loss rises too much, nothing is changed.
+
+Whether a trained projector stands a step of 1/127 of each row's largest weight is a matter of measurement; for one from
+scratch nothing is promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.bundles.storage_dtype import int8_matrices
+from inlay.adapters.core.batch import Batch
+from inlay.hub.errors import InlayError
+
+__all__ = ["LIMIT", "QuantiseError", "Quantised", "held_out_loss", "quantise"]
+
+LIMIT = 0.001
+"""How much the held-out loss may rise, as a share of what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What int8 cost."""
+
+    before: float
+    """Held-out loss a token, as the weights were."""
+    after: float
+    """The same with the weights in int8."""
+
+    @property
+    def rise(self) -> float:
+        """Share by which the loss rose; below 0 where it fell."""
+        return self.after / self.before - 1
+
+    def __str__(self) -> str:
+        return f"held-out loss {self.before:.5f} -> {self.after:.5f} ({self.rise:+.3%})"
+
+
+class QuantiseError(InlayError):
+    """An adapter that does not stand int8, or cannot be measured.
+
+    Args:
+        text: why.
+        found: the figures, where it was measured.
+    """
+
+    def __init__(self, text: str, found: Quantised | None = None) -> None:
+        super().__init__(text)
+        self.found = found
+
+
+def quantise(model: AttachedModel, batches: Iterable[Batch], *, limit: float = LIMIT) -> Quantised:
+    """Round the attached adapter to int8, in place; ``adapter.save_pretrained(folder, dtype="int8")`` then writes it.
+
+    Args:
+        model: attached; its weights are compared as they are now, so round to bfloat16 first if that is the rival.
+        batches: held-out conversations with their answers, gone through twice.
+        limit: how much the loss may rise, as a share.
+
+    Raises:
+        QuantiseError: it rises by more (the figures are in the text, and every weight is what it was), no matrix of
+            this adapter gains, or nothing in the batches is labelled.
+    """
+    adapter = model.adapter
+    if not int8_matrices(adapter):
+        raise QuantiseError(f"adapter {adapter.name!r} has no matrix that int8 makes smaller; keep bfloat16")
+    if limit < 0:
+        raise QuantiseError(f"limit: expected a share from 0 on, such as {LIMIT}, got {limit}")
+    before = held_out_loss(model, batches)
+    kept = [(parameter, parameter.detach().clone()) for parameter in adapter.parameters()]
+    try:
+        adapter.round_to("int8")
+        found = Quantised(before, held_out_loss(model, batches))
+        if not found.rise <= limit:
+            raise QuantiseError(
+                f"adapter {adapter.name!r} does not stand int8: {found}, allowed {limit:+.3%}; keep bfloat16, or allow "
+                "more with limit=",
+                found,
+            )
+    except BaseException:
+        with torch.no_grad():
+            for parameter, value in kept:
+                parameter.copy_(value)
+        raise
+    return found
+
+
+@torch.no_grad()
+def held_out_loss(model: AttachedModel, batches: Iterable[Batch]) -> float:
+    """Mean cross-entropy over all labelled tokens of all batches, without dropout.
+
+    Raises:
+        QuantiseError: there is no labelled token.
+    """
+    was_training = model.adapter.training
+    model.adapter.eval()
+    total, count = 0.0, 0
+    try:
+        for batch in batches:
+            output = model(batch, logits="none")
+            if output.loss is not None and output.targets is not None:
+                total += float(output.loss) * len(output.targets)
+                count += len(output.targets)
+    finally:
+        model.adapter.train(was_training)
+    if not count:
+        raise QuantiseError(
+            "expected held-out conversations with answers to measure the loss on, got none (batches are gone through "
+            "twice: give a list, not a generator)"
+        )
+    return total / count

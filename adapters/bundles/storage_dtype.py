@@ -1,0 +1,65 @@
+"""Which numbers of an adapter the disk holds: bfloat16 or float32 throughout, or int8 where that gains.
+
+Of a projector the matrices of its linears, tables and convolutions become int8 with a scale a row
+(``inlay.hub.format.int8``).
+Norms, biases, query tokens and token rows are few and delicate: bfloat16. So is LoRA, which lies in a folder that peft
+reads, and peft knows no int8.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from inlay.hub.format.header import SCALE
+from inlay.hub.format.int8 import is_worth_it, to_int8, widened
+
+__all__ = ["DiskDtype", "float_of", "int8_matrices", "on_disk", "round_module"]
+
+DiskDtype: TypeAlias = Literal["bfloat16", "float32", "int8"]
+_HOLD_MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d)
+
+
+def float_of(dtype: DiskDtype) -> Literal["bfloat16", "float32"]:
+    """The data type of what is not int8."""
+    return "bfloat16" if dtype == "int8" else dtype
+
+
+def int8_matrices(module: nn.Module) -> frozenset[str]:
+    """Names of the parameters that become int8.
+
+    Example:
+        >>> sorted(int8_matrices(nn.Sequential(nn.Linear(64, 8), nn.GELU(), nn.Linear(8, 64), nn.LayerNorm(64))))
+        ['0.weight']
+    """
+    return frozenset(
+        f"{name}.weight".removeprefix(".")
+        for name, child in module.named_modules()
+        if isinstance(child, _HOLD_MATRICES) and is_worth_it(child.weight.shape)
+    )
+
+
+@torch.no_grad()
+def round_module(module: nn.Module, dtype: DiskDtype) -> None:
+    """Round every parameter to what the disk will hold, in place; the data type in memory stays."""
+    kind, matrices = getattr(torch, float_of(dtype)), int8_matrices(module) if dtype == "int8" else ()
+    for name, parameter in module.named_parameters():
+        if name in matrices:
+            whole, scale = to_int8(parameter)
+            parameter.copy_(widened({name: whole, name + SCALE: scale})[name])
+        else:
+            parameter.copy_(parameter.to(kind).to(parameter.dtype))
+
+
+def on_disk(module: nn.Module, dtype: DiskDtype) -> dict[str, Tensor]:
+    """The tensors of a part as they are written, on the CPU; int8 matrices with their scales beside them."""
+    kind, matrices = getattr(torch, float_of(dtype)), int8_matrices(module) if dtype == "int8" else ()
+    held: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        if name in matrices:
+            held[name], held[name + SCALE] = to_int8(tensor)
+        else:
+            held[name] = tensor.detach().to("cpu", kind).contiguous()
+    return held

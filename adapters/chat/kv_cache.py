@@ -1,0 +1,196 @@
+"""Keys and values of what was read before: a second question about a picture does not pay for the picture again.
+
+A causal model's keys and values of a position depend on what stands at and before it, and on the weights. So those of a
+conversation are kept behind its answer, and the next question takes the longest beginning that is the same: token for
+token, medium for medium (by its bytes, its geometry and, where a projector reads, its words). Encoder and projector are
+not run for media in that beginning. vLLM keys its prefix blocks in this way.
+
+Everything kept belongs to one adapter with the weights that it had: a swap, a step of an optimizer or any other change
+in place throws all of it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from inlay.adapters.answering import Answering
+from inlay.adapters.attachable import Attachable
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart
+from inlay.adapters.core.batch import Encoded
+from inlay.adapters.language.wiring import DecoderOnly
+from inlay.adapters.media.digest import media_digest
+from inlay.hub.errors import InlayError
+
+__all__ = ["MAX_BYTES", "PrefixCache", "prefix_cache"]
+
+MAX_BYTES = 512 << 20
+"""Bytes of keys and values that are kept; 7B with 32 heads takes half a megabyte a position in bfloat16."""
+
+Key: TypeAlias = tuple[object, ...]
+"""One entry a position: the id of a token, or what tells a feature of a medium from any other."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    key: Key
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    """Keys and values ``[1, heads, positions, width]`` of each layer."""
+
+    @property
+    def size(self) -> int:
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+
+def prefix_cache(mib: int) -> PrefixCache | None:
+    """A cache of so many MiB; none for 0."""
+    return PrefixCache(mib << 20) if mib else None
+
+
+class PrefixCache:
+    """Keys and values of conversations, the latest last, bounded in bytes.
+
+    Args:
+        max_bytes: of all keys and values; the oldest go first, and a conversation that alone is larger is not kept.
+
+    Raises:
+        InlayError: a bound that is no number of bytes.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        if max_bytes < 1:
+            raise InlayError(f"max_bytes: expected a number of bytes from 1 on, got {max_bytes}")
+        self.max_bytes = max_bytes
+        self.reused = 0
+        """Positions of the last conversation that were not read again."""
+        self._kept: list[_Kept] = []
+        self._weights: tuple[object, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """What is kept now."""
+        return sum(kept.size for kept in self._kept)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept, self._weights, self.reused = [], (), 0
+
+    def takes(self, model: Answering, rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
+        """Whether a call can begin behind what is kept.
+
+        It is one conversation without beams; the LLM is causal and keeps all its keys; the adapter is not in training,
+        whose dropout differs each time, and has no signal tokens, whose states need the whole conversation again.
+        """
+        llm = model.backbone.llm
+        config = llm.model.generation_config
+        beams = int(options.get("num_beams") or getattr(config, "num_beams", None) or 1)
+        sequences = int(options.get("num_return_sequences") or getattr(config, "num_return_sequences", None) or 1)
+        plain = {"past_key_values", "use_cache", "cache_implementation", "prompt_lookup_num_tokens", "assistant_model"}
+        return (
+            len(rows) == beams == sequences == 1
+            and not plain & set(options)
+            and isinstance(llm.wiring, DecoderOnly)
+            and not model.adapter.training
+            and not model.adapter.signals.ids
+            and all(type(layer) is DynamicLayer for layer in DynamicCache(config=llm.model.config).layers)
+        )
+
+    def write(self, model: Answering, row: Encoded, layout: Layout, **options: Any) -> list[int]:
+        """Answer one conversation; see :meth:`inlay.adapters.model.MultimodalModel.write`.
+
+        Args:
+            model: attached, and such that :meth:`takes` it.
+            row: the conversation.
+            layout: whose geometry and stop texts to use.
+            options: of transformers' ``generate``.
+        """
+        if (weights := _weights(model.adapter)) != self._weights:
+            self.clear()
+            self._weights = weights
+        key, starts = _key(model, row, layout)
+        found, cut = self._longest(key[:-1])  # the last position is read in any case: it says what comes next
+        # A medium of which a part is left is projected whole, so all of it is read again.
+        cut = next((start for start, stop in starts if start < cut < stop), cut)
+        cache = DynamicCache(config=model.backbone.llm.model.config)
+        if found is not None and cut:
+            for index, (keys, values) in enumerate(found.layers):
+                cache.update(keys[..., :cut, :], values[..., :cut, :], index)
+        tail = model.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(model.backbone.device)
+        behind = model.embeddings(tail)
+        # Only the shape of what is in front is looked at.
+        embeddings = torch.cat([behind.new_zeros(1, cut, behind.shape[2]), behind], dim=1)
+        mask = tail.mask.new_ones(1, len(key))
+        self.reused = cut
+        (written,) = model.write(embeddings, mask, stop=layout.stop, past_key_values=cache, **options)
+        self._keep(key + tuple(written), cache)
+        return written
+
+    def _longest(self, key: Key) -> tuple[_Kept | None, int]:
+        """What is kept with the longest common beginning, and its length."""
+        lengths = [sum(1 for _ in takewhile(_same, zip(kept.key, key, strict=False))) for kept in self._kept]
+        longest = max(lengths, default=0)
+        return (self._kept[lengths.index(longest)], longest) if longest else (None, 0)
+
+    def _keep(self, key: Key, cache: DynamicCache) -> None:
+        """Keep what was read, in the place of its own beginnings."""
+        layers: list[tuple[Tensor, Tensor]] = []
+        for layer in cache.layers:
+            if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:
+                return
+            layers.append((layer.keys, layer.values))
+        new = _Kept(key[: cache.get_seq_length()], tuple(layers))
+        self._kept = [kept for kept in self._kept if kept.key != new.key[: len(kept.key)]]
+        self._kept.append(new)
+        while self._kept and self.bytes > self.max_bytes:
+            del self._kept[0]
+
+
+def _same(pair: tuple[object, object]) -> bool:
+    return pair[0] == pair[1]
+
+
+def _weights(adapter: Attachable) -> tuple[object, ...]:
+    """Differs once an adapter is another, or was written to; tensors of inference mode cannot say the latter."""
+    return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in adapter.parameters())
+
+
+def _key(model: Answering, row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
+    """What stands at each position, and where each medium begins and ends."""
+    key: list[object] = row.ids.tolist()
+    places = row.slots.nonzero().flatten().tolist()
+    words = {modality: iter(prompts) for modality, prompts in row.prompts.items()}
+    spans: list[tuple[int, int]] = []
+    for part in row.media:
+        own, places = places[: model.tokens[part.modality]], places[model.tokens[part.modality] :]
+        read = tuple(next(words[part.modality]).tolist()) if part.modality in words else ()
+        known = (part.modality, layout.geometry_for(part.modality), media_digest(part), read)
+        for index, place in enumerate(own):
+            key[place] = (known, index)
+        spans.append((own[0], own[-1] + 1))
+    return tuple(key), spans
+
+
+def _behind(row: Encoded, cut: int, spans: Sequence[tuple[int, int]]) -> Encoded:
+    """What of a conversation begins at a position or behind it."""
+    left = [start >= cut for start, _ in spans]
+    media: list[MediaPart] = [part for part, keep in zip(row.media, left, strict=True) if keep]
+    prompts = {
+        modality: ids[len(ids) - sum(part.modality == modality for part in media) :]
+        for modality, ids in row.prompts.items()
+    }
+    return replace(
+        row,
+        ids=row.ids[cut:],
+        labels=row.labels[cut:],
+        slots=row.slots[cut:],
+        media=tuple(media),
+        prompts=prompts,
+    )

@@ -1,0 +1,78 @@
+"""ModaVerse's way out: what the LLM wrote in words goes to stock generators with text encoders of their own.
+
+Wang et al., 2024, https://arxiv.org/abs/2401.06395. The flags of the meta response are tokens of the adapter, so they
+are kept when the new ids become text again; see :mod:`inlay.adapters.conversation.meta_response` for what a text means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MadePart, Modality, Part, TextPart
+from inlay.adapters.conversation.meta_response import FLAGS, MetaResponse
+from inlay.adapters.generators import Made
+from inlay.adapters.language.model import LanguageModel
+
+__all__ = ["dispatch", "spelled"]
+
+
+def dispatch(
+    written: Sequence[Sequence[int]],
+    layout: Layout,
+    backbone: Backbone,
+    media: Mapping[Modality, Mapping[str, Any]],
+) -> list[Reply]:
+    """New ids of each conversation as replies.
+
+    Args:
+        written: new token ids a row.
+        layout: whose answers are meta responses.
+        backbone: with the generators; what it lacks is named as missing in the reply.
+        media: how each modality is generated, see :meth:`inlay.adapters.generators.Generator.generate`.
+    """
+    read = [layout.read(spelled(row, backbone.llm)) for row in written]
+    made: dict[Modality, list[Made]] = {}
+    missing: dict[Modality, str] = {}
+    for modality in dict.fromkeys(name for response in read for name in response.media):
+        prompts = [response.prompt for response in read if modality in response.media]
+        try:
+            generator = backbone.generator(modality)
+        except BackboneError as error:
+            missing[modality] = str(error)
+            continue
+        made[modality] = generator.generate(generator.encode_text(prompts), **media.get(modality, {}))
+    supplies = {modality: iter(own) for modality, own in made.items()}
+    return [_reply(one, supplies, missing, len(row)) for one, row in zip(read, written, strict=True)]
+
+
+def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
+    """Ids as text in which flags stand as they are written, and no other special token does."""
+    known = dict(zip(llm.tokenizer.convert_tokens_to_ids(list(FLAGS.values())), FLAGS.values(), strict=True))
+    text = ""
+    for flag, run in groupby(ids, key=known.get):
+        if flag is None:
+            text += llm.tokenizer.decode(list(run), skip_special_tokens=True)
+        else:
+            text += flag * len(list(run))
+    return text
+
+
+def _reply(
+    response: MetaResponse, supplies: Mapping[Modality, Any], missing: Mapping[Modality, str], tokens: int
+) -> Reply:
+    parts: list[Part] = [TextPart(response.text)] if response.text else []
+    for modality in response.media:
+        source = next(supplies[modality]) if modality in supplies else None
+        parts.append(MadePart(modality, response.prompt, source))
+    return Reply(
+        text=response.text,
+        media=tuple(part.source for part in parts if isinstance(part, MadePart) and part.source is not None),
+        tokens=tokens,
+        parts=tuple(parts),
+        missing=tuple(missing[modality] for modality in response.media if modality in missing),
+    )

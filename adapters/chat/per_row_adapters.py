@@ -1,0 +1,136 @@
+"""Many conversations in one batch, each with an adapter of its own, on one backbone.
+
+Media go through the projector of their conversation's adapter, in its own geometry and layout; then all rows go through
+the LLM together, each with its own LoRA (:mod:`inlay.adapters.llm_parts.lora_per_row`). The answers are those of one
+adapter after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from inlay.adapters.answering import Answering
+from inlay.adapters.attachable import Attachable
+from inlay.adapters.chat.replying import encode_all
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.llm_parts.lora_per_row import mixed
+from inlay.adapters.parts.part import AttachError
+
+__all__ = ["answer_mixed", "embed_mixed", "generate_mixed", "with_lora_of"]
+
+
+def answer_mixed(
+    model: Answering, conversations: Sequence[Sequence[Message]], adapters: Sequence[Attachable], **options: Any
+) -> list[str]:
+    """Texts; see :meth:`inlay.adapters.model.MultimodalModel.answer`."""
+    llm = model.backbone.llm
+    written = generate_mixed(model, conversations, adapters, **options)
+    layout: Layout | None = options.get("layout")
+    chosen = [layout or adapter.layout for adapter in adapters]
+    return [own.reply(llm.decode(ids, stop=own.stop)) for ids, own in zip(written, chosen, strict=True)]
+
+
+@torch.no_grad()
+def generate_mixed(
+    model: Answering,
+    conversations: Sequence[Sequence[Message]],
+    adapters: Sequence[Attachable],
+    *,
+    layout: Layout | None = None,
+    features: Callable[[MediaPart], Tensor] | None = None,
+    names: Sequence[str] = (),
+    **options: Any,
+) -> list[list[int]]:
+    """New token ids of each conversation.
+
+    Args:
+        model: with one of the adapters attached, or any other whose LoRA changes all that theirs change.
+        conversations: each ends with the user's turn.
+        adapters: one a conversation; the same may come again.
+        layout: for all of them, instead of each adapter's own.
+        features: gives the frozen features of a medium, if they are cached.
+        names: of the conversations, for errors.
+        options: of transformers' ``generate``.
+
+    Raises:
+        AttachError: not one adapter a conversation, one with token rows, one that is attached elsewhere, or stop texts
+            that differ.
+        IncompatibleBackbone: one does not fit.
+        LoraError: one changes what the attached adapter does not.
+    """
+    stops = {(layout or adapter.layout).stop for adapter in adapters}
+    if len(stops) > 1:
+        raise AttachError(f"one batch for several adapters: expected one set of stop texts, got {sorted(stops)}")
+    embeddings, mask = embed_mixed(model, conversations, adapters, layout=layout, features=features, names=names)
+    with with_lora_of(model, adapters):
+        return model.write(embeddings, mask, stop=next(iter(stops), ()), **options)
+
+
+@torch.no_grad()
+def embed_mixed(
+    model: Answering,
+    conversations: Sequence[Sequence[Message]],
+    adapters: Sequence[Attachable],
+    *,
+    layout: Layout | None = None,
+    features: Callable[[MediaPart], Tensor] | None = None,
+    names: Sequence[str] = (),
+) -> tuple[Tensor, Tensor]:
+    """The LLM's input ``[B, T, width]`` and its mask ``[B, T]``, padded in front, in the order of the conversations."""
+    _check(model, adapters, len(conversations))
+    labels = list(names) or [""] * len(conversations)
+    rows: dict[int, tuple[Tensor, Tensor]] = {}
+    for adapter, places in _by_adapter(adapters).items():
+        own = model.with_adapter(adapter)
+        chosen = layout or adapter.layout
+        encoded = encode_all(own, [conversations[i] for i in places], chosen, [labels[i] for i in places])
+        batch = own.collate(encoded, layout=chosen, generation=True, features=features).to(model.backbone.device)
+        rows.update(zip(places, zip(own.embeddings(batch), batch.mask, strict=True), strict=True))
+    width = max(len(mask) for _, mask in rows.values())
+    padded = [(F.pad(e, (0, 0, width - len(e), 0)), F.pad(mask, (width - len(mask), 0))) for e, mask in _sorted(rows)]
+    return torch.stack([embedding for embedding, _ in padded]), torch.stack([mask for _, mask in padded])
+
+
+def with_lora_of(model: Answering, adapters: Sequence[Attachable]) -> AbstractContextManager[None]:
+    """While this lasts, row ``i`` of every batch has the LoRA of the ``i``-th adapter."""
+    _check(model, adapters, len(adapters))
+    attached = model.adapter.lora
+    loras = [adapter.lora for adapter in adapters]
+    if attached is not None:
+        return mixed(attached, loras)
+    if any(lora is not None for lora in loras):
+        raise AttachError(
+            "one batch for several adapters: the attached adapter has no LoRA and another has; swap to that one first"
+        )
+    return nullcontext()
+
+
+def _check(model: Answering, adapters: Sequence[Attachable], count: int) -> None:
+    if len(adapters) != count:
+        raise AttachError(f"expected one adapter for each of {count} conversations, got {len(adapters)}")
+    for adapter in dict.fromkeys([*adapters, model.adapter]):
+        if adapter.tokens is not None:
+            raise AttachError(
+                f"adapter {adapter.name!r} has rows for new tokens, which stand in the LLM for a whole batch; answer "
+                "its conversations apart, after model.swap"
+            )
+        if adapter is not model.adapter:
+            adapter.admit(model.backbone)
+
+
+def _by_adapter(adapters: Sequence[Attachable]) -> Mapping[Attachable, list[int]]:
+    found: dict[Attachable, list[int]] = {}
+    for index, adapter in enumerate(adapters):
+        found.setdefault(adapter, []).append(index)
+    return found
+
+
+def _sorted(rows: Mapping[int, tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    return (rows[index] for index in sorted(rows))

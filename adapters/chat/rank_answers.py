@@ -1,0 +1,140 @@
+"""Choosing among given answers by likelihood, as BLIP-2 and InstructBLIP do for questions with a closed set of answers.
+
+The score of an answer is the mean log-probability of its tokens, its end included: without the division a long answer
+would lose against a short one merely for being long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.conversation.layout import Layout, LayoutError
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.batch import Encoded
+from inlay.adapters.media.load import load_medium
+from inlay.adapters.model import MultimodalModel
+
+__all__ = ["Ranked", "log_likelihood", "rank_answers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate and its score."""
+
+    text: str
+    score: float
+    """Mean log-probability a token; 0 is certainty."""
+
+
+def rank_answers(
+    model: MultimodalModel[Any],
+    conversations: Sequence[Sequence[Message]],
+    candidates: Sequence[str] | Sequence[Sequence[str]],
+    *,
+    layout: Layout | None = None,
+    features: Callable[[MediaPart], Tensor] | None = None,
+    batch_size: int = 32,
+) -> list[list[Ranked]]:
+    """For each conversation the candidates, the likeliest first; equal scores keep the order that was given.
+
+    Args:
+        model: an attached model.
+        conversations: each ends with the user's turn.
+        candidates: answers for all of them, or one list for each.
+        layout: another than the adapter's.
+        features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached.
+        batch_size: pairs of conversation and candidate in one forward pass; every medium in it is encoded once.
+
+    Raises:
+        LayoutError: no candidates, an empty one, or not one list a conversation.
+    """
+    chosen = layout or model.adapter.layout
+    choices = _choices(candidates, len(conversations))
+    pairs = [
+        (*conversation, Message("assistant", (TextPart(text),)))
+        for conversation, texts in zip(conversations, choices, strict=True)
+        for text in texts
+    ]
+    scores = [score for group in _groups(pairs, batch_size) for score in _scores(model, group, chosen, features)]
+    rest = iter(scores)
+    ranked = [[Ranked(text, next(rest)) for text in texts] for texts in choices]
+    return [sorted(row, key=lambda item: -item.score) for row in ranked]
+
+
+def log_likelihood(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
+    """Mean log-probability of each sequence's targets.
+
+    Args:
+        logits: ``[sum(counts), vocabulary]``, the rows of all sequences one after the other.
+        targets: ``[sum(counts)]``.
+        counts: ``[B]``, rows of each sequence.
+
+    Returns:
+        ``[B]``, in float32.
+
+    Example:
+        >>> even = torch.zeros(3, 4)
+        >>> log_likelihood(even, torch.tensor([0, 1, 2]), torch.tensor([2, 1])).exp().tolist()
+        [0.25, 0.25]
+    """
+    chosen = -torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    return torch.stack([part.mean() for part in torch.split(chosen, counts.tolist())])
+
+
+def _choices(candidates: Sequence[str] | Sequence[Sequence[str]], conversations: int) -> list[list[str]]:
+    if all(isinstance(item, str) for item in candidates):
+        choices = [[str(item) for item in candidates]] * conversations
+    else:
+        choices = [list(item) for item in candidates]
+    if len(choices) != conversations or not all(choices):
+        raise LayoutError(
+            f"candidates: expected at least one answer for each of the {conversations} conversations, got lists of "
+            f"{', '.join(str(len(texts)) for texts in choices) or 'nothing'}"
+        )
+    return choices
+
+
+def _groups(pairs: Sequence[tuple[Message, ...]], size: int) -> Iterator[Sequence[tuple[Message, ...]]]:
+    for start in range(0, len(pairs), size):
+        yield pairs[start : start + size]
+
+
+def _scores(
+    model: MultimodalModel[Any],
+    pairs: Sequence[Sequence[Message]],
+    layout: Layout,
+    features: Callable[[MediaPart], Tensor] | None,
+) -> list[float]:
+    rows = [model.encode(messages, layout=layout) for messages in pairs]
+    was_training = model.adapter.training
+    model.adapter.train(False)
+    try:
+        with torch.no_grad():
+            batch = model.collate(rows, layout=layout, features=features or _features(model, rows, layout))
+            batch = batch.to(model.backbone.device)
+            llm = model.backbone.llm
+            labelled, targets = llm.supervised(batch.labels, batch.target)
+            logits = llm.logits(model.embeddings(batch), batch.mask, labelled, batch.target)
+            scores = log_likelihood(logits, targets, labelled.sum(dim=1))
+            return [float(score) for score in scores]
+    finally:
+        model.adapter.train(was_training)
+
+
+def _features(model: MultimodalModel[Any], rows: Sequence[Encoded], layout: Layout) -> Callable[[MediaPart], Tensor]:
+    """Frozen features of every medium, each encoded once however many candidates ask for it."""
+    media = {id(part): part for row in rows for part in row.media}
+    held: dict[int, Tensor] = {}
+    for modality in model.modalities:
+        parts = {key: part for key, part in media.items() if part.modality == modality}
+        if parts:
+            encoder = model.backbone.encoder(modality)
+            loaded = [load_medium(part) for part in parts.values()]
+            inputs = encoder.preprocess(loaded, layout.geometry_for(modality))
+            held.update(zip(parts, encoder.encode(inputs), strict=True))
+    return lambda part: held[id(part)]

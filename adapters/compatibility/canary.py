@@ -1,0 +1,187 @@
+"""The canary: a tiny input made from a formula, and the logits that it must give after attach.
+
+A bundle on disk can be intact and still do nothing once attached: a renamed module, a dropped key, a changed default
+in a library. The canary runs the attached model once and compares numbers, so that a silent no-op becomes an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageChops
+from torch import Tensor
+
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
+from inlay.hub.errors import InlayError
+from inlay.hub.format.manifest import CanarySpec
+
+__all__ = ["CanaryError", "drift", "gradient", "record", "sweep", "verify"]
+
+Forward: TypeAlias = Callable[[Sequence[Message]], Tensor]
+Condition: TypeAlias = Callable[[Sequence[Message]], Mapping[Modality, Tensor]]
+"""Conditioning ``[1, tokens, width]`` of the media that the assistant makes in a conversation."""
+
+PROMPT = "What is shown?"
+PROBES = 16
+"""Logits stored."""
+HALF_PRECISION = 10.0
+"""How much wider the tolerance is where the backbone computes in 16 bit."""
+
+
+class CanaryError(InlayError):
+    """After attach the model does not give the numbers that the bundle promises."""
+
+
+def gradient(size: int = 64) -> Image.Image:
+    """A picture from a formula: red grows to the right, green downwards, blue in a coarse checkerboard.
+
+    Example:
+        >>> gradient(64).getpixel((63, 0))
+        (252, 0, 255)
+    """
+    picture = Image.new("RGB", (size, size))
+    step = 256 // size
+    for x in range(size):
+        for y in range(size):
+            picture.putpixel((x, y), (x * step, y * step, 255 * ((x // 8 + y // 8) % 2)))
+    return picture
+
+
+def sweep(rate: int = 16_000) -> Sound:
+    """Two seconds from a formula: a tone that rises from 100 to 4,000 Hz.
+
+    Example:
+        >>> sweep().seconds
+        2.0
+    """
+    time = np.arange(2 * rate) / rate
+    wave = 0.5 * np.sin(2 * np.pi * (100 * time + 975 * time**2))
+    return Sound(wave.astype(np.float32), rate)
+
+
+def drift(size: int = 64) -> Video:
+    """Two seconds from a formula: the picture of :func:`gradient`, moving to the right, four frames a second.
+
+    Example:
+        >>> len(drift().frames), drift().seconds
+        (8, 2.0)
+    """
+    picture = gradient(size)
+    return Video(tuple(ImageChops.offset(picture, step * size // 8, 0) for step in range(8)), 4.0)
+
+
+PATTERNS: Mapping[str, tuple[str, Callable[[], Any]]] = {
+    "image": ("gradient", gradient),
+    "audio": ("sweep", sweep),
+    "video": ("drift", drift),
+}
+"""Modality -> the name of its pattern and what makes it."""
+
+
+def record(
+    forward: Forward, modalities: Iterable[str], condition: Condition | None = None, made: Iterable[Modality] = ()
+) -> CanarySpec:
+    """Run the canary and store its answer; the tolerance is 2 % of the logits' spread.
+
+    Args:
+        forward: next-token logits ``[vocabulary]`` for a conversation, such as :meth:`MultimodalModel.probe`.
+        modalities: what the model takes in beside text.
+        condition: such as :meth:`MultimodalModel.probe_conditioning`.
+        made: what its output projectors make.
+    """
+    media = {name: PATTERNS[name][0] for name in modalities}
+    logits = forward([_question(PROMPT, media)])
+    step = max(1, len(logits) // PROBES)
+    picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
+    picked = [index for index in picked if logits[index].isfinite()]  # ids without a row can never be written
+    return CanarySpec(
+        prompt=PROMPT,
+        media=media,
+        positions=(-1,) * len(picked),
+        token_ids=tuple(picked),
+        logits=tuple(round(float(logits[index]), 6) for index in picked),
+        tolerance=round(0.02 * float(logits[logits.isfinite()].std()) + 1e-6, 6),
+        conditioning={
+            str(modality): tuple(round(float(value), 6) for value in _spaced(values))
+            for modality, values in _conditioned(condition, PROMPT, media, tuple(made)).items()
+        },
+    )
+
+
+def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: Condition | None = None) -> float:
+    """Run the canary again.
+
+    Args:
+        forward: as above.
+        canary: what a bundle stores.
+        dtype: in which the LLM computes; 16 bit widens the tolerance.
+        condition: as above.
+
+    Returns:
+        The largest difference of a logit.
+
+    Raises:
+        CanaryError: it is above the tolerance.
+    """
+    logits = forward([_question(canary.prompt, canary.media)])
+    if not 0 <= min(canary.token_ids) <= max(canary.token_ids) < len(logits):
+        raise CanaryError(f"the canary speaks of token {max(canary.token_ids)}, the model has {len(logits)}")
+    difference = float((logits[list(canary.token_ids)] - torch.tensor(canary.logits)).abs().max())
+    slack = 1.0 if dtype == torch.float32 else HALF_PRECISION
+    allowed = canary.tolerance * slack
+    if not difference <= allowed:
+        raise CanaryError(
+            f"after attach the stored test input gives logits that differ by {difference:.4g} (allowed {allowed:.4g}): "
+            "the adapter is not doing what it did when it was saved. Check the versions of transformers and peft "
+            "against the bundle's, or attach with verify=False to look closer"
+        )
+    _verify_conditioning(condition, canary, slack)
+    return difference
+
+
+def _verify_conditioning(condition: Condition | None, canary: CanarySpec, slack: float) -> None:
+    if condition is None:
+        return
+    promised: Any = canary.conditioning
+    given = _conditioned(condition, canary.prompt, canary.media, tuple(promised))
+    for modality, values in promised.items():
+        stored, found = torch.tensor(values), _spaced(given.get(modality, torch.zeros(0)))
+        allowed = slack * (0.02 * float(stored.std(correction=0)) + 1e-6)
+        if len(stored) != len(found) or not float((stored - found).abs().max()) <= allowed:
+            raise CanaryError(
+                f"after attach the output projector for {modality} gives other values for the stored test input than "
+                f"when it was saved (allowed {allowed:.4g}): check the versions of transformers and peft against the "
+                "bundle's, or attach with verify=False to look closer"
+            )
+
+
+def _conditioned(
+    condition: Condition | None, prompt: str, media: Mapping[str, str], made: Sequence[Modality]
+) -> Mapping[Modality, Tensor]:
+    """What output projectors give for an answer that asks for one medium of each modality, in the order of names."""
+    if condition is None or not made:
+        return {}
+    return condition([_question(prompt, media), Message("assistant", tuple(MadePart(name) for name in sorted(made)))])
+
+
+def _spaced(values: Tensor) -> Tensor:
+    flat = values.flatten().float().cpu()
+    return flat[:: max(1, len(flat) // PROBES)][:PROBES]
+
+
+def _question(prompt: str, media: Mapping[str, str]) -> Message:
+    # A manifest keeps no order, and the order of media is part of the question.
+    parts: list[Part] = []
+    for name in sorted(media, key=[*PATTERNS, *media].index):
+        known, make = PATTERNS.get(name, ("", None))
+        if make is None or media[name] != known:
+            raise CanaryError(
+                f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade"
+            )
+        parts.append(MediaPart(name, make()))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
+    return Message("user", (*parts, TextPart(prompt)))

@@ -1,0 +1,81 @@
+"""ModaVerse's meta response: the LLM says in words what is to be made (Wang et al., https://arxiv.org/abs/2401.06395).
+
+``Modality: [IMAGE] Prompt: a red disc``. There is no output projector: stock pipelines read the prompt with their own
+text encoders. Several modalities share one prompt.
+
+A language model writes what it likes, so every text has a meaning here:
+
+* the flags are counted, upper or lower case; the modality that is named most often comes first, then the earlier one;
+* no flag at all, or ``[TEXT]`` alone, is an answer in words;
+* the prompt is what stands behind the last ``Prompt:``, up to ``###``; without ``Prompt:`` it is the whole text without
+  flags and without the word ``Modality:``;
+* media without any words to make them from are dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from inlay.adapters.conversation.messages import Modality
+
+__all__ = ["END", "FLAGS", "MetaResponse", "has_prompt", "parse_meta_response"]
+
+FLAGS: dict[str, str] = {"text": "[TEXT]", "image": "[IMAGE]", "audio": "[AUDIO]", "video": "[VIDEO]"}
+"""How each modality is written, in the order of the published tokens."""
+END = "###"
+"""What ends a meta response."""
+
+_FLAG = re.compile(r"\[(TEXT|IMAGE|AUDIO|VIDEO)\]", re.IGNORECASE)
+_PROMPT = re.compile(r"\bPrompt:", re.IGNORECASE)
+_LABEL = re.compile(r"\bModality:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class MetaResponse:
+    """What is to be said or made."""
+
+    prompt: str
+    """The answer in words, or what the generators read."""
+    media: tuple[Modality, ...] = ()
+    """What is to be made; nothing for an answer in words."""
+    said: bool = True
+    """Whether the prompt is also an answer in words."""
+
+    @property
+    def text(self) -> str:
+        """What the user reads."""
+        return self.prompt if self.said else ""
+
+    def __str__(self) -> str:
+        """As the model writes it, without the end."""
+        named: Sequence[str] = (*(("text",) if self.said else ()), *self.media)
+        return f"Modality: {' '.join(FLAGS[name] for name in named)} Prompt: {self.prompt}"
+
+
+def has_prompt(text: str) -> bool:
+    """Whether ``Prompt:`` has been written."""
+    return _PROMPT.search(text) is not None
+
+
+def parse_meta_response(text: str) -> MetaResponse:
+    """Read what a model wrote; never an error.
+
+    Example:
+        >>> parse_meta_response("Modality: [IMAGE] Prompt: a red disc ###")
+        MetaResponse(prompt='a red disc', media=('image',), said=False)
+        >>> parse_meta_response("[AUDIO] [AUDIO] and [video] of rain").media
+        ('audio', 'video')
+        >>> parse_meta_response("two cats").text
+        'two cats'
+    """
+    text = text.split(END, 1)[0]
+    found = [match[1].lower() for match in _FLAG.finditer(text)]
+    ordered = sorted(set(found), key=lambda name: (-found.count(name), found.index(name)))
+    marks = list(_PROMPT.finditer(text))
+    behind = text[marks[-1].end() :] if marks else text
+    prompt = " ".join(_LABEL.sub(" ", _FLAG.sub(" ", behind)).split())
+    named: list[Any] = [name for name in ordered if name in get_args(Modality)] if prompt else []
+    return MetaResponse(prompt, tuple(named), said=not named or "text" in ordered)

@@ -1,0 +1,1 @@
+"""Modules that train an input projector and never reach a bundle."""

@@ -1,0 +1,1 @@
+"""The frozen language model: embeddings in; loss, hidden states or text out."""

@@ -1,0 +1,104 @@
+"""Mean cross-entropy behind a frozen head, in chunks of rows: no ``[rows, vocabulary]`` tensor outlives its chunk.
+
+With a frozen head there is no gradient to its matrix ``W``; all that the backward pass needs is the gradient to the
+hidden states, ``d loss / d h_i = (softmax(W h_i) - onehot(t_i)) W / N``. It is computed chunk by chunk in the forward
+pass, beside the loss, and kept: ``N x width`` numbers in the place of several times ``N x vocabulary``. The chunks are
+those of Liger's fused linear cross-entropy (Hsu et al., 2024, https://arxiv.org/abs/2410.10989), without what a frozen
+head does not need. Trained token rows of the head get their gradient the same way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from inlay.adapters.language.dtypes import computed_in
+from inlay.adapters.language.lm_head import FrozenHead
+
+__all__ = ["CHUNK_BYTES", "frozen_cross_entropy"]
+
+CHUNK_BYTES = 32 << 20
+"""Scores of one chunk, in float32: 262 rows of 32 000 words."""
+
+
+def frozen_cross_entropy(
+    hidden: Tensor, head: FrozenHead, targets: Tensor, *, rows_at_once: int | None = None
+) -> Tensor:
+    """The mean over rows of ``-log softmax(head(hidden))[target]``: scores as the head gives them, softmax in float32.
+
+    Args:
+        hidden: ``[N, width]``, what the head reads at labelled positions; N > 0.
+        head: frozen; its trained rows get a gradient.
+        targets: ``[N]``.
+        rows_at_once: rows of a chunk; as many as :data:`CHUNK_BYTES` hold if not given.
+
+    Returns:
+        A scalar in float32.
+
+    Example:
+        >>> head = FrozenHead(torch.eye(3))
+        >>> round(frozen_cross_entropy(torch.zeros(2, 3), head, torch.tensor([0, 2])).item(), 4)
+        1.0986
+    """
+    chunk = rows_at_once or max(1, CHUNK_BYTES // (4 * head.width))
+    apply: Any = _FrozenCrossEntropy.apply
+    loss: Tensor = apply(hidden, head.rows, head, targets, chunk)
+    return loss
+
+
+class _FrozenCrossEntropy(torch.autograd.Function):
+    """The loss, and in the same pass both gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, rows: Tensor | None, head: FrozenHead, targets: Tensor, chunk: int) -> Tensor:
+        """Chunk by chunk."""
+        kind = computed_in(hidden)
+        to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        to_rows = torch.zeros_like(rows, dtype=torch.float32) if rows is not None and ctx.needs_input_grad[1] else None
+        total = hidden.new_zeros((), dtype=torch.float32)
+        with torch.autocast(hidden.device.type, enabled=False):
+            weight, bias = head.weight.to(kind), None if head.bias is None else head.bias.to(kind)
+            own = None if rows is None else rows.to(kind)
+            for start in range(0, len(hidden), chunk):
+                part, wanted = hidden[start : start + chunk].to(kind), targets[start : start + chunk, None]
+                scores = _scores(part, weight, bias, own, head.places, head.width)
+                level = scores.logsumexp(dim=1, keepdim=True)
+                total += (level - scores.gather(1, wanted)).sum()
+                if to_hidden is None and to_rows is None:
+                    continue
+                # In place: what was the scores becomes the softmax, then the gradient to the scores.
+                pull = scores.sub_(level).exp_().scatter_add_(1, wanted, scores.new_full(wanted.shape, -1.0)).to(kind)
+                new = None
+                if head.places is not None:
+                    new = pull.index_select(1, head.places)
+                    pull.index_fill_(1, head.places, 0.0)
+                if to_rows is not None and new is not None:
+                    to_rows += new.t() @ part
+                if to_hidden is not None:
+                    down = pull[:, : len(weight)] @ weight
+                    to_hidden[start : start + chunk] = down if own is None or new is None else down.addmm_(new, own)
+        ctx.save_for_backward(to_hidden, None if to_rows is None or rows is None else to_rows.to(rows.dtype))
+        ctx.count = len(hidden)
+        return total / len(hidden)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        """What was kept, times the gradient of the loss over N."""
+        to_hidden, to_rows = (None if kept is None else kept * (pull / ctx.count) for kept in ctx.saved_tensors)
+        return to_hidden, to_rows, None, None, None
+
+
+def _scores(
+    part: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor | None, places: Tensor | None, width: int
+) -> Tensor:
+    """``[n, width]`` in float32, as the head itself gives them."""
+    scores = F.linear(part, weight, bias).float()
+    if rows is None or places is None:
+        return scores
+    wide = F.pad(scores, (0, width - scores.shape[1]), value=float("-inf"))
+    return wide.index_copy_(1, places, F.linear(part, rows).float())

@@ -1,0 +1,154 @@
+"""Prompts for projectors that read: the words of a medium's turn, in the projector's own tokens.
+
+InstructBLIP's Q-Former (Dai et al., 2023, https://arxiv.org/abs/2305.06500) looks at a picture with the instruction in
+mind. It reads BERT's tokens, not the LLM's, so the tokenizer is a frozen port of the backbone beside the LLM and the
+encoders: a bundle stays tensors only, and attaching to another tokenizer is refused by its digest.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.compatibility.digest import tokenizer_digest
+from inlay.adapters.conversation.messages import MediaPart, Message, Modality
+from inlay.adapters.conversation.segments import Style, instruction
+from inlay.adapters.core.splice import pad
+from inlay.hub.errors import InlayError
+from inlay.hub.format.manifest import PortSpec
+
+__all__ = ["PromptError", "PromptTokenizer", "Prompts", "Reader", "collate_prompts", "prompt_texts"]
+
+Reader: TypeAlias = Callable[[str], Tensor]
+"""Text to ids ``[L]``, cut to what a projector takes."""
+
+
+class PromptError(InlayError):
+    """A tokenizer cannot serve a projector, or a medium has no turn."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """One prompt a medium."""
+
+    ids: Tensor
+    """``[n, L]``."""
+    mask: Tensor
+    """``[n, L]``; 1 where there is a token."""
+
+    def to(self, device: torch.device) -> Prompts:
+        """The same on another device."""
+        return Prompts(self.ids.to(device), self.mask.to(device))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class PromptTokenizer:
+    """The tokenizer of projectors that read.
+
+    Args:
+        tokenizer: a fast tokenizer, such as BERT's; it is copied and not changed.
+        source: the Hub id, or another name by which it can be found again.
+        revision: the commit on the Hub, 40 hex digits.
+
+    Raises:
+        PromptError: a slow tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any, *, source: str | None = None, revision: str | None = None) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise PromptError(f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}")
+        self.tokenizer = copy.deepcopy(tokenizer)
+        self.tokenizer.truncation_side = "left"
+        self.source, self.revision = source, revision
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of ids, added tokens included."""
+        return len(self.tokenizer)
+
+    @property
+    def pad_id(self) -> int:
+        """A valid id for positions that are masked anyway."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @cached_property
+    def port(self) -> PortSpec:
+        """What an adapter has to know: a tokenizer has no weights, so its own digest stands for them."""
+        digest = tokenizer_digest(self.tokenizer)
+        return PortSpec(
+            kind="tokenizer",
+            family=type(self.tokenizer.backend_tokenizer.model).__name__.lower(),
+            width=self.vocabulary,
+            source=self.source,
+            revision=self.revision,
+            tokenizer=digest,
+            weights=digest,
+        )
+
+    def port_for(self, vocabulary: int) -> PortSpec:
+        """The port, for a projector that knows so many ids.
+
+        Raises:
+            PromptError: the tokenizer has more.
+        """
+        if vocabulary < self.vocabulary:
+            raise PromptError(
+                f"vocabulary: this projector knows {vocabulary} tokens, the prompt tokenizer has {self.vocabulary}; "
+                f"give the projector vocabulary={self.vocabulary}"
+            )
+        return self.port
+
+    def encode(self, text: str, limit: int) -> Tensor:
+        """A prompt's ids, special tokens around them.
+
+        Args:
+            text: what people wrote in it is only text.
+            limit: most ids, special tokens included; a longer text loses its beginning.
+
+        Returns:
+            ``[L]``.
+
+        Raises:
+            PromptError: a limit that leaves no room for a word.
+        """
+        around = self.tokenizer.num_special_tokens_to_add()
+        if limit <= around:
+            raise PromptError(f"expected a limit above the {around} special tokens around a prompt, got {limit}")
+        ids = self.tokenizer(text, truncation=True, max_length=limit, split_special_tokens=True).input_ids
+        return torch.tensor(ids, dtype=torch.long)
+
+
+def prompt_texts(
+    style: Style, messages: Sequence[Message], modality: Modality, media: Sequence[MediaPart]
+) -> list[str]:
+    """The text of each medium's turn, for a user's turn in the layout's prompt.
+
+    Args:
+        style: the layout.
+        messages: the conversation.
+        modality: of which media.
+        media: those that the layout kept, in reading order.
+    """
+    turns: Iterator[tuple[MediaPart, str]] = (
+        (part, instruction(style, message) if message.role == "user" else message.text)
+        for message in messages
+        for part in message.content
+        if isinstance(part, MediaPart)
+    )
+    kept = [(medium, next(text for part, text in turns if part is medium)) for medium in media]
+    return [text.strip() for medium, text in kept if medium.modality == modality]
+
+
+def collate_prompts(rows: Sequence[Tensor], pad_id: int) -> Prompts:
+    """Prompts ``[L_i]`` of any length into one batch, padded on the right; none at all give ``[0, 1]``."""
+    if not rows:
+        return Prompts(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1, dtype=torch.long))
+    return Prompts(pad(rows, pad_id, "right"), pad([torch.ones_like(row) for row in rows], 0, "right"))

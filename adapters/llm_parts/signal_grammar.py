@@ -1,0 +1,78 @@
+"""The grammar of signal tokens: a medium is asked for by all of its tokens, in order, or not at all.
+
+A model has learnt that ``[IMG1]`` follows ``[IMG0]``, but nothing holds it to that. While it writes, the first token of
+a group makes the rest certain, and no later token can stand alone; so every group that is written has all its states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.llm_parts.signal_tokens import Signals
+
+__all__ = ["SignalGrammar", "completed", "split"]
+
+
+class SignalGrammar(LogitsProcessor):
+    """Keeps what is written to whole groups of signal tokens.
+
+    Args:
+        signals: of the attached adapter.
+    """
+
+    def __init__(self, signals: Signals) -> None:
+        pairs = [pair for own in signals.ids.values() for pair in pairwise(own)]
+        self.before = torch.tensor([first for first, _ in pairs], dtype=torch.long)
+        self.after = torch.tensor([second for _, second in pairs], dtype=torch.long)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores ``[B, vocabulary]`` of the next token after ``[B, T]``."""
+        before, after = self.before.to(scores.device), self.after.to(scores.device)
+        allowed = scores.index_fill(-1, after, float("-inf"))
+        if not input_ids.shape[1] or not len(before):
+            return allowed
+        hits = input_ids[:, -1:] == before
+        certain = torch.full_like(scores, float("-inf"))
+        certain.scatter_(-1, after[hits.to(torch.uint8).argmax(dim=-1, keepdim=True)], 0.0)
+        return torch.where(hits.any(dim=-1, keepdim=True), certain, allowed)
+
+
+def completed(ids: Sequence[int], signals: Signals) -> list[int]:
+    """A row whose last group was cut off by the limit on new tokens, with the rest of that group.
+
+    Example:
+        >>> completed([5, 7], Signals(ids={"image": (7, 8, 9)}))
+        [5, 7, 8, 9]
+    """
+    for own in signals.ids.values():
+        if ids and ids[-1] in own:
+            return [*ids, *own[own.index(ids[-1]) + 1 :]]
+    return list(ids)
+
+
+def split(ids: Sequence[int], signals: Signals) -> list[list[int] | Modality]:
+    """A row as runs of text and the modalities of the media between them.
+
+    Example:
+        >>> split([5, 7, 8, 6, 7, 8], Signals(ids={"image": (7, 8)}))
+        [[5], 'image', [6], 'image']
+    """
+    first = {own[0]: modality for modality, own in signals.ids.items()}
+    every = {token for own in signals.ids.values() for token in own}
+    runs: list[list[int] | Modality] = []
+    for token in ids:
+        if token in first:
+            runs.append(first[token])
+        elif token not in every:
+            if not runs or not isinstance(runs[-1], list):
+                runs.append([])
+            run = runs[-1]
+            if isinstance(run, list):
+                run.append(token)
+    return runs

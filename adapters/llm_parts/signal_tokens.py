@@ -1,0 +1,147 @@
+"""Signal tokens in a conversation: how the assistant's media are laid out as text, and where they are in a batch.
+
+What the assistant makes stands in its turn as the signal tokens of its modality, one after the other. Templates know
+nothing of that: they lay out a mark, which becomes the tokens afterwards. So a conversation may hold media that the
+model made earlier, in any template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.conversation.messages import MadePart, Message, Modality, TextPart
+from inlay.adapters.conversation.segments import LayoutError, Segment, Text
+from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.hub.errors import InlayError
+
+__all__ = ["SignalError", "Signals", "gather", "locate", "mark", "unmark"]
+
+_OPEN, _CLOSE = "\ue010", "\ue011"
+_MARK = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+
+
+class SignalError(InlayError):
+    """Signal tokens are incomplete or out of order."""
+
+
+@dataclass(frozen=True)
+class Signals:
+    """The signal tokens of an attached adapter."""
+
+    strings: Mapping[Modality, tuple[str, ...]] = field(default_factory=dict)
+    """Modality to its tokens."""
+    ids: Mapping[Modality, tuple[int, ...]] = field(default_factory=dict)
+    """The same as ids of the backbone's tokenizer."""
+
+    @classmethod
+    def of(cls, config: TokensConfig, ids: Sequence[int]) -> Signals:
+        """From the strings of an adapter's rows and their ids, in the order of the rows."""
+        place = dict(zip(config.strings, ids, strict=True))
+        return cls(config.signals, {name: tuple(place[text] for text in own) for name, own in config.signals.items()})
+
+    def text(self, modality: Modality) -> str:
+        """The tokens of one medium as text.
+
+        Raises:
+            LayoutError: this adapter makes no such media.
+        """
+        if modality not in self.strings:
+            known = ", ".join(self.strings) or "text only"
+            raise LayoutError(f"the assistant's turn holds a medium of type {modality!r}, this model makes: {known}")
+        return "".join(self.strings[modality])
+
+
+def mark(messages: Sequence[Message]) -> list[Message]:
+    """The assistant's media as marks in its text, so that a template puts them where they belong.
+
+    Raises:
+        LayoutError: a text that holds a mark already.
+    """
+    marked: list[Message] = []
+    count = 0
+    for message in messages:
+        parts: list[TextPart | object] = []
+        for part in message.content:
+            if isinstance(part, TextPart) and message.role == "assistant" and _MARK.search(part.text):
+                raise LayoutError("an assistant's text holds the characters U+E010 and U+E011, which are reserved")
+            if isinstance(part, MadePart):
+                parts.append(TextPart(f"{_OPEN}{count}{_CLOSE}"))
+                count += 1
+            else:
+                parts.append(part)
+        marked.append(replace(message, content=tuple(parts)))  # type: ignore[arg-type]
+    return marked
+
+
+def unmark(
+    laid: Sequence[Segment], made: Sequence[MadePart], signals: Signals
+) -> tuple[list[Segment], tuple[MadePart, ...]]:
+    """Marks as signal tokens.
+
+    Args:
+        laid: segments of marked messages.
+        made: the assistant's media in the order of their marks.
+        signals: of the adapter.
+
+    Returns:
+        The segments, and the media whose marks the template kept, in reading order.
+
+    Raises:
+        LayoutError: the adapter has no signal tokens for a medium.
+    """
+    segments: list[Segment] = []
+    kept: list[MadePart] = []
+    for segment in laid:
+        if not isinstance(segment, Text) or not _MARK.search(segment.text):
+            segments.append(segment)
+            continue
+        cursor = 0
+        for found in _MARK.finditer(segment.text):
+            part = made[int(found[1])]
+            segments.append(replace(segment, text=segment.text[cursor : found.start()]))
+            segments.append(Text(signals.text(part.modality), trained=segment.trained, literal=True))
+            kept.append(part)
+            cursor = found.end()
+        segments.append(replace(segment, text=segment.text[cursor:]))
+    return [segment for segment in segments if not isinstance(segment, Text) or segment.text], tuple(kept)
+
+
+def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
+    """Where the media of one modality are.
+
+    Args:
+        ids: ``[B, T]``.
+        signal: the ids of its signal tokens, in order.
+
+    Returns:
+        ``[n, 2]``: row and first position of each, in reading order.
+
+    Raises:
+        SignalError: signal tokens that do not stand one behind the other, all of them.
+
+    Example:
+        >>> locate(torch.tensor([[1, 7, 8, 2], [7, 8, 7, 8]]), (7, 8)).tolist()
+        [[0, 1], [1, 0], [1, 2]]
+    """
+    wanted = torch.tensor(list(signal), device=ids.device)
+    found = (ids == wanted[0]).nonzero()
+    offsets = torch.arange(len(wanted), device=ids.device)
+    places = (found[:, 1:] + offsets).clamp(max=ids.shape[1] - 1)
+    whole = ids[found[:, :1], places] == wanted
+    if not bool(whole.all()) or int(torch.isin(ids, wanted).sum()) != whole.numel():
+        raise SignalError(
+            f"expected all {len(wanted)} signal tokens of a medium one behind the other (ids {signal[0]}, ...), got "
+            f"{int(torch.isin(ids, wanted).sum())} in another order"
+        )
+    return found
+
+
+def gather(states: Tensor, places: Tensor, count: int) -> Tensor:
+    """States at signal tokens: ``[B, T, width]`` and ``[n, 2]`` -> ``[n, count, width]``."""
+    offsets = places[:, 1:] + torch.arange(count, device=places.device)
+    return states[places[:, :1], offsets]

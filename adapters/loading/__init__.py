@@ -1,0 +1,1 @@
+"""Loading pretrained models from Hub ids and folders, safely."""

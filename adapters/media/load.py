@@ -1,0 +1,39 @@
+"""One medium of a message, loaded as what its modality's encoder takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from PIL import Image
+
+from inlay.adapters.conversation.messages import MediaPart, Modality
+from inlay.adapters.media.audio import load_audio
+from inlay.adapters.media.image import load_image
+from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.video import Video
+from inlay.adapters.media.video_file import load_video
+
+__all__ = ["LOADERS", "Medium", "load_medium"]
+
+Medium: TypeAlias = Image.Image | Sound | Video
+
+LOADERS: Mapping[Modality, Callable[[Any], Medium]] = {
+    "image": load_image,
+    "audio": load_audio,
+    "video": load_video,
+}
+"""Modality -> from a path or an object in memory to the medium."""
+
+
+def load_medium(part: MediaPart) -> Medium:
+    """A picture, a :class:`Sound` or a :class:`Video`.
+
+    Raises:
+        MediaError: it cannot be read; names the file and the reason.
+
+    Example:
+        >>> load_medium(MediaPart("image", Image.new("L", (2, 2)))).mode
+        'RGB'
+    """
+    return LOADERS[part.modality](part.source)

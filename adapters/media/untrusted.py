@@ -1,0 +1,92 @@
+"""Files that nobody vouched for: which paths may be opened, and how. Shared by pictures, sounds and clips.
+
+No source is fetched from a network, nothing but a regular file is opened (a pipe would wait for ever, a device has no
+end), and a root holds whatever links point where.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from inlay.hub.errors import InlayError
+from inlay.hub.safety.text import shown
+
+__all__ = ["MediaError", "opened", "path_inside"]
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|file:", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
+_SLASH = re.compile(r"[/\\]")
+
+
+class MediaError(InlayError):
+    """A medium cannot be read or must not be read; the text names the file and the reason."""
+
+
+def path_inside(source: str, root: Path) -> Path:
+    """Join a path out of a data file with the folder it must stay in; the file system is not asked.
+
+    Args:
+        source: a relative path, with forward slashes.
+        root: the folder.
+
+    Raises:
+        MediaError: an empty path, a URL, an absolute path (of any system), or one with a ``..``.
+
+    Example:
+        >>> path_inside("cards/1.png", Path("images")).as_posix()
+        'images/cards/1.png'
+    """
+    if not source or "\0" in source:
+        raise MediaError(f"expected a path below {root}, got {shown(source)}")
+    if _URL.match(source):
+        raise MediaError(
+            f"expected a path below {root}, got the URL {shown(source)}; nothing is fetched from a network"
+        )
+    if _ABSOLUTE.match(source):
+        raise MediaError(f"expected a path relative to {root}, got the absolute path {shown(source)}")
+    if ".." in _SLASH.split(source):
+        raise MediaError(f"{shown(source)} leaves the folder {root}; remove the '..'")
+    return root / source
+
+
+@contextmanager
+def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[BinaryIO, str]]:
+    """A regular file, open for reading, and its name for errors; trouble with the file inside the block is told too.
+
+    Args:
+        source: a path.
+        root: folder that it must stay in, symbolic links followed; a relative path is taken from there.
+
+    Raises:
+        MediaError: missing, not a regular file, outside of `root`, a URL, or unreadable.
+    """
+    path = _checked_path(source, root)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MediaError(f"{path}: expected a file, got a folder or a device")
+        with path.open("rb") as file:
+            yield file, str(path)
+    except FileNotFoundError:
+        raise MediaError(f"{path}: no such file; check the folder of media") from None
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _checked_path(source: str | Path, root: Path | None) -> Path:
+    if _URL.match(str(source)):
+        raise MediaError(f"expected a path, got the URL {shown(str(source))}; nothing is fetched from a network")
+    path = Path(source) if root is None else root / source
+    try:
+        inside = root is None or path.resolve().is_relative_to(root.resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise MediaError(f"expected a path, got {shown(str(source))}: {error}") from None
+    if "\0" in str(source):
+        raise MediaError(f"expected a path, got {shown(str(source))}")
+    if not inside:
+        raise MediaError(f"{path}: lies outside of the folder {root}; only files below it are read")
+    return path

@@ -1,0 +1,1 @@
+"""The bundle as files: manifest, tensors, LoRA folder, model card, signature."""

@@ -1,0 +1,190 @@
+"""The model card ``README.md``: what the Hub shows, made from the manifest alone.
+
+Everything that comes from a manifest is text: in the front matter YAML quotes it, in the body every character that
+Markdown, HTML or a template language could act on is written as a character reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from inlay.hub.format.licences import licence_fields, restrictions
+from inlay.hub.format.manifest import Manifest, PortSpec
+from inlay.hub.remote.search import tag
+
+__all__ = ["escape", "render_card"]
+
+_ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
+_LIMITATIONS = (
+    "It works only with a backbone that fits the interface above; `attach` checks this and says what differs. "
+    "It inherits the limits, biases and licences of the models that it is trained on, and the measured figures hold "
+    "for the data named above. What a model says about a picture can be wrong."
+)
+
+
+def escape(text: str) -> str:
+    """Text as Markdown that shows just this text, on one line.
+
+    Example:
+        >>> escape("<b>{{ x }}</b> | llava-1.5")
+        '&#60;b&#62;&#123;&#123; x &#125;&#125;&#60;/b&#62; &#124; llava-1.5'
+    """
+    one_line = " ".join(text.split())
+    return _ACTIVE.sub(
+        lambda match: match.group() if ord(match.group()) > 127 else f"&#{ord(match.group())};", one_line
+    )
+
+
+def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
+    """The whole card, front matter and body.
+
+    Args:
+        manifest: of the bundle.
+        repo_id: where it is published, for the example; the card does not say if not given.
+
+    Example:
+        >>> from inlay.hub.format.manifest import LayoutSpec
+        >>> layout = LayoutSpec(template="plain")
+        >>> manifest = Manifest(system="llava", name="demo", interface={}, layout=layout, parts={})
+        >>> render_card(manifest).splitlines()[:2]
+        ['---', 'library_name: inlay']
+    """
+    sections = [
+        f"---\n{_front_matter(manifest)}\n---",
+        f"# {escape(manifest.name)}",
+        f"An inlay adapter of the system {escape(manifest.system)}. It holds only what was trained; the backbone below "
+        "stays as it is.",
+        *_notice(manifest),
+        "## Attach",
+        _attach(manifest, repo_id or "path/or/repo-id"),
+        "## Parts",
+        _parts(manifest),
+        "## Interface",
+        _interface(manifest),
+        "## Provenance",
+        _provenance(manifest),
+        "## Limitations",
+        _LIMITATIONS + (" Its use is limited by licences, see above." if _notice(manifest) else ""),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(manifest: Manifest) -> str:
+    models = [(name, port) for name, port in _ports(manifest) if port.kind != "tokenizer"]
+    sources = _sources(manifest)
+    training = manifest.training
+    results = (
+        [
+            EvalResult(
+                task_type=_pipeline(manifest),
+                dataset_type="custom",
+                dataset_name=" ".join(training.data.split()) or "unnamed",
+                metric_type=name,
+                metric_value=value,
+            )
+            for name, value in sorted(training.metrics.items())
+        ]
+        if training
+        else []
+    )
+    fields: dict[str, Any] = licence_fields(manifest.license)
+    data = ModelCardData(
+        library_name="inlay",
+        base_model=list(dict.fromkeys(sources)) or None,
+        base_model_relation="adapter" if sources else None,
+        pipeline_tag=_pipeline(manifest),
+        tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for _, port in models)))]
+        + [tag(name, port.family, port.width) for name, port in models],
+        model_name=manifest.name if results else None,
+        eval_results=results or None,
+        **fields,
+    )
+    return data.to_yaml().strip()
+
+
+def _sources(manifest: Manifest) -> list[str]:
+    """The backbone's models by Hub id; what is a path or an address stays out of the card's links."""
+    models = [port for _, port in _ports(manifest) if port.kind != "tokenizer"]
+    return [port.source for port in models if port.source and _HUB_ID.fullmatch(port.source)]
+
+
+def _notice(manifest: Manifest) -> list[str]:
+    found = restrictions(manifest.license, _sources(manifest))
+    if not found:
+        return []
+    return [f"**Not for commercial use**, because of {escape('; '.join(found))}. Read the licences before you use it."]
+
+
+def _ports(manifest: Manifest) -> list[tuple[str, PortSpec]]:
+    """The LLM first, then by name: the order in a file must not depend on the order in memory."""
+    return sorted(manifest.interface.items(), key=lambda item: (item[0] != "llm", item[0]))
+
+
+def _pipeline(manifest: Manifest) -> str:
+    ports = _ports(manifest)
+    modalities = [name for name, port in ports if port.kind == "encoder"]
+    if len(modalities) > 1 or any(port.kind == "generator" for _, port in ports):
+        return "any-to-any"
+    known = modalities and modalities[0] in ("image", "audio", "video")
+    return f"{modalities[0]}-text-to-text" if known else "text-generation"
+
+
+def _attach(manifest: Manifest, source: str) -> str:
+    named = [(name.replace(".", "_"), port) for name, port in _ports(manifest)]  # generate.image -> generate_image
+    arguments = [
+        f'{name}="{port.source}"' if port.source and _HUB_ID.fullmatch(port.source) else f'{name}="..."'
+        for name, port in named
+        if name.isidentifier()
+    ]
+    return (
+        "```python\nfrom inlay.adapters import Adapter, Backbone\n\n"
+        f"backbone = Backbone.from_pretrained({', '.join(arguments)})\n"
+        f'model = Adapter.from_pretrained("{source}").attach(backbone)\n'
+        'print(model.chat([{"role": "user", "content": "Hello"}]).text)\n```'
+    )
+
+
+def _parts(manifest: Manifest) -> str:
+    rows = [
+        (name, part.kind, f"{part.parameters:,}", part.dtype, f"{part.size:,}")
+        for name, part in sorted(manifest.parts.items())
+    ]
+    specs = manifest.parts.values()
+    total = sum(part.parameters for part in specs)
+    size = sum(part.size for part in specs)
+    table = _table(("part", "kind", "parameters", "dtype", "bytes"), rows)
+    return f"{table}\n\nTogether {total:,} parameters, {size:,} bytes of weights."
+
+
+def _interface(manifest: Manifest) -> str:
+    def row(name: str, port: PortSpec) -> tuple[str, ...]:
+        tokens = "any" if port.tokens is None else str(port.tokens)
+        settings = ", ".join(f"{key} {value}" for key, value in sorted(port.settings.items()))
+        return (name, port.kind, port.family, str(port.width), tokens, port.source or "", port.revision or "", settings)
+
+    rows = [row(name, port) for name, port in _ports(manifest)]
+    return _table(("port", "kind", "family", "width", "tokens", "source", "commit", "settings"), rows)
+
+
+def _provenance(manifest: Manifest) -> str:
+    lines = [f"- layout: {escape(manifest.layout.template)}", f"- licence: {escape(manifest.license or 'not stated')}"]
+    training = manifest.training
+    if training is None:
+        return "\n".join([*lines, "- training: not recorded"])
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(training.versions.items()))
+    facts = {"recipe": training.recipe, "stages": ", ".join(training.stages), "data": training.data}
+    facts |= {"seed": str(training.seed), "versions": versions}
+    lines += [f"- {name}: {escape(value)}" for name, value in facts.items()]
+    metrics = [(name, f"{value:g}") for name, value in sorted(training.metrics.items())]
+    return "\n".join(lines) + (f"\n\n{_table(('metric', 'value'), metrics)}" if metrics else "")
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head)]
+    lines += [tuple(escape(cell) for cell in row) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,135 @@
+"""The files of a bundle as the manifest lists them: which are there, and their bytes, checked. Parses no tensor."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from inlay.hub.errors import BundleError
+from inlay.hub.format.foreign import foreign_format
+from inlay.hub.format.manifest import MANIFEST_NAME, FileSpec, Manifest
+from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_TENSORS
+from inlay.hub.safety.safe_read import OpenFolder
+from inlay.hub.safety.strict_json import MAX_JSON_BYTES
+from inlay.hub.safety.text import shown
+
+__all__ = [
+    "BUNDLE_NAMES",
+    "CARD_NAME",
+    "KNOWN_NAMES",
+    "MAX_TENSOR_BYTES",
+    "SIGNATURE_NAME",
+    "TENSORS_NAME",
+    "UNLISTED",
+    "check_content",
+    "check_is_bundle",
+    "check_listing",
+    "checked",
+    "read_files",
+    "read_manifest",
+]
+
+TENSORS_NAME = "adapter.safetensors"
+CARD_NAME = "README.md"
+SIGNATURE_NAME = "inlay.sig"
+UNLISTED = frozenset({MANIFEST_NAME, CARD_NAME, SIGNATURE_NAME})
+"""Files that a manifest does not list: itself, what people edit, and what is made after it."""
+BUNDLE_NAMES = frozenset({MANIFEST_NAME, CARD_NAME, TENSORS_NAME, LORA_CONFIG, LORA_TENSORS})
+"""Every file that a bundle is written with."""
+KNOWN_NAMES = BUNDLE_NAMES | {SIGNATURE_NAME}
+"""Every file that may stand in a bundle's folder."""
+
+MAX_TENSOR_BYTES = 4 << 30
+_PICKLED_LORA = "lora/adapter_model.bin"
+
+
+def read_manifest(folder: OpenFolder, max_bytes: int = MAX_TENSOR_BYTES) -> Manifest:
+    """The manifest of a folder that holds just the files that it lists.
+
+    Raises:
+        BundleError: no manifest, a file too many or too few, or more bytes than ``max_bytes``.
+    """
+    present = folder.names(KNOWN_NAMES | {_PICKLED_LORA})
+    if MANIFEST_NAME not in present:
+        raise BundleError(str(folder.path), f"not a bundle: it holds no {MANIFEST_NAME}")
+    if _PICKLED_LORA in present:
+        reason = "a pickle, which can run code and is never opened: lora/adapter_model.safetensors required"
+        raise BundleError(_PICKLED_LORA, f"{reason}; convert the weights and remove this file")
+    manifest = Manifest.from_json(folder.read(MANIFEST_NAME, MAX_JSON_BYTES))
+    check_listing(manifest, present, max_bytes)
+    return manifest
+
+
+def check_listing(manifest: Manifest, present: frozenset[str], max_bytes: int = MAX_TENSOR_BYTES) -> None:
+    """Compare the files that are there with those that the manifest lists.
+
+    Raises:
+        BundleError: names a file that is missing or not listed, or the total that is too large.
+    """
+    listed = {spec.path for spec in manifest.files}
+    for name in sorted(listed ^ (present - UNLISTED)):
+        reason = "is listed in inlay.json but missing" if name in listed else "is not listed in inlay.json"
+        raise BundleError(name, reason)
+    if (LORA_CONFIG in listed) != (LORA_TENSORS in listed):
+        raise BundleError(MANIFEST_NAME, "expected both files of lora/ or none", field="files")
+    total = sum(spec.size for spec in manifest.files)
+    if total > max_bytes:
+        raise BundleError(MANIFEST_NAME, f"expected at most {max_bytes} bytes of files, got {total}", field="files")
+
+
+def checked(folder: OpenFolder, spec: FileSpec) -> bytes:
+    """The bytes of a file, read once, of the size and hash that the manifest gives.
+
+    Raises:
+        BundleError: they are not.
+    """
+    data = folder.read(spec.path, max(spec.size, 1 << 16))
+    check_content(data, spec)
+    return data
+
+
+def read_files(folder: OpenFolder, manifest: Manifest) -> dict[str, bytes]:
+    """Every file of a bundle, checked: those that the manifest lists, itself, and card and signature where there are.
+
+    Raises:
+        BundleError: a file is missing or damaged, or the manifest on disk is another one by now.
+    """
+    files: dict[str, bytes] = {spec.path: checked(folder, spec) for spec in manifest.files}
+    for name in (CARD_NAME, SIGNATURE_NAME):
+        with contextlib.suppress(BundleError):  # neither has to be there, nor to be readable
+            files[name] = folder.read(name, MAX_JSON_BYTES)
+    files[MANIFEST_NAME] = folder.read(MANIFEST_NAME, MAX_JSON_BYTES)
+    if Manifest.from_json(files[MANIFEST_NAME]) != manifest:
+        raise BundleError(MANIFEST_NAME, "changed while the bundle was read; try again")
+    return files
+
+
+def check_content(data: bytes, spec: FileSpec) -> None:
+    """Compare bytes with what the manifest says of them.
+
+    Raises:
+        BundleError: another size or hash; says what the bytes look like.
+    """
+    if len(data) == spec.size and hashlib.sha256(data).hexdigest() == spec.sha256:
+        return
+    found = f"expected {spec.size} bytes, got {len(data)}" if len(data) != spec.size else "its sha256 differs"
+    what = foreign_format(data)
+    hint = f"it is {what}" if what else "the file is damaged or was exchanged; get the bundle again"
+    raise BundleError(spec.path, f"{found} from what inlay.json says; {hint}")
+
+
+def check_is_bundle(folder: Path) -> None:
+    """Refuse a folder that holds anything but a bundle, for it is about to be replaced.
+
+    Raises:
+        BundleError: names what else is there.
+    """
+    try:
+        entries = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/"))
+    except OSError as error:
+        raise BundleError(str(folder), f"cannot be looked through: {error.strerror}") from None
+    if MANIFEST_NAME not in entries or strangers:
+        why = f"it also holds {', '.join(map(shown, strangers[:5]))}" if strangers else f"it holds no {MANIFEST_NAME}"
+        raise BundleError(str(folder), f"is not only a bundle ({why}), so it is not overwritten; choose another folder")

@@ -1,0 +1,289 @@
+"""The manifest ``inlay.json``: what an adapter is, what it fits, which files it has and where it comes from.
+
+A closed schema: every field is named here, typed, and bounded; anything else is refused. Nothing in it names code. The
+``source`` of a port is text to show and to compare: reading a bundle never downloads it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from inlay.hub.errors import BundleError
+from inlay.hub.format.migrations import FORMAT_VERSION, migrated
+from inlay.hub.safety.strict_json import dump_object, read_object
+from inlay.hub.safety.text import forbidden_character, shown
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_NAME",
+    "CanarySpec",
+    "FileSpec",
+    "LayoutSpec",
+    "Manifest",
+    "PartSpec",
+    "PortSpec",
+    "Scalar",
+    "TrainingSpec",
+]
+
+MANIFEST_NAME = "inlay.json"
+Scalar: TypeAlias = str | int | float | bool | None
+
+_MAX_TEXT = 8192
+_ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def _line(text: str) -> str:
+    if bad := forbidden_character(text):
+        raise ValueError(f"expected one line of plain text, got the character {bad}")
+    return text
+
+
+def _text(text: str) -> str:
+    if bad := forbidden_character(text, newlines=True):
+        raise ValueError(f"expected plain text, got the character {bad}")
+    return text
+
+
+def _scalar(value: object) -> Scalar:
+    if isinstance(value, str):
+        if len(value) > _MAX_TEXT:
+            raise ValueError(f"expected at most {_MAX_TEXT} characters, got {len(value)}")
+        return _text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("expected a finite number")
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    raise ValueError("expected text, a number, true, false or null")
+
+
+def _config_value(value: object) -> Scalar | tuple[Scalar, ...]:
+    if isinstance(value, (list, tuple)):
+        if len(value) > 256:
+            raise ValueError(f"expected at most 256 items, got {len(value)}")
+        return tuple(_scalar(item) for item in value)
+    return _scalar(value)
+
+
+def _plain(value: Scalar | tuple[Scalar, ...]) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)]
+Line = Annotated[str, Field(max_length=512), AfterValidator(_line)]
+Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Count = Annotated[int, Field(ge=1, le=1 << 24)]
+Probes = Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
+Setting = Annotated[Scalar, PlainValidator(_scalar)]
+# Any to the serializer: pydantic's own one for this union warns about every tuple.
+ConfigValue = Annotated[
+    Scalar | tuple[Scalar, ...], PlainValidator(_config_value), PlainSerializer(_plain, return_type=Any)
+]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PortSpec(_Closed):
+    """What an adapter needs of one place of a backbone."""
+
+    kind: Literal["encoder", "llm", "generator", "tokenizer"]
+    family: Name
+    """The architecture, such as ``llama`` or ``clip``."""
+    width: Count
+    """Size of the hidden states at the port; of a tokenizer the size of its vocabulary."""
+    tokens: Count | None = None
+    """Feature vectors for one medium; None where the number varies."""
+    source: Line | None = None
+    """Where the trained backbone came from: a Hub id or the name of a folder. Only ever shown and compared."""
+    revision: Commit | None = None
+    """The commit of ``source``, 40 hex digits."""
+    tokenizer: Digest | None = None
+    weights: Digest
+    settings: Annotated[dict[Name, Setting], Field(max_length=64)] = {}
+    """What else must agree: layer, class token, image size."""
+
+
+class LayoutSpec(_Closed):
+    """How text and media are laid into one sequence."""
+
+    template: Name
+    system: Text | None = None
+    geometry: Annotated[dict[Name, Name], Field(max_length=16)] = {}
+    """Modality to the way a medium is brought to size, such as ``image: pad``."""
+    stop: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    bos: Literal["first", "after_media", "none"] = "first"
+    """Where BOS stands, if the tokenizer has one."""
+    prompt: Text = "{}"
+    """What becomes of the user's words, which stand at ``{}``."""
+
+
+class PartSpec(_Closed):
+    """One trained part; its tensors are called ``<part name>.<tensor name>``."""
+
+    kind: Name
+    config: Annotated[dict[Name, ConfigValue], Field(max_length=64)] = {}
+    """The part's own settings; ``inlay.adapters`` checks them."""
+    parameters: Annotated[int, Field(ge=0, le=1 << 40)]
+    dtype: Literal["float32", "bfloat16", "float16", "int8"]
+    """``int8``: matrices in int8 with a float32 scale a row, everything else in bfloat16, see
+    :mod:`inlay.hub.format.int8`."""
+    bytes: Annotated[int, Field(ge=0, le=1 << 40)] | None = None
+    """Of an int8 part on disk, scales included; None of others, where the data type says it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self.parameters * _ITEM_BYTES[self.dtype] if self.bytes is None else self.bytes
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A part without int8 stays readable for those who do not know this field.
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "bytes" or value is not None}
+
+    @model_validator(mode="after")
+    def _int8_says_its_bytes(self) -> PartSpec:
+        if (self.dtype == "int8") != (self.bytes is not None):
+            raise ValueError("expected 'bytes' with dtype 'int8', and with no other")
+        return self
+
+
+class FileSpec(_Closed):
+    """One file of the bundle. The card is not listed, for it may be edited by hand; the manifest cannot list itself."""
+
+    path: Literal["adapter.safetensors", "lora/adapter_config.json", "lora/adapter_model.safetensors"]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=1, le=1 << 40)]
+    """Bytes."""
+
+
+class CanarySpec(_Closed):
+    """A tiny stored input and logits that it must give after attach."""
+
+    prompt: Text
+    media: Annotated[dict[Name, Name], Field(max_length=16)] = {}
+    """Modality to the name of a pattern that is made by code, such as ``image: gradient``."""
+    positions: Annotated[tuple[int, ...], Field(min_length=1, max_length=4096)]
+    token_ids: Annotated[tuple[int, ...], Field(min_length=1, max_length=4096)]
+    logits: Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
+    """``logits[i]`` is the logit of ``token_ids[i]`` at ``positions[i]``."""
+    tolerance: Annotated[float, Field(ge=0)]
+    conditioning: Annotated[dict[Name, Probes], Field(max_length=16)] = {}
+    """Modality to values, evenly spaced over what its output projector gives for an answer that asks for a medium."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # An adapter that makes no media stays readable for those who do not know this field.
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "conditioning" or value}
+
+    @model_validator(mode="after")
+    def _parallel(self) -> CanarySpec:
+        if not len(self.positions) == len(self.token_ids) == len(self.logits):
+            raise ValueError("expected positions, token_ids and logits of one length")
+        return self
+
+
+class TrainingSpec(_Closed):
+    """Where the weights come from."""
+
+    recipe: Name
+    stages: Annotated[tuple[Name, ...], Field(max_length=32)]
+    data: Text
+    seed: Annotated[int, Field(ge=0)]
+    versions: Annotated[dict[Name, Line], Field(max_length=64)] = {}
+    metrics: Annotated[dict[Name, float], Field(max_length=256)] = {}
+
+
+class Manifest(_Closed):
+    """Everything that ``inlay.json`` holds.
+
+    Example:
+        >>> layout = LayoutSpec(template="plain")
+        >>> manifest = Manifest(system="llava", name="demo", interface={}, layout=layout, parts={})
+        >>> Manifest.from_json(manifest.to_json()) == manifest
+        True
+    """
+
+    format: Literal["inlay"] = "inlay"
+    format_version: Literal[2] = 2
+    """In memory always the newest; on disk the oldest that can say what is in it."""
+    system: Name
+    name: Line
+    interface: Annotated[dict[Name, PortSpec], Field(max_length=16)]
+    layout: LayoutSpec
+    parts: Annotated[dict[Name, PartSpec], Field(max_length=64)]
+    files: Annotated[tuple[FileSpec, ...], Field(max_length=8)] = ()
+    """Filled in when the bundle is written."""
+    canary: CanarySpec | None = None
+    training: TrainingSpec | None = None
+    license: Line | None = None
+
+    @model_serializer(mode="wrap")
+    def _in_the_oldest_format(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = plain(self)
+        written = 2 if any(part.dtype == "int8" for part in self.parts.values()) else 1
+        return fields | {name: written for name in fields if name == "format_version"}
+
+    @model_validator(mode="after")
+    def _each_file_once(self) -> Manifest:
+        paths = [file.path for file in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("expected every file once in 'files'")
+        return self
+
+    @classmethod
+    def from_json(cls, data: bytes, file: str = MANIFEST_NAME) -> Manifest:
+        """Read a manifest of this or an earlier version; the version is looked at before anything else.
+
+        Raises:
+            BundleError: names the first field that is wrong, what was expected and what came.
+        """
+        raw = read_object(data, file)
+        if raw.get("format") != "inlay":
+            raise BundleError(file, f"expected 'inlay', got {shown(raw.get('format'))}", field="format")
+        raw = migrated(raw, file)
+        try:
+            # The JSON mode of pydantic turns lists into tuples and is strict about everything else.
+            return cls.model_validate_json(dump_object(raw))
+        except ValidationError as error:
+            raise _first_problem(error, file) from None
+
+    def to_json(self) -> bytes:
+        """The bytes of ``inlay.json``, in the oldest format that holds it; equal manifests give equal bytes."""
+        return dump_object(self.model_dump(mode="json"))
+
+
+def _first_problem(error: ValidationError, file: str) -> BundleError:
+    problems: list[Any] = list(error.errors(include_url=False, include_context=False))
+    first = problems[0]
+    field = ""
+    for step in first["loc"]:
+        text = step if isinstance(step, int) or step.isidentifier() else shown(step)
+        field += f"[{text}]" if isinstance(step, int) else f".{text}" if field else str(text)
+    reason = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        reason = "unknown field; a newer inlay may know it, or it is misspelt"
+    elif first["type"] != "missing" and not isinstance(first["input"], (dict, list, BaseModel)):
+        reason += f", got {shown(first['input'])}"
+    if len(problems) > 1:
+        reason += f" (and {len(problems) - 1} more problems)"
+    return BundleError(file, reason, field=field or None)

@@ -1,0 +1,1 @@
+"""The Hub: addresses, pull, push, inspect, search."""

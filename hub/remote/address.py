@@ -1,0 +1,108 @@
+"""Where a bundle is: a folder, a run folder, or a repository on a hub.
+
+A path that exists is that path. ``hf://owner/name@revision`` is a repository, and so is ``owner/name`` where nothing of
+that name is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from inlay.hub.errors import BundleError, HubError
+from inlay.hub.format.manifest import MANIFEST_NAME
+from inlay.hub.safety.text import shown
+
+__all__ = ["Repository", "bundle_folder", "check_revision", "locate"]
+
+_SCHEME = "hf://"
+_OWNER = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
+_REPO = re.compile(rf"{_OWNER}/{_OWNER}", re.ASCII)
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-/+]{0,254}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """A repository on a hub, at a revision."""
+
+    repo_id: str
+    """``owner/name``."""
+    revision: str = "main"
+    """A branch, a tag, ``refs/pr/<number>`` or a commit."""
+
+    def __post_init__(self) -> None:
+        if not _REPO.fullmatch(self.repo_id) or "--" in self.repo_id or ".." in self.repo_id:
+            raise HubError(shown(self.repo_id), "expected a repository as owner/name", "address")
+        check_revision(self.revision)
+
+    def __str__(self) -> str:
+        return self.repo_id if self.revision == "main" else f"{self.repo_id}@{self.revision}"
+
+
+def check_revision(revision: str) -> str:
+    """A name that can be a branch, a tag or a commit, and is no path out of a folder.
+
+    Raises:
+        HubError: it is not.
+    """
+    if not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision or revision.endswith("/"):
+        reason = "expected a branch, a tag or a commit (letters, digits, '_', '.', '-', '/')"
+        raise HubError(shown(revision), reason, "address")
+    return revision
+
+
+def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repository | Path:
+    """Tell a folder from a repository; nothing is opened and nobody is asked.
+
+    Args:
+        source: a path, ``owner/name`` or ``hf://owner/name``, the last two also with ``@revision``.
+        revision: of a repository; overrules the one in ``source``.
+
+    Raises:
+        HubError: ``hf://`` with something else behind it, a revision that cannot be one, or one of a folder.
+
+    Example:
+        >>> str(locate("hf://me/llava@v1")), str(locate("someone/llava", revision="main"))
+        ('me/llava@v1', 'someone/llava')
+    """
+    text = os.fspath(source)
+    named = text.startswith(_SCHEME)
+    if not named and (not isinstance(source, str) or _exists(text)):
+        return _folder(source, revision)
+    repo_id, _, own = text.removeprefix(_SCHEME).partition("@")
+    parts = repo_id.split("/")
+    if named and len(parts) == 3 and parts[0] == "models":
+        repo_id = "/".join(parts[1:])
+    if not named and not _REPO.fullmatch(repo_id):
+        return _folder(source, revision)
+    return Repository(repo_id=repo_id, revision=revision or own or "main")
+
+
+def bundle_folder(path: Path) -> Path:
+    """The folder itself, or the ``bundle/`` of a run folder.
+
+    Raises:
+        BundleError: a run folder without a bundle, because the run is not finished.
+    """
+    inner = path / "bundle"
+    if (path / MANIFEST_NAME).exists() or not (inner.is_dir() or (path / "checkpoints").is_dir()):
+        return path
+    if not inner.is_dir():
+        raise BundleError(path.name, "this run is not finished, so there is no bundle yet; inlay train --resume true")
+    return inner
+
+
+def _folder(source: str | os.PathLike[str], revision: str | None) -> Path:
+    if revision is not None:
+        reason = f"a folder has no revision, but {shown(revision)} was asked for; hf://owner/name is a repository"
+        raise HubError(os.fspath(source), reason, "address")
+    return Path(source)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return os.path.lexists(text)
+    except ValueError:  # a zero byte
+        return False

@@ -1,0 +1,155 @@
+"""What a bundle is, without its tensors: the manifest and the safetensors headers.
+
+Of a folder every byte is checked. Of a repository a few kilobytes are read by range requests: sizes, shapes and names
+are checked against the manifest and, where the hub stores a file by its sha256, that too; bytes are checked on pull.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from inlay.hub.errors import BundleError, HubError
+from inlay.hub.format.files import KNOWN_NAMES, MAX_TENSOR_BYTES, SIGNATURE_NAME, check_listing
+from inlay.hub.format.header import TensorSpec, header_end, parameters_in, read_header
+from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
+from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, read_config
+from inlay.hub.remote.address import Repository, bundle_folder, locate
+from inlay.hub.remote.client import Client
+from inlay.hub.remote.fetch import Fetch, Listing
+from inlay.hub.remote.ranges import read_range
+from inlay.hub.safety.strict_json import MAX_JSON_BYTES
+
+__all__ = ["Integrity", "Overview", "look"]
+
+Integrity: TypeAlias = Literal["whole", "listed", "unchecked"]
+"""Every byte checked; not fetched, but the hub's own hashes are those of the manifest; neither."""
+
+_FIRST = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A bundle at a glance."""
+
+    manifest: Manifest
+    tensors: Mapping[str, Mapping[str, TensorSpec]]
+    """Name of a file to its tensors."""
+    size: int
+    """Bytes of all files together."""
+    integrity: Integrity
+    signed: bool
+    """Whether a signature is there; ``verify`` says whose."""
+    commit: str | None = None
+    """Of a repository."""
+
+
+def look(
+    source: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Overview:
+    """Look at a bundle; arguments as those of :func:`inlay.hub.pull`.
+
+    Raises:
+        HubError: it cannot be reached.
+        BundleError: it is no bundle, or its parts contradict each other.
+    """
+    place = locate(source, revision)
+    if isinstance(place, Path):
+        return _folder(bundle_folder(place), None)
+    fetch = Fetch(place, Client(endpoint, token), cache_dir, MAX_TENSOR_BYTES)
+    try:
+        listing = fetch.list()
+    except HubError as error:
+        if error.problem not in ("offline", "network"):
+            raise
+        commit = fetch.cached_commit()
+        return _folder(fetch.snapshot(commit), commit)
+    return _repository(place, fetch.client, listing)
+
+
+def _folder(folder: Path, commit: str | None) -> Overview:
+    from inlay.hub.format.bundle import Bundle
+
+    bundle = Bundle.read(folder)
+    files: list[str] = [spec.path for spec in bundle.manifest.files if spec.path.endswith(".safetensors")]
+    tensors: dict[str, Mapping[str, TensorSpec]] = {
+        name: _headers(_part(folder / name), (folder / name).stat().st_size, name) for name in files
+    }
+    known = [folder / name for name in KNOWN_NAMES if (folder / name).is_file()]
+    return Overview(
+        manifest=bundle.manifest,
+        tensors=tensors,
+        size=sum(path.stat().st_size for path in known),
+        integrity="whole",
+        signed=(folder / SIGNATURE_NAME).is_file(),
+        commit=commit,
+    )
+
+
+def _repository(place: Repository, client: Client, listing: Listing) -> Overview:
+    def part(name: str) -> Callable[[int, int], bytes]:
+        return lambda start, stop: read_range(client, place, name, listing.commit, start, stop)
+
+    if MANIFEST_NAME not in listing.sizes:
+        raise BundleError(str(place), f"not a bundle: the repository holds no {MANIFEST_NAME}")
+    manifest = Manifest.from_json(part(MANIFEST_NAME)(0, MAX_JSON_BYTES + 1))
+    check_listing(manifest, frozenset(listing.sizes) & KNOWN_NAMES)
+    tensors: dict[str, Mapping[str, TensorSpec]] = {}
+    hashed = 0
+    for spec in manifest.files:
+        if (found := listing.sizes[spec.path]) not in (None, spec.size):
+            raise BundleError(spec.path, f"expected {spec.size} bytes as inlay.json says, the hub has {found}")
+        if (stored := listing.hashes.get(spec.path)) is not None:
+            if stored != spec.sha256:
+                raise BundleError(spec.path, "its sha256 on the hub differs from what inlay.json says")
+            hashed += 1
+        if spec.path == LORA_CONFIG:
+            read_config(part(spec.path)(0, MAX_JSON_BYTES + 1))
+            hashed += 1
+        else:
+            tensors[spec.path] = _headers(part(spec.path), spec.size, spec.path)
+    _check_counts(manifest, tensors)
+    return Overview(
+        manifest=manifest,
+        tensors=tensors,
+        size=sum(size or 0 for name, size in listing.sizes.items() if name in KNOWN_NAMES),
+        integrity="listed" if hashed == len(manifest.files) else "unchecked",
+        signed=SIGNATURE_NAME in listing.sizes,
+        commit=listing.commit,
+    )
+
+
+def _check_counts(manifest: Manifest, tensors: Mapping[str, Mapping[str, TensorSpec]]) -> None:
+    """The headers must add up to what the manifest declares, as the tensors must when they are read."""
+    for file, specs in tensors.items():
+        parts = {name: part for name, part in manifest.parts.items() if (name == LORA_PART) == (file == LORA_TENSORS)}
+        declared = sum(part.parameters for part in parts.values())
+        found = parameters_in(specs)
+        if declared != found:
+            reason = f"expected {declared} parameters as declared in inlay.json ({', '.join(parts) or 'no part'})"
+            raise BundleError(file, f"{reason}, got {found}")
+
+
+def _part(path: Path) -> Callable[[int, int], bytes]:
+    def read(start: int, stop: int) -> bytes:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            return stream.read(stop - start)
+
+    return read
+
+
+def _headers(part: Callable[[int, int], bytes], size: int, name: str) -> dict[str, TensorSpec]:
+    data = part(0, min(_FIRST, size))
+    end = header_end(data, size, name)
+    if end > len(data):
+        data += part(len(data), end)
+    return read_header(data, size, name)

@@ -1,0 +1,232 @@
+"""``push``: a bundle to a hub, in one commit.
+
+Only files that the manifest lists are sent, with the manifest, the card and the signature; whatever else lies in the
+folder stays. The repository is looked at first, and the commit names what was seen as its parent: a repository that
+holds something else, or that changed meanwhile, is not overwritten. Until the commit is made, readers see the old one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inlay.hub.errors import BundleError, HubError
+from inlay.hub.format.card_file import CardChoice, choose_card
+from inlay.hub.format.files import CARD_NAME, KNOWN_NAMES, check_listing, read_files
+from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
+from inlay.hub.remote.address import Repository, bundle_folder, check_revision
+from inlay.hub.remote.client import Client
+from inlay.hub.remote.fetch import Fetch, Listing
+from inlay.hub.safety.safe_read import IGNORED_NAMES, OpenFolder
+from inlay.hub.safety.strict_json import MAX_JSON_BYTES
+from inlay.hub.safety.text import shown
+
+__all__ = ["Pushed", "own_repository", "push"]
+
+# Text files go to the hub whole, so a token pasted into a card or a data path would be published.
+_SECRETS = {
+    "a Hugging Face token": re.compile(rb"hf_[A-Za-z0-9]{30,}"),
+    "an AWS key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "a GitHub token": re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{40,}"),
+    "an API key": re.compile(rb"\bsk-[A-Za-z0-9_-]{32,}"),
+    "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+}
+_HARMLESS = re.compile(r"(?:README\.md|LICEN[CS]E.*|NOTICE.*|\.git.*|.*\.(?:png|jpe?g|webp|gif|svg))", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """What a push did."""
+
+    repo_id: str
+    commit: str
+    """The commit that the bundle is at; the one that was there where nothing had changed."""
+    url: str
+    """Address of the commit, or of the pull request."""
+    changed: bool
+    """Whether a commit was made."""
+    card: CardChoice
+    """Whose card the repository holds now."""
+    left_out: tuple[str, ...]
+    """What lay in the folder and is no part of the bundle; it was not sent."""
+
+
+def push(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    branch: str | None = None,
+    create_pr: bool = False,
+    tag: str | None = None,
+    commit_message: str | None = None,
+    overwrite: bool = False,
+    renew_card: bool = False,
+    endpoint: str | None = None,
+    token: str | bool | None = None,
+) -> Pushed:
+    """Send a bundle.
+
+    Args:
+        folder: of a bundle or of a run.
+        repo_id: ``owner/name``; made if it is not there.
+        private: make the repository private, and send nothing if it is there and public; False is the opposite.
+        branch: commit to this branch, made if it is not there; ``main`` if not given.
+        create_pr: open a pull request instead, which needs no right to write.
+        tag: name the new commit.
+        commit_message: ``Upload <name>`` if not given.
+        overwrite: also where the repository holds another adapter, or no bundle.
+        renew_card: replace a card that was edited by hand.
+        endpoint: the hub; ``HF_ENDPOINT`` or huggingface.co if not given.
+        token: ``None`` for the one that the user is logged in with.
+
+    Raises:
+        BundleError: the folder is no bundle, or a damaged one; nothing is sent.
+        HubError: no access, another adapter in the repository, a secret in a text, no network.
+    """
+    place = Repository(repo_id=repo_id, revision=branch or "main")
+    if tag is not None:
+        check_revision(tag)
+    if create_pr and place.revision != "main":
+        raise HubError(str(place), "a pull request goes to main; leave out either create_pr or branch", "address")
+    files, manifest, left_out = _read(bundle_folder(Path(folder)))
+    _check_secrets(files, place)  # before anything is made on the hub; the card that is sent is looked at again below
+    client = Client(endpoint, token)
+    held = _open(client, place, private=private)
+    old = _old_files(client, place, held, manifest, overwrite=overwrite)
+    card, files[CARD_NAME] = choose_card(
+        manifest, repo_id, files.get(CARD_NAME), old.get(CARD_NAME), old.get(MANIFEST_NAME), renew=renew_card
+    )
+    _check_secrets(files, place)
+    gone = sorted((set(held.sizes) & KNOWN_NAMES) - set(files))
+    commit, url = _commit(client, place, held, files, gone, commit_message or f"Upload {manifest.name}", create_pr)
+    if tag is not None:
+        client.call(f"{repo_id}@{tag}", lambda: client.api.create_tag(repo_id, tag=tag, revision=commit), again=False)
+    changed = commit != held.commit
+    return Pushed(repo_id=repo_id, commit=commit, url=url, changed=changed, card=card, left_out=left_out)
+
+
+def own_repository(name: str, options: Mapping[str, Any]) -> str:
+    """``owner/name`` in the namespace of the token.
+
+    Args:
+        name: of the repository.
+        options: those of :func:`push`; ``endpoint`` and ``token`` count.
+
+    Raises:
+        HubError: no token, or none that is valid.
+    """
+    client = Client(options.get("endpoint"), options.get("token"))
+    return f"{client.call(name, client.api.whoami)['name']}/{name}"
+
+
+def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:
+    """What is to be sent, verified to the last tensor, and the names of what is not."""
+    from inlay.hub.format.bundle import Bundle
+
+    with OpenFolder(folder) as opened:
+        manifest = Manifest.from_json(opened.read(MANIFEST_NAME, MAX_JSON_BYTES))
+        files = read_files(opened, manifest)
+        entries = {path.relative_to(opened.path).as_posix() for path in opened.path.glob("*")}
+        entries |= {path.relative_to(opened.path).as_posix() for path in (opened.path / "lora").glob("*")}
+    check_listing(manifest, frozenset(files))
+    Bundle.from_files(manifest, files)
+    return files, manifest, tuple(sorted(entries - set(files) - IGNORED_NAMES - {"lora"}))
+
+
+def _open(client: Client, place: Repository, *, private: bool | None) -> Listing:
+    """The repository as it is now; a new one, or a new branch, where there is none."""
+    repo_id, fetch = place.repo_id, Fetch(place, client, None, 0)
+    try:
+        held = fetch.list()
+    except HubError as error:
+        if error.problem not in ("missing", "revision", "token"):
+            raise
+        if error.problem == "revision":
+            client.call(place, lambda: client.api.create_branch(repo_id, branch=place.revision, exist_ok=True))
+        else:
+            client.call(place, lambda: client.api.create_repo(repo_id, private=private, exist_ok=True))
+            if place.revision != "main":
+                client.call(place, lambda: client.api.create_branch(repo_id, branch=place.revision, exist_ok=True))
+        held = fetch.list()
+    if private is not None and held.private != private:
+        now, asked = ("private", "public") if held.private else ("public", "private")
+        reason = f"the repository is {now} and {asked} was asked for, so nothing is sent; change it in its settings"
+        raise HubError(repo_id, reason, "foreign")
+    return held
+
+
+def _old_files(
+    client: Client, place: Repository, held: Listing, manifest: Manifest, *, overwrite: bool
+) -> dict[str, bytes]:
+    """The texts of the bundle that the repository holds, unless it holds something that must stay."""
+    old: dict[str, bytes] = {}
+    for name in (MANIFEST_NAME, CARD_NAME):
+        size = held.sizes.get(name)
+        if name in held.sizes and size is not None and size <= MAX_JSON_BYTES:
+            old[name] = client.call(place, lambda name=name: _text(client, place, name, held.commit))  # type: ignore[misc]
+    strangers = sorted(name for name in set(held.sizes) - KNOWN_NAMES if not _HARMLESS.fullmatch(name))
+    problem = None
+    if MANIFEST_NAME in held.sizes:
+        try:
+            other = Manifest.from_json(old.get(MANIFEST_NAME, b""))
+        except BundleError as error:
+            problem = f"it holds an inlay.json that this inlay does not read ({error.reason})"
+        else:
+            if (other.system, other.name) != (manifest.system, manifest.name):
+                problem = f"it holds another adapter, {shown(other.name)} of the system {other.system}"
+    elif strangers:
+        problem = f"it holds something else ({', '.join(map(shown, strangers[:3]))})"
+    if problem is not None and not overwrite:
+        reason = f"{problem}, so it is not overwritten; choose another name, or overwrite=True (--overwrite)"
+        raise HubError(str(place), reason, "foreign")
+    return old
+
+
+def _text(client: Client, place: Repository, name: str, commit: str) -> bytes:
+    """A small file; not through the cache, which is for readers."""
+    from inlay.hub.remote.ranges import read_range
+
+    return read_range(client, place, name, commit, 0, MAX_JSON_BYTES)
+
+
+def _check_secrets(files: dict[str, bytes], place: Repository) -> None:
+    for name in sorted(files):
+        if name.endswith(".safetensors"):
+            continue
+        for what, pattern in _SECRETS.items():
+            if match := pattern.search(files[name]):
+                line = files[name].count(b"\n", 0, match.start()) + 1
+                reason = f"{name}, line {line}: looks like {what}, so nothing is sent; take it out, and revoke it"
+                raise HubError(str(place), reason, "secret")
+
+
+def _commit(
+    client: Client,
+    place: Repository,
+    held: Listing,
+    files: dict[str, bytes],
+    gone: list[str],
+    message: str,
+    create_pr: bool,
+) -> tuple[str, str]:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    def run() -> tuple[str, str]:
+        adds = [CommitOperationAdd(name, data) for name, data in sorted(files.items())]
+        info = client.api.create_commit(
+            place.repo_id,
+            [*adds, *map(CommitOperationDelete, gone)],
+            commit_message=message,
+            revision=place.revision,
+            create_pr=create_pr,
+            parent_commit=held.commit,
+        )
+        return str(info.oid), str(info.pr_url or info.commit_url)
+
+    # Not again: a commit whose answer is lost would be made twice; the parent makes the second push say so.
+    return client.call(place, run, again=False)

@@ -1,0 +1,51 @@
+"""A piece of a file on a hub, without the rest: how a bundle is looked at before anything large is fetched."""
+
+from __future__ import annotations
+
+from inlay.hub.errors import HubError
+from inlay.hub.remote.address import Repository
+from inlay.hub.remote.client import Client
+
+__all__ = ["read_range"]
+
+_TIMEOUT = 30.0
+
+
+def read_range(client: Client, place: Repository, name: str, commit: str, start: int, stop: int) -> bytes:
+    """Bytes ``start`` to ``stop`` of a file, fewer where it ends before.
+
+    Args:
+        client: the hub.
+        place: the repository.
+        name: a file in it.
+        commit: at which commit.
+        start: first byte.
+        stop: first byte that is not wanted; where a server ignores ranges, reading stops here.
+
+    Raises:
+        HubError: the hub does not give it.
+    """
+    return client.call(place, lambda: _read(client, place, name, commit, start, stop))
+
+
+def _read(client: Client, place: Repository, name: str, commit: str, start: int, stop: int) -> bytes:
+    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # lazy names
+
+    url = hf_hub_url(place.repo_id, name, revision=commit, endpoint=client.endpoint)
+    headers = build_hf_headers(token=client.token, library_name="inlay")
+    # Compression would make the bytes of a range those of another file.
+    headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as response:
+        if response.status_code >= 400:
+            response.read()
+        hf_raise_for_status(response)
+        skip = start if response.status_code == 200 else 0
+        if response.status_code not in (200, 206):
+            raise HubError(str(place), f"expected the bytes of {name}, got status {response.status_code}", "server")
+        data = b""
+        for chunk in response.iter_bytes():
+            data += chunk
+            if len(data) >= skip + stop - start:
+                break
+    return data[skip : skip + stop - start]

@@ -1,0 +1,115 @@
+"""``search``: bundles on a hub that fit a backbone, found by the tags in their cards, and those in the local cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from inlay.hub.errors import BundleError
+from inlay.hub.format.files import read_manifest
+from inlay.hub.format.manifest import Manifest
+from inlay.hub.remote.client import Client
+from inlay.hub.safety.safe_read import OpenFolder
+from inlay.hub.safety.text import forbidden_character
+
+__all__ = ["Found", "Offers", "in_cache", "on_hub", "tag"]
+
+Offers: TypeAlias = frozenset[tuple[str, int]]
+"""Families and widths that a model has inside."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One bundle."""
+
+    repo_id: str
+    where: Literal["hub", "cache"]
+    commit: str | None
+    """The newest commit on the hub, or the one in the cache."""
+    tags: tuple[str, ...]
+    """Of its card: system, families, what it fits."""
+
+
+def tag(port: str, family: str, width: int) -> str:
+    """The tag by which a backbone finds the adapters that fit one of its ports.
+
+    Example:
+        >>> tag("llm", "llama", 4096)
+        'inlay-llm-llama-4096'
+    """
+    return f"inlay-{port}-{family}-{width}"
+
+
+def on_hub(
+    ports: Mapping[str, Offers],
+    *,
+    author: str | None = None,
+    limit: int = 100,
+    endpoint: str | None = None,
+    token: str | bool | None = None,
+) -> list[Found]:
+    """Ask a hub.
+
+    Args:
+        ports: port to what the backbone offers there; empty for every bundle.
+        author: only of this user or organisation.
+        limit: most bundles.
+        endpoint: the hub, if not that of ``HF_ENDPOINT``.
+        token: ``None`` for the one that the user is logged in with.
+
+    Raises:
+        HubError: it cannot be reached.
+    """
+    client = Client(endpoint, token)
+
+    def ask() -> list[Found]:
+        found: dict[str, Found] = {}
+        for wanted in _combinations(ports):
+            for info in client.api.list_models(filter=["inlay", *wanted], author=author, limit=limit):
+                tags = tuple(text for text in info.tags or () if not forbidden_character(text))
+                found[info.id] = Found(repo_id=info.id, where="hub", commit=info.sha, tags=tags)
+        return sorted(found.values(), key=lambda item: item.repo_id)[:limit]
+
+    return client.call("search", ask)
+
+
+def in_cache(ports: Mapping[str, Offers], cache_dir: str | os.PathLike[str] | None = None) -> list[Found]:
+    """Look through the cache; nobody is asked, and what is no bundle is passed over.
+
+    Args:
+        ports: as above.
+        cache_dir: the cache, if not that of huggingface_hub.
+    """
+    from huggingface_hub import constants
+
+    found = []
+    for folder in sorted(
+        Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).glob("models--*/snapshots/*")
+    ):
+        try:
+            with OpenFolder(folder) as opened:
+                manifest = read_manifest(opened)
+        except BundleError:
+            continue
+        if all(_fits(manifest, port, offers) for port, offers in ports.items()):
+            repo_id = folder.parents[1].name.removeprefix("models--").replace("--", "/")
+            tags = [tag(name, port.family, port.width) for name, port in sorted(manifest.interface.items())]
+            facts = Found(repo_id=repo_id, where="cache", commit=folder.name, tags=("inlay", manifest.system, *tags))
+            found.append(facts)
+    return found
+
+
+def _fits(manifest: Manifest, port: str, offers: Offers) -> bool:
+    spec = manifest.interface.get(port)
+    return spec is not None and (spec.family, spec.width) in offers
+
+
+def _combinations(ports: Mapping[str, Offers]) -> Iterable[list[str]]:
+    """One question for each way to choose an offer of every port; models offer one or two."""
+    questions: list[list[str]] = [[]]
+    for port, offers in sorted(ports.items()):
+        questions = [[*begun, tag(port, *offer)] for begun in questions for offer in sorted(offers)]
+    return questions

@@ -1,0 +1,179 @@
+"""Writing a folder so that a reader, and a crash at any moment, finds the old one or the new one, whole.
+
+The new folder is written beside the old one and flushed to disk; one system call then exchanges the two. A lock on the
+parent folder, which the kernel drops when a process dies, keeps writers apart and tells the leftovers of dead ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from inlay.hub.errors import BundleError
+from inlay.hub.safety.safe_read import real_path
+
+__all__ = ["aside_of", "replace_folder"]
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk, a quota or a file size that is used up."""
+_NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+_CHUNK = 1 << 24
+
+
+def replace_folder(
+    folder: str | os.PathLike[str], files: Mapping[str, bytes], *, overwrite: bool, check_old: Callable[[Path], None]
+) -> Path:
+    """Write ``files`` as the whole content of ``folder``.
+
+    Args:
+        folder: where to; missing parents are made. A symbolic link is followed.
+        files: path with ``/`` to content.
+        overwrite: replace a folder that exists.
+        check_old: called with the existing folder before it is replaced; raises when it must stay.
+
+    Returns:
+        The real path of the folder.
+
+    Raises:
+        BundleError: the folder exists, must stay, or cannot be written; nothing has changed then.
+    """
+    target = real_path(folder)
+    shown = os.fspath(folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.parent) as alone:
+            if alone:
+                _clean_up(target)
+            if os.path.lexists(target):
+                if not overwrite:
+                    raise BundleError(shown, "already exists; choose another folder, or overwrite=True")
+                check_old(target)
+            fresh = target.with_name(f".inlay-tmp-{_tag(target)}-{secrets.token_hex(4)}")
+            try:
+                _fill(fresh, files)
+                _put(fresh, target)
+                _flush(target.parent)
+            finally:
+                # Whatever has its name now, half-written or the old version, is not wanted any more.
+                shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(shown, _why(error, sum(map(len, files.values())))) from error
+    return target
+
+
+def aside_of(folder: Path) -> Path:
+    """Where the old version stands for a moment on a file system that cannot exchange two folders."""
+    return folder.with_name(f".inlay-old-{_tag(folder)}")
+
+
+def _tag(target: Path) -> str:
+    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
+
+
+class _Handle:
+    """An open folder that closes with its last reference: a lock that Ctrl-C leaves behind would outlive the write."""
+
+    def __init__(self, folder: Path) -> None:
+        self.number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.close = weakref.finalize(self, os.close, self.number)
+
+
+@contextlib.contextmanager
+def _locked(parent: Path) -> Iterator[bool]:
+    handle = _Handle(parent)
+    try:
+        try:
+            fcntl.flock(handle.number, fcntl.LOCK_EX)
+            alone = True
+        except OSError:  # some network file systems have no locks; then leftovers stay, as they may be in use
+            alone = False
+        yield alone
+    finally:
+        handle.close()
+
+
+def _clean_up(target: Path) -> None:
+    aside = aside_of(target)
+    if aside.exists():
+        if os.path.lexists(target):
+            shutil.rmtree(aside)
+        else:
+            os.rename(aside, target)
+    for leftover in target.parent.glob(f".inlay-tmp-{_tag(target)}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _fill(fresh: Path, files: Mapping[str, bytes]) -> None:
+    fresh.mkdir()
+    folders = {fresh}
+    for name, data in files.items():
+        path = fresh / name
+        path.parent.mkdir(exist_ok=True)
+        folders.add(path.parent)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(handle, left[:_CHUNK]) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    for folder in folders:
+        _flush(folder)
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put(fresh: Path, target: Path) -> None:
+    if not os.path.lexists(target):
+        os.rename(fresh, target)
+    elif not _exchange(fresh, target):
+        aside = aside_of(target)
+        try:
+            os.rename(target, aside)
+            os.rename(fresh, target)
+        except BaseException:
+            if not os.path.lexists(target):
+                os.rename(aside, target)
+            raise
+        shutil.rmtree(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    first, second = os.fsencode(one), os.fsencode(other)
+    if sys.platform == "darwin":
+        if not hasattr(libc, "renamex_np"):
+            return False
+        failed = libc.renamex_np(first, second, 2)  # RENAME_SWAP
+    elif hasattr(libc, "renameat2"):
+        failed = libc.renameat2(-100, first, -100, second, 2)  # AT_FDCWD, RENAME_EXCHANGE
+    else:
+        return False
+    if failed and (code := ctypes.get_errno()) not in _NO_EXCHANGE:
+        raise OSError(code, os.strerror(code), os.fspath(other))
+    return not failed
+
+
+def _why(error: OSError, size: int) -> str:
+    if error.errno in DISK_FULL:
+        return f"no space left for {size} bytes; nothing was changed. Free some space and save again"
+    reason = error.strerror or str(error)
+    return f"cannot be written: {reason[:1].lower()}{reason[1:]}; nothing was changed"

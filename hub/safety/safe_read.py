@@ -1,0 +1,187 @@
+"""Opening a folder that somebody else made.
+
+Files are opened through one handle of the folder, so a reader stays in the version that it opened while a writer swaps
+in a new one. Only names of the format are opened; only regular files are read. Symbolic links are refused, but for
+those that stay in the folder and those of the Hugging Face cache, whose ``snapshots/<commit>/<file>`` are links to
+its blobs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from inlay.hub.errors import BundleError
+from inlay.hub.safety.text import shown
+
+__all__ = ["IGNORED_NAMES", "OpenFolder", "real_path"]
+
+IGNORED_NAMES = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store"})
+"""What git, the Hub's client and file managers leave in a folder: never opened, never an error."""
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# Non-blocking, so that opening a named pipe returns at once.
+_REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1 << 24
+_XET_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def real_path(folder: str | os.PathLike[str]) -> Path:
+    """The absolute path of a folder, symbolic links followed.
+
+    Raises:
+        BundleError: the text cannot be a path.
+    """
+    try:
+        return Path(os.path.realpath(folder))
+    except ValueError as error:
+        raise BundleError(shown(os.fspath(folder)), _why(error, "expected the folder of a bundle")) from None
+
+
+class OpenFolder:
+    """A folder held open for reading; use it in a ``with`` statement.
+
+    Args:
+        folder: the folder; itself it may be a symbolic link.
+
+    Raises:
+        BundleError: there is no such folder, or it is a file.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.path = real_path(folder)
+        try:
+            self._handle = os.open(self.path, _DIRECTORY)
+        except OSError as error:
+            raise BundleError(os.fspath(folder), _why(error, "expected the folder of a bundle")) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+    def replaced(self) -> bool:
+        """Whether another folder stands at this path by now."""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return True
+        held = os.fstat(self._handle)
+        return (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino)
+
+    def names(self, allowed: frozenset[str]) -> frozenset[str]:
+        """The files that are there, as paths with ``/``; in a snapshot of the Hub cache, the allowed ones among them.
+
+        Args:
+            allowed: every path that may be there.
+
+        Raises:
+            BundleError: names the files that are not allowed.
+        """
+        inner = {name.split("/")[0] for name in allowed if "/" in name}
+        snapshot = self.path.parent.name == "snapshots"
+        found = set(os.listdir(self._handle)) - IGNORED_NAMES
+        paths = found - inner
+        for name in found & inner:
+            try:
+                handle = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self._handle)
+            except OSError as error:
+                raise BundleError(name, _why(error, "expected a real folder")) from None
+            try:
+                paths |= {f"{name}/{item}" for item in os.listdir(handle)}
+            finally:
+                os.close(handle)
+        if snapshot:  # a repository may hold a licence and pictures, which other programs bring into the cache
+            paths &= allowed
+        if extra := sorted(paths - allowed, key=ascii):
+            listed = ", ".join(shown(name) for name in extra[:5])
+            known = {name.casefold() for name in allowed}
+            case = " (upper and lower case count)" if any(name.casefold() in known for name in extra) else ""
+            if "inlay.json" not in paths:
+                reason = (
+                    f"a folder that is no bundle: it has no inlay.json, but {listed}; expected a bundle or a run folder"
+                )
+                raise BundleError(shown(os.fspath(self.path)), reason)
+            raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; move it out of the folder: {listed}")
+        return frozenset(paths)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """All bytes of one file.
+
+        Args:
+            name: an allowed path, as :meth:`names` gave it.
+            limit: most bytes to read; a larger file is not read at all.
+
+        Raises:
+            BundleError: missing, not a regular file, a link that leaves the folder, or larger than ``limit``.
+        """
+        try:
+            handle = self._open(name)
+        except OSError as error:
+            raise BundleError(name, _why(error, "expected a readable file")) from None
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise BundleError(name, "expected a regular file")
+            if status.st_size > limit:
+                raise BundleError(name, f"expected at most {limit} bytes, got {status.st_size}")
+            chunks, left = [], limit + 1
+            while left and (chunk := os.read(handle, min(left, _CHUNK))):
+                chunks.append(chunk)
+                left -= len(chunk)
+        except OSError as error:
+            raise BundleError(name, _why(error, "expected a readable file")) from None
+        finally:
+            os.close(handle)
+        if not left:
+            raise BundleError(name, f"expected at most {limit} bytes, and the file grew while it was read")
+        return b"".join(chunks)
+
+    def _open(self, name: str) -> int:
+        folder, opened = self._handle, []
+        *parents, last = name.split("/")
+        try:
+            for parent in parents:
+                folder = os.open(parent, _DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                opened.append(folder)
+            status = os.lstat(last, dir_fd=folder)
+            if not stat.S_ISLNK(status.st_mode):
+                if not stat.S_ISREG(status.st_mode):  # looked at first: opening a device can already do something
+                    raise BundleError(name, "expected a regular file")
+                return os.open(last, _REGULAR, dir_fd=folder)
+        finally:
+            for handle in opened:
+                os.close(handle)
+        target = Path(os.path.realpath(self.path / name))
+        if not target.is_relative_to(self.path) and not self._in_cache(target):
+            raise BundleError(name, "a symbolic link that leaves the folder; replace it by the file itself")
+        if not stat.S_ISREG(os.lstat(target).st_mode):
+            raise BundleError(name, "expected a regular file behind the symbolic link")
+        return os.open(target, _REGULAR)
+
+    def _in_cache(self, target: Path) -> bool:
+        """Whether a file is a blob of the Hub cache that this folder is a snapshot of.
+
+        Blobs stand in ``models--x--y/blobs/``; since huggingface_hub 2.4 those that came through Xet are links on to
+        ``blobs/<two hex digits>/`` of the whole cache.
+        """
+        snapshots = self.path.parent
+        if snapshots.name != "snapshots":
+            return False
+        repo = snapshots.parent
+        shared = Path(os.path.realpath(repo.parent / "blobs" / target.name[:2]))
+        return target.parent == Path(os.path.realpath(repo / "blobs")) or (
+            _XET_HASH.fullmatch(target.name) is not None and target.parent == shared
+        )
+
+
+def _why(error: Exception, expected: str) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{expected}: {reason[:1].lower()}{reason[1:]}"

@@ -1,0 +1,94 @@
+"""The three ways to a square, against transformers' processor and against the rules written out with numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from inlay.adapters.media import geometry
+from inlay.adapters.media.geometry import fit
+
+SIZES = [(64, 64), (63, 40), (40, 63), (33, 32), (97, 31), (31, 97), (5, 9), (1, 1), (1, 50), (301, 7)]
+FILL = (122, 116, 104)
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def centred_on_a_square(image: Image.Image, fill: tuple[int, int, int]) -> Image.Image:
+    """LLaVA's rule: a square of the longer side in the fill colour, the picture pasted in the middle, rounded down."""
+    pixels = np.asarray(image)
+    height, width, _ = pixels.shape
+    side = max(height, width)
+    square = np.empty((side, side, 3), dtype=np.uint8)
+    square[:] = fill
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    return Image.fromarray(square)
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("shape", SIZES)
+def test_crop_equals_the_clip_processor_of_transformers(shape: tuple[int, int], size: int) -> None:
+    image = noise(*shape)
+    processor = CLIPImageProcessorPil(
+        size={"shortest_edge": size},
+        crop_size={"height": size, "width": size},
+        do_rescale=False,
+        do_normalize=False,
+    )
+    expected = np.asarray(processor(image, return_tensors="np")["pixel_values"][0]).transpose(1, 2, 0)
+    assert np.array_equal(np.asarray(fit(image, size, "crop", FILL)), expected)
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("shape", SIZES)
+def test_pad_equals_resizing_the_padded_square(shape: tuple[int, int], size: int) -> None:
+    image = noise(*shape)
+    expected = centred_on_a_square(image, FILL).resize((size, size), Image.Resampling.BICUBIC)
+    assert np.array_equal(np.asarray(fit(image, size, "pad", FILL)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_pad_in_bands_gives_the_same_pixels(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(*shape)
+    whole = fit(image, 32, "pad", FILL)
+    monkeypatch.setattr(geometry, "_BUDGET", 3 * max(shape))
+    assert fit(image, 32, "pad", FILL).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(97, 31), (31, 97), (1, 50), (301, 7)])
+def test_crop_of_a_long_strip_differs_by_rounding_only(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(*shape).point(lambda value: 96 + value // 4)  # no overshoot is clipped
+    exact = np.asarray(fit(image, 32, "crop", FILL)).astype(int)
+    monkeypatch.setattr(geometry, "_BUDGET", 0)
+    assert np.abs(np.asarray(fit(image, 32, "crop", FILL)) - exact).max() <= 2
+
+
+@pytest.mark.parametrize("how", ["squash", "pad", "crop"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 10_000), (10_000, 1), (65_535, 1), (1, 65_535)])
+def test_every_shape_becomes_a_square(shape: tuple[int, int], how: geometry.Geometry) -> None:
+    square = fit(Image.new("RGB", shape, (9, 8, 7)), 336, how, FILL)
+    assert (square.size, square.mode) == ((336, 336), "RGB")
+
+
+def test_squash_ignores_the_ratio() -> None:
+    image = Image.new("RGB", (40, 20), (255, 0, 0))
+    image.paste((0, 0, 255), (20, 0, 40, 20))
+    squashed = fit(image, 10, "squash", FILL)
+    assert [squashed.getpixel((x, y)) for x, y in ((0, 0), (9, 9))] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_pad_shows_the_fill_above_and_the_whole_width() -> None:
+    image = Image.new("RGB", (40, 20), (255, 0, 0))
+    padded = fit(image, 40, "pad", FILL)
+    assert [padded.getpixel((x, y)) for x, y in ((0, 0), (0, 20), (39, 20), (39, 39))] == [
+        FILL,
+        (255, 0, 0),
+        (255, 0, 0),
+        FILL,
+    ]

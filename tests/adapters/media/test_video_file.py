@@ -1,0 +1,363 @@
+"""Clips of every kind, which frames are kept, and files made to do harm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from inlay.adapters.conversation.messages import MediaPart
+from inlay.adapters.media import video_file
+from inlay.adapters.media.image import MediaError
+from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.video import Video
+from inlay.adapters.media.video_file import load_video, spans
+
+Save = Callable[..., Path]
+STEP = 8
+KINDS = {
+    "a.mp4": ("libx264", "mp4", "yuv420p"),
+    "b.mp4": ("mpeg4", "mp4", "yuv420p"),
+    "a.webm": ("libvpx-vp9", "webm", "yuv420p"),
+    "b.webm": ("libvpx", "webm", "yuv420p"),
+    "a.mkv": ("libx264", "matroska", "yuv420p"),
+}
+
+
+def grey(index: int) -> int:
+    """Brightness by which a frame is known again."""
+    return 10 + STEP * index % 240
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    """Frame ``n`` is grey(n) on the left and black on the right; ``times`` in tenths of a second."""
+
+    def write(
+        name: str = "a.mp4",
+        count: int = 12,
+        *,
+        size: tuple[int, int] = (64, 48),
+        times: list[int] | None = None,
+    ) -> Path:
+        codec, container, pixels = KINDS[name]
+        with av.open(str(tmp_path / name), "w", format=container) as output:
+            stream = output.add_stream(codec, rate=10)
+            stream.width, stream.height, stream.pix_fmt = *size, pixels
+            stream.bit_rate = 4_000_000
+            stream.codec_context.time_base = stream.time_base = Fraction(1, 10)
+            for index in range(count):
+                picture = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+                picture[:, : size[0] // 2] = grey(index)
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = (times or range(count))[index], Fraction(1, 10)
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode())
+        return tmp_path / name
+
+    return write
+
+
+def seen(video: Video) -> list[int]:
+    """Which frames they are, by their brightness."""
+    return [round((frame.getpixel((8, 8))[0] - 10) / STEP) for frame in video.frames]
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_every_frame_of_a_short_clip_is_kept(save: Save, name: str) -> None:
+    video = load_video(save(name))
+    assert seen(video) == list(range(12))
+    assert video.fps == pytest.approx(10, abs=0.01)
+    assert {(frame.mode, frame.size) for frame in video.frames} == {("RGB", (64, 48))}
+    assert video.frames[3].getpixel((50, 8))[0] < 10
+
+
+def test_gif_is_a_clip(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (20, 10), (60 * index, 0, 0)) for index in range(4)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    video = load_video(tmp_path / "a.gif")
+    assert [frame.getpixel((3, 3))[0] for frame in video.frames] == [0, 60, 120, 180]
+    assert video.fps == pytest.approx(10)
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.99])
+def test_a_gif_that_was_cut_off_is_refused(tmp_path: Path, where: float) -> None:
+    # FFmpeg plays the frames that are there and says nothing.
+    drawn = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), np.uint8)
+    frames = [Image.fromarray(frame) for frame in drawn]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    whole = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(whole[: int(len(whole) * where)])
+    with pytest.raises(MediaError, match=r"a\.gif: the clip is cut off: its end is missing"):
+        load_video(tmp_path / "a.gif")
+    (tmp_path / "a.gif").write_bytes(whole + b"behind the end")
+    assert len(load_video(tmp_path / "a.gif").frames) == 6
+    (tmp_path / "a.gif").write_bytes(whole[:-1] + b"?")
+    with pytest.raises(MediaError, match="damaged"):
+        load_video(tmp_path / "a.gif")
+    (tmp_path / "a.gif").write_bytes(whole[:-1] + bytes(1 << 22))
+    with pytest.raises(MediaError, match="more than 4,194,304 blocks"):
+        load_video(tmp_path / "a.gif")
+
+
+def test_the_format_is_chosen_by_content_not_by_name(save: Save) -> None:
+    path = save("a.webm")
+    assert len(load_video(path.rename(path.with_suffix(".mp4"))).frames) == 12
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"), [(4, [1, 4, 7, 10]), (1, [6]), (6, [1, 3, 5, 7, 9, 11]), (99, [*range(12)])]
+)
+def test_frames_in_the_middle_of_equal_spans_are_kept(save: Save, kept: int, expected: list[int]) -> None:
+    video = load_video(save(), max_frames=kept)
+    assert seen(video) == expected
+    assert video.seconds == pytest.approx(1.2, abs=0.01)
+
+
+def test_frames_of_an_uneven_pace_are_taken_by_time(save: Save) -> None:
+    # The first frame stands for a second and a half, then four follow quickly.
+    video = load_video(save("a.webm", 5, times=[0, 15, 16, 17, 18]))
+    assert seen(video)[:3] == [0, 0, 0]
+    assert seen(video)[-1] >= 3
+    assert video.seconds == pytest.approx(1.9, abs=0.1)
+
+
+def test_spans_hold_for_any_stamps() -> None:
+    assert spans([5], 6, 3) == [0, 0, 0]
+    assert spans([0, 10, 11, 12], 13, 4) == [0, 0, 0, 2]
+    assert spans([100, 200], 300, 4) == [0, 0, 1, 1]
+
+
+def test_large_frames_are_shrunk_to_the_budget(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(size=(128, 64))
+    monkeypatch.setattr(video_file, "MAX_CLIP_PIXELS", 12 * 32 * 16)
+    video = load_video(path)
+    assert {frame.size for frame in video.frames} == {(32, 16)}
+    assert seen(video) == list(range(12))
+
+
+@pytest.mark.parametrize(("turn", "size"), [(90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
+def test_a_clip_that_lies_on_its_side_is_set_upright(save: Save, turn: int, size: tuple[int, int]) -> None:
+    path = save()
+    data = bytearray(path.read_bytes())
+    # The matrix of the track's header (ISO 14496-12, 8.3.2), by which players turn clockwise.
+    place = data.index(b"tkhd") + 4 + 40
+    one = 1 << 16
+    matrix = {90: [0, one, 0, -one, 0, 0], 180: [-one, 0, 0, 0, -one, 0], 270: [0, -one, 0, one, 0, 0]}[turn]
+    data[place : place + 24] = b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
+    path.write_bytes(data)
+    frame = load_video(path).frames[11]
+    assert frame.size == size
+    # What was on the left is above, on the right, below.
+    bright = {90: (24, 8), 180: (56, 24), 270: (24, 56)}[turn]
+    dark = {90: (24, 56), 180: (8, 24), 270: (24, 8)}[turn]
+    assert frame.getpixel(bright)[0] > 80 > 20 > frame.getpixel(dark)[0]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "b.mp4"])
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.2, 0.5])
+def test_a_truncated_file_is_an_error_that_names_it(save: Save, name: str, kept: float) -> None:
+    path = save(name, 60)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(MediaError, match=name):
+        load_video(path)
+
+
+def test_a_file_whose_index_comes_first_and_whose_pictures_are_cut_off_is_an_error(save: Save, tmp_path: Path) -> None:
+    with (
+        av.open(str(save(count=60))) as whole,
+        av.open(str(tmp_path / "fast.mp4"), "w", format="mp4", options={"movflags": "faststart"}) as output,
+    ):
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    path = tmp_path / "fast.mp4"
+    assert len(load_video(path).frames) == 60
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
+    with pytest.raises(MediaError, match=r"fast\.mp4"):
+        load_video(path)
+
+
+def patched(path: Path, kind: bytes, place: int, values: tuple[int, ...]) -> Path:
+    """Big-endian numbers behind a box's name."""
+    data = bytearray(path.read_bytes())
+    start = data.index(kind) + 4 + place
+    data[start : start + 4 * len(values)] = b"".join(value.to_bytes(4, "big") for value in values)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "values"),
+    [(b"stsz", 4, (1, 178_000_000)), (b"stts", 8, (4_000_000_000,)), (b"ctts", 8, (4_000_000_000,))],
+)
+def test_tables_that_claim_billions_are_refused_before_room_is_made(
+    save: Save, kind: bytes, place: int, values: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = patched(save(), kind, place, values)
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(MediaError, match=r"a\.mp4: its tables claim [\d,]+ samples, at most 4,194,304 are taken"):
+        load_video(path)
+
+
+def test_fragments_are_counted_too(save: Save, tmp_path: Path) -> None:
+    with (
+        av.open(str(save())) as whole,
+        av.open(str(tmp_path / "f.mp4"), "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov"}) as output,
+    ):
+        stream = output.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.size:
+                packet.stream = stream
+                output.mux(packet)
+    assert len(load_video(tmp_path / "f.mp4").frames) == 12
+    with pytest.raises(MediaError, match="its tables claim"):
+        load_video(patched(tmp_path / "f.mp4", b"trun", 4, (3_000_000_000,)))
+
+
+def test_a_clip_with_a_longer_sound_is_whole(tmp_path: Path) -> None:
+    for name, codec, sound in (("a.mp4", "libx264", "aac"), ("a.webm", "libvpx-vp9", "libopus")):
+        with av.open(str(tmp_path / name), "w", format=name[2:]) as output:
+            stream, voice = output.add_stream(codec, rate=10), output.add_stream(sound, rate=48_000)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+            for _ in range(5):
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+            output.mux(stream.encode())
+            for index in range(300):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.float32), format="fltp", layout="mono")
+                frame.sample_rate, frame.pts = 48_000, index * 960
+                output.mux(voice.encode(frame))
+            output.mux(voice.encode())
+        assert len(load_video(tmp_path / name).frames) == 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"#EXTM3U\n#EXTINF:1,\nhttp://169.254.169.254/a.ts\n",
+        b"ffconcat version 1.0\nfile /etc/passwd\n",
+        b"RIFF\x24\0\0\0AVI LIST",
+        b"\x89PNG\r\n\x1a\n",
+        b"FLV\x01\x05\0\0\0\x09",
+        b"<?xml version='1.0'?><MPD/>",
+        b"\0\0\0",
+    ],
+)
+def test_lists_and_other_formats_named_mp4_are_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.mp4").write_bytes(data)
+    with pytest.raises(MediaError, match=r"a\.mp4: expected an MP4, WebM or GIF file"):
+        load_video(tmp_path / "a.mp4")
+
+
+def test_a_container_cannot_open_another_file(save: Save) -> None:
+    with pytest.raises(MediaError, match="only the clip itself is read"):
+        video_file._nothing_else("file:/etc/passwd", 1, {})
+
+
+def test_a_codec_that_is_not_on_the_list_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save()
+    monkeypatch.setattr(video_file, "_CODECS", frozenset({"vp9"}))
+    with pytest.raises(MediaError, match="expected one of the codecs vp9, got 'h264'"):
+        load_video(path)
+
+
+def test_a_file_without_pictures_is_refused(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w", format="mp4") as output:
+        stream = output.add_stream("aac", rate=48_000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode())
+    with pytest.raises(MediaError, match="has no pictures"):
+        load_video(tmp_path / "a.mp4")
+
+
+def test_a_long_clip_and_a_large_one_are_refused_before_a_picture_is_decoded(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(count=30)
+    monkeypatch.setattr(video_file, "_decoded", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(MediaError, match=r"3\.0 s are too long: at most 2 s"):
+        load_video(path, max_seconds=2)
+    monkeypatch.setattr(video_file, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match="got 64 x 48"):
+        load_video(path)
+
+
+def test_a_clip_in_memory_is_checked_and_kept() -> None:
+    pictures = [Image.new("L", (4, 3), value) for value in (0, 255)]
+    video = load_video((pictures, 2))
+    assert ([frame.mode for frame in video.frames], video.fps, video.seconds) == (["RGB", "RGB"], 2.0, 1.0)
+    pixels = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    assert np.array_equal(np.asarray(load_video((pixels, 5.0)).frames[1]), pixels[1])
+    assert load_video(video).frames[0].tobytes() == video.frames[0].tobytes()
+    assert isinstance(load_medium(MediaPart("video", video)), Video)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (([], 1.0), "has no frames"),
+        (([Image.new("RGB", (2, 2)), Image.new("RGB", (3, 2))], 1.0), r"one size, got \[\(2, 2\), \(3, 2\)\]"),
+        (([Image.new("RGB", (2, 2))], 0), "positive number, got 0"),
+        (([Image.new("RGB", (2, 2))], float("nan")), "positive number, got nan"),
+        ((np.zeros((2, 2, 3), dtype=np.uint8), 1.0), r"of shape \[2, 2, 3\]"),
+        ((np.zeros((2, 2, 2, 3)), 1.0), "got float64"),
+        (b"ftyp", "got bytes"),
+        (np.zeros(3), "got ndarray"),
+    ],
+)
+def test_something_that_is_no_clip_is_refused(source: Any, said: str) -> None:
+    with pytest.raises(MediaError, match=said):
+        load_video(source)
+
+
+def test_urls_pipes_and_paths_that_leave_the_root_are_refused(save: Save, tmp_path: Path) -> None:
+    root = tmp_path / "clips"
+    root.mkdir()
+    secret = save()
+    (root / "link.mp4").symlink_to(secret)
+    os.mkfifo(root / "pipe.mp4")
+    for source, said in [
+        ("rtsp://host/a", "nothing is fetched from a network"),
+        ("concat:/etc/passwd|/etc/group", "nothing is fetched|no such file"),
+        ("../a.mp4", "lies outside of the folder"),
+        ("link.mp4", "lies outside of the folder"),
+        ("pipe.mp4", "expected a file"),
+        ("gone.mp4", r"gone\.mp4: no such file"),
+    ]:
+        with pytest.raises(MediaError, match=said):
+            load_video(source, root=root)
+
+
+def test_what_is_missing_is_named(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save()
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MediaError, match=r"pip install 'inlay\[video\]'"):
+        load_video(path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "b.mp4"])
+def test_damaged_bytes_give_a_clip_or_the_one_error(save: Save, name: str, seed: int) -> None:
+    path = save(name)
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    for place in rng.integers(12, len(data), 10):
+        data[place] = rng.integers(0, 256)
+    path.write_bytes(data)
+    with contextlib.suppress(MediaError), contextlib.redirect_stderr(io.StringIO()):
+        video = load_video(path)
+        assert len({frame.size for frame in video.frames}) == 1
