@@ -45,12 +45,12 @@ if TYPE_CHECKING:
         GeneratorError,
         StableDiffusion,
         TextToVideo,
-        load_generator,
     )
     from inlay.adapters.language.model import LanguageModel
     from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
     from inlay.adapters.llm_parts.lora import LoraConfig
     from inlay.adapters.llm_parts.token_rows import TokensConfig
+    from inlay.adapters.loading.generators import load_generator
     from inlay.adapters.media.audio import load_audio
     from inlay.adapters.media.image import load_image
     from inlay.adapters.media.sound import Sound
@@ -105,7 +105,7 @@ _HOMES = {
     "VitEncoder": "encoders",
     "WhisperAudioEncoder": "encoders",
     "load_audio": "media.audio",
-    "load_generator": "generators",
+    "load_generator": "loading.generators",
     "load_image": "media.image",
     "load_video": "media.video_file",
     "parse_messages": "conversation.messages",

@@ -21,12 +21,12 @@ from inlay.adapters.compatibility import canary
 from inlay.adapters.compatibility.admission import Admission, admit
 from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report, check, generator_port
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.inputs import InputProjector, build_projector
 from inlay.adapters.language.prompt_tokenizer import Prompts
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig
+from inlay.adapters.media.modality import Modality
 from inlay.adapters.model import MultimodalModel
 from inlay.adapters.outputs import OutputProjector, build_output
 from inlay.adapters.outputs.fit import disagreement

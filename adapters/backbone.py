@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from inlay.adapters.compatibility.ports import generator_port
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
-from inlay.adapters.generators import Generator, load_generator
+from inlay.adapters.generators import Generator
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.loading.language import (
     BackboneError,
     chosen_dtype,
@@ -25,6 +25,7 @@ from inlay.adapters.loading.language import (
 )
 from inlay.adapters.loading.media import load_encoders
 from inlay.adapters.loading.pretrained import given
+from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 
 __all__ = [

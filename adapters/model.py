@@ -23,7 +23,7 @@ from inlay.adapters.chat.per_row_adapters import answer_mixed
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.chat.replying import encode_all, replies
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.conversation.messages import MediaPart, Message, Modality, parse_messages
+from inlay.adapters.conversation.messages import MediaPart, Message, parse_messages
 from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch, Encoded, collate, encode
 from inlay.adapters.encoders.protocol import Inputs
@@ -32,6 +32,7 @@ from inlay.adapters.language.frozen_prefix import constant_of
 from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, collate_prompts
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
 
@@ -149,7 +150,7 @@ class MultimodalModel(Generic[A]):
             if parts and features is not None:
                 cached[modality] = torch.stack([features(part) for part in parts])
             elif parts:
-                loaded = [load_medium(part) for part in parts]
+                loaded = [load_medium(part.modality, part.source) for part in parts]
                 inputs[modality] = self.backbone.encoder(modality).preprocess(loaded, chosen.geometry_for(modality))
         return replace(batch, inputs=inputs, features=cached, prompts=prompts)
 

@@ -28,11 +28,11 @@ from benchmarks.training import Small, Targets, Work, check, train_in_turn
 from inlay.adapters import Adapter, Backbone, LanguageModel
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core.batch import Batch
-from inlay.adapters.core.splice import IGNORE
 from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.freeze import freeze
-from inlay.adapters.language.half import halve
+from inlay.adapters.language.labels import IGNORE
+from inlay.adapters.language.precision import halve
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken

@@ -26,7 +26,7 @@ from benchmarks.timing import Spent
 from benchmarks.training import Small, Targets, Work, check, train_in_turn
 from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.language.half import halve
+from inlay.adapters.language.precision import halve
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken

@@ -30,9 +30,10 @@ from transformers import LlavaForConditionalGeneration as HfLlava
 from transformers.initialization import no_init_weights
 
 from inlay.adapters.core.batch import Batch
-from inlay.adapters.core.splice import IGNORE, insert
+from inlay.adapters.core.splice import insert
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.language.freeze import freeze
+from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 from inlay.recipes.backbones import miniature_backbone

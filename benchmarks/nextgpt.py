@@ -32,7 +32,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.generators import StableDiffusion
-from inlay.adapters.language.half import halve
+from inlay.adapters.language.precision import halve
 from inlay.adapters.llm_parts.signal_tokens import gather, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.outputs.losses import per_token_l2

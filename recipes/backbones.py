@@ -19,7 +19,6 @@ from inlay.adapters.backbone import (
     load_prompt_tokenizer,
 )
 from inlay.adapters.compatibility.ports import PRECISION, generator_port
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
@@ -28,6 +27,7 @@ from inlay.adapters.loading.language import chosen_dtype
 from inlay.adapters.loading.media import load_encoders
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.cache.encoders import stored_encoders
 from inlay.recipes.cache.facts import versions
@@ -270,7 +270,7 @@ def _is_imagebind(source: str, revision: str | None) -> bool:
 
 def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> dict[Modality, Generator]:
     """Generators of all modalities that have a source."""
-    from inlay.adapters.generators.loading import load_generator
+    from inlay.adapters.loading.generators import load_generator
 
     found: dict[Modality, Generator] = {}
     for modality in get_args(Modality):

@@ -14,8 +14,9 @@ from typing import Any, get_args
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
 from inlay.adapters.chat.reply import Reply
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
 from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
@@ -62,7 +63,7 @@ class Conversation:
             MediaError: it cannot be read; nothing is remembered then.
         """
         part = MediaPart(modality, path)
-        load_medium(part)
+        load_medium(part.modality, part.source)
         self.shown.append(part)
 
     def ask(self, question: str, on_text: Callable[[str], None] | None = None) -> str:
@@ -131,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"save: expected a folder, and {parsed.save} is a file")
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
-        load_medium(MediaPart(modality, path))
+        load_medium(modality, path)
     adapter = Adapter.from_pretrained(parsed.bundle)
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
     model.adapter.eval()

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import get_args
 
 from inlay.adapters.adapter import Adapter, AttachedModel
-from inlay.adapters.conversation.messages import MadePart, Message, Modality, TextPart
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.media.load import Medium
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.data.load import own_data

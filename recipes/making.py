@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.recipe import Size
 from inlay.recipes.sources import MINIATURE
 from inlay.recipes.train_command import SYSTEMS

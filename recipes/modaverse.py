@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
 from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.nextgpt import MINIATURE_MAKING, QKVO, SOURCES
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 

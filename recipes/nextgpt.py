@@ -19,8 +19,8 @@ from typing import Any, Literal, TypeAlias
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import VICUNA_SYSTEM
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature.film import FRAMES, SIDE
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources

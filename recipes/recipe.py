@@ -9,13 +9,13 @@ from typing import Any, Literal, TypeAlias, get_args
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import TEMPLATES, Layout
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.conversation.segments import HOLE
 from inlay.adapters.encoders import QFORMER_FAMILY
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources

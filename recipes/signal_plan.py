@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Modality, made_of
+from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.prepare import expanded
@@ -113,6 +114,6 @@ def _diffusion_loss(
             f"signals.diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
             "--stages.STAGE.signals.diffusion 0, or leave that generator out"
         )
-    media = [load_medium(MediaPart(modality, part.source)) for part in parts]
+    media = [load_medium(modality, part.source) for part in parts]
     loss: Tensor = generator.diffusion_loss(given, generator.encode_media(media), snr_gamma=settings.min_snr)
     return loss

@@ -14,8 +14,8 @@ from lightning.pytorch import seed_everything
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.language.half import halve
-from inlay.adapters.language.quantised import check_quantised
+from inlay.adapters.language.precision import halve
+from inlay.adapters.loading.quantisation import check_quantised
 from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes.backbones import backbone_from, chosen_sources
 from inlay.recipes.caching import Caching, store_at, visits_of

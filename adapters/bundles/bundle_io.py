@@ -20,10 +20,11 @@ from inlay.adapters.outputs import build_output
 from inlay.adapters.outputs.fit import disagreement
 from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
+from inlay.hub.format.files import bundle_folder
 from inlay.hub.format.int8 import widened
 from inlay.hub.format.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
 from inlay.hub.format.peft_folder import LoraFolder, LoraSpec
-from inlay.hub.remote.address import bundle_folder, locate
+from inlay.hub.remote.address import locate
 from inlay.hub.remote.pull import pull
 
 __all__ = ["Contents", "from_bundle", "open_bundle", "to_bundle"]

@@ -171,7 +171,7 @@ def _key(model: Answering, row: Encoded, layout: Layout) -> tuple[Key, list[tupl
     for part in row.media:
         own, places = places[: model.tokens[part.modality]], places[model.tokens[part.modality] :]
         read = tuple(next(words[part.modality]).tolist()) if part.modality in words else ()
-        known = (part.modality, layout.geometry_for(part.modality), media_digest(part), read)
+        known = (part.modality, layout.geometry_for(part.modality), media_digest(part.modality, part.source), read)
         for index, place in enumerate(own):
             key[place] = (known, index)
         spans.append((own[0], own[-1] + 1))

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.backbone import Backbone, BackboneError
-from inlay.adapters.conversation.messages import Modality
-from inlay.adapters.core.splice import pad
 from inlay.adapters.generators import GeneratorError
+from inlay.adapters.language.labels import pad
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.signal_tokens import Signals, gather, locate
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["at_signals", "check_media", "lacking", "written_states"]
 

@@ -13,10 +13,11 @@ from typing import Any
 from inlay.adapters.backbone import Backbone, BackboneError
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.conversation.messages import MadePart, Modality, Part, TextPart
+from inlay.adapters.conversation.messages import MadePart, Part, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS, MetaResponse
 from inlay.adapters.generators import Made
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["dispatch", "spelled"]
 

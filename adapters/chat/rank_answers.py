@@ -134,7 +134,7 @@ def _features(model: MultimodalModel[Any], rows: Sequence[Encoded], layout: Layo
         parts = {key: part for key, part in media.items() if part.modality == modality}
         if parts:
             encoder = model.backbone.encoder(modality)
-            loaded = [load_medium(part) for part in parts.values()]
+            loaded = [load_medium(part.modality, part.source) for part in parts.values()]
             inputs = encoder.preprocess(loaded, layout.geometry_for(modality))
             held.update(zip(parts, encoder.encode(inputs), strict=True))
     return lambda part: held[id(part)]

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.conversation.messages import MadePart, Modality, Part, TextPart
+from inlay.adapters.conversation.messages import MadePart, Part, TextPart
 from inlay.adapters.generators import Made
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.signal_grammar import split
 from inlay.adapters.llm_parts.signal_tokens import Signals
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 
 __all__ = ["Reply", "ReplyError", "Run", "assemble", "read"]

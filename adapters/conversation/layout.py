@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import Message, Modality, made_of
+from inlay.adapters.conversation.messages import Message, made_of
 from inlay.adapters.conversation.meta_response import MetaResponse, parse_meta_response
 from inlay.adapters.conversation.phrasing import after_last, cut_at
 from inlay.adapters.conversation.segments import (
@@ -30,6 +30,7 @@ from inlay.adapters.conversation.segments import (
 from inlay.adapters.conversation.templates.any_to_any import ANY_TEMPLATES
 from inlay.adapters.conversation.templates.blip import BLIP_TEMPLATES
 from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["TEMPLATES", "VICUNA_SYSTEM", "Bos", "Layout", "LayoutError", "Media", "Segment", "Text", "segments"]
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "MediaPart",
     "Message",
     "MessageError",
-    "Modality",
     "Part",
     "Role",
     "TextPart",
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
-Modality: TypeAlias = Literal["image", "audio", "video"]
 
 
 class MessageError(InlayError):

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["END", "FLAGS", "MetaResponse", "has_prompt", "parse_meta_response"]
 

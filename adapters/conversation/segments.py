@@ -106,8 +106,7 @@ def media_in(message: Message) -> list[Segment]:
 
 
 def answer(message: Message, *, space: bool = True) -> list[Segment]:
-    """What the assistant says; what it makes has become signal tokens before, see
-    :mod:`inlay.adapters.llm_parts.signal_tokens`.
+    """What the assistant says; media that it makes have become signal tokens before.
 
     Args:
         message: the assistant's.

@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.conversation.layout import Layout, segments
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, made_of
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of
 from inlay.adapters.conversation.segments import Bos, LayoutError, Media, Segment, Text
-from inlay.adapters.core.splice import IGNORE, PadSide, labelled_rows, pad
 from inlay.adapters.encoders.protocol import Inputs
+from inlay.adapters.language.labels import IGNORE, PadSide, labelled_rows, pad
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, prompt_texts
 from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["Batch", "Encoded", "collate", "encode"]
 

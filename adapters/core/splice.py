@@ -1,41 +1,20 @@
-"""Pure tensor functions: features into embeddings, ragged sequences into one batch."""
+"""Projected features into their places among the embeddings of a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 
-__all__ = ["IGNORE", "PadSide", "SpliceError", "in_order", "insert", "labelled_rows", "pad"]
-
-IGNORE = -100
-"""Label of positions that the loss leaves out."""
-
-PadSide: TypeAlias = Literal["left", "right"]
+__all__ = ["SpliceError", "in_order", "insert"]
 
 
 class SpliceError(InlayError):
     """The number of features differs from the number of places that were kept for them."""
-
-
-def pad(rows: Sequence[Tensor], value: int, side: PadSide) -> Tensor:
-    """Stack rows ``[T_i]`` of any length into ``[B, max(T_i)]``.
-
-    Example:
-        >>> pad([torch.tensor([1, 2]), torch.tensor([3])], 0, "left").tolist()
-        [[1, 2], [0, 3]]
-    """
-    width = max(len(row) for row in rows)
-    stacked = rows[0].new_full((len(rows), width), value)
-    for index, row in enumerate(rows):
-        start = width - len(row) if side == "left" else 0
-        stacked[index, start : start + len(row)] = row
-    return stacked
 
 
 def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[str] = ()) -> Tensor:
@@ -75,23 +54,3 @@ def in_order(projected: Mapping[Modality, Tensor], order: Sequence[Modality]) ->
         return projected[order[0]].flatten(0, 1)
     rows = {name: iter(tensor) for name, tensor in projected.items()}
     return torch.cat([next(rows[modality]) for modality in order])
-
-
-def labelled_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which positions predict a labelled token, and what they must predict.
-
-    Args:
-        labels: ``[B, T]``, :data:`IGNORE` where there is no label.
-
-    Returns:
-        ``rows`` ``[B, T]`` bool, shifted by one (position ``t`` predicts token ``t + 1``), and ``targets``
-        ``[rows.sum()]`` in the same order.
-
-    Example:
-        >>> rows, targets = labelled_rows(torch.tensor([[IGNORE, IGNORE, 7, 8]]))
-        >>> rows.tolist(), targets.tolist()
-        ([[False, True, True, False]], [7, 8])
-    """
-    following = torch.cat([labels[:, 1:], labels.new_full((len(labels), 1), IGNORE)], dim=1)
-    rows = following != IGNORE
-    return rows, following[rows]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from inlay.adapters.generators.audio import AudioLdm
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.image import StableDiffusion
-from inlay.adapters.generators.loading import load_generator
 from inlay.adapters.generators.protocol import Generator, GeneratorError, Made, Seed, Size
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
@@ -26,5 +25,4 @@ __all__ = [
     "T5Text",
     "TextEncoder",
     "TextToVideo",
-    "load_generator",
 ]

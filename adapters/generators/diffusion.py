@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.generators.noise import (
     Prediction,
     add_noise,
@@ -32,6 +31,7 @@ from inlay.adapters.generators.noise import (
 from inlay.adapters.generators.protocol import GeneratorError, Made, Seed, Size
 from inlay.adapters.generators.text import TextEncoder
 from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec, Scalar
 
 __all__ = ["LatentDiffusion"]

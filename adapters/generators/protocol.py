@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from inlay.adapters.conversation.messages import Modality
+from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from inlay.adapters.language.dtypes import computed_in
 from inlay.adapters.language.lm_head import FrozenHead
+from inlay.adapters.language.precision import computed_in
 
 __all__ = ["CHUNK_BYTES", "frozen_cross_entropy"]
 

@@ -31,7 +31,7 @@ from inlay.adapters.language.cross_entropy import frozen_cross_entropy
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.frozen_prefix import Constant, Constants
 from inlay.adapters.language.lm_head import frozen_head
-from inlay.adapters.language.quantised import precision_of
+from inlay.adapters.language.precision import precision_of
 from inlay.adapters.language.wiring import LanguageModelError, wiring_of
 from inlay.hub.format.manifest import PortSpec
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.compatibility.digest import tokenizer_digest
-from inlay.adapters.conversation.messages import MediaPart, Message, Modality
+from inlay.adapters.conversation.messages import MediaPart, Message
 from inlay.adapters.conversation.segments import Style, instruction
-from inlay.adapters.core.splice import pad
+from inlay.adapters.language.labels import pad
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.conversation.segments import Segment, Text
-from inlay.adapters.core.splice import IGNORE, labelled_rows
 from inlay.adapters.language.frozen_prefix import Layers, cache_of
 from inlay.adapters.language.known_layers import passes_on, runs_twice
+from inlay.adapters.language.labels import IGNORE, labelled_rows
 from inlay.adapters.language.last_layer import last_layer_at
 from inlay.adapters.language.lm_head import handed_through
 from inlay.adapters.language.packed_attention import Packed, packed_attention

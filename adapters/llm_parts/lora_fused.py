@@ -21,7 +21,7 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from inlay.adapters.language.dtypes import computed_in
+from inlay.adapters.language.precision import computed_in
 
 __all__ = ["fuse", "unfuse"]
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.language.dtypes import computed_in
+from inlay.adapters.language.precision import computed_in
 from inlay.adapters.llm_parts.lora import LoraError, LoraPart
 
 __all__ = ["mixed"]

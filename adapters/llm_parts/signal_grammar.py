@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.llm_parts.signal_tokens import Signals
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["SignalGrammar", "completed", "split"]
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from inlay.adapters.conversation.messages import MadePart, Message, Modality, TextPart
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.segments import LayoutError, Segment, Text
 from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 
 __all__ = ["SignalError", "Signals", "gather", "locate", "mark", "unmark"]

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.language.lm_head import RowScores
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.media.modality import Modality
 from inlay.adapters.parts.build import build_module
 from inlay.adapters.parts.fields import ProjectorError, Size, check_number
 from inlay.hub.errors import InlayError

@@ -37,7 +37,6 @@ from inlay.adapters.encoders import (
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.language.quantised import quantised_options
 from inlay.adapters.loading.imagebind import load_joint
 from inlay.adapters.loading.pretrained import (
     BackboneError,
@@ -49,6 +48,7 @@ from inlay.adapters.loading.pretrained import (
     loading,
     source_name,
 )
+from inlay.adapters.loading.quantisation import quantised_options
 from inlay.adapters.loading.weights_file import kind_of
 
 __all__ = ["BackboneError", "chosen_dtype", "load_image_encoder", "load_language", "load_prompt_tokenizer"]
@@ -71,7 +71,7 @@ def load_language(
         dtype: of the weights in memory; ``"auto"`` keeps what is on disk.
         local_files_only: never ask the Hub.
         name: replaces a folder's name in bundles.
-        quantise: ``"nf4"`` or ``"int8"``, see :mod:`inlay.adapters.language.quantised`.
+        quantise: ``"nf4"`` or ``"int8"``, see :mod:`inlay.adapters.loading.quantisation`.
     """
     further = {"dtype": dtype} if quantise is None else quantised_options(quantise, dtype)
     with loading(source, "language model"):

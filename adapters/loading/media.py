@@ -11,7 +11,6 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, ClapAudioModelWithProjection, HubertModel
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.encoders import (
     AudioEncoder,
     ClapEncoder,
@@ -20,7 +19,8 @@ from inlay.adapters.encoders import (
     HubertEncoder,
     WhisperAudioEncoder,
 )
-from inlay.adapters.encoders.beats import BeatsEncoder, load_beats
+from inlay.adapters.encoders.beats import BeatsEncoder
+from inlay.adapters.loading.beats import load_beats
 from inlay.adapters.loading.imagebind import load_joint
 from inlay.adapters.loading.language import load_image_encoder
 from inlay.adapters.loading.pretrained import (
@@ -33,6 +33,7 @@ from inlay.adapters.loading.pretrained import (
     source_name,
 )
 from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["load_audio_encoder", "load_encoders", "load_video_encoder"]
 

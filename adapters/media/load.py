@@ -1,4 +1,4 @@
-"""One medium of a message, loaded as what its modality's encoder takes."""
+"""One medium, loaded as what its modality's encoder takes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from inlay.adapters.conversation.messages import MediaPart, Modality
 from inlay.adapters.media.audio import load_audio
 from inlay.adapters.media.image import load_image
+from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 from inlay.adapters.media.video_file import load_video
@@ -26,14 +26,14 @@ LOADERS: Mapping[Modality, Callable[[Any], Medium]] = {
 """Modality -> from a path or an object in memory to the medium."""
 
 
-def load_medium(part: MediaPart) -> Medium:
+def load_medium(modality: Modality, source: Any) -> Medium:
     """A picture, a :class:`Sound` or a :class:`Video`.
 
     Raises:
         MediaError: it cannot be read; names the file and the reason.
 
     Example:
-        >>> load_medium(MediaPart("image", Image.new("L", (2, 2)))).mode
+        >>> load_medium("image", Image.new("L", (2, 2))).mode
         'RGB'
     """
-    return LOADERS[part.modality](part.source)
+    return LOADERS[modality](source)

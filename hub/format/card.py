@@ -14,9 +14,8 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from inlay.hub.format.licences import licence_fields, restrictions
 from inlay.hub.format.manifest import Manifest, PortSpec
-from inlay.hub.remote.search import tag
 
-__all__ = ["escape", "render_card"]
+__all__ = ["escape", "port_tag", "render_card"]
 
 _ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
@@ -99,7 +98,7 @@ def _front_matter(manifest: Manifest) -> str:
         base_model_relation="adapter" if sources else None,
         pipeline_tag=_pipeline(manifest),
         tags=["inlay", *dict.fromkeys((manifest.system, *(port.family for _, port in models)))]
-        + [tag(name, port.family, port.width) for name, port in models],
+        + [port_tag(name, port.family, port.width) for name, port in models],
         model_name=manifest.name if results else None,
         eval_results=results or None,
         **fields,
@@ -188,3 +187,13 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head)]
     lines += [tuple(escape(cell) for cell in row) for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def port_tag(port: str, family: str, width: int) -> str:
+    """The tag by which a backbone finds the adapters that fit one of its ports.
+
+    Example:
+        >>> port_tag("llm", "llama", 4096)
+        'inlay-llm-llama-4096'
+    """
+    return f"inlay-{port}-{family}-{width}"

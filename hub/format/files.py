@@ -22,6 +22,7 @@ __all__ = [
     "SIGNATURE_NAME",
     "TENSORS_NAME",
     "UNLISTED",
+    "bundle_folder",
     "check_content",
     "check_is_bundle",
     "check_listing",
@@ -133,3 +134,17 @@ def check_is_bundle(folder: Path) -> None:
     if MANIFEST_NAME not in entries or strangers:
         why = f"it also holds {', '.join(map(shown, strangers[:5]))}" if strangers else f"it holds no {MANIFEST_NAME}"
         raise BundleError(str(folder), f"is not only a bundle ({why}), so it is not overwritten; choose another folder")
+
+
+def bundle_folder(path: Path) -> Path:
+    """The folder itself, or the ``bundle/`` of a run folder.
+
+    Raises:
+        BundleError: a run folder without a bundle, because the run is not finished.
+    """
+    inner = path / "bundle"
+    if (path / MANIFEST_NAME).exists() or not (inner.is_dir() or (path / "checkpoints").is_dir()):
+        return path
+    if not inner.is_dir():
+        raise BundleError(path.name, "this run is not finished, so there is no bundle yet; inlay train --resume true")
+    return inner

@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from inlay.hub.errors import InlayError
-from inlay.hub.format.files import CARD_NAME, SIGNATURE_NAME, check_is_bundle, read_files, read_manifest
-from inlay.hub.remote.address import bundle_folder
+from inlay.hub.format.files import CARD_NAME, SIGNATURE_NAME, bundle_folder, check_is_bundle, read_files, read_manifest
 from inlay.hub.safety.atomic import replace_folder
 from inlay.hub.safety.safe_read import OpenFolder
 

@@ -11,11 +11,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from inlay.hub.errors import BundleError, HubError
-from inlay.hub.format.manifest import MANIFEST_NAME
+from inlay.hub.errors import HubError
 from inlay.hub.safety.text import shown
 
-__all__ = ["Repository", "bundle_folder", "check_revision", "locate"]
+__all__ = ["Repository", "check_revision", "locate"]
 
 _SCHEME = "hf://"
 _OWNER = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
@@ -78,20 +77,6 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
     if not named and not _REPO.fullmatch(repo_id):
         return _folder(source, revision)
     return Repository(repo_id=repo_id, revision=revision or own or "main")
-
-
-def bundle_folder(path: Path) -> Path:
-    """The folder itself, or the ``bundle/`` of a run folder.
-
-    Raises:
-        BundleError: a run folder without a bundle, because the run is not finished.
-    """
-    inner = path / "bundle"
-    if (path / MANIFEST_NAME).exists() or not (inner.is_dir() or (path / "checkpoints").is_dir()):
-        return path
-    if not inner.is_dir():
-        raise BundleError(path.name, "this run is not finished, so there is no bundle yet; inlay train --resume true")
-    return inner
 
 
 def _folder(source: str | os.PathLike[str], revision: str | None) -> Path:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from inlay.hub.errors import BundleError, HubError
-from inlay.hub.format.files import KNOWN_NAMES, MAX_TENSOR_BYTES, SIGNATURE_NAME, check_listing
+from inlay.hub.format.files import KNOWN_NAMES, MAX_TENSOR_BYTES, SIGNATURE_NAME, bundle_folder, check_listing
 from inlay.hub.format.header import TensorSpec, header_end, parameters_in, read_header
 from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, read_config
-from inlay.hub.remote.address import Repository, bundle_folder, locate
+from inlay.hub.remote.address import Repository, locate
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.fetch import Fetch, Listing
 from inlay.hub.remote.ranges import read_range

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inlay.hub.errors import HubError
-from inlay.hub.format.files import MAX_TENSOR_BYTES, check_is_bundle, checked, read_files, read_manifest
-from inlay.hub.remote.address import bundle_folder, locate
+from inlay.hub.format.files import MAX_TENSOR_BYTES, bundle_folder, check_is_bundle, checked, read_files, read_manifest
+from inlay.hub.remote.address import locate
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.fetch import Fetch
 from inlay.hub.safety.atomic import replace_folder

@@ -16,9 +16,9 @@ from typing import Any
 
 from inlay.hub.errors import BundleError, HubError
 from inlay.hub.format.card_file import CardChoice, choose_card
-from inlay.hub.format.files import CARD_NAME, KNOWN_NAMES, check_listing, read_files
+from inlay.hub.format.files import CARD_NAME, KNOWN_NAMES, bundle_folder, check_listing, read_files
 from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
-from inlay.hub.remote.address import Repository, bundle_folder, check_revision
+from inlay.hub.remote.address import Repository, check_revision
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.fetch import Fetch, Listing
 from inlay.hub.safety.safe_read import IGNORED_NAMES, OpenFolder

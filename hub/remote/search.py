@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from inlay.hub.errors import BundleError
+from inlay.hub.format.card import port_tag
 from inlay.hub.format.files import read_manifest
 from inlay.hub.format.manifest import Manifest
 from inlay.hub.remote.client import Client
 from inlay.hub.safety.safe_read import OpenFolder
 from inlay.hub.safety.text import forbidden_character
 
-__all__ = ["Found", "Offers", "in_cache", "on_hub", "tag"]
+__all__ = ["Found", "Offers", "in_cache", "on_hub"]
 
 Offers: TypeAlias = frozenset[tuple[str, int]]
 """Families and widths that a model has inside."""
@@ -31,16 +32,6 @@ class Found:
     """The newest commit on the hub, or the one in the cache."""
     tags: tuple[str, ...]
     """Of its card: system, families, what it fits."""
-
-
-def tag(port: str, family: str, width: int) -> str:
-    """The tag by which a backbone finds the adapters that fit one of its ports.
-
-    Example:
-        >>> tag("llm", "llama", 4096)
-        'inlay-llm-llama-4096'
-    """
-    return f"inlay-{port}-{family}-{width}"
 
 
 def on_hub(
@@ -96,7 +87,7 @@ def in_cache(ports: Mapping[str, Offers], cache_dir: str | os.PathLike[str] | No
             continue
         if all(_fits(manifest, port, offers) for port, offers in ports.items()):
             repo_id = folder.parents[1].name.removeprefix("models--").replace("--", "/")
-            tags = [tag(name, port.family, port.width) for name, port in sorted(manifest.interface.items())]
+            tags = [port_tag(name, port.family, port.width) for name, port in sorted(manifest.interface.items())]
             facts = Found(repo_id=repo_id, where="cache", commit=folder.name, tags=("inlay", manifest.system, *tags))
             found.append(facts)
     return found
@@ -111,5 +102,5 @@ def _combinations(ports: Mapping[str, Offers]) -> Iterable[list[str]]:
     """One question for each way to choose an offer of every port; models offer one or two."""
     questions: list[list[str]] = [[]]
     for port, offers in sorted(ports.items()):
-        questions = [[*begun, tag(port, *offer)] for begun in questions for offer in sorted(offers)]
+        questions = [[*begun, port_tag(port, *offer)] for begun in questions for offer in sorted(offers)]
     return questions

@@ -18,10 +18,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from inlay.adapters.conversation.messages import MediaPart, Modality
 from inlay.adapters.encoders.protocol import Encoder, Inputs
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.cache.facts import encoder_facts
 from inlay.recipes.cache.shard import write_file
@@ -166,7 +166,7 @@ class StoredEncoder(nn.Module):
         """As the encoder does it; or features, where those of all media are there."""
         if self.loaded or not media:
             return self.load().preprocess(media, geometry)
-        keys = [media_digest(MediaPart(self.modality, medium)).hex() for medium in media]
+        keys = [media_digest(self.modality, medium).hex() for medium in media]
         space = self.space(geometry)
         found = {} if self.loaded else space.find(keys)
         if len(found) < len(set(keys)):

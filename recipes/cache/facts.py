@@ -20,9 +20,10 @@ from transformers import PretrainedConfig
 
 from inlay.adapters.compatibility.canary import PATTERNS
 from inlay.adapters.compatibility.digest import exact_digest
-from inlay.adapters.conversation.messages import MediaPart, Modality
+from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.encoders.protocol import Encoder, Inputs
 from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["configs_of", "encoder_facts", "module_digest", "pattern_of", "versions"]
 

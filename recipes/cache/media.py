@@ -19,10 +19,10 @@ def media_key(store: CacheStore, part: MediaPart) -> str:
         MediaError: it cannot be read.
     """
     if not isinstance(part.source, (str, Path)):
-        return media_digest(part).hex()
+        return media_digest(part.modality, part.source).hex()
     place = (str(part.modality), Path(part.source))
     if place not in store.media:
-        store.media[place] = media_digest(part).hex()
+        store.media[place] = media_digest(part.modality, part.source).hex()
     return store.media[place]
 
 
@@ -32,5 +32,5 @@ def check_same(part: MediaPart, key: str) -> None:
     Raises:
         MediaError: it was.
     """
-    if media_digest(part).hex() != key:
+    if media_digest(part.modality, part.source).hex() != key:
         raise MediaError(f"{part.source}: changed while it was read; start again when nobody writes it")

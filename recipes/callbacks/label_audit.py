@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.core.batch import Batch
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 from inlay.hub.errors import InlayError
 from inlay.recipes.ranks import stop_together
 

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import MessageError, Modality, parse_messages
+from inlay.adapters.conversation.messages import MessageError, parse_messages
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, decode, identity, image_list, image_path, parse, text
 from inlay.recipes.data.sample import DataError, Sample, check_turns

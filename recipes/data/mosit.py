@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, Role, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, Role, TextPart
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_path, text
 from inlay.recipes.data.nextgpt import turns_of

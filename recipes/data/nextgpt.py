@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, Role, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, Role, TextPart
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.records import objects, records

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import identity, image_path, text
 from inlay.recipes.data.records import filled, records

@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.nextgpt import Folders, Made, made_of_item, turns_of

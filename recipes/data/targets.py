@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.messages import MadePart, Modality
+from inlay.adapters.conversation.messages import MadePart
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.sample import DataError
 
 __all__ = ["Targets", "read_embedding"]

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder, load_imagebind
+from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, TextConfig, VisionConfig
+from inlay.adapters.loading.imagebind import load_imagebind
 from inlay.adapters.loading.weights_file import write_folder
 from inlay.recipes.miniature import loop
 from inlay.recipes.miniature.build_media import MODALITIES, render

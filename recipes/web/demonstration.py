@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.chat.reply import Reply
-from inlay.adapters.conversation.messages import MadePart, Modality
+from inlay.adapters.conversation.messages import MadePart
 from inlay.adapters.media.image import load_image
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.sample import questions_of
 from inlay.recipes.run_folder import RunFolder

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, Part, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
 from inlay.adapters.media.image import load_image_bytes
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 from inlay.recipes.web.form import Field

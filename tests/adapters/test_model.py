@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 
 
 @pytest.fixture

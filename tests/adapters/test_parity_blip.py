@@ -20,9 +20,9 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.splice import IGNORE
 from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.inputs.qformer import QFormer
+from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 
 QUERIES = 3

@@ -29,10 +29,11 @@ from transformers import (
 )
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Modality, TextPart
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.media.modality import Modality
 from inlay.recipes import nextgpt
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.miniature.build import build

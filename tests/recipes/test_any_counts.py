@@ -12,8 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.digest import META_DIGEST
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes import modaverse, nextgpt
 from inlay.recipes.recipe import RecipeError

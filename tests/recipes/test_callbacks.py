@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, GradientAuditError, LabelAudit, NonFiniteLossError
 from inlay.recipes.callbacks.label_audit import LabelAuditError, mark_trained
 from inlay.recipes.recipe import RecipeError, Stage

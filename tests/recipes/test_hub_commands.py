@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from inlay.adapters.conversation.messages import Modality
 from inlay.adapters.loading.media import load_encoders
+from inlay.adapters.media.modality import Modality
 from inlay.hub import Bundle
 from inlay.recipes import llava
 from inlay.recipes.backbones import miniature_backbone

@@ -9,7 +9,8 @@ from senses_models import CodeBook, caption_in
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.reply import Reply
-from inlay.adapters.conversation.messages import MadePart, Message, Modality, TextPart
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart
+from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.sample import Question
 from inlay.recipes.made import Answer, answer_with_media, as_made_rows, asked_to_make, made_figures, made_table
 

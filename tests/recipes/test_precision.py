@@ -14,7 +14,7 @@ from torch import Tensor
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.language.half import halve
+from inlay.adapters.language.precision import halve
 from inlay.recipes import precision
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.sample import Sample

@@ -5,6 +5,5 @@ from __future__ import annotations
 from inlay.adapters.encoders.beats.config import BeatsConfig
 from inlay.adapters.encoders.beats.encoder import BeatsEncoder
 from inlay.adapters.encoders.beats.model import Beats
-from inlay.adapters.encoders.beats.store import load_beats, save_beats
 
-__all__ = ["Beats", "BeatsConfig", "BeatsEncoder", "load_beats", "save_beats"]
+__all__ = ["Beats", "BeatsConfig", "BeatsEncoder"]

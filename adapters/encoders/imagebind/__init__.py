@@ -5,6 +5,5 @@ from __future__ import annotations
 from inlay.adapters.encoders.imagebind.config import ImageBindConfig
 from inlay.adapters.encoders.imagebind.encoder import ImageBindEncoder
 from inlay.adapters.encoders.imagebind.model import ImageBind
-from inlay.adapters.encoders.imagebind.store import load_imagebind, save_imagebind
 
-__all__ = ["ImageBind", "ImageBindConfig", "ImageBindEncoder", "load_imagebind", "save_imagebind"]
+__all__ = ["ImageBind", "ImageBindConfig", "ImageBindEncoder"]

@@ -12,7 +12,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.rank_answers import rank_answers
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 
 CANDIDATES = ["red", "a small blue star", "two", "yes of course"]
 

@@ -9,7 +9,7 @@ import pytest
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.batch import collate, encode
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 
 IMAGE = MediaPart("image", "x.png")
 VICUNA = Layout(template="vicuna_v1")

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inlay.adapters.core.splice import IGNORE, SpliceError, insert, labelled_rows, pad
+from inlay.adapters.core.splice import SpliceError, insert
+from inlay.adapters.language.labels import IGNORE, labelled_rows, pad
 
 
 @settings(max_examples=40, deadline=None)

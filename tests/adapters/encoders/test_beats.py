@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inlay.adapters.encoders import BeatsEncoder, EncoderError
-from inlay.adapters.encoders.beats import Beats, BeatsConfig, load_beats, save_beats
+from inlay.adapters.encoders.beats import Beats, BeatsConfig
 from inlay.adapters.encoders.beats.model import distance_bucket
 from inlay.adapters.encoders.filter_bank import log_mel
+from inlay.adapters.loading.beats import load_beats, save_beats
 from inlay.adapters.loading.media import load_audio_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.media.sound import Sound

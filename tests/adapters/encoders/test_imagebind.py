@@ -16,14 +16,9 @@ from torch.nn import functional as F
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.ports import check
-from inlay.adapters.encoders.imagebind import (
-    ImageBind,
-    ImageBindConfig,
-    ImageBindEncoder,
-    load_imagebind,
-    save_imagebind,
-)
+from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
 from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.loading.imagebind import load_imagebind, save_imagebind
 from inlay.adapters.loading.media import load_audio_encoder, load_encoders, load_video_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from inlay.adapters.backbone import Backbone, BackboneError
-from inlay.adapters.generators import GeneratorError, load_generator
+from inlay.adapters.generators import GeneratorError
 from inlay.adapters.generators.noise import add_noise, target_of
+from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 

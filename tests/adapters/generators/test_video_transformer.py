@@ -18,7 +18,8 @@ from diffusers import (
 from PIL import Image
 from transformers import T5Config, T5EncoderModel
 
-from inlay.adapters.generators import CogVideoX, GeneratorError, T5Text, load_generator
+from inlay.adapters.generators import CogVideoX, GeneratorError, T5Text
+from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.media.video import Video
 
 TOKENS = 8

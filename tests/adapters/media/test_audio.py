@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.media.audio import load_audio
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.load import load_medium
@@ -269,7 +268,7 @@ def test_damaged_bytes_give_a_sound_or_the_one_error(save: Save, name: str, seed
 
 
 def test_a_part_of_a_message_is_loaded_by_its_modality(save: Save) -> None:
-    loaded = load_medium(MediaPart("audio", save(tone())))
+    loaded = load_medium("audio", save(tone()))
     assert isinstance(loaded, Sound)
     with pytest.raises(MediaError, match="expected an MP4, WebM or GIF file"):
-        load_medium(MediaPart("video", save(tone())))
+        load_medium("video", save(tone()))

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.media import video_file
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.load import load_medium
@@ -303,7 +302,7 @@ def test_a_clip_in_memory_is_checked_and_kept() -> None:
     pixels = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
     assert np.array_equal(np.asarray(load_video((pixels, 5.0)).frames[1]), pixels[1])
     assert load_video(video).frames[0].tobytes() == video.frames[0].tobytes()
-    assert isinstance(load_medium(MediaPart("video", video)), Video)
+    assert isinstance(load_medium("video", video), Video)
 
 
 @pytest.mark.parametrize(

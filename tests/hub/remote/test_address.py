@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from inlay.hub import HubError
-from inlay.hub.remote.address import Repository, bundle_folder, locate
+from inlay.hub.format.files import bundle_folder
+from inlay.hub.remote.address import Repository, locate
 
 
 @pytest.mark.parametrize(

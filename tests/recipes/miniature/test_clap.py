@@ -12,7 +12,7 @@ from transformers import ClapModel, RobertaTokenizer
 pytest.importorskip("diffusers")
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.generators import load_generator
+from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.loading.media import load_audio_encoder
 from inlay.recipes import nextgpt
 from inlay.recipes.backbones import backbone_for, backbone_from

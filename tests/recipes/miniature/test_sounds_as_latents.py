@@ -13,8 +13,8 @@ import torch
 pytest.importorskip("diffusers")
 
 from inlay.adapters.conversation.messages import MadePart
-from inlay.adapters.generators import load_generator
 from inlay.adapters.generators.mel import log_mel
+from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.media.sound import Sound
 from inlay.adapters.outputs import TransformerOutput, TransformerOutputConfig
 from inlay.recipes.miniature import backbone_path

@@ -9,7 +9,7 @@ import pytest
 from inlay.adapters.conversation.layout import Layout, LayoutError, Media, Text, segments
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart, made_of
 from inlay.adapters.core.batch import encode
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
 
 SIGNALS = {"image": ("[IMG0]", "[IMG1]"), "audio": ("[AUD0]",)}

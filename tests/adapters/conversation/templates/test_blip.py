@@ -9,7 +9,7 @@ import pytest
 from inlay.adapters.conversation.layout import Layout, LayoutError, Media, Text, segments
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.batch import encode
-from inlay.adapters.core.splice import IGNORE
+from inlay.adapters.language.labels import IGNORE
 
 IMAGE = MediaPart("image", "x.png")
 

@@ -13,8 +13,8 @@ import torch
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.language import quantised
 from inlay.adapters.llm_parts.lora import LoraError
+from inlay.adapters.loading import quantisation as quantised
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.parts.part import OtherWeightsWarning

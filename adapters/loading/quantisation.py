@@ -8,15 +8,14 @@ so does everything of an adapter (projectors, token rows, LoRA).
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import torch
 
+from inlay.adapters.language.precision import Quantised
 from inlay.adapters.loading.pretrained import BackboneError
 
-__all__ = ["Quantised", "check_quantised", "precision_of", "quantised_options"]
-
-Quantised: TypeAlias = Literal["nf4", "int8"]
+__all__ = ["check_quantised", "quantised_options"]
 
 
 def quantised_options(kind: str, dtype: str | torch.dtype) -> dict[str, Any]:
@@ -62,10 +61,3 @@ def check_quantised(kind: str) -> None:
             f"quantise: {kind} needs bitsandbytes, which is not installed: pip install 'inlay[quantised]'; or leave "
             "quantise out"
         )
-
-
-def precision_of(model: Any) -> Quantised | None:
-    """In what a model's linears are kept, where it is not a floating-point type."""
-    if getattr(model, "is_loaded_in_4bit", False):
-        return "nf4"
-    return "int8" if getattr(model, "is_loaded_in_8bit", False) else None

@@ -1,0 +1,9 @@
+"""The modalities that media have; text is none of them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+__all__ = ["Modality"]
+
+Modality: TypeAlias = Literal["image", "audio", "video"]
