@@ -1,176 +1,83 @@
-"""Adapters: frozen backbones, the small parts that plug into them, and the way from a message to an answer."""
+"""Adapters: frozen backbones, the small trainable parts that plug into them, and conversations with the result.
+
+The names below load on first use; each is documented where it is defined.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from inlay.hub.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from inlay.adapters.adapter import Adapter, AttachError, OtherWeightsWarning
-    from inlay.adapters.backbone import Backbone, BackboneError
-    from inlay.adapters.bundles.int8_gate import Quantised, QuantiseError, quantise
-    from inlay.adapters.chat.rank_answers import rank_answers
-    from inlay.adapters.chat.reply import Reply
-    from inlay.adapters.compatibility.canary import CanaryError
-    from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report
-    from inlay.adapters.conversation.layout import Layout, LayoutError
-    from inlay.adapters.conversation.messages import (
-        MadePart,
-        MediaPart,
-        Message,
-        MessageError,
-        TextPart,
-        parse_messages,
-    )
-    from inlay.adapters.encoders import (
-        AudioEncoder,
-        BeatsEncoder,
-        ClapEncoder,
-        ClipEncoder,
-        Encoder,
-        EvaEncoder,
-        FrameEncoder,
-        HubertEncoder,
-        ImageBindEncoder,
-        ImageEncoder,
-        QFormerEncoder,
-        VisionEncoder,
-        VitEncoder,
-        WhisperAudioEncoder,
-    )
-    from inlay.adapters.generators import (
-        AudioLdm,
-        CogVideoX,
-        Generator,
-        GeneratorError,
-        StableDiffusion,
-        TextToVideo,
-    )
-    from inlay.adapters.language.model import LanguageModel
-    from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-    from inlay.adapters.llm_parts.lora import LoraConfig
-    from inlay.adapters.llm_parts.token_rows import TokensConfig
-    from inlay.adapters.loading.generators import load_generator
-    from inlay.adapters.media.audio import load_audio
-    from inlay.adapters.media.image import load_image
-    from inlay.adapters.media.sound import Sound
-    from inlay.adapters.media.video import Video
-    from inlay.adapters.media.video_file import load_video
-    from inlay.adapters.model import MultimodalModel
+    from inlay.adapters.adapter import Adapter as Adapter
+    from inlay.adapters.backbone import Backbone as Backbone
+    from inlay.adapters.bundles.hub_methods import StaleCanaryWarning as StaleCanaryWarning
+    from inlay.adapters.bundles.int8_gate import Int8Loss as Int8Loss
+    from inlay.adapters.bundles.int8_gate import QuantiseError as QuantiseError
+    from inlay.adapters.bundles.int8_gate import quantise as quantise
+    from inlay.adapters.chat.rank_answers import rank_answers as rank_answers
+    from inlay.adapters.chat.reply import Reply as Reply
+    from inlay.adapters.chat.reply import ReplyError as ReplyError
+    from inlay.adapters.compatibility.canary import CanaryError as CanaryError
+    from inlay.adapters.compatibility.verdict import IncompatibleBackbone as IncompatibleBackbone
+    from inlay.adapters.compatibility.verdict import OtherWeightsWarning as OtherWeightsWarning
+    from inlay.adapters.compatibility.verdict import Report as Report
+    from inlay.adapters.conversation.layout import Layout as Layout
+    from inlay.adapters.conversation.messages import MadePart as MadePart
+    from inlay.adapters.conversation.messages import MediaPart as MediaPart
+    from inlay.adapters.conversation.messages import Message as Message
+    from inlay.adapters.conversation.messages import MessageError as MessageError
+    from inlay.adapters.conversation.messages import TextPart as TextPart
+    from inlay.adapters.conversation.messages import parse_messages as parse_messages
+    from inlay.adapters.conversation.segments import LayoutError as LayoutError
+    from inlay.adapters.core.batch import Batch as Batch
+    from inlay.adapters.core.batch import Encoded as Encoded
+    from inlay.adapters.core.parts import AdapterError as AdapterError
+    from inlay.adapters.encoders import AudioEncoder as AudioEncoder
+    from inlay.adapters.encoders import BeatsEncoder as BeatsEncoder
+    from inlay.adapters.encoders import ClapEncoder as ClapEncoder
+    from inlay.adapters.encoders import ClipEncoder as ClipEncoder
+    from inlay.adapters.encoders import Encoder as Encoder
+    from inlay.adapters.encoders import EncoderError as EncoderError
+    from inlay.adapters.encoders import EvaEncoder as EvaEncoder
+    from inlay.adapters.encoders import FrameEncoder as FrameEncoder
+    from inlay.adapters.encoders import HubertEncoder as HubertEncoder
+    from inlay.adapters.encoders import ImageBindEncoder as ImageBindEncoder
+    from inlay.adapters.encoders import ImageEncoder as ImageEncoder
+    from inlay.adapters.encoders import QFormerEncoder as QFormerEncoder
+    from inlay.adapters.encoders import VisionEncoder as VisionEncoder
+    from inlay.adapters.encoders import VitEncoder as VitEncoder
+    from inlay.adapters.encoders import WhisperAudioEncoder as WhisperAudioEncoder
+    from inlay.adapters.generators import AudioLdm as AudioLdm
+    from inlay.adapters.generators import CogVideoX as CogVideoX
+    from inlay.adapters.generators import Generator as Generator
+    from inlay.adapters.generators import GeneratorError as GeneratorError
+    from inlay.adapters.generators import StableDiffusion as StableDiffusion
+    from inlay.adapters.generators import TextToVideo as TextToVideo
+    from inlay.adapters.inputs import InputProjector as InputProjector
+    from inlay.adapters.inputs import register_projector as register_projector
+    from inlay.adapters.language.model import LanguageModel as LanguageModel
+    from inlay.adapters.language.model import LanguageModelError as LanguageModelError
+    from inlay.adapters.language.occupancy import AttachError as AttachError
+    from inlay.adapters.language.prompt_tokenizer import PromptTokenizer as PromptTokenizer
+    from inlay.adapters.llm_parts.lora import LoraConfig as LoraConfig
+    from inlay.adapters.llm_parts.lora import LoraError as LoraError
+    from inlay.adapters.llm_parts.token_rows import TokenRowsError as TokenRowsError
+    from inlay.adapters.llm_parts.token_rows import TokensConfig as TokensConfig
+    from inlay.adapters.loading.generators import load_generator as load_generator
+    from inlay.adapters.loading.pretrained import BackboneError as BackboneError
+    from inlay.adapters.media.audio import load_audio as load_audio
+    from inlay.adapters.media.image import load_image as load_image
+    from inlay.adapters.media.sound import Sound as Sound
+    from inlay.adapters.media.untrusted import MediaError as MediaError
+    from inlay.adapters.media.video import Video as Video
+    from inlay.adapters.media.video_file import load_video as load_video
+    from inlay.adapters.model import MultimodalModel as MultimodalModel
+    from inlay.adapters.model import Output as Output
+    from inlay.adapters.outputs import OutputProjector as OutputProjector
+    from inlay.adapters.outputs import register_output as register_output
+    from inlay.adapters.parts.fields import ProjectorError as ProjectorError
+    from inlay.hub.format.manifest import PortSpec as PortSpec
 
-_HOMES = {
-    "Adapter": "adapter",
-    "AttachError": "adapter",
-    "AudioEncoder": "encoders",
-    "AudioLdm": "generators",
-    "Backbone": "backbone",
-    "BackboneError": "backbone",
-    "BeatsEncoder": "encoders",
-    "CanaryError": "compatibility.canary",
-    "ClapEncoder": "encoders",
-    "ClipEncoder": "encoders",
-    "CogVideoX": "generators",
-    "Encoder": "encoders",
-    "EvaEncoder": "encoders",
-    "FrameEncoder": "encoders",
-    "Generator": "generators",
-    "GeneratorError": "generators",
-    "HubertEncoder": "encoders",
-    "ImageBindEncoder": "encoders",
-    "ImageEncoder": "encoders",
-    "IncompatibleBackbone": "compatibility.ports",
-    "LanguageModel": "language.model",
-    "Layout": "conversation.layout",
-    "LayoutError": "conversation.layout",
-    "LoraConfig": "llm_parts.lora",
-    "MadePart": "conversation.messages",
-    "MediaPart": "conversation.messages",
-    "Message": "conversation.messages",
-    "MessageError": "conversation.messages",
-    "MultimodalModel": "model",
-    "OtherWeightsWarning": "adapter",
-    "PromptTokenizer": "language.prompt_tokenizer",
-    "QFormerEncoder": "encoders",
-    "QuantiseError": "bundles.int8_gate",
-    "Quantised": "bundles.int8_gate",
-    "Reply": "chat.reply",
-    "Report": "compatibility.ports",
-    "Sound": "media.sound",
-    "StableDiffusion": "generators",
-    "TextPart": "conversation.messages",
-    "TextToVideo": "generators",
-    "TokensConfig": "llm_parts.token_rows",
-    "Video": "media.video",
-    "VisionEncoder": "encoders",
-    "VitEncoder": "encoders",
-    "WhisperAudioEncoder": "encoders",
-    "load_audio": "media.audio",
-    "load_generator": "loading.generators",
-    "load_image": "media.image",
-    "load_video": "media.video_file",
-    "parse_messages": "conversation.messages",
-    "quantise": "bundles.int8_gate",
-    "rank_answers": "chat.rank_answers",
-}
-
-__all__ = [
-    "Adapter",
-    "AttachError",
-    "AudioEncoder",
-    "AudioLdm",
-    "Backbone",
-    "BackboneError",
-    "BeatsEncoder",
-    "CanaryError",
-    "ClapEncoder",
-    "ClipEncoder",
-    "CogVideoX",
-    "Encoder",
-    "EvaEncoder",
-    "FrameEncoder",
-    "Generator",
-    "GeneratorError",
-    "HubertEncoder",
-    "ImageBindEncoder",
-    "ImageEncoder",
-    "IncompatibleBackbone",
-    "LanguageModel",
-    "Layout",
-    "LayoutError",
-    "LoraConfig",
-    "MadePart",
-    "MediaPart",
-    "Message",
-    "MessageError",
-    "MultimodalModel",
-    "OtherWeightsWarning",
-    "PromptTokenizer",
-    "QFormerEncoder",
-    "QuantiseError",
-    "Quantised",
-    "Reply",
-    "Report",
-    "Sound",
-    "StableDiffusion",
-    "TextPart",
-    "TextToVideo",
-    "TokensConfig",
-    "Video",
-    "VisionEncoder",
-    "VitEncoder",
-    "WhisperAudioEncoder",
-    "load_audio",
-    "load_generator",
-    "load_image",
-    "load_video",
-    "parse_messages",
-    "quantise",
-    "rank_answers",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Public names load on first use, so that one of them does not cost an import of transformers."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__all__, __getattr__ = lazy_names(__name__, __file__)

@@ -1,97 +1,42 @@
 """The adapter: parts, interface and layout. An ``nn.Module`` while it trains, a bundle when it is saved.
 
-What trains is what the adapter holds; the backbone never does. Several adapters can sit on one backbone in turn.
+Everything that the adapter holds trains; the backbone never does. Several adapters can be attached to one backbone in
+turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor, nn
 
-from inlay.adapters.backbone import PROMPT_PORT, Backbone
-from inlay.adapters.bundles.bundle_io import Contents, to_bundle
-from inlay.adapters.bundles.hub_methods import Publishable
-from inlay.adapters.bundles.storage_dtype import DiskDtype
-from inlay.adapters.compatibility import canary
-from inlay.adapters.compatibility.admission import Admission, admit
-from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report, check, generator_port
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.bundles.hub_methods import HubMethods
+from inlay.adapters.compatibility.ports import PROMPT_PORT, generator_port
+from inlay.adapters.compatibility.verdict import Report, check
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.inputs import InputProjector, build_projector
-from inlay.adapters.language.prompt_tokenizer import Prompts
-from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
-from inlay.adapters.llm_parts.signal_tokens import Signals
-from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig
+from inlay.adapters.core import attach
+from inlay.adapters.core.parts import AdapterError
+from inlay.adapters.inputs import build_projector
+from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
+from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.model import MultimodalModel
-from inlay.adapters.outputs import OutputProjector, build_output
-from inlay.adapters.outputs.fit import disagreement
-from inlay.adapters.parts.part import AttachError, OtherWeightsWarning, Part
-from inlay.hub.format.bundle import Bundle
-from inlay.hub.format.manifest import CanarySpec, PortSpec, TrainingSpec
+from inlay.adapters.outputs import build_output
 
-__all__ = ["Adapter", "AttachError", "AttachedModel", "OtherWeightsWarning", "Part"]
+__all__ = ["Adapter", "AttachedModel"]
 
 
-@dataclass(frozen=True)
-class _Attached:
-    backbone: Backbone
-    undo: ExitStack
-    signals: Signals
-
-
-class Adapter(Publishable):
+class Adapter(HubMethods):
     """Input projectors, output projectors, token rows and LoRA for one kind of backbone.
 
-    Args:
-        system: the system from the literature, such as ``llava``.
-        name: a name for people.
-        interface: what each port must be like.
-        layout: how conversations are laid out.
-        inputs: modality -> input projector.
-        outputs: modality -> output projector; each reads the signal tokens of its modality.
-        tokens: rows for new tokens, or None.
-        lora: LoRA on the LLM, or None.
-        training: where the weights come from.
-        canary: the stored test input, see :mod:`inlay.adapters.compatibility.canary`.
-        license: under which the weights are published.
+    The arguments are those of :class:`inlay.adapters.core.parts.AdapterParts`. They are checked against the schema of
+    the bundle when the adapter is built, so that every adapter can be saved.
 
     Raises:
-        AttachError: an output projector, its signal tokens and its port do not agree.
+        AdapterError: a value that a bundle cannot hold, or parts that contradict each other.
     """
-
-    def __init__(
-        self,
-        *,
-        system: str,
-        name: str,
-        interface: Mapping[str, PortSpec],
-        layout: Layout,
-        inputs: Mapping[str, nn.Module],
-        outputs: Mapping[str, nn.Module] | None = None,
-        tokens: TokenRows | None = None,
-        lora: LoraPart | None = None,
-        training: TrainingSpec | None = None,
-        canary: CanarySpec | None = None,
-        license: str | None = None,
-    ) -> None:
-        super().__init__()
-        self.system, self.name, self.layout = system, name, layout
-        self.interface = dict(interface)
-        self.inputs = nn.ModuleDict(dict(inputs))
-        self.outputs = nn.ModuleDict(dict(outputs or {}))
-        self.tokens = tokens
-        self.lora = lora
-        self.training_facts, self.canary, self.license = training, canary, license
-        self._attached: _Attached | None = None
-        self._admission: Admission | None = None
-        read = {modality: self.output(modality).config for modality in self.outputs}
-        if contradiction := disagreement(read, tokens.config.signals if tokens is not None else {}, self.interface):
-            raise AttachError(contradiction)
 
     @classmethod
     def for_backbone(
@@ -130,11 +75,11 @@ class Adapter(Publishable):
                 projectors[modality] = build_projector(
                     kind, {"width_in": encoder.width, "width_out": backbone.llm.width, **fields}
                 )
-            if _reads_prompt(projectors[modality]):
+            if projectors[modality].reads_prompt:
                 sizes: Any = projectors[modality].config
                 ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)
         if shared and len(configs := {repr(p.config) for p in projectors.values()}) > 1:
-            raise AttachError(f"one projector for all modalities needs features of one width, got {'; '.join(configs)}")
+            raise AdapterError(f"one projector for all modalities needs one feature width, got {'; '.join(configs)}")
         if shared:
             projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
         drawn = {}
@@ -156,228 +101,44 @@ class Adapter(Publishable):
             lora=LoraPart.for_model(backbone.llm.model, lora) if lora else None,
         )
 
-    def parts(self) -> Iterator[Part]:
-        """Every trainable piece; together they hold every parameter of the adapter."""
-        # A module that serves several modalities is one part, under the first of its names.
-        for module in dict.fromkeys(self.inputs.values()):
-            modality = next(name for name, other in self.inputs.items() if other is module)
-            yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
-        for modality, module in self.outputs.items():
-            yield Part(f"outputs.{modality}", str(self.output(modality).kind), module)
-        if self.tokens is not None:
-            yield Part("tokens", self.tokens.kind, self.tokens)
-        if self.lora is not None:
-            yield Part("lora", self.lora.kind, self.lora)
-
-    def projector(self, modality: str) -> InputProjector:
-        """The input projector of a modality."""
-        module = self.inputs[modality]
-        if not isinstance(module, InputProjector):
-            raise AttachError(f"inputs.{modality}: {type(module).__name__} is not an input projector")
-        return module
-
-    def output(self, modality: str) -> OutputProjector:
-        """The output projector of a modality."""
-        module = self.outputs[modality]
-        if not isinstance(module, OutputProjector):
-            raise AttachError(f"outputs.{modality}: {type(module).__name__} is not an output projector")
-        return module
-
-    @property
-    def signals(self) -> Signals:
-        """The signal tokens, with their ids while the adapter is attached."""
-        return self._attached.signals if self._attached is not None else Signals()
-
-    def reads_prompt(self, modality: str) -> bool:
-        """Whether the input projector of a modality takes in the words of a medium's turn."""
-        return _reads_prompt(self.inputs[modality])
-
-    def project(self, modality: str, features: Tensor, prompts: Prompts | None = None) -> Tensor:
-        """Frozen features to LLM embeddings: ``[n, features, width_in]`` -> ``[n, tokens, width_out]``.
-
-        Args:
-            modality: which projector.
-            features: of ``n`` media.
-            prompts: the words of each medium's turn, for a projector that reads them.
-        """
-        module = self.inputs[modality]
-        read = () if prompts is None else (prompts.ids, prompts.mask)
-        projected: Tensor = module(features.to(next(module.parameters()).dtype), *read)
-        return projected
-
-    def condition(self, modality: str, states: Tensor) -> Tensor:
-        """States of signal tokens to a generator's conditioning: ``[n, signals, width]`` -> ``[n, tokens, width]``.
-
-        Args:
-            modality: which output projector.
-            states: last hidden states plus input embeddings, see :meth:`MultimodalModel.signal_states`.
-        """
-        module = self.outputs[modality]
-        projected: Tensor = module(states.to(next(module.parameters()).dtype))
-        return projected
-
     def compatibility(self, backbone: Backbone) -> Report:
         """The verdict on a backbone, without attaching."""
         return check(self.interface, backbone.ports)
 
     def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel[Adapter]:
-        """Plug into a backbone.
+        """Plug into a backbone. On any exception the backbone is as it was.
 
         Args:
             backbone: the frozen models; their tensors are not changed.
-            strict: refuse a backbone that merely fits.
-            verify: run the bundle's canary when the weights are exactly those that it was trained on.
+            strict: refuse a backbone that merely fits, or that lacks a generator.
+            verify: run the canary, if the weights of the backbone are those that it was recorded with.
 
         Raises:
-            IncompatibleBackbone: with a table of what differs.
-            AttachError: this adapter or the backbone is already taken.
-            CanaryError: attached, but not doing what it did when it was saved.
+            IncompatibleBackbone: with a table of the differences.
+            AttachError: this adapter is attached, or the language model carries another adapter, of ours or of another
+                library.
+            CanaryError: the attached model gives other numbers than when the adapter was saved.
         """
-        if self._attached is not None:
-            raise AttachError(f"adapter {self.name!r} is already attached; call detach() first")
-        if backbone.attached is not None:
-            raise AttachError(f"the backbone holds adapter {backbone.attached!r}; detach it, or use model.swap(other)")
-        report = self._admitted(backbone, strict)
-        undo, signals = ExitStack(), Signals()
-        try:
-            if self.tokens is not None:
-                rows = self.tokens.attach(backbone.llm)
-                undo.callback(rows.undo)
-                signals = Signals.of(self.tokens.config, rows.ids)
-            if self.lora is not None:
-                undo.callback(self.lora.attach(backbone.llm.model).undo)
-        except (LoraError, TokenRowsError) as error:
-            undo.close()
-            raise IncompatibleBackbone(report, self.name, str(error)) from error
-        self._attached = _Attached(backbone, undo, signals)
-        backbone.attached = self.name
-        model = MultimodalModel(backbone, self)
-        if verify:
-            try:
-                self._verify(model, report)
-            except BaseException:
-                self.detach()
-                raise
-        return model
-
-    def _admitted(self, backbone: Backbone, strict: bool) -> Report:
-        report = self.compatibility(backbone)
-        admit(report, self.name, strict=strict, trained=self.training_facts is not None)
-        device = backbone.device
-        if any(parameter.device != device for parameter in self.parameters()):
-            self.to(device)
-        self._admission = Admission(backbone.identity, report)
-        return report
-
-    def _verify(self, model: MultimodalModel[Adapter], report: Report) -> None:
-        """Run the canary."""
-        llm = model.backbone.llm
-        if self.canary is not None and report.verdict == "exact":
-            canary.verify(model.probe, self.canary, llm.dtype, model.probe_conditioning)
-        self._admission = Admission(model.backbone.identity, report, verified=True)
-
-    def replaced_by(self, other: Adapter, *, strict: bool = False) -> bool:
-        """Let another adapter take this one's place: its matrices go into the layers that are there already.
-
-        The first time that the other comes to this backbone it is checked as by :meth:`attach`, its canary included.
-        From then on a change takes microseconds, however large the adapters are. Projectors may be of any kind.
-
-        Args:
-            other: not attached.
-            strict: as for :meth:`attach`.
-
-        Returns:
-            False, and nothing has changed, where only :meth:`detach` and :meth:`attach` will do: one of the two has
-            token rows, or their LoRA differ in targets, shapes, rank, scale or dropout.
-
-        Raises:
-            InlayError: as of :meth:`attach`; this adapter stays.
-        """
-        attached = self._attached
-        if attached is None or other._attached is not None or not self._is_like(other):
-            return False
-        backbone = attached.backbone
-        if other._admission is not None and other._admission.holds(backbone.identity, strict=strict, verified=True):
-            other._take(self)
-            return True
-        report = other._admitted(backbone, strict)
-        other._take(self)
-        try:
-            other._verify(MultimodalModel(backbone, other), report)
-        except BaseException:
-            self._take(other)
-            raise
-        return True
-
-    def admit(self, backbone: Backbone) -> None:
-        """See whether this adapter may be used on a backbone without being attached, and bring its weights there.
-
-        Raises:
-            AttachError: it is attached.
-            IncompatibleBackbone: it does not fit.
-        """
-        if self._attached is not None:
-            raise AttachError(f"adapter {self.name!r} is attached to a backbone; call detach() first")
-        if self._admission is None or not self._admission.holds(backbone.identity):
-            self._admitted(backbone, strict=False)
-
-    def _is_like(self, other: Adapter) -> bool:
-        if self.tokens is not None or other.tokens is not None:
-            return False
-        if self.lora is None or other.lora is None:
-            return self.lora is other.lora
-        return self.lora.is_like(other.lora)
-
-    def _take(self, from_: Adapter) -> None:
-        """The place of an attached adapter, which is detached then."""
-        if self.lora is not None and from_.lora is not None:
-            from_.lora.hand_over(self.lora)
-        self._attached, from_._attached = from_._attached, None
-        if self._attached is not None:
-            self._attached.backbone.attached = self.name
+        attach.attach(self, backbone, strict=strict, verify=verify)
+        return MultimodalModel(backbone, self)
 
     def detach(self) -> None:
-        """Take the adapter off; the backbone is bit for bit what it was."""
-        if self._attached is None:
-            raise AttachError(f"adapter {self.name!r} is not attached")
-        attached, self._attached = self._attached, None
-        attached.undo.close()
-        attached.backbone.attached = None
+        """Take the adapter off; the backbone is bit for bit as it was. Waits for a call that is running.
 
-    def sparing(self) -> AbstractContextManager[None]:
-        """While this lasts, frozen parts that do nothing yet are left out of the forward pass; no number changes."""
-        return self.lora.sparing() if self.lora is not None else nullcontext()
+        Models of this adapter raise :class:`AttachError` from then on.
 
-    @property
-    def attached(self) -> bool:
-        """Whether the adapter sits on a backbone."""
-        return self._attached is not None
+        Raises:
+            AttachError: it is not attached, or this is called inside a running call of its model.
+        """
+        attach.detach(self)
 
-    def bundle(self, dtype: DiskDtype) -> Bundle:
-        """The bundle of this adapter, weights rounded to ``dtype`` in place; the canary is run where it is attached."""
-        self.round_to(dtype)
-        if self._attached is not None:
-            model = MultimodalModel(self._attached.backbone, self)
-            self.canary = canary.record(model.probe, model.modalities, model.probe_conditioning, model.makes)
-        contents = Contents(
-            system=self.system,
-            name=self.name,
-            interface=self.interface,
-            layout=self.layout,
-            inputs=dict(self.inputs.items()),
-            outputs=dict(self.outputs.items()),
-            tokens=self.tokens,
-            lora=self.lora,
-            training=self.training_facts,
-            canary=self.canary,
-            license=self.license,
-        )
-        return to_bundle(contents, dtype)
+    def replaced_by(self, other: Adapter, *, strict: bool = False) -> bool:
+        """Let another adapter take this one's place in microseconds, if they are of one shape.
 
-
-def _reads_prompt(projector: nn.Module) -> bool:
-    return bool(getattr(projector, "reads_prompt", False))
+        See :func:`inlay.adapters.core.attach.replace`; :meth:`MultimodalModel.swap` does this where it can.
+        """
+        return attach.replace(self, other, strict=strict)
 
 
 AttachedModel: TypeAlias = MultimodalModel[Adapter]
-"""What ``attach`` returns."""
+"""The type of model that ``attach`` returns."""

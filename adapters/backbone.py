@@ -14,6 +14,7 @@ from inlay.adapters.compatibility.ports import generator_port
 from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
 from inlay.adapters.generators import Generator
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.occupancy import occupancy_of
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.loading.language import (
@@ -69,9 +70,7 @@ class Backbone(nn.Module):
             {str(name): _generator_module(name, generator) for name, generator in (generators or {}).items()}
         )
         self.identity = object()
-        """By which an adapter knows again what it was checked on."""
-        self.attached: str | None = None
-        """Name of the adapter that is attached, if one is."""
+        """Tells whether an adapter was checked on this backbone before."""
 
     @classmethod
     def from_pretrained(
@@ -211,6 +210,11 @@ class Backbone(nn.Module):
         reading = {} if self.prompt_tokenizer is None else {PROMPT_PORT: self.prompt_tokenizer.port}
         made = {generator_port(name): self.generator(name).port for name in self.generators}
         return {"llm": self.llm.port} | {name: self.encoder(name).port for name in self.encoders} | made | reading
+
+    @property
+    def attached(self) -> str | None:
+        """Name of the adapter that the language model carries, through this backbone or another one; or None."""
+        return occupancy_of(self.llm.model).owner
 
     @property
     def device(self) -> torch.device:

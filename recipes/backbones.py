@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import (
-    PROMPT_PORT,
-    Backbone,
-    BackboneError,
-    load_image_encoder,
-    load_language,
-    load_prompt_tokenizer,
-)
-from inlay.adapters.compatibility.ports import PRECISION, generator_port
+from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder, load_language, load_prompt_tokenizer
+from inlay.adapters.compatibility.ports import PRECISION, PROMPT_PORT, generator_port
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.bundles.int8_gate import LIMIT, Quantised, QuantiseError, quantise
+from inlay.adapters.bundles.int8_gate import LIMIT, Int8Loss, QuantiseError, quantise
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.batch import Batch
 from inlay.recipes.data.sample import Sample
@@ -51,7 +51,7 @@ def as_int8(batches: HeldOutBatches, show: Callable[[str], None]) -> dict[str, f
         QuantiseError: nothing could be measured.
     """
     try:
-        found: Quantised = quantise(batches.model, batches)
+        found: Int8Loss = quantise(batches.model, batches)
     except QuantiseError as error:
         if error.found is None:
             raise

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from inlay.adapters.bundles.storage_dtype import DiskDtype, float_of, on_disk
 from inlay.adapters.compatibility.ports import generator_port
 from inlay.adapters.conversation.layout import Layout, LayoutError
+from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.llm_parts.token_rows import TokenRows, build_rows
@@ -22,16 +23,24 @@ from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.files import bundle_folder
 from inlay.hub.format.int8 import widened
-from inlay.hub.format.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
+from inlay.hub.format.manifest import (
+    MANIFEST_NAME,
+    CanarySpec,
+    LayoutSpec,
+    Manifest,
+    PartSpec,
+    manifest_error,
+)
 from inlay.hub.format.peft_folder import LoraFolder, LoraSpec
 from inlay.hub.remote.address import locate
 from inlay.hub.remote.pull import pull
 
-__all__ = ["Contents", "from_bundle", "open_bundle", "to_bundle"]
+__all__ = ["describe", "from_bundle", "open_bundle", "to_bundle"]
+
+A = TypeVar("A", bound=AdapterParts)
 
 TENSORS = "adapter.safetensors"
-LORA_TENSORS = "lora/adapter_model.safetensors"
-TOKENS = "tokens"
+TOKENS, LORA = "tokens", "lora"
 SHARED = "shared"
 """Kind of an input projector that serves one more modality, whose own name is in its config."""
 
@@ -49,68 +58,82 @@ def open_bundle(source: str | Path, **options: Any) -> Bundle:
     return Bundle.read(bundle_folder(Path(source)) if local else pull(source, **options).folder)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What an adapter is made of; the fields are the arguments of :class:`inlay.adapters.Adapter`."""
-
-    system: str
-    name: str
-    interface: Mapping[str, PortSpec]
-    layout: Layout
-    inputs: Mapping[str, nn.Module]
-    outputs: Mapping[str, nn.Module] = field(default_factory=dict)
-    tokens: TokenRows | None = None
-    lora: LoraPart | None = None
-    training: TrainingSpec | None = None
-    canary: CanarySpec | None = None
-    license: str | None = None
-
-
-def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
-    """The bundle of an adapter, weights rounded to ``dtype``."""
-    modules, shared = _once({f"inputs.{modality}": module for modality, module in contents.inputs.items()})
-    modules |= {f"outputs.{modality}": module for modality, module in contents.outputs.items()}
-    if contents.tokens is not None:
-        modules[TOKENS] = contents.tokens
-    held = {part: on_disk(module, dtype) for part, module in modules.items()}
-    if contents.lora is not None:
-        modules["lora"] = contents.lora
-    layout = contents.layout
-    manifest = Manifest(
-        system=contents.system,
-        name=contents.name,
-        interface=dict(contents.interface),
-        layout=LayoutSpec(
-            template=layout.template,
-            system=layout.system,
-            geometry={str(key): value for key, value in layout.geometry.items()},
-            stop=layout.stop,
-            bos=layout.bos,
-            prompt=layout.prompt,
-        ),
-        parts={part: _part_spec(module, dtype, held.get(part, {})) for part, module in modules.items()}
-        | {part: _shared_spec(owner, dtype) for part, owner in shared.items()},
-        canary=contents.canary,
-        training=contents.training,
-        license=contents.license,
-    )
+def to_bundle(adapter: AdapterParts, dtype: DiskDtype, canary: CanarySpec | None = None) -> Bundle:
+    """The bundle of an adapter, weights rounded to ``dtype``, with the canary that was recorded with them."""
+    modules, _ = _modules(adapter)
+    held = {part: on_disk(module, dtype) for part, module in modules.items() if part != LORA}
     tensors = {f"{part}.{name}": tensor for part, own in held.items() for name, tensor in own.items()}
-    return Bundle(manifest=manifest, tensors=tensors, lora=_lora_folder(contents, getattr(torch, float_of(dtype))))
+    lora = None
+    if adapter.lora is not None:
+        kind = getattr(torch, float_of(dtype))
+        matrices = {name: tensor.to("cpu", kind).contiguous() for name, tensor in adapter.lora.peft_tensors().items()}
+        lora = LoraFolder(spec=_lora_spec(adapter, adapter.lora.config), tensors=matrices)
+    return Bundle(manifest=describe(adapter, dtype, held, canary), tensors=tensors, lora=lora)
 
 
-def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
-    if contents.lora is None:
-        return None
-    config = contents.lora.config
-    return LoraFolder(
-        spec=LoraSpec(
-            r=config.r,
-            alpha=config.alpha,
-            dropout=config.dropout,
-            targets=config.targets,
-            base_model=contents.interface["llm"].source,
-        ),
-        tensors={name: tensor.to("cpu", kind).contiguous() for name, tensor in contents.lora.peft_tensors().items()},
+def describe(
+    adapter: AdapterParts,
+    dtype: DiskDtype = "bfloat16",
+    held: Mapping[str, Mapping[str, Tensor]] | None = None,
+    canary: CanarySpec | None = None,
+) -> Manifest:
+    """The manifest of an adapter.
+
+    Args:
+        adapter: any.
+        dtype: of the weights on disk.
+        held: part -> its tensors as they are written; only int8 needs them.
+        canary: the stored test input of these weights.
+
+    Raises:
+        BundleError: a field that a bundle cannot hold, by name.
+    """
+    modules, shared = _modules(adapter)
+    layout = adapter.layout
+    parts = {part: _part_spec(module, dtype, (held or {}).get(part, {})) for part, module in modules.items()}
+    parts |= {part: _shared_spec(owner, dtype) for part, owner in shared.items()}
+    if adapter.lora is not None:
+        _lora_spec(adapter, adapter.lora.config)
+    try:
+        return Manifest(
+            system=adapter.system,
+            name=adapter.name,
+            interface=dict(adapter.interface),
+            layout=LayoutSpec(
+                template=layout.template,
+                system=layout.system,
+                geometry={str(key): value for key, value in layout.geometry.items()},
+                stop=layout.stop,
+                bos=layout.bos,
+                prompt=layout.prompt,
+            ),
+            parts=parts,
+            canary=canary,
+            training=adapter.training_facts,
+            license=adapter.license,
+        )
+    except ValidationError as error:
+        raise manifest_error(error, MANIFEST_NAME) from None
+
+
+def _modules(adapter: AdapterParts) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Name of a part -> module, and the second names of modules that serve several modalities."""
+    modules, shared = _once({f"inputs.{modality}": module for modality, module in adapter.inputs.items()})
+    modules |= {f"outputs.{modality}": module for modality, module in adapter.outputs.items()}
+    if adapter.tokens is not None:
+        modules[TOKENS] = adapter.tokens
+    if adapter.lora is not None:
+        modules[LORA] = adapter.lora
+    return modules, shared
+
+
+def _lora_spec(adapter: AdapterParts, config: LoraConfig) -> LoraSpec:
+    return LoraSpec(
+        r=config.r,
+        alpha=config.alpha,
+        dropout=config.dropout,
+        targets=config.targets,
+        base_model=adapter.interface["llm"].source,
     )
 
 
@@ -139,8 +162,12 @@ def _part_spec(module: Any, dtype: DiskDtype, held: Mapping[str, Tensor]) -> Par
     )
 
 
-def from_bundle(bundle: Bundle) -> Contents:
-    """An adapter's parts from a verified bundle, in float32; every tensor is used and every parameter is filled.
+def from_bundle(bundle: Bundle, kind: type[A]) -> A:
+    """An adapter from a verified bundle, in float32; every tensor is used and every parameter is filled.
+
+    Args:
+        bundle: as it was read.
+        kind: the class of the adapter.
 
     Raises:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
@@ -151,7 +178,7 @@ def from_bundle(bundle: Bundle) -> Contents:
     tokens: TokenRows | None = None
     expected: set[str] = set()
     for name, spec in manifest.parts.items():
-        if name == "lora":
+        if name == LORA:
             continue
         floor, _, modality = name.partition(".")
         if floor == "inputs" and spec.kind == SHARED:
@@ -179,7 +206,7 @@ def from_bundle(bundle: Bundle) -> Contents:
         raise BundleError(
             MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts"
         )
-    return Contents(
+    return kind(
         system=manifest.system,
         name=manifest.name,
         interface=manifest.interface,

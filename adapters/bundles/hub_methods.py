@@ -1,34 +1,67 @@
-"""Publishing: the methods by which an adapter becomes a bundle in a folder or on a hub, and comes back from one.
+"""The methods by which an adapter is saved as a bundle, sent to a hub, and loaded again.
 
-They have the names and keywords of huggingface_hub's own mixin, so that whoever knows that one knows these.
+They have the names and keywords of huggingface_hub's own mixin.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from torch import nn
-
-from inlay.adapters.bundles.bundle_io import from_bundle, open_bundle
+from inlay.adapters.bundles.bundle_io import describe, from_bundle, open_bundle, to_bundle
 from inlay.adapters.bundles.storage_dtype import DiskDtype, round_module
+from inlay.adapters.compatibility.canary import record
+from inlay.adapters.core.model_core import ModelCore
+from inlay.adapters.core.parts import AdapterError, AdapterParts
+from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.remote.push import Pushed, own_repository, push
 
-__all__ = ["Publishable"]
+__all__ = ["HubMethods", "StaleCanaryWarning"]
 
 
-class Publishable(nn.Module):
-    """An ``nn.Module`` that can be saved, sent and read."""
+class StaleCanaryWarning(UserWarning):
+    """The weights have changed since the canary was recorded, so a bundle is written without one."""
 
-    @abstractmethod
+
+class HubMethods(AdapterParts):
+    """Parts of an adapter that can be saved, sent and loaded."""
+
+    def validate(self) -> None:
+        """Check that the parts agree, and that a bundle can hold every value.
+
+        Raises:
+            AdapterError: names the field, the expected value and the given one.
+        """
+        super().validate()
+        try:
+            describe(self)
+        except BundleError as error:
+            raise AdapterError(f"{error.field or 'adapter'}: {error.reason}") from error
+
     def bundle(self, dtype: DiskDtype) -> Bundle:
-        """The bundle of this adapter, weights rounded to ``dtype`` in place."""
+        """The bundle of this adapter; the parameters are rounded to ``dtype`` in place.
+
+        While the adapter is attached, the canary is recorded anew. Otherwise the canary that it was loaded with is
+        kept if it belongs to these weights, and left out with a warning if it does not.
+        """
+        self.round_to(dtype)
+        if self.attached:
+            core = ModelCore(self.attachment.backbone, self)
+            self.canary = record(core.probe, core.modalities, core.probe_conditioning, core.makes)
+        elif self.canary_is_stale:
+            warnings.warn(
+                f"adapter {self.name!r}: the weights have changed since the canary was recorded, so the bundle is "
+                "written without one; save the adapter while it is attached to record a new one",
+                StaleCanaryWarning,
+                stacklevel=3,
+            )
+        return to_bundle(self, dtype, self.canary)
 
     def round_to(self, dtype: DiskDtype) -> None:
-        """Round every parameter to what the disk will hold, in place; the data type in memory stays."""
+        """Round every parameter to the values that the disk will hold, in place; the data type in memory stays."""
         round_module(self, dtype)
 
     def save_pretrained(
@@ -44,9 +77,9 @@ class Publishable(nn.Module):
         """Write the bundle. Rounds the parameters in place: then this is the bundle.
 
         Args:
-            save_directory: where; it must not exist, unless overwrite is given and it holds a bundle.
+            save_directory: a new folder; with ``overwrite`` also one that holds a bundle.
             dtype: of the weights on disk; ``int8`` is a quarter of float32, see :func:`inlay.adapters.quantise` for
-                whether they stand it.
+                whether quality is kept.
             overwrite: replace a bundle; a reader sees the old one or the new one.
             push_to_hub: send it to a hub afterwards; the network is touched only then.
             repo_id: where to; the name of the folder, in the user's own namespace, if not given.
@@ -125,7 +158,7 @@ class Publishable(nn.Module):
         endpoint: str | None = None,
         trusted: str | Path | None = None,
     ) -> Self:
-        """Read a bundle. Nothing in it is trusted.
+        """Load a bundle, in eval mode; call ``train()`` to go on training. Nothing in the bundle is trusted.
 
         Args:
             pretrained_model_name_or_path: the folder of a bundle or of a run, ``owner/name`` on a hub, or
@@ -153,4 +186,4 @@ class Publishable(nn.Module):
             endpoint=endpoint,
             trusted=trusted,
         )
-        return cls(**vars(from_bundle(bundle)))
+        return from_bundle(bundle, cls).eval()

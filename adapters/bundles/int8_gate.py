@@ -1,33 +1,34 @@
 """Rounding an adapter to int8 behind a gate: where the held-out loss rises too much, nothing is changed.
 
-Whether a trained projector stands a step of 1/127 of each row's largest weight is a matter of measurement; for one from
-scratch nothing is promised.
+int8 rounds each weight to 1/127 of the largest weight of its row. Whether a projector keeps its quality is measured,
+not assumed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.bundles.storage_dtype import int8_matrices
+from inlay.adapters.bundles.storage_dtype import int8_matrices, round_module
 from inlay.adapters.core.batch import Batch
+from inlay.adapters.core.model_core import ModelCore
 from inlay.hub.errors import InlayError
 
-__all__ = ["LIMIT", "QuantiseError", "Quantised", "held_out_loss", "quantise"]
+__all__ = ["LIMIT", "Int8Loss", "QuantiseError", "held_out_loss", "quantise"]
 
 LIMIT = 0.001
 """How much the held-out loss may rise, as a share of what it was."""
 
 
 @dataclass(frozen=True, slots=True)
-class Quantised:
-    """What int8 cost."""
+class Int8Loss:
+    """Held-out loss before and after rounding to int8."""
 
     before: float
-    """Held-out loss a token, as the weights were."""
+    """Held-out loss per token with the weights as they were."""
     after: float
     """The same with the weights in int8."""
 
@@ -41,19 +42,19 @@ class Quantised:
 
 
 class QuantiseError(InlayError):
-    """An adapter that does not stand int8, or cannot be measured.
+    """An adapter loses too much by int8, or the loss cannot be measured.
 
     Args:
         text: why.
         found: the figures, where it was measured.
     """
 
-    def __init__(self, text: str, found: Quantised | None = None) -> None:
+    def __init__(self, text: str, found: Int8Loss | None = None) -> None:
         super().__init__(text)
         self.found = found
 
 
-def quantise(model: AttachedModel, batches: Iterable[Batch], *, limit: float = LIMIT) -> Quantised:
+def quantise(model: ModelCore[Any], batches: Iterable[Batch], *, limit: float = LIMIT) -> Int8Loss:
     """Round the attached adapter to int8, in place; ``adapter.save_pretrained(folder, dtype="int8")`` then writes it.
 
     Args:
@@ -73,12 +74,12 @@ def quantise(model: AttachedModel, batches: Iterable[Batch], *, limit: float = L
     before = held_out_loss(model, batches)
     kept = [(parameter, parameter.detach().clone()) for parameter in adapter.parameters()]
     try:
-        adapter.round_to("int8")
-        found = Quantised(before, held_out_loss(model, batches))
+        round_module(adapter, "int8")
+        found = Int8Loss(before, held_out_loss(model, batches))
         if not found.rise <= limit:
             raise QuantiseError(
-                f"adapter {adapter.name!r} does not stand int8: {found}, allowed {limit:+.3%}; keep bfloat16, or allow "
-                "more with limit=",
+                f"adapter {adapter.name!r} loses too much by int8: {found}, allowed {limit:+.3%}; keep bfloat16, or "
+                "allow more with limit=",
                 found,
             )
     except BaseException:
@@ -89,24 +90,19 @@ def quantise(model: AttachedModel, batches: Iterable[Batch], *, limit: float = L
     return found
 
 
-@torch.no_grad()
-def held_out_loss(model: AttachedModel, batches: Iterable[Batch]) -> float:
+def held_out_loss(model: ModelCore[Any], batches: Iterable[Batch]) -> float:
     """Mean cross-entropy over all labelled tokens of all batches, without dropout.
 
     Raises:
         QuantiseError: there is no labelled token.
     """
-    was_training = model.adapter.training
-    model.adapter.eval()
     total, count = 0.0, 0
-    try:
+    with model.inference():
         for batch in batches:
             output = model(batch, logits="none")
             if output.loss is not None and output.targets is not None:
                 total += float(output.loss) * len(output.targets)
                 count += len(output.targets)
-    finally:
-        model.adapter.train(was_training)
     if not count:
         raise QuantiseError(
             "expected held-out conversations with answers to measure the loss on, got none (batches are gone through "

@@ -21,11 +21,11 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from inlay.adapters.answering import Answering
-from inlay.adapters.attachable import Attachable
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.model_core import Generated, ModelCore
+from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.language.wiring import DecoderOnly
 from inlay.adapters.media.digest import media_digest
 from inlay.hub.errors import InlayError
@@ -83,13 +83,13 @@ class PrefixCache:
         """Forget everything."""
         self._kept, self._weights, self.reused = [], (), 0
 
-    def takes(self, model: Answering, rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
+    def takes(self, core: ModelCore[Any], rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
         """Whether a call can begin behind what is kept.
 
         It is one conversation without beams; the LLM is causal and keeps all its keys; the adapter is not in training,
         whose dropout differs each time, and has no signal tokens, whose states need the whole conversation again.
         """
-        llm = model.backbone.llm
+        llm = core.backbone.llm
         config = llm.model.generation_config
         beams = int(options.get("num_beams") or getattr(config, "num_beams", None) or 1)
         sequences = int(options.get("num_return_sequences") or getattr(config, "num_return_sequences", None) or 1)
@@ -98,39 +98,39 @@ class PrefixCache:
             len(rows) == beams == sequences == 1
             and not plain & set(options)
             and isinstance(llm.wiring, DecoderOnly)
-            and not model.adapter.training
-            and not model.adapter.signals.ids
+            and not core.adapter.training
+            and not core.adapter.signals.ids
             and all(type(layer) is DynamicLayer for layer in DynamicCache(config=llm.model.config).layers)
         )
 
-    def write(self, model: Answering, row: Encoded, layout: Layout, **options: Any) -> list[int]:
+    def write(self, core: ModelCore[Any], row: Encoded, layout: Layout, **options: Any) -> Generated:
         """Answer one conversation; see :meth:`inlay.adapters.model.MultimodalModel.write`.
 
         Args:
-            model: attached, and such that :meth:`takes` it.
+            core: one that :meth:`takes` accepts.
             row: the conversation.
             layout: whose geometry and stop texts to use.
             options: of transformers' ``generate``.
         """
-        if (weights := _weights(model.adapter)) != self._weights:
+        if (weights := _weights(core.adapter)) != self._weights:
             self.clear()
             self._weights = weights
-        key, starts = _key(model, row, layout)
+        key, starts = _key(core, row, layout)
         found, cut = self._longest(key[:-1])  # the last position is read in any case: it says what comes next
         # A medium of which a part is left is projected whole, so all of it is read again.
         cut = next((start for start, stop in starts if start < cut < stop), cut)
-        cache = DynamicCache(config=model.backbone.llm.model.config)
+        cache = DynamicCache(config=core.backbone.llm.model.config)
         if found is not None and cut:
             for index, (keys, values) in enumerate(found.layers):
                 cache.update(keys[..., :cut, :], values[..., :cut, :], index)
-        tail = model.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(model.backbone.device)
-        behind = model.embeddings(tail)
+        tail = core.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(core.backbone.device)
+        behind = core.embeddings(tail)
         # Only the shape of what is in front is looked at.
         embeddings = torch.cat([behind.new_zeros(1, cut, behind.shape[2]), behind], dim=1)
         mask = tail.mask.new_ones(1, len(key))
         self.reused = cut
-        (written,) = model.write(embeddings, mask, stop=layout.stop, past_key_values=cache, **options)
-        self._keep(key + tuple(written), cache)
+        (written,) = core.write(embeddings, mask, layout=layout, past_key_values=cache, **options)
+        self._keep(key + tuple(written.ids), cache)
         return written
 
     def _longest(self, key: Key) -> tuple[_Kept | None, int]:
@@ -157,19 +157,19 @@ def _same(pair: tuple[object, object]) -> bool:
     return pair[0] == pair[1]
 
 
-def _weights(adapter: Attachable) -> tuple[object, ...]:
+def _weights(adapter: AdapterParts) -> tuple[object, ...]:
     """Differs once an adapter is another, or was written to; tensors of inference mode cannot say the latter."""
     return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in adapter.parameters())
 
 
-def _key(model: Answering, row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
+def _key(core: ModelCore[Any], row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
     """What stands at each position, and where each medium begins and ends."""
     key: list[object] = row.ids.tolist()
     places = row.slots.nonzero().flatten().tolist()
     words = {modality: iter(prompts) for modality, prompts in row.prompts.items()}
     spans: list[tuple[int, int]] = []
     for part in row.media:
-        own, places = places[: model.tokens[part.modality]], places[model.tokens[part.modality] :]
+        own, places = places[: core.tokens[part.modality]], places[core.tokens[part.modality] :]
         read = tuple(next(words[part.modality]).tolist()) if part.modality in words else ()
         known = (part.modality, layout.geometry_for(part.modality), media_digest(part.modality, part.source), read)
         for index, place in enumerate(own):

@@ -11,10 +11,11 @@ from itertools import groupby
 from typing import Any
 
 from inlay.adapters.backbone import Backbone, BackboneError
-from inlay.adapters.chat.reply import Reply
+from inlay.adapters.chat.reply import Reply, finish_reason
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Part, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS, MetaResponse
+from inlay.adapters.core.model_core import Generated
 from inlay.adapters.generators import Made
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.media.modality import Modality
@@ -23,7 +24,7 @@ __all__ = ["dispatch", "spelled"]
 
 
 def dispatch(
-    written: Sequence[Sequence[int]],
+    written: Sequence[Generated],
     layout: Layout,
     backbone: Backbone,
     media: Mapping[Modality, Mapping[str, Any]],
@@ -31,12 +32,12 @@ def dispatch(
     """New ids of each conversation as replies.
 
     Args:
-        written: new token ids a row.
+        written: new tokens of each row.
         layout: whose answers are meta responses.
         backbone: with the generators; what it lacks is named as missing in the reply.
         media: how each modality is generated, see :meth:`inlay.adapters.generators.Generator.generate`.
     """
-    read = [layout.read(spelled(row, backbone.llm)) for row in written]
+    read = [layout.read(spelled(row.ids, backbone.llm)) for row in written]
     made: dict[Modality, list[Made]] = {}
     missing: dict[Modality, str] = {}
     for modality in dict.fromkeys(name for response in read for name in response.media):
@@ -48,7 +49,7 @@ def dispatch(
             continue
         made[modality] = generator.generate(generator.encode_text(prompts), **media.get(modality, {}))
     supplies = {modality: iter(own) for modality, own in made.items()}
-    return [_reply(one, supplies, missing, len(row)) for one, row in zip(read, written, strict=True)]
+    return [_reply(one, supplies, missing, row) for one, row in zip(read, written, strict=True)]
 
 
 def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
@@ -64,7 +65,7 @@ def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
 
 
 def _reply(
-    response: MetaResponse, supplies: Mapping[Modality, Any], missing: Mapping[Modality, str], tokens: int
+    response: MetaResponse, supplies: Mapping[Modality, Any], missing: Mapping[Modality, str], row: Generated
 ) -> Reply:
     parts: list[Part] = [TextPart(response.text)] if response.text else []
     for modality in response.media:
@@ -73,7 +74,8 @@ def _reply(
     return Reply(
         text=response.text,
         media=tuple(part.source for part in parts if isinstance(part, MadePart) and part.source is not None),
-        tokens=tokens,
+        tokens=len(row.ids),
         parts=tuple(parts),
         missing=tuple(missing[modality] for modality in response.media if modality in missing),
+        finish_reason=finish_reason(row.ended, bool(response.media)),
     )

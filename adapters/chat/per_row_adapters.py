@@ -15,23 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inlay.adapters.answering import Answering
-from inlay.adapters.attachable import Attachable
-from inlay.adapters.chat.replying import encode_all
+from inlay.adapters.chat.replies import encode_all
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.core.attach import admit_row
+from inlay.adapters.core.model_core import ModelCore
+from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.llm_parts.lora_per_row import mixed
-from inlay.adapters.parts.part import AttachError
 
 __all__ = ["answer_mixed", "embed_mixed", "generate_mixed", "with_lora_of"]
 
 
 def answer_mixed(
-    model: Answering, conversations: Sequence[Sequence[Message]], adapters: Sequence[Attachable], **options: Any
+    core: ModelCore[Any], conversations: Sequence[Sequence[Message]], adapters: Sequence[AdapterParts], **options: Any
 ) -> list[str]:
     """Texts; see :meth:`inlay.adapters.model.MultimodalModel.answer`."""
-    llm = model.backbone.llm
-    written = generate_mixed(model, conversations, adapters, **options)
+    llm = core.backbone.llm
+    written = generate_mixed(core, conversations, adapters, **options)
     layout: Layout | None = options.get("layout")
     chosen = [layout or adapter.layout for adapter in adapters]
     return [own.reply(llm.decode(ids, stop=own.stop)) for ids, own in zip(written, chosen, strict=True)]
@@ -39,9 +40,9 @@ def answer_mixed(
 
 @torch.no_grad()
 def generate_mixed(
-    model: Answering,
+    core: ModelCore[Any],
     conversations: Sequence[Sequence[Message]],
-    adapters: Sequence[Attachable],
+    adapters: Sequence[AdapterParts],
     *,
     layout: Layout | None = None,
     features: Callable[[MediaPart], Tensor] | None = None,
@@ -51,7 +52,7 @@ def generate_mixed(
     """New token ids of each conversation.
 
     Args:
-        model: with one of the adapters attached, or any other whose LoRA changes all that theirs change.
+        core: with one of the adapters attached, or any other whose LoRA changes all that theirs change.
         conversations: each ends with the user's turn.
         adapters: one a conversation; the same may come again.
         layout: for all of them, instead of each adapter's own.
@@ -65,43 +66,46 @@ def generate_mixed(
         IncompatibleBackbone: one does not fit.
         LoraError: one changes what the attached adapter does not.
     """
-    stops = {(layout or adapter.layout).stop for adapter in adapters}
+    layouts = [layout or adapter.layout for adapter in adapters]
+    stops = {own.stop for own in layouts}
     if len(stops) > 1:
         raise AttachError(f"one batch for several adapters: expected one set of stop texts, got {sorted(stops)}")
-    embeddings, mask = embed_mixed(model, conversations, adapters, layout=layout, features=features, names=names)
-    with with_lora_of(model, adapters):
-        return model.write(embeddings, mask, stop=next(iter(stops), ()), **options)
+    with core.held():
+        embeddings, mask = embed_mixed(core, conversations, adapters, layout=layout, features=features, names=names)
+        with with_lora_of(core, adapters):
+            rows = core.write(embeddings, mask, layout=layouts[0] if layouts else None, **options)
+    return [row.ids for row in rows]
 
 
 @torch.no_grad()
 def embed_mixed(
-    model: Answering,
+    core: ModelCore[Any],
     conversations: Sequence[Sequence[Message]],
-    adapters: Sequence[Attachable],
+    adapters: Sequence[AdapterParts],
     *,
     layout: Layout | None = None,
     features: Callable[[MediaPart], Tensor] | None = None,
     names: Sequence[str] = (),
 ) -> tuple[Tensor, Tensor]:
     """The LLM's input ``[B, T, width]`` and its mask ``[B, T]``, padded in front, in the order of the conversations."""
-    _check(model, adapters, len(conversations))
+    _check(core, adapters, len(conversations))
     labels = list(names) or [""] * len(conversations)
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     for adapter, places in _by_adapter(adapters).items():
-        own = model.with_adapter(adapter)
+        own = core.with_adapter(adapter)
         chosen = layout or adapter.layout
         encoded = encode_all(own, [conversations[i] for i in places], chosen, [labels[i] for i in places])
-        batch = own.collate(encoded, layout=chosen, generation=True, features=features).to(model.backbone.device)
+        batch = own.collate(encoded, layout=chosen, generation=True, features=features).to(core.backbone.device)
         rows.update(zip(places, zip(own.embeddings(batch), batch.mask, strict=True), strict=True))
     width = max(len(mask) for _, mask in rows.values())
     padded = [(F.pad(e, (0, 0, width - len(e), 0)), F.pad(mask, (width - len(mask), 0))) for e, mask in _sorted(rows)]
     return torch.stack([embedding for embedding, _ in padded]), torch.stack([mask for _, mask in padded])
 
 
-def with_lora_of(model: Answering, adapters: Sequence[Attachable]) -> AbstractContextManager[None]:
+def with_lora_of(core: ModelCore[Any], adapters: Sequence[AdapterParts]) -> AbstractContextManager[None]:
     """While this lasts, row ``i`` of every batch has the LoRA of the ``i``-th adapter."""
-    _check(model, adapters, len(adapters))
-    attached = model.adapter.lora
+    _check(core, adapters, len(adapters))
+    attached = core.adapter.lora
     loras = [adapter.lora for adapter in adapters]
     if attached is not None:
         return mixed(attached, loras)
@@ -112,21 +116,21 @@ def with_lora_of(model: Answering, adapters: Sequence[Attachable]) -> AbstractCo
     return nullcontext()
 
 
-def _check(model: Answering, adapters: Sequence[Attachable], count: int) -> None:
+def _check(core: ModelCore[Any], adapters: Sequence[AdapterParts], count: int) -> None:
     if len(adapters) != count:
         raise AttachError(f"expected one adapter for each of {count} conversations, got {len(adapters)}")
-    for adapter in dict.fromkeys([*adapters, model.adapter]):
+    for adapter in dict.fromkeys([*adapters, core.adapter]):
         if adapter.tokens is not None:
             raise AttachError(
                 f"adapter {adapter.name!r} has rows for new tokens, which stand in the LLM for a whole batch; answer "
                 "its conversations apart, after model.swap"
             )
-        if adapter is not model.adapter:
-            adapter.admit(model.backbone)
+        if adapter is not core.adapter:
+            admit_row(adapter, core.backbone)
 
 
-def _by_adapter(adapters: Sequence[Attachable]) -> Mapping[Attachable, list[int]]:
-    found: dict[Attachable, list[int]] = {}
+def _by_adapter(adapters: Sequence[AdapterParts]) -> Mapping[AdapterParts, list[int]]:
+    found: dict[AdapterParts, list[int]] = {}
     for index, adapter in enumerate(adapters):
         found.setdefault(adapter, []).append(index)
     return found

@@ -16,8 +16,8 @@ from torch import Tensor
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.media.load import load_medium
-from inlay.adapters.model import MultimodalModel
 
 __all__ = ["Ranked", "log_likelihood", "rank_answers"]
 
@@ -32,7 +32,7 @@ class Ranked:
 
 
 def rank_answers(
-    model: MultimodalModel[Any],
+    model: ModelCore[Any],
     conversations: Sequence[Sequence[Message]],
     candidates: Sequence[str] | Sequence[Sequence[str]],
     *,
@@ -105,28 +105,22 @@ def _groups(pairs: Sequence[tuple[Message, ...]], size: int) -> Iterator[Sequenc
 
 
 def _scores(
-    model: MultimodalModel[Any],
+    model: ModelCore[Any],
     pairs: Sequence[Sequence[Message]],
     layout: Layout,
     features: Callable[[MediaPart], Tensor] | None,
 ) -> list[float]:
     rows = [model.encode(messages, layout=layout) for messages in pairs]
-    was_training = model.adapter.training
-    model.adapter.train(False)
-    try:
-        with torch.no_grad():
-            batch = model.collate(rows, layout=layout, features=features or _features(model, rows, layout))
-            batch = batch.to(model.backbone.device)
-            llm = model.backbone.llm
-            labelled, targets = llm.supervised(batch.labels, batch.target)
-            logits = llm.logits(model.embeddings(batch), batch.mask, labelled, batch.target)
-            scores = log_likelihood(logits, targets, labelled.sum(dim=1))
-            return [float(score) for score in scores]
-    finally:
-        model.adapter.train(was_training)
+    with model.held(), model.inference():
+        batch = model.collate(rows, layout=layout, features=features or _features(model, rows, layout))
+        batch = batch.to(model.backbone.device)
+        llm = model.backbone.llm
+        labelled, targets = llm.supervised(batch.labels, batch.target)
+        logits = llm.logits(model.embeddings(batch), batch.mask, labelled, batch.target)
+        return log_likelihood(logits, targets, labelled.sum(dim=1)).tolist()
 
 
-def _features(model: MultimodalModel[Any], rows: Sequence[Encoded], layout: Layout) -> Callable[[MediaPart], Tensor]:
+def _features(model: ModelCore[Any], rows: Sequence[Encoded], layout: Layout) -> Callable[[MediaPart], Tensor]:
     """Frozen features of every medium, each encoded once however many candidates ask for it."""
     media = {id(part): part for row in rows for part in row.media}
     held: dict[int, Tensor] = {}

@@ -1,10 +1,10 @@
-"""Replies: what a model wrote as text and media, in the order in which it wrote them."""
+"""Replies: the text and media of an answer, in the order in which the model wrote them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Part, TextPart
@@ -15,10 +15,11 @@ from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 
-__all__ = ["Reply", "ReplyError", "Run", "assemble", "read"]
+__all__ = ["FinishReason", "Reply", "ReplyError", "Run", "assemble", "finish_reason", "read"]
 
 Run: TypeAlias = TextPart | Modality
 """A piece of an answer: words, or a medium that it asks for."""
+FinishReason: TypeAlias = Literal["stop", "length", "media"]
 
 
 class ReplyError(InlayError):
@@ -30,16 +31,24 @@ class Reply:
     """An answer."""
 
     text: str
-    """All that it says in words."""
+    """All words of the answer."""
     media: tuple[Any, ...] = ()
-    """Images (PIL), sounds and clips that the model made, if it can."""
+    """Images (PIL), sounds and clips that the model made."""
     tokens: int = 0
-    """Tokens generated."""
+    """Generated tokens."""
     parts: tuple[Part, ...] = ()
     """Words and media in the order of the answer; as the content of an assistant's turn they continue a conversation.
     A medium that could not be made has no source."""
     missing: tuple[str, ...] = ()
-    """For each modality that the answer asks for and that could not be made: why not."""
+    """For each modality that the answer asks for and that could not be made: the reason."""
+    finish_reason: FinishReason = "stop"
+    """``stop``: the model ended its turn; ``media``: it ended its turn, and the answer asks for media; ``length``: the
+    answer was cut off at ``max_new_tokens``, or at the end of the context."""
+
+
+def finish_reason(ended: Literal["stop", "length"], asks_for_media: bool) -> FinishReason:
+    """The finish reason of a reply."""
+    return "media" if ended == "stop" and asks_for_media else ended
 
 
 def read(ids: Sequence[int], llm: LanguageModel, layout: Layout, signals: Signals) -> list[Run]:
@@ -59,21 +68,29 @@ def assemble(
     made: Mapping[Modality, Sequence[Made]],
     missing: Mapping[Modality, str],
     tokens: Sequence[int],
+    ended: Sequence[Literal["stop", "length"]],
 ) -> list[Reply]:
-    """Replies from what was read and what was made.
+    """Replies from words, modalities and made media.
 
     Args:
         rows: of :func:`read`, one for each reply.
-        made: the media of each modality in reading order over all rows; none of a modality that could not be made.
-        missing: modality to why it could not.
-        tokens: how many each row has.
+        made: the media of each modality in reading order over all rows; without modalities that could not be made.
+        missing: modality -> why it could not be made.
+        tokens: generated tokens of each row.
+        ended: why generation of each row ended.
     """
     supplies = {modality: iter(media) for modality, media in made.items()}
-    return [_assemble(runs, supplies, missing, count) for runs, count in zip(rows, tokens, strict=True)]
+    return [
+        _assemble(runs, supplies, missing, count, end) for runs, count, end in zip(rows, tokens, ended, strict=True)
+    ]
 
 
 def _assemble(
-    runs: Sequence[Run], supplies: Mapping[Modality, Iterator[Made]], missing: Mapping[Modality, str], tokens: int
+    runs: Sequence[Run],
+    supplies: Mapping[Modality, Iterator[Made]],
+    missing: Mapping[Modality, str],
+    tokens: int,
+    ended: Literal["stop", "length"],
 ) -> Reply:
     parts: list[Part] = []
     for run in runs:
@@ -87,4 +104,5 @@ def _assemble(
         tokens=tokens,
         parts=tuple(parts),
         missing=tuple(why for modality, why in missing.items() if modality in runs),
+        finish_reason=finish_reason(ended, any(not isinstance(run, TextPart) for run in runs)),
     )

@@ -6,17 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from inlay.hub.errors import InlayError
-
-__all__ = ["AttachError", "OtherWeightsWarning", "Part"]
-
-
-class AttachError(InlayError):
-    """An adapter or a backbone is already taken, or not attached, or its parts contradict each other."""
-
-
-class OtherWeightsWarning(UserWarning):
-    """The backbone fits, but has other weights than the one that the adapter was trained on."""
+__all__ = ["Part"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,14 +265,14 @@ class Manifest(_Closed):
             # The JSON mode of pydantic turns lists into tuples and is strict about everything else.
             return cls.model_validate_json(dump_object(raw))
         except ValidationError as error:
-            raise _first_problem(error, file) from None
+            raise manifest_error(error, file) from None
 
     def to_json(self) -> bytes:
         """The bytes of ``inlay.json``, in the oldest format that holds it; equal manifests give equal bytes."""
         return dump_object(self.model_dump(mode="json"))
 
 
-def _first_problem(error: ValidationError, file: str) -> BundleError:
+def manifest_error(error: ValidationError, file: str) -> BundleError:
     problems: list[Any] = list(error.errors(include_url=False, include_context=False))
     first = problems[0]
     field = ""

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from inlay.adapters.adapter import Part
+from inlay.adapters.parts.part import Part
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.schedule import rate_of
 

@@ -12,9 +12,10 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter, AttachedModel, Part
+from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.model import Output
+from inlay.adapters.parts.part import Part
 from inlay.recipes.ranks import shared_mean
 from inlay.recipes.recipe import RecipeError, Stage
 from inlay.recipes.stages.schedule import choose_parts, optimizer_for

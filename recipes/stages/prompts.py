@@ -15,10 +15,11 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from inlay.adapters.adapter import AttachedModel, Part
+from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.inputs.pretraining.pformer import PFormer, alignment_loss, vocabulary_loss
+from inlay.adapters.parts.part import Part
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken, labelled_loss

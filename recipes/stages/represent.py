@@ -15,9 +15,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from inlay.adapters.adapter import Part
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_scores
+from inlay.adapters.parts.part import Part
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.caption_batch import CaptionBatch
 from inlay.recipes.ranks import all_rows, shared_mean

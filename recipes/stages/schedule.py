@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from inlay.adapters.adapter import Part
+from inlay.adapters.parts.part import Part
 from inlay.recipes.recipe import RecipeError, Stage
 
 __all__ = ["choose_parts", "optimizer_for", "rate_of", "warmup_cosine"]

@@ -16,11 +16,12 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter, AttachedModel, Part
+from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.conversation.messages import MadePart
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.outputs.losses import conditioning_distance
+from inlay.adapters.parts.part import Part
 from inlay.recipes.data.states import StateBatch
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.ranks import share

@@ -9,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from inlay.adapters.adapter import Adapter, AttachError
+from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.reply import ReplyError
 from inlay.adapters.compatibility.canary import CanaryError
-from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.conversation.segments import LayoutError
+from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.generators import Generator, GeneratorError
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
@@ -73,20 +74,20 @@ def loud(adapter: Adapter, first: str) -> None:
     """Make the LLM write a certain signal token first of all: its row of the head follows what it has to say."""
     assert adapter.tokens is not None
     index = adapter.tokens.config.strings.index(first)
-    model = adapter._attached.backbone.llm
+    model = adapter.attachment.backbone.llm
     states = []
     handle = model.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: states.append(args[0]))
     with torch.no_grad():
         from inlay.adapters.model import MultimodalModel
 
-        MultimodalModel(adapter._attached.backbone, adapter).probe([ask()])
+        MultimodalModel(adapter.attachment.backbone, adapter).probe([ask()])
         handle.remove()
         adapter.tokens.output[index] = 50 * torch.nn.functional.normalize(states[0][0, -1], dim=-1)
 
 
 def scripted(adapter: Adapter, script: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the LLM write a given answer, whatever it thinks."""
-    llm = adapter._attached.backbone.llm
+    llm = adapter.attachment.backbone.llm
     ids = llm.tokenizer(script, add_special_tokens=False).input_ids
     monkeypatch.setattr(llm, "generate", lambda embeddings, mask, **_: [list(ids) for _ in range(len(embeddings))])
     return list(ids)
@@ -286,7 +287,9 @@ def test_a_bundle_with_output_projectors_round_trips(world_of: Any, tmp_path: Pa
 def test_parts_must_agree_on_the_signal_tokens(world_of: Any, tmp_path: Path) -> None:
     backbone = world_of()
     adapter = adapter_for(backbone)
-    with pytest.raises(AttachError, match=r"outputs\.image: it reads 3 signal tokens, the adapter's token rows have 0"):
+    with pytest.raises(
+        AdapterError, match=r"outputs\.image: it reads 3 signal tokens, the adapter's token rows have 0"
+    ):
         Adapter(
             system="nextgpt",
             name="x",
@@ -295,7 +298,7 @@ def test_parts_must_agree_on_the_signal_tokens(world_of: Any, tmp_path: Path) ->
             inputs={},
             outputs={"image": adapter.outputs["image"]},
         )
-    with pytest.raises(AttachError, match=r"it gives 9 vectors of 16, the port generate\.image takes None of None"):
+    with pytest.raises(AdapterError, match=r"it gives 9 vectors of 16, the port generate\.image takes None of None"):
         Adapter(
             system="nextgpt",
             name="x",
@@ -356,8 +359,10 @@ def test_the_canary_hears_a_dead_output_projector(world_of: Any, tmp_path: Path)
     assert {name: len(values) for name, values in again.canary.conditioning.items()} == {"image": 16, "audio": 16}
     again.attach(backbone)
     again.detach()
+    promised = again.canary
     with torch.no_grad():
         again.outputs["audio"].layers[0].weight.zero_()
+    again.canary = promised
     with pytest.raises(CanaryError, match="output projector for audio"):
         again.attach(backbone)
     assert backbone.attached is None

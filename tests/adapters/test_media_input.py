@@ -17,7 +17,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.rank_answers import rank_answers
 from inlay.adapters.compatibility.canary import PATTERNS, CanaryError, drift, record, sweep, verify
-from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import parse_messages
 from inlay.adapters.core.batch import Batch

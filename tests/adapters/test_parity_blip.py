@@ -167,7 +167,7 @@ def test_generated_ids_equal_those_of_the_published_padding(pair: Any, image_of:
     llm = model.backbone.llm
     batch = model.batch(asked(image_of, answers=False), generation=True)
     options = {"max_new_tokens": 10, "do_sample": False} | options
-    ours = model.generate(batch, stop=model.adapter.layout.stop, **options)
+    ours = model.generate(batch, **options)
     stops = sorted({*llm.stop_ids, *(llm.tokenizer.convert_tokens_to_ids("Ċ") for _ in model.adapter.layout.stop)})
     two_stacks = reference.language_model.config.is_encoder_decoder
     ids = reference.generate(

@@ -177,8 +177,10 @@ def test_a_canary_that_dies_leaves_the_old_adapter_at_work(saved: Any, image_of:
     backbone, (one, two) = saved
     model = one.attach(backbone)
     before = scores(model, image_of())
+    promised = two.canary
     with torch.no_grad():
         two.inputs["image"].layers[0].weight.mul_(9.0)
+    two.canary = promised
     with pytest.raises(CanaryError):
         model.swap(two)
     assert (one.attached, two.attached, backbone.attached) == (True, False, one.name)

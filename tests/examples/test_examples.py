@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters import Adapter
-from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.hub.errors import BundleError
 from inlay.recipes.backbones import miniature_backbone

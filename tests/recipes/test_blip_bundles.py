@@ -11,7 +11,7 @@ import torch
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import PROJECTORS
 from inlay.hub.format.manifest import TrainingSpec

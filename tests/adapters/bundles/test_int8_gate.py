@@ -158,7 +158,7 @@ def test_above_the_limit_nothing_changes_and_the_figures_are_told(batches: Any) 
     before = {name: tensor.clone() for name, tensor in model.adapter.state_dict().items()}
     loss = held_out_loss(model, rows)
     with pytest.raises(
-        QuantiseError, match=r"does not stand int8: held-out loss \d.*-> \d.*\(\+.*%\), allowed \+0.100%"
+        QuantiseError, match=r"loses too much by int8: held-out loss \d.*-> \d.*\(\+.*%\), allowed \+0.100%"
     ):
         quantise(model, rows)
     assert held_out_loss(model, rows) == loss

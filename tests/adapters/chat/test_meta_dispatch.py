@@ -15,6 +15,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
+from inlay.adapters.core.model_core import Generated
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 CAPTIONS = ("rain", "a disc")
@@ -53,7 +54,9 @@ def test_each_answer_gets_its_own_media(model: Any) -> None:
         "Modality: [AUDIO] [IMAGE] Prompt: rain ###",
         "Modality: [VIDEO] Prompt: rain ###",
     )
-    first, second, third, fourth = dispatch(rows, model.adapter.layout, model.backbone, {})
+    first, second, third, fourth = dispatch(
+        [Generated(row, "stop") for row in rows], model.adapter.layout, model.backbone, {}
+    )
     assert [caption_in(medium) for medium in first.media] == ["a disc"]
     assert (first.text, second.text, second.media) == ("", "two", ())
     assert [(part.modality, part.caption, caption_in(part.source)) for part in third.parts] == [

@@ -145,7 +145,7 @@ def test_what_cannot_share_a_batch_is_refused(world_of: Make, backbone_of: Make,
         model.answer(asked[:2], adapters=[adapters[0], adapter_of(backbone_of("qwen2"))])
     elsewhere = adapter_of(other := backbone_of())
     elsewhere.attach(other)
-    with pytest.raises(AttachError, match="attached to a backbone"):
+    with pytest.raises(AttachError, match="attached to another backbone"):
         model.answer(asked[:2], adapters=[adapters[0], elsewhere])
 
 

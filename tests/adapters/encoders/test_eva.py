@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder
-from inlay.adapters.compatibility.ports import check
+from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import ClipEncoder, EncoderError, EvaEncoder
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import CLIPImageProcessorPil
 
-from inlay.adapters.compatibility.ports import check
+from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import EncoderError, FrameEncoder
 from inlay.adapters.encoders.frames import moments
 from inlay.adapters.loading.media import load_video_encoder

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.compatibility.ports import check
+from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
 from inlay.adapters.encoders.vision import EncoderError
 from inlay.adapters.loading.imagebind import load_imagebind, save_imagebind

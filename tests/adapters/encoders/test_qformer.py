@@ -11,7 +11,7 @@ from transformers import Blip2VisionConfig, Blip2VisionModel, BlipImageProcessor
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder
-from inlay.adapters.compatibility.ports import check
+from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.encoders import EncoderError, EvaEncoder, QFormerEncoder
 from inlay.adapters.inputs import LinearConfig, LinearProjector, QFormer, QFormerConfig, QFormerProjector

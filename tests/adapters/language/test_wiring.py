@@ -11,7 +11,7 @@ from transformers import T5ForConditionalGeneration
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.batch import collate, encode

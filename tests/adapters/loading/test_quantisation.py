@@ -12,12 +12,12 @@ import torch
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.compatibility.verdict import OtherWeightsWarning
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.llm_parts.lora import LoraError
 from inlay.adapters.loading import quantisation as quantised
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.parts.part import OtherWeightsWarning
 
 needs_library = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="bitsandbytes is not there")
 KINDS = pytest.mark.parametrize("kind", ["nf4", "int8"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.compatibility.ports import IncompatibleBackbone
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 
 
 def raised(adapter: Any, backbone: Any) -> IncompatibleBackbone:

@@ -1,0 +1,113 @@
+"""From conversations to replies in one batch: lay out, generate, read the new tokens once more, make media."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.chat.kv_cache import PrefixCache
+from inlay.adapters.chat.meta_dispatch import dispatch
+from inlay.adapters.chat.reply import Reply, assemble, read
+from inlay.adapters.chat.stream import text_stream
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.model_core import ModelCore
+from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.core.signal_states import written_states
+from inlay.adapters.generators import GeneratorError, Made
+from inlay.adapters.loading.pretrained import BackboneError
+from inlay.adapters.media.modality import Modality
+
+__all__ = ["check_media_options", "encode_all", "replies"]
+
+
+def encode_all(
+    core: ModelCore[Any], conversations: Sequence[Sequence[Message]], layout: Layout, names: Sequence[str]
+) -> list[Encoded]:
+    """Every conversation as ids, ending where the answer begins."""
+    labels = list(names) or [""] * len(conversations)
+    return [
+        core.encode(messages, layout=layout, generation=True, name=name)
+        for messages, name in zip(conversations, labels, strict=True)
+    ]
+
+
+@torch.no_grad()
+def replies(
+    core: ModelCore[Any],
+    conversations: Sequence[Sequence[Message]],
+    *,
+    layout: Layout | None,
+    features: Callable[[MediaPart], Tensor] | None,
+    names: Sequence[str],
+    media: Mapping[Modality, Mapping[str, Any]] | None,
+    on_text: Callable[[str], None] | None,
+    prefixes: PrefixCache | None,
+    options: dict[str, Any],
+) -> list[Reply]:
+    """See :meth:`inlay.adapters.model.MultimodalModel.replies`."""
+    adapter, backbone = core.adapter, core.backbone
+    check_media_options(media or {}, backbone)
+    chosen, llm, signals = layout or adapter.layout, backbone.llm, adapter.signals
+    rows = encode_all(core, conversations, chosen, names)
+    if on_text is not None:
+        options["streamer"] = text_stream(llm, chosen, on_text, len(rows), options)
+    if prefixes is not None and features is None and prefixes.takes(core, rows, options):
+        written = [prefixes.write(core, rows[0], chosen, **options)]
+        embeddings = mask = None
+    else:
+        batch = core.collate(rows, layout=chosen, generation=True, features=features).to(backbone.device)
+        embeddings, mask = core.embeddings(batch), batch.mask
+        written = core.write(embeddings, mask, layout=chosen, **options)
+    if chosen.meta:
+        return dispatch(written, chosen, backbone, media or {})
+    runs = [read(row.ids, llm, chosen, signals) for row in written]
+    asked = [modality for modality in signals.ids if any(modality in row for row in runs)]
+    missing = {name: why for name in asked if (why := _why_missing(name, adapter, backbone)) is not None}
+    made: dict[Modality, list[Made]] = {}
+    if len(missing) < len(asked) and embeddings is not None and mask is not None:
+        states = written_states(llm, embeddings, mask, [row.ids for row in written], signals)
+        made = {
+            name: core.make(name, states[name], **(media or {}).get(name, {})) for name in asked if name not in missing
+        }
+    return assemble(runs, made, missing, [len(row.ids) for row in written], [row.ended for row in written])
+
+
+def check_media_options(media: Mapping[Modality, Mapping[str, Any]], backbone: Backbone) -> None:
+    """Check that every option of generation reaches a generator.
+
+    Args:
+        media: modality -> options of its generator's ``generate``.
+        backbone: whose generators; options for a generator that it lacks are not checked.
+
+    Raises:
+        GeneratorError: an unknown modality, or an option that its generator does not have.
+    """
+    for modality, options in media.items():
+        if modality not in get_args(Modality):
+            raise GeneratorError(f"media: expected {', '.join(get_args(Modality))}, got {modality!r}")
+        if modality not in backbone.generators:
+            continue
+        accepted = signature(backbone.generator(modality).generate).parameters
+        if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
+            continue
+        known = [name for name, parameter in accepted.items() if parameter.kind is Parameter.KEYWORD_ONLY]
+        if unknown := sorted(set(options) - set(known)):
+            raise GeneratorError(f"media: {modality}: expected {', '.join(known)}, got {', '.join(unknown)}")
+
+
+def _why_missing(modality: Modality, adapter: AdapterParts, backbone: Backbone) -> str | None:
+    """Why media of a modality cannot be made; None if they can."""
+    if modality not in adapter.outputs:
+        return f"{modality}: this adapter has signal tokens and no output projector for it"
+    try:
+        backbone.generator(modality)
+    except BackboneError as error:
+        return str(error)
+    return None

@@ -1,0 +1,184 @@
+"""Attach, swap and detach: each change is registered for undoing before it is made, and undone on any exception."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.compatibility import canary
+from inlay.adapters.compatibility.verdict import Admission, IncompatibleBackbone, Report, check, require
+from inlay.adapters.core.attachment import Attachment
+from inlay.adapters.core.model_core import ModelCore
+from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.language.occupancy import AttachError, occupancy_of
+from inlay.adapters.llm_parts.lora import LoraError
+from inlay.adapters.llm_parts.signal_tokens import Signals
+from inlay.adapters.llm_parts.token_rows import TokenRowsError
+
+__all__ = ["admit", "admit_row", "attach", "changing", "detach", "replace", "swap"]
+
+
+def changing(backbone: Backbone, action: str) -> AbstractContextManager[None]:
+    """A context in which the owner of a backbone's language model may change; calls of other threads wait."""
+    return occupancy_of(backbone.llm.model).change(action)
+
+
+def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> None:
+    """Put an adapter's parts into a backbone's language model.
+
+    Args:
+        adapter: not attached.
+        backbone: the frozen models; their tensors are not changed.
+        strict: refuse a backbone with other weights, or without a generator.
+        verify: run the canary where the weights are the same.
+
+    Raises:
+        AttachError: the adapter is attached, or the language model is in use or carries foreign adapter layers.
+        IncompatibleBackbone: with a table of the differences.
+        CanaryError: the attached model gives other numbers than when the adapter was saved. Nothing stays attached.
+    """
+    occupancy = occupancy_of(backbone.llm.model)
+    with occupancy.change("attach"):
+        if adapter.attached:
+            raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
+        attachment = Attachment(backbone, adapter, adapter.name)
+        occupancy.claim(attachment)
+        with attachment.undo as undo:
+            undo.callback(occupancy.release)
+            report = admit(adapter, backbone, strict=strict)
+            undo.callback(_forget, attachment)
+            adapter._attachment = attachment
+            try:
+                if adapter.tokens is not None:
+                    rows = adapter.tokens.attach(backbone.llm)
+                    undo.callback(rows.undo)
+                    attachment.signals = Signals.of(adapter.tokens.config, rows.ids)
+                if adapter.lora is not None:
+                    undo.callback(adapter.lora.attach(backbone.llm.model).undo)
+            except (LoraError, TokenRowsError) as error:
+                raise IncompatibleBackbone(report, adapter.name, str(error)) from error
+            if verify:
+                _verify(adapter, backbone, report)
+            attachment.undo = undo.pop_all()
+
+
+def detach(adapter: AdapterParts) -> None:
+    """Take an adapter off; every change is undone, also where undoing one of them raises.
+
+    Raises:
+        AttachError: it is not attached.
+    """
+    with occupancy_of(adapter.attachment.backbone.llm.model).change("detach"):
+        adapter.attachment.undo.close()
+
+
+def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> bool:
+    """Exchange the matrices in the layers of an attached adapter for those of another of the same shape.
+
+    The first time that the other one comes to this backbone it is checked as by :func:`attach`, its canary included.
+    From then on the exchange takes microseconds, whatever the adapters' size. Projectors may be of any kind.
+
+    Returns:
+        False, with nothing changed, where it takes :func:`detach` and :func:`attach`: one of the two has token rows, or
+        their LoRA differ in targets, shapes, rank, scale or dropout.
+
+    Raises:
+        InlayError: as of :func:`attach`; ``adapter`` stays attached.
+    """
+    if not adapter.attached or other.attached or not _exchangeable(adapter, other):
+        return False
+    backbone = adapter.attachment.backbone
+    with occupancy_of(backbone.llm.model).change("swap"):
+        if _admission(other).holds(backbone.identity, strict=strict, verified=True):
+            _exchange(adapter, other)
+            return True
+        report = admit(other, backbone, strict=strict)
+        _exchange(adapter, other)
+        try:
+            _verify(other, backbone, report)
+        except BaseException:
+            _exchange(other, adapter)
+            raise
+        return True
+
+
+def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> None:
+    """Attach another adapter in the place of an attached one; where that fails, the attached one stays.
+
+    Raises:
+        InlayError: as of :func:`attach`.
+    """
+    backbone = adapter.attachment.backbone
+    with occupancy_of(backbone.llm.model).change("swap"):
+        if replace(adapter, other, strict=strict):
+            return
+        detach(adapter)
+        try:
+            attach(other, backbone, strict=strict)
+        except BaseException:
+            attach(adapter, backbone, verify=False)
+            raise
+
+
+def admit(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False) -> Report:
+    """Check that an adapter fits a backbone, and move its weights there.
+
+    Raises:
+        IncompatibleBackbone: it does not fit.
+    """
+    report = check(adapter.interface, backbone.ports)
+    require(report, adapter.name, strict=strict, trained=adapter.training_facts is not None)
+    device = backbone.device
+    if any(parameter.device != device for parameter in adapter.parameters()):
+        adapter.to(device)
+    adapter._admission = Admission(backbone.identity, report)
+    return report
+
+
+def admit_row(adapter: AdapterParts, backbone: Backbone) -> None:
+    """Check that an adapter can serve rows of a batch without being attached; a second check costs nothing.
+
+    Raises:
+        AttachError: it is attached elsewhere.
+        IncompatibleBackbone: it does not fit.
+    """
+    if adapter.attached:
+        raise AttachError(f"adapter {adapter.name!r} is attached to another backbone; call its detach() first")
+    if not _admission(adapter).holds(backbone.identity):
+        admit(adapter, backbone)
+
+
+def _verify(adapter: AdapterParts, backbone: Backbone, report: Report) -> None:
+    """Run the canary, where there is one of these weights and the backbone is the one that it was recorded on."""
+    if report.verdict == "exact" and (stored := adapter.canary) is not None:
+        core = ModelCore(backbone, adapter)
+        canary.verify(core.probe, stored, backbone.llm.dtype, core.probe_conditioning)
+    adapter._admission = Admission(backbone.identity, report, verified=True)
+
+
+def _admission(adapter: AdapterParts) -> Admission:
+    return adapter._admission or Admission(None, Report("incompatible", ()))
+
+
+def _exchangeable(one: AdapterParts, two: AdapterParts) -> bool:
+    if one.tokens is not None or two.tokens is not None:
+        return False
+    if one.lora is None or two.lora is None:
+        return one.lora is two.lora
+    return one.lora.is_like(two.lora)
+
+
+def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
+    """Let another adapter hold the layers and the attachment of an attached one."""
+    if attached.lora is not None and other.lora is not None:
+        attached.lora.hand_over(other.lora)
+    attachment = attached.attachment
+    attachment.adapter, attachment.name = other, other.name
+    attached._attachment, other._attachment = None, attachment
+
+
+def _forget(attachment: Attachment) -> None:
+    """End an attachment, whichever adapter holds it by now."""
+    holder, attachment.adapter = attachment.adapter, None
+    if isinstance(holder, AdapterParts):
+        holder._attachment = None

@@ -1,0 +1,45 @@
+"""An attachment: one adapter on one backbone, and how to undo it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from torch import nn
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.language.occupancy import AttachError
+from inlay.adapters.llm_parts.signal_tokens import Signals
+
+__all__ = ["Attachment"]
+
+
+class Attachment:
+    """One adapter on one backbone.
+
+    Args:
+        backbone: the frozen models.
+        adapter: the adapter that is about to be attached.
+        name: its name, for messages.
+    """
+
+    def __init__(self, backbone: Backbone, adapter: nn.Module, name: str) -> None:
+        self.backbone = backbone
+        self.adapter: nn.Module | None = adapter
+        """The attached adapter; None after detach."""
+        self.name = name
+        self.signals = Signals()
+        self.undo = ExitStack()
+        """Undoes every change to the language model, the last one first."""
+
+    def require(self, adapter: nn.Module) -> None:
+        """Check that an adapter is the attached one.
+
+        Raises:
+            AttachError: it was detached, or another adapter took its place.
+        """
+        if self.adapter is not adapter:
+            happened = "was detached" if self.adapter is None else f"was replaced by adapter {self.name!r}"
+            raise AttachError(
+                f"the adapter of this model {happened}, so the model cannot be used any more; attach the adapter "
+                "again: model = adapter.attach(backbone)"
+            )

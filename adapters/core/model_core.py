@@ -1,0 +1,352 @@
+"""The core of a model: backbone and adapter together, from conversations to losses, states, token ids and media.
+
+Data flow one way: messages -> media -> encoder -> features -> input projector -> splice -> LLM -> loss | text | hidden
+states of signal tokens -> output projector -> generator -> media. Each arrow is one method here;
+:mod:`inlay.adapters.chat` builds answers on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial, wraps
+from typing import Any, Generic, Literal, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.core import splice
+from inlay.adapters.core.batch import Batch, Encoded, collate, encode
+from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.core.signal_states import at_signals
+from inlay.adapters.encoders.protocol import Inputs
+from inlay.adapters.generators import Made
+from inlay.adapters.language.occupancy import occupancy_of
+from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, collate_prompts
+from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
+from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
+
+__all__ = ["Generated", "ModelCore", "Output", "exclusive"]
+
+A = TypeVar("A", bound=AdapterParts)
+B = TypeVar("B", bound=AdapterParts)
+MAX_NEW_TOKENS = 512
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def exclusive(method: F) -> F:
+    """A method that uses the language model: it raises once the adapter is detached, and waits for other threads."""
+
+    @wraps(method)
+    def call(self: ModelCore[Any], *args: Any, **kwargs: Any) -> Any:
+        with self.held():
+            return method(self, *args, **kwargs)
+
+    return cast(F, call)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One row of new tokens."""
+
+    ids: list[int]
+    ended: Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """The result of one forward pass."""
+
+    loss: Tensor | None
+    """Mean cross-entropy over the labelled tokens; None where there are none."""
+    logits: Tensor | None
+    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (of the target's side where
+    the LLM is an encoder-decoder); None where the loss was asked for alone."""
+    targets: Tensor | None = None
+    """``[rows]``: the labelled tokens, beside ``logits``."""
+    signal_states: Mapping[Modality, Tensor] | None = None
+    """Where asked for: see :meth:`ModelCore.signal_states`."""
+
+
+class ModelCore(Generic[A]):
+    """A backbone with an attached adapter.
+
+    One model may be used from several threads: calls that use the language model wait for each other. After the adapter
+    is detached, or another one takes its place, every method raises :class:`AttachError`.
+
+    Args:
+        backbone: the frozen models.
+        adapter: its parts.
+        holder: the adapter that is attached, if that is another one (for rows of other adapters in one batch).
+    """
+
+    def __init__(self, backbone: Backbone, adapter: A, *, holder: AdapterParts | None = None) -> None:
+        self.backbone, self.adapter = backbone, adapter
+        self.holder: AdapterParts = holder or adapter
+        self.attachment = self.holder.attachment
+
+    def with_adapter(self, adapter: B) -> ModelCore[B]:
+        """The same backbone with the projectors and layout of an adapter that is not attached."""
+        return ModelCore(self.backbone, adapter, holder=self.holder)
+
+    def require_attached(self) -> None:
+        """Check that the adapter is still attached.
+
+        Raises:
+            AttachError: it is not.
+        """
+        self.attachment.require(self.holder)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the language model for one call, in which other threads wait.
+
+        Raises:
+            AttachError: the adapter is not attached any more.
+        """
+        with occupancy_of(self.backbone.llm.model).call():
+            self.require_attached()
+            yield
+
+    @property
+    def tokens(self) -> dict[Modality, int]:
+        """LLM positions per medium of each modality."""
+        return {
+            name: self.adapter.projector(name).tokens(self.backbone.encoder(name).tokens) for name in self.modalities
+        }
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """Modalities that this model takes in, beside text."""
+        return tuple(self.adapter.inputs)  # type: ignore[arg-type]  # keys of a ModuleDict are plain strings
+
+    @property
+    def makes(self) -> tuple[Modality, ...]:
+        """Modalities that this adapter makes beside text, whether or not the backbone has the generators."""
+        return tuple(self.adapter.outputs)  # type: ignore[arg-type]  # as above
+
+    @property
+    def readers(self) -> dict[Modality, Reader]:
+        """For each projector that reads the instruction: how the words of a medium's turn become ids."""
+        reading = [name for name in self.modalities if self.adapter.reads_prompt(name)]
+        return {name: partial(self._read, limit=self.adapter.projector(name).config.prompt_tokens) for name in reading}
+
+    def _read(self, text: str, *, limit: int) -> Tensor:
+        return self.backbone.prompter().encode(text, limit)
+
+    def encode(
+        self,
+        messages: Sequence[Message],
+        *,
+        layout: Layout | None = None,
+        generation: bool = False,
+        name: str = "",
+    ) -> Encoded:
+        """One conversation as ids, with the adapter's layout or another."""
+        self.require_attached()
+        chosen = layout or self.adapter.layout
+        return encode(
+            messages,
+            chosen,
+            self.backbone.llm,
+            self.tokens,
+            readers=self.readers,
+            signals=self.adapter.signals,
+            generation=generation,
+            name=name,
+        )
+
+    def collate(
+        self,
+        rows: Sequence[Encoded],
+        *,
+        layout: Layout | None = None,
+        generation: bool = False,
+        features: Callable[[MediaPart], Tensor] | None = None,
+    ) -> Batch:
+        """Pad rows and load their media; nothing is computed by a model.
+
+        Args:
+            rows: encoded conversations.
+            layout: whose geometry to use.
+            generation: pad on the left.
+            features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached.
+        """
+        self.require_attached()
+        batch = collate(rows, self.backbone.llm.pad_id, "left" if generation else "right")
+        media = [part for row in rows for part in row.media]
+        chosen = layout or self.adapter.layout
+        inputs: dict[Modality, Inputs] = {}
+        cached: dict[Modality, Tensor] = {}
+        prompts: dict[Modality, Prompts] = {}
+        for modality in self.modalities:
+            parts = [part for part in media if part.modality == modality]
+            if self.adapter.reads_prompt(modality):
+                read = [ids for row in rows for ids in row.prompts[modality]]
+                prompts[modality] = collate_prompts(read, self.backbone.prompter().pad_id)
+            if parts and features is not None:
+                cached[modality] = torch.stack([features(part) for part in parts])
+            elif parts:
+                loaded = [load_medium(part.modality, part.source) for part in parts]
+                inputs[modality] = self.backbone.encoder(modality).preprocess(loaded, chosen.geometry_for(modality))
+        return replace(batch, inputs=inputs, features=cached, prompts=prompts)
+
+    def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
+        """Conversations to one batch: :meth:`encode`, then :meth:`collate`."""
+        rows = [self.encode(messages, generation=generation) for messages in conversations]
+        return self.collate(rows, generation=generation)
+
+    @exclusive
+    def embeddings(self, batch: Batch) -> Tensor:
+        """The LLM's input ``[B, T, width]``: token embeddings with projected features in their slots."""
+        embeddings = self.backbone.llm.embed(batch.ids)
+        projected = {
+            name: self.adapter.project(name, self._features(name, batch), batch.prompts.get(name)).to(embeddings)
+            for name in self.modalities
+        }
+        if batch.order:
+            embeddings = splice.insert(embeddings, batch.slots, splice.in_order(projected, batch.order), batch.names)
+        # A batch without media still touches every projector, so that all ranks of a distributed run have one graph.
+        for name in set(projected) - set(batch.order):
+            embeddings = embeddings + projected[name].sum() * 0
+        return embeddings
+
+    def _features(self, modality: Modality, batch: Batch) -> Tensor:
+        if modality in batch.features:
+            return batch.features[modality]
+        encoder = self.backbone.encoder(modality)
+        if modality in batch.inputs:
+            return encoder.encode(batch.inputs[modality])
+        return torch.zeros(0, encoder.tokens, encoder.width, device=batch.ids.device)
+
+    @exclusive
+    def __call__(
+        self, batch: Batch, *, logits: Literal["none", "labelled", "all"] = "labelled", states: bool = False
+    ) -> Output:
+        """One forward pass.
+
+        Args:
+            batch: on the backbone's device or another; it is moved.
+            logits: only the labelled rows go through the LM head, or all; with ``none`` the loss comes alone, faster
+                and in less memory, and is the same.
+            states: give the states of signal tokens too, of the same pass.
+        """
+        batch = batch.to(self.backbone.device)
+        return self.predict(self.embeddings(batch), batch, logits=logits, states=states)
+
+    @exclusive
+    def predict(
+        self,
+        embeddings: Tensor,
+        batch: Batch,
+        *,
+        logits: Literal["none", "labelled", "all"] = "labelled",
+        states: bool = False,
+    ) -> Output:
+        """The LLM's output for given embeddings, for instance of a teacher in the place of the projector.
+
+        Args:
+            embeddings: ``[B, T, width]``, of the batch.
+            batch: its mask, labels and target; on the device of the embeddings.
+            logits: as for a whole forward pass.
+            states: as for a whole forward pass.
+        """
+        llm = self.backbone.llm
+        rows, targets = llm.supervised(batch.labels, batch.target)
+        whole, alone = logits == "all", logits == "none" and len(targets) > 0
+        kept = None if whole else rows
+        loss = scores = signal_states = hidden = None
+        if alone and states:
+            loss, hidden = llm.loss_and_states(embeddings, batch.mask, rows, targets, batch.target)
+        elif alone:
+            loss = llm.loss(embeddings, batch.mask, rows, targets, batch.target)
+        elif states:
+            scores, hidden = llm.logits_and_states(embeddings, batch.mask, kept, batch.target)
+        else:
+            scores = llm.logits(embeddings, batch.mask, kept, batch.target)
+        if scores is not None and len(targets):
+            loss = torch.nn.functional.cross_entropy((scores[rows] if whole else scores).float(), targets)
+        if hidden is not None:
+            signal_states = at_signals(batch.ids, embeddings, hidden, self.adapter.signals)
+        return Output(loss, scores, targets, signal_states)
+
+    @exclusive
+    def signal_states(self, batch: Batch) -> dict[Modality, Tensor]:
+        """The input of output projectors; the LM head is not run.
+
+        Returns:
+            For every modality with signal tokens ``[n, signals, width]``, ``n`` media in the order of ``batch.made``:
+            the last hidden state of each signal token plus its input embedding, at the position where it is read.
+
+        Raises:
+            SignalError: an incomplete group of signal tokens.
+        """
+        batch = batch.to(self.backbone.device)
+        embeddings = self.embeddings(batch)
+        states = self.backbone.llm.states(embeddings, batch.mask)
+        return at_signals(batch.ids, embeddings, states, self.adapter.signals)
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, *, layout: Layout | None = None, **options: Any) -> list[list[int]]:
+        """New token ids for each row of a left-padded batch; greedy unless the options say otherwise.
+
+        Signal tokens come in whole groups; a group that ``max_new_tokens`` cut off is completed.
+
+        Args:
+            batch: of conversations that end with the user's turn.
+            layout: whose turn ends and stop texts end a row; the adapter's if not given.
+            options: of transformers' ``generate``; ``max_new_tokens`` is 512 if not given.
+        """
+        batch = batch.to(self.backbone.device)
+        rows = self.write(self.embeddings(batch), batch.mask, layout=layout or self.adapter.layout, **options)
+        return [row.ids for row in rows]
+
+    @exclusive
+    def write(self, embeddings: Tensor, mask: Tensor, *, layout: Layout | None, **options: Any) -> list[Generated]:
+        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask; says why each row ended.
+
+        Without a layout, EOS alone ends a row.
+        """
+        signals = self.adapter.signals
+        options = {"max_new_tokens": MAX_NEW_TOKENS, "do_sample": False} | options
+        if signals.ids:
+            options["logits_processor"] = [SignalGrammar(signals), *options.get("logits_processor", ())]
+        stop = () if layout is None else layout.stop
+        written = self.backbone.llm.generate(embeddings, mask, stop=stop, **options)
+        return [Generated(completed(row, signals), "stop") for row in written]
+
+    @exclusive
+    @torch.no_grad()
+    def make(self, modality: Modality, states: Tensor, **options: Any) -> list[Made]:
+        """Media from states of signal tokens ``[n, signals, width]``; options are the generator's."""
+        return self.backbone.generator(modality).generate(self.adapter.condition(modality, states), **options)
+
+    @exclusive
+    def probe(self, conversation: Sequence[Message]) -> Tensor:
+        """Logits ``[vocabulary]`` of the first token of an answer, in float32 on the CPU, without dropout."""
+        with self.inference():
+            batch = self.batch([conversation], generation=True).to(self.backbone.device)
+            return self.backbone.llm.logits(self.embeddings(batch), batch.mask)[0, -1].float().cpu()
+
+    @exclusive
+    def probe_conditioning(self, conversation: Sequence[Message]) -> dict[Modality, Tensor]:
+        """Conditioning ``[n, tokens, width]`` of the media that the assistant makes, without dropout."""
+        with self.inference():
+            states = self.signal_states(self.batch([conversation]))
+            return {name: self.adapter.condition(name, states[name]) for name in self.makes}
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """A context without dropout and without gradients; the adapter's mode comes back afterwards."""
+        was_training = self.adapter.training
+        self.adapter.train(False)
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.adapter.train(was_training)
