@@ -1,6 +1,7 @@
-"""The canary: a tiny input made from a formula, and the logits that it must give after attach.
+"""The canary: a tiny input made from a formula, and the logits that the attached model must give for it.
 
-A bundle on disk can be intact and still do nothing once attached: a renamed module, a dropped key, a changed default
+A bundle on disk can be intact and still have no effect once attached: a renamed module, a dropped key, a changed
+default
 in a library. The canary runs the attached model once and compares numbers, so that a silent no-op becomes an error.
 """
 
@@ -31,11 +32,11 @@ PROMPT = "What is shown?"
 PROBES = 16
 """Logits stored."""
 HALF_PRECISION = 10.0
-"""How much wider the tolerance is where the backbone computes in 16 bit."""
+"""Factor on the tolerance where the backbone computes in 16 bit."""
 
 
 class CanaryError(InlayError):
-    """After attach the model does not give the numbers that the bundle promises."""
+    """The attached model gives other numbers than the bundle stores."""
 
 
 def gradient(size: int = 64) -> Image.Image:
@@ -81,7 +82,7 @@ PATTERNS: Mapping[str, tuple[str, Callable[[], Any]]] = {
     "audio": ("sweep", sweep),
     "video": ("drift", drift),
 }
-"""Modality -> the name of its pattern and what makes it."""
+"""Modality -> the name of its pattern and the function that makes it."""
 
 
 def record(
@@ -91,9 +92,9 @@ def record(
 
     Args:
         forward: next-token logits ``[vocabulary]`` for a conversation, such as :meth:`MultimodalModel.probe`.
-        modalities: what the model takes in beside text.
+        modalities: input modalities beside text.
         condition: such as :meth:`MultimodalModel.probe_conditioning`.
-        made: what its output projectors make.
+        made: modalities of its output projectors.
     """
     media = {name: PATTERNS[name][0] for name in modalities}
     logits = forward([_question(PROMPT, media)])
@@ -119,7 +120,7 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: 
 
     Args:
         forward: as above.
-        canary: what a bundle stores.
+        canary: of the bundle.
         dtype: in which the LLM computes; 16 bit widens the tolerance.
         condition: as above.
 
@@ -131,15 +132,15 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: 
     """
     logits = forward([_question(canary.prompt, canary.media)])
     if not 0 <= min(canary.token_ids) <= max(canary.token_ids) < len(logits):
-        raise CanaryError(f"the canary speaks of token {max(canary.token_ids)}, the model has {len(logits)}")
+        raise CanaryError(f"the canary names token {max(canary.token_ids)}, and the model has {len(logits)} tokens")
     difference = float((logits[list(canary.token_ids)] - torch.tensor(canary.logits)).abs().max())
     slack = 1.0 if dtype == torch.float32 else HALF_PRECISION
     allowed = canary.tolerance * slack
     if not difference <= allowed:
         raise CanaryError(
             f"after attach the stored test input gives logits that differ by {difference:.4g} (allowed {allowed:.4g}): "
-            "the adapter is not doing what it did when it was saved. Check the versions of transformers and peft "
-            "against the bundle's, or attach with verify=False to look closer"
+            "the adapter has another effect than when it was saved. Compare the versions of torch and transformers "
+            "with those in the bundle, or attach with verify=False to look closer"
         )
     _verify_conditioning(condition, canary, slack)
     return difference
@@ -156,15 +157,15 @@ def _verify_conditioning(condition: Condition | None, canary: CanarySpec, slack:
         if len(stored) != len(found) or not float((stored - found).abs().max()) <= allowed:
             raise CanaryError(
                 f"after attach the output projector for {modality} gives other values for the stored test input than "
-                f"when it was saved (allowed {allowed:.4g}): check the versions of transformers and peft against the "
-                "bundle's, or attach with verify=False to look closer"
+                f"when it was saved (allowed {allowed:.4g}): compare the versions of torch and transformers with "
+                "those in the bundle, or attach with verify=False to look closer"
             )
 
 
 def _conditioned(
     condition: Condition | None, prompt: str, media: Mapping[str, str], made: Sequence[Modality]
 ) -> Mapping[Modality, Tensor]:
-    """What output projectors give for an answer that asks for one medium of each modality, in the order of names."""
+    """Conditioning for an answer that asks for one medium of each modality, in the order of names."""
     if condition is None or not made:
         return {}
     return condition([_question(prompt, media), Message("assistant", tuple(MadePart(name) for name in sorted(made)))])
@@ -182,7 +183,7 @@ def _question(prompt: str, media: Mapping[str, str]) -> Message:
         known, make = PATTERNS.get(name, ("", None))
         if make is None or media[name] != known:
             raise CanaryError(
-                f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade"
+                f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade inlay"
             )
         parts.append(MediaPart(name, make()))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
     return Message("user", (*parts, TextPart(prompt)))

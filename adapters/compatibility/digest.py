@@ -1,11 +1,12 @@
-"""Digests by which an adapter recognises the backbone that it was trained on.
+"""Digests that identify a backbone's weights and tokenizer.
 
-The weights digest hashes a fixed sample of every parameter, rounded to bfloat16, and does not look at names: it is
-cheap for a 13B model, the same for one checkpoint whether it is loaded in float32, float16 or bfloat16 (for a float32
-file loaded as float16, double rounding can differ: then the backbone merely counts as other weights, with a warning),
-and it survives the renaming of modules between versions of transformers.
+The weights digest hashes a fixed sample of every parameter, rounded to bfloat16, and ignores names. It is cheap for a
+13B model, equal for one checkpoint loaded in float32, float16 or bfloat16, and independent of renamed modules between
+versions
+of transformers. (A float32 file loaded as float16 is rounded twice, so its digest can differ; the backbone then counts
+as other weights, with a warning.)
 
-What was computed with a model is only valid for every bit of it: :func:`exact_digest` reads them all.
+:func:`exact_digest` reads every bit, for results that are only valid for exactly these weights.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ def weights_digest(model: nn.Module) -> str:
 
 def _parameter_hash(parameter: Tensor) -> bytes:
     flat = parameter.detach().reshape(-1)
-    picks = torch.linspace(0, flat.numel() - 1, min(SAMPLE, flat.numel()), device=flat.device, dtype=torch.float64)
+    # The positions are computed on the CPU, because not every device has float64 (MPS).
+    picks = torch.linspace(0, flat.numel() - 1, min(SAMPLE, flat.numel()), dtype=torch.float64).long()
     # Adding zero turns -0.0 into 0.0, which compare equal and must hash equal.
-    sample = flat[picks.long()].to(torch.bfloat16).float().cpu() + 0.0
+    sample = flat[picks.to(flat.device)].to(torch.bfloat16).float().cpu() + 0.0
     return hashlib.sha256(repr(tuple(parameter.shape)).encode() + sample.numpy().tobytes()).digest()
 
 

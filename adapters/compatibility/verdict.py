@@ -40,9 +40,9 @@ class Report:
 
     verdict: Verdict
     rows: tuple[Row, ...]
-    """The differences: those that forbid, or under ``fits`` the ports with other weights."""
+    """The differences: those that forbid attaching, or under ``fits`` the ports with other weights."""
     absent: tuple[str, ...] = ()
-    """Generators that the backbone lacks. They do not forbid: the adapter then answers without their media."""
+    """Generators that the backbone lacks. They do not forbid attaching: replies then come without their media."""
 
     def table(self) -> str:
         """The differences as an aligned text table.
@@ -77,11 +77,11 @@ def check(expected: Mapping[str, PortSpec], found: Mapping[str, PortSpec]) -> Re
     """Compare an adapter's interface with a backbone's ports.
 
     Args:
-        expected: port name -> what the adapter was made for.
-        found: port name -> what the backbone has; ports that the adapter does not use are ignored.
+        expected: port name -> the port that the adapter needs.
+        found: port name -> the port of the backbone; ports that the adapter does not use are ignored.
 
     Returns:
-        The verdict over all ports that both have; generators that the backbone lacks are only named.
+        The verdict over all ports that both have; missing generators are named in the report.
     """
     blocking: list[Row] = []
     other_weights: list[Row] = []
@@ -129,7 +129,7 @@ def _source(port: PortSpec) -> str:
 
 
 def _short(value: object) -> str:
-    """Digests are told apart by their first digits; what one side lacks is ``none``."""
+    """A value for the table: digests by their first digits, a missing value as ``none``."""
     text = "none" if value is None else str(value)
     return text[:15] if text.startswith("sha256:") else text
 
@@ -140,16 +140,16 @@ class OtherWeightsWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """That an adapter has been checked on a backbone; the next time costs nothing."""
+    """The result of a check on a backbone, kept so that the next check costs nothing."""
 
     backbone: object
     """The identity of the backbone, see :class:`inlay.adapters.Backbone`."""
     report: Report
     verified: bool = False
-    """Whether it has been attached since, and its canary, if it has one, has lived."""
+    """Whether the adapter has been attached there, and its canary passed."""
 
     def holds(self, backbone: object, *, strict: bool = False, verified: bool = False) -> bool:
-        """Whether it says all that is asked of it."""
+        """Whether this check answers the question: this backbone, as strict, and verified."""
         exact = self.report.verdict == "exact" and not self.report.absent
         return self.backbone is backbone and (exact or not strict) and (self.verified or not verified)
 
@@ -160,8 +160,8 @@ def require(report: Report, adapter: str, *, strict: bool, trained: bool) -> Non
     Args:
         report: of the check.
         adapter: its name.
-        strict: refuse a backbone that merely fits, or that lacks generators.
-        trained: warn of other weights than it was trained on.
+        strict: refuse a backbone with other weights, or without a generator.
+        trained: warn where the backbone has other weights than the adapter was trained on.
 
     Raises:
         IncompatibleBackbone: with a table of what differs.
@@ -169,15 +169,13 @@ def require(report: Report, adapter: str, *, strict: bool, trained: bool) -> Non
     if report.verdict == "incompatible":
         raise IncompatibleBackbone(report, adapter)
     if strict and report.absent:
-        raise IncompatibleBackbone(report, adapter, "It lacks generators, and strict=True was asked for.")
+        raise IncompatibleBackbone(report, adapter, "It lacks generators, and strict=True was given.")
     if report.verdict == "fits" and trained:
         if strict:
-            raise IncompatibleBackbone(
-                report, adapter, "It fits, but has other weights, and strict=True was asked for."
-            )
+            raise IncompatibleBackbone(report, adapter, "It fits, but has other weights, and strict=True was given.")
         warnings.warn(
             f"adapter {adapter!r} fits this backbone, which has other weights than it was trained on:\n"
             f"{report.table()}",
             OtherWeightsWarning,
-            stacklevel=4,  # where attach, or swap, is called
+            stacklevel=4,  # the caller of Adapter.attach
         )

@@ -43,23 +43,31 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
             raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
         attachment = Attachment(backbone, adapter, adapter.name)
         occupancy.claim(attachment)
-        with attachment.undo as undo:
-            undo.callback(occupancy.release)
+        try:
+            attachment.undo.callback(occupancy.release)
             report = admit(adapter, backbone, strict=strict)
-            undo.callback(_forget, attachment)
+            attachment.undo.callback(_forget, attachment)
             adapter._attachment = attachment
             try:
-                if adapter.tokens is not None:
-                    rows = adapter.tokens.attach(backbone.llm)
-                    undo.callback(rows.undo)
-                    attachment.signals = Signals.of(adapter.tokens.config, rows.ids)
-                if adapter.lora is not None:
-                    undo.callback(adapter.lora.attach(backbone.llm.model).undo)
+                _put_in(adapter, attachment)
             except (LoraError, TokenRowsError) as error:
                 raise IncompatibleBackbone(report, adapter.name, str(error)) from error
             if verify:
                 _verify(adapter, backbone, report)
-            attachment.undo = undo.pop_all()
+        except BaseException:
+            attachment.undo.close()
+            raise
+
+
+def _put_in(adapter: AdapterParts, attachment: Attachment) -> None:
+    """Token rows, then LoRA; each registers how to undo it."""
+    llm, undo = attachment.backbone.llm, attachment.undo
+    if adapter.tokens is not None:
+        rows = adapter.tokens.attach(llm)
+        undo.callback(rows.undo)
+        attachment.signals = Signals.of(adapter.tokens.config, rows.ids)
+    if adapter.lora is not None:
+        undo.callback(adapter.lora.attach(llm.model).undo)
 
 
 def detach(adapter: AdapterParts) -> None:
@@ -112,11 +120,12 @@ def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) ->
     with occupancy_of(backbone.llm.model).change("swap"):
         if replace(adapter, other, strict=strict):
             return
-        detach(adapter)
         try:
+            detach(adapter)
             attach(other, backbone, strict=strict)
         except BaseException:
-            attach(adapter, backbone, verify=False)
+            if not adapter.attached:
+                attach(adapter, backbone, verify=False)
             raise
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from torch import nn
 
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.core.undo import Undo
 from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.llm_parts.signal_tokens import Signals
 
@@ -28,7 +27,7 @@ class Attachment:
         """The attached adapter; None after detach."""
         self.name = name
         self.signals = Signals()
-        self.undo = ExitStack()
+        self.undo = Undo()
         """Undoes every change to the language model, the last one first."""
 
     def require(self, adapter: nn.Module) -> None:

@@ -1,0 +1,89 @@
+"""The rooms of the house: in every folder, files and sub-folders form layers; few loose files; tests mirror the
+tree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MOST_FILES = 14
+UNSORTED = {"recipes", "recipes/data", "recipes/miniature"}
+"""Folders that still hold more files than a room should."""
+
+TESTED_ELSEWHERE = {
+    "adapters/adapter.py": "adapters/core/test_attach.py",
+    "adapters/backbone.py": "adapters/compatibility/test_verdict.py",
+}
+"""Module -> the tests that hold it, where these do not mirror its name. A folder stands for all modules in it."""
+
+
+def _layers(modules: dict[str, Any], floor: str) -> dict[str, dict[str, set[str]]]:
+    """Folder -> file or sub-folder in it -> the others in it that are imported."""
+    homes = {name: (*name.split(".")[1:],) for name in modules}
+    folders: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for name, module in modules.items():
+        if homes[name][0] != floor or module.path.name == "__init__.py":
+            continue
+        for target in module.imports:
+            if target not in modules or homes[target][0] != floor:
+                continue
+            depth = next((i for i, (a, b) in enumerate(zip(homes[name], homes[target], strict=False)) if a != b), None)
+            if depth is not None:
+                folders["/".join(homes[name][:depth])][homes[name][depth]].add(homes[target][depth])
+    return folders
+
+
+@pytest.mark.parametrize("floor", ["hub", "adapters"])
+def test_rooms_form_layers(modules: dict[str, Any], floor: str) -> None:
+    circles = {}
+    for folder, graph in _layers(modules, floor).items():
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circles[folder] = " imports ".join(reversed(error.args[1]))
+    assert circles == {}
+
+
+def test_the_layers_would_show_a_circle(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    def module(name: str, *imports: str) -> Any:
+        return SimpleNamespace(path=tmp_path / f"{name.rpartition('.')[2]}.py", imports=frozenset(imports))
+
+    names = {"inlay.hub.a.one": ("inlay.hub.b.two",), "inlay.hub.b.two": (), "inlay.hub.b.three": ("inlay.hub.a.one",)}
+    graph = _layers({name: module(name, *imports) for name, imports in names.items()}, "hub")["hub"]
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph).prepare()
+
+
+def test_no_room_holds_too_many_files(root: Path) -> None:
+    floors = [root / floor for floor in ("hub", "adapters", "recipes")]
+    folders = [folder for floor in floors for folder in (floor, *floor.rglob("*")) if folder.is_dir()]
+    counts = {str(folder.relative_to(root)): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES and folder not in UNSORTED} == {}
+
+
+@pytest.mark.parametrize("floor", ["hub", "adapters"])
+def test_every_module_has_a_test_file(root: Path, floor: str) -> None:
+    missing = []
+    for path in sorted((root / floor).rglob("*.py")):
+        module = path.relative_to(root)
+        places = [str(module), *(str(parent) for parent in module.parents)]
+        named = next((TESTED_ELSEWHERE[place] for place in places if place in TESTED_ELSEWHERE), None)
+        test = root / "tests" / (named or module.with_name(f"test_{module.name}"))
+        if path.name != "__init__.py" and not test.is_file():
+            missing.append(str(module))
+    assert missing == []
+
+
+def test_the_list_of_tests_elsewhere_is_needed_and_true(root: Path) -> None:
+    for place, test in TESTED_ELSEWHERE.items():
+        assert (root / place).exists(), place
+        assert (root / "tests" / test).is_file(), test
+        assert not (root / "tests" / Path(place).with_name(f"test_{Path(place).name}")).is_file(), (
+            f"{place} has its own"
+        )
