@@ -23,8 +23,8 @@ from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QForm
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.loading.language import chosen_dtype
-from inlay.adapters.loading.media import load_encoders
+from inlay.adapters.loading.dtype import chosen_dtype
+from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
@@ -240,7 +240,7 @@ def _encoders(
             {name: miniature_path(source) if ours else source for name, source in own.items()},
             revisions={} if ours else revisions,
             dtype=torch.float32 if ours else chosen_dtype(dtype),
-            rules=rules,
+            feature_options=rules,
             names=own if ours else {},
         )
     return found
@@ -284,8 +284,8 @@ def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: st
     """The image encoder with a frozen Q-Former behind it."""
     asked = _asked(sources.image, dtype, revision)
     if sources.qformer == SAME:
-        return load_image_encoder(**asked, rule=rule, qformer=True)
-    encoder = load_image_encoder(**asked, rule=rule)
+        return load_image_encoder(**asked, feature_options=rule, qformer=True)
+    encoder = load_image_encoder(**asked, feature_options=rule)
     if not isinstance(encoder, VisionEncoder):
         raise BackboneError(f"{sources.image}: expected a vision encoder for the Q-Former to read")
     name = str(sources.qformer)

@@ -14,8 +14,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.encoders.protocol import ImageEncoder
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError, ImageEncoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.video import Video
 from inlay.hub.format.manifest import PortSpec

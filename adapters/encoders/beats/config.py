@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Size, check_fields, check_heads
 
 __all__ = ["BeatsConfig"]

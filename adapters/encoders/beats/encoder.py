@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from inlay.adapters.encoders.audio import AudioEncoder, by_length
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
+from inlay.adapters.encoders.audio.filter_bank import frame_count, log_mel
 from inlay.adapters.encoders.beats.model import Beats
-from inlay.adapters.encoders.filter_bank import frame_count, log_mel
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 

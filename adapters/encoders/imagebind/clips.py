@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from inlay.adapters.encoders.filter_bank import log_mel
+from inlay.adapters.encoders.audio.filter_bank import log_mel
 from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig
 from inlay.adapters.media.sound import Sound, resample
 from inlay.adapters.media.video import Video

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Queries, Size, check_fields, check_heads
 
 __all__ = [

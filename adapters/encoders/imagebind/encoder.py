@@ -11,10 +11,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.encoders.image.vision import squares
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, VisionConfig
 from inlay.adapters.encoders.imagebind.model import ImageBind
-from inlay.adapters.encoders.vision import EncoderError, squares
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Geometry
 from inlay.hub.format.manifest import PortSpec

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ClapAudioModelWithProjection
 
-from inlay.adapters.encoders.audio import AudioEncoder
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
+from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
@@ -84,3 +85,7 @@ class ClapEncoder(AudioEncoder):
             grid: Tensor = output.last_hidden_state.flatten(2).transpose(1, 2)
             return grid
         return F.normalize(output.audio_embeds, dim=-1)[:, None]
+
+
+for model_type in ("clap", "clap_audio_model"):
+    register_encoder(model_type, ClapEncoder, modality="audio", model_class=ClapAudioModelWithProjection)

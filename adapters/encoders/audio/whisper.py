@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from inlay.adapters.encoders.audio import AudioEncoder
-from inlay.adapters.encoders.vision import EncoderError, Layer
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
+from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.protocol import EncoderError
+from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
@@ -76,3 +79,12 @@ class WhisperAudioEncoder(AudioEncoder):
         output = self.model(self._placed(inputs), output_hidden_states=self.layer != "last")
         states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
         return states
+
+
+register_encoder(
+    "whisper",
+    WhisperAudioEncoder,
+    modality="audio",
+    model_class=WhisperEncoder,
+    key_mapping={r"^(model\.)?encoder\.": ""},
+)

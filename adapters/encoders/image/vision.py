@@ -21,17 +21,12 @@ from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Colour
 from inlay.adapters.media.image import Geometry, fit
-from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["ClassToken", "EncoderError", "Layer", "VisionEncoder", "squares"]
+__all__ = ["ClassToken", "Layer", "VisionEncoder", "squares"]
 
 Layer: TypeAlias = int | Literal["last"]
 ClassToken: TypeAlias = Literal["drop", "keep"]
-
-
-class EncoderError(InlayError):
-    """An encoder cannot be made of what it was given."""
 
 
 def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: Colour) -> Tensor:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import Blip2VisionConfig, Blip2VisionModel, CLIPImageProcessorPil
 
-from inlay.adapters.encoders.eva import EvaEncoder
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.image.eva import EvaEncoder
+from inlay.adapters.encoders.protocol import EncoderError
 
 __all__ = ["eva_from_timm", "tower_from_timm"]
 

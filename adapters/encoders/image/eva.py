@@ -14,7 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import Blip2VisionModel, InstructBlipVisionModel
 
-from inlay.adapters.encoders.vision import ClassToken, EncoderError, Layer, VisionEncoder
+from inlay.adapters.encoders.image.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.protocol import EncoderError
+from inlay.adapters.encoders.registry import register_encoder
 
 __all__ = ["EvaEncoder"]
 
@@ -48,7 +50,7 @@ class EvaEncoder(VisionEncoder):
         if not isinstance(tower, Blip2VisionModel | InstructBlipVisionModel):
             raise EncoderError(
                 f"expected a Blip2VisionModel, an InstructBlipVisionModel or a model with one, got "
-                f"{type(model).__name__}; timm's EVA comes in by inlay.adapters.encoders.eva_timm"
+                f"{type(model).__name__}; timm's EVA comes in by inlay.adapters.encoders.image.eva_timm"
             )
         super().__init__(tower, processor, layer=layer, class_token=class_token, source=source, revision=revision)
         # The two classes of transformers are one architecture.
@@ -70,3 +72,19 @@ class EvaEncoder(VisionEncoder):
         # The same as hidden_states[-1], without holding those of the 39 layers before it.
         states: Tensor = self.tower.encoder(inputs_embeds=self.tower.embeddings(pixels)).last_hidden_state
         return states
+
+
+_TOWER_OF_A_WHOLE_MODEL = {r"^vision_model\.": ""}
+
+register_encoder("blip_2_vision_model", EvaEncoder, modality="image", model_class=Blip2VisionModel)
+register_encoder(
+    "blip-2", EvaEncoder, modality="image", model_class=Blip2VisionModel, key_mapping=_TOWER_OF_A_WHOLE_MODEL
+)
+register_encoder("instructblip_vision_model", EvaEncoder, modality="image", model_class=InstructBlipVisionModel)
+register_encoder(
+    "instructblip",
+    EvaEncoder,
+    modality="image",
+    model_class=InstructBlipVisionModel,
+    key_mapping=_TOWER_OF_A_WHOLE_MODEL,
+)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import HubertModel
 
-from inlay.adapters.encoders.audio import AudioEncoder, by_length
-from inlay.adapters.encoders.vision import Layer
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
+from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
@@ -97,3 +98,6 @@ def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
     for kernel, stride in reversed(list(zip(kernels, strides, strict=True))):
         samples = (samples - 1) * stride + kernel
     return samples
+
+
+register_encoder("hubert", HubertEncoder, modality="audio", model_class=HubertModel)

@@ -10,7 +10,8 @@ from typing import Any
 
 from transformers import CLIPModel, CLIPVisionModel, CLIPVisionModelWithProjection
 
-from inlay.adapters.encoders.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.image.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.registry import register_encoder
 
 __all__ = ["ClipEncoder"]
 
@@ -39,3 +40,7 @@ class ClipEncoder(VisionEncoder):
     ) -> None:
         tower = model if isinstance(model, CLIPVisionModel) else model.vision_model
         super().__init__(tower, processor, layer=layer, class_token=class_token, source=source, revision=revision)
+
+
+for model_type in ("clip", "clip_vision_model"):
+    register_encoder(model_type, ClipEncoder, modality="image", model_class=CLIPVisionModel)

@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
-from inlay.adapters.encoders.vision import EncoderError, VisionEncoder
+from inlay.adapters.encoders.image.vision import VisionEncoder
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.image import Geometry

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from inlay.adapters.encoders.filter_bank import frame_count, log_mel
+from inlay.adapters.encoders.audio.filter_bank import frame_count, log_mel
 
 
 def kaldi(samples: torch.Tensor, rate: int, bands: int, window: str) -> np.ndarray:
