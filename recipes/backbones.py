@@ -137,19 +137,23 @@ def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
 
 
 def backbone_from(
-    settings: BackboneSettings, sources: Sources | None = None, store: CacheStore | None = None
+    settings: BackboneSettings,
+    sources: Sources | None = None,
+    store: CacheStore | None = None,
+    device: torch.device | None = None,
 ) -> Backbone:
-    """The backbone that a training run asks for.
+    """The backbone that a training run asks for, on the CPU.
 
     Args:
         settings: what the user names.
         sources: what the system takes where the user names nothing.
         store: as for :func:`backbone_for`.
+        device: where it will train, on which ``dtype: auto`` depends.
     """
     rule = {"layer": settings.layer, "class_token": settings.class_token}
     return load_backbone(
         chosen_sources(settings, sources or Sources()),
-        dtype=_dtype(settings),
+        dtype=_dtype(settings, device),
         rule={key: value for key, value in rule.items() if value is not None},
         store=store,
         quantise=settings.quantise,
@@ -310,7 +314,8 @@ def _asked(source: str, dtype: str, revision: str | None) -> dict[str, Any]:
     return {"source": source, "dtype": chosen_dtype(dtype) if dtype else None, "revision": revision}
 
 
-def _dtype(settings: BackboneSettings | None) -> str:
+def _dtype(settings: BackboneSettings | None, device: torch.device | None = None) -> str:
+    """``auto`` is bfloat16 on a GPU that supports it, float32 otherwise."""
     if settings is not None and settings.dtype != "auto":
         return settings.dtype
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+    return "bfloat16" if chosen_dtype("auto", device) == torch.bfloat16 else "float32"
