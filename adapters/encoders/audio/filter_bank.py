@@ -71,7 +71,7 @@ def log_mel(
 
 @lru_cache(maxsize=8)
 def _window(window: Window, length: int) -> Tensor:
-    raised = torch.hann_window(length, periodic=False, dtype=torch.float64)
+    raised = torch.hann_window(length, periodic=False, dtype=torch.float64, device="cpu")
     match window:
         case "hanning":
             return raised.float()
@@ -83,9 +83,9 @@ def _window(window: Window, length: int) -> Tensor:
 @lru_cache(maxsize=8)
 def _triangles(bands: int, size: int, rate: int) -> Tensor:
     """``[bands, size / 2]``: how much of each frequency goes to each band."""
-    corners = torch.linspace(_mel(_LOWEST), _mel(rate / 2), bands + 2, dtype=torch.float64)
+    corners = torch.linspace(_mel(_LOWEST), _mel(rate / 2), bands + 2, dtype=torch.float64, device="cpu")
     left, centre, right = (part.unsqueeze(1) for part in (corners[:-2], corners[1:-1], corners[2:]))
-    mels = 1127.0 * torch.log1p(torch.arange(size // 2, dtype=torch.float64) * rate / size / 700.0)
+    mels = 1127.0 * torch.log1p(torch.arange(size // 2, dtype=torch.float64, device="cpu") * rate / size / 700.0)
     rising, falling = (mels - left) / (centre - left), (right - mels) / (right - centre)
     return torch.minimum(rising, falling).clamp(min=0.0).float()
 
