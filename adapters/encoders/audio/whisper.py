@@ -1,7 +1,7 @@
 """Whisper's encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356); its decoder is never loaded.
 
-A log-mel spectrogram of 30 s (80 bands, 128 in large-v3, 100 frames a second) becomes 1,500 features, two frames each.
-A shorter sound is filled up with silence, as Whisper was trained; of a longer one the first 30 s are heard.
+A log-mel spectrogram of 30 s (80 bands, 128 in large-v3, 100 frames per second) becomes 1,500 features of two frames.
+A shorter sound is padded with silence, as in Whisper's training; of a longer one the first 30 s are used.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class WhisperAudioEncoder(AudioEncoder):
 
     Args:
         model: a ``WhisperEncoder``, or a model that contains one (``WhisperModel``, ``WhisperForConditional...``).
-        extractor: a ``WhisperFeatureExtractor``; rate, bands and window are read from it.
-        layer: ``"last"`` is the model's own output, after its norm; an integer indexes its hidden states.
+        extractor: a ``WhisperFeatureExtractor``, for rate, bands and window.
+        layer: ``"last"`` is the model's output after its final norm; an integer indexes its hidden states.
         source: see :class:`AudioEncoder`.
         revision: see :class:`AudioEncoder`.
 
@@ -52,7 +52,7 @@ class WhisperAudioEncoder(AudioEncoder):
         if extractor.nb_max_frames != frames or extractor.feature_size != config.num_mel_bins:
             raise EncoderError(
                 f"this feature extractor gives {extractor.feature_size} bands and {extractor.nb_max_frames} frames, "
-                f"the model takes {config.num_mel_bins} and {frames}; take the extractor of the same checkpoint"
+                f"the model takes {config.num_mel_bins} and {frames}; use the feature extractor of the same checkpoint"
             )
         super().__init__(
             encoder,

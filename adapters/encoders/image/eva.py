@@ -1,10 +1,10 @@
 """EVA-CLIP's ViT-g as BLIP-2 uses it (Sun et al., 2023, https://arxiv.org/abs/2303.15389).
 
-BLIP-2 takes the input of the 40th block, so 39 are built; the class token is kept, and no norm follows: 257 features of
-1408 at 224 px, of a picture that is squashed to a square. The LayerNorm that transformers keeps in this model as
-``post_layernorm`` is BLIP-2's ``ln_vision``: it trains, every adapter has its own, and it is part of the Q-Former here.
-So this encoder neither computes it nor counts it in its digest, and the towers of all BLIP-2 and InstructBLIP
-checkpoints are one and the same backbone.
+BLIP-2 takes the input of the 40th block, so the model has 39 blocks; the class token is kept, and no norm follows: 257
+features of 1408 values at 224 px, from an image that is resized to a square without regard to its aspect ratio. The
+LayerNorm that transformers stores in this model as ``post_layernorm`` is BLIP-2's ``ln_vision``. It is trained, so each
+adapter has its own, as part of the Q-Former. This encoder neither applies it nor includes it in its digest; thus the
+vision towers of all BLIP-2 and InstructBLIP checkpoints are the same backbone.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class EvaEncoder(VisionEncoder):
     """A ``Blip2VisionModel`` or ``InstructBlipVisionModel``.
 
     Args:
-        model: one of the two, or a model that contains one, such as a ``Blip2Model``.
+        model: one of the two, or a model with one as ``vision_model``, such as a ``Blip2Model``.
         processor: a BLIP or CLIP image processor.
-        layer: the last block's output before any norm by default; ``"last"`` is after the model's ``post_layernorm``.
-        class_token: BLIP-2's rule by default.
+        layer: by default the output of the last block without a norm; ``"last"`` is after ``post_layernorm``.
+        class_token: see :class:`VisionEncoder`; BLIP-2's choice by default.
         source: see :class:`VisionEncoder`.
         revision: see :class:`VisionEncoder`.
 
     Raises:
-        EncoderError: another kind of model.
+        EncoderError: another model class.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class EvaEncoder(VisionEncoder):
         if not isinstance(tower, Blip2VisionModel | InstructBlipVisionModel):
             raise EncoderError(
                 f"expected a Blip2VisionModel, an InstructBlipVisionModel or a model with one, got "
-                f"{type(model).__name__}; timm's EVA comes in by inlay.adapters.encoders.image.eva_timm"
+                f"{type(model).__name__}; for timm's EVA use inlay.adapters.encoders.eva_from_timm"
             )
         super().__init__(tower, processor, layer=layer, class_token=class_token, source=source, revision=revision)
         # The two classes of transformers are one architecture.
@@ -58,18 +58,18 @@ class EvaEncoder(VisionEncoder):
 
     @property
     def tower(self) -> Any:
-        """The model; transformers gives its parts no types."""
+        """The model, untyped: transformers declares no types for its submodules."""
         return self.model
 
     @property
     def trunk(self) -> nn.Module:
-        """Embeddings and blocks, and ``post_layernorm`` only where it is used."""
+        """Embeddings and blocks; ``post_layernorm`` only if it is applied."""
         return self.model if self.layer == "last" else nn.ModuleList([self.tower.embeddings, self.tower.encoder])
 
     def _states(self, pixels: Tensor) -> Tensor:
         if self.layer != -1:
             return super()._states(pixels)
-        # The same as hidden_states[-1], without holding those of the 39 layers before it.
+        # The same as hidden_states[-1], without keeping the hidden states of all other layers.
         states: Tensor = self.tower.encoder(inputs_embeds=self.tower.embeddings(pixels)).last_hidden_state
         return states
 

@@ -16,7 +16,7 @@ __all__ = ["VitEncoder"]
 
 
 class VitEncoder(VisionEncoder):
-    """A ``ViTModel``; arguments as in :class:`VisionEncoder`."""
+    """A ``ViTModel``; the arguments are those of :class:`VisionEncoder`."""
 
     def __init__(
         self,
