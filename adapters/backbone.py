@@ -16,16 +16,11 @@ from inlay.adapters.generators import Generator
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.occupancy import occupancy_of
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.loading.language import (
-    BackboneError,
-    chosen_dtype,
-    load_image_encoder,
-    load_language,
-    load_prompt_tokenizer,
-)
-from inlay.adapters.loading.media import load_encoders
-from inlay.adapters.loading.pretrained import given
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
+from inlay.adapters.loading.pretrained import BackboneError, given
 from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 
@@ -86,7 +81,7 @@ class Backbone(nn.Module):
         qformer: bool = False,
         layer: int | None = None,
         class_token: str | None = None,
-        rules: Mapping[Modality, Mapping[str, Any]] | None = None,
+        feature_options: Mapping[Modality, Mapping[str, Any]] | None = None,
         generate_image: str | Path | None = None,
         generate_audio: str | Path | None = None,
         generate_video: str | Path | None = None,
@@ -104,12 +99,13 @@ class Backbone(nn.Module):
             video: Hub id or folder of an ImageBind, or of an image encoder, which is shown moments of a clip. An
                 ImageBind that several modalities ask for is loaded once.
             prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
-            dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` keeps what is on disk.
-            device: where to put the models.
+            dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` follows ``device``: bfloat16 on a GPU that
+                supports it, otherwise the dtype of the files, and on the CPU float32 for float16 files.
+            device: where the models are put; the CPU if not given.
             qformer: take BLIP-2's frozen Q-Former along with its vision tower (MiniGPT-4).
             layer: hidden states of the image encoder that are the features; the family's default if not given.
             class_token: ``"keep"`` or ``"drop"``; the family's default if not given.
-            rules: further arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
+            feature_options: keyword arguments of the encoders, such as ``{"video": {"frames": 4, "pooling": "mean"}}``.
             generate_image: Hub id or folder of Stable Diffusion 1.5 or 2 (needs ``pip install 'inlay[generate]'``).
             generate_audio: the same of AudioLDM.
             generate_video: the same of a text-to-video model such as Zeroscope.
@@ -123,21 +119,18 @@ class Backbone(nn.Module):
             BackboneError: nothing there that can be loaded, or a family that is not supported.
         """
         chosen = dict(revisions or {})
-        kind = chosen_dtype(dtype)
-        language = load_language(
-            llm, revision=chosen.get("llm"), dtype=kind, local_files_only=local_files_only, quantise=quantise
-        )
-        said = rules or {}
-        common: dict[str, Any] = {"dtype": kind, "local_files_only": local_files_only}
+        common: dict[str, Any] = {"dtype": dtype, "device": device, "local_files_only": local_files_only}
+        language = load_language(llm, revision=chosen.get("llm"), quantise=quantise, **common)
+        asked: dict[Modality, Mapping[str, Any]] = dict(feature_options or {})
+        asked["image"] = {**given(layer=layer, class_token=class_token), **asked.get("image", {})}
         encoders: dict[Modality, Encoder] = {}
-        seen = {**given(layer=layer, class_token=class_token), **said.get("image", {})}
         if image is not None and qformer:
             encoders["image"] = load_image_encoder(
-                image, revision=chosen.get("image"), rule=seen, qformer=True, **common
+                image, revision=chosen.get("image"), feature_options=asked["image"], qformer=True, **common
             )
             image = None
         sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
-        encoders |= load_encoders(sources, revisions=chosen, rules={**said, "image": seen}, **common)
+        encoders |= load_encoders(sources, revisions=chosen, feature_options=asked, **common)
         prompter = None
         if prompt is not None:
             prompter = load_prompt_tokenizer(

@@ -16,8 +16,8 @@ from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QForm
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.loading.language import chosen_dtype
-from inlay.adapters.loading.media import load_encoders
+from inlay.adapters.loading.dtype import chosen_dtype
+from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
@@ -130,19 +130,23 @@ def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
 
 
 def backbone_from(
-    settings: BackboneSettings, sources: Sources | None = None, store: CacheStore | None = None
+    settings: BackboneSettings,
+    sources: Sources | None = None,
+    store: CacheStore | None = None,
+    device: torch.device | None = None,
 ) -> Backbone:
-    """The backbone that a training run asks for.
+    """The backbone that a training run asks for, on the CPU.
 
     Args:
         settings: what the user names.
         sources: what the system takes where the user names nothing.
         store: as for :func:`backbone_for`.
+        device: where it will train, on which ``dtype: auto`` depends.
     """
     rule = {"layer": settings.layer, "class_token": settings.class_token}
     return load_backbone(
         chosen_sources(settings, sources or Sources()),
-        dtype=_dtype(settings),
+        dtype=_dtype(settings, device),
         rule={key: value for key, value in rule.items() if value is not None},
         store=store,
         quantise=settings.quantise,
@@ -233,7 +237,7 @@ def _encoders(
             {name: miniature_path(source) if ours else source for name, source in own.items()},
             revisions={} if ours else revisions,
             dtype=torch.float32 if ours else chosen_dtype(dtype),
-            rules=rules,
+            feature_options=rules,
             names=own if ours else {},
         )
     return found
@@ -277,8 +281,8 @@ def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: st
     """The image encoder with a frozen Q-Former behind it."""
     asked = _asked(sources.image, dtype, revision)
     if sources.qformer == SAME:
-        return load_image_encoder(**asked, rule=rule, qformer=True)
-    encoder = load_image_encoder(**asked, rule=rule)
+        return load_image_encoder(**asked, feature_options=rule, qformer=True)
+    encoder = load_image_encoder(**asked, feature_options=rule)
     if not isinstance(encoder, VisionEncoder):
         raise BackboneError(f"{sources.image}: expected a vision encoder for the Q-Former to read")
     name = str(sources.qformer)
@@ -303,7 +307,8 @@ def _asked(source: str, dtype: str, revision: str | None) -> dict[str, Any]:
     return {"source": source, "dtype": chosen_dtype(dtype) if dtype else None, "revision": revision}
 
 
-def _dtype(settings: BackboneSettings | None) -> str:
+def _dtype(settings: BackboneSettings | None, device: torch.device | None = None) -> str:
+    """``auto`` is bfloat16 on a GPU that supports it, float32 otherwise."""
     if settings is not None and settings.dtype != "auto":
         return settings.dtype
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+    return "bfloat16" if chosen_dtype("auto", device) == torch.bfloat16 else "float32"

@@ -83,12 +83,12 @@ class RunFolder:
         return self.root / "checkpoints" / stage / "last.ckpt"
 
     @classmethod
-    def prepare(cls, settings: RunSettings) -> RunFolder:
-        """Make the folder, or refuse.
+    def check(cls, settings: RunSettings) -> RunFolder:
+        """Check that a run may write into the folder; nothing is created or removed.
 
         Raises:
-            SettingsError: it holds something already, and neither ``resume`` nor ``overwrite`` was asked for; or there
-                is nothing to resume; or it is not a run folder and would be lost.
+            SettingsError: it holds files already, and neither ``resume`` nor ``overwrite`` is set; there is nothing to
+                resume; or ``overwrite`` would remove a folder that is not a run folder.
         """
         folder = cls(settings.output)
         taken = folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir()))
@@ -102,10 +102,24 @@ class RunFolder:
         elif taken and settings.overwrite:
             if not folder.config.exists():
                 raise SettingsError(f"{folder.root}: not a run folder (no config.yaml), so it is not replaced")
-            shutil.rmtree(folder.root)
         elif taken:
             hint = "--resume true goes on with an interrupted run, --overwrite true replaces it"
             raise SettingsError(f"{folder.root}: the output folder exists already; choose another --output, or: {hint}")
+        return folder
+
+    @classmethod
+    def prepare(cls, settings: RunSettings) -> RunFolder:
+        """Create the folder, after removing the run that ``overwrite`` replaces.
+
+        Called once the inputs of the run have been loaded, so that a run that cannot begin leaves no folder and removes
+        no earlier run.
+
+        Raises:
+            SettingsError: as of :meth:`check`.
+        """
+        folder = cls.check(settings)
+        if settings.overwrite and not settings.resume and folder.root.exists():
+            shutil.rmtree(folder.root)
         folder.root.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -132,8 +146,11 @@ class RunFolder:
             )
 
     def discard_unused(self) -> None:
-        """Take the folder away where a run left nothing but its settings, so that it does not block the next try."""
-        if [path.name for path in self.root.iterdir()] == [self.config.name]:
+        """Remove the folder if it holds only settings and the miniature's data, so that it does not block the next try.
+
+        Only for a folder that this run has created: neither can then be somebody's work.
+        """
+        if self.root.is_dir() and {path.name for path in self.root.iterdir()} <= {self.config.name, self.data.name}:
             shutil.rmtree(self.root)
 
     def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from inlay.recipes.backbones import backbone_from, chosen_sources
 from inlay.recipes.caching import Caching, store_at, visits_of
 from inlay.recipes.callbacks import LabelAudit
 from inlay.recipes.data.features import FeatureCache
-from inlay.recipes.data.load import load_data, sets_of, shards_of
+from inlay.recipes.data.load import check_drawn, load_data, sets_of, shards_of
 from inlay.recipes.data.prepare import phrased
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
@@ -56,13 +57,20 @@ class Job:
     data: DataSettings
 
 
-def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone | None = None) -> dict[str, Any]:
+def train(
+    job: Job,
+    show: Callable[[str], None] = print,
+    *,
+    backbone: Backbone | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
     Args:
         job: what to do.
         show: where lines for the user go.
         backbone: frozen models put together by hand, instead of those that the job names.
+        prepare: creates the run folder; called once the user's data and the frozen models have been loaded.
 
     Returns:
         What ``metrics.json`` holds; of several processes, in the first one.
@@ -94,13 +102,25 @@ def train(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
     shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
-    with first_ahead():
-        samples = load_data(job.data, folder.data, job.run.seed, job.recipe.world, show=show)
+    load = partial(load_data, job.data, folder.data, job.run.seed, job.recipe.world, show=show)
+    drawn = job.data.train is None  # into the run folder
+    if drawn:
+        check_drawn(job.data)
+        samples = {}
+    else:
+        with first_ahead():
+            samples = load()
     store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
-    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store)
+    device = device_of(job.run.accelerator)
+    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store, device)
+    if prepare is not None:
+        prepare()
+    if drawn:
+        with first_ahead():
+            samples = load()
     if half:
         halve(backbone.llm.model)
-    backbone.to(device_of(job.run.accelerator))  # Here already: features are encoded before anything trains.
+    backbone.to(device)  # Here already: features are encoded before anything trains.
     last = list(job.recipe.stages.values())[-1]
     test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
     making = _making(samples) if job.run.evaluate else []

@@ -67,22 +67,34 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         # Settled before it is written down: a run goes on with the precision that it began with, on any machine.
         parsed.precision = first(partial(settle, parsed.precision, parsed.accelerator))
         job = _job(parser, parsed, recipe)
-        folder = first(partial(_prepared, parser, parsed, job))
+        first(partial(_check_folder, parser, parsed, job))
+        created: list[RunFolder] = []
+
+        def prepare() -> None:
+            folder = first(partial(_prepared, parser, parsed, job))
+            if is_first() and not job.run.resume:
+                created.append(folder)
+
         try:
-            train(job, backbone=backbone)
-        except InlayError:
-            if is_first():
+            train(job, backbone=backbone, prepare=prepare)
+        except BaseException:
+            for folder in created:
                 folder.discard_unused()
             raise
     return 0
 
 
+def _check_folder(parser: ArgumentParser, parsed: Namespace, job: Job) -> None:
+    """Check the run folder, and the settings of a run that goes on, before anything is loaded."""
+    folder = RunFolder.check(job.run)
+    if job.run.resume:
+        folder.check_same(yaml.safe_load(parser.dump(parsed, skip_unset=False)))
+
+
 def _prepared(parser: ArgumentParser, parsed: Namespace, job: Job) -> RunFolder:
     """The run folder, with the settings of the run in it."""
     folder = RunFolder.prepare(job.run)
-    if job.run.resume:
-        folder.check_same(yaml.safe_load(parser.dump(parsed, skip_unset=False)))
-    else:
+    if not job.run.resume:
         parser.save(parsed, folder.config, skip_unset=False, multifile=False)
     return folder
 

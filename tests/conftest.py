@@ -36,7 +36,7 @@ from transformers import (
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.encoders import ClipEncoder, VitEncoder
+from inlay.adapters.encoders import ENCODERS, ClipEncoder, VitEncoder
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
@@ -223,6 +223,15 @@ def own_projectors() -> Iterator[None]:
     yield
     PROJECTORS.clear()
     PROJECTORS.update(known)
+
+
+@pytest.fixture
+def own_encoders() -> Iterator[None]:
+    """Encoders that a test registers are removed again."""
+    known = dict(ENCODERS)
+    yield
+    ENCODERS.clear()
+    ENCODERS.update(known)
 
 
 @pytest.fixture(scope="session")

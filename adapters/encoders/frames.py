@@ -1,8 +1,8 @@
-"""A clip as pictures: any image encoder becomes one of clips.
+"""A video as single frames: any image encoder becomes a video encoder.
 
-``frames`` moments, each in the middle of an equal span of the clip's time, are shown to the image encoder; of a clip
-with fewer frames some are shown more than once. Their features stand one behind the other, in the order of time, or
-their mean over time is taken, token by token (Video-ChatGPT's spatial half, https://arxiv.org/abs/2306.05424).
+The video is divided into ``frames`` equal spans, and the frame in the middle of each is encoded; of a video with fewer
+frames some are encoded more than once. The features are concatenated in temporal order, or averaged over time for each
+token (the spatial features of Video-ChatGPT, https://arxiv.org/abs/2306.05424).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from inlay.adapters.encoders.protocol import ImageEncoder
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError, ImageEncoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.video import Video
 from inlay.hub.format.manifest import PortSpec
@@ -36,15 +35,15 @@ def moments(available: int, wanted: int) -> list[int]:
 
 
 class FrameEncoder(nn.Module):
-    """An image encoder that looks at moments of a clip.
+    """An image encoder that is applied to frames of a video.
 
     Args:
-        encoder: of pictures.
-        frames: moments that are looked at.
-        pooling: ``"none"`` for ``frames x tokens`` features, ``"mean"`` for as many as a picture has.
+        encoder: the image encoder.
+        frames: number of frames that are encoded.
+        pooling: ``"none"`` for ``frames x tokens`` features, ``"mean"`` for as many as an image has.
 
     Raises:
-        EncoderError: no moment, or another pooling.
+        EncoderError: ``frames`` is no positive integer, or an unknown pooling.
     """
 
     modality: Literal["video"] = "video"
@@ -58,14 +57,14 @@ class FrameEncoder(nn.Module):
         self.encoder, self.frames, self.pooling = encoder, frames, pooling
         self.family = encoder.family
 
-    def preprocess(self, clips: Sequence[Video], geometry: Geometry) -> Tensor:
-        """Moments of ``n`` clips, each as the image encoder takes a picture: ``[n, frames, ...]``."""
-        pictures = [clip.frames[index] for clip in clips for index in moments(len(clip.frames), self.frames)]
-        pixels = self.encoder.preprocess(pictures, geometry)
-        return pixels.view(len(clips), self.frames, *pixels.shape[1:])
+    def preprocess(self, videos: Sequence[Video], geometry: Geometry) -> Tensor:
+        """Frames of ``n`` videos, each preprocessed by the image encoder: ``[n, frames, ...]``."""
+        images = [video.frames[index] for video in videos for index in moments(len(video.frames), self.frames)]
+        pixels = self.encoder.preprocess(images, geometry)
+        return pixels.view(len(videos), self.frames, *pixels.shape[1:])
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """``[n, frames, ...]`` -> ``[n, frames * tokens, width]``, of the mean ``[n, tokens, width]``."""
+        """``[n, frames, ...]`` -> ``[n, frames * tokens, width]``, or ``[n, tokens, width]`` for the mean."""
         if not len(pixels):
             return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         with torch.no_grad():
@@ -75,17 +74,17 @@ class FrameEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the image encoder is."""
+        """The device of the image encoder."""
         return self.encoder.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the features."""
+        """The dtype of the features."""
         return self.encoder.dtype
 
     @property
     def tokens(self) -> int:
-        """Features per clip."""
+        """Features per video."""
         return self.encoder.tokens * (1 if self.pooling == "mean" else self.frames)
 
     @property
@@ -95,7 +94,7 @@ class FrameEncoder(nn.Module):
 
     @cached_property
     def port(self) -> PortSpec:
-        """The image encoder's port, with the moments and the pooling among its settings."""
+        """The image encoder's port, with ``frames`` and ``pooling`` added to its settings."""
         inner = self.encoder.port
         sampled = {"frames": self.frames, "pooling": self.pooling}
         return inner.model_copy(update={"tokens": self.tokens, "settings": {**inner.settings, **sampled}})

@@ -1,33 +1,41 @@
-"""What a backbone asks of an encoder; whatever offers it can stand in one."""
+"""The interface of a frozen encoder, and the check that an object implements it."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from inlay.adapters.media.image import Geometry
+from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["Encoder", "ImageEncoder", "Inputs"]
+__all__ = ["Encoder", "EncoderError", "ImageEncoder", "Inputs", "check_encoder"]
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 """Preprocessed media, every tensor ``[n, ...]``."""
+
+_REQUIRED = ("port", "family", "tokens", "width", "device", "dtype", "preprocess", "encode")
+
+
+class EncoderError(InlayError):
+    """An encoder cannot be built or registered with the given arguments."""
 
 
 class Encoder(Protocol):
     """A frozen ``nn.Module`` from media of one modality to features.
 
-    Media are pictures (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.sound.Sound`) or clips
+    Media are images (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.sound.Sound`) or videos
     (:class:`inlay.adapters.media.video.Video`), of any size, rate and length.
     """
 
     @property
     def port(self) -> PortSpec:
-        """What an adapter has to know of it."""
+        """What an adapter stores about this encoder and compares when it is attached."""
         ...
 
     @property
@@ -47,33 +55,57 @@ class Encoder(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The device of the weights and of the features."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the features."""
+        """The dtype of the features."""
         ...
 
     def preprocess(self, media: Sequence[Any], geometry: Geometry, /) -> Inputs:
-        """Media -> what :meth:`encode` takes: one tensor or several, each ``[n, ...]``, on the CPU.
+        """Media -> the input of :meth:`encode`: one tensor or several, each ``[n, ...]``, on the CPU.
 
-        ``geometry`` says how a picture or a frame becomes a square; an encoder of sounds passes over it.
+        ``geometry`` decides how an image or a video frame becomes a square; audio encoders ignore it.
         """
         ...
 
     def encode(self, inputs: Any, /) -> Tensor:
-        """Frozen features ``[n, tokens, width]``; those of a medium do not depend on what else is in the batch."""
+        """Frozen features ``[n, tokens, width]``; the features of a medium do not depend on the rest of the batch."""
         ...
 
 
 class ImageEncoder(Encoder, Protocol):
-    """An encoder of pictures, which become one tensor. :class:`VisionEncoder` is the usual one."""
+    """An encoder whose preprocessed images are one tensor. :class:`VisionEncoder` is the usual implementation."""
 
     def preprocess(self, images: Sequence[Image.Image], geometry: Geometry, /) -> Tensor:
-        """RGB pictures of any size -> what :meth:`encode` takes, ``[n, ...]``."""
+        """RGB images of any size -> the input of :meth:`encode`, ``[n, ...]``."""
         ...
 
     def encode(self, pixels: Tensor, /) -> Tensor:
         """Frozen features ``[n, tokens, width]``."""
         ...
+
+
+def check_encoder(name: str, encoder: object) -> nn.Module:
+    """Check that an object implements :class:`Encoder`; no property is evaluated.
+
+    Args:
+        name: the modality, for the error.
+        encoder: any object.
+
+    Returns:
+        The same object.
+
+    Raises:
+        EncoderError: it is not an ``nn.Module``, or lacks attributes of the protocol, which are named.
+    """
+    kind = type(encoder).__name__
+    expected = f"encoders[{name!r}]: expected an nn.Module that implements inlay.adapters.encoders.Encoder"
+    if not isinstance(encoder, nn.Module):
+        raise EncoderError(f"{expected}; {kind} is not an nn.Module")
+    # A property such as ``port`` may read all weights, so attributes are looked up without evaluating them.
+    lacking = [attribute for attribute in _REQUIRED if inspect.getattr_static(encoder, attribute, None) is None]
+    if lacking:
+        raise EncoderError(f"{expected}; {kind} has no {', '.join(lacking)}")
+    return encoder

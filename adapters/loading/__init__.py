@@ -1,1 +1,1 @@
-"""Loading pretrained models from Hub ids and folders, safely."""
+"""Loading frozen models from Hub ids and folders: no code from a repository is run, and weights are safetensors."""

@@ -1,4 +1,4 @@
-"""BEATs on disk: a folder of ours, or a ``.pt`` file as it was released (``{"cfg": ..., "model": ...}``)."""
+"""BEATs on disk: a folder in our layout, or a ``.pt`` file as it was released (``{"cfg": ..., "model": ...}``)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inlay.adapters.encoders.beats.config import BeatsConfig
-from inlay.adapters.encoders.beats.model import Beats
-from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.loading.weights_file import filled, read_folder, read_released, write_folder
+from inlay.adapters.encoders.beats import Beats, BeatsConfig, BeatsEncoder
+from inlay.adapters.loading.pretrained import BackboneError, given
+from inlay.adapters.loading.weights_file import fill_model, read_folder, read_released, write_folder
 
-__all__ = ["load_beats", "save_beats"]
+__all__ = ["load_beats", "load_beats_encoder", "save_beats"]
 
 _TABLE = "encoder.layers.{}.self_attn.relative_attention_bias.weight"
 
@@ -24,22 +23,46 @@ def save_beats(model: Beats, folder: str | Path) -> Path:
     return write_folder(folder, model.config.to_json(), model)
 
 
+def load_beats_encoder(
+    source: str | Path,
+    *,
+    dtype: str | torch.dtype,
+    revision: str | None,
+    local_files_only: bool,
+    name: str,
+    seconds: float = 10.0,
+) -> BeatsEncoder:
+    """The encoder, as :func:`inlay.adapters.encoders.register_encoder` asks for it.
+
+    Args:
+        source: as of :func:`load_beats`.
+        dtype: as of :func:`load_beats`.
+        revision: commit, branch or tag.
+        local_files_only: never ask the Hub.
+        name: stored in bundles.
+        seconds: see :class:`BeatsEncoder`.
+    """
+    options = given(revision=revision, local_files_only=local_files_only)
+    model, commit = load_beats(source, dtype=dtype, options=options)
+    return BeatsEncoder(model, seconds=seconds, source=name, revision=commit)
+
+
 def load_beats(
     source: str | Path, *, dtype: str | torch.dtype = "auto", options: Mapping[str, Any] | None = None
 ) -> tuple[Beats, str | None]:
     """Read a model.
 
     Args:
-        source: a folder of ours, a Hub id, or a released file.
-        dtype: of the weights in memory; ``"auto"`` keeps what is on disk.
+        source: a folder in our layout, a Hub id, or a released file.
+        dtype: of the weights in memory; ``"auto"`` is that of the file.
         options: ``revision``, ``local_files_only``.
 
     Returns:
-        The model, and the commit on the Hub that it is from, if it is.
+        The model, and its commit if it came from the Hub.
 
     Raises:
-        BackboneError: nothing there that can be loaded; a tensor is missing, left over or of another shape.
-        EncoderError: another architecture, or sizes that cannot be.
+        BackboneError: the files cannot be read; a tensor is missing, unexpected or of another shape.
+        EncoderError: another architecture, or sizes out of bounds.
     """
     commit = None
     tensors: dict[str, Tensor]
@@ -54,7 +77,9 @@ def load_beats(
     tables = [tensors.get(_TABLE.format(layer)) for layer in range(config.layers)]
     first = tables[0]
     if first is not None and any(table is not None and not torch.equal(table, first) for table in tables):
-        raise BackboneError(f"{source}: the layers have different tables of distances; BEATs has one for all")
+        raise BackboneError(
+            f"{source}: expected one table of relative positions for all layers, as BEATs has it; the layers differ"
+        )
     with torch.device("meta"):
         model = Beats(config)
-    return filled(model, tensors, source, dtype), commit
+    return fill_model(model, tensors, source, dtype), commit

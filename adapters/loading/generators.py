@@ -1,7 +1,7 @@
-"""Generators from Hub ids or folders in the standard diffusers layout: ``model_index.json`` and a folder a component.
+"""Loading a generator from a Hub id or a folder in the standard diffusers layout: ``model_index.json`` and components.
 
 The components are loaded one by one into a fixed set of classes: no pipeline is built, no code from a repository is
-run, and nothing but safetensors is read. diffusers itself is the extra ``generate``.
+run, and only safetensors files are read. diffusers is installed with the extra ``generate``.
 """
 
 from __future__ import annotations
@@ -23,32 +23,34 @@ from inlay.adapters.generators.protocol import GeneratorError
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
-from inlay.adapters.loading.pretrained import BackboneError, given, load_weights, loading, source_name
+from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.pretrained import BackboneError, check_loaded, given, load_weights, loading, source_name
 
 __all__ = ["load_generator"]
 
 NEEDS = (
-    "generators need diffusers, which is not installed; get it with: pip install 'inlay[generate]'. Adapters that make "
-    "no media work without it"
+    "generators need diffusers, which is not installed: pip install 'inlay[generate]'. Adapters without output "
+    "projectors work without it"
 )
 
 
 @dataclass(frozen=True)
-class _Family:
-    """How the parts of one pipeline are put together."""
+class _Pipeline:
+    """The components of one pipeline class of diffusers, and the generator that they form."""
 
     generator: type[LatentDiffusion]
-    unet: str
-    """The class of diffusers."""
-    text: Any
-    """The class of transformers."""
-    encoder: Callable[[Any, Any, Any], TextEncoder]
-    """Text model, tokenizer, unet -> text encoder."""
+    denoiser: str
+    """Class of diffusers: a unet or a transformer."""
+    text_model: Any
+    """Class of transformers."""
+    text_encoder: Callable[[Any, Any, Any], TextEncoder]
+    """Text model, tokenizer, denoiser -> text encoder."""
     vocoder: Any = None
-    """The class of transformers, where there is one."""
+    """Class of transformers, for audio."""
     vae: str = "AutoencoderKL"
+    """Class of diffusers."""
     folder: str = "unet"
-    """Where the unet lies."""
+    """Folder of the denoiser."""
 
 
 def _clip(model: Any, tokenizer: Any, unet: Any) -> TextEncoder:
@@ -63,13 +65,13 @@ def _t5(model: Any, tokenizer: Any, unet: Any) -> TextEncoder:
     return T5Text(model, tokenizer, int(unet.config.max_text_seq_length))
 
 
-_FAMILIES = {
-    "StableDiffusionPipeline": _Family(StableDiffusion, "UNet2DConditionModel", CLIPTextModel, _clip),
-    "AudioLDMPipeline": _Family(
+_PIPELINES = {
+    "StableDiffusionPipeline": _Pipeline(StableDiffusion, "UNet2DConditionModel", CLIPTextModel, _clip),
+    "AudioLDMPipeline": _Pipeline(
         AudioLdm, "UNet2DConditionModel", ClapTextModelWithProjection, _clap, vocoder=SpeechT5HifiGan
     ),
-    "TextToVideoSDPipeline": _Family(TextToVideo, "UNet3DConditionModel", CLIPTextModel, _clip),
-    "CogVideoXPipeline": _Family(
+    "TextToVideoSDPipeline": _Pipeline(TextToVideo, "UNet3DConditionModel", CLIPTextModel, _clip),
+    "CogVideoXPipeline": _Pipeline(
         CogVideoX,
         "CogVideoXTransformer3DModel",
         T5EncoderModel,
@@ -78,7 +80,7 @@ _FAMILIES = {
         folder="transformer",
     ),
 }
-"""``_class_name`` in ``model_index.json`` -> its parts."""
+"""``_class_name`` in ``model_index.json`` -> its components."""
 
 
 def load_generator(
@@ -86,53 +88,66 @@ def load_generator(
     *,
     revision: str | None = None,
     dtype: str | torch.dtype = "auto",
+    device: str | torch.device | None = None,
     text_encoder: bool = True,
     local_files_only: bool = False,
     name: str | None = None,
 ) -> LatentDiffusion:
-    """A generator with its scheduler from a Hub id or a folder.
+    """A generator with its scheduler.
 
     Args:
-        source: of Stable Diffusion 1.5 or 2, AudioLDM, CogVideoX, or a text-to-video model with a 3D unet.
+        source: Hub id or folder of Stable Diffusion 1.5 or 2, AudioLDM, CogVideoX, or a text-to-video model with a 3D
+            unet.
         revision: commit, branch or tag.
-        dtype: of the weights; ``"auto"`` keeps what is on disk.
-        text_encoder: keep the text encoder. Without it the conditioning of an empty text is computed once and kept, so
-            that guidance works, and the rest is left to an output projector.
+        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`. All
+            components get the dtype of the text encoder.
+        device: where the generator is put; the CPU if not given.
+        text_encoder: keep the text encoder. Without it only the conditioning of the empty text is kept, for
+            classifier-free guidance, and all other conditioning comes from an output projector.
         local_files_only: never ask the Hub.
-        name: replaces a folder's name in bundles.
+        name: stored in bundles instead of a folder's name.
 
     Raises:
-        BackboneError: nothing there that can be loaded, or a pipeline that is not supported.
-        GeneratorError: diffusers is not installed, or the parts do not belong together.
+        BackboneError: the files cannot be loaded, or the pipeline is not supported.
+        GeneratorError: diffusers is not installed, or the components do not fit each other.
     """
     diffusers = _diffusers()
     options = given(revision=revision, local_files_only=local_files_only or None)
+    kind = chosen_dtype(dtype, device)
     with loading(source, "generator"):
         index, commit = _index(source, options)
-        kind = str(index.get("_class_name"))
-        family = _FAMILIES.get(kind)
-        if family is None:
+        class_name = str(index.get("_class_name"))
+        pipeline = _PIPELINES.get(class_name)
+        if pipeline is None:
             raise BackboneError(
-                f"{source}: pipelines of class {kind!r} are not supported; expected one of {', '.join(_FAMILIES)}. "
-                "Build the generator yourself and pass Backbone(llm=..., generators=...)"
+                f"{source}: pipelines of class {class_name!r} are not supported; expected one of "
+                f"{', '.join(_PIPELINES)}. Build the generator yourself and pass Backbone(llm=..., generators=...)"
             )
-        reader = load_weights(family.text, source, dtype, options | {"subfolder": "text_encoder"})
-        # diffusers knows no "auto": there the data type on disk is that of the text encoder beside.
-        kept = {"torch_dtype": reader.dtype, "use_safetensors": True, **options}
-        unet = _part(getattr(diffusers, family.unet), source, family.folder, kept)
-        vae = _part(getattr(diffusers, family.vae), source, "vae", kept)
+        text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
+        text_model = computable(text_model, kind, device)
+        # diffusers has no "auto", so the dtype of the text encoder decides for the other components.
+        common = {"torch_dtype": text_model.dtype, "use_safetensors": True, **options}
+        denoiser = _component(getattr(diffusers, pipeline.denoiser), source, pipeline.folder, common)
+        vae = _component(getattr(diffusers, pipeline.vae), source, "vae", common)
         scheduler = _scheduler(diffusers, index, source, options)
-        more: dict[str, Any] = {}
-        if family.vocoder is not None:
-            more["vocoder"] = load_weights(family.vocoder, source, dtype, options | {"subfolder": "vocoder"})
+        further: dict[str, Any] = {}
+        if pipeline.vocoder is not None:
+            vocoder = load_weights(pipeline.vocoder, source, kind, options | {"subfolder": "vocoder"})
+            further["vocoder"] = computable(vocoder, kind, device)
         tokenizer = AutoTokenizer.from_pretrained(source, subfolder="tokenizer", trust_remote_code=False, **options)
-    text = family.encoder(reader, tokenizer, unet)
-    facts: dict[str, Any] = {"source": name or source_name(source), "revision": commit}
+    text = pipeline.text_encoder(text_model, tokenizer, denoiser)
     if not text_encoder:
-        facts |= {"unconditional": text.encode([""]), "tokens": text.tokens}
-    return family.generator(
-        unet=unet, vae=vae, scheduler=scheduler, text=text if text_encoder else None, **more, **facts
+        further |= {"unconditional": text.encode([""]), "tokens": text.tokens}
+    generator = pipeline.generator(
+        unet=denoiser,
+        vae=vae,
+        scheduler=scheduler,
+        text=text if text_encoder else None,
+        source=name or source_name(source),
+        revision=commit,
+        **further,
     )
+    return generator if device is None else generator.to(device)
 
 
 def _diffusers() -> Any:
@@ -149,15 +164,10 @@ def _index(source: str | Path, options: Mapping[str, Any]) -> tuple[dict[str, An
     return dict(index), commit if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit) else None
 
 
-def _part(kind: Any, source: str | Path, folder: str, options: Mapping[str, Any]) -> Any:
-    """A model of diffusers; a tensor that is missing or of another shape is an error here as everywhere."""
+def _component(kind: Any, source: str | Path, folder: str, options: Mapping[str, Any]) -> Any:
+    """A model of diffusers."""
     model, found = kind.from_pretrained(source, subfolder=folder, output_loading_info=True, **options)
-    lacking = sorted({*map(str, found["missing_keys"]), *map(str, found["mismatched_keys"])})
-    if lacking:
-        raise BackboneError(
-            f"{source}: {folder}: {len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:5])}; "
-            "they would be left at random values"
-        )
+    check_loaded(found, source, part=folder)
     return model
 
 

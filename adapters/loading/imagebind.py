@@ -1,4 +1,4 @@
-"""ImageBind on disk (a folder of ours, or ``imagebind_huge.pth`` as it was released), for one or several modalities."""
+"""ImageBind on disk (a folder in our layout, or the released ``imagebind_huge.pth``), for one or several modalities."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.encoders.frames import FrameEncoder
-from inlay.adapters.encoders.imagebind.config import BRANCHES, ImageBindConfig
-from inlay.adapters.encoders.imagebind.encoder import BRANCH_OF, Hearing, ImageBindEncoder
-from inlay.adapters.encoders.imagebind.model import ImageBind
-from inlay.adapters.encoders.protocol import Encoder
-from inlay.adapters.encoders.vision import EncoderError
-from inlay.adapters.loading.pretrained import check_rule, source_name
-from inlay.adapters.loading.weights_file import filled, read_folder, read_released, write_folder
+from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
+from inlay.adapters.encoders.imagebind.config import BRANCHES
+from inlay.adapters.encoders.imagebind.encoder import BRANCH_OF
+from inlay.adapters.encoders.protocol import Encoder, EncoderError
+from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.pretrained import check_feature_options, source_name
+from inlay.adapters.loading.weights_file import fill_model, read_folder, read_released, write_folder
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["load_imagebind", "load_joint", "save_imagebind"]
 
@@ -36,17 +37,17 @@ def load_imagebind(
     """Read a model.
 
     Args:
-        source: a folder of ours, a Hub id, or a released file, which is taken to be of the released sizes.
-        branches: only these; all that there are if not given.
-        dtype: of the weights in memory; ``"auto"`` keeps what is on disk.
+        source: a folder in our layout, a Hub id, or a released file, which must have the released sizes.
+        branches: read only these; all branches of the file if not given.
+        dtype: of the weights in memory; ``"auto"`` is that of the file.
         options: ``revision``, ``local_files_only``.
 
     Returns:
-        The model, and the commit on the Hub that it is from, if it is.
+        The model, and its commit if it came from the Hub.
 
     Raises:
-        BackboneError: nothing there that can be loaded; a tensor is missing, left over or of another shape.
-        EncoderError: a branch that is not there, or sizes that cannot be.
+        BackboneError: the files cannot be read; a tensor is missing, unexpected or of another shape.
+        EncoderError: the file lacks a branch, or sizes are out of bounds.
     """
     commit = None
     tensors: Mapping[str, Tensor]
@@ -63,48 +64,53 @@ def load_imagebind(
     with torch.device("meta"):
         model = ImageBind(config)
     kept = {name: tensor for name, tensor in tensors.items() if _branch(name) not in dropped}
-    model = filled(model, kept, source, dtype)
+    model = fill_model(model, kept, source, dtype)
     _check_scales(model, source)
     return model, commit
 
 
 def load_joint(
     source: str | Path,
-    modalities: Sequence[Hearing],
+    modalities: Sequence[Modality],
     *,
     dtype: str | torch.dtype = "auto",
+    device: str | torch.device | None = None,
     options: Mapping[str, Any] | None = None,
-    rules: Mapping[Hearing, Mapping[str, Any]] | None = None,
+    feature_options: Mapping[Modality, Mapping[str, Any]] | None = None,
     name: str | None = None,
-) -> dict[Hearing, Encoder]:
+) -> dict[Modality, Encoder]:
     """Encoders that share one model; only the branches that they need are kept in memory.
 
     Args:
         source: a folder, a Hub id, or ``imagebind_huge.pth``.
-        modalities: which.
-        dtype: of the weights; ``"auto"`` keeps what is on disk.
+        modalities: of the encoders.
+        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        device: where the model is put; the CPU if not given.
         options: ``revision``, ``local_files_only``.
-        rules: further arguments of the encoders, such as ``{"audio": {"scaled": False}}``. With ``frames`` or
-            ``pooling`` a clip is shown as pictures, see :class:`FrameEncoder`.
-        name: replaces the name of a folder or file in bundles.
+        feature_options: keyword arguments of the encoders, such as ``{"audio": {"scaled": False}}``. With ``frames`` or
+            ``pooling`` a video is encoded as single frames, see :class:`FrameEncoder`.
+        name: stored in bundles instead of the name of a folder or file.
 
     Raises:
-        BackboneError: nothing there that can be loaded.
-        EncoderError: a branch that is not there, or an argument that cannot be.
+        BackboneError: the files cannot be read.
+        EncoderError: the file lacks a branch, or an argument is out of bounds.
     """
     needed = {BRANCH_OF[modality] for modality in modalities}
-    said = rules or {}
-    asked = {modality: dict(said.get(modality, {})) for modality in modalities}
-    sampled = {key: asked["video"].pop(key) for key in ("frames", "pooling") if key in asked.get("video", {})}
-    for rule in asked.values():
-        check_rule(ImageBindEncoder, rule, source)
-    model, commit = load_imagebind(source, branches=needed, dtype=dtype, options=options)
-    known: dict[str, Any] = {"source": name or source_name(source), "revision": commit}
-    encoders: dict[Hearing, Encoder] = {
-        modality: ImageBindEncoder(model, modality, **known, **rule) for modality, rule in asked.items()
+    chosen = {modality: dict((feature_options or {}).get(modality, {})) for modality in modalities}
+    sampling = {key: chosen["video"].pop(key) for key in ("frames", "pooling") if key in chosen.get("video", {})}
+    for own in chosen.values():
+        check_feature_options(ImageBindEncoder, own, source)
+    kind = chosen_dtype(dtype, device)
+    model, commit = load_imagebind(source, branches=needed, dtype=kind, options=options)
+    model = computable(model, kind, device)
+    if device is not None:
+        model = model.to(device)
+    common: dict[str, Any] = {"source": name or source_name(source), "revision": commit}
+    encoders: dict[Modality, Encoder] = {
+        modality: ImageBindEncoder(model, modality, **common, **own) for modality, own in chosen.items()
     }
-    if sampled:
-        encoders["video"] = FrameEncoder(ImageBindEncoder(model, "image", **known), **sampled)
+    if sampling:
+        encoders["video"] = FrameEncoder(ImageBindEncoder(model, "image", **common), **sampling)
     return encoders
 
 
@@ -114,10 +120,12 @@ def _branch(name: str) -> str:
 
 
 def _check_scales(model: ImageBind, source: str | Path) -> None:
-    """The constants are written twice, in the sizes and in the weights; a port speaks of the former."""
+    """The scales are stored both in the config and in the weights; ports report those of the config."""
     for name, sizes in model.config.branches.items():
-        said = getattr(sizes, "scale", None)
-        if said is not None:
-            held = float(model.state_dict()[f"modality_postprocessors.{name}.1.log_logit_scale"].float().exp())
-            if abs(held - said) > 0.02 * said:
-                raise EncoderError(f"{source}: {name}: the scale is {said} in the config and {held:.3f} in the weights")
+        configured = getattr(sizes, "scale", None)
+        if configured is not None:
+            stored = float(model.state_dict()[f"modality_postprocessors.{name}.1.log_logit_scale"].float().exp())
+            if abs(stored - configured) > 0.02 * configured:
+                raise EncoderError(
+                    f"{source}: {name}: the scale is {configured} in the config and {stored:.3f} in the weights"
+                )

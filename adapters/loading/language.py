@@ -1,57 +1,35 @@
-"""Loading the parts of a backbone from Hub ids or folders in the standard transformers layout.
-
-No code from a repository is run, nothing but safetensors is read, and a tensor that a model needs and the file lacks is
-an error.
-"""
+"""Loading a language model, or a tokenizer alone, from a Hub id or a folder in the standard transformers layout."""
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    Blip2VisionModel,
-    Blip2VisionModelWithProjection,
-    CLIPVisionModel,
-    InstructBlipVisionModel,
-    ViTModel,
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PretrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from inlay.adapters.encoders import (
-    ClipEncoder,
-    EvaEncoder,
-    ImageEncoder,
-    QFormerEncoder,
-    VisionEncoder,
-    VitEncoder,
-)
-from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.loading.imagebind import load_joint
+from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import (
     BackboneError,
-    check_rule,
-    chosen_dtype,
     commit_of,
     given,
     load_weights,
     loading,
+    reason_of,
     source_name,
 )
-from inlay.adapters.loading.quantisation import quantised_options
-from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.loading.quantisation import check_stored, quantised_options
 
-__all__ = ["BackboneError", "chosen_dtype", "load_image_encoder", "load_language", "load_prompt_tokenizer"]
+__all__ = ["load_language", "load_prompt_tokenizer"]
 
 
 def load_language(
@@ -59,6 +37,7 @@ def load_language(
     *,
     revision: str | None = None,
     dtype: str | torch.dtype = "auto",
+    device: str | torch.device | None = None,
     local_files_only: bool = False,
     name: str | None = None,
     quantise: str | None = None,
@@ -66,21 +45,36 @@ def load_language(
     """A language model with its tokenizer from a Hub id or a folder.
 
     Args:
-        source: Hub id or folder.
+        source: Hub id or folder of a causal language model or a text encoder-decoder.
         revision: commit, branch or tag.
-        dtype: of the weights in memory; ``"auto"`` keeps what is on disk.
+        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        device: where the model is put; the CPU if not given.
         local_files_only: never ask the Hub.
-        name: replaces a folder's name in bundles.
+        name: stored in bundles instead of a folder's name.
         quantise: ``"nf4"`` or ``"int8"``, see :mod:`inlay.adapters.loading.quantisation`.
+
+    Raises:
+        BackboneError: the files cannot be loaded, a tensor is missing, the model is not a generative language model
+            (BERT), or it does not accept embeddings in the place of ids (XLNet).
+        LanguageModelError: a tokenizer without offsets.
     """
-    further = {"dtype": dtype} if quantise is None else quantised_options(quantise, dtype)
+    options = given(revision=revision, local_files_only=local_files_only)
+    kind = chosen_dtype(dtype, device)
     with loading(source, "language model"):
-        options = given(revision=revision, local_files_only=local_files_only)
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = load_weights(kind, source, further.pop("dtype"), {**options, **further})
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-    return LanguageModel(model, tokenizer, source=name or source_name(source), revision=commit_of(model))
+        model_class = _model_class(config, source)
+        check_stored(config, quantise, source)
+        further: dict[str, Any] = {}
+        if quantise is not None:
+            further = quantised_options(quantise, dtype, device)
+            kind = further.pop("dtype")
+        tokenizer = _tokenizer(source, options)
+        model = load_weights(model_class, source, kind, {**options, **further}, layers=_layers(config))
+        _check_embeddings(model, source)
+    language = LanguageModel(
+        computable(model, kind, device), tokenizer, source=name or source_name(source), revision=commit_of(model)
+    )
+    return language if device is None else language.to(device)
 
 
 def load_prompt_tokenizer(
@@ -90,80 +84,71 @@ def load_prompt_tokenizer(
     local_files_only: bool = False,
     name: str | None = None,
 ) -> PromptTokenizer:
-    """The tokenizer of projectors that read, from a Hub id or a folder; ``revision`` is stored if it is a commit."""
+    """The tokenizer for projectors that read the prompt, from a Hub id or a folder.
+
+    Args:
+        source: Hub id or folder.
+        revision: commit, branch or tag; stored in bundles if it is a commit.
+        local_files_only: never ask the Hub.
+        name: stored in bundles instead of a folder's name.
+
+    Raises:
+        BackboneError: the files cannot be loaded.
+    """
     with loading(source, "tokenizer"):
-        options = given(revision=revision, local_files_only=local_files_only)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+        tokenizer = _tokenizer(source, given(revision=revision, local_files_only=local_files_only))
     commit = revision if revision is not None and re.fullmatch("[0-9a-f]{40}", revision) else None
     return PromptTokenizer(tokenizer, source=name or source_name(source), revision=commit)
 
 
-@dataclass(frozen=True)
-class _Family:
-    """How the image encoder of one model type is loaded."""
-
-    model: Any
-    """The class of transformers."""
-    encoder: Callable[..., VisionEncoder]
-    inside: str = ""
-    """What stands before the names of its tensors in the file, where it is part of a larger model."""
-
-
-_FAMILIES = {
-    "clip": _Family(CLIPVisionModel, ClipEncoder),
-    "clip_vision_model": _Family(CLIPVisionModel, ClipEncoder),
-    "vit": _Family(ViTModel, VitEncoder),
-    "blip_2_vision_model": _Family(Blip2VisionModel, EvaEncoder),
-    "blip-2": _Family(Blip2VisionModel, EvaEncoder, inside="vision_model."),
-    "instructblip_vision_model": _Family(InstructBlipVisionModel, EvaEncoder),
-    "instructblip": _Family(InstructBlipVisionModel, EvaEncoder, inside="vision_model."),
-}
-
-
-def load_image_encoder(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "auto",
-    local_files_only: bool = False,
-    rule: Mapping[str, Any] | None = None,
-    qformer: bool = False,
-    name: str | None = None,
-) -> ImageEncoder:
-    """An image encoder with its processor from a Hub id or a folder; of ImageBind also the released file.
-
-    Of a whole BLIP-2 or InstructBLIP only the vision tower is read, and with ``qformer`` BLIP-2's frozen Q-Former too.
-    """
-    with loading(source, "image encoder"):
-        options = given(revision=revision, local_files_only=local_files_only)
-        kind = kind_of(source, options)
-        if qformer and kind != "blip-2":
-            raise BackboneError(
-                f"{source}: qformer=True takes vision tower and Q-Former of a whole BLIP-2 (model type 'blip-2'), this "
-                f"is of type {kind!r}; build QFormerEncoder(encoder, qformer) yourself"
-            )
-        if kind == "imagebind":
-            seen = load_joint(source, ["image"], dtype=dtype, options=options, rules={"image": rule or {}}, name=name)
-            return cast(ImageEncoder, seen["image"])
-        family = _FAMILIES.get(kind)
-        if family is None:
-            raise BackboneError(
-                f"{source}: image encoders of type {kind!r} are not supported; expected one of "
-                f"{', '.join([*_FAMILIES, 'imagebind'])}. Build the encoder yourself and pass Backbone(llm=..., "
-                "encoders=...)"
-            )
-        check_rule(family.encoder, rule or {}, source)
-        if qformer:
-            # This class is all of BLIP-2 but the language model; its own head is not used, and may be missing.
-            model = load_weights(Blip2VisionModelWithProjection, source, dtype, options, unused="vision_projection.")
-        elif family.inside:
-            moved = {f"^{re.escape(family.inside)}": ""}
-            model = load_weights(family.model, source, dtype, options | {"key_mapping": moved})
-        else:
-            model = load_weights(family.model, source, dtype, options)
-        load_processor: Any = AutoImageProcessor.from_pretrained
-        processor = load_processor(source, trust_remote_code=False, backend="pil", **options)
-    encoder = family.encoder(
-        model, processor, source=name or source_name(source), revision=commit_of(model), **(rule or {})
+def _model_class(config: PretrainedConfig, source: str | Path) -> Any:
+    """The auto class of a causal language model or a text encoder-decoder."""
+    kind = str(config.model_type)
+    if getattr(config, "is_encoder_decoder", False):
+        if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+            return AutoModelForSeq2SeqLM
+    elif kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        # transformers also loads BERT and its relatives as causal models, with attention to both sides.
+        if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or getattr(config, "is_decoder", False):
+            return AutoModelForCausalLM
+        raise BackboneError(
+            f"{source}: expected a causal language model or an encoder-decoder, got the masked language model "
+            f"{kind!r} (is_decoder is not true in config.json), which cannot generate text"
+        )
+    raise BackboneError(
+        f"{source}: expected a causal language model or a text encoder-decoder, got a model of type {kind!r}, which "
+        "transformers has no such class for"
     )
-    return QFormerEncoder(encoder, QFormer.from_blip2(model)) if qformer else encoder
+
+
+def _layers(config: PretrainedConfig) -> int:
+    """Layers of the deepest stack."""
+    text = config.get_text_config()
+    names = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
+    return max((int(getattr(text, name, None) or 0) for name in names), default=0)
+
+
+def _tokenizer(source: str | Path, options: dict[str, Any]) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
+    except Exception as error:
+        raise BackboneError(
+            f"{source}: no tokenizer could be loaded: {reason_of(error)} (expected tokenizer.json and "
+            "tokenizer_config.json beside config.json)"
+        ) from error
+    # Without files transformers makes an empty tokenizer of the model's class, which encodes nothing.
+    if not len(tokenizer("a b").input_ids):
+        raise BackboneError(
+            f"{source}: the tokenizer encodes no text; expected tokenizer.json beside config.json, as "
+            "AutoTokenizer.save_pretrained writes it"
+        )
+    return tokenizer
+
+
+def _check_embeddings(model: Any, source: str | Path) -> None:
+    """Media enter as embeddings, so a model must generate from them; transformers makes the same test."""
+    if "inputs_embeds" not in inspect.signature(model.prepare_inputs_for_generation).parameters:
+        raise BackboneError(
+            f"{source}: {type(model).__name__} does not generate from embeddings (inputs_embeds), which adapters need; "
+            "choose another language model"
+        )

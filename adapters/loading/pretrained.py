@@ -1,4 +1,4 @@
-"""Reading pretrained models: safetensors alone, no code from a repository, every tensor that is needed or an error."""
+"""Reading pretrained models: safetensors only, no code from a repository, a missing tensor is an error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
@@ -16,62 +17,128 @@ from inlay.hub.errors import InlayError
 
 __all__ = [
     "BackboneError",
-    "check_rule",
-    "chosen_dtype",
+    "check_feature_options",
+    "check_loaded",
     "commit_of",
     "given",
     "load_weights",
     "loading",
     "model_type",
+    "reason_of",
     "source_name",
 ]
 
+_LOADER_ARGUMENTS = frozenset({"source", "revision", "dtype", "local_files_only", "name"})
+"""Keyword arguments that every loader has; all others of an encoder are its feature options."""
+
 
 class BackboneError(InlayError):
-    """A backbone cannot be put together."""
+    """A frozen model cannot be loaded, or a backbone cannot be built."""
 
 
 def load_weights(
-    kind: Any, source: str | Path, dtype: str | torch.dtype, options: Mapping[str, Any], unused: str | None = None
+    model_class: Any,
+    source: str | Path,
+    dtype: str | torch.dtype,
+    options: Mapping[str, Any],
+    unused: str | None = None,
+    layers: int | None = None,
 ) -> Any:
-    """Load weights; a tensor that is needed and missing is an error, unless its name starts with ``unused``.
+    """Load a model of transformers; a missing tensor is an error, unless its name starts with ``unused``.
 
-    What the file has beyond that is not reported: a CLIP vision tower is always loaded from a file with two towers.
+    Tensors of the file that the model does not have are not reported: a CLIP vision tower is always loaded from a file
+    with two towers.
 
     Args:
-        kind: a model class of transformers.
+        model_class: a model class of transformers.
         source: Hub id or folder.
-        dtype: of the weights in memory; ``"auto"`` keeps what is on disk.
+        dtype: of the weights in memory; ``"auto"`` is that of the file.
         options: of ``from_pretrained``.
-        unused: what the names of tensors begin with that nobody will use.
+        unused: prefix of the tensors that are never used.
+        layers: that the config has, where a file with more layers is an error.
 
     Raises:
-        BackboneError: names the tensors that are missing or of another shape.
+        BackboneError: names the tensors that are missing or have another shape.
     """
     console: Any = logging
-    noise, bars = console.get_verbosity(), console.is_progress_bar_enabled()
+    verbosity, bars = console.get_verbosity(), console.is_progress_bar_enabled()
     console.set_verbosity_error()
     if Path(source).is_dir():
         console.disable_progress_bar()
     try:
-        model, found = kind.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        model, found = model_class.from_pretrained(
+            source,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            # Otherwise transformers raises an error that names no tensor.
+            ignore_mismatched_sizes=True,
+            **options,
         )
     finally:
-        console.set_verbosity(noise)
+        console.set_verbosity(verbosity)
         if bars:
             console.enable_progress_bar()
-    lacking = sorted({*map(str, found["missing_keys"]), *map(str, found["mismatched_keys"])})
-    if lacking := [name for name in lacking if unused is None or not name.startswith(unused)]:
+    check_loaded(found, source, unused=unused)
+    further = [name for name in map(str, found["unexpected_keys"]) if layers is not None and _layer(name) >= layers]
+    if further:
         raise BackboneError(
-            f"{source}: {len(lacking)} tensors are missing or of another shape: {', '.join(lacking[:5])}; they would "
-            "be left at random values. Get the files again, or check that they belong to this config.json"
+            f"{source}: config.json has {layers} layers, the weights have more: {', '.join(sorted(further)[:3])}; "
+            "download the files again, or check that they belong together"
         )
     return model
 
 
+def _layer(name: str) -> int:
+    """``model.layers.7.mlp.up_proj.weight`` -> 7; -1 without a number."""
+    found = re.search(r"(?:^|\.)(\d+)\.", name)
+    return int(found[1]) if found else -1
+
+
+def check_loaded(
+    found: Mapping[str, Any], source: str | Path, *, part: str | None = None, unused: str | None = None
+) -> None:
+    """Check what ``from_pretrained(..., output_loading_info=True)`` reports, of transformers or diffusers.
+
+    Args:
+        found: ``missing_keys`` and ``mismatched_keys``.
+        source: for the error.
+        part: the folder inside the source, for the error.
+        unused: prefix of tensors that may be missing.
+
+    Raises:
+        BackboneError: names the tensors that are missing or have another shape.
+    """
+    needed = lambda name: unused is None or not name.startswith(unused)  # noqa: E731
+    missing = sorted(filter(needed, map(str, found["missing_keys"])))
+    other = sorted(filter(needed, (_named(entry) for entry in found["mismatched_keys"])))
+    if missing or other:
+        raise BackboneError(
+            f"{source}: {f'{part}: ' if part else ''}{len(missing) + len(other)} tensors are missing or of another "
+            f"shape: {', '.join([*missing, *other][:5])}; they would be left at random values. Download the files "
+            "again, or check that they belong to this config.json"
+        )
+
+
+def _named(entry: Any) -> str:
+    """``name (shape in the file, expected shape)`` of a mismatched tensor."""
+    if isinstance(entry, tuple | list) and len(entry) == 3:
+        name, came, expected = entry
+        return f"{name} (the file has {list(came)}, the config {list(expected)})"
+    return str(entry)
+
+
 class loading:  # noqa: N801 - reads as a statement
-    """Turn the many errors of loading into one that names what was asked for."""
+    """Context manager that turns every exception of a loader into a :class:`BackboneError` naming the source.
+
+    Errors of the libraries are of any kind: a truncated file is a ``SafetensorError``, a config.json with a wrong value
+    a ``TypeError``, a ``ZeroDivisionError`` or a validation error. Errors of ours and lack of memory pass as they are.
+
+    Args:
+        source: Hub id or folder.
+        what: the kind of model, for the error.
+    """
 
     def __init__(self, source: str | Path, what: str) -> None:
         self.source, self.what = source, what
@@ -80,59 +147,64 @@ class loading:  # noqa: N801 - reads as a statement
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, ValueError, KeyError)):
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, Exception) and not isinstance(error, InlayError | MemoryError | torch.OutOfMemoryError):
             raise BackboneError(
-                f"{self.source}: no {self.what} could be loaded: {reason} (expected a Hub id or a folder with "
-                "config.json and safetensors weights)"
+                f"{self.source}: no {self.what} could be loaded: {reason_of(error)} (expected a Hub id or a folder "
+                "with config.json and safetensors weights)"
             ) from error
 
 
+def reason_of(error: BaseException) -> str:
+    r"""The beginning of an error's text in one line, with its class where the text alone says little.
+
+    Example:
+        >>> reason_of(ValueError("hidden_size:\n  expected an integer")), reason_of(KeyError("gelu_3"))
+        ('hidden_size: expected an integer', "KeyError: 'gelu_3'")
+    """
+    words = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)).split())
+    if isinstance(error, SafetensorError):
+        return f"a safetensors file is truncated or damaged ({words})"
+    if "trust_remote_code" in words:
+        return "the model needs code from its repository, which is never run"
+    if len(words) > 300:
+        words = f"{words[:300]}..."
+    clear = isinstance(error, OSError | ValueError | RuntimeError)
+    return words if clear and words else f"{type(error).__name__}: {words}".removesuffix(": ")
+
+
 def model_type(source: str | Path, options: Mapping[str, Any]) -> str:
-    """The ``model_type`` of a config.json, also of models that transformers does not know; ``""`` if it says none."""
+    """The ``model_type`` of a config.json, also of models that transformers lacks; ``""`` if there is none."""
     config, _ = PretrainedConfig.get_config_dict(source, **options)
     return str(config.get("model_type", ""))
 
 
-def check_rule(encoder: Callable[..., object], rule: Mapping[str, Any], source: str | Path) -> None:
-    """Whether an encoder takes further arguments of these names.
+def check_feature_options(encoder: Callable[..., object], options: Mapping[str, Any], source: str | Path) -> None:
+    """Check that an encoder has feature options of these names: keyword-only arguments of its class or loader.
 
     Raises:
-        BackboneError: it does not.
+        BackboneError: it has not.
     """
-    taken = [name for name, kind in inspect.signature(encoder).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
-    taken = [name for name in taken if name not in ("source", "revision")]
-    if unknown := sorted(set(rule) - set(taken)):
+    parameters = inspect.signature(encoder).parameters
+    known = [
+        name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name not in _LOADER_ARGUMENTS
+    ]
+    if unknown := sorted(set(options) - set(known)):
         raise BackboneError(
-            f"{source}: this encoder has no argument {', '.join(unknown)}; it has: {', '.join(taken) or 'none'}"
+            f"{source}: this encoder has no argument {', '.join(unknown)}; it has: {', '.join(known) or 'none'}"
         )
 
 
 def given(**options: Any) -> dict[str, Any]:
-    """Those options that are not None."""
+    """The options that are not None."""
     return {key: value for key, value in options.items() if value is not None}
 
 
-def chosen_dtype(dtype: str | torch.dtype) -> str | torch.dtype:
-    """A data type by its name; ``"auto"`` stays what it is.
-
-    Raises:
-        BackboneError: no such data type.
-    """
-    if isinstance(dtype, str) and dtype != "auto":
-        found = getattr(torch, dtype, None)
-        if not isinstance(found, torch.dtype):
-            raise BackboneError(f"dtype: expected 'auto', 'float32', 'bfloat16' or 'float16', got {dtype!r}")
-        return found
-    return dtype
-
-
 def source_name(source: str | Path) -> str:
-    """A Hub id as it is; of a folder only its last name: a bundle must not carry paths of a machine."""
+    """A Hub id as it is; of a path only the last name, since a bundle must not hold paths of a machine."""
     return Path(source).resolve().name if Path(source).exists() else str(source)
 
 
 def commit_of(model: Any) -> str | None:
-    """The commit that a model was loaded from, 40 hex digits, if it came from the Hub."""
+    """The commit on the Hub that a model was loaded from, 40 hex digits, or None."""
     commit = getattr(model.config, "_commit_hash", None)
     return commit if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit) else None

@@ -1,8 +1,8 @@
-"""Weights of models that transformers lacks: folders of our own layout, and files as their authors released them.
+"""Weights of models that transformers lacks: folders in our own layout, and files as their authors released them.
 
 A folder holds ``config.json`` with a ``model_type``, and ``model.safetensors``. A released file is a pickle of torch;
-it is opened with ``weights_only=True``, so that nothing in it can run. Either way every tensor must have its place: one
-that is missing, left over or of another shape is an error.
+it is opened with ``weights_only=True``, so no code in it can run. In both cases a tensor that is missing, unexpected or
+of another shape is an error.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from inlay.adapters.loading.pretrained import BackboneError, model_type
+from inlay.adapters.loading.pretrained import BackboneError, model_type, reason_of
 from inlay.hub.safety.text import shown
 
-__all__ = ["filled", "kind_of", "read_folder", "read_released", "write_folder"]
+__all__ = ["fill_model", "kind_of", "read_folder", "read_released", "write_folder"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -32,14 +32,14 @@ _DTYPES = ("float32", "bfloat16", "float16")
 
 
 def kind_of(source: str | Path, options: Mapping[str, Any]) -> str:
-    """The ``model_type`` of a folder or a repository; a released file is told by the names in it.
+    """The ``model_type`` of a folder or a repository; a released file is recognised by the names in it.
 
     Args:
         source: folder, Hub id, or a file that its authors released.
         options: ``revision``, ``local_files_only``.
 
     Returns:
-        Such as ``clip``, ``beats``, ``imagebind``; ``""`` if nothing says it.
+        Such as ``clip``, ``beats``, ``imagebind``; ``""`` if it cannot be recognised.
     """
     if not Path(source).is_file():
         return model_type(source, options)
@@ -50,17 +50,18 @@ def kind_of(source: str | Path, options: Mapping[str, Any]) -> str:
 
 
 def write_folder(folder: str | Path, config: Mapping[str, Any], model: nn.Module) -> Path:
-    """Write a model of ours as a folder; its buffers are part of it.
+    """Write a model as a folder in our layout, buffers included.
 
     Args:
-        folder: where; it is made if it is not there.
-        config: plain values with a ``model_type``.
+        folder: created if it does not exist.
+        config: JSON values with a ``model_type``.
         model: in any dtype.
     """
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    (place / _CONFIG).write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(dict(config), indent=2) + "\n"
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _CONFIG).write_text(text, encoding="utf-8")
     save_file(tensors, place / _WEIGHTS, {"format": "pt"})
     return place
 
@@ -68,76 +69,77 @@ def write_folder(folder: str | Path, config: Mapping[str, Any], model: nn.Module
 def read_folder(source: str | Path, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor], str | None]:
     """Config, tensors and commit of a folder or a repository on the Hub.
 
-    Where the config names a ``dtype``, the tensors have it, whatever they are on disk.
+    If the config has a ``dtype``, the tensors are converted to it, as transformers does.
 
     Args:
         source: folder or Hub id.
         options: ``revision``, ``local_files_only``.
 
     Raises:
-        BackboneError: no such files, or not what they should be.
+        BackboneError: a file is missing or malformed.
     """
     try:
         found = {name: str(cached_file(source, name, **options)) for name in (_CONFIG, _WEIGHTS)}
         config = json.loads(Path(found[_CONFIG]).read_text(encoding="utf-8"))
         tensors = load_file(found[_WEIGHTS])
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BackboneError(f"{source}: expected {_CONFIG} and {_WEIGHTS}: {reason}") from error
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise BackboneError(f"{source}: expected {_CONFIG} and {_WEIGHTS}: {reason_of(error)}") from error
     if not isinstance(config, dict):
         raise BackboneError(f"{source}: {_CONFIG}: expected an object, got {type(config).__name__}")
-    if (kept := config.pop("dtype", None)) is not None:
-        tensors = _as(kept, tensors, source)
+    if (dtype := config.pop("dtype", None)) is not None:
+        tensors = _converted(dtype, tensors, source)
     return config, tensors, extract_commit_hash(found[_CONFIG], None)
 
 
-def _as(kept: object, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
-    """Tensors in the dtype that the config says they are for, whatever they have on disk, as transformers has it."""
-    if kept not in _DTYPES:
-        raise BackboneError(f"{source}: {_CONFIG}, dtype: expected one of {', '.join(_DTYPES)}, got {shown(kept)}")
-    kind: torch.dtype = getattr(torch, str(kept))
+def _converted(dtype: object, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
+    """Floating-point tensors in the dtype of the config."""
+    if dtype not in _DTYPES:
+        raise BackboneError(f"{source}: {_CONFIG}, dtype: expected one of {', '.join(_DTYPES)}, got {shown(dtype)}")
+    kind: torch.dtype = getattr(torch, str(dtype))
     return {name: held.to(kind) if held.is_floating_point() else held for name, held in tensors.items()}
 
 
 def read_released(path: Path) -> dict[str, Any]:
-    """What a ``.pth`` or ``.pt`` file holds: tensors and plain values by name.
+    """The content of a ``.pth`` or ``.pt`` file: tensors and plain values by name.
 
     Raises:
-        BackboneError: it holds something else, or is no such file.
+        BackboneError: it holds other objects, or is not a file of torch.
     """
     try:
-        # Files from before torch 1.6 are no archives and cannot be mapped.
+        # Files from before torch 1.6 are not zip archives and cannot be mapped.
         held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BackboneError(f"{path}: expected weights of torch, and nothing that could run: {reason}") from error
+        # torch's own text for a refused pickle advises to load it all the same.
+        refused = isinstance(error, pickle.UnpicklingError)
+        reason = "it is no such file, or holds objects that could run code" if refused else reason_of(error)
+        raise BackboneError(f"{path}: expected a torch file of tensors and plain values: {reason}") from error
     if not isinstance(held, dict):
         raise BackboneError(f"{path}: expected tensors by name, got {type(held).__name__}")
     return held
 
 
-def filled(model: M, tensors: Mapping[str, Tensor], source: str | Path, dtype: str | torch.dtype = "auto") -> M:
-    """Give a model on the meta device its tensors.
+def fill_model(model: M, tensors: Mapping[str, Tensor], source: str | Path, dtype: str | torch.dtype = "auto") -> M:
+    """Assign tensors to a model on the meta device.
 
     Args:
         model: built under ``torch.device("meta")``.
         tensors: every parameter and buffer by name.
         source: for errors.
-        dtype: of the weights in memory; ``"auto"`` keeps what they have.
+        dtype: of the weights in memory; ``"auto"`` keeps that of the tensors.
 
     Raises:
-        BackboneError: names what is missing, left over or of another shape.
+        BackboneError: names the tensors that are missing, unexpected or of another shape.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    came = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = [f"{name} is missing" for name in sorted(set(wanted) - set(came))]
-    wrong += [f"{name} is left over" for name in sorted(set(came) - set(wanted))]
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    wrong = [f"{name} is missing" for name in sorted(set(wanted) - set(found))]
+    wrong += [f"{name} is unexpected" for name in sorted(set(found) - set(wanted))]
     wrong += [
-        f"{name} has the shape {list(came[name])} instead of {list(wanted[name])}"
-        for name in sorted(set(wanted) & set(came))
-        if wanted[name] != came[name]
+        f"{name} has the shape {list(found[name])} instead of {list(wanted[name])}"
+        for name in sorted(set(wanted) & set(found))
+        if wanted[name] != found[name]
     ]
     if wrong:
-        raise BackboneError(f"{source}: {len(wrong)} tensors are not as they should be: {'; '.join(wrong[:5])}")
-    model.load_state_dict(dict(tensors), strict=True, assign=True)
+        raise BackboneError(f"{source}: {len(wrong)} tensors do not fit the model: {'; '.join(wrong[:5])}")
+    model.load_state_dict({name: tensors[name] for name in wanted}, strict=True, assign=True)
     return model if isinstance(dtype, str) else model.to(dtype)

@@ -168,7 +168,8 @@ class StoredEncoder(nn.Module):
             return self.load().preprocess(media, geometry)
         keys = [media_digest(self.modality, medium).hex() for medium in media]
         space = self.space(geometry)
-        found = {} if self.loaded else space.find(keys)
+        shapes = dict.fromkeys(keys, (self.tokens, self.width))
+        found = {} if self.loaded else space.find(keys, shapes)
         if len(found) < len(set(keys)):
             return self.load().preprocess(media, geometry)
         return {HELD: torch.stack([found[key] for key in keys])}

@@ -35,6 +35,8 @@ class Fill:
     digest_seconds: float = 0.0
     """What each digest took, which a run has to pay before it can look for anything."""
     show: Callable[[str], None] = print
+    shape: Callable[[int], tuple[int, ...]] | None = None
+    """Position in ``keys`` -> the shape that its tensor must have; a shard with another one is computed again."""
     prepare: Callable[[], Space] | None = None
     """Called before anything is computed; says where that belongs, if not where it was looked for."""
     shard_bytes: int = SHARD_BYTES
@@ -60,9 +62,11 @@ def fill(
         None where neither the disk nor the memory can hold them: they have to be computed each time.
     """
     distinct = {key: place for place, key in reversed(list(enumerate(keys)))}
-    found = space.find(distinct)
+    shapes = {} if how.shape is None else {key: how.shape(place) for key, place in distinct.items()}
+    found = space.find(distinct, shapes)
     if len(found) < len(distinct) and how.prepare is not None and (other := how.prepare()) is not space:
-        space, found = other, other.find(distinct)
+        shapes = {} if how.shape is None else {key: how.shape(place) for key, place in distinct.items()}
+        space, found = other, other.find(distinct, shapes)
     missing = sorted(place for key, place in distinct.items() if key not in found)
     how.hits, how.misses = len(found), len(missing)
     how.show(f"cache: {how.hits:,} of {len(distinct):,} {how.what} are there, {how.misses:,} are not")
@@ -71,7 +75,7 @@ def fill(
         for start in range(0, len(missing), how.group):
             places = missing[start : start + how.group]
             if start:  # another process may have been here in the meantime
-                found |= space.find([keys[place] for place in places])
+                found |= space.find([keys[place] for place in places], shapes)
                 places = [place for place in places if keys[place] not in found]
             if not places:
                 continue

@@ -19,6 +19,7 @@ from inlay.hub.errors import InlayError
 
 __all__ = [
     "ShardError",
+    "check_shapes",
     "names_in",
     "packed",
     "passing_name",
@@ -107,6 +108,26 @@ def read_shard(path: Path, space: str, digest: str | None = None) -> dict[str, T
             return {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError as error:
         raise ShardError(f"{path}: expected safetensors: {error}") from error
+
+
+def check_shapes(path: Path, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...] | None]) -> None:
+    """Check the tensors of a shard whose bytes are right: another program may have written it with other shapes.
+
+    Args:
+        path: of the shard, for the error.
+        tensors: of the shard.
+        shapes: name -> expected shape; None, or a name that is left out, is not checked.
+
+    Raises:
+        ShardError: a tensor of another shape, or one that holds no floating-point numbers.
+    """
+    for name, tensor in tensors.items():
+        shape = shapes.get(name)
+        if shape is not None and (tuple(tensor.shape) != shape or not tensor.is_floating_point()):
+            raise ShardError(
+                f"{path}: {name[:12]}...: expected floating-point numbers of shape {list(shape)}, "
+                f"got {tensor.dtype} of shape {list(tensor.shape)}"
+            )
 
 
 def names_in(path: Path) -> list[str]:

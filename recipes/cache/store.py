@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from inlay.recipes.cache.index import read_index, write_index
-from inlay.recipes.cache.shard import ShardError, names_in, read_shard, shards_in, write_file, write_shard
+from inlay.recipes.cache.shard import ShardError, check_shapes, names_in, read_shard, shards_in, write_file, write_shard
 
 __all__ = ["CacheStore", "CacheWarning", "Space", "digest_of"]
 
@@ -137,10 +137,15 @@ class Space:
         self._indexed: dict[str, tuple[str, ...]] | None = None
         self._refused: set[str] = set()
 
-    def find(self, keys: Iterable[str]) -> dict[str, Tensor]:
-        """What is there of these: mapped from disk, and only out of shards whose bytes are all right.
+    def find(self, keys: Iterable[str], shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Tensor]:
+        """The tensors that are there, mapped from disk, out of shards whose bytes and shapes are right.
 
-        A shard that is damaged is named in a :class:`CacheWarning` and removed, so that it is computed again.
+        A shard that is damaged, or holds one of these tensors in another shape, is named in a :class:`CacheWarning`
+        and removed, so that its tensors are computed again.
+
+        Args:
+            keys: names of tensors.
+            shapes: key -> the shape that its tensor must have; keys that are left out are not checked.
         """
         wanted, found = set(keys), dict[str, Tensor]()
         if not wanted:
@@ -148,7 +153,7 @@ class Space:
         self._look()
         for name, media in list(self._known.items()):
             if not wanted.isdisjoint(media):
-                held = self._open(self.folder / f"{name}.safetensors")
+                held = self._open(self.folder / f"{name}.safetensors", {key: (shapes or {}).get(key) for key in wanted})
                 taken = wanted & held.keys()
                 found |= {key: held[key] for key in taken}
                 wanted -= taken
@@ -200,9 +205,10 @@ class Space:
             except OSError:
                 self._refused.add(name)
 
-    def _open(self, path: Path) -> dict[str, Tensor]:
+    def _open(self, path: Path, shapes: Mapping[str, tuple[int, ...] | None] | None = None) -> dict[str, Tensor]:
         try:
             held = read_shard(path, self.digest)
+            check_shapes(path, held, shapes or {})
         except ShardError as error:
             self._refuse(path, error)
             return {}

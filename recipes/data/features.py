@@ -97,6 +97,7 @@ class FeatureCache:
             memory=self.memory - self.used,
             digest_seconds=spent,
             show=self.show,
+            shape=lambda _: (encoder.tokens, encoder.width),
             # An encoder that is loaded now may turn out to be another one than its files let expect.
             prepare=lambda: space_of(store, load_encoder(encoder), modality, self.geometry),
         )

@@ -16,7 +16,7 @@ from inlay.recipes.miniature.build_media import build_media
 from inlay.recipes.recipe import World
 from inlay.recipes.settings import DataSettings, SettingsError
 
-__all__ = ["load_data", "own_data", "sets_of", "shards_of"]
+__all__ = ["check_drawn", "load_data", "own_data", "sets_of", "shards_of"]
 
 
 def load_data(
@@ -115,12 +115,21 @@ _OWN: dict[World, Callable[[Path], dict[str, Any]]] = {"pictures": _pictures, "s
 _BUILDERS: dict[World, Callable[[Path, int], None]] = {"pictures": build, "senses": build_media}
 
 
-def _miniature(
-    data: DataSettings, folder: Path, seed: int, world: World, show: Callable[[str], object] | None
-) -> DataSettings:
+def check_drawn(data: DataSettings) -> None:
+    """Check that no file is named beside the miniature's data.
+
+    Raises:
+        SettingsError: names the settings.
+    """
     names = ("align", "test", "align_test", "mix", "make_test", "images")
     if given := [name for name in names if getattr(data, name)]:
         raise SettingsError(f"data: {', '.join(given)}: files of your own go with --data.train; give that too")
+
+
+def _miniature(
+    data: DataSettings, folder: Path, seed: int, world: World, show: Callable[[str], object] | None
+) -> DataSettings:
+    check_drawn(data)
     files = _OWN[world](folder)
     if not files["test"].exists():
         if show is not None:

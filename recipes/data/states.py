@@ -103,8 +103,13 @@ def collect_states(
         packed = [states for group in groups for states in compute(group)]
     else:
         space, keys = states_space(store, model, stage), [states_key(store, row) for row in encoded]
+        signals = {modality: len(ids) for modality, ids in model.adapter.signals.ids.items()}
+
+        def shape(place: int) -> tuple[int, ...]:
+            return sum(signals.get(part.modality, 0) for part in encoded[place].made), model.backbone.llm.width
+
         how = Fill(
-            what="signal-token states", group=BATCH, visits=visits, memory=sys.maxsize, show=show
+            what="signal-token states", group=BATCH, visits=visits, memory=sys.maxsize, show=show, shape=shape
         )  # what may be too large for the memory is not collected at all
         found = fill(space, keys, compute, how) or {}
         packed = [found[key] for key in keys]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from inlay.adapters.loading.media import load_audio_encoder
+from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.recipes.miniature import backbone_path, loop
 from inlay.recipes.miniature.clap import ATTRIBUTES, match_loss
 from inlay.recipes.miniature.muon import optimizers

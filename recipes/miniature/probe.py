@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from inlay.adapters.loading.language import load_image_encoder
+from inlay.adapters.loading.image import load_image_encoder
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.draw import draw
 from inlay.recipes.miniature.pictures import cell_of_patch, pixels
@@ -82,7 +82,7 @@ def patch_reader(folder: Path) -> Read:
     Raises:
         BackboneError: no vision tower of transformers.
     """
-    encoder = load_image_encoder(folder, dtype=torch.float32, rule={"class_token": "drop"})
+    encoder = load_image_encoder(folder, dtype=torch.float32, feature_options={"class_token": "drop"})
     return encoder.encode
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters import Adapter
+from inlay.adapters import Adapter, Backbone
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.hub.errors import BundleError
-from inlay.recipes.backbones import miniature_backbone
+from inlay.recipes.backbones import miniature_backbone, miniature_path
 from inlay.recipes.miniature.build import build
 
-pytestmark = pytest.mark.usefixtures("own_projectors")
+pytestmark = pytest.mark.usefixtures("own_projectors", "own_encoders")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS = [f"--stages.{name}.{field}" for name in ("align", "instruct") for field in ("max_steps=2", "batch_size=4")]
@@ -70,10 +70,15 @@ def test_a_projector_of_ones_own_is_trained_stored_and_loaded(world: Path, tmp_p
 
 
 def test_an_encoder_of_ones_own_is_trained_with_and_recognised(world: Path, tmp_path: Path) -> None:
-    module, run = example("own_encoder"), tmp_path / "run"
-    assert module.main(["llava", *settings(world, run)], backbone=module.backbone()) == 0
-    model = Adapter.from_pretrained(run).attach(module.backbone(), strict=True)
+    module, run, folder = example("own_encoder"), tmp_path / "run", tmp_path / "patches"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "raw_patches", "patch": 8}')
+    llm = miniature_path("inlay-miniature/llama")
+    assert module.main(["llava", *settings(world, run)], backbone=Backbone.from_pretrained(llm, folder)) == 0
+    adapter = Adapter.from_pretrained(run)
+    assert (adapter.interface["image"].tokens, adapter.interface["image"].source) == (36, "patches")
+    model = adapter.attach(Backbone.from_pretrained(llm, folder))
     assert model.chat(question(world), max_new_tokens=2).tokens in (1, 2)
-    model.adapter.detach()
+    adapter.detach()
     with pytest.raises(IncompatibleBackbone, match=r"image +family +raw_patches +clip_vision_model"):
-        model.adapter.attach(miniature_backbone())
+        adapter.attach(miniature_backbone())

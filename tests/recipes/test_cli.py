@@ -325,7 +325,7 @@ def test_a_run_goes_on_with_more_workers(begun: list[str], monkeypatch: pytest.M
     from inlay.recipes import train_command
 
     seen = []
-    monkeypatch.setattr(train_command, "train", lambda job, backbone: seen.append(job.data.workers))
+    monkeypatch.setattr(train_command, "train", lambda job, backbone, prepare: seen.append(job.data.workers))
     assert main([*begun, "--resume=true", "--data.workers=2", "--checkpoint_every=5"]) == 0
     assert seen == [2]
 
@@ -334,6 +334,6 @@ def test_a_run_goes_on_from_its_own_config(begun: list[str], tmp_path: Path, mon
     from inlay.recipes import train_command
 
     seen = []
-    monkeypatch.setattr(train_command, "train", lambda job, backbone: seen.append(job.run.output.name))
+    monkeypatch.setattr(train_command, "train", lambda job, backbone, prepare: seen.append(job.run.output.name))
     assert main(["train", str(tmp_path / "run" / "config.yaml"), "--resume=true"]) == 0
     assert seen == ["run"]

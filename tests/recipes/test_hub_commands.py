@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from inlay.adapters.loading.media import load_encoders
+from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.media.modality import Modality
 from inlay.hub import Bundle
 from inlay.recipes import llava

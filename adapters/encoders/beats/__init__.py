@@ -1,4 +1,4 @@
-"""BEATs: features of any sound, from patches of its spectrogram."""
+"""BEATs (Chen et al., 2022): features of any sound from patches of its spectrogram."""
 
 from __future__ import annotations
 

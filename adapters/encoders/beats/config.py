@@ -1,4 +1,4 @@
-"""Sizes of BEATs; the defaults are those of the released models of iteration 3."""
+"""The configuration of BEATs; the defaults are the released models of iteration 3."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Size, check_fields, check_heads
 
 __all__ = ["BeatsConfig"]
@@ -24,7 +24,7 @@ _RELEASED = {
     "num_buckets": "buckets",
     "max_distance": "max_distance",
 }
-"""Names in a released file's ``cfg`` -> ours."""
+"""Name in the ``cfg`` of a released file -> field of :class:`BeatsConfig`."""
 _EXPECTED = {
     "layer_norm_first": False,
     "deep_norm": True,
@@ -33,8 +33,8 @@ _EXPECTED = {
     "conv_bias": False,
     "activation_fn": "gelu",
 }
-"""What every released BEATs is; another architecture would load and mean something else."""
-_UNSAID = {
+"""Values of all released models; others are another architecture with the same tensor shapes."""
+_AUTHORS_DEFAULTS = {
     "layer_norm_first": False,
     "deep_norm": False,
     "relative_position_embedding": False,
@@ -43,12 +43,12 @@ _UNSAID = {
     "activation_fn": "gelu",
     "max_distance": 1280,
 }
-"""What the authors' code takes where a ``cfg`` says nothing, and the defaults here are other ones."""
+"""Defaults of the authors' code, where they differ from those of :class:`BeatsConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BeatsConfig:
-    """Sizes of the spectrogram's patches and of the transformer."""
+    """Sizes of the spectrogram patches and of the transformer."""
 
     bands: Size = 128
     """Bands of the filter bank."""
@@ -57,7 +57,7 @@ class BeatsConfig:
     patch: Size = 16
     """Side of a patch, in frames and in bands."""
     patch_width: Size = 512
-    """Values per patch."""
+    """Values per patch embedding."""
     width: Size = 768
     """Values per feature."""
     layers: Depth = 12
@@ -67,19 +67,19 @@ class BeatsConfig:
     ffn: Size = 3072
     """Width of the feed-forward block."""
     position_kernel: Size = 128
-    """Neighbours that the convolution for positions looks at."""
+    """Kernel size of the positional convolution, in tokens."""
     position_groups: Size = 16
-    """Its groups."""
+    """Groups of the positional convolution."""
     buckets: Size = 320
-    """Distances that the attention tells apart, both directions together."""
+    """Buckets of relative positions, both directions together."""
     max_distance: Size = 800
-    """From here on all distances are one."""
+    """Relative positions from here on share one bucket."""
     classes: Annotated[int, Between(0, 1 << 20)] = 0
-    """Of the classifier of a fine-tuned model, which is not used; 0 for none."""
+    """Classes of the classifier of a fine-tuned model, which is loaded but not used; 0 for none."""
     mean: Annotated[float, Between(-1e3, 1e3)] = 15.41663
-    """Of the log-mel values of 16-bit samples."""
+    """Mean of the log-mel values of 16-bit samples."""
     deviation: Annotated[float, Between(1e-3, 1e3)] = 6.55582
-    """Of the same; the values are divided by twice this."""
+    """Standard deviation of these values, which are divided by twice of it."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -88,7 +88,7 @@ class BeatsConfig:
         check_heads(self.bands, self.patch, "bands")
 
     def tokens(self, frames: int) -> int:
-        """Features of so many frames of the filter bank; what does not fill a patch is left out.
+        """Number of features for a number of filter bank frames; an incomplete patch is dropped.
 
         Example:
             >>> BeatsConfig().tokens(998)
@@ -97,12 +97,12 @@ class BeatsConfig:
         return frames // self.patch * (self.bands // self.patch)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as config.json holds them."""
+        """JSON values for config.json."""
         return {"model_type": "beats", **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> BeatsConfig:
-        """From plain values; each is checked.
+        """From JSON values, all of which are checked.
 
         Raises:
             EncoderError: an unknown field, or a value out of bounds.
@@ -117,14 +117,14 @@ class BeatsConfig:
         """From the ``cfg`` of a released file.
 
         Raises:
-            EncoderError: another architecture than that of the released models, or no ``input_patch_size``.
+            EncoderError: another architecture than the released models, or ``input_patch_size`` is missing.
         """
-        cfg = {**_UNSAID, **cfg}
+        cfg = {**_AUTHORS_DEFAULTS, **cfg}
         other = {name: cfg[name] for name, value in _EXPECTED.items() if cfg[name] != value}
         if other:
-            raise EncoderError(f"a BEATs of another kind than those released: expected {_EXPECTED}, got {other}")
+            raise EncoderError(f"this BEATs differs from the released models: expected {_EXPECTED}, got {other}")
         if "input_patch_size" not in cfg:
-            raise EncoderError("the cfg of this BEATs does not say input_patch_size")
+            raise EncoderError("the cfg of this BEATs has no input_patch_size")
         sizes = {ours: cfg[theirs] for theirs, ours in _RELEASED.items() if theirs in cfg}
         classes = cfg.get("predictor_class", 527) if cfg.get("finetuned_model") else 0
         return cls.from_json({**sizes, "classes": classes})

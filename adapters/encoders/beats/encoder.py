@@ -1,4 +1,4 @@
-"""BEATs as a port: a sound's patches, 8 features for every 160 ms."""
+"""The BEATs encoder: 8 features (patches of the spectrogram) per 160 ms of sound."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from inlay.adapters.encoders.audio import AudioEncoder, by_length
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
+from inlay.adapters.encoders.audio.filter_bank import frame_count, log_mel
 from inlay.adapters.encoders.beats.model import Beats
-from inlay.adapters.encoders.filter_bank import frame_count, log_mel
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
 __all__ = ["BeatsEncoder"]
 
 _INTEGER = 32768.0
-"""BEATs was trained on log energies of 16-bit samples."""
+"""BEATs was trained on samples in the range of 16-bit integers."""
 
 
 class BeatsEncoder(AudioEncoder):
     """A :class:`Beats` model.
 
-    Sounds of one length are run together and nothing is filled up before, so that a feature does not depend on what
-    else is in the batch; features beyond the end of a sound are zeros. A sound shorter than one patch (175 ms) is
-    filled up with silence to one.
+    Sounds of equal length are encoded together without padding, so a feature does not depend on the rest of the batch;
+    features beyond the end of a sound are zeros. A sound shorter than one patch (175 ms) is padded with silence to one
+    patch.
 
     Args:
-        model: it is frozen in place.
-        seconds: the window; of a longer sound the beginning is heard.
+        model: frozen in place.
+        seconds: the window; of a longer sound the beginning is used.
         source: see :class:`AudioEncoder`.
         revision: see :class:`AudioEncoder`.
     """
@@ -37,7 +37,7 @@ class BeatsEncoder(AudioEncoder):
         self, model: Beats, *, seconds: float = 10.0, source: str | None = None, revision: str | None = None
     ) -> None:
         config = model.config
-        # One frame is 25 ms, each further one 10 ms.
+        # A frame is 25 ms long; frames start every 10 ms.
         self.shortest = int(config.rate * 0.025) + (config.patch - 1) * int(config.rate * 0.01)
         samples = max(self.shortest, round(seconds * config.rate))
         super().__init__(
@@ -54,7 +54,7 @@ class BeatsEncoder(AudioEncoder):
         self.config = config
 
     def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Mapping[str, Tensor]:
-        """Log-mel values: ``mel`` ``[n, longest, bands]`` float32, and ``frames`` ``[n]``, those of its own."""
+        """Log-mel values ``mel`` ``[n, longest, bands]`` float32, and their lengths ``frames`` ``[n]``."""
         rows = []
         for samples in self.windows(sounds):
             filled = torch.zeros(max(self.shortest, len(samples)))

@@ -1,14 +1,14 @@
 r"""BEATs (Chen et al., 2022, https://arxiv.org/abs/2212.09058): a transformer over patches of a spectrogram.
 
-Patches of 16 frames x 16 bands become tokens in the order of time, a grouped convolution over 128 neighbours adds
-positions, and each layer is ``x <- LN(a x + A(x))``, ``x <- LN(a x + F(x))`` with DeepNorm's ``a = (2 layers)^(1/4)``.
-To the attention's scores a learned value for the distance is added, times a gate that each query and head decides
+Patches of 16 frames x 16 bands become tokens in temporal order, a grouped convolution over 128 tokens adds positions,
+and each layer is ``x <- LN(a x + A(x))``, ``x <- LN(a x + F(x))`` with DeepNorm's ``a = (2 layers)^(1/4)``.
+A learned bias for the relative position, multiplied by a gate for each query and head, is added to the attention scores
 (WavLM, https://arxiv.org/abs/2110.13900)::
 
     s_ij = q_i k_j / sqrt(d) + g_i r_|i-j|      g_i = u_i (v_i c - 1) + 2      u_i, v_i = sigmoid of sums of W q_i
 
-Written from the papers and from the names and shapes in the released files, so that they load by name: modules are
-called what their tensors are called, and all layers share one table of distances, which a file holds once a layer.
+Written from the papers and from the names and shapes in the released files, so that these load by name: module names
+follow the tensor names. All layers share one table of relative positions, which a file stores once per layer.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _GATES = 8
 
 
 def distance_bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
-    """Which row of the table a distance has: one each for near ones, logarithmic beyond (T5's rule, both directions).
+    """Bucket of a relative position: one each for small distances, logarithmic beyond (bidirectional, as in T5).
 
     Args:
-        distance: integers, key minus query.
-        buckets: rows of the table; the upper half is for keys behind the query.
-        max_distance: from here on all are one.
+        distance: integers, key position minus query position.
+        buckets: number of buckets; the upper half is for keys after the query.
+        max_distance: distances from here on share one bucket.
 
     Example:
         >>> distance_bucket(torch.tensor([-1, 0, 1, 7, 8, 100, 1000]), 32, 128).tolist()
@@ -60,7 +60,7 @@ class _Attention(nn.Module):
         self.relative_attention_bias = table
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """``[n, T, width]`` and the table's row of each pair ``[T, T]`` -> ``[n, T, width]``."""
+        """``[n, T, width]`` and the bucket of each pair ``[T, T]`` -> ``[n, T, width]``."""
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)
             for layer in (self.q_proj, self.k_proj, self.v_proj)
@@ -92,7 +92,7 @@ class _Layer(nn.Module):
 
 
 class _PositionConvolution(nn.Module):
-    """A grouped convolution whose kernels are a direction and a length for each of its places."""
+    """A grouped convolution with weight normalisation over all but the kernel dimension."""
 
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class _PositionConvolution(nn.Module):
         """``[n, width, T]`` -> ``[n, width, T]``."""
         weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
         found = F.conv1d(x, weight, self.bias, padding=self.kernel // 2, groups=self.groups)
-        # A kernel of even width gives one place too many, at the end.
+        # A kernel of even size gives one position too many, at the end.
         return found[..., : x.shape[-1]]
 
 
@@ -129,7 +129,7 @@ class _Transformer(nn.Module):
 
 
 class Beats(nn.Module):
-    """The model; use :class:`BeatsEncoder` to put it in a backbone.
+    """The model. Backbones take it as a :class:`BeatsEncoder`.
 
     Args:
         config: sizes.
@@ -140,13 +140,13 @@ class Beats(nn.Module):
         self.config = config
         self.patch_embedding = nn.Conv2d(1, config.patch_width, config.patch, stride=config.patch, bias=False)
         self.layer_norm = nn.LayerNorm(config.patch_width)
-        widened = config.patch_width != config.width
-        self.post_extract_proj = nn.Linear(config.patch_width, config.width) if widened else None
+        projected = config.patch_width != config.width
+        self.post_extract_proj = nn.Linear(config.patch_width, config.width) if projected else None
         self.encoder = _Transformer(config)
         self.predictor = nn.Linear(config.width, config.classes) if config.classes else None
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Normalised log-mel values ``[n, frames, bands]`` -> ``[n, tokens, width]``, time slower than bands."""
+        """Normalised log-mel values ``[n, frames, bands]`` -> ``[n, tokens, width]``, ordered by time, then band."""
         tokens = self.layer_norm(self.patch_embedding(mel[:, None]).flatten(2).transpose(1, 2))
         if self.post_extract_proj is not None:
             tokens = self.post_extract_proj(tokens)

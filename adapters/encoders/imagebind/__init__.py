@@ -1,4 +1,4 @@
-"""ImageBind: pictures, clips, sounds, texts, depth, heat and motion in one space."""
+"""ImageBind (Girdhar et al., 2023): images, video, audio, text, depth, thermal images and motion in one space."""
 
 from __future__ import annotations
 

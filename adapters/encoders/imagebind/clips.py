@@ -1,8 +1,8 @@
-"""How ImageBind samples: sounds as a few short spectrograms, videos as a few short clips of a few squares.
+"""Sampling for ImageBind: a sound as a few short spectrograms, a video as a few short clips with a few square crops.
 
-``clips`` windows of ``clip_seconds`` start at equal distances, the first at the beginning and the last such that it
-ends with the medium; in a shorter medium they are all the whole of it. A sound that does not fill its window leaves
-frames of zeros, as upstream has it, before the values are normalised.
+``clips`` windows of ``clip_seconds`` start at equal distances; the first starts with the medium and the last ends with
+it. In a shorter medium each window is the whole medium. A sound shorter than its window is padded with zero frames
+before normalisation, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from inlay.adapters.encoders.filter_bank import log_mel
+from inlay.adapters.encoders.audio.filter_bank import log_mel
 from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig
 from inlay.adapters.media.sound import Sound, resample
 from inlay.adapters.media.video import Video
@@ -24,13 +24,13 @@ from inlay.adapters.media.video import Video
 __all__ = ["DEVIATION", "MEAN", "clip_starts", "crops", "spectrograms", "squares_of_clips"]
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
-"""CLIP's, of the colours."""
+"""CLIP's mean of each colour channel, 0..1."""
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-"""CLIP's, of the colours."""
+"""CLIP's standard deviation of each colour channel."""
 
 
 def clip_starts(seconds: float, clip_seconds: float, clips: int) -> list[float]:
-    """When each clip begins.
+    """Start of each clip, in seconds.
 
     Example:
         >>> clip_starts(10.0, 2.0, 5), clip_starts(1.5, 2.0, 3)
@@ -67,11 +67,11 @@ def squares_of_clips(video: Video, config: VisionConfig) -> Tensor:
 
 
 def crops(clip: Tensor, size: int, count: int) -> list[Tensor]:
-    """Squares along the longer side: the beginning, the middle (rounded up) and the end, or the middle alone.
+    """Square crops along the longer side: start, middle (rounded up) and end, or only the middle.
 
     Args:
-        clip: ``[..., height, width]``, neither side shorter than ``size``.
-        size: side of the squares.
+        clip: ``[..., height, width]``, both sides at least ``size``.
+        size: side of the squares, in pixels.
         count: 1 or 3.
     """
     height, width = clip.shape[-2:]
@@ -86,16 +86,16 @@ def crops(clip: Tensor, size: int, count: int) -> list[Tensor]:
 
 
 def _frames(available: int, fps: float, start: float, config: VisionConfig) -> Sequence[int]:
-    """The first, the last and evenly spaced frames between them of those that begin within a clip."""
+    """Indices of evenly spaced frames of those that start within a clip, the first and the last among them."""
     first = min(math.ceil(start * fps), available - 1)
     end = max(first + 1, min(math.ceil((start + config.clip_seconds) * fps), available))
     picks: list[int] = torch.linspace(first, end - 1, config.frames).long().tolist()
     return picks
 
 
-def _scaled(picture: Image.Image, size: int) -> Tensor:
-    """``[3, height, width]``, 0..1, the shorter side ``size``; bilinear without smoothing, as upstream has it."""
-    pixels = torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1)[None] / 255
+def _scaled(image: Image.Image, size: int) -> Tensor:
+    """``[3, height, width]``, 0..1, the shorter side ``size``; bilinear without antialiasing (as the authors)."""
+    pixels = torch.from_numpy(np.array(image, dtype=np.float32)).permute(2, 0, 1)[None] / 255
     height, width = pixels.shape[-2:]
     shape = (math.floor(height / width * size), size) if width < height else (size, math.floor(width / height * size))
     return F.interpolate(pixels, size=shape, mode="bilinear", align_corners=False)[0]

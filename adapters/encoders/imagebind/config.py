@@ -1,4 +1,4 @@
-"""Sizes of ImageBind; the defaults are those of the released model, imagebind_huge."""
+"""The configuration of ImageBind; the defaults are the released model, imagebind_huge."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Queries, Size, check_fields, check_heads
 
 __all__ = [
@@ -30,7 +30,7 @@ Scale: TypeAlias = Annotated[float, Between(1.0, 100.0)]
 
 @dataclass(frozen=True, kw_only=True)
 class _Trunk:
-    """Sizes of a branch's transformer."""
+    """Sizes of the transformer of one branch."""
 
     width: Size
     """Values per token."""
@@ -46,7 +46,7 @@ class _Trunk:
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig(_Trunk):
-    """Pictures and clips share one branch: a picture is a clip of equal frames."""
+    """The branch of images and videos: an image is a clip of equal frames."""
 
     width: Size = 1280
     blocks: Depth = 32
@@ -56,13 +56,13 @@ class VisionConfig(_Trunk):
     patch: Size = 14
     """Side of a patch, in pixels."""
     frames: Size = 2
-    """Frames of one clip; all of them make one layer of patches."""
+    """Frames of one clip; a patch covers all of them."""
     clips: Size = 5
-    """Clips that are taken of a video."""
+    """Clips per video."""
     crops: Size = 3
-    """Squares that are cut out of each clip: 3 (left or top, middle, right or bottom) or 1 (middle)."""
+    """Square crops of each clip: 3 (left or top, middle, right or bottom) or 1 (middle)."""
     clip_seconds: Seconds = 2.0
-    """Length of a clip."""
+    """Length of a clip, in seconds."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,20 +78,20 @@ class VisionConfig(_Trunk):
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig(_Trunk):
-    """CLIP's text tower, with CLIP's tokens."""
+    """CLIP's text tower, with CLIP's tokenizer."""
 
     width: Size = 1024
     blocks: Depth = 24
     heads: Heads = 16
     context: Size = 77
-    """Tokens of a text, filled up with zeros."""
+    """Tokens of a text, padded with zeros."""
     vocabulary: Size = 49408
-    """Ids; the highest one in a text is its end."""
+    """Token ids; the highest id of a text marks its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioConfig(_Trunk):
-    """Mel spectrograms as pictures of one colour."""
+    """Mel spectrograms as images with one channel."""
 
     width: Size = 768
     blocks: Depth = 12
@@ -99,23 +99,23 @@ class AudioConfig(_Trunk):
     bands: Size = 128
     """Bands of the filter bank."""
     frames: Size = 204
-    """Frames of one clip, 10 ms apart; filled up with zeros."""
+    """Frames of one clip, 10 ms apart; padded with zeros."""
     kernel: Size = 16
     """Side of a patch."""
     stride: Size = 10
-    """From one patch to the next, which overlap."""
+    """Distance between patches, which overlap."""
     scale: Scale = 20.0
-    """What the vector of length 1 is multiplied by."""
+    """Factor of the normalised vector."""
     rate: Size = 16_000
     """Samples per second, in Hz."""
     clips: Size = 3
-    """Clips that are taken of a sound."""
+    """Clips per sound."""
     clip_seconds: Seconds = 2.0
-    """Length of a clip."""
+    """Length of a clip, in seconds."""
     mean: Annotated[float, Between(-1e3, 1e3)] = -4.268
-    """Of the log-mel values."""
+    """Mean of the log-mel values."""
     deviation: Annotated[float, Between(1e-3, 1e3)] = 9.138
-    """Of the log-mel values."""
+    """Standard deviation of the log-mel values."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -131,7 +131,7 @@ class AudioConfig(_Trunk):
 
 @dataclass(frozen=True, kw_only=True)
 class MapConfig(_Trunk):
-    """Depth or heat as pictures of one colour."""
+    """Depth maps or thermal images, with one channel."""
 
     width: Size = 768
     blocks: Depth = 12
@@ -141,7 +141,7 @@ class MapConfig(_Trunk):
     patch: Size = 16
     """Side of a patch, in pixels."""
     scale: Scale = 10.0
-    """What the vector of length 1 is multiplied by."""
+    """Factor of the normalised vector."""
 
     @property
     def tokens(self) -> int:
@@ -157,17 +157,17 @@ class ImuConfig(_Trunk):
     blocks: Depth = 6
     heads: Heads = 8
     channels: Queries = 6
-    """Three axes of each."""
+    """Three axes of each sensor."""
     samples: Size = 2000
     """Samples of each channel."""
     kernel: Size = 8
     """Samples of each channel in one token."""
     scale: Scale = 5.0
-    """What the vector of length 1 is multiplied by."""
+    """Factor of the normalised vector."""
 
     @property
     def tokens(self) -> int:
-        """Pieces of a recording."""
+        """Tokens of a recording."""
         return self.samples // self.kernel
 
 
@@ -181,17 +181,17 @@ BRANCHES: Mapping[Branch, type[BranchConfig]] = {
     "thermal": MapConfig,
     "imu": ImuConfig,
 }
-"""Branch -> the dataclass of its sizes."""
+"""Branch -> its configuration class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageBindConfig:
-    """Which branches there are, and the space that they share."""
+    """The branches of a model and the width of their shared space."""
 
     width_out: Size = 1024
-    """Values of the shared vector."""
+    """Values per vector of the shared space."""
     vision: VisionConfig | None = None
-    """Pictures and clips."""
+    """Images and videos."""
     text: TextConfig | None = None
     """Texts."""
     audio: AudioConfig | None = None
@@ -199,7 +199,7 @@ class ImageBindConfig:
     depth: MapConfig | None = None
     """Depth maps (disparity)."""
     thermal: MapConfig | None = None
-    """Thermal pictures."""
+    """Thermal images."""
     imu: ImuConfig | None = None
     """Motion."""
 
@@ -223,7 +223,7 @@ class ImageBindConfig:
 
     @property
     def branches(self) -> dict[Branch, BranchConfig]:
-        """Those that there are."""
+        """The branches of this model."""
         found: dict[Branch, BranchConfig] = {}
         for name in BRANCHES:
             sizes: BranchConfig | None = getattr(self, name)
@@ -232,10 +232,10 @@ class ImageBindConfig:
         return found
 
     def only(self, branches: Iterable[str]) -> ImageBindConfig:
-        """Without the other branches.
+        """A copy with only these branches.
 
         Raises:
-            EncoderError: one of them is not there.
+            EncoderError: the model lacks one of them.
         """
         wanted = set(branches)
         if missing := wanted - set(self.branches):
@@ -245,20 +245,22 @@ class ImageBindConfig:
         return dataclasses.replace(self, **left_out)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as config.json holds them."""
+        """JSON values for config.json."""
         sizes = {str(name): dataclasses.asdict(branch) for name, branch in self.branches.items()}
         return {"model_type": "imagebind", "width_out": self.width_out, **sizes}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ImageBindConfig:
-        """From plain values; each is checked.
+        """From JSON values, all of which are checked.
 
         Raises:
             EncoderError: an unknown field, or a value out of bounds.
         """
         kept = {key: value for key, value in values.items() if key not in ("model_type", "width_out")}
         if unknown := set(kept) - set(BRANCHES):
-            raise EncoderError(f"ImageBind has no field {', '.join(sorted(unknown))} in its config.json")
+            raise EncoderError(
+                f"config.json of an ImageBind has no field {', '.join(sorted(unknown))}; it has {', '.join(BRANCHES)}"
+            )
         try:
             sizes: dict[str, Any] = {name: kind(**kept[name]) for name, kind in BRANCHES.items() if name in kept}
             return cls(width_out=values.get("width_out", 1024), **sizes)

@@ -1,30 +1,30 @@
-"""ImageBind as a port: one vector for a picture, a sound or a clip. One loaded model serves several modalities."""
+"""The ImageBind encoder: one vector for an image, a sound or a video. Several modalities share one model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.encoders.image.vision import squares
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, VisionConfig
 from inlay.adapters.encoders.imagebind.model import ImageBind
-from inlay.adapters.encoders.vision import EncoderError, squares
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Geometry
+from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["BRANCH_OF", "ImageBindEncoder"]
 
-Hearing: TypeAlias = Literal["image", "audio", "video"]
-
-BRANCH_OF: dict[Hearing, Branch] = {"image": "vision", "video": "vision", "audio": "audio"}
-"""Modality -> the branch that takes it."""
+BRANCH_OF: dict[Modality, Branch] = {"image": "vision", "video": "vision", "audio": "audio"}
+"""Modality -> branch."""
 
 _FILL = (int(255 * MEAN[0]), int(255 * MEAN[1]), int(255 * MEAN[2]))
 
@@ -32,17 +32,17 @@ _FILL = (int(255 * MEAN[0]), int(255 * MEAN[1]), int(255 * MEAN[2]))
 class ImageBindEncoder(nn.Module):
     """One modality of an ImageBind model.
 
-    Pictures become squares by the adapter's geometry (upstream: ``crop``). Sounds and videos are sampled by the model's
-    own rule, see :mod:`inlay.adapters.encoders.imagebind.clips`, whatever the geometry.
+    Images become squares by the adapter's geometry (``crop`` in the authors' code). Sounds and videos are sampled as in
+    :mod:`inlay.adapters.encoders.imagebind.clips`; the geometry is ignored.
 
     Args:
-        model: it is frozen in place, and may be shared with encoders of other modalities.
-        modality: which.
-        scaled: multiply the vector of a sound by the model's constant, 20, as upstream and ModaVerse do; NExT-GPT's
-            fork does not. Pictures and clips have none.
-        averaged: one vector for a sound or a video, the mean over its clips; else one for each, 3 and 15 in the
-            released model (NExT-GPT's second version).
-        source: the Hub id, or another name by which the same weights can be found again.
+        model: frozen in place; encoders of other modalities may share it.
+        modality: ``"image"``, ``"audio"`` or ``"video"``.
+        scaled: multiply the vector of a sound by the model's constant, 20, as the authors' code and ModaVerse do;
+            NExT-GPT's fork does not. Images and videos have no such constant.
+        averaged: one vector for a sound or a video, the mean over its clips; otherwise one vector per clip, 3 for a
+            sound and 15 for a video in the released model (NExT-GPT's second version).
+        source: the Hub id, or another name from which the same weights can be loaded.
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
@@ -52,7 +52,7 @@ class ImageBindEncoder(nn.Module):
     def __init__(
         self,
         model: ImageBind,
-        modality: Hearing,
+        modality: Modality,
         *,
         scaled: bool = True,
         averaged: bool = True,
@@ -72,7 +72,7 @@ class ImageBindEncoder(nn.Module):
 
     @property
     def _clips(self) -> int:
-        """Pieces that a medium is seen or heard in."""
+        """Clips per medium."""
         if self.modality == "audio":
             return self._audio.clips
         return self._vision.clips * self._vision.crops if self.modality == "video" else 1
@@ -95,14 +95,14 @@ class ImageBindEncoder(nn.Module):
         """Media of the modality, float32 on the CPU.
 
         Args:
-            media: ``n`` pictures, sounds or clips.
-            geometry: how a picture becomes a square.
+            media: ``n`` images, sounds or videos.
+            geometry: how an image becomes a square.
 
         Returns:
             ``[n, 3, size, size]``, ``[n, clips, 1, bands, frames]`` or ``[n, clips * crops, 3, frames, size, size]``.
         """
         if self.modality == "image":
-            return self._pictures(media, geometry)
+            return self._images(media, geometry)
         if self.modality == "audio":
             sound = self._audio
             rows = [spectrograms(item, sound) for item in media]
@@ -112,12 +112,12 @@ class ImageBindEncoder(nn.Module):
         size = clip.image_size
         return torch.stack(rows) if rows else torch.zeros(0, clip.clips * clip.crops, 3, clip.frames, size, size)
 
-    def _pictures(self, pictures: Sequence[Image.Image], geometry: Geometry) -> Tensor:
+    def _images(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
         mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-        return (squares(pictures, self._vision.image_size, geometry, _FILL) - mean) / deviation
+        return (squares(images, self._vision.image_size, geometry, _FILL) - mean) / deviation
 
     def encode(self, values: Tensor) -> Tensor:
-        """Frozen features: what :meth:`preprocess` gave -> ``[n, tokens, width]`` in the model's dtype."""
+        """Frozen features: the output of :meth:`preprocess` -> ``[n, tokens, width]`` in the model's dtype."""
         if not len(values):
             return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         with torch.no_grad():
@@ -127,17 +127,17 @@ class ImageBindEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights and of the features."""
+        """The dtype of the weights and of the features."""
         return next(self.model.parameters()).dtype
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know of this modality; the weights are those of its branch alone."""
+        """What an adapter stores about this modality; the digest covers the weights of its branch only."""
         return PortSpec(
             kind="encoder",
             family=self.family,

@@ -1,12 +1,12 @@
 """ImageBind (Girdhar et al., 2023, https://arxiv.org/abs/2305.05665): six kinds of data in one space.
 
-Each branch cuts its input into tokens, puts a class token in front (text: none), adds positions, runs a pre-norm
-transformer, and projects one token (the class token; of text the last one) to the shared width. The vector is brought
-to length 1 and, except for pictures, multiplied by a constant. Clips of one item are averaged *after* that.
+Each branch cuts its input into tokens, prepends a class token (except text), adds positions, applies a pre-norm
+transformer, and projects one token (the class token; for text the last token) to the shared width. The vector is
+normalised to norm 1 and, except for images, multiplied by a constant. The clips of one medium are averaged after that.
 
 Written from the paper and from the names and shapes in the released file, so that ``imagebind_huge.pth`` loads by name:
-modules are called what its tensors are called. Attention is torch's own; the branches beside pictures and text have one
-learned key and value more than there are tokens.
+module names follow its tensor names. Attention is torch's; the branches other than images and text have one additional
+learned key and value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TEXT_SCALE = 1 / 0.07
 
 
 class _Repeat(nn.Module):
-    """A picture as a clip of equal frames: ``[n, 3, h, w]`` -> ``[n, 3, frames, h, w]``; a clip stays what it is."""
+    """An image as a clip of equal frames: ``[n, 3, h, w]`` -> ``[n, 3, frames, h, w]``; a clip is returned as it is."""
 
     def __init__(self, frames: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _Repeat(nn.Module):
 
 
 class _Stem(nn.Module):
-    """Patches to tokens: a convolution without bias, and a norm where there is one."""
+    """Patches -> tokens: a convolution without bias, and an optional norm."""
 
     def __init__(self, proj: nn.Module, norm_layer: nn.Module | None) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Positions(nn.Module):
 
 
 class _Patches(nn.Module):
-    """Class token and patches of pictures, clips, spectrograms and maps; ``stem`` is what the file calls the stem."""
+    """Class token and patches of images, clips, spectrograms and maps; ``stem`` is the name of the stem in the file."""
 
     def __init__(self, stem: str, module: _Stem, tokens: int, width: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _Patches(nn.Module):
 
 
 class _Motion(nn.Module):
-    """Class token and pieces of a recording: ``[n, channels, samples]`` -> ``[n, tokens + 1, width]``."""
+    """Class token and tokens of a motion recording: ``[n, channels, samples]`` -> ``[n, tokens + 1, width]``."""
 
     def __init__(self, sizes: ImuConfig) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _Motion(nn.Module):
 
 
 class _Words(nn.Module):
-    """Token ids ``[n, context]`` -> ``[n, context, width]``; each token sees those before it."""
+    """Token ids ``[n, context]`` -> ``[n, context, width]``; attention is causal."""
 
     mask: Tensor
 
@@ -173,7 +173,7 @@ class _Normalize(nn.Module):
 
 
 class _Scale(nn.Module):
-    """Multiplication by a constant that the file holds as its logarithm; only that of text was ever trained."""
+    """Multiplication by a constant, stored as its logarithm; only the constant of text is trained."""
 
     log_logit_scale: Tensor
 
@@ -190,7 +190,7 @@ class _Scale(nn.Module):
 
 
 class ImageBind(nn.Module):
-    """The model; use :class:`ImageBindEncoder` to put it in a backbone.
+    """The model. Backbones take it as :class:`ImageBindEncoder`.
 
     Args:
         config: branches and sizes.
@@ -206,23 +206,22 @@ class ImageBind(nn.Module):
         self.modality_postprocessors = nn.ModuleDict({name: _ending(sizes) for name, sizes in branches.items()})
 
     def forward(self, inputs: Mapping[Branch, Tensor]) -> dict[Branch, Tensor]:
-        """One vector for each item of each branch: ``{branch: [n, ...]}`` -> ``{branch: [n, width_out]}``."""
+        """One vector per medium of each branch: ``{branch: [n, ...]}`` -> ``{branch: [n, width_out]}``."""
         return {branch: self.embed(branch, values) for branch, values in inputs.items()}
 
     def embed(self, branch: Branch, values: Tensor, *, scaled: bool = True, averaged: bool = True) -> Tensor:
         """Vectors of one branch.
 
         Args:
-            branch: which.
-            values: pictures ``[n, 3, size, size]`` or clips ``[n, clips, 3, frames, size, size]``, spectrograms
+            branch: name of the branch.
+            values: images ``[n, 3, size, size]`` or clips ``[n, clips, 3, frames, size, size]``, spectrograms
                 ``[n, clips, 1, bands, frames]``, maps ``[n, 1, size, size]``, motion ``[n, channels, samples]``, or
                 token ids ``[n, context]``.
-            scaled: multiply by the branch's constant, as upstream does; without it the vectors of one clip have
-                length 1.
-            averaged: take the mean over an item's clips.
+            scaled: multiply by the branch's constant, as the authors' code does; otherwise vectors have norm 1.
+            averaged: take the mean over the clips of a medium.
 
         Returns:
-            ``[n, width_out]``, or ``[n, clips, width_out]`` of clips that are not averaged.
+            ``[n, width_out]``, or ``[n, clips, width_out]`` if clips are not averaged.
         """
         clips = values.ndim >= 5
         items = len(values)
@@ -245,7 +244,7 @@ class ImageBind(nn.Module):
         return cast(Tensor, ending(vector) if scaled else F.normalize(vector, dim=-1))
 
     def branch(self, branch: Branch) -> nn.ModuleList:
-        """The modules of one branch, by whose weights an adapter recognises it."""
+        """The modules of one branch; the digest of their weights identifies it."""
         groups = (self.modality_preprocessors, self.modality_trunks, self.modality_heads)
         return nn.ModuleList(group[branch] for group in groups)
 
@@ -268,7 +267,7 @@ def _tokens(name: str, sizes: BranchConfig) -> nn.Module:
 def _head(sizes: BranchConfig, width_out: int) -> nn.Module:
     if isinstance(sizes, TextConfig):
         return _TextHead(sizes.width, width_out)
-    # In training the motion branch drops half of its vector, so its linear layer is the fourth of the sequence.
+    # The motion branch was trained with dropout, so its linear layer has another index in the file.
     dropout = [nn.Dropout(0.5)] if isinstance(sizes, ImuConfig) else []
     return nn.Sequential(
         nn.LayerNorm(sizes.width, eps=_EPS), _First(), *dropout, nn.Linear(sizes.width, width_out, bias=False)

@@ -13,7 +13,7 @@ from transformers import CLIPImageProcessorPil
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import EncoderError, FrameEncoder
 from inlay.adapters.encoders.frames import moments
-from inlay.adapters.loading.media import load_video_encoder
+from inlay.adapters.loading.video import load_video_encoder
 from inlay.adapters.media.video import Video
 from inlay.adapters.media.video_file import spans
 
@@ -70,5 +70,7 @@ def test_settings_that_cannot_be_are_refused(clip_of: Any, bad: dict[str, Any]) 
 def test_any_image_encoder_is_read_from_its_folder(clip_of: Any, tmp_path: Path) -> None:
     clip_of().model.save_pretrained(tmp_path)
     CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}).save_pretrained(tmp_path)
-    encoder = load_video_encoder(tmp_path, rule={"frames": 2, "pooling": "mean", "layer": -1, "class_token": "keep"})
+    encoder = load_video_encoder(
+        tmp_path, feature_options={"frames": 2, "pooling": "mean", "layer": -1, "class_token": "keep"}
+    )
     assert (encoder.tokens, encoder.port.settings["layer"], encoder.port.settings["frames"]) == (5, -1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import OtherWeightsWarning
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.language.precision import precision_of
 from inlay.adapters.llm_parts.lora import LoraError
 from inlay.adapters.loading import quantisation as quantised
 from inlay.adapters.loading.language import load_language
@@ -56,7 +58,7 @@ def test_linears_of_the_layers_alone_are_quantised(load: Any, kind: str) -> None
     assert "lm_head.weight" in whole
     assert "model.embed_tokens.weight" in whole
     assert packed == {n for n, _ in model.named_parameters() if n.endswith("proj.weight")}
-    assert quantised.precision_of(model) == kind
+    assert precision_of(model) == kind
 
 
 @needs_library
@@ -118,6 +120,40 @@ def test_without_the_library_the_error_says_what_to_install(folder: Path, monkey
     monkeypatch.setattr(quantised, "find_spec", lambda _: None)
     with pytest.raises(BackboneError, match=r"pip install 'inlay\[quantised\]'"):
         load_language(folder, quantise="nf4")
+
+
+STORED = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+
+
+@pytest.mark.parametrize(
+    ("values", "quantise", "message"),
+    [
+        (STORED, None, r"stored in nf4 and need bitsandbytes.*pip install 'inlay\[quantised\]'"),
+        (STORED, "int8", "these weights are stored in nf4, int8 was asked for"),
+        (STORED | {"bnb_4bit_quant_type": "fp4"}, None, "expected bitsandbytes nf4 or int8, got fp4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, None, "stored in int8 and need bitsandbytes"),
+        ({"load_in_8bit": True}, None, "stored in int8 and need bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, None, "quantised with gptq are not supported; take the checkpoint"),
+        ({}, None, "are not supported"),
+    ],
+)
+def test_weights_that_were_quantised_before_they_were_saved_are_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, values: Any, quantise: str | None, message: str
+) -> None:
+    monkeypatch.setattr(quantised, "find_spec", lambda _: None)
+    config = json.loads((folder / "config.json").read_text()) | {"quantization_config": values}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BackboneError, match=message):
+        load_language(folder, quantise=quantise)
+
+
+@needs_library
+@KINDS
+def test_weights_that_are_stored_in_few_bits_load_as_they_are(folder: Path, tmp_path: Path, kind: str) -> None:
+    stored = load_language(folder, dtype=torch.float32, quantise=kind)
+    stored.model.save_pretrained(tmp_path / "stored")
+    stored.tokenizer.save_pretrained(tmp_path / "stored")
+    assert precision_of(load_language(tmp_path / "stored").model) == kind
 
 
 def test_unknown_kinds_are_refused(folder: Path) -> None:

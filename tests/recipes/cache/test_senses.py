@@ -11,7 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.conversation.messages import media_of
-from inlay.recipes.cache.store import CacheStore
+from inlay.recipes.cache.shard import read_shard, write_shard
+from inlay.recipes.cache.store import CacheStore, CacheWarning
 from inlay.recipes.caching import Caching
 from inlay.recipes.callbacks import RandomState
 from inlay.recipes.data.features import FeatureCache
@@ -105,6 +106,35 @@ def test_states_are_computed_once_over_all_runs(senses_of: Any, store_of: Any, m
     again = collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
     assert same_rows(again, wanted)
     assert not runs
+
+
+def misshape(store: CacheStore) -> None:
+    """Write every shard again, with its right name, and each tensor without its last row."""
+    for path, _ in store.shards():
+        cut = {key: tensor[:-1] for key, tensor in read_shard(path, path.parent.name).items()}
+        path.unlink()
+        write_shard(path.parent, path.parent.name, cut)
+
+
+def test_states_of_another_shape_are_computed_again(senses_of: Any, store_of: Any) -> None:
+    plain, first, second = senses_of(), senses_of(), senses_of()
+    collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
+    misshape(store_of())
+    with pytest.warns(CacheWarning, match="of shape"):
+        again = collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
+    assert same_rows(again, collect_states(plain.model, plain.samples, stage_of()))
+
+
+def test_features_of_another_shape_are_computed_again(senses_of: Any, store_of: Any) -> None:
+    senses = senses_of()
+    assert FeatureCache(senses.model.backbone, "crop", store_of(), show=silent).fill(senses.samples)
+    misshape(store_of())
+    again, plain = (FeatureCache(senses.model.backbone, "crop", store, show=silent) for store in (store_of(), None))
+    with pytest.warns(CacheWarning, match="of shape"):
+        assert again.fill(senses.samples)
+    assert plain.fill(senses.samples)
+    parts = [part for sample in senses.samples for part in media_of(sample.messages)]
+    assert all(torch.equal(again(part), plain(part)) for part in parts)
 
 
 @pytest.mark.parametrize("part", ["lora", "inputs", "tokens", "llm", "encoder", "words", "picture"])

@@ -64,6 +64,21 @@ def test_a_flipped_bit_is_seen_named_and_computed_again(
     assert same(fresh.find(keys_of(2)), tensors_of(0, 1))
 
 
+@pytest.mark.parametrize("wrong", [torch.zeros(3, 4), torch.zeros(11), torch.zeros(12, dtype=torch.int64)])
+def test_a_shard_of_another_shape_is_named_and_computed_again(
+    space_at: Any, tensors_of: Any, keys_of: Any, wrong: torch.Tensor
+) -> None:
+    first, second = keys_of(2)
+    space_at().write({first: wrong, second: torch.ones(12)})
+    path, fresh, shapes = shard_of(space_at()), space_at(), {first: (12,), second: (12,)}
+    assert list(fresh.find([second], {second: (12,)})) == [second]
+    with pytest.warns(CacheWarning, match=rf"{path.name}: {first[:12]}.*expected .* of shape \[12\], got"):
+        assert fresh.find([first, second], shapes) == {}
+    assert not path.exists()
+    fresh.write(tensors_of(0, 1))
+    assert same(fresh.find(keys_of(2), shapes), tensors_of(0, 1))
+
+
 @pytest.mark.parametrize("length", [0, 5, 100, -8])
 def test_a_shard_that_was_cut_off_is_seen(space_at: Any, tensors_of: Any, keys_of: Any, length: int) -> None:
     space = space_at()

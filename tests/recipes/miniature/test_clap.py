@@ -12,8 +12,8 @@ from transformers import ClapModel, RobertaTokenizer
 pytest.importorskip("diffusers")
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.loading.media import load_audio_encoder
 from inlay.recipes import nextgpt
 from inlay.recipes.backbones import backbone_for, backbone_from
 from inlay.recipes.miniature import backbone_path

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoImageProcessor, Blip2VisionModel
 
 from inlay.adapters.encoders import EvaEncoder
-from inlay.adapters.loading.language import load_image_encoder
+from inlay.adapters.loading.image import load_image_encoder
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.pairs import sample_pairs
 from inlay.recipes.miniature.pictures import PATCHES, pixels

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from inlay.adapters.encoders.filter_bank import log_mel
+from inlay.adapters.encoders.audio.filter_bank import log_mel
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, clip_starts, crops, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig

@@ -1,7 +1,7 @@
-"""HuBERT (Hsu et al., 2021, https://arxiv.org/abs/2106.07447): samples of speech to 50 features a second.
+"""HuBERT (Hsu et al., 2021, https://arxiv.org/abs/2106.07447): samples of speech -> 50 features per second.
 
-Its normalisation looks at all samples of a sound, so what a sound is filled up with would change every feature. So
-sounds of one length are run together and nothing is filled up before; features beyond the end of a sound are zeros.
+Its normalisation is over all samples of a sound, so padding would change every feature. Therefore sounds of equal
+length are encoded together without padding; features beyond the end of a sound are zeros.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from transformers import HubertModel
 
-from inlay.adapters.encoders.audio import AudioEncoder, by_length
-from inlay.adapters.encoders.vision import Layer
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
+from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
@@ -27,9 +28,9 @@ class HubertEncoder(AudioEncoder):
 
     Args:
         model: the model.
-        extractor: a ``Wav2Vec2FeatureExtractor``; the rate, and whether samples are normalised, are read from it.
-        seconds: the window; of a longer sound the beginning is heard.
-        layer: ``"last"`` is the model's own output; an integer indexes its hidden states.
+        extractor: a ``Wav2Vec2FeatureExtractor``, for the rate and whether samples are normalised.
+        seconds: the window; of a longer sound the beginning is used.
+        layer: ``"last"`` is the model's output; an integer indexes its hidden states.
         source: see :class:`AudioEncoder`.
         revision: see :class:`AudioEncoder`.
     """
@@ -61,13 +62,13 @@ class HubertEncoder(AudioEncoder):
         self.normalised, self.layer = bool(extractor.do_normalize), layer
 
     def frames(self, samples: int) -> int:
-        """Features of so many samples: each convolution leaves ``(n - kernel) // stride + 1``."""
+        """Number of features: each convolution maps ``n`` samples to ``(n - kernel) // stride + 1``."""
         for kernel, stride in self.strides:
             samples = (samples - kernel) // stride + 1
         return samples
 
     def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Mapping[str, Tensor]:
-        """``samples`` ``[n, longest]`` float32, filled up with zeros, and ``lengths`` ``[n]``, enough for a feature."""
+        """``samples`` ``[n, longest]`` float32, zero-padded, and ``lengths`` ``[n]``, each enough for one feature."""
         rows = [np.pad(row, (0, max(0, self.field - len(row)))) for row in self.windows(sounds)]
         if self.normalised:
             rows = [(row - row.mean()) / np.sqrt(row.var() + 1e-7) for row in rows]
@@ -87,7 +88,7 @@ class HubertEncoder(AudioEncoder):
 
 
 def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Samples that one feature looks at: 400 with the published convolutions.
+    """Receptive field of one feature, in samples: 400 with the published convolutions.
 
     Example:
         >>> _field((10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2))
@@ -97,3 +98,6 @@ def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
     for kernel, stride in reversed(list(zip(kernels, strides, strict=True))):
         samples = (samples - 1) * stride + kernel
     return samples
+
+
+register_encoder("hubert", HubertEncoder, modality="audio", model_class=HubertModel)

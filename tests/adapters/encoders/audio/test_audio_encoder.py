@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from inlay.adapters.encoders import ClapEncoder, EncoderError, HubertEncoder, WhisperAudioEncoder
-from inlay.adapters.encoders.audio import window
-from inlay.adapters.loading.media import load_audio_encoder
+from inlay.adapters.encoders.audio.audio_encoder import window
+from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.media.sound import Sound
 
@@ -206,9 +206,9 @@ def test_hubert_and_clap_are_read_from_folders(hubert_of: Any, clap_of: Any, tmp
     for name, (model, extractor) in {"hubert": hubert_of(), "clap": clap_of()}.items():
         model.save_pretrained(tmp_path / name)
         extractor.save_pretrained(tmp_path / name)
-    hubert = load_audio_encoder(tmp_path / "hubert", rule={"seconds": 0.5, "layer": 1})
+    hubert = load_audio_encoder(tmp_path / "hubert", feature_options={"seconds": 0.5, "layer": 1})
     assert (hubert.family, hubert.port.settings["seconds"], hubert.port.settings["layer"]) == ("hubert", 0.5, 1)
-    clap = load_audio_encoder(tmp_path / "clap", rule={"features": "grid"})
+    clap = load_audio_encoder(tmp_path / "clap", feature_options={"features": "grid"})
     assert (clap.family, clap.tokens, clap.width) == ("clap", 64, 32)
 
 
@@ -220,6 +220,6 @@ def test_unknown_family_and_unknown_argument_are_refused(clip_of: Any, hubert_of
     model.save_pretrained(tmp_path / "hubert")
     extractor.save_pretrained(tmp_path / "hubert")
     with pytest.raises(BackboneError, match="has no argument frames; it has: seconds, layer"):
-        load_audio_encoder(tmp_path / "hubert", rule={"frames": 4})
+        load_audio_encoder(tmp_path / "hubert", feature_options={"frames": 4})
     with pytest.raises(BackboneError, match="no audio encoder could be loaded"):
         load_audio_encoder(tmp_path / "nowhere")

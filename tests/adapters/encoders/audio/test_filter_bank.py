@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from inlay.adapters.encoders.filter_bank import frame_count, log_mel
+from inlay.adapters.encoders.audio import filter_bank
+from inlay.adapters.encoders.audio.filter_bank import frame_count, log_mel
 
 
 def kaldi(samples: torch.Tensor, rate: int, bands: int, window: str) -> np.ndarray:
@@ -87,3 +88,10 @@ def test_a_tone_is_loudest_in_its_own_band() -> None:
     step = (1127 * math.log1p(8000 / 700) - 1127 * math.log1p(20 / 700)) / 81
     expected = [round((1127 * math.log1p(f / 700) - 1127 * math.log1p(20 / 700)) / step) - 1 for f in (200, 1000, 4000)]
     assert all(abs(ours - wanted) <= 1 for ours, wanted in zip(loudest, expected, strict=True))
+
+
+def test_window_and_triangles_stay_on_the_cpu_under_another_default_device() -> None:
+    """Apple's GPUs have no float64, in which both are computed."""
+    with torch.device("meta"):
+        assert filter_bank._window.__wrapped__("povey", 400).device.type == "cpu"
+        assert filter_bank._triangles.__wrapped__(80, 512, 16_000).device.type == "cpu"

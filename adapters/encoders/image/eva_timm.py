@@ -1,8 +1,8 @@
-"""EVA-CLIP's weights out of timm (https://github.com/huggingface/pytorch-image-models), for ``inlay[timm]``.
+"""EVA-CLIP's weights from timm (https://github.com/huggingface/pytorch-image-models), for ``inlay[timm]``.
 
-timm's ``eva_giant_patch14_clip_224`` and transformers' ``Blip2VisionModel`` are one architecture under two sets of
-names. So timm is only asked for the weights: they are copied into the class of transformers, the blocks that BLIP-2
-does not use are left out, and from there on it is the same encoder, with the same digest for the same weights.
+timm's ``eva_giant_patch14_clip_224`` and transformers' ``Blip2VisionModel`` are the same architecture with different
+tensor names. The weights are copied into the class of transformers, without the blocks that BLIP-2 does not use. The
+result is the same encoder, with the same digest for the same weights.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from transformers import Blip2VisionConfig, Blip2VisionModel, CLIPImageProcessorPil
 
-from inlay.adapters.encoders.eva import EvaEncoder
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.image.eva import EvaEncoder
+from inlay.adapters.encoders.protocol import EncoderError
 
 __all__ = ["eva_from_timm", "tower_from_timm"]
 
@@ -40,13 +40,13 @@ def eva_from_timm(
     """The EVA encoder with timm's weights.
 
     Args:
-        model: the name of a pretrained model of timm (``merged2b`` instead of ``laion400m`` is EVA-CLIP's other set of
-            weights), or an ``Eva`` module of timm that is already in memory.
-        blocks: how many blocks to keep; BLIP-2 leaves the last of 40 out.
+        model: the name of a pretrained model of timm (EVA-CLIP's other weights are ``merged2b`` instead of
+            ``laion400m``), or an ``Eva`` module of timm.
+        blocks: number of blocks to keep; BLIP-2 omits the last of 40.
         dtype: of the weights.
 
     Raises:
-        EncoderError: timm is not installed, has no such model, or it is of another architecture (EVA-02).
+        EncoderError: timm is not installed or has no such model, or the architecture is another one (EVA-02).
     """
     source = None
     if isinstance(model, str):
@@ -65,21 +65,21 @@ def tower_from_timm(tensors: Mapping[str, Tensor], *, heads: int, image_size: in
 
     Args:
         tensors: its state dict.
-        heads: attention heads, which no tensor tells.
-        image_size: pixels of a side.
-        blocks: how many blocks to keep.
+        heads: number of attention heads, which tensor shapes do not determine.
+        image_size: side of the image, in pixels.
+        blocks: number of blocks to keep.
 
     Raises:
-        EncoderError: tensors that this architecture does not have, or fewer blocks.
+        EncoderError: the tensors are of another architecture, or there are fewer blocks.
 
-    Its ``post_layernorm`` is the identity: timm's final norm stands after block 40, not after block 39.
+    Its ``post_layernorm`` is the identity: timm's final norm follows block 40, not block 39.
     """
     found, biases = _renamed(tensors, blocks)
     try:
         width, patch = tensors["patch_embed.proj.weight"].shape[0], tensors["patch_embed.proj.weight"].shape[-1]
         inner = tensors["blocks.0.mlp.fc1.weight"].shape[0]
         for block, (query, value) in biases.items():
-            # Keys have no bias; the fused linear layer of transformers has zeros in their place.
+            # Keys have no bias in timm; the fused linear layer of transformers has zeros there.
             joined = torch.cat([query, torch.zeros_like(query), value])
             found[f"encoder.layers.{block}.self_attn.qkv.bias"] = joined
         with torch.device("meta"):
@@ -110,18 +110,18 @@ def _create(name: str) -> Any:
         import timm
     except ImportError as error:
         raise EncoderError(
-            f"EVA-CLIP as {name!r} comes from timm, which is not installed: pip install 'inlay[timm]'. "
-            "Without it, take the tower of a BLIP-2 checkpoint: image='Salesforce/blip2-opt-2.7b'"
+            f"{name!r} is loaded with timm, which is not installed: pip install 'inlay[timm]'. "
+            "Without timm, take the vision tower of a BLIP-2 checkpoint: image='Salesforce/blip2-opt-2.7b'"
         ) from error
     try:
         return timm.create_model(name, pretrained=True, num_classes=0)
     except (RuntimeError, OSError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EncoderError(f"timm cannot give {name!r}: {reason}") from error
+        raise EncoderError(f"timm cannot load {name!r}: {reason}") from error
 
 
 def _renamed(tensors: Mapping[str, Tensor], blocks: int) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]:
-    """Tensors by the names of transformers, without the blocks that are left out, and the biases of each attention."""
+    """Tensors of the kept blocks by their names in transformers, and the query and value biases of each block."""
     found: dict[str, Tensor] = {}
     biases: dict[str, tuple[Tensor, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -141,7 +141,7 @@ def _renamed(tensors: Mapping[str, Tensor], blocks: int) -> tuple[dict[str, Tens
 
 
 def _rename(name: str) -> str:
-    """The module's new name, its ``.weight`` or ``.bias`` as it was."""
+    """Rename the module and keep ``.weight`` or ``.bias``."""
     module, dot, kind = name.rpartition(".")
     if kind not in ("weight", "bias"):
         module, dot, kind = name, "", ""

@@ -74,7 +74,7 @@ def test_qformer_that_was_trained_here_can_be_frozen_into_an_encoder(blip2_of: A
 
 
 def test_qformer_for_other_features_is_refused(blip2_of: Any) -> None:
-    with pytest.raises(EncoderError, match="reads features of 32 values, the encoder gives 24"):
+    with pytest.raises(EncoderError, match="takes features of 32 values, the encoder gives 24"):
         QFormerEncoder(EvaEncoder(blip2_of(), PROCESSOR), QFormer(QFormerSizes(width_in=32, layers=1)))
 
 

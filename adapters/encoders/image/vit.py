@@ -9,13 +9,14 @@ from typing import Any
 
 from transformers import ViTModel
 
-from inlay.adapters.encoders.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.image.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.registry import register_encoder
 
 __all__ = ["VitEncoder"]
 
 
 class VitEncoder(VisionEncoder):
-    """A ``ViTModel``; arguments as in :class:`VisionEncoder`."""
+    """A ``ViTModel``; the arguments are those of :class:`VisionEncoder`."""
 
     def __init__(
         self,
@@ -28,3 +29,6 @@ class VitEncoder(VisionEncoder):
         revision: str | None = None,
     ) -> None:
         super().__init__(model, processor, layer=layer, class_token=class_token, source=source, revision=revision)
+
+
+register_encoder("vit", VitEncoder, modality="image", model_class=ViTModel)

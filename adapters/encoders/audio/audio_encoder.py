@@ -1,7 +1,7 @@
-"""A frozen model of sound as a port: sounds of any rate and length in, a fixed number of features out.
+"""The base class of frozen audio encoders: sounds of any rate and length -> a fixed number of features.
 
-A sound comes to the model's rate; of one that is longer than the model's window the beginning is taken. What a shorter
-one is filled up with is each model's own affair and said there.
+A sound is resampled to the model's rate and cut to the model's window; of a longer sound the beginning is used. How a
+shorter sound is padded depends on the model, see its class.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ __all__ = ["AudioEncoder", "by_length", "window"]
 
 
 def window(sound: Sound, rate: int, samples: int) -> NDArray[np.float32]:
-    """The first ``samples`` samples of a sound at a rate, or all of them: ``[n]`` float32.
+    """At most the first ``samples`` samples of a sound at another rate: ``[n]`` float32.
 
     Example:
         >>> window(Sound(np.zeros(100, dtype=np.float32), 16000), 16000, 60).shape
         (60,)
     """
-    # A little more than is kept, so that a long sound is not resampled whole and its edge is not that of a filter.
+    # Only a little more than the window is resampled: not all of a long sound, and without the filter's edge effect.
     enough = (samples * sound.rate) // rate + sound.rate // 10 + 1
     return resample(Sound(sound.samples[:enough], sound.rate), rate).samples[:samples]
 
 
 def by_length(values: Tensor, lengths: Tensor, run: Callable[[Tensor], Tensor], tokens: int, width: int) -> Tensor:
-    """Run rows of one length together, each without what it was filled up with.
+    """Apply a model to groups of rows of equal length, without their padding.
 
     Args:
         values: ``[n, longest, ...]``.
-        lengths: ``[n]``, how much of each row is its own.
-        run: ``[k, length, ...]`` -> ``[k, some, width]``, at most ``tokens``.
+        lengths: ``[n]``, length of each row without padding.
+        run: the model, ``[k, length, ...]`` -> ``[k, m, width]`` with ``m <= tokens``.
         tokens: features per row.
         width: values per feature.
 
     Returns:
-        ``[n, tokens, width]``; zeros behind the features of a shorter row.
+        ``[n, tokens, width]``; zeros after the features of a shorter row.
     """
     features = values.new_zeros(len(values), tokens, width)
     lengths = lengths.to(values.device)
@@ -61,17 +61,17 @@ def by_length(values: Tensor, lengths: Tensor, run: Callable[[Tensor], Tensor], 
 
 
 class AudioEncoder(nn.Module):
-    """What the encoders of sound share; a subclass says how sounds become inputs and inputs features.
+    """Window, device and port of an audio encoder; subclasses implement ``preprocess`` and ``_features``.
 
     Args:
-        model: it is frozen in place.
+        model: frozen in place.
         family: the architecture.
-        rate: of the samples that the model takes, in Hz.
-        samples: of its window.
+        rate: sampling rate of the model, in Hz.
+        samples: length of its window, in samples.
         tokens: features per sound.
         width: values per feature.
-        settings: what else an adapter has to agree with.
-        source: the Hub id, or another name by which the same weights can be found again.
+        settings: further values that an adapter compares.
+        source: the Hub id, or another name from which the same weights can be loaded.
         revision: the commit on the Hub, 40 hex digits.
     """
 
@@ -103,13 +103,13 @@ class AudioEncoder(nn.Module):
 
     @abstractmethod
     def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Inputs:
-        """``n`` sounds -> what :meth:`encode` takes, on the CPU; the geometry is for pictures."""
+        """``n`` sounds -> the input of :meth:`encode`, on the CPU; the geometry is ignored."""
 
     @torch.no_grad()
     def encode(self, inputs: Any) -> Tensor:
-        """Frozen features: what :meth:`preprocess` gave -> ``[n, tokens, width]`` in the model's dtype."""
+        """Frozen features: the output of :meth:`preprocess` -> ``[n, tokens, width]`` in the model's dtype."""
         rows = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
-        # Reshapes inside the models guess a size, which an empty batch leaves open.
+        # Reshapes with -1 inside the models fail for an empty batch.
         if not len(rows):
             return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         return self._features(inputs)
@@ -123,17 +123,17 @@ class AudioEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights and of the features."""
+        """The dtype of the weights and of the features."""
         return next(self.model.parameters()).dtype
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know of this encoder."""
+        """What an adapter stores about this encoder and compares when it is attached."""
         return PortSpec(
             kind="encoder",
             family=self.family,

@@ -17,10 +17,12 @@ from torch.nn import functional as F
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
-from inlay.adapters.encoders.vision import EncoderError
+from inlay.adapters.encoders.protocol import EncoderError
+from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.loading.imagebind import load_imagebind, save_imagebind
-from inlay.adapters.loading.media import load_audio_encoder, load_encoders, load_video_encoder
 from inlay.adapters.loading.pretrained import BackboneError
+from inlay.adapters.loading.video import load_video_encoder
 
 BRANCHES = {  # width, blocks, tokens of imagebind_huge
     "vision": (1280, 32, 257),
@@ -283,7 +285,7 @@ def test_one_model_serves_several_modalities(imagebind_of: Any, llm_of: Any, tmp
     llm.model.save_pretrained(tmp_path / "llm")
     llm.tokenizer.save_pretrained(tmp_path / "llm")
     backbone = Backbone.from_pretrained(
-        tmp_path / "llm", folder, audio=folder, video=folder, rules={"audio": {"scaled": False}}
+        tmp_path / "llm", folder, audio=folder, video=folder, feature_options={"audio": {"scaled": False}}
     )
     encoders = [backbone.encoder(name) for name in ("image", "audio", "video")]
     assert len({id(encoder.model) for encoder in encoders}) == 1
@@ -314,7 +316,7 @@ def test_branch_that_is_not_there_is_named(imagebind_of: Any, tmp_path: Path) ->
 
 def test_moments_alone_are_shown_where_frames_are_asked_for(imagebind_of: Any, video_of: Any, tmp_path: Path) -> None:
     folder = save_imagebind(imagebind_of(), tmp_path / "joint")
-    encoders = load_encoders({"image": folder, "video": folder}, rules={"video": {"frames": 3}})
+    encoders = load_encoders({"image": folder, "video": folder}, feature_options={"video": {"frames": 3}})
     encoder = encoders["video"]
     assert encoder.encoder.model is encoders["image"].model
     assert encoder.encode(encoder.preprocess([video_of()], "crop")).shape == (1, 3, 20)
@@ -324,7 +326,7 @@ def test_moments_alone_are_shown_where_frames_are_asked_for(imagebind_of: Any, v
     ("change", "said"),
     [
         (lambda tensors: tensors.pop("modality_trunks.audio.blocks.1.attn.bias_k"), "blocks.1.attn.bias_k is missing"),
-        (lambda tensors: tensors.update({"modality_trunks.audio.gamma": torch.ones(1)}), "audio.gamma is left over"),
+        (lambda tensors: tensors.update({"modality_trunks.audio.gamma": torch.ones(1)}), "audio.gamma is unexpected"),
         (
             lambda tensors: tensors.update({"modality_heads.audio.2.weight": torch.ones(3, 3)}),
             r"audio\.2\.weight has the shape \[3, 3\] instead of \[20, 24\]",
@@ -350,7 +352,7 @@ def test_pickle_that_would_run_is_not_opened(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "ran",))
 
     torch.save({"modality_trunks.audio.x": Harm()}, tmp_path / "imagebind_huge.pth")
-    with pytest.raises(BackboneError, match="nothing that could run"):
+    with pytest.raises(BackboneError, match="objects that could run code"):
         load_audio_encoder(tmp_path / "imagebind_huge.pth")
     assert not (tmp_path / "ran").exists()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.encoders import EncoderError, EvaEncoder, eva_from_timm
-from inlay.adapters.encoders.eva_timm import tower_from_timm
+from inlay.adapters.encoders.image.eva_timm import tower_from_timm
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

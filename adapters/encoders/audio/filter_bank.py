@@ -1,9 +1,9 @@
 r"""Log-mel filter bank as Kaldi computes it (Povey et al., 2011, https://kaldi-asr.org/doc/feat.html).
 
-A frame of samples ``x`` becomes ``log(max(M |FFT(w * p)|^2, eps))``: its mean is taken off, ``p[t] = x[t] - 0.97
-x[t-1]`` lifts the treble (``x[-1] = x[0]``), ``w`` is a window, and ``M`` holds triangles that are equally wide on the
-mel scale ``1127 ln(1 + f / 700)`` from 20 Hz to half the rate. Frames that would reach beyond the end are left out. The
-scale of the samples matters by a constant only: BEATs speaks of 16-bit integers, ImageBind of -1..1.
+A frame of samples ``x`` becomes ``log(max(M |FFT(w * p)|^2, eps))``: the mean of the frame is subtracted, ``p[t] = x[t]
+- 0.97 x[t-1]`` is pre-emphasis (``x[-1] = x[0]``), ``w`` is a window, and ``M`` holds triangular filters of equal width
+on the mel scale ``1127 ln(1 + f / 700)`` from 20 Hz to half the rate. Incomplete frames at the end are dropped. The
+scale of the samples adds a constant: BEATs uses the range of 16-bit integers, ImageBind -1..1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FLOOR = torch.finfo(torch.float32).eps
 
 
 def frame_count(samples: int, rate: int, *, frame_ms: float = 25.0, shift_ms: float = 10.0) -> int:
-    """Whole frames in so many samples.
+    """Number of complete frames in a number of samples.
 
     Example:
         >>> frame_count(32_000, 16_000), frame_count(399, 16_000)
@@ -42,12 +42,12 @@ def log_mel(
     """Log energies of mel bands.
 
     Args:
-        samples: ``[n]`` float32; a sound shorter than one frame is filled up with silence to one.
+        samples: ``[n]`` float32; a sound shorter than one frame is padded with silence to one frame.
         rate: samples per second, in Hz.
-        bands: triangles.
+        bands: number of triangular filters.
         window: ``"povey"`` (Kaldi's own, a Hann window to the power of 0.85) or ``"hanning"``.
         frame_ms: length of a frame, in ms.
-        shift_ms: from one frame to the next, in ms.
+        shift_ms: distance between the starts of frames, in ms.
 
     Returns:
         ``[frames, bands]`` float32.
@@ -71,7 +71,7 @@ def log_mel(
 
 @lru_cache(maxsize=8)
 def _window(window: Window, length: int) -> Tensor:
-    raised = torch.hann_window(length, periodic=False, dtype=torch.float64)
+    raised = torch.hann_window(length, periodic=False, dtype=torch.float64, device="cpu")
     match window:
         case "hanning":
             return raised.float()
@@ -82,10 +82,10 @@ def _window(window: Window, length: int) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _triangles(bands: int, size: int, rate: int) -> Tensor:
-    """``[bands, size / 2]``: how much of each frequency goes to each band."""
-    corners = torch.linspace(_mel(_LOWEST), _mel(rate / 2), bands + 2, dtype=torch.float64)
+    """``[bands, size / 2]``: weight of each frequency in each band."""
+    corners = torch.linspace(_mel(_LOWEST), _mel(rate / 2), bands + 2, dtype=torch.float64, device="cpu")
     left, centre, right = (part.unsqueeze(1) for part in (corners[:-2], corners[1:-1], corners[2:]))
-    mels = 1127.0 * torch.log1p(torch.arange(size // 2, dtype=torch.float64) * rate / size / 700.0)
+    mels = 1127.0 * torch.log1p(torch.arange(size // 2, dtype=torch.float64, device="cpu") * rate / size / 700.0)
     rising, falling = (mels - left) / (centre - left), (right - mels) / (right - centre)
     return torch.minimum(rising, falling).clamp(min=0.0).float()
 

@@ -1,7 +1,7 @@
 """Whisper's encoder (Radford et al., 2022, https://arxiv.org/abs/2212.04356); its decoder is never loaded.
 
-A log-mel spectrogram of 30 s (80 bands, 128 in large-v3, 100 frames a second) becomes 1,500 features, two frames each.
-A shorter sound is filled up with silence, as Whisper was trained; of a longer one the first 30 s are heard.
+A log-mel spectrogram of 30 s (80 bands, 128 in large-v3, 100 frames per second) becomes 1,500 features of two frames.
+A shorter sound is padded with silence, as in Whisper's training; of a longer one the first 30 s are used.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from inlay.adapters.encoders.audio import AudioEncoder
-from inlay.adapters.encoders.vision import EncoderError, Layer
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
+from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.protocol import EncoderError
+from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
@@ -25,8 +28,8 @@ class WhisperAudioEncoder(AudioEncoder):
 
     Args:
         model: a ``WhisperEncoder``, or a model that contains one (``WhisperModel``, ``WhisperForConditional...``).
-        extractor: a ``WhisperFeatureExtractor``; rate, bands and window are read from it.
-        layer: ``"last"`` is the model's own output, after its norm; an integer indexes its hidden states.
+        extractor: a ``WhisperFeatureExtractor``, for rate, bands and window.
+        layer: ``"last"`` is the model's output after its final norm; an integer indexes its hidden states.
         source: see :class:`AudioEncoder`.
         revision: see :class:`AudioEncoder`.
 
@@ -49,7 +52,7 @@ class WhisperAudioEncoder(AudioEncoder):
         if extractor.nb_max_frames != frames or extractor.feature_size != config.num_mel_bins:
             raise EncoderError(
                 f"this feature extractor gives {extractor.feature_size} bands and {extractor.nb_max_frames} frames, "
-                f"the model takes {config.num_mel_bins} and {frames}; take the extractor of the same checkpoint"
+                f"the model takes {config.num_mel_bins} and {frames}; use the feature extractor of the same checkpoint"
             )
         super().__init__(
             encoder,
@@ -76,3 +79,12 @@ class WhisperAudioEncoder(AudioEncoder):
         output = self.model(self._placed(inputs), output_hidden_states=self.layer != "last")
         states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
         return states
+
+
+register_encoder(
+    "whisper",
+    WhisperAudioEncoder,
+    modality="audio",
+    model_class=WhisperEncoder,
+    key_mapping={r"^(model\.)?encoder\.": ""},
+)

@@ -1,9 +1,9 @@
 """CLAP's audio tower, HTSAT (Wu et al., 2022, https://arxiv.org/abs/2211.06687).
 
-10 s at 48 kHz become one vector in the space that CLAP shares with text (512 values, of length 1), or the grid of the
-last layer (64 features of 768). A shorter sound is repeated as often as it fits and then filled up with silence, as
-CLAP was trained; of a longer one the first 10 s are heard. The extractor of transformers takes a random part instead,
-and marks a random sound of every batch as long: features of a frozen encoder must not depend on chance.
+10 s at 48 kHz become one vector in the space that CLAP shares with text (512 values, norm 1), or the feature map of the
+last layer (64 features of 768 values). A shorter sound is repeated while it fits and then padded with silence, as in
+CLAP's training; of a longer one the first 10 s are used. (The feature extractor of transformers takes a random crop and
+marks a random sound of each batch as long. Features of a frozen encoder must be deterministic.)
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ClapAudioModelWithProjection
 
-from inlay.adapters.encoders.audio import AudioEncoder
+from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
+from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.sound import Sound
 
@@ -30,8 +31,8 @@ class ClapEncoder(AudioEncoder):
 
     Args:
         model: the model.
-        extractor: a ``ClapFeatureExtractor``; rate and window are read from it.
-        features: ``"pooled"`` for the one shared vector, ``"grid"`` for the last layer's features in reading order.
+        extractor: a ``ClapFeatureExtractor``, for rate and window.
+        features: ``"pooled"`` for the shared vector, ``"grid"`` for the feature map of the last layer, row by row.
         source: see :class:`AudioEncoder`.
         revision: see :class:`AudioEncoder`.
     """
@@ -46,7 +47,7 @@ class ClapEncoder(AudioEncoder):
         revision: str | None = None,
     ) -> None:
         config: Any = model.config
-        # Each stage but the first halves the grid of patches; the last one's rows and columns are the features.
+        # Each stage after the first halves the grid of patches in both directions.
         side = config.spec_size // config.patch_stride[0] // 2 ** (len(config.depths) - 1)
         pooled = features == "pooled"
         super().__init__(
@@ -77,10 +78,14 @@ class ClapEncoder(AudioEncoder):
 
     def _features(self, inputs: Mapping[str, Tensor]) -> Tensor:
         mel = self._placed(inputs["mel"])
-        # No sound is longer than the window here, so the fused model never mixes in a part of it.
+        # Sounds are cut to the window, so none is "longer", and the fusion branch is not used.
         longer = torch.zeros(len(mel), 1, dtype=torch.bool, device=mel.device)
         output = self.model(mel, is_longer=longer)
         if self.features == "grid":
             grid: Tensor = output.last_hidden_state.flatten(2).transpose(1, 2)
             return grid
         return F.normalize(output.audio_embeds, dim=-1)[:, None]
+
+
+register_encoder("clap", ClapEncoder, modality="audio", model_class=ClapAudioModelWithProjection)
+register_encoder("clap_audio_model", ClapEncoder, modality="audio", model_class=ClapAudioModelWithProjection)

@@ -1,9 +1,9 @@
-"""A frozen vision transformer as a port: pictures in, features of one explicitly chosen layer out.
+"""The base class of frozen vision transformers: images -> features of one explicitly chosen layer.
 
 ``layer`` indexes the model's ``hidden_states`` (0 = patch embeddings, -1 = last block, -2 = second to last), or is
-``"last"`` for the model's own ``last_hidden_state`` (with its final norm, where it has one). ``class_token`` says
-whether the first token is kept. The number of tokens is *probed* with one forward pass, never computed from patch
-sizes: they disagree as soon as a model adds registers or drops its class token.
+``"last"`` for the model's own ``last_hidden_state`` (after its final norm, if it has one). ``class_token`` decides
+whether the first token is a feature. The number of tokens is measured with one forward pass and not computed from the
+patch size, which is wrong for models with register tokens or without a class token.
 """
 
 from __future__ import annotations
@@ -21,27 +21,22 @@ from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Colour
 from inlay.adapters.media.image import Geometry, fit
-from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["ClassToken", "EncoderError", "Layer", "VisionEncoder", "squares"]
+__all__ = ["ClassToken", "Layer", "VisionEncoder", "squares"]
 
 Layer: TypeAlias = int | Literal["last"]
 ClassToken: TypeAlias = Literal["drop", "keep"]
 
 
-class EncoderError(InlayError):
-    """An encoder cannot be made of what it was given."""
-
-
 def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: Colour) -> Tensor:
-    """RGB pictures of any size as squares of numbers.
+    """RGB images of any size -> square tensors.
 
     Args:
-        images: ``n`` pictures.
-        size: side of the squares.
-        geometry: how a picture becomes a square, see :mod:`inlay.adapters.media.image`.
-        fill: colour of the padding, 0..255.
+        images: ``n`` RGB images.
+        size: side of the square, in pixels.
+        geometry: how an image becomes a square, see :mod:`inlay.adapters.media.image`.
+        fill: colour of the padding, RGB in 0..255.
 
     Returns:
         ``[n, 3, size, size]`` float32, 0..1.
@@ -59,14 +54,14 @@ def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: 
 
 
 class VisionEncoder(nn.Module):
-    """One vision transformer of transformers, frozen.
+    """A frozen vision transformer of transformers.
 
     Args:
         model: a vision model whose output has ``hidden_states`` and ``last_hidden_state``, e.g. ``CLIPVisionModel``.
-        processor: its image processor; mean, deviation and size are read from it.
-        layer: which hidden states are the features.
-        class_token: whether token 0 is part of the features.
-        source: the Hub id, or another name by which the same weights can be found again.
+        processor: its image processor, for mean and standard deviation.
+        layer: index of the hidden states that are the features, or ``"last"``.
+        class_token: ``"keep"`` or ``"drop"`` the first token.
+        source: the Hub id, or another name from which the same weights can be loaded.
         revision: the commit on the Hub, 40 hex digits.
     """
 
@@ -93,16 +88,16 @@ class VisionEncoder(nn.Module):
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """The mean colour in 0..255, with which LLaVA pads a picture to a square."""
+        """The mean colour in 0..255, with which LLaVA pads an image to a square."""
         red, green, blue = (int(255 * value) for value in self.mean)
         return red, green, blue
 
     def preprocess(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
-        """Fit, scale to 0..1 and normalise.
+        """Resize to a square, scale to 0..1 and normalise.
 
         Args:
-            images: ``n`` RGB pictures of any size.
-            geometry: how a picture becomes a square, see :mod:`inlay.adapters.media.image`.
+            images: ``n`` RGB images of any size.
+            geometry: how an image becomes a square, see :mod:`inlay.adapters.media.image`.
 
         Returns:
             ``[n, 3, size, size]`` float32.
@@ -117,25 +112,25 @@ class VisionEncoder(nn.Module):
         return states if self.class_token == "keep" else states[:, 1:]
 
     def _states(self, pixels: Tensor) -> Tensor:
-        """Hidden states of the chosen layer, class token included."""
+        """Hidden states of the chosen layer with the class token: ``[n, tokens, width]``."""
         output = self.model(pixels, output_hidden_states=self.layer != "last")
         states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
         return states
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights and of the features."""
+        """The dtype of the weights and of the features."""
         kind: torch.dtype = self.model.dtype
         return kind
 
     @property
     def trunk(self) -> nn.Module:
-        """What makes the features; by its weights an adapter recognises this encoder."""
+        """The modules that compute the features; the digest of their weights identifies this encoder."""
         return self.model
 
     @cached_property
@@ -145,17 +140,17 @@ class VisionEncoder(nn.Module):
 
     @property
     def tokens(self) -> int:
-        """Features per picture, probed."""
+        """Features per image, measured with one forward pass."""
         return self._probe[0]
 
     @property
     def width(self) -> int:
-        """Values per feature, probed."""
+        """Values per feature, measured with one forward pass."""
         return self._probe[1]
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know of this encoder."""
+        """What an adapter stores about this encoder and compares when it is attached."""
         return PortSpec(
             kind="encoder",
             family=self.family,

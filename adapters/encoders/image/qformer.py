@@ -1,8 +1,8 @@
-"""EVA with BLIP-2's frozen Q-Former behind it: an encoder that gives 32 features of 768.
+"""A vision encoder followed by BLIP-2's frozen Q-Former: 32 features of 768 values.
 
 MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592) trains one linear layer on top of a Q-Former that BLIP-2
-trained, ``ln_vision`` and query tokens included. What does not train belongs to the backbone: so the Q-Former counts as
-part of the encoder here, and the bundle holds the linear layer alone. MiniGPT-4's comes from the checkpoint with
+has trained, with its ``ln_vision`` and query tokens. Everything frozen belongs to the backbone, so the Q-Former is part
+of the encoder, and the bundle holds only the linear layer. MiniGPT-4 uses the Q-Former of the checkpoint with
 Flan-T5-XXL.
 """
 
@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
-from inlay.adapters.encoders.vision import EncoderError, VisionEncoder
+from inlay.adapters.encoders.image.vision import VisionEncoder
+from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.image import Geometry
@@ -30,15 +31,15 @@ QFORMER_FAMILY = "qformer"
 
 
 class QFormerEncoder(nn.Module):
-    """A vision encoder and the frozen Q-Former that reads it.
+    """A vision encoder followed by a frozen Q-Former.
 
     Args:
         encoder: EVA, with the layer and the class token that the Q-Former was trained on.
-        qformer: ``ln_vision``, queries and transformer: of a BLIP-2 model (:meth:`QFormer.from_blip2`), or the
-            ``qformer`` of a projector that was trained here. It is frozen in place.
+        qformer: ``ln_vision``, query tokens and transformer: of a BLIP-2 model (:meth:`QFormer.from_blip2`), or the
+            ``qformer`` of a trained :class:`QFormerProjector`. It is frozen in place.
 
     Raises:
-        EncoderError: the Q-Former reads features of another width.
+        EncoderError: the Q-Former takes features of another width.
     """
 
     modality: Literal["image"] = "image"
@@ -48,15 +49,15 @@ class QFormerEncoder(nn.Module):
         (reads,) = qformer.ln_vision.normalized_shape
         if reads != encoder.width:
             raise EncoderError(
-                f"this Q-Former reads features of {reads} values, the encoder gives {encoder.width}; it was trained on "
-                "another one"
+                f"this Q-Former takes features of {reads} values, the encoder gives {encoder.width}; choose the "
+                "encoder with which the Q-Former was trained"
             )
         self.encoder = encoder
         self.qformer = freeze(qformer)
         self.family = QFORMER_FAMILY
 
     def preprocess(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
-        """As the vision encoder does it: ``n`` RGB pictures -> ``[n, 3, size, size]`` float32."""
+        """As the vision encoder: ``n`` RGB images -> ``[n, 3, size, size]`` float32."""
         return self.encoder.preprocess(images, geometry)
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -68,17 +69,17 @@ class QFormerEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the models are."""
+        """The device of both models."""
         return self.encoder.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the Q-Former, which transformers keeps in float32 whatever EVA has."""
+        """The dtype of the Q-Former, which transformers keeps in float32 beside a vision tower in half precision."""
         return self.qformer.query_tokens.dtype
 
     @property
     def tokens(self) -> int:
-        """Features per picture: the queries."""
+        """Features per image: the query tokens."""
         return self.qformer.query_tokens.shape[1]
 
     @property
@@ -88,7 +89,7 @@ class QFormerEncoder(nn.Module):
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know: the vision encoder's settings, and the weights of both."""
+        """The port of the vision encoder, with the digest of both models."""
         inner = self.encoder.port
         return inner.model_copy(
             update={

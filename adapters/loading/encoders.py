@@ -1,0 +1,82 @@
+"""Loading the encoders of several modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from inlay.adapters.encoders import Encoder
+from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.imagebind import load_joint
+from inlay.adapters.loading.pretrained import given, loading
+from inlay.adapters.loading.video import load_video_encoder
+from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.media.modality import Modality
+
+__all__ = ["load_encoders"]
+
+_LOADERS: Mapping[Modality, Callable[..., Encoder]] = {
+    "image": load_image_encoder,
+    "audio": load_audio_encoder,
+    "video": load_video_encoder,
+}
+
+
+def load_encoders(
+    sources: Mapping[Modality, str | Path],
+    *,
+    revisions: Mapping[str, str] | None = None,
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device | None = None,
+    local_files_only: bool = False,
+    feature_options: Mapping[Modality, Mapping[str, object]] | None = None,
+    names: Mapping[Modality, str] | None = None,
+) -> dict[Modality, Encoder]:
+    """The encoders of several modalities. An ImageBind of several modalities is loaded once and shared.
+
+    Args:
+        sources: modality -> Hub id, folder, or released file.
+        revisions: modality -> commit, branch or tag.
+        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        device: where the encoders are put; the CPU if not given.
+        local_files_only: never ask the Hub.
+        feature_options: modality -> keyword arguments of its encoder.
+        names: modality -> stored in bundles instead of the name of a folder.
+
+    Raises:
+        BackboneError: the files cannot be loaded, or a family is not supported.
+    """
+    pinned, chosen, named = revisions or {}, feature_options or {}, names or {}
+    joint: dict[tuple[str, str | None], list[Modality]] = {}
+    for modality, source in sources.items():
+        with loading(source, f"{modality} encoder"):
+            options = given(revision=pinned.get(modality), local_files_only=local_files_only)
+            if kind_of(source, options) == "imagebind":
+                joint.setdefault((str(source), pinned.get(modality)), []).append(modality)
+    encoders: dict[Modality, Encoder] = {}
+    for (place, revision), modalities in joint.items():
+        with loading(place, "ImageBind"):
+            encoders |= load_joint(
+                place,
+                modalities,
+                dtype=dtype,
+                device=device,
+                options=given(revision=revision, local_files_only=local_files_only),
+                feature_options=chosen,
+                name=named.get(modalities[0]),
+            )
+    for modality, source in sources.items():
+        if modality not in encoders:
+            encoders[modality] = _LOADERS[modality](
+                source,
+                revision=pinned.get(modality),
+                dtype=dtype,
+                device=device,
+                local_files_only=local_files_only,
+                feature_options=chosen.get(modality),
+                name=named.get(modality),
+            )
+    return {modality: encoders[modality] for modality in sources}
