@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from inlay.adapters.llm_parts.stored_config import not_storable
 from inlay.hub.errors import BundleError, InlayError
 from inlay.hub.format.peft_folder import LoraSpec
 from inlay.hub.safety.text import shown
@@ -65,6 +66,8 @@ class LoraConfig:
         except BundleError as error:
             field = error.field or ""
             raise LoraError(f"{_FIELDS.get(field, field)}: {error.reason}") from None
+        if problem := not_storable("lora", self):
+            raise LoraError(problem)
 
     @property
     def explicit(self) -> tuple[str, ...]:

@@ -68,15 +68,18 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module
 def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str, nn.Module]]:
     """A configuration with explicit targets, and the linears that they name.
 
-    The short names are taken where they name exactly these linears and no other module of the model; otherwise the
-    full ones.
+    The shortest names are taken that name exactly these linears and no other module of the model: ``q_proj``, else
+    ``self_attn.q_proj``, and so on to the full path.
     """
     found = resolve_targets(model, config)
     if config.targets != ALL_LINEAR:
         return config, found
-    short = {_last(name) for name in found}
-    wrapped = {name for name, _ in model.named_modules() if _last(name) in short and ".base_layer" not in name}
-    return config.with_targets(tuple(short if wrapped == set(found) else found)), found
+    modules = {name.replace(".base_layer", "") for name, _ in model.named_modules()}
+    for length in range(1, 1 + max(name.count(".") for name in found) + 1):
+        ends = {_end(name, length) for name in found}
+        if {name for name in modules if _end(name, length) in ends} == set(found):
+            return config.with_targets(tuple(ends)), found
+    raise LoraError(f"targets: the linears of {type(model).__name__} have no names of their own; give some explicitly")
 
 
 def _linears(module: nn.Module, head: object, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -107,7 +110,12 @@ def _names(target: str, module: str) -> bool:
 
 
 def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+    return _end(name, 1)
+
+
+def _end(name: str, length: int) -> str:
+    """The last parts of a dotted path."""
+    return ".".join(name.split(".")[-length:])
 
 
 def check_shapes(found: Mapping[str, nn.Module], shapes: Mapping[str, tuple[int, int]]) -> None:

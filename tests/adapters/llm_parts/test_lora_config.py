@@ -26,6 +26,7 @@ from inlay.hub.format.peft_folder import LoraSpec, read_config, write_config
         ({"dropout": 1.0}, "dropout: expected a number from 0 to below 1"),
         ({"dropout": -0.1}, "dropout: expected a number from 0 to below 1"),
         ({"targets": "q_proj"}, "targets: expected a tuple of module names or the text 'all-linear', got 'q_proj'"),
+        ({"targets": tuple(f"layers.{i}.q" for i in range(257))}, "targets: expected at most 256 items, got 257"),
         ({"targets": ()}, "targets: expected 1 to 4096 names"),
         ({"targets": (1,)}, "targets: expected module names"),
         ({"targets": {"q_proj"}}, "targets: expected a tuple of module names"),
