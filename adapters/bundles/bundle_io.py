@@ -107,7 +107,7 @@ def _lora_folder(contents: Contents, kind: torch.dtype) -> LoraFolder | None:
             r=config.r,
             alpha=config.alpha,
             dropout=config.dropout,
-            targets=config.targets,
+            targets=config.explicit,
             base_model=contents.interface["llm"].source,
         ),
         tensors={name: tensor.to("cpu", kind).contiguous() for name, tensor in contents.lora.peft_tensors().items()},

@@ -34,7 +34,7 @@ def head_columns(head: nn.Module, width: int, *, like: Tensor) -> tuple[Tensor, 
         return columns(plain)
     bias = head(like.new_zeros(1, width)).float()
     eye = torch.eye(width, dtype=like.dtype, device=like.device)
-    pieces = [head(some).float() - bias for some in eye.split(_AT_ONCE)]
+    pieces = [head(some).float() - bias for some in torch.split(eye, _AT_ONCE)]
     return torch.cat([piece.mean(dim=1) for piece in pieces]), torch.cat([piece.std(dim=1) for piece in pieces])
 
 
@@ -53,6 +53,6 @@ def head_width(head: nn.Module, width: int, *, like: Tensor) -> int | None:
 
 def _plain(head: nn.Module) -> Tensor | None:
     """The matrix ``[vocabulary, width]`` of a linear that keeps it as it is."""
-    weight = getattr(head, "weight", None)
-    whole = isinstance(head, nn.Linear) and isinstance(weight, Tensor) and weight.is_floating_point()
-    return weight if whole and weight.ndim == 2 else None
+    if isinstance(head, nn.Linear) and head.weight.is_floating_point() and head.weight.ndim == 2:
+        return head.weight
+    return None

@@ -58,7 +58,7 @@ class Siblings:
         stamp = (part, x._version, torch.is_grad_enabled(), computed_in(x))
         waiting: _Waiting | None = getattr(self._thread, "waiting", None)
         if waiting is not None and layer in waiting.outputs:
-            found = waiting.outputs.pop(layer)
+            found: Tensor = waiting.outputs.pop(layer)
             if waiting.read is not x:
                 return self._leave(layer).output(layer, part, x)
             if waiting.stamp == stamp:
@@ -67,7 +67,7 @@ class Siblings:
                 return found
         layers = [other for other in self.layers if other is layer or can_fuse(other, part, x)]
         outputs = dict(zip(layers, _lora(x, layers, part), strict=True))
-        own = outputs.pop(layer)
+        own: Tensor = outputs.pop(layer)
         self._thread.waiting = _Waiting(x, stamp, outputs) if outputs else None
         return own
 
