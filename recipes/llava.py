@@ -17,18 +17,21 @@ from inlay.adapters.conversation.layout import VICUNA_SYSTEM
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 
-__all__ = ["SYSTEM", "Version", "adapter", "recipe"]
+__all__ = ["LINEARS", "SYSTEM", "Version", "adapter", "recipe"]
 
 Version: TypeAlias = Literal["1.0", "1.5"]
 
 PROJECTOR = {"1.0": "linear", "1.5": "mlp"}
 """1.0: one linear. 1.5: ``mlp2x_gelu``."""
 
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""All linears of LLaMA's layers."""
+
 LORA = {
     # scripts/finetune_lora.sh of 1.0 leaves LoRA's defaults; the paper itself trains the whole LLM.
-    "1.0": LoraConfig(r=64, alpha=16.0, dropout=0.05),
+    "1.0": LoraConfig(r=64, alpha=16.0, dropout=0.05, targets=LINEARS),
     # scripts/v1_5/finetune_lora.sh
-    "1.5": LoraConfig(r=128, alpha=256.0, dropout=0.05),
+    "1.5": LoraConfig(r=128, alpha=256.0, dropout=0.05, targets=LINEARS),
 }
 
 FULL = {
@@ -73,7 +76,7 @@ MINIATURE = {
         epochs=3.0,
     ),
 }
-MINIATURE_LORA = LoraConfig(r=16, alpha=16.0)
+MINIATURE_LORA = LoraConfig(r=16, alpha=16.0, targets=LINEARS)
 """A small LLM needs larger steps than a large one; no dropout in so short a training."""
 
 

@@ -34,10 +34,11 @@ SIGNALS: dict[Modality, int] = {"image": 4, "video": 24, "audio": 8}
 """Signal tokens of each modality."""
 
 QKVO = ("q_proj", "k_proj", "v_proj", "o_proj")
+LINEARS = (*QKVO, "gate_proj", "up_proj", "down_proj")
 LORA = {
     "legacy": LoraConfig(r=32, alpha=32.0, dropout=0.1, targets=QKVO),
     # scripts/finetune.sh of the later code; all linears as in LLaVA.
-    "1.5": LoraConfig(r=128, alpha=256.0, dropout=0.05),
+    "1.5": LoraConfig(r=128, alpha=256.0, dropout=0.05, targets=LINEARS),
 }
 
 

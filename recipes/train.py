@@ -44,7 +44,7 @@ from inlay.recipes.streaming import check_stage, plan_stream
 
 __all__ = ["Job", "train"]
 
-PACKAGES = ("inlay", "torch", "transformers", "peft", "lightning")
+PACKAGES = ("inlay", "torch", "transformers", "lightning")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,7 +132,7 @@ def _lora_spec(adapter: AdapterParts, config: LoraConfig) -> LoraSpec:
         r=config.r,
         alpha=config.alpha,
         dropout=config.dropout,
-        targets=config.targets,
+        targets=config.explicit,
         base_model=adapter.interface["llm"].source,
     )
 

@@ -11,6 +11,7 @@ from inlay.adapters.core.attachment import Attachment
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
+from inlay.adapters.llm_parts.foreign_adapters import foreign_adapters
 from inlay.adapters.llm_parts.lora import LoraError
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRowsError
@@ -45,6 +46,8 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
         occupancy.claim(attachment)
         try:
             attachment.undo.callback(occupancy.release)
+            if (foreign := foreign_adapters(backbone.llm.model)) is not None:
+                raise AttachError(foreign)
             report = admit(adapter, backbone, strict=strict)
             attachment.undo.callback(_forget, attachment)
             adapter._attachment = attachment

@@ -1,131 +1,134 @@
-"""LoRA's layers with an autograd of their own: one product for all matrices ``A`` that read the same tensor.
+"""The fast path of LoRA: one product for all matrices ``A`` that read the same tensor, with an autograd of its own.
 
-Queries, keys and values read one input, and so do the two halves of a gated MLP. For the layers ``i`` of a group there
-is one product ``h = x [A_1; A_2; ...]^T``, and ``s B_i h_i`` is added into the frozen linear's own output ``W_i x``.
-Saved for the backward pass are ``x`` and the narrow ``h``; the gradient to ``x`` is summed in place. Left to autograd,
-each layer makes three more tensors as wide as its output, and as many for the gradient. Unsloth does the same in Triton
-(https://github.com/unslothai/unsloth, ``kernels/fast_lora.py``); here it is plain torch, for the CPU too.
+Queries, keys and values read one input, and so do the two halves of a gated MLP. For such siblings ``i`` there is one
+product ``h = x [A_1; A_2; ...]^T``, and ``s B_i h_i`` is added into the frozen linear's own output ``W_i x``. Saved for
+the backward pass are ``x`` and the narrow ``h``; the gradient to ``x`` is summed in place. Without this, autograd makes
+three more tensors as wide as its output for each linear, and as many for the gradient. Unsloth does the same in Triton
+(https://github.com/unslothai/unsloth, ``kernels/fast_lora.py``); here it is plain torch, on the CPU too.
 
-Dropout, a data type that differs from the weights', or a linear that is none take peft's own way.
+Dropout, hooks, a data type that differs from the weights' and any linear but ``nn.Linear`` take the plain path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from inlay.adapters.language.precision import computed_in
 
-__all__ = ["fuse", "unfuse"]
+__all__ = ["Siblings", "can_fuse", "siblings_of"]
 
 _SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"), ("q", "k", "v"), ("wi_0", "wi_1"))
-"""Names of linears that may read one tensor. Whether they do is seen when they are called."""
+"""Names of linears that may read one tensor. Whether they do shows when they are called."""
+_CHANGES = threading.Lock()
 
 
-def fuse(layers: Mapping[str, LoraLayer], name: str) -> None:
-    """Give LoRA layers the fused call.
+class Siblings:
+    """Linears that read the same tensor: the first that is called computes the outputs of all.
 
-    Args:
-        layers: full name -> layer of peft, as it stands in the model.
-        name: of the adapter in them.
-    """
-    groups: dict[tuple[str, int], _Group] = {}
-    for path, layer in layers.items():
-        parent, _, last = path.rpartition(".")
-        kind = next((index for index, names in enumerate(_SIBLINGS) if last in names), None)
-        group = _Group(name) if kind is None else groups.setdefault((parent, kind), _Group(name))
-        group.add(layer)
-
-
-def unfuse(layers: Sequence[LoraLayer]) -> None:
-    """Give layers peft's own call back."""
-    for layer in layers:
-        layer.__dict__.pop("forward", None)
-
-
-class _Group:
-    """Layers that read the same tensor: the first that is called computes for all.
-
-    One that turns out to be called with something else (the queries of a cross-attention) leaves for good.
-
-    Args:
-        name: of the adapter in the layers.
+    The outputs wait for the others in the thread that computed them, so concurrent forward passes do not meet. A linear
+    that turns out to be called with another tensor (the queries of a cross-attention) leaves for good.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.layers: list[Any] = []
-        self.read: tuple[Tensor, int] | None = None
-        self.waiting: dict[int, Tensor] = {}
+    def __init__(self) -> None:
+        self.layers: tuple[Any, ...] = ()
+        self._thread = threading.local()
 
-    def add(self, layer: Any) -> None:
-        """Take a layer in."""
-        self.layers.append(layer)
-        layer.__dict__["forward"] = partial(_call, self, layer)
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layers": self.layers}
 
-    def give(self, layer: Any, x: Tensor) -> Tensor:
-        """The output of one layer."""
-        found = self.waiting.pop(id(layer), None)
-        if found is not None and self.read is not None:
-            read, version = self.read
-            if read is x and version == _version(x):
-                if not self.waiting:
-                    self.read = None
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.layers = state["layers"]
+        self._thread = threading.local()
+
+    def join(self, layer: Any) -> None:
+        """Add a wrapped linear."""
+        self.layers = (*self.layers, layer)
+
+    def output(self, layer: Any, part: Any, x: Tensor) -> Tensor:
+        """The output ``[..., out]`` of one linear for ``[..., in]``."""
+        if len(self.layers) == 1 or x.is_inference():  # inference tensors do not count how often they were written to
+            return _lora(x, [layer], part)[0]
+        stamp = (part, x._version, torch.is_grad_enabled(), computed_in(x))
+        waiting: _Waiting | None = getattr(self._thread, "waiting", None)
+        if waiting is not None and layer in waiting.outputs:
+            found: Tensor = waiting.outputs.pop(layer)
+            if waiting.read is not x:
+                return self._leave(layer).output(layer, part, x)
+            if waiting.stamp == stamp:
+                if not waiting.outputs:
+                    self._thread.waiting = None
                 return found
-            self.layers.remove(layer)
-            alone = _Group(self.name)
-            alone.add(layer)
-            return alone.give(layer, x)
-        outputs = _lora(x, self.layers, self.name)
-        self.waiting = {id(other): output for other, output in zip(self.layers, outputs, strict=True)}
-        self.read = (x, _version(x)) if len(self.layers) > 1 else None
-        return self.waiting.pop(id(layer))
+        layers = [other for other in self.layers if other is layer or can_fuse(other, part, x)]
+        outputs = dict(zip(layers, _lora(x, layers, part), strict=True))
+        own: Tensor = outputs.pop(layer)
+        self._thread.waiting = _Waiting(x, stamp, outputs) if outputs else None
+        return own
+
+    def _leave(self, layer: Any) -> Siblings:
+        with _CHANGES:
+            if layer.siblings is self:
+                alone = Siblings()
+                alone.join(layer)
+                self.layers = tuple(other for other in self.layers if other is not layer)
+                layer.siblings = alone
+        own: Siblings = layer.siblings
+        return own
 
 
-def _version(x: Tensor) -> int:
-    """How often a tensor was written to; inference tensors do not count it."""
-    return 0 if x.is_inference() else x._version
+class _Waiting:
+    """Outputs that were computed for siblings and not fetched yet."""
+
+    def __init__(self, read: Tensor, stamp: tuple[object, ...], outputs: dict[Any, Tensor]) -> None:
+        self.read, self.stamp, self.outputs = read, stamp, outputs
 
 
-def _call(group: _Group, layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """In the place of a layer's ``forward``."""
-    if args or kwargs or not _is_plain(layer, group.name, x):
-        slow: Tensor = type(layer).forward(layer, x, *args, **kwargs)
-        return slow
-    return group.give(layer, x)
+def siblings_of(target: str) -> tuple[str, int] | None:
+    """What linears that may read one tensor have in common; None for one that reads alone.
+
+    Example:
+        >>> siblings_of("layers.0.self_attn.k_proj") == siblings_of("layers.0.self_attn.q_proj")
+        True
+    """
+    parent, _, last = target.rpartition(".")
+    return next(((parent, index) for index, names in enumerate(_SIBLINGS) if last in names), None)
 
 
-def _is_plain(layer: Any, name: str, x: Tensor) -> bool:
-    dropout = layer.lora_dropout[name]
+def can_fuse(layer: Any, part: Any, x: Tensor) -> bool:
+    """Whether the fused product gives what the wrapped linear and the plain update give together."""
+    base = layer.base_layer
+    if type(base) is not nn.Linear or (part.training and part.config.dropout):
+        return False
+    weight, bias = base.weight, base.bias
     return (
-        type(layer.base_layer) is nn.Linear
-        and layer.base_layer.weight.dtype == computed_in(x)
-        and not layer.base_layer.weight.requires_grad
-        and not (layer.disable_adapters or layer.merged)
-        and layer.active_adapters == [name]
-        and (isinstance(dropout, nn.Identity) or not dropout.training)
+        type(weight) in (nn.Parameter, Tensor)  # other classes are sharded or quantised tensors
+        and weight.dtype == computed_in(x)
+        and weight.device == x.device == part._parameters[layer.names[0]].device
+        and not (weight.requires_grad or (bias is not None and bias.requires_grad))
+        and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks or base._backward_pre_hooks)
+        and "forward" not in base.__dict__
     )
 
 
-def _lora(x: Tensor, layers: Sequence[Any], name: str) -> tuple[Tensor, ...]:
+def _lora(x: Tensor, layers: Sequence[Any], part: Any) -> tuple[Tensor, ...]:
     weights = [layer.base_layer.weight for layer in layers]
     biases = [layer.base_layer.bias for layer in layers]
-    downs, ups = ([getattr(layer, f"lora_{matrix}")[name].weight for layer in layers] for matrix in "AB")
-    scale = float(layers[0].scaling[name])
+    pairs = [layer.matrices(part) for layer in layers]
     apply: Any = _FusedLora.apply
-    outputs: tuple[Tensor, ...] = apply(x, scale, weights, biases, *downs, *ups)
+    outputs: tuple[Tensor, ...] = apply(
+        x, part.config.scale, weights, biases, *(down for down, _ in pairs), *(up for _, up in pairs)
+    )
     return outputs
 
 
 class _FusedLora(torch.autograd.Function):
-    """``y_i = W_i x + b_i + scale * B_i A_i x`` for all layers of a group."""
+    """``y_i = W_i x + b_i + scale * B_i A_i x`` for all siblings ``i``."""
 
     @staticmethod
     def forward(
@@ -137,34 +140,34 @@ class _FusedLora(torch.autograd.Function):
         *matrices: Tensor,
     ) -> tuple[Tensor, ...]:
         """``x`` is ``[..., width]``; the matrices are all ``A`` ``[r, width]``, then all ``B`` ``[out, r]``."""
-        kind, count = computed_in(x), len(weights)
+        dtype, count = computed_in(x), len(weights)
         with torch.autocast(x.device.type, enabled=False):
-            flat = x.reshape(-1, x.shape[-1]).to(kind)
-            down = torch.cat(matrices[:count]).to(kind)
+            flat = x.reshape(-1, x.shape[-1]).to(dtype)
+            down = torch.cat(matrices[:count]).to(dtype)
             narrow = F.linear(flat, down)
             parts = narrow.chunk(count, dim=1)
             outputs = [
-                F.linear(flat, weight, bias).addmm_(part, up.to(kind).t(), alpha=scale)
+                F.linear(flat, weight, bias).addmm_(part, up.to(dtype).t(), alpha=scale)
                 for weight, bias, part, up in zip(weights, biases, parts, matrices[count:], strict=True)
             ]
         trained = any(ctx.needs_input_grad[4:])
         ctx.save_for_backward(flat if trained else None, narrow if trained else None, down, *matrices[count:], *weights)
         ctx.set_materialize_grads(False)
         ctx.scale, ctx.count, ctx.shape = scale, count, x.shape
-        ctx.given, ctx.kinds = x.dtype, [matrix.dtype for matrix in matrices]
-        return tuple(output.view(*x.shape[:-1], -1) for output in outputs)
+        ctx.x_dtype, ctx.dtypes = x.dtype, [matrix.dtype for matrix in matrices]
+        return tuple(output.view(*x.shape[:-1], output.shape[-1]) for output in outputs)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *pulls: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Gradients to ``x``, to every ``A`` and to every ``B``; an output that nobody read has none."""
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Gradients to ``x``, to every ``A`` and to every ``B``; an output that is not used has the gradient None."""
         count, scale = ctx.count, ctx.scale
         flat, narrow, down, *rest = ctx.saved_tensors
         ups, weights = rest[:count], rest[count:]
-        given = [None if pull is None else pull.reshape(-1, pull.shape[-1]) for pull in pulls]
+        to_outputs = [None if g is None else g.reshape(-1, g.shape[-1]) for g in gradients]
         pieces = [
-            down.new_zeros(ctx.shape[:-1].numel(), up.shape[1]) if pull is None else pull @ up.to(pull.dtype)
-            for pull, up in zip(given, ups, strict=True)
+            down.new_zeros(ctx.shape[:-1].numel(), up.shape[1]) if g is None else g @ up.to(g.dtype)
+            for g, up in zip(to_outputs, ups, strict=True)
         ]
         to_narrow = torch.cat(pieces, dim=1).mul_(scale)
         to_matrices: list[Tensor | None] = [None] * (2 * count)
@@ -172,14 +175,14 @@ class _FusedLora(torch.autograd.Function):
             to_matrices[:count] = (to_narrow.t() @ flat).chunk(count)
             parts = narrow.chunk(count, dim=1)
             to_matrices[count:] = [
-                None if pull is None else (pull.t() @ part).mul_(scale) for pull, part in zip(given, parts, strict=True)
+                None if g is None else (g.t() @ part).mul_(scale) for g, part in zip(to_outputs, parts, strict=True)
             ]
         to_x = None
         if ctx.needs_input_grad[0]:
             to_x = to_narrow @ down
-            for pull, weight in zip(given, weights, strict=True):
-                if pull is not None:
-                    to_x.addmm_(pull, weight)
-            to_x = to_x.view(ctx.shape).to(ctx.given)
-        cast = [None if g is None else g.to(kind) for g, kind in zip(to_matrices, ctx.kinds, strict=True)]
+            for g, weight in zip(to_outputs, weights, strict=True):
+                if g is not None:
+                    to_x.addmm_(g, weight)
+            to_x = to_x.view(ctx.shape).to(ctx.x_dtype)
+        cast = [None if g is None else g.to(dtype) for g, dtype in zip(to_matrices, ctx.dtypes, strict=True)]
         return to_x, None, None, None, *cast

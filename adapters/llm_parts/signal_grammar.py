@@ -1,7 +1,7 @@
 """The grammar of signal tokens: a medium is asked for by all of its tokens, in order, or not at all.
 
-A model has learnt that ``[IMG1]`` follows ``[IMG0]``, but nothing holds it to that. While it writes, the first token of
-a group makes the rest certain, and no later token can stand alone; so every group that is written has all its states.
+A model has learnt that ``[IMG1]`` follows ``[IMG0]``, but its scores do not guarantee it. During generation the first
+token of a group forces the others, and no later token can be written alone; so every group has all its hidden states.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["SignalGrammar", "completed", "split"]
 
 
 class SignalGrammar(LogitsProcessor):
-    """Keeps what is written to whole groups of signal tokens.
+    """Restricts generation to whole groups of signal tokens.
 
     Args:
         signals: of the attached adapter.

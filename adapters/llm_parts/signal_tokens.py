@@ -1,8 +1,9 @@
 """Signal tokens in a conversation: how the assistant's media are laid out as text, and where they are in a batch.
 
-What the assistant makes stands in its turn as the signal tokens of its modality, one after the other. Templates know
-nothing of that: they lay out a mark, which becomes the tokens afterwards. So a conversation may hold media that the
-model made earlier, in any template.
+What the assistant makes is written in its turn as the signal tokens of its modality, one after the other. Templates do
+not know of signal tokens: they lay out a mark, which is replaced by the tokens afterwards. So a conversation may hold
+media that the model made earlier, in any template. A mark is a number between two characters of Unicode's private use
+area; texts that contain one, in whatever role, are refused, so that no text turns into signals.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from inlay.hub.errors import InlayError
 __all__ = ["SignalError", "Signals", "gather", "locate", "mark", "unmark"]
 
 _OPEN, _CLOSE = "\ue010", "\ue011"
-_MARK = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+_MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
+_RESERVED = "a number between the characters U+E010 and U+E011, which is reserved for media; remove these characters"
 
 
 class SignalError(InlayError):
@@ -61,15 +63,15 @@ def mark(messages: Sequence[Message]) -> list[Message]:
     """The assistant's media as marks in its text, so that a template puts them where they belong.
 
     Raises:
-        LayoutError: a text that holds a mark already.
+        LayoutError: a text, in any role, that contains a mark.
     """
     marked: list[Message] = []
     count = 0
     for message in messages:
         parts: list[TextPart | object] = []
         for part in message.content:
-            if isinstance(part, TextPart) and message.role == "assistant" and _MARK.search(part.text):
-                raise LayoutError("an assistant's text holds the characters U+E010 and U+E011, which are reserved")
+            if isinstance(part, TextPart) and _MARK.search(part.text):
+                raise LayoutError(f"a text of the role {message.role!r} contains {_RESERVED}")
             if isinstance(part, MadePart):
                 parts.append(TextPart(f"{_OPEN}{count}{_CLOSE}"))
                 count += 1
@@ -87,22 +89,26 @@ def unmark(
     Args:
         laid: segments of marked messages.
         made: the assistant's media in the order of their marks.
-        signals: of the adapter.
+        signals: the adapter's signal tokens.
 
     Returns:
         The segments, and the media whose marks the template kept, in reading order.
 
     Raises:
-        LayoutError: the adapter has no signal tokens for a medium.
+        LayoutError: the adapter has no signal tokens for a medium, or a text of the layout contains a mark.
     """
     segments: list[Segment] = []
     kept: list[MadePart] = []
+    expected = {str(index) for index in range(len(made))}
     for segment in laid:
         if not isinstance(segment, Text) or not _MARK.search(segment.text):
             segments.append(segment)
             continue
         cursor = 0
         for found in _MARK.finditer(segment.text):
+            if found[1] not in expected:
+                raise LayoutError(f"a text of the layout contains {_RESERVED}")
+            expected.remove(found[1])
             part = made[int(found[1])]
             segments.append(replace(segment, text=segment.text[cursor : found.start()]))
             segments.append(Text(signals.text(part.modality), trained=segment.trained, literal=True))
@@ -113,7 +119,7 @@ def unmark(
 
 
 def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
-    """Where the media of one modality are.
+    """Positions of the media of one modality.
 
     Args:
         ids: ``[B, T]``.
@@ -123,7 +129,7 @@ def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
         ``[n, 2]``: row and first position of each, in reading order.
 
     Raises:
-        SignalError: signal tokens that do not stand one behind the other, all of them.
+        SignalError: signal tokens that are incomplete or in another order.
 
     Example:
         >>> locate(torch.tensor([[1, 7, 8, 2], [7, 8, 7, 8]]), (7, 8)).tolist()
@@ -136,7 +142,7 @@ def locate(ids: Tensor, signal: Sequence[int]) -> Tensor:
     whole = ids[found[:, :1], places] == wanted
     if not bool(whole.all()) or int(torch.isin(ids, wanted).sum()) != whole.numel():
         raise SignalError(
-            f"expected all {len(wanted)} signal tokens of a medium one behind the other (ids {signal[0]}, ...), got "
+            f"expected all {len(wanted)} signal tokens of a medium one after the other (ids {signal[0]}, ...), got "
             f"{int(torch.isin(ids, wanted).sum())} in another order"
         )
     return found

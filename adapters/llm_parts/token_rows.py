@@ -1,26 +1,30 @@
 """Token rows: a few new tokens for a frozen LLM, as rows of its input embedding and of its head.
 
-A system that draws needs words for "here comes a picture". NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519)
-adds ``[IMG0]`` to ``[IMG3]``, ``[VID0]`` to ``[VID23]`` and ``[AUD0]`` to ``[AUD7]``. Enlarging both matrices would
-train and store all of them, 525 MB for 7B; here only the new rows exist, 2 x 36 x 4096 numbers, with the strings that
-they are for. On attach the strings get ids of the backbone's own tokenizer, and two calls are put around: the embedding
-gives our row for such an id, the head one more score for each. No matrix of the LLM is enlarged, copied or changed.
+A system that draws needs tokens that say "a picture comes here". NExT-GPT (Wu et al., 2023,
+https://arxiv.org/abs/2309.05519) adds ``[IMG0]`` to ``[IMG3]``, ``[VID0]`` to ``[VID23]`` and ``[AUD0]`` to ``[AUD7]``.
+Enlarging both matrices would train and store all of their rows, 525 MB for 7B; here only the new rows exist,
+2 x 36 x 4096 numbers, with their strings. On attach the strings get ids in the backbone's own tokenizer, and the calls
+of two modules are replaced: the embedding gives our row for such an id, the head one more score for each. No matrix of
+the LLM is enlarged, copied or changed, and hooks on both modules run as before.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from tokenizers import AddedToken
 from torch import Tensor, nn
 
 from inlay.adapters.language.lm_head import RowScores
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.llm_parts.head_table import columns, head_columns, head_width
+from inlay.adapters.llm_parts.row_calls import HeadCall, RowEmbeddings, replace_call
+from inlay.adapters.llm_parts.stored_config import not_storable
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.parts.build import build_module
 from inlay.adapters.parts.fields import ProjectorError, Size, check_number
@@ -38,11 +42,9 @@ __all__ = [
 ]
 
 MAX_ROWS = 1024
-"""Most new tokens."""
+"""Most new tokens: what the manifest's lists of 256 strings hold together."""
 SIGNAL_MODALITIES: tuple[Modality, ...] = ("image", "video", "audio")
 """In the order of the published rows."""
-_OURS = "_inlay_token_rows"
-"""Marks a call that gives or takes rows of an adapter."""
 _STEMS = {"image": "IMG", "video": "VID", "audio": "AUD"}
 
 
@@ -57,9 +59,9 @@ class TokensConfig:
     width: Size
     """Values per embedding of the LLM."""
     other: tuple[str, ...] = ()
-    """Tokens that stand for nothing but themselves, such as ``<Img>``."""
+    """Tokens that are no signals, such as ``<Img>``; at most 256, as in each of the following."""
     image: tuple[str, ...] = ()
-    """Signal tokens of a picture, written one after the other; none if the adapter draws none."""
+    """Signal tokens of a picture, written one after the other; none if the adapter draws no pictures."""
     video: tuple[str, ...] = ()
     """The same for a clip."""
     audio: tuple[str, ...] = ()
@@ -74,6 +76,8 @@ class TokensConfig:
                 raise ProjectorError(f"{name}: expected texts of 1 to 64 printable characters, got {shown(given)}")
         if not 1 <= len(self.strings) <= MAX_ROWS or len(set(self.strings)) != len(self.strings):
             raise ProjectorError(f"expected 1 to {MAX_ROWS} different tokens, got {shown(self.strings)}")
+        if problem := not_storable("rows", self):
+            raise ProjectorError(problem)
 
     @classmethod
     def numbered(
@@ -108,7 +112,7 @@ class TokenRows(nn.Module):
     """One row of the embedding and one of the head for every new token.
 
     Both are what the LLM's own modules give and take: a model that scales its embeddings does so before our rows come
-    in, and a head's bias is not ours.
+    in, and a head's bias is not added to our scores.
 
     Args:
         config: the strings and the width.
@@ -135,12 +139,13 @@ class TokenRows(nn.Module):
             rows = cls(config)
         if not table.is_meta:
             with torch.no_grad():
-                rows.input.copy_(_like(llm.embed(torch.arange(len(table), device=table.device)), len(rows.input)))
-                rows.output.copy_(_like(_head(llm).get_parameter("weight"), len(rows.output)))
+                embedded = llm.embed(torch.arange(len(table), device=table.device))
+                rows.input.copy_(_drawn(*columns(embedded), len(rows.input)))
+                rows.output.copy_(_drawn(*head_columns(_head(llm), llm.width, like=table), len(rows.output)))
         return rows
 
     def attach(self, llm: LanguageModel) -> TokensAttachment:
-        """Give the strings ids, and the ids rows.
+        """Give the strings ids, and the ids rows. Nothing has changed if this raises.
 
         Raises:
             TokenRowsError: an encoder-decoder, a head of another width, a tokenizer that splits a string.
@@ -154,46 +159,36 @@ class TokenRows(nn.Module):
                 raise TokenRowsError(f"this tokenizer does not read {text!r} as one token; rename it")
         embedding, head = llm.model.get_input_embeddings(), _head(llm)
         places = torch.tensor(ids, device=embedding.get_parameter("weight").device)
-        calls = {embedding: embedding.__dict__.get("forward"), head: head.__dict__.get("forward")}
-        attachment = TokensAttachment(llm, llm.use_tokenizer(tokenizer), ids, calls)
-        _replace_call(embedding, self._embedding(embedding.forward, places))
-        _replace_call(head, RowScores(head.forward, self.output, places))
-        return attachment
-
-    def _embedding(self, own: Any, places: Tensor) -> Any:
-        def embed(ids: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            hits = ids.unsqueeze(-1) == places.to(ids.device)
-            new = hits.any(dim=-1)
-            known: Tensor = own(ids.masked_fill(new, 0), *args, **kwargs)
-            rows = F.embedding(hits.to(torch.uint8).argmax(dim=-1), self.input).to(known.dtype)
-            return torch.where(new.unsqueeze(-1), rows, known)
-
-        return embed
+        with ExitStack() as undo:
+            undo.callback(llm.use_tokenizer, llm.tokenizer)
+            llm.use_tokenizer(tokenizer)
+            replace_call(embedding, RowEmbeddings(embedding.forward, self.input, places), undo)
+            replace_call(head, HeadCall(head.forward, self.output, places), undo)
+            return TokensAttachment(ids, undo.pop_all())
 
 
-@dataclass(frozen=True)
 class TokensAttachment:
-    """What stands in for the tokenizer and for two calls, and what was there before."""
+    """Takes attached rows off again.
 
-    llm: LanguageModel
-    tokenizer: Any
-    """The one from before, unchanged."""
-    ids: tuple[int, ...]
-    """Of the strings, in the order of the rows."""
-    calls: Mapping[nn.Module, Any]
-    """Module to what somebody else (offloading, say) had put in the place of its call, or None."""
+    Args:
+        ids: of the strings, in the order of the rows.
+        undo: what to do for it.
+    """
+
+    def __init__(self, ids: tuple[int, ...], undo: ExitStack) -> None:
+        self.ids = ids
+        self._undo = undo
 
     def undo(self) -> None:
-        """Put both calls and the very same tokenizer back."""
-        for module, call in self.calls.items():
-            module.__dict__.pop("forward")
-            if call is not None:
-                module.__dict__["forward"] = call
-        self.llm.use_tokenizer(self.tokenizer)
+        """Put both calls and the very same tokenizer back, and forget them; further calls do nothing.
+
+        If one step raises, the others are still done.
+        """
+        self._undo.close()
 
 
 def build_rows(kind: str, config: Mapping[str, Any], *, parameters: int | None = None) -> TokenRows:
-    """Rows from plain values, none of which is trusted; as :func:`inlay.adapters.outputs.build_output`."""
+    """Rows from the plain values of an untrusted manifest; as :func:`inlay.adapters.outputs.build_output`."""
     built = build_module(_KINDS, kind, config, unknown="unknown token rows {!r}; known: {}", parameters=parameters)
     return cast(TokenRows, built)
 
@@ -209,18 +204,19 @@ def check_language(llm: LanguageModel, config: TokensConfig) -> None:
     """
     if llm.model.config.is_encoder_decoder:
         raise TokenRowsError(
-            "new tokens need a decoder-only language model, whose states stand beside what it reads; "
+            "new tokens need a decoder-only language model, which writes hidden states for the tokens that it reads; "
             f"{llm.family!r} is an encoder-decoder. Use LLaMA, Vicuna, Qwen or OPT"
         )
     head = _head(llm)
-    widths = (llm.width, int(head.get_parameter("weight").shape[1]))
+    for module in (llm.model.get_input_embeddings(), head):
+        if isinstance(module.__dict__.get("forward"), (RowEmbeddings, RowScores)):
+            raise TokenRowsError(f"another adapter's tokens are at this LLM's {type(module).__name__}; detach it first")
+    widths = llm.width, head_width(head, llm.width, like=llm.model.get_input_embeddings().get_parameter("weight"))
     if widths != (config.width, config.width):
         raise TokenRowsError(
-            f"expected an embedding and a head of {config.width} values a row, this LLM has {widths[0]} and {widths[1]}"
+            f"expected an embedding and a head of {config.width} values a row, this LLM has {widths[0]} and "
+            f"{widths[1] or 'a head that takes another width'}"
         )
-    for module in (llm.model.get_input_embeddings(), head):
-        if getattr(module.__dict__.get("forward"), _OURS, False):
-            raise TokenRowsError(f"another adapter's tokens are at this LLM's {type(module).__name__}; detach it first")
 
 
 def _head(llm: LanguageModel) -> nn.Module:
@@ -231,13 +227,6 @@ def _head(llm: LanguageModel) -> nn.Module:
     return head
 
 
-def _replace_call(module: nn.Module, call: Any) -> None:
-    """The module object stays the same, so its name, its weights and whoever shares them do too."""
-    setattr(call, _OURS, True)
-    module.__dict__["forward"] = call
-
-
-def _like(table: Tensor, count: int) -> Tensor:
-    """``count`` rows drawn about the mean of a table ``[n, width]`` with its deviation in each column."""
-    wide = table.float()
-    return (wide.mean(dim=0) + wide.std(dim=0) * torch.randn(count, wide.shape[1], device=wide.device)).cpu()
+def _drawn(mean: Tensor, deviation: Tensor, count: int) -> Tensor:
+    """``count`` rows drawn about a mean ``[width]`` with a deviation ``[width]``."""
+    return (mean + deviation * torch.randn(count, len(mean), device=mean.device)).cpu()

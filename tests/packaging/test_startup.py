@@ -35,6 +35,11 @@ def test_importing_hub_does_not_import(heavy: str) -> None:
     _python(f"import sys, inlay.hub; sys.exit({heavy!r} in sys.modules)")
 
 
+def test_adapters_work_without_peft() -> None:
+    """PEFT is the format of a LoRA on disk; the library is a reference for tests and benchmarks alone."""
+    _python("import sys; sys.modules['peft'] = None; import inlay.adapters.adapter, inlay.recipes.train")
+
+
 def test_help_names_the_commands() -> None:
     assert {"train", "evaluate", "chat", "inspect"} <= set(re.findall(r"\w+", _python(HELP)))
 

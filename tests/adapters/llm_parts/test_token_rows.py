@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import copy
+import gc
+import pickle
+import weakref
 from typing import Any
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 
 from inlay.adapters.language.model import LanguageModel
-from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig, build_rows
+from inlay.adapters.llm_parts import token_rows
+from inlay.adapters.llm_parts.token_rows import (
+    MAX_ROWS,
+    SIGNAL_MODALITIES,
+    TokenRows,
+    TokenRowsError,
+    TokensConfig,
+    build_rows,
+)
 from inlay.adapters.parts.fields import ProjectorError
 from inlay.hub.errors import BundleError
+from inlay.hub.format.manifest import LayoutSpec, Manifest, PartSpec
 
 FAMILIES = ["llama", "opt", "qwen2", "qwen3"]
 
@@ -213,6 +226,8 @@ def test_rows_begin_like_any_other_token(llm_of: Any) -> None:
         ({"audio": ("a\u202eb",)}, "audio: expected texts"),
         ({"video": ["[V]"]}, "video: expected texts"),
         ({"width": 0, "image": ("[A]",)}, "width: expected an integer"),
+        ({"image": tuple(f"[{i}]" for i in range(300))}, "image: expected at most 256 items, got 300"),
+        ({"other": ("x" * 65,)}, "other: expected texts of 1 to 64"),
     ],
 )
 def test_bad_strings_are_refused(fields: dict[str, Any], said: str) -> None:
@@ -248,3 +263,205 @@ def test_a_call_that_somebody_else_replaced_is_used_and_put_back(llm_of: Any) ->
 def test_rows_of_a_bundle_are_not_trusted(kind: str, config: dict[str, Any], count: int, said: str) -> None:
     with pytest.raises(BundleError, match=said):
         build_rows(kind, config, parameters=count)
+
+
+def test_the_most_tokens_that_can_be_built_can_be_written_and_read() -> None:
+    names = {name: tuple(f"[{name}{i}]".ljust(64, "x") for i in range(256)) for name in ("other", *SIGNAL_MODALITIES)}
+    config = TokensConfig(width=8, **names)
+    assert len(config.strings) == MAX_ROWS
+    spec = PartSpec(kind="rows", config=dict(vars(config)), parameters=2 * 8 * MAX_ROWS, dtype="float32")
+    layout = LayoutSpec(template="plain")
+    manifest = Manifest(system="nextgpt", name="x", interface={}, layout=layout, parts={"tokens": spec})
+    read = Manifest.from_json(manifest.to_json()).parts["tokens"]
+    assert build_rows("rows", read.config, parameters=read.parameters).config == config
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda rows: pickle.loads(pickle.dumps(rows))], ids=["copy", "pickle"])
+def test_a_copy_of_attached_rows_is_the_rows_alone(llm_of: Any, how: Any) -> None:
+    llm = llm_of("llama")
+    rows = rows_for(llm)
+    rows.attach(llm)
+    twin = how(rows)
+    assert len(pickle.dumps(twin)) < 4096
+    assert torch.equal(twin.input, rows.input)
+    other = llm_of("llama")
+    twin.attach(other)
+    ids = ids_with_signals(llm)
+    assert torch.equal(other.embed(ids), llm.embed(ids))
+
+
+def test_a_copy_of_the_llm_has_rows_of_its_own(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    rows = rows_for(llm)
+    rows.attach(llm)
+    twin = copy.deepcopy(llm)
+    ids = ids_with_signals(llm)
+    mask = torch.ones_like(ids)
+    with torch.no_grad():
+        before = twin.logits(twin.embed(ids), mask)
+        for parameter in (*rows.parameters(), *llm.model.get_input_embeddings().parameters()):
+            parameter.zero_()
+        assert torch.equal(twin.logits(twin.embed(ids), mask), before)
+
+
+def test_after_undo_nothing_keeps_the_llm_alive(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    rows = rows_for(llm)
+    attachment = rows.attach(llm)
+    llm.logits(llm.embed(ids_with_signals(llm)), torch.ones(1, 1))
+    attachment.undo()
+    embedding, whole = weakref.ref(llm.model.get_input_embeddings()), weakref.ref(llm)
+    del llm
+    gc.collect()
+    assert embedding() is None
+    assert whole() is None
+    assert attachment.ids
+    assert rows.config
+
+
+@pytest.mark.parametrize("step", ["embedding", "head", "tokenizer"])
+def test_an_error_in_any_step_of_attach_leaves_the_llm_bare(
+    llm_of: Any, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    llm = llm_of("llama")
+    tokenizer, rows = llm.tokenizer, rows_for(llm)
+    own, calls = token_rows.replace_call, []
+
+    def failing(*args: Any) -> None:
+        calls.append(args)
+        own(*args)
+        if len(calls) == (1 if step == "embedding" else 2):
+            raise KeyboardInterrupt
+
+    if step == "tokenizer":
+        use, raised = llm.use_tokenizer, []
+
+        def once(other: Any) -> Any:
+            before = use(other)
+            if not raised:
+                raised.append(other)
+                raise KeyboardInterrupt
+            return before
+
+        monkeypatch.setattr(llm, "use_tokenizer", once)
+    else:
+        monkeypatch.setattr(token_rows, "replace_call", failing)
+    with pytest.raises(KeyboardInterrupt):
+        rows.attach(llm)
+    monkeypatch.undo()
+    assert llm.tokenizer is tokenizer
+    assert not any("forward" in module.__dict__ for module in llm.model.modules())
+    rows.attach(llm).undo()
+
+
+def test_an_undo_step_that_raises_does_not_stop_the_others(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    tokenizer = llm.tokenizer
+    attachment = rows_for(llm).attach(llm)
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    attachment._undo.callback(broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        attachment.undo()
+    assert llm.tokenizer is tokenizer
+    assert not any("forward" in module.__dict__ for module in llm.model.modules())
+    attachment.undo()
+
+
+class Packed(torch.nn.Module):
+    """A head that keeps its matrix in int8, transposed, and is no ``nn.Linear``."""
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", weight.detach().abs().amax() / 127)
+        self.register_buffer("packed", (weight.detach().T / self.scale).round().to(torch.int8))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden @ (self.packed.to(hidden.dtype) * self.scale.to(hidden.dtype)) + 3.0
+
+
+def test_a_head_that_is_no_linear_gets_rows_too(llm_of: Any) -> None:
+    plain, llm = llm_of("llama"), llm_of("llama")
+    head = llm.model.get_output_embeddings()
+    llm.model.set_output_embeddings(Packed(head.weight))
+    expected, rows = rows_for(plain), rows_for(llm)
+    torch.testing.assert_close(rows.input, expected.input)
+    torch.testing.assert_close(rows.output, expected.output, rtol=0, atol=2e-3)
+    ids = ids_with_signals(llm)
+    bare = llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
+    attachment = rows.attach(llm)
+    hidden = llm.states(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
+    logits = llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
+    torch.testing.assert_close(logits[..., : bare.shape[-1]], bare)
+    torch.testing.assert_close(logits[..., list(attachment.ids)], hidden @ rows.output.T)
+    assert llm.embed(ids_with_signals(llm)).shape[:2] == ids_with_signals(llm).shape
+    assert ids.shape[0] == 1
+
+
+def test_a_head_that_reads_another_width_is_refused(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    llm.model.set_output_embeddings(Packed(torch.randn(50, 16)))
+    with pytest.raises(TokenRowsError, match="32 and a head that takes another width"):
+        rows_for(llm)
+
+
+def test_hooks_of_others_on_embedding_and_head_run_before_while_and_after(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    seen: list[str] = []
+    modules = llm.model.get_input_embeddings(), llm.model.get_output_embeddings()
+    modules[0].register_forward_hook(lambda *_: seen.append("embedding"))
+    modules[1].register_forward_pre_hook(lambda *_: seen.append("head"))
+    rows = rows_for(llm)
+    seen.clear()
+    attachment = rows.attach(llm)
+    for _ in range(2):
+        llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
+        assert seen == ["embedding", "head"]
+        seen.clear()
+        attachment.undo()
+
+
+def test_weights_that_accelerate_offloads_are_fetched(llm_of: Any) -> None:
+    llm, plain = llm_of("llama"), llm_of("llama")
+    rows = rows_for(plain)
+    wanted = rows.attach(plain)
+    ids = ids_with_signals(plain)
+    expected = plain.logits(plain.embed(ids), torch.ones_like(ids))
+    wanted.undo()
+    head = llm.model.get_output_embeddings()
+    weights = {name: tensor.detach().clone() for name, tensor in head.state_dict().items()}
+    add_hook_to_module(head, AlignDevicesHook("cpu", offload=True, weights_map=weights))
+    attachment = rows.attach(llm)
+    torch.testing.assert_close(llm.logits(llm.embed(ids), torch.ones_like(ids)), expected)
+    attachment.undo()
+    assert torch.isfinite(llm.logits(llm.embed(ids[:, :1]), torch.ones(1, 1))).all()
+
+
+def test_a_call_that_is_replaced_after_ours_stays_and_ours_does_nothing(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    embedding = llm.model.get_input_embeddings()
+    ids = torch.tensor([[5, 6]])
+    bare = llm.embed(ids)
+    attachment = rows_for(llm).attach(llm)
+    ours = embedding.forward
+    theirs = lambda ids: ours(ids) + 1.0  # noqa: E731
+    embedding.forward = theirs
+    attachment.undo()
+    assert embedding.forward is theirs
+    torch.testing.assert_close(llm.embed(ids), bare + 1.0)
+
+
+def test_a_pad_token_may_be_one_of_the_new_tokens_or_have_no_row(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    llm.tokenizer.add_special_tokens({"pad_token": "<fill>"})  # beyond the table
+    attachment = rows_for(llm, image=1).attach(llm)
+    assert attachment.ids == (len(llm.tokenizer) - 1,)
+    logits = llm.logits(llm.embed(torch.tensor([[5, attachment.ids[0]]])), torch.ones(1, 2))
+    assert torch.isinf(logits[..., llm.tokenizer.pad_token_id]).all()
+    attachment.undo()
+    rows = TokenRows.for_language(llm, TokensConfig(width=llm.width, other=("<fill>",)))
+    attachment = rows.attach(llm)
+    assert attachment.ids == (llm.tokenizer.pad_token_id,)
+    assert torch.equal(llm.embed(torch.tensor([[attachment.ids[0]]]))[0, 0], rows.input[0])

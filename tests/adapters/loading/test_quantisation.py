@@ -16,7 +16,6 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import OtherWeightsWarning
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.precision import precision_of
-from inlay.adapters.llm_parts.lora import LoraError
 from inlay.adapters.loading import quantisation as quantised
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
@@ -107,13 +106,6 @@ def test_another_precision_fits_and_is_told(load: Any, adapter_of: Any, tmp_path
     adapter.training_facts = object()  # as one that was trained
     with pytest.warns(OtherWeightsWarning, match="precision  nf4"):
         adapter.attach(plain)
-
-
-@needs_library
-def test_merging_into_a_quantised_weight_is_refused(load: Any, adapter_of: Any) -> None:
-    packed = load("nf4")
-    with pytest.raises(LoraError, match="cannot be merged into a quantised weight"):
-        adapter_of(packed).lora.merge_into(packed.llm.model)
 
 
 def test_without_the_library_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,128 @@
+"""One linear of a frozen LLM with LoRA: ``base(x) + scale * B(A(dropout(x)))``.
+
+LoRA: Hu et al., 2021, https://arxiv.org/abs/2106.09685. The wrapper stands in the place of the linear while an adapter
+is attached. It calls the linear as a module, so hooks on it (accelerate's offloading, for example) run, and its weights
+may be of any kind: ``nn.Linear``, bitsandbytes' 8-bit and 4-bit linears, transformers' ``Conv1D``.
+
+The wrapper owns no parameter. ``A`` and ``B`` belong to the :class:`~inlay.adapters.llm_parts.lora.LoraPart` alone, and
+all wrappers of one attachment find them through one :class:`LoraState`. So the LLM's ``state_dict`` and
+``named_parameters`` hold frozen tensors only (under ``<linear>.base_layer.<name>`` while attached), FSDP shards the
+LLM without touching the adapter, and another adapter of the same shape takes over by one assignment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inlay.adapters.llm_parts.lora_config import LoraConfig
+from inlay.adapters.llm_parts.lora_fused import Siblings, can_fuse
+from inlay.adapters.llm_parts.lora_rows import PerRow
+
+__all__ = ["LoraLinear", "LoraState", "Matrices", "parameter_name"]
+
+
+def parameter_name(target: str, matrix: str) -> str:
+    """Name of ``A`` or ``B`` of one target: a parameter's name holds no dot, and a module's own name no slash."""
+    return f"{target}/{matrix}".replace(".", "/")
+
+
+class Matrices(Protocol):
+    """What a wrapper reads of a :class:`~inlay.adapters.llm_parts.lora.LoraPart`."""
+
+    config: LoraConfig
+    training: bool
+    _parameters: dict[str, nn.Parameter | None]
+
+    @property
+    def plain_only(self) -> bool:
+        """Whether the fused path is switched off."""
+        ...
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the update is left out."""
+        ...
+
+
+class LoraState:
+    """What all wrappers of one attachment share.
+
+    Args:
+        part: holds the matrices.
+    """
+
+    def __init__(self, part: Matrices | None) -> None:
+        self.part = part
+        self.rows = PerRow()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What runs in the threads of one process is not copied with the LLM.
+        return {"part": self.part}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.part = state["part"]
+        self.rows = PerRow()
+
+
+class LoraLinear(nn.Module):
+    """A linear with LoRA.
+
+    Args:
+        base: the frozen linear, ``[..., in]`` -> ``[..., out]``.
+        target: its full name inside the LLM.
+        state: shared by all wrappers of one attachment.
+        siblings: linears that may read the same tensor; this one joins them.
+    """
+
+    base_layer: nn.Module
+
+    def __init__(self, base: nn.Module, target: str, state: LoraState, siblings: Siblings) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.target, self.state, self.siblings = target, state, siblings
+        self.names = parameter_name(target, "A"), parameter_name(target, "B")
+        self.train(base.training)
+        siblings.join(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever the linear has (``weight``, ``bias``, ``in_features``, ...), since models look at these."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer" or name.startswith("__"):  # of a copy that is being made, or about this object
+                raise
+            return getattr(self.base_layer, name)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """``[..., in]`` -> ``[..., out]``."""
+        part = self.state.part
+        if self.state.rows.active and (rows := self.state.rows.of(self.target)) is not None:
+            return rows.add(x, self.base_layer(x, *args, **kwargs))
+        if part is None or part.skipped:
+            output: Tensor = self.base_layer(x, *args, **kwargs)
+            return output
+        # The compiler sees through the plain path only, and fuses what it finds there.
+        simple = not (args or kwargs or part.plain_only or torch.compiler.is_compiling())
+        if simple and can_fuse(self, part, x):
+            return self.siblings.output(self, part, x)
+        return self.plain(part, x, self.base_layer(x, *args, **kwargs))
+
+    def plain(self, part: Matrices, x: Tensor, output: Tensor) -> Tensor:
+        """The linear's output ``[..., out]`` plus the update, by torch's own autograd."""
+        down, up = self.matrices(part)
+        inner = x.to(down)
+        if part.training and part.config.dropout:
+            inner = F.dropout(inner, part.config.dropout)
+        change = F.linear(F.linear(inner, down), up) * part.config.scale
+        return (output + change.to(output.device)).to(output.dtype)
+
+    def matrices(self, part: Matrices) -> tuple[Tensor, Tensor]:
+        """``A`` ``[r, in]`` and ``B`` ``[out, r]``."""
+        down, up = (part._parameters[name] for name in self.names)
+        if down is None or up is None:
+            raise RuntimeError(f"{self.target}: the LoRA that is attached has no matrices for it")
+        return down, up

@@ -1,0 +1,141 @@
+"""Which linears of an LLM get LoRA: names of a configuration -> modules.
+
+A linear is an ``nn.Linear`` (bitsandbytes' linears are of this class), transformers' ``Conv1D`` (GPT-2), or any other
+module with ``in_features`` and ``out_features``, as quantisation libraries write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from inlay.adapters.llm_parts.lora_config import ALL_LINEAR, LoraConfig, LoraError
+from inlay.adapters.llm_parts.lora_linear import LoraLinear
+
+__all__ = ["check_shapes", "linear_sizes", "resolve", "resolve_targets"]
+
+_BYPASSED = ("dt_proj",)
+"""Linears whose weight the model multiplies itself (Mamba's and Jamba's mixers), so that a wrapper is never called."""
+
+
+def linear_sizes(module: nn.Module) -> tuple[int, int] | None:
+    """``(in, out)`` of a linear; None for any other module.
+
+    Example:
+        >>> linear_sizes(nn.Linear(2, 3)), linear_sizes(Conv1D(3, 2)), linear_sizes(nn.LayerNorm(2))
+        ((2, 3), (2, 3), None)
+    """
+    if isinstance(module, Conv1D):
+        return int(module.nx), int(module.nf)
+    given: Any = module
+    sizes = getattr(given, "in_features", None), getattr(given, "out_features", None)
+    return sizes if all(type(size) is int for size in sizes) else None  # type: ignore[return-value]
+
+
+def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module]:
+    """The linears that LoRA would change, by their full names, in the order of the model.
+
+    While another LoRA is attached, these are the linears behind its wrappers.
+
+    Raises:
+        LoraError: a target that names no linear, with the names that exist; or no linear at all.
+    """
+    linears = dict(_linears(model, _head(model)))
+    if config.targets == ALL_LINEAR:
+        found = {name: module for name, module in linears.items() if _in_a_layer(name) and _last(name) not in _BYPASSED}
+        if not found:
+            raise LoraError(f"targets: {type(model).__name__} has no linears in its layers; name modules explicitly")
+        return found
+    found = {name: linear for name, linear in linears.items() if any(_names(t, name) for t in config.explicit)}
+    missing = [target for target in config.explicit if not any(_names(target, name) for name in found)]
+    known = ", ".join(sorted({_last(name) for name in linears} - set(_BYPASSED)))
+    if missing:
+        raise LoraError(
+            f"targets: no linear of this LLM is named {', '.join(missing)}; it has {known or 'none'} (the LM head is "
+            f"never a target), or give targets={ALL_LINEAR!r}"
+        )
+    if bypassed := sorted({_last(name) for name in found} & set(_BYPASSED)):
+        raise LoraError(
+            f"targets: this LLM multiplies with the weight of {bypassed[0]} itself and never calls the module, so LoRA "
+            f"on it has no effect; choose among {known}"
+        )
+    return found
+
+
+def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str, nn.Module]]:
+    """A configuration with explicit targets, and the linears that they name.
+
+    The shortest names are taken that name exactly these linears and no other module of the model: ``q_proj``, else
+    ``self_attn.q_proj``, and so on to the full path.
+    """
+    found = resolve_targets(model, config)
+    if config.targets != ALL_LINEAR:
+        return config, found
+    modules = {name.replace(".base_layer", "") for name, _ in model.named_modules()}
+    for length in range(1, 1 + max(name.count(".") for name in found) + 1):
+        ends = {_end(name, length) for name in found}
+        if {name for name in modules if _end(name, length) in ends} == set(found):
+            return config.with_targets(tuple(ends)), found
+    raise LoraError(f"targets: the linears of {type(model).__name__} have no names of their own; give some explicitly")
+
+
+def _linears(module: nn.Module, head: object, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Every linear by its own name, also while another adapter's LoRA is around it."""
+    for name, child in module.named_children():
+        inner = child.base_layer if isinstance(child, LoraLinear) else child
+        if inner is head:
+            continue
+        if linear_sizes(inner) is not None:
+            yield f"{prefix}{name}", inner
+        else:
+            yield from _linears(inner, head, f"{prefix}{name}.")
+
+
+def _head(model: Any) -> object:
+    find = getattr(model, "get_output_embeddings", None)
+    return find() if callable(find) else None
+
+
+def _in_a_layer(name: str) -> bool:
+    """Whether a module is in a stack of layers, whose members have numbers for names."""
+    return any(part.isdecimal() for part in name.split("."))
+
+
+def _names(target: str, module: str) -> bool:
+    """Whether a target is the name of a module or the end of its dotted path."""
+    return module == target or module.endswith("." + target)
+
+
+def _last(name: str) -> str:
+    return _end(name, 1)
+
+
+def _end(name: str, length: int) -> str:
+    """The last parts of a dotted path."""
+    return ".".join(name.split(".")[-length:])
+
+
+def check_shapes(found: Mapping[str, nn.Module], shapes: Mapping[str, tuple[int, int]]) -> None:
+    """See whether an LLM's targets are those that an adapter has matrices for.
+
+    Args:
+        found: of :func:`resolve_targets`.
+        shapes: ``(in, out)`` of the adapter's matrices.
+
+    Raises:
+        LoraError: a target that one of the two lacks, or another shape.
+    """
+    for target in [*found, *shapes]:
+        if target not in shapes:
+            raise LoraError(f"{target}: this LLM has a target that the adapter has no matrices for")
+        if target not in found:
+            raise LoraError(f"{target}: this LLM lacks a linear that the adapter changes")
+        if (sizes := linear_sizes(found[target])) != shapes[target]:
+            raise LoraError(f"{target}: expected a linear of {_arrow(shapes[target])}, found {_arrow(sizes)}")
+
+
+def _arrow(sizes: tuple[int, int] | None) -> str:
+    return "unknown size" if sizes is None else f"{sizes[0]} -> {sizes[1]}"
