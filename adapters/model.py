@@ -28,7 +28,6 @@ from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch, Encoded, collate, encode
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.generators import Made
-from inlay.adapters.language.frozen_prefix import constant_of
 from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, collate_prompts
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.load import load_medium
@@ -212,15 +211,15 @@ class MultimodalModel(Generic[A]):
             states: as for a whole forward pass.
         """
         llm = self.backbone.llm
-        rows, targets = llm.supervised(batch.labels, batch.target)
+        plan = llm.plan(batch.labels, batch.mask, batch.target)
+        rows, targets = plan.rows, plan.targets
         whole, alone = logits == "all", logits == "none" and len(targets) > 0
         kept = None if whole else rows
         loss = scores = signal_states = hidden = None
         if alone and states:
-            loss, hidden = llm.loss_and_states(embeddings, batch.mask, rows, targets, batch.target)
+            loss, hidden = llm.loss_and_states(embeddings, batch.mask, plan, batch.target)
         elif alone:
-            constant = constant_of(batch.beginning, self.adapter.lora, self.adapter.tokens)
-            loss = llm.loss(embeddings, batch.mask, rows, targets, batch.target, constant=constant)
+            loss = llm.loss(embeddings, batch.mask, plan, batch.target)
         elif states:
             scores, hidden = llm.logits_and_states(embeddings, batch.mask, kept, batch.target)
         else:
@@ -262,7 +261,7 @@ class MultimodalModel(Generic[A]):
         if signals.ids:
             options["logits_processor"] = [SignalGrammar(signals), *options.get("logits_processor", ())]
         written = self.backbone.llm.generate(embeddings, mask, stop=stop, **options)
-        return [completed(row, signals) for row in written]
+        return [completed(row, signals) for row in written.rows]
 
     def replies(
         self,
