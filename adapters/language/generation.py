@@ -86,7 +86,7 @@ def generate(
         )
     except InlayError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise LanguageModelError(
             f"{model.config.model_type}: transformers' generate refused its options: {error}"
         ) from error

@@ -39,8 +39,10 @@ class LossPlan:
     """Positions up to the last that predicts a label; a causal model needs no others for the loss."""
     place: Tensor
     """``[n]``, where each stands in the packed sequence."""
+    padded: bool = False
+    """Whether there is padding among the positions that a decoder-only model reads."""
     packed: Packed | None = None
-    """The real positions among these, without padding; None if there is no padding, or for an encoder-decoder."""
+    """These positions without padding; None where there is none, and where padding predicts a label."""
 
     @classmethod
     def of(cls, rows: Tensor, targets: Tensor, mask: Tensor) -> LossPlan:
@@ -58,8 +60,10 @@ class LossPlan:
         read = mask.cpu()[:, : plan.width]
         real = read.bool().flatten()
         if not bool(real.all()):
-            place = (real.long().cumsum(dim=0) - 1)[plan.place]
-            plan = replace(plan, place=place, packed=Packed.of(read))
+            plan = replace(plan, padded=True)
+            if bool(real[plan.place].all()):
+                place = (real.long().cumsum(dim=0) - 1)[plan.place]
+                plan = replace(plan, place=place, packed=Packed.of(read))
         return plan.to(rows.device)
 
     @classmethod
@@ -81,6 +85,7 @@ class LossPlan:
             self.column.to(device),
             self.width,
             self.place.to(device),
+            self.padded,
             None if self.packed is None else self.packed.to(device),
         )
 

@@ -281,7 +281,7 @@ class LanguageModel(nn.Module):
         given: Tensor | None = mask
         packed, pick, more, how = None, plan.pick, {}, nullcontext()
         if prune and not self.model.config.is_encoder_decoder:
-            embeddings, given = embeddings[:, : plan.width], None if plan.packed is None else mask[:, : plan.width]
+            embeddings, given = embeddings[:, : plan.width], mask[:, : plan.width] if plan.padded else None
             if packs and plan.packed is not None and plan.packed.pays(embeddings.device, computed_in(embeddings)):
                 packed = plan.packed
         if packed is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -54,6 +54,8 @@ class Packed:
     """``[B + 1]`` int32: the start of each row, and the end of the last."""
     lengths: Tensor
     """``[B]``; stays on the CPU, so that reading it never waits for a device."""
+    longest: int
+    """Positions of the longest row."""
     padding: float
     """Share of positions that are padding."""
 
@@ -64,13 +66,13 @@ class Packed:
         real = mask.flatten().nonzero().flatten()
         positions = (mask.long().cumsum(dim=1) - 1).flatten()[real][None]
         starts = F.pad(lengths.cumsum(dim=0), (1, 0)).to(torch.int32)
-        return cls(real, positions, starts, lengths, 1 - len(real) / max(1, mask.numel()))
+        longest = int(lengths.max())
+        return cls(real, positions, starts, lengths, longest, 1 - len(real) / max(1, mask.numel()))
 
     def to(self, device: torch.device) -> Packed:
         """The same on another device; the lengths stay where they are."""
-        return Packed(
-            self.real.to(device), self.positions.to(device), self.starts.to(device), self.lengths, self.padding
-        )
+        real, positions, starts = (tensor.to(device) for tensor in (self.real, self.positions, self.starts))
+        return replace(self, real=real, positions=positions, starts=starts)
 
     def pays(self, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether the batch has enough padding to gain from packing, for queries of a dtype."""
@@ -83,12 +85,11 @@ class Packed:
     @property
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for the model, which passes them on to its attention; named as for flash attention."""
-        longest = int(self.lengths.max())
         return {
             "cu_seq_lens_q": self.starts,
             "cu_seq_lens_k": self.starts,
-            "max_length_q": longest,
-            "max_length_k": longest,
+            "max_length_q": self.longest,
+            "max_length_k": self.longest,
             "row_lengths": self.lengths,
         }
 
