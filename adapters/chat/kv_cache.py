@@ -26,7 +26,7 @@ from inlay.adapters.attachable import Attachable
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.batch import Encoded
-from inlay.adapters.language.decoder_only import DecoderOnly
+from inlay.adapters.language.wiring.decoder_only import DecoderOnly
 from inlay.adapters.media.digest import media_digest
 from inlay.hub.errors import InlayError
 

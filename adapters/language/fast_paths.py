@@ -16,9 +16,9 @@ from torch import Tensor
 
 from inlay.adapters.language.decoder_layers import decoder_layers
 from inlay.adapters.language.lm_head import frozen_head, head_input, returns_head_scores
-from inlay.adapters.language.packed_attention import Packed, packed_attention, refusal
+from inlay.adapters.language.packing.packed_attention import Packed, packed_attention, refusal
 from inlay.adapters.language.precision import computed_in
-from inlay.adapters.language.wiring import Wiring
+from inlay.adapters.language.wiring.protocol import Wiring
 
 __all__ = ["FastPaths", "probe", "reads_padding"]
 

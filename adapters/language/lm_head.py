@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -19,7 +20,15 @@ from torch import Tensor, nn
 
 from inlay.adapters.language.precision import computed_in
 
-__all__ = ["FrozenHead", "RowScores", "frozen_head", "head_input", "head_reads", "returns_head_scores"]
+__all__ = [
+    "FrozenHead",
+    "RowScores",
+    "frozen_head",
+    "head_input",
+    "head_reads",
+    "of_this_thread",
+    "returns_head_scores",
+]
 
 _LOUD = 300.0
 """Score to which one position of the check is scaled; published soft caps are 30 to 50."""
@@ -87,6 +96,12 @@ def frozen_head(model: Any) -> FrozenHead | None:
     return None
 
 
+def of_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that runs in the calling thread only: other threads may use the same model meanwhile."""
+    owner = get_ident()
+    return lambda *call: hook(*call) if get_ident() == owner else None
+
+
 @contextmanager
 def head_reads(model: Any, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Let the head of a model read ``change(hidden)`` in the place of its input; nothing if there is no head module."""
@@ -94,7 +109,7 @@ def head_reads(model: Any, change: Callable[[Tensor], Tensor]) -> Iterator[None]
     if head is None:
         yield
         return
-    handle = head.register_forward_pre_hook(lambda _, given: (change(given[0]), *given[1:]))
+    handle = head.register_forward_pre_hook(of_this_thread(lambda _, given: (change(given[0]), *given[1:])))
     try:
         yield
     finally:

@@ -1,37 +1,35 @@
 """The frozen language model as a port: embeddings in; loss, hidden states or text out.
 
 Works with any ``*ForCausalLM`` of transformers that takes ``inputs_embeds`` (LLaMA, Qwen, Gemma, OPT, GPT-2, Mamba)
-and with encoder-decoders (``T5ForConditionalGeneration``), see :mod:`inlay.adapters.language.wiring`. The tokenizer
-decides whether a sequence starts with BOS: Qwen has none, OPT's is ``</s>``.
+and with encoder-decoders (``T5ForConditionalGeneration``), see :mod:`inlay.adapters.language.wiring.protocol`. The
+tokenizer decides whether a sequence starts with BOS: Qwen has none, OPT's is ``</s>``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from inlay.adapters.compatibility.digest import tokenizer_digest, weights_digest
 from inlay.adapters.compatibility.ports import PRECISION
 from inlay.adapters.conversation.segments import Segment, Text
-from inlay.adapters.language.cross_entropy import frozen_cross_entropy
-from inlay.adapters.language.decoder_only import DecoderOnly
-from inlay.adapters.language.encoder_decoder import EncoderDecoder
 from inlay.adapters.language.fast_paths import FastPaths, probe, reads_padding
 from inlay.adapters.language.freeze import freeze
-from inlay.adapters.language.generation import Generation, generate
-from inlay.adapters.language.lm_head import frozen_head, head_reads
-from inlay.adapters.language.loss_plan import LossPlan
-from inlay.adapters.language.packed_attention import packed_attention
+from inlay.adapters.language.generation.generate import Generation, generate
+from inlay.adapters.language.generation.stopping import cut_at
+from inlay.adapters.language.lm_head import head_reads, of_this_thread
+from inlay.adapters.language.loss import labelled_loss
+from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.adapters.language.precision import computed_in, precision_of
-from inlay.adapters.language.stopping import cut_at
-from inlay.adapters.language.wiring import LanguageModelError, Wiring
+from inlay.adapters.language.wiring.decoder_only import DecoderOnly
+from inlay.adapters.language.wiring.encoder_decoder import EncoderDecoder
+from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
 from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["LanguageModel", "LanguageModelError"]
@@ -252,43 +250,8 @@ class LanguageModel(nn.Module):
         """
         self._check_length(mask)
         paths = self._fast_paths(embeddings)
-        head = frozen_head(self.model) if paths.head else None
-        if head is None:
-            scores = self._run(embeddings, mask, plan, target, lambda hidden: hidden[None], prune, paths.packs)
-            if scores.shape[:2] == (1, len(plan)):
-                return F.cross_entropy(scores[0].float(), plan.targets)
-            return F.cross_entropy(self.logits(embeddings, mask, plan.rows, target).float(), plan.targets)
-        read: list[Tensor] = []
-
-        def take(hidden: Tensor) -> Tensor:
-            read.append(hidden)
-            return hidden[None, :0]
-
-        self._run(embeddings, mask, plan, target, take, prune, paths.packs)
-        return frozen_cross_entropy(read[0], head, plan.targets)
-
-    def _run(
-        self,
-        embeddings: Tensor,
-        mask: Tensor,
-        plan: LossPlan,
-        target: Tensor | None,
-        change: Callable[[Tensor], Tensor],
-        prune: bool,
-        packs: bool,
-    ) -> Tensor:
-        """One forward pass whose head reads ``change`` of the labelled rows ``[n, width]``."""
-        given: Tensor | None = mask
-        packed, pick, more, how = None, plan.pick, {}, nullcontext()
-        if prune and not self.model.config.is_encoder_decoder:
-            embeddings, given = embeddings[:, : plan.width], mask[:, : plan.width] if plan.padded else None
-            if packs and plan.packed is not None and plan.packed.pays(embeddings.device, computed_in(embeddings)):
-                packed = plan.packed
-        if packed is not None:
-            embeddings, given, pick = packed.flat(embeddings), None, plan.pick_packed
-            more, how = {"position_ids": packed.positions, **packed.arguments}, packed_attention(self.model)
-        with head_reads(self.model, lambda hidden: change(pick(hidden))), how:
-            return self.wiring.run(self.model, embeddings, given, target, self.pad_id, **more)
+        more: dict[str, Any] = {"pad_id": self.pad_id, "prune": prune}
+        return labelled_loss(self.model, self.wiring, paths, embeddings, mask, plan, target, **more)
 
     def _fast_paths(self, embeddings: Tensor) -> FastPaths:
         """The result of the test of fast paths for these embeddings; the first call runs it."""
@@ -320,7 +283,7 @@ class LanguageModel(nn.Module):
         """Collect the last hidden states of every forward pass."""
         seen: list[Tensor] = []
         inside: Any = self.model.base_model
-        handle = inside.register_forward_hook(lambda *call: seen.append(call[-1].last_hidden_state))
+        handle = inside.register_forward_hook(of_this_thread(lambda *call: seen.append(call[-1].last_hidden_state)))
         try:
             yield seen
         finally:
@@ -347,9 +310,7 @@ class LanguageModel(nn.Module):
             stop: texts that end a row, whichever tokens spell them.
             stop_ids: tokens that end a row, such as the turn end of a chat template, beside EOS and those of the
                 model's generation config (:attr:`stop_ids`).
-            max_new_tokens: limit of new tokens, by default
-                :data:`inlay.adapters.language.generation.MAX_NEW_TOKENS`; generation also ends at the end of the
-                context.
+            max_new_tokens: limit of new tokens, 512 by default; generation also ends where the context ends.
             options: other options of transformers' ``generate`` (``min_new_tokens``, ``num_beams``,
                 ``num_return_sequences``, ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition
                 penalty covers new tokens only, since the model is given embeddings and no ids.

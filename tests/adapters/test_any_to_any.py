@@ -18,7 +18,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.generators import Generator, GeneratorError
-from inlay.adapters.language.generation import Generation
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig

@@ -10,7 +10,7 @@ import torch
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.language.generation import Generation
+from inlay.adapters.language.generation.generate import Generation
 
 FAMILIES = ["opt", "llama", "t5"]
 OPTIONS = [

@@ -15,7 +15,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
-from inlay.adapters.language.generation import Generation
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 CAPTIONS = ("rain", "a disc")

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from inlay.adapters.language.fast_paths import FastPaths, probe
-from inlay.adapters.language.loss_plan import LossPlan
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.packing.loss_plan import LossPlan
 
 
 def paths(llm: Any) -> FastPaths:
@@ -47,9 +49,18 @@ def test_an_argument_that_packed_attention_would_ignore_is_seen(llm_of: Any) -> 
     assert not paths(llm).packs
 
 
+@pytest.mark.parametrize("family", ["Mistral", "Phi3", "Qwen2", "Starcoder2"])
+def test_a_window_that_is_longer_than_the_test_is_seen(tokenizer_of: Any, family: str) -> None:
+    sizes = {"vocab_size": 378, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "pad_token_id": 2}
+    window = {"sliding_window": 64, "use_sliding_window": True, "max_window_layers": 0, "num_attention_heads": 4}
+    config = getattr(transformers, f"{family}Config")(**sizes, **window, num_key_value_heads=2)
+    llm = LanguageModel(getattr(transformers, f"{family}ForCausalLM")(config), tokenizer_of())
+    assert paths(llm) == FastPaths(head=True, packs=False)
+
+
 def test_a_model_that_fails_takes_the_plain_path(llm_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     llm = llm_of("llama")
-    monkeypatch.setattr("inlay.adapters.language.packed_attention._repeated", lambda *_: 1 / 0)
+    monkeypatch.setattr("inlay.adapters.language.packing.packed_attention._repeated", lambda *_: 1 / 0)
     assert paths(llm) == FastPaths(head=True, packs=False)
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
     plan = LossPlan.of(torch.tensor([[0, 0, 0, 1], [1, 0, 0, 0]]).bool(), torch.tensor([7, 8]), mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -71,6 +72,14 @@ def test_the_head_reads_its_input_again_after_an_error(llm_of: Any) -> None:
     with pytest.raises(RuntimeError, match="stop"), head_input(model):
         raise RuntimeError("stop")
     assert not model.lm_head._forward_pre_hooks
+
+
+def test_another_thread_uses_the_head_as_it_is(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    embeddings, mask = torch.randn(1, 5, 32), torch.ones(1, 5, dtype=torch.long)
+    with head_input(llm.model) as seen, ThreadPoolExecutor(1) as other:
+        assert other.submit(llm.logits, embeddings, mask).result().shape[1] == 5
+        assert not seen
 
 
 def cap(logits: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from inlay.adapters.language.packed_attention import Packed
+from inlay.adapters.language.packing.packed_attention import Packed
 
 __all__ = ["LossPlan"]
 

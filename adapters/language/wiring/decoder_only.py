@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inlay.adapters.conversation.segments import Segment, Text
 from inlay.adapters.language.labels import labelled_rows
-from inlay.adapters.language.loss_plan import LossPlan
+from inlay.adapters.language.packing.loss_plan import LossPlan
 
 __all__ = ["DecoderOnly"]
 
@@ -18,7 +18,7 @@ _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 
 class DecoderOnly:
-    """The :class:`inlay.adapters.language.wiring.Wiring` of OPT, LLaMA, Qwen, GPT-2, Mamba, ..."""
+    """The :class:`inlay.adapters.language.wiring.protocol.Wiring` of OPT, LLaMA, Qwen, GPT-2, Mamba, ..."""
 
     def context(self, model: Any) -> int | None:
         """The positions that the model has embeddings for or was trained with; None for Mamba and with ALiBi."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from inlay.adapters.conversation.segments import Segment, Text
-from inlay.adapters.language.loss_plan import LossPlan
+from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.hub.errors import InlayError
 
 __all__ = ["LanguageModelError", "Wiring"]

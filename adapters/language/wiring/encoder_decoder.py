@@ -11,14 +11,14 @@ from torch import Tensor
 
 from inlay.adapters.conversation.segments import Segment, Text
 from inlay.adapters.language.labels import IGNORE
-from inlay.adapters.language.loss_plan import LossPlan
-from inlay.adapters.language.wiring import LanguageModelError
+from inlay.adapters.language.packing.loss_plan import LossPlan
+from inlay.adapters.language.wiring.protocol import LanguageModelError
 
 __all__ = ["EncoderDecoder"]
 
 
 class EncoderDecoder:
-    """The :class:`inlay.adapters.language.wiring.Wiring` of T5, Flan-T5, BART, ..."""
+    """The :class:`inlay.adapters.language.wiring.protocol.Wiring` of T5, Flan-T5, BART, ..."""
 
     def context(self, model: Any) -> int | None:
         """The positions that the model has embeddings for; None for T5's relative positions."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.language.checkpointing import recomputed
-from inlay.adapters.language.loss_plan import LossPlan
-from inlay.adapters.language.packed_attention import WORTH, Packed, packed_attention, refusal
+from inlay.adapters.language.packing.loss_plan import LossPlan
+from inlay.adapters.language.packing.packed_attention import WORTH, Packed, packed_attention, refusal
 
 FAMILIES = ("llama", "qwen2", "qwen3", "opt")
 LENGTHS = (9, 4, 6)

@@ -129,6 +129,19 @@ def test_a_model_without_position_embeddings_has_no_limit(llm_of_class: Any, nam
     assert llm.port.settings["layers"] == 2
 
 
+def test_a_model_that_overwrites_scores_of_its_head_is_taken_as_it_is(tokenizer_of: Any) -> None:
+    torch.manual_seed(0)
+    pictures = {"vocabulary_map": {"IMGIMGA": 7, "<image>": 9}, "vq_config": {"base_channels": 32}}
+    model = transformers.ChameleonForConditionalGeneration(transformers.ChameleonConfig(**SHARED, **pictures))
+    llm = LanguageModel(model, tokenizer_of())
+    ids, mask, labels = batch()
+    embeddings = llm.embed(ids)
+    wanted = model(inputs_embeds=embeddings, attention_mask=mask, labels=labels.masked_fill(labels == 7, -100)).loss
+    loss = llm.loss(embeddings, mask, llm.plan(labels.masked_fill(labels == 7, -100), mask))
+    torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=0)
+    assert not next(iter(llm._paths.values())).head
+
+
 def test_a_recurrent_model_that_reads_padding_answers_one_row_at_a_time(tokenizer_of: Any) -> None:
     torch.manual_seed(0)
     own = {"lru_width": 32, "block_types": ("recurrent", "attention"), "num_hidden_layers": 2}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from inlay.adapters.language.labels import IGNORE
-from inlay.adapters.language.loss_plan import LossPlan
+from inlay.adapters.language.packing.loss_plan import LossPlan
 
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "unique", "repeat_interleave.Tensor")
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, StoppingCriteriaList
 
-from inlay.adapters.language.stopping import FinishReason, StopText, ended, single_tokens
-from inlay.adapters.language.wiring import LanguageModelError, Wiring
+from inlay.adapters.language.generation.stopping import FinishReason, StopText, ended, single_tokens
+from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
 from inlay.hub.errors import InlayError
 
 __all__ = ["MAX_NEW_TOKENS", "Generation", "generate"]

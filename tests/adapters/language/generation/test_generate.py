@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import MaxLengthCriteria
 
-from inlay.adapters.language.generation import MAX_NEW_TOKENS, Generation
+from inlay.adapters.language.generation.generate import MAX_NEW_TOKENS, Generation
 from inlay.adapters.language.model import LanguageModelError
 
 

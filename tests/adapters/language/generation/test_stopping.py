@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.language.stopping import StopText, cut_at, ended, single_tokens
+from inlay.adapters.language.generation.stopping import StopText, cut_at, ended, single_tokens
 
 
 @pytest.mark.parametrize(
