@@ -82,7 +82,7 @@ class PromptTokenizer:
 
     @cached_property
     def port(self) -> PortSpec:
-        """The interface that an adapter records; a tokenizer has no weights, so both digests are that of the tokenizer."""
+        """The interface that an adapter records; both digests are that of the tokenizer, which has no weights."""
         digest = tokenizer_digest(self.tokenizer)
         return PortSpec(
             kind="tokenizer",
