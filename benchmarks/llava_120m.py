@@ -248,9 +248,10 @@ class Ours(nn.Module):
         features = encoded(self.made) if way.encode else batch.features["image"]
         projected = self.projector(features.to(next(self.projector.parameters()).dtype)).flatten(0, 1)
         embeddings = insert(words, batch.slots, projected.to(words.dtype))
-        rows, targets = self.llm.supervised(batch.labels)
+        plan = self.llm.plan(batch.labels, batch.mask)
+        rows, targets = plan.rows, plan.targets
         if way.head == "chunked":
-            return self.llm.loss(embeddings, batch.mask, rows, targets, prune=way.prune)
+            return self.llm.loss(embeddings, batch.mask, plan, prune=way.prune)
         every = way.head == "all"
         scores = self.llm.logits(embeddings, batch.mask, None if every else rows)
         return nn.functional.cross_entropy((scores[rows] if every else scores).float(), targets)

@@ -26,7 +26,7 @@ STEPS: dict[str, tuple[Way, Way]] = {
         Way(fused=False, head="labelled", prune=False),
         Way(fused=False, head="chunked", prune=False),
     ),
-    "last layer, last label": (Way(fused=False, prune=False), Way(fused=False)),
+    "no padding, last label": (Way(fused=False, prune=False), Way(fused=False)),
     "fused LoRA": (Way(fused=False), Way()),
     "all of them": (PLAIN, Way()),
 }

@@ -121,7 +121,9 @@ def answer_oracle(
         embeddings = llm.embed(batch.ids)
         words = torch.tensor([token for _, _, name in group for token in told[name]], device=llm.device)
         embeddings[batch.slots] = llm.embed(words)
-        ids = llm.generate(embeddings, batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False)
+        ids = llm.generate(
+            embeddings, batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False
+        ).rows
         answered += [
             Answered(item[0], llm.decode(row, stop=layout.stop), item[2]) for item, row in zip(group, ids, strict=True)
         ]

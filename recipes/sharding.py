@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from inlay.adapters.language.known_layers import decoder_layers
+from inlay.adapters.language.decoder_layers import decoder_layers
 from inlay.recipes.ranks import local_world, rank, world
 from inlay.recipes.settings import SettingsError
 

@@ -27,6 +27,7 @@ from inlay.adapters.core.batch import Encoded
 from inlay.adapters.core.model_core import Generated, ModelCore
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.language.wiring import DecoderOnly
+from inlay.adapters.language.wiring.decoder_only import DecoderOnly
 from inlay.adapters.media.digest import media_digest
 from inlay.hub.errors import InlayError
 

@@ -20,7 +20,7 @@ from inlay.adapters.conversation.layout import Layout, segments
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of
 from inlay.adapters.conversation.segments import Bos, LayoutError, Media, Segment, Text
 from inlay.adapters.encoders.protocol import Inputs
-from inlay.adapters.language.labels import IGNORE, PadSide, labelled_rows, pad
+from inlay.adapters.language.labels import IGNORE, PadSide, pad
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, prompt_texts
 from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
@@ -77,8 +77,6 @@ class Batch:
     """For each modality whose projector reads: the words of each medium's turn in the projector's own tokens."""
     made: tuple[MadePart, ...] = ()
     """What the assistant makes, in reading order over the whole batch."""
-    beginning: tuple[int, ...] = ()
-    """Ids with which all rows begin, up to the first medium, label or padding: a system sentence, most often."""
 
     @property
     def supervised(self) -> Tensor:
@@ -185,19 +183,11 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         labels=labels,
         mask=mask,
         slots=slots,
-        beginning=() if side == "left" else _beginning(ids, labels, mask, slots),
         order=tuple(part.modality for row in rows for part in row.media),
         names=tuple(row.name for row in rows),
         target=pad(targets, IGNORE, "right") if targets else None,
         made=tuple(part for row in rows for part in row.made),
     )
-
-
-def _beginning(ids: Tensor, labels: Tensor, mask: Tensor, slots: Tensor) -> tuple[int, ...]:
-    """Ids with which all rows begin; the word in front of a label is left to them, for it has to say what comes."""
-    labelled, _ = labelled_rows(labels)
-    same = ((ids == ids[:1]) & mask.bool() & ~slots & ~labelled).all(dim=0)
-    return tuple(ids[0, : int(same.long().cumprod(dim=0).sum())].tolist())
 
 
 @dataclass(slots=True)

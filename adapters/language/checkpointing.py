@@ -1,55 +1,72 @@
-"""Activation recompute (gradient checkpointing) for a frozen language model: less memory, one more forward pass.
+"""Gradient checkpointing for a frozen language model: less memory for one more forward pass.
 
-Chen et al., 2016, https://arxiv.org/abs/1604.06174. A layer keeps its input alone, and runs again when its gradient is
-due. Transformers' own switch acts in training mode only, and a frozen model never is in it. The last layer is left as
-it is: at labelled positions alone (:mod:`inlay.adapters.language.last_layer`) it keeps little.
+Chen et al., 2016, https://arxiv.org/abs/1604.06174. A layer keeps only its input, and runs again in the backward pass.
+Transformers' own switch works in training mode only, and a frozen model is always in eval mode. The last layer is not
+checkpointed: its backward pass comes first, so running it again would cost time and save no memory at the peak.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-from inlay.adapters.language.known_layers import Twice, decoder_layers
+from inlay.adapters.language.decoder_layers import decoder_layers
 
-__all__ = ["can_recompute", "recomputed"]
+__all__ = ["can_recompute", "is_recomputed", "recomputed"]
+
+
+class _Checkpointed(partial[Any]):
+    """The call of a layer that runs again in the backward pass."""
 
 
 def can_recompute(model: Any) -> bool:
-    """Whether there are layers to run again: those of a decoder-only model."""
+    """Whether the model has decoder layers that can be checkpointed; encoder-decoders have none."""
     return bool(decoder_layers(model))
+
+
+def is_recomputed(model: Any) -> bool:
+    """Whether :func:`recomputed` is active for a model."""
+    return any(isinstance(layer.__dict__.get("forward"), _Checkpointed) for layer in decoder_layers(model))
 
 
 @contextmanager
 def recomputed(model: Any) -> Iterator[None]:
-    """While this lasts, all layers but the last keep their input alone; loss and gradients are the same.
+    """Checkpoint all layers but the last; loss and gradients do not change.
+
+    Hooks on the layers, and a ``forward`` that another library set on a layer object, keep working and run in both
+    passes.
 
     Args:
-        model: of :func:`can_recompute`.
+        model: a model for which :func:`can_recompute` is True.
     """
     layers = list(decoder_layers(model))[:-1]
+    before = [layer.__dict__.get("forward") for layer in layers]
+    config = model.config.get_text_config(decoder=True)
     for layer in layers:
-        layer.__dict__["forward"] = Twice(_twice, layer, model.config)
+        layer.__dict__["forward"] = _Checkpointed(_run, layer.forward, config)
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, call in zip(layers, before, strict=True):
             del layer.__dict__["forward"]
+            if call is not None:
+                layer.__dict__["forward"] = call
 
 
-def _twice(layer: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
-    attention = config._attn_implementation  # which may be another one by the time of the backward pass
+def _run(forward: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+    attention = config._attn_implementation  # packed attention is switched off again before the backward pass
 
     def run(*args: Any, **kwargs: Any) -> Any:
         before, config._attn_implementation = config._attn_implementation, attention
         try:
-            return type(layer).forward(layer, *args, **kwargs)
+            return forward(*args, **kwargs)
         finally:
             config._attn_implementation = before
 
-    # To its end: fused LoRA linears that share an input are computed together and fetched one by one.
+    # No early stop: fused LoRA computes sibling linears together and returns them one by one.
     with set_checkpoint_early_stop(False):
         return checkpoint(run, *args, use_reentrant=False, **kwargs)

@@ -1,9 +1,7 @@
 """``torch.compile`` for the layers of a frozen language model (https://pytorch.org/docs/stable/torch.compiler.html).
 
-Layer by layer, with lengths left open, so that one piece of generated code serves all layers and all batches. LoRA is
-computed by peft's own layers meanwhile, which the compiler can look into; it fuses on its own what
-:mod:`inlay.adapters.llm_parts.lora_fused` fuses by hand. The last layer stays as it is, for it reads labelled
-positions alone.
+The layers are compiled one by one with dynamic lengths, so that one piece of generated code serves all layers and all
+batches.
 """
 
 from __future__ import annotations
@@ -11,20 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
-from inlay.adapters.language.known_layers import decoder_layers
-from inlay.adapters.llm_parts.lora import LoraPart
+from inlay.adapters.language.decoder_layers import decoder_layers
 
 __all__ = ["compiled", "compiles", "missing_compiler"]
 
 
 def missing_compiler(device: torch.device) -> str:
-    """What the code generator lacks on this machine; empty if nothing is known to be missing."""
+    """The name of the compiler that torch needs on this device and that is not installed; empty if none is missing."""
     if device.type == "cuda":
         from torch.utils._triton import has_triton
 
@@ -34,25 +30,33 @@ def missing_compiler(device: torch.device) -> str:
 
 
 def compiles(model: Any) -> bool:
-    """Whether there are layers to compile: those of a decoder-only model."""
-    return len(decoder_layers(model)) > 1
+    """Whether the model has decoder layers to compile; encoder-decoders have none."""
+    return bool(decoder_layers(model))
 
 
 @contextmanager
-def compiled(model: Any, lora: LoraPart | None, *, backend: str | Callable[..., Any] = "inductor") -> Iterator[None]:
-    """While this lasts, all layers but the last run as generated code; the first calls generate it.
+def compiled(
+    model: Any, plain: AbstractContextManager[Any] | None = None, *, backend: str | Callable[..., Any] = "inductor"
+) -> Iterator[None]:
+    """Run the layers as generated code; the first calls generate it.
+
+    Hooks on the layers, and a ``forward`` that another library set on a layer object, keep working.
 
     Args:
-        model: of :func:`compiles`.
-        lora: attached to it, or None.
-        backend: torch's name of a code generator.
+        model: a model for which :func:`compiles` is True.
+        plain: entered meanwhile; switches off hand-written autograd that the compiler cannot trace, such as that of
+            fused LoRA.
+        backend: the name of torch's code generator.
     """
-    layers = list(decoder_layers(model))[:-1]
-    with ExitStack() as stack:
-        if lora is not None:
-            stack.enter_context(lora.plain())
+    layers = list(decoder_layers(model))
+    before = [layer.__dict__.get("forward") for layer in layers]
+    with plain or nullcontext():
         for layer in layers:
-            call: Any = torch.compile(partial(type(layer).forward, layer), dynamic=True, backend=backend)
-            layer.__dict__["forward"] = call
-            stack.callback(layer.__dict__.pop, "forward", None)
-        yield
+            layer.__dict__["forward"] = torch.compile(layer.forward, dynamic=True, backend=backend)
+        try:
+            yield
+        finally:
+            for layer, call in zip(layers, before, strict=True):
+                del layer.__dict__["forward"]
+                if call is not None:
+                    layer.__dict__["forward"] = call

@@ -1,10 +1,10 @@
-"""Mean cross-entropy behind a frozen head, in chunks of rows: no ``[rows, vocabulary]`` tensor outlives its chunk.
+"""Mean cross-entropy behind a frozen head, in chunks of rows: only one chunk's ``[rows, vocabulary]`` scores exist.
 
-With a frozen head there is no gradient to its matrix ``W``; all that the backward pass needs is the gradient to the
-hidden states, ``d loss / d h_i = (softmax(W h_i) - onehot(t_i)) W / N``. It is computed chunk by chunk in the forward
-pass, beside the loss, and kept: ``N x width`` numbers in the place of several times ``N x vocabulary``. The chunks are
-those of Liger's fused linear cross-entropy (Hsu et al., 2024, https://arxiv.org/abs/2410.10989), without what a frozen
-head does not need. Trained token rows of the head get their gradient the same way.
+The matrix ``W`` of a frozen head needs no gradient, so the backward pass needs only the gradient to the hidden states,
+``d loss / d h_i = (softmax(W h_i) - onehot(t_i)) W / N``. It is computed chunk by chunk in the forward pass, together
+with the loss, and kept: ``N x width`` numbers instead of several times ``N x vocabulary``. Liger's fused linear
+cross-entropy works in the same chunks (Hsu et al., 2024, https://arxiv.org/abs/2410.10989). Trained token rows of the
+head get their gradient in the same pass.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from inlay.adapters.language.precision import computed_in
 __all__ = ["CHUNK_BYTES", "frozen_cross_entropy"]
 
 CHUNK_BYTES = 32 << 20
-"""Scores of one chunk, in float32: 262 rows of 32 000 words."""
+"""Size of one chunk's scores in float32: 262 rows of 32 000 words."""
 
 
 def frozen_cross_entropy(
     hidden: Tensor, head: FrozenHead, targets: Tensor, *, rows_at_once: int | None = None
 ) -> Tensor:
-    """The mean over rows of ``-log softmax(head(hidden))[target]``: scores as the head gives them, softmax in float32.
+    """The mean over rows of ``-log softmax(head(hidden))[target]``: scores in the head's dtype, softmax in float32.
 
     Args:
-        hidden: ``[N, width]``, what the head reads at labelled positions; N > 0.
+        hidden: ``[N, width]``, the head's input at labelled positions; N > 0.
         head: frozen; its trained rows get a gradient.
         targets: ``[N]``.
-        rows_at_once: rows of a chunk; as many as :data:`CHUNK_BYTES` hold if not given.
+        rows_at_once: rows of a chunk; by default as many as fit into :data:`CHUNK_BYTES`.
 
     Returns:
         A scalar in float32.
@@ -51,11 +51,11 @@ def frozen_cross_entropy(
 
 
 class _FrozenCrossEntropy(torch.autograd.Function):
-    """The loss, and in the same pass both gradients."""
+    """The loss, and both gradients in the same pass."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, rows: Tensor | None, head: FrozenHead, targets: Tensor, chunk: int) -> Tensor:
-        """Chunk by chunk."""
+        """Loss and gradients, chunk by chunk."""
         kind = computed_in(hidden)
         to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         to_rows = torch.zeros_like(rows, dtype=torch.float32) if rows is not None and ctx.needs_input_grad[1] else None
@@ -70,7 +70,7 @@ class _FrozenCrossEntropy(torch.autograd.Function):
                 total += (level - scores.gather(1, wanted)).sum()
                 if to_hidden is None and to_rows is None:
                     continue
-                # In place: what was the scores becomes the softmax, then the gradient to the scores.
+                # In place: the scores become the softmax, then the gradient to the scores.
                 pull = scores.sub_(level).exp_().scatter_add_(1, wanted, scores.new_full(wanted.shape, -1.0)).to(kind)
                 new = None
                 if head.places is not None:
@@ -88,7 +88,7 @@ class _FrozenCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pull: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        """What was kept, times the gradient of the loss over N."""
+        """The kept gradients, times the gradient of the loss over N."""
         to_hidden, to_rows = (None if kept is None else kept * (pull / ctx.count) for kept in ctx.saved_tensors)
         return to_hidden, to_rows, None, None, None
 
@@ -96,7 +96,7 @@ class _FrozenCrossEntropy(torch.autograd.Function):
 def _scores(
     part: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor | None, places: Tensor | None, width: int
 ) -> Tensor:
-    """``[n, width]`` in float32, as the head itself gives them."""
+    """``[n, width]`` -> ``[n, head width]`` in float32, computed in the dtype of the head."""
     scores = F.linear(part, weight, bias).float()
     if rows is None or places is None:
         return scores

@@ -1,4 +1,4 @@
-"""Freezing: one function, so that "frozen" means the same everywhere."""
+"""Freezing a module: eval mode, and no parameter that requires a gradient."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def freeze(module: M) -> M:
-    """Put a module in eval mode, with no parameter that asks for a gradient; returns the module itself."""
+    """Put a module into eval mode and turn off ``requires_grad`` of all its parameters; returns the same module."""
     module.eval()
     for parameter in module.parameters():
         parameter.requires_grad_(False)

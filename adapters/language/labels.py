@@ -1,4 +1,4 @@
-"""Labels beside token ids, and rows of different lengths as one tensor."""
+"""Labels beside token ids, and padding of rows of different lengths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pad(rows: Sequence[Tensor], value: int, side: PadSide) -> Tensor:
 
 
 def labelled_rows(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Which positions predict a labelled token, and what they must predict.
+    """The positions that predict a labelled token, and the tokens that they predict.
 
     Args:
         labels: ``[B, T]``, :data:`IGNORE` where there is no label.

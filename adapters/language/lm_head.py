@@ -1,30 +1,46 @@
-"""The frozen head: what it is made of, what it reads, and trained rows beside its own.
+"""The frozen LM head: its matrix, the hidden states that it reads, and trained rows beside its own.
 
-A head is one matrix, ``[vocabulary, width]``. To know it as that, and not only as a call, lets the loss be taken chunk
-by chunk without the scores of a whole batch (:mod:`inlay.adapters.language.cross_entropy`). Who has put something else
-in its place (offloading, quantisation, a hook) keeps the call.
+If the scores of a model are those of one frozen matrix ``[vocabulary, width]``, the loss can be computed in chunks
+without the scores of a whole batch (:mod:`inlay.adapters.language.cross_entropy`). Two things are checked: the head
+module is a plain linear layer (no quantisation, no offloading, no hook), and the model returns its output unchanged (no
+scale, soft cap, bias or mask behind it). The second is tested on the model itself by :func:`returns_head_scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FrozenHead", "RowScores", "frozen_head", "handed_through"]
+from inlay.adapters.language.precision import computed_in
+
+__all__ = [
+    "FrozenHead",
+    "RowScores",
+    "frozen_head",
+    "head_input",
+    "head_reads",
+    "of_this_thread",
+    "returns_head_scores",
+]
+
+_LOUD = 300.0
+"""Score to which one position of the check is scaled; published soft caps are 30 to 50."""
 
 
 class RowScores:
-    """Stands in for a head's call: the head's own scores, and one more for each trained row.
+    """Replaces the call of a head: the head's own scores, and one more score for each trained row.
 
     Args:
         own: the head's call.
         rows: ``[R, width]``, trained.
-        places: ``[R]``, the ids of the rows; the head's own row of such an id, if it has one, is not asked.
+        places: ``[R]``, the ids of the rows; they take precedence over rows of the head with the same ids.
     """
 
     def __init__(self, own: Any, rows: Tensor, places: Tensor) -> None:
@@ -35,14 +51,14 @@ class RowScores:
         """``[..., width]`` -> ``[..., max(vocabulary, top)]``."""
         known: Tensor = self.own(hidden, *args, **kwargs)
         new = F.linear(hidden, self.rows.to(hidden.dtype)).to(known.dtype)
-        # An id that neither the head nor we have a row for can never be written.
+        # Ids that have a row neither in the head nor here are never generated.
         wide = F.pad(known, (0, max(0, self.top - known.shape[-1])), value=float("-inf"))
         return wide.index_copy(-1, self.places.to(new.device), new)
 
 
 @dataclass(frozen=True)
 class FrozenHead:
-    """A head that is nothing but a frozen matrix, perhaps with trained rows."""
+    """A head that consists of a frozen matrix and, optionally, trained rows."""
 
     weight: Tensor
     """``[vocabulary, width]``, frozen."""
@@ -52,15 +68,21 @@ class FrozenHead:
     """``[R, width]``, trained."""
     places: Tensor | None = None
     """``[R]``, the ids of the trained rows."""
+    top: int = 0
+    """The largest of these ids plus one; read from ``places`` if it is not given."""
+
+    def __post_init__(self) -> None:
+        if self.places is not None and not self.top:
+            object.__setattr__(self, "top", int(self.places.max()) + 1)
 
     @property
     def width(self) -> int:
         """Scores per position."""
-        return max(len(self.weight), 0 if self.places is None else int(self.places.max()) + 1)
+        return max(len(self.weight), self.top)
 
 
 def frozen_head(model: Any) -> FrozenHead | None:
-    """The head of a language model as tensors; None where it is more than a frozen linear layer."""
+    """The head of a language model as tensors; None if it is anything but a frozen linear layer."""
     head = model.get_output_embeddings()
     if type(head) is not nn.Linear or head._forward_hooks or head._forward_pre_hooks:
         return None
@@ -70,28 +92,82 @@ def frozen_head(model: Any) -> FrozenHead | None:
     if call is None:
         return FrozenHead(head.weight, head.bias)
     if isinstance(call, RowScores) and getattr(call.own, "__func__", None) is nn.Linear.forward:
-        return FrozenHead(head.weight, head.bias, call.rows, call.places.to(head.weight.device))
+        return FrozenHead(head.weight, head.bias, call.rows, call.places.to(head.weight.device), call.top)
     return None
 
 
-@contextmanager
-def handed_through(model: Any) -> Iterator[list[Tensor]]:
-    """While this lasts, the head returns what it is given; what that was is in the list.
+def of_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that runs in the calling thread only: other threads may use the same model meanwhile."""
+    owner = get_ident()
+    return lambda *call: hook(*call) if get_ident() == owner else None
 
-    If the model then gives back that very tensor as its scores, nothing stands behind the head (no soft cap, no scale).
-    """
+
+@contextmanager
+def head_reads(model: Any, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Let the head of a model read ``change(hidden)`` in the place of its input; nothing if there is no head module."""
     head = model.get_output_embeddings()
-    before = head.__dict__.get("forward")
+    if head is None:
+        yield
+        return
+    handle = head.register_forward_pre_hook(of_this_thread(lambda _, given: (change(given[0]), *given[1:])))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def head_input(model: Any) -> Iterator[list[Tensor]]:
+    """Collect the hidden states ``[B, T, width]`` that the head is given; the head itself reads no position."""
     seen: list[Tensor] = []
 
-    def keep(hidden: Tensor) -> Tensor:
+    def take(hidden: Tensor) -> Tensor:
         seen.append(hidden)
-        return hidden
+        return hidden[:, :0]
 
-    head.__dict__["forward"] = keep
-    try:
+    with head_reads(model, take):
         yield seen
-    finally:
-        del head.__dict__["forward"]
-        if before is not None:
-            head.__dict__["forward"] = before
+
+
+def returns_head_scores(model: Any, head: FrozenHead, run: Callable[[], Tensor]) -> bool:
+    """Test on a forward pass whether a model returns the scores of its head as they are.
+
+    The head is given hidden states of zero, of natural size and of a size that makes scores of 300. So a bias, a scale
+    and a soft cap behind it show, and so do scores that are overwritten.
+
+    Args:
+        model: the language model.
+        head: its head.
+        run: a forward pass over at least three positions; returns the scores ``[B, T, vocabulary]``.
+    """
+    read: list[Tensor] = []
+
+    def scaled(hidden: Tensor) -> Tensor:
+        loudest = _scores(head, hidden[:, 1:2]).nan_to_num(neginf=0.0).abs().amax()
+        factors = hidden.new_ones(1, hidden.shape[1], 1)
+        factors[:, 0] = 0.0
+        factors[:, 1] = _LOUD / loudest.clamp(min=1e-6)
+        read.append(hidden * factors)
+        return read[0]
+
+    with torch.no_grad(), head_reads(model, scaled):
+        scores = run()
+        if not read or scores.shape[:2] != read[0].shape[:2]:
+            return False
+        wanted = _scores(head, read[0])
+    if scores.shape != wanted.shape:
+        return False
+    # The head itself computed in this dtype; float32 products of other shapes differ in the last digits.
+    tolerance = max(1e-5, 4 * torch.finfo(computed_in(read[0])).eps)
+    bound = tolerance * wanted.nan_to_num(neginf=0.0).abs().amax(dim=-1, keepdim=True)
+    same = (scores.float() == wanted) | ((scores.float() - wanted).abs() <= bound)
+    return bool(same.all())
+
+
+def _scores(head: FrozenHead, hidden: Tensor) -> Tensor:
+    """``[B, T, width]`` -> ``[B, T, head.width]`` in float32, computed as the head computes them."""
+    scores = F.linear(hidden, head.weight, head.bias).float()
+    if head.rows is None or head.places is None:
+        return scores
+    wide = F.pad(scores, (0, head.width - scores.shape[-1]), value=float("-inf"))
+    return wide.index_copy(-1, head.places, F.linear(hidden, head.rows.to(hidden.dtype)).float())

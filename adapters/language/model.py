@@ -1,38 +1,35 @@
-"""The frozen language model as a port: embeddings in, logits or text out.
+"""The frozen language model as a port: embeddings in; loss, hidden states or text out.
 
-Works with any ``*ForCausalLM`` of transformers that takes ``inputs_embeds`` (LLaMA, Vicuna, Qwen2, Qwen3, OPT, ...) and
-with encoder-decoders (``T5ForConditionalGeneration``), see :mod:`inlay.adapters.language.wiring`.
-Whether a sequence starts with BOS is asked of the tokenizer, not assumed: Qwen has none, OPT's is ``</s>``.
+Works with any ``*ForCausalLM`` of transformers that takes ``inputs_embeds`` (LLaMA, Qwen, Gemma, OPT, GPT-2, Mamba)
+and with encoder-decoders (``T5ForConditionalGeneration``), see :mod:`inlay.adapters.language.wiring.protocol`. The
+tokenizer decides whether a sequence starts with BOS: Qwen has none, OPT's is ``</s>``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import (
-    LogitsProcessorList,
-    PreTrainedModel,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
-    StoppingCriteriaList,
-)
+from transformers import PreTrainedModel
 
 from inlay.adapters.compatibility.digest import tokenizer_digest, weights_digest
 from inlay.adapters.compatibility.ports import PRECISION
-from inlay.adapters.conversation.phrasing import cut_at
 from inlay.adapters.conversation.segments import Segment, Text
-from inlay.adapters.language.cross_entropy import frozen_cross_entropy
+from inlay.adapters.language.fast_paths import FastPaths, probe, reads_padding
 from inlay.adapters.language.freeze import freeze
-from inlay.adapters.language.frozen_prefix import Constant, Constants
-from inlay.adapters.language.lm_head import frozen_head
-from inlay.adapters.language.precision import precision_of
-from inlay.adapters.language.wiring import LanguageModelError, wiring_of
+from inlay.adapters.language.generation.generate import Generation, generate
+from inlay.adapters.language.generation.stopping import cut_at
+from inlay.adapters.language.lm_head import head_reads, of_this_thread
+from inlay.adapters.language.loss import labelled_loss
+from inlay.adapters.language.packing.loss_plan import LossPlan
+from inlay.adapters.language.precision import computed_in, precision_of
+from inlay.adapters.language.wiring.decoder_only import DecoderOnly
+from inlay.adapters.language.wiring.encoder_decoder import EncoderDecoder
+from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
 from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["LanguageModel", "LanguageModelError"]
@@ -44,7 +41,7 @@ class LanguageModel(nn.Module):
     Args:
         model: a ``*ForCausalLM`` or a ``*ForConditionalGeneration`` of text.
         tokenizer: its fast tokenizer (offsets are needed to build label masks).
-        source: the Hub id, or another name by which the same weights can be found again.
+        source: the Hub id, or another name that leads to the same weights.
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
@@ -64,10 +61,11 @@ class LanguageModel(nn.Module):
         self.tokenizer = tokenizer
         self.source, self.revision = source, revision
         self.family: str = model.config.model_type
-        self.wiring = wiring_of(model)
-        self._constants = Constants()
-        self._bare_head = True
-        """Whether the model's scores are those of its head; seen at the first loss."""
+        self.wiring: Wiring = EncoderDecoder() if model.config.is_encoder_decoder else DecoderOnly()
+        self._paths: dict[tuple[object, ...], FastPaths] = {}
+        """Results of the tests of fast paths, by device, dtype and kind of attention."""
+        self._reads_padding: bool | None = None
+        """Whether padding in front of a row changes nothing; None before the first padded batch."""
 
     @property
     def width(self) -> int:
@@ -81,7 +79,7 @@ class LanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the embeddings."""
         return self._table.device
 
     @property
@@ -96,18 +94,19 @@ class LanguageModel(nn.Module):
 
     @cached_property
     def bos_id(self) -> int | None:
-        """The token that this tokenizer itself puts first, or None."""
+        """The BOS token, if the tokenizer itself puts it first; None otherwise."""
         first = self.tokenizer("a").input_ids[:1]
         bos = self.tokenizer.bos_token_id
         return int(bos) if bos is not None and first == [bos] else None
 
     @property
     def pad_id(self) -> int:
-        """A valid id for positions that are masked anyway."""
-        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
-            if candidate is not None:
-                return int(candidate)
-        return 0
+        """An id for masked positions: the tokenizer's pad token or EOS if the embedding table has a row for it, or 0.
+
+        LLaMA's tokenizers are often given a pad token that the model has no row for.
+        """
+        given = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((int(i) for i in given if i is not None and 0 <= i < len(self._table)), 0)
 
     @cached_property
     def stop_ids(self) -> list[int]:
@@ -118,12 +117,12 @@ class LanguageModel(nn.Module):
 
     @cached_property
     def special_tokens(self) -> tuple[str, ...]:
-        """Every string that the tokenizer turns into one added token, longest first."""
+        """The texts of the tokenizer's added tokens, longest first."""
         return tuple(sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True))
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know of this language model."""
+        """The interface of this language model, which an adapter records and compares."""
         return PortSpec(
             kind="llm",
             family=self.family,
@@ -141,15 +140,15 @@ class LanguageModel(nn.Module):
         )
 
     def use_tokenizer(self, tokenizer: Any) -> Any:
-        """Read and write with another tokenizer from now on; the port stays what it is.
+        """Replace the tokenizer; the port does not change.
 
         Args:
-            tokenizer: one that gives every old text its old ids, such as a copy with more tokens.
+            tokenizer: one that gives every old text its old ids, such as a copy with added tokens.
 
         Returns:
-            The tokenizer until now.
+            The previous tokenizer.
         """
-        _ = self.port, self.bos_id, self.stop_ids  # these are of the tokenizer that the model came with
+        _ = self.port, self.bos_id, self.stop_ids  # computed now, from the tokenizer that belongs to the model
         before, self.tokenizer = self.tokenizer, tokenizer
         self.__dict__.pop("special_tokens", None)
         return before
@@ -160,20 +159,33 @@ class LanguageModel(nn.Module):
         return embeddings
 
     def arrange(self, laid: Sequence[Segment], *, generation: bool = False) -> tuple[list[Segment], list[Text] | None]:
-        """Segments of a conversation -> those that this model reads, and those of a target that is apart, or None."""
+        """Segments of a conversation -> those of the input sequence, and those of a separate target or None."""
         return self.wiring.arrange(laid, self.tokenizer, generation=generation)
 
     def supervised(self, labels: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Which rows of the logits predict a labelled token, and what they must predict.
+        """The rows of the logits that predict a labelled token, and these tokens.
 
         Args:
             labels: ``[B, T]`` beside the ids.
-            target: ``[B, U]`` of an encoder-decoder's decoder.
+            target: ``[B, U]``, the target of an encoder-decoder.
 
         Returns:
             ``rows`` bool, ``[B, T]`` or ``[B, U]``, and the targets ``[rows.sum()]`` in the same order.
         """
         return self.wiring.supervised(labels, target)
+
+    def plan(self, labels: Tensor, mask: Tensor, target: Tensor | None = None) -> LossPlan:
+        """The loss plan of a batch; made before the batch moves to its device, it saves the step all host syncs.
+
+        Args:
+            labels: ``[B, T]``.
+            mask: ``[B, T]``.
+            target: ``[B, U]``, the target of an encoder-decoder.
+
+        Returns:
+            The plan on the device of the labels.
+        """
+        return self.wiring.plan(labels, mask, target)
 
     def logits(
         self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None, target: Tensor | None = None
@@ -183,21 +195,31 @@ class LanguageModel(nn.Module):
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``, 1 where there is a token.
-            rows: bool, ``[B, T]`` or ``[B, U]``: only these are returned.
-            target: ``[B, U]``, what the decoder of an encoder-decoder has to write.
+            rows: bool, ``[B, T]`` or ``[B, U]``: only these go through the head and are returned.
+            target: ``[B, U]``, the target of an encoder-decoder.
 
         Returns:
-            ``[B, T, vocabulary]``, of an encoder-decoder ``[B, U, vocabulary]`` (its first step alone without a
-            target); ``[rows.sum(), vocabulary]`` where rows are given.
-        """
-        return self.wiring.logits(self.model, embeddings, mask, rows, target, self.pad_id)
-
-    def states(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """Last hidden states ``[B, T, width]``, as the head reads them; the head itself is not run.
+            ``[B, T, vocabulary]``, of an encoder-decoder ``[B, U, vocabulary]`` (the first step alone without a
+            target); ``[rows.sum(), vocabulary]`` if rows are given.
 
         Raises:
-            LanguageModelError: an encoder-decoder.
+            LanguageModelError: more positions than the context has.
         """
+        self._check_length(mask)
+        if rows is None:
+            return self.wiring.run(self.model, embeddings, mask, target, self.pad_id)
+        with head_reads(self.model, lambda hidden: hidden[rows][None]):
+            scores = self.wiring.run(self.model, embeddings, mask, target, self.pad_id)
+        # The second case: a model that applies its head without calling the module.
+        return scores[0] if scores.shape[:2] != rows.shape else scores[rows]
+
+    def states(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden states ``[B, T, width]``; the head is not run.
+
+        Raises:
+            LanguageModelError: an encoder-decoder, or more positions than the context has.
+        """
+        self._check_length(mask)
         return self.wiring.states(self.model, embeddings, mask)
 
     def logits_and_states(
@@ -209,130 +231,119 @@ class LanguageModel(nn.Module):
         return scores, seen[-1]
 
     def loss(
-        self,
-        embeddings: Tensor,
-        mask: Tensor,
-        rows: Tensor,
-        targets: Tensor,
-        target: Tensor | None = None,
-        *,
-        prune: bool = True,
-        constant: Constant | None = None,
+        self, embeddings: Tensor, mask: Tensor, plan: LossPlan, target: Tensor | None = None, *, prune: bool = True
     ) -> Tensor:
-        """Mean cross-entropy at labelled rows, as of :meth:`logits`, without their scores.
+        """Mean cross-entropy over the labelled tokens, in float32.
 
-        Where the head is more than a frozen matrix, or the model does something with its scores, it is taken of the
-        scores after all.
+        The scores of a whole batch are not computed if the head is a frozen matrix and nothing follows it. Padding and
+        positions behind the last label are not computed if the model reads packed rows.
 
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``.
-            rows: bool, ``[B, T]`` or ``[B, U]``, at least one.
-            targets: ``[rows.sum()]``.
-            target: ``[B, U]``, what the decoder of an encoder-decoder has to write.
-            prune: leave out of the pass what no label asks for.
-            constant: words with which all rows begin, and which are read once and for all.
+            plan: of :meth:`plan`, with at least one label, on the device of the embeddings.
+            target: ``[B, U]``, the target of an encoder-decoder.
+            prune: leave out positions that no label depends on.
+
+        Raises:
+            LanguageModelError: more positions than the context has.
         """
-        head = frozen_head(self.model) if self._bare_head else None
-        if head is not None:
-            past = None
-            if constant is not None:
-                words = embeddings[:1, : len(constant.ids)].detach()
-                past = self._constants.get(constant, words, partial(self.wiring.read, self.model))
-            hidden = self.wiring.hidden(self.model, embeddings, mask, rows, target, self.pad_id, prune=prune, past=past)
-            if hidden is not None:
-                return frozen_cross_entropy(hidden, head, targets)
-            self._bare_head = False
-        return F.cross_entropy(self.logits(embeddings, mask, rows, target).float(), targets)
+        self._check_length(mask)
+        paths = self._fast_paths(embeddings)
+        more: dict[str, Any] = {"pad_id": self.pad_id, "prune": prune}
+        return labelled_loss(self.model, self.wiring, paths, embeddings, mask, plan, target, **more)
+
+    def _fast_paths(self, embeddings: Tensor) -> FastPaths:
+        """The result of the test of fast paths for these embeddings; the first call runs it."""
+        attention = self.model.config.get_text_config(decoder=True)._attn_implementation
+        key = (embeddings.device, embeddings.dtype, computed_in(embeddings), attention)
+        if key not in self._paths:
+            self._paths[key] = probe(self.model, self.wiring, embeddings.dtype, self.pad_id)
+        return self._paths[key]
+
+    def _check_length(self, mask: Tensor) -> None:
+        """Raise if a row has more positions than the context; the mask is read only if its width allows that."""
+        context = self.context
+        if context is not None and mask.shape[1] > context and (longest := int(mask.sum(dim=1).max())) > context:
+            raise LanguageModelError(
+                f"{self.family}: a row of {longest} positions is longer than the context of {context}; shorten it, or "
+                "use an LLM with a longer context"
+            )
 
     def loss_and_states(
-        self, embeddings: Tensor, mask: Tensor, rows: Tensor, targets: Tensor, target: Tensor | None = None
+        self, embeddings: Tensor, mask: Tensor, plan: LossPlan, target: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`loss` and :meth:`states` of one forward pass, in which nothing can be left out."""
+        """:meth:`loss` and :meth:`states` of one forward pass over all positions."""
         with self._watched() as seen:
-            loss = self.loss(embeddings, mask, rows, targets, target, prune=False)
+            loss = self.loss(embeddings, mask, plan, target, prune=False)
         return loss, seen[-1]
 
     @contextmanager
     def _watched(self) -> Iterator[list[Tensor]]:
-        """While this lasts, the last hidden states of every pass are in the list."""
+        """Collect the last hidden states of every forward pass."""
         seen: list[Tensor] = []
         inside: Any = self.model.base_model
-        handle = inside.register_forward_hook(lambda *call: seen.append(call[-1].last_hidden_state))
+        handle = inside.register_forward_hook(of_this_thread(lambda *call: seen.append(call[-1].last_hidden_state)))
         try:
             yield seen
         finally:
             handle.remove()
 
-    @torch.no_grad()
     def generate(
-        self, embeddings: Tensor, mask: Tensor, *, stop: Sequence[str] = (), **options: Any
-    ) -> list[list[int]]:
+        self,
+        embeddings: Tensor,
+        mask: Tensor,
+        *,
+        stop: Sequence[str] = (),
+        stop_ids: Sequence[int] = (),
+        max_new_tokens: int | None = None,
+        **options: Any,
+    ) -> Generation:
         """Continue each row; the rows are padded on the left.
 
-        BLIP-2's own code puts the media in front of a decoder's padding, the text behind it. Here all padding is in
-        front: a decoder's positions are counted over what is not padding, so the numbers are the same.
+        BLIP-2's own code puts the media in front of a decoder's padding and the text behind it. Here all padding is in
+        front: positions count real tokens, so the numbers are the same.
 
         Args:
             embeddings: ``[B, T, width]``.
             mask: ``[B, T]``.
-            stop: texts that end a row, however they are tokenised.
-            options: passed to ``transformers``' ``generate`` (``max_new_tokens``, ``min_new_tokens``, ``num_beams``,
-                ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition penalty looks at all new
-                tokens and at nothing else, since the model is given embeddings and no ids.
+            stop: texts that end a row, whichever tokens spell them.
+            stop_ids: tokens that end a row, such as the turn end of a chat template, beside EOS and those of the
+                model's generation config (:attr:`stop_ids`).
+            max_new_tokens: limit of new tokens, 512 by default; generation also ends where the context ends.
+            options: other options of transformers' ``generate`` (``min_new_tokens``, ``num_beams``,
+                ``num_return_sequences``, ``length_penalty``, ``repetition_penalty``, ``do_sample``, ...). A repetition
+                penalty covers new tokens only, since the model is given embeddings and no ids.
 
-        Returns:
-            New token ids of each row, up to its end.
+        Raises:
+            LanguageModelError: options that the model cannot be called with, a prompt that fills the context, or a
+                padded batch for a model that reads padding like tokens.
         """
-        criteria = StoppingCriteriaList([_StopText(self.tokenizer, stop)]) if stop else None
-        ends = self._ends(stop)
-        configured = getattr(self.model.generation_config, "repetition_penalty", None)
-        penalty = float(options.pop("repetition_penalty", None) or configured or 1.0)
-        # Transformers would skip as many new tokens as a row has padding in front, as if they were the prompt's ids.
-        penalties = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
-        generate: Any = self.model.generate
-        ids = generate(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            eos_token_id=ends or None,
-            pad_token_id=self.pad_id,
-            stopping_criteria=criteria,
-            repetition_penalty=1.0,
-            logits_processor=LogitsProcessorList([*penalties, *options.pop("logits_processor", ())]),
+        if len(mask) > 1 and not bool(mask.all()):
+            self._check_padding(embeddings)
+        return generate(
+            self.model,
+            self.tokenizer,
+            self.wiring,
+            embeddings,
+            mask,
+            ends=[*self.stop_ids, *stop_ids],
+            stop=stop,
+            pad_id=self.pad_id,
+            max_new_tokens=max_new_tokens,
             **options,
         )
-        return [_until(row, ends) for row in self.wiring.written(ids).tolist()]
+
+    def _check_padding(self, embeddings: Tensor) -> None:
+        if self._reads_padding is None:
+            self._reads_padding = reads_padding(self.model, self.wiring, embeddings.dtype, self.pad_id, len(embeddings))
+        if not self._reads_padding:
+            raise LanguageModelError(
+                f"{self.family}: this model ignores the attention mask, so rows of different lengths cannot be one "
+                "batch; answer one conversation at a time (batch size 1)"
+            )
 
     def decode(self, ids: Sequence[int], *, stop: Sequence[str] = ()) -> str:
-        """Text of generated ids, cut at the first stop text, special tokens left out, stripped."""
+        """Text of generated ids up to the first stop text, stripped and without special tokens."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return cut_at(text, stop).strip()
-
-    def _ends(self, stop: Sequence[str]) -> list[int]:
-        """Tokens that end a row: EOS, and stop texts that are one token, which ``min_new_tokens`` can then forbid."""
-        spelled = [self.tokenizer(mark, add_special_tokens=False).input_ids for mark in stop]
-        single = {ids[0] for ids, mark in zip(spelled, stop, strict=True) if len(ids) == 1 and self._says(ids, mark)}
-        return sorted({*self.stop_ids, *single})
-
-    def _says(self, ids: list[int], text: str) -> bool:
-        return bool(self.tokenizer.decode(ids) == text)
-
-
-def _until(row: list[int], ends: Sequence[int]) -> list[int]:
-    """A row up to and with its first end."""
-    for index, token in enumerate(row):
-        if token in ends:
-            return row[: index + 1]
-    return row
-
-
-class _StopText(StoppingCriteria):
-    """Stops a row as soon as its decoded text holds a stop text: ``###`` alone has two spellings in tokens."""
-
-    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
-        self.tokenizer, self.stop = tokenizer, tuple(stop)
-
-    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
-        texts = self.tokenizer.batch_decode(input_ids, skip_special_tokens=True)
-        hits = [any(mark in text for mark in self.stop) for text in texts]
-        return torch.tensor(hits, device=input_ids.device)

@@ -1,4 +1,4 @@
-"""Data types: in which one a layer computes, and in which ones a frozen model keeps its weights."""
+"""Data types: the one that a layer computes in, and the ones that a frozen model stores its weights in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Quantised: TypeAlias = Literal["nf4", "int8"]
 
 
 def computed_in(value: Tensor) -> torch.dtype:
-    """The data type in which a matrix product of this tensor is taken here.
+    """The dtype in which a matrix product with this tensor is computed: autocast's, or the tensor's own.
 
     Example:
         >>> with torch.autocast("cpu", torch.bfloat16):
@@ -25,10 +25,10 @@ def computed_in(value: Tensor) -> torch.dtype:
 
 
 def halve(model: nn.Module) -> None:
-    """Round the frozen parameters to bfloat16.
+    """Convert the frozen parameters to bfloat16.
 
-    Buffers stay as they are: rotary frequencies lose positions in half precision. What trains stays too, in float32 for
-    the optimizer.
+    Buffers keep their dtype: rotary frequencies lose positions in half precision. Trainable parameters stay in float32
+    for the optimizer.
 
     Example:
         >>> layer = nn.Linear(2, 2).requires_grad_(False)
@@ -42,7 +42,7 @@ def halve(model: nn.Module) -> None:
 
 
 def precision_of(model: Any) -> Quantised | None:
-    """In what a model's linears are kept, where it is not a floating-point type."""
+    """The format of a quantised model's linears; None if they are floating-point."""
     if getattr(model, "is_loaded_in_4bit", False):
         return "nf4"
     return "int8" if getattr(model, "is_loaded_in_8bit", False) else None

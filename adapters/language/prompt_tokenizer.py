@@ -1,8 +1,8 @@
-"""Prompts for projectors that read: the words of a medium's turn, in the projector's own tokens.
+"""The prompt tokenizer: the text of a medium's turn as token ids for projectors that read it.
 
-InstructBLIP's Q-Former (Dai et al., 2023, https://arxiv.org/abs/2305.06500) looks at a picture with the instruction in
-mind. It reads BERT's tokens, not the LLM's, so the tokenizer is a frozen port of the backbone beside the LLM and the
-encoders: a bundle stays tensors only, and attaching to another tokenizer is refused by its digest.
+InstructBLIP's Q-Former (Dai et al., 2023, https://arxiv.org/abs/2305.06500) is conditioned on the instruction. It reads
+BERT's tokens, not the LLM's, so the tokenizer is a frozen port of the backbone beside the LLM and the encoders: a
+bundle contains tensors only, and its digest refuses another tokenizer.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from inlay.hub.format.manifest import PortSpec
 __all__ = ["PromptError", "PromptTokenizer", "Prompts", "Reader", "collate_prompts", "prompt_texts"]
 
 Reader: TypeAlias = Callable[[str], Tensor]
-"""Text to ids ``[L]``, cut to what a projector takes."""
+"""Text -> ids ``[L]``, cut to the length that a projector accepts."""
 
 
 class PromptError(InlayError):
-    """A tokenizer cannot serve a projector, or a medium has no turn."""
+    """A tokenizer does not fit a projector, or a prompt has no room."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """One prompt a medium."""
+    """One prompt for each medium."""
 
     ids: Tensor
     """``[n, L]``."""
@@ -52,11 +52,11 @@ class Prompts:
 
 
 class PromptTokenizer:
-    """The tokenizer of projectors that read.
+    """The tokenizer of projectors that read prompts.
 
     Args:
         tokenizer: a fast tokenizer, such as BERT's; it is copied and not changed.
-        source: the Hub id, or another name by which it can be found again.
+        source: the Hub id, or another name that leads to the same tokenizer.
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
@@ -77,12 +77,12 @@ class PromptTokenizer:
 
     @property
     def pad_id(self) -> int:
-        """A valid id for positions that are masked anyway."""
+        """An id for masked positions."""
         return int(self.tokenizer.pad_token_id or 0)
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know: a tokenizer has no weights, so its own digest stands for them."""
+        """The interface that an adapter records; both digests are that of the tokenizer, which has no weights."""
         digest = tokenizer_digest(self.tokenizer)
         return PortSpec(
             kind="tokenizer",
@@ -95,30 +95,30 @@ class PromptTokenizer:
         )
 
     def port_for(self, vocabulary: int) -> PortSpec:
-        """The port, for a projector that knows so many ids.
+        """The port, for a projector with this vocabulary.
 
         Raises:
             PromptError: the tokenizer has more.
         """
         if vocabulary < self.vocabulary:
             raise PromptError(
-                f"vocabulary: this projector knows {vocabulary} tokens, the prompt tokenizer has {self.vocabulary}; "
+                f"vocabulary: this projector has {vocabulary} tokens, the prompt tokenizer has {self.vocabulary}; "
                 f"give the projector vocabulary={self.vocabulary}"
             )
         return self.port
 
     def encode(self, text: str, limit: int) -> Tensor:
-        """A prompt's ids, special tokens around them.
+        """The ids of a prompt, with special tokens around them.
 
         Args:
-            text: what people wrote in it is only text.
-            limit: most ids, special tokens included; a longer text loses its beginning.
+            text: special tokens in it are read as plain text.
+            limit: maximum number of ids, special tokens included; a longer text is cut at its start.
 
         Returns:
             ``[L]``.
 
         Raises:
-            PromptError: a limit that leaves no room for a word.
+            PromptError: the limit leaves no room for text.
         """
         around = self.tokenizer.num_special_tokens_to_add()
         if limit <= around:
@@ -130,13 +130,13 @@ class PromptTokenizer:
 def prompt_texts(
     style: Style, messages: Sequence[Message], modality: Modality, media: Sequence[MediaPart]
 ) -> list[str]:
-    """The text of each medium's turn, for a user's turn in the layout's prompt.
+    """The text of each medium's turn; of a user's turn as the layout's prompt phrases it.
 
     Args:
         style: the layout.
         messages: the conversation.
-        modality: of which media.
-        media: those that the layout kept, in reading order.
+        modality: media of this modality only.
+        media: the media that the layout kept, in reading order.
     """
     turns: Iterator[tuple[MediaPart, str]] = (
         (part, instruction(style, message) if message.role == "user" else message.text)
@@ -149,7 +149,7 @@ def prompt_texts(
 
 
 def collate_prompts(rows: Sequence[Tensor], pad_id: int) -> Prompts:
-    """Prompts ``[L_i]`` of any length into one batch, padded on the right; none at all give ``[0, 1]``."""
+    """Stack prompts ``[L_i]`` of any length, padded on the right; no prompts give ``[0, 1]``."""
     if not rows:
         return Prompts(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1, dtype=torch.long))
     return Prompts(pad(rows, pad_id, "right"), pad([torch.ones_like(row) for row in rows], 0, "right"))

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from inlay.adapters.language.checkpointing import is_recomputed
 from inlay.adapters.language.compile import compiled, compiles, missing_compiler
-from inlay.adapters.language.known_layers import runs_twice
 from inlay.recipes.settings import SettingsError
 from inlay.recipes.stages.next_token import NextToken
 
@@ -52,8 +52,8 @@ class CompileWatch(Callback):
             return
         if not isinstance(module, NextToken) or not compiles(module.model.backbone.llm.model):
             self.wanted = False
-            self.show("compile: left out, this stage has no decoder-only language model of several layers in its loop")
-        elif runs_twice(module.model.backbone.llm.model):
+            self.show("compile: left out, this stage has no decoder-only language model in its loop")
+        elif is_recomputed(module.model.backbone.llm.model):
             self.wanted = False
             self.show("compile: left out, layers run twice here for want of memory (recompute)")
         elif lacking := missing_compiler(module.device):
@@ -67,7 +67,9 @@ class CompileWatch(Callback):
             return
         if len(self.times) == PLAIN and isinstance(module, NextToken):
             model = module.model
-            self._open.enter_context(compiled(model.backbone.llm.model, model.adapter.lora, backend=self.backend))
+            lora = model.adapter.lora
+            plain = None if lora is None else lora.plain()
+            self._open.enter_context(compiled(model.backbone.llm.model, plain, backend=self.backend))
             self.show("compile: generating code for the layers ...")
         self._begun = self._now(module)
 

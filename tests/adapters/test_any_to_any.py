@@ -19,6 +19,7 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, T
 from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.generators import Generator, GeneratorError
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
@@ -89,7 +90,11 @@ def scripted(adapter: Adapter, script: str, monkeypatch: pytest.MonkeyPatch) -> 
     """Let the LLM write a given answer, whatever it thinks."""
     llm = adapter.attachment.backbone.llm
     ids = llm.tokenizer(script, add_special_tokens=False).input_ids
-    monkeypatch.setattr(llm, "generate", lambda embeddings, mask, **_: [list(ids) for _ in range(len(embeddings))])
+
+    def generate(embeddings: torch.Tensor, mask: torch.Tensor, **_: Any) -> Generation:
+        return Generation([list(ids) for _ in embeddings], ["stop" for _ in embeddings])
+
+    monkeypatch.setattr(llm, "generate", generate)
     return list(ids)
 
 

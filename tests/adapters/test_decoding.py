@@ -10,6 +10,7 @@ import torch
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.language.generation.generate import Generation
 
 FAMILIES = ["opt", "llama", "t5"]
 OPTIONS = [
@@ -61,7 +62,7 @@ def test_options_do_to_a_batch_what_transformers_does_to_each_row(
 ) -> None:
     llm = llm_that_talks(family)
     ids, mask = padded(llm, TEXTS)
-    ours = llm.generate(llm.embed(ids), mask, do_sample=False, **options)
+    ours = llm.generate(llm.embed(ids), mask, do_sample=False, **options).rows
     theirs = [
         llm.model.generate(
             inputs_embeds=llm.model.get_input_embeddings()(ids[row : row + 1, mask[row] == 1]),
@@ -84,7 +85,7 @@ def up_to(row: list[int], end: int) -> list[int]:
 def test_each_option_changes_something(llm_that_talks: Any, family: str) -> None:
     llm = llm_that_talks(family)
     ids, mask = padded(llm, TEXTS)
-    answers = {str(options): llm.generate(llm.embed(ids), mask, do_sample=False, **options) for options in OPTIONS}
+    answers = {str(options): llm.generate(llm.embed(ids), mask, do_sample=False, **options).rows for options in OPTIONS}
     assert len({str(answer) for answer in answers.values()}) >= 4
 
 
@@ -94,9 +95,10 @@ def test_min_new_tokens_forbids_a_stop_text_of_one_token(llm_of: Any, family: st
     only(llm, llm.tokenizer.convert_tokens_to_ids("Ċ"))
     ids, mask = padded(llm, TEXTS)
     short = llm.generate(llm.embed(ids), mask, stop=["\n"], do_sample=False, max_new_tokens=6)
-    assert [len(row) for row in short] == [1, 1, 1]
+    assert [len(row) for row in short.rows] == [1, 1, 1]
+    assert short.finish == ["stop"] * 3
     long = llm.generate(llm.embed(ids), mask, stop=["\n"], do_sample=False, max_new_tokens=6, min_new_tokens=4)
-    assert all(len(row) >= 5 for row in long)
+    assert all(len(row) >= 5 for row in long.rows)
 
 
 def only(llm: Any, token: int) -> None:
@@ -116,7 +118,10 @@ def test_a_stop_text_ends_an_answer_however_it_is_spelled(llm_of: Any, family: s
     assert len(llm.tokenizer("###", add_special_tokens=False).input_ids) == 3
     only(llm, mark[0])
     ids, mask = padded(llm, TEXTS)
-    rows = llm.generate(llm.embed(ids), mask, stop=["###"], do_sample=False, num_beams=beams, max_new_tokens=9)
+    options = {"do_sample": False, "num_beams": beams, "max_new_tokens": 9}
+    found = llm.generate(llm.embed(ids), mask, stop=["###"], **options)
+    rows = found.rows
+    assert found.finish == ["stop"] * 3
     assert [llm.tokenizer.decode(row, skip_special_tokens=True) for row in rows] == ["###"] * 3
     assert [llm.decode(row, stop=["###"]) for row in rows] == [""] * 3
 
@@ -159,7 +164,7 @@ def test_the_speaker_that_a_model_writes_itself_is_cut_off(backbone_of: Any, mon
     )
     model = adapter.attach(backbone)
     said = backbone.llm.tokenizer("Assistant: two ###Human: and", add_special_tokens=False).input_ids
-    monkeypatch.setattr(backbone.llm, "generate", lambda *_, **__: [said])
+    monkeypatch.setattr(backbone.llm, "generate", lambda *_, **__: Generation([said], ["length"]))
     asked = (Message("user", (TextPart("how many?"),)),)
     assert model.chat(asked).text == "two"
     assert model.answer([asked]) == ["two"]

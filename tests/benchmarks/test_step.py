@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 ROOT = Path(__file__).parents[2]
-LORA = {"scores where there is a label", "chunked cross-entropy", "last layer, last label", "fused LoRA", "all of them"}
+LORA = {"scores where there is a label", "chunked cross-entropy", "no padding, last label", "fused LoRA", "all of them"}
 THEIRS = {"transformers + peft", "the same, features cached"}
 
 

@@ -16,6 +16,7 @@ from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
 from inlay.adapters.core.model_core import Generated
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 CAPTIONS = ("rain", "a disc")
@@ -70,7 +71,7 @@ def test_each_answer_gets_its_own_media(model: Any) -> None:
 
 def test_chat_reads_what_the_model_writes(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = ids_of(model, "Modality: [AUDIO] Prompt: rain ###")
-    monkeypatch.setattr(model.backbone.llm, "generate", lambda *args, **kwargs: rows)
+    monkeypatch.setattr(model.backbone.llm, "generate", lambda *_, **__: Generation(rows, ["stop"]))
     reply = model.chat([{"role": "user", "content": "make it rain"}])
     assert caption_in(reply.media[0]) == "rain"
     again = model.encode(

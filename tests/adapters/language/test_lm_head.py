@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from inlay.adapters.language.lm_head import frozen_head, handed_through
+from inlay.adapters.language.lm_head import frozen_head, head_input, returns_head_scores
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
 
 
@@ -54,21 +55,60 @@ def test_what_is_more_than_a_frozen_matrix_stays_a_call(llm_of: Any, why: str) -
     assert frozen_head(llm.model) is None
 
 
-@pytest.mark.parametrize("family", ["llama", "opt"])
-def test_the_model_gives_back_what_the_head_reads(llm_of: Any, family: str) -> None:
+@pytest.mark.parametrize("family", ["llama", "opt", "t5"])
+def test_the_head_s_input_is_collected_and_its_matrix_not_used(llm_of: Any, family: str) -> None:
     llm = llm_of(family)
     embeddings, mask = torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.long)
     with torch.no_grad():
-        with handed_through(llm.model) as seen:
-            given = llm.model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
-        assert given is seen[0]
-        torch.testing.assert_close(llm.model.lm_head(given), llm.logits(embeddings, mask))
-    assert "forward" not in llm.model.lm_head.__dict__
+        with head_input(llm.model) as seen:
+            empty = llm.logits(embeddings, mask)
+        assert empty.shape[1] == 0
+        torch.testing.assert_close(llm.model.lm_head(seen[0]), llm.logits(embeddings, mask))
+    assert not llm.model.lm_head._forward_pre_hooks
 
 
-def test_the_call_from_before_is_put_back_after_an_error(llm_of: Any) -> None:
+def test_the_head_reads_its_input_again_after_an_error(llm_of: Any) -> None:
     model = llm_of("llama").model
-    before = model.lm_head.forward = lambda hidden: hidden
-    with pytest.raises(RuntimeError, match="stop"), handed_through(model):
+    with pytest.raises(RuntimeError, match="stop"), head_input(model):
         raise RuntimeError("stop")
-    assert model.lm_head.__dict__["forward"] is before
+    assert not model.lm_head._forward_pre_hooks
+
+
+def test_another_thread_uses_the_head_as_it_is(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    embeddings, mask = torch.randn(1, 5, 32), torch.ones(1, 5, dtype=torch.long)
+    with head_input(llm.model) as seen, ThreadPoolExecutor(1) as other:
+        assert other.submit(llm.logits, embeddings, mask).result().shape[1] == 5
+        assert not seen
+
+
+def cap(logits: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(logits / 50) * 50
+
+
+def overwrite(logits: torch.Tensor) -> torch.Tensor:
+    logits[..., 7] = -1e4
+    return logits
+
+
+CHANGES = {"nothing": torch.nn.Identity(), "scale": lambda x: x * 0.999, "cap": cap, "bias": lambda x: x + 1e-6}
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "overwrite"])
+def test_whatever_a_model_does_with_the_scores_of_its_head_is_seen(llm_of: Any, change: str) -> None:
+    llm = llm_of("llama")
+    head = frozen_head(llm.model)
+    assert head is not None
+    embeddings, mask = torch.randn(1, 5, 32), torch.ones(1, 5, dtype=torch.long)
+    after = overwrite if change == "overwrite" else CHANGES[change]
+    same = returns_head_scores(llm.model, head, lambda: after(llm.logits(embeddings, mask)))
+    assert same is (change == "nothing")
+
+
+def test_trained_rows_are_scores_of_the_head_too(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    TokenRows.for_language(llm, TokensConfig.numbered(32, image=2)).attach(llm)
+    head = frozen_head(llm.model)
+    assert head is not None
+    embeddings, mask = torch.randn(1, 5, 32), torch.ones(1, 5, dtype=torch.long)
+    assert returns_head_scores(llm.model, head, lambda: llm.logits(embeddings, mask))

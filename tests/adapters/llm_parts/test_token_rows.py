@@ -88,7 +88,7 @@ def test_generation_equals_that_of_an_enlarged_model(llm_of: Any, options: dict[
     mask = torch.ones_like(ids)
     written = llm.generate(llm.embed(ids), mask, max_new_tokens=8, do_sample=False, **options)
     assert written == other.generate(other.embed(ids), mask, max_new_tokens=8, do_sample=False, **options)
-    assert max(written[0]) >= len(other.tokenizer) - 3
+    assert max(written.rows[0]) >= len(other.tokenizer) - 3
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["apart", "tied"])

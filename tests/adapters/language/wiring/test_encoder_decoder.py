@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import T5ForConditionalGeneration
+from transformers import BartConfig, BartForConditionalGeneration, T5ForConditionalGeneration
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
@@ -16,7 +16,7 @@ from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.batch import collate, encode
 from inlay.adapters.language.labels import IGNORE
-from inlay.adapters.language.model import LanguageModelError
+from inlay.adapters.language.model import LanguageModel, LanguageModelError
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 
 IMAGE = MediaPart("image", "x.png")
@@ -75,7 +75,7 @@ def test_logits_and_loss_equal_the_models_own_on_a_ragged_batch(llm_of: Any) -> 
     everything = llm.logits(embeddings, batch.mask, target=batch.target)
     torch.testing.assert_close(everything, theirs.logits, atol=1e-6, rtol=0)
     labelled = llm.logits(embeddings, batch.mask, kept, batch.target)
-    assert torch.equal(labelled, everything[kept])
+    torch.testing.assert_close(labelled, everything[kept], atol=1e-6, rtol=0)
     torch.testing.assert_close(torch.nn.functional.cross_entropy(labelled, targets), theirs.loss)
 
 
@@ -92,6 +92,28 @@ def test_a_decoder_without_a_start_token_is_refused(llm_of: Any) -> None:
     llm.model.config.decoder_start_token_id = None
     with pytest.raises(LanguageModelError, match="decoder_start_token_id"):
         llm.logits(torch.zeros(1, 2, 32), torch.ones(1, 2, dtype=torch.long))
+
+
+def test_a_target_needs_an_eos(llm_of: Any) -> None:
+    llm = llm_of("t5")
+    llm.tokenizer.eos_token = None
+    with pytest.raises(LanguageModelError, match="EOS"):
+        encode(turns("what?", "red"), BLIP2, llm, {})
+
+
+def test_bart_s_bias_behind_the_head_is_part_of_the_loss(llm_of: Any) -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "max_position_embeddings": 64}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+    tokenizer = llm_of("t5").tokenizer
+    bart = BartForConditionalGeneration(BartConfig(vocab_size=len(tokenizer), pad_token_id=2, **sizes, **heads))
+    torch.nn.init.normal_(bart.final_logits_bias)
+    llm = LanguageModel(bart, tokenizer)
+    batch = collate([encode(turns("what?", "red"), BLIP2, llm, {})], llm.pad_id)
+    embeddings = llm.embed(batch.ids)
+    theirs = bart(inputs_embeds=embeddings, attention_mask=batch.mask, labels=batch.target).loss
+    ours = llm.loss(embeddings, batch.mask, llm.plan(batch.labels, batch.mask, batch.target), batch.target)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
 
 
 def test_relative_positions_set_no_limit_to_the_text(llm_of: Any) -> None:

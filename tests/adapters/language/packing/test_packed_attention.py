@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.language.checkpointing import recomputed
-from inlay.adapters.language.packed_attention import WORTH, Packed, packed_attention
+from inlay.adapters.language.packing.loss_plan import LossPlan
+from inlay.adapters.language.packing.packed_attention import WORTH, Packed, packed_attention, refusal
 
 FAMILIES = ("llama", "qwen2", "qwen3", "opt")
 LENGTHS = (9, 4, 6)
@@ -28,10 +29,10 @@ def batch() -> dict[str, Tensor]:
 
 
 def step(llm: Any, batch: dict[str, Tensor], *, packs: bool) -> tuple[Tensor, Tensor]:
-    """Loss, and its gradient to the embeddings."""
-    llm.wiring.packs = packs
+    """Loss, and its gradient to the embeddings; without packing all positions are read."""
     embeddings = batch["embeddings"].clone().requires_grad_()
-    loss: Tensor = llm.loss(embeddings, batch["mask"], batch["rows"], batch["targets"])
+    plan = LossPlan.of(batch["rows"], batch["targets"], batch["mask"])
+    loss: Tensor = llm.loss(embeddings, batch["mask"], plan, prune=packs)
     (pull,) = torch.autograd.grad(loss, embeddings)
     return loss.detach(), pull
 
@@ -54,7 +55,7 @@ def test_loss_and_gradients_are_those_of_the_padded_batch(
     padded = step(llm, batch, packs=False)
     seen = positions(llm)
     packed = step(llm, batch, packs=True)
-    assert seen == [sum(LENGTHS)]
+    assert seen == [sum(LENGTHS)]  # the test of fast paths ran in the padded step
     for value, wanted in zip(packed, padded, strict=True):
         torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-6)
     assert llm.model.config._attn_implementation == attention
@@ -81,34 +82,57 @@ def test_a_row_does_not_see_its_neighbour(llm_of: Any, batch: dict[str, Tensor])
     assert not pull[:2].any()
 
 
-def test_little_padding_is_not_worth_it(llm_of: Any) -> None:
+def test_little_padding_is_not_worth_it_without_a_kernel() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
     mask = torch.ones(4, 10, dtype=torch.long)
-    assert not Packed(mask).pays
+    assert not Packed.of(mask).pays(gpu, torch.bfloat16)
     mask[0, 8:] = 0
     assert 2 / mask.numel() < WORTH < 5 / mask.numel()
-    assert not Packed(mask).pays
+    assert not Packed.of(mask).pays(cpu, torch.float32)
+    assert not Packed.of(mask).pays(gpu, torch.float32)  # one call a row there too
+    assert Packed.of(mask).pays(gpu, torch.bfloat16)
     mask[1, 7:] = 0
-    assert Packed(mask).pays
+    assert Packed.of(mask).pays(cpu, torch.float32)
+
+
+def test_nothing_behind_the_last_label_is_computed(llm_of: Any) -> None:
     llm = llm_of("llama")
-    seen, rows = positions(llm), torch.ones(1, 5, dtype=torch.bool)
-    llm.loss(torch.randn(1, 5, 32), torch.ones(1, 5, dtype=torch.long), rows, torch.arange(5))
-    assert seen == [5]
+    rows = torch.zeros(2, 9, dtype=torch.bool)
+    rows[0, 4] = rows[1, 2] = True
+    mask = torch.ones(2, 9, dtype=torch.long)
+    plan = LossPlan.of(rows, torch.tensor([3, 4]), mask)
+    llm.loss(torch.randn(2, 9, 32), mask, plan)
+    seen = positions(llm)
+    llm.loss(torch.randn(2, 9, 32), mask, plan)
+    assert seen == [10]
 
 
-@pytest.mark.parametrize("why", ["window", "hook", "attention"])
-def test_a_model_that_may_not_pass_it_on_is_given_the_padded_batch(
-    llm_of: Any, batch: dict[str, Tensor], why: str
+def test_a_row_whose_real_positions_come_behind_the_last_label_is_no_trouble(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    mask = torch.tensor([[1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1], [1, 1, 1, 0, 0, 0]])
+    rows = torch.zeros(3, 6, dtype=torch.bool)
+    rows[0, 2] = rows[2, 1] = True
+    both = {"embeddings": torch.randn(3, 6, 32), "mask": mask, "rows": rows, "targets": torch.tensor([7, 8])}
+    torch.testing.assert_close(step(llm, both, packs=True), step(llm, both, packs=False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "why"),
+    [
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 0}, "sliding_attention"),
+        ("t5", {}, "encoder-decoder"),
+        ("llama", {"attn_implementation": "flex_attention"}, "flex_attention"),
+    ],
+)
+def test_what_a_short_test_would_not_show_is_refused_by_the_configuration(
+    llm_of: Any, family: str, changes: dict[str, Any], why: str
 ) -> None:
-    window = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}
-    llm = llm_of("qwen2", **(window if why == "window" else {}))
-    if why == "hook":
-        llm.model.model.layers[0].register_forward_hook(lambda *_: None)
-    if why == "attention":
-        llm.model.config._attn_implementation = "flex_attention"
-    with packed_attention(llm.model) as attends:
-        assert not attends
-    if why != "attention":
-        torch.testing.assert_close(step(llm, batch, packs=True), step(llm, batch, packs=False), rtol=0, atol=0)
+    attention = changes.pop("attn_implementation", None)
+    model = llm_of(family, **changes).model
+    if attention:
+        model.config._attn_implementation = attention
+    assert why in refusal(model)
+    assert not refusal(llm_of("llama").model)
 
 
 def test_the_attention_is_the_model_s_own_again_after_an_error(llm_of: Any) -> None:
@@ -139,3 +163,15 @@ def test_layers_that_run_again_read_rows_end_to_end_too(llm_of: Any, batch: dict
         again = step(llm, batch, packs=True)
     assert seen == [sum(LENGTHS)] * 2
     torch.testing.assert_close(again, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_hooks_of_others_on_the_layers_run_in_a_packed_pass(
+    llm_of: Any, batch: dict[str, Tensor], attention: str
+) -> None:
+    llm = llm_of("llama", attn_implementation=attention)
+    llm.model.model.layers[-1].register_forward_hook(lambda _, __, output: output * 2)
+    torch.testing.assert_close(step(llm, batch, packs=True), step(llm, batch, packs=False), rtol=1e-5, atol=1e-6)
+    seen = positions(llm)
+    step(llm, batch, packs=True)
+    assert seen == [sum(LENGTHS)]

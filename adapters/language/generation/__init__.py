@@ -1,0 +1,1 @@
+"""Generation of new tokens, and the ends of answers."""

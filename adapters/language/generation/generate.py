@@ -1,0 +1,116 @@
+"""Generation from embeddings with transformers' ``generate``: limits are checked before, ends are judged after.
+
+A repetition penalty looks at all new tokens and at nothing else, since the model is given embeddings and no ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, StoppingCriteriaList
+
+from inlay.adapters.language.generation.stopping import FinishReason, StopText, ended, single_tokens
+from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
+from inlay.hub.errors import InlayError
+
+__all__ = ["MAX_NEW_TOKENS", "Generation", "generate"]
+
+MAX_NEW_TOKENS = 512
+"""Default limit of new tokens."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """New tokens of a batch."""
+
+    rows: list[list[int]]
+    """New ids of each row up to its end, a stop token included; ``num_return_sequences`` of them a conversation."""
+    finish: list[FinishReason]
+    """Why each row ended."""
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    tokenizer: Any,
+    wiring: Wiring,
+    embeddings: Tensor,
+    mask: Tensor,
+    *,
+    ends: Sequence[int],
+    stop: Sequence[str],
+    pad_id: int,
+    max_new_tokens: int | None = None,
+    **options: Any,
+) -> Generation:
+    """Continue each row; see :meth:`inlay.adapters.language.model.LanguageModel.generate`.
+
+    Args:
+        model: of transformers.
+        tokenizer: its tokenizer.
+        wiring: of the model.
+        embeddings: ``[B, T, width]``, padded on the left.
+        mask: ``[B, T]``.
+        ends: stop tokens.
+        stop: stop texts.
+        pad_id: a valid id for rows that have ended.
+        max_new_tokens: limit of new tokens; less where the context ends before.
+        options: other options of transformers' ``generate``.
+
+    Raises:
+        LanguageModelError: options that the model cannot be called with, or a prompt that fills the context.
+    """
+    limit = _limit(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens, model, wiring, mask, options)
+    every = sorted({*ends, *single_tokens(tokenizer, stop)})
+    texts = StopText(tokenizer, stop) if stop else None
+    criteria = [*([texts] if texts else []), *(options.pop("stopping_criteria", None) or ())]
+    configured = getattr(model.generation_config, "repetition_penalty", None)
+    penalty = float(options.pop("repetition_penalty", None) or configured or 1.0)
+    # Transformers would skip as many new tokens as a row has padding in front, as if they were ids of the prompt.
+    penalties = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
+    try:
+        ids = model.generate(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            eos_token_id=every or None,
+            pad_token_id=pad_id,
+            stopping_criteria=StoppingCriteriaList(criteria) if criteria else None,
+            repetition_penalty=1.0,
+            logits_processor=LogitsProcessorList([*penalties, *(options.pop("logits_processor", None) or ())]),
+            max_new_tokens=limit,
+            **options,
+        )
+    except InlayError:
+        raise
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise LanguageModelError(
+            f"{model.config.model_type}: transformers' generate refused its options: {error}"
+        ) from error
+    found = [ended(row, every, texts) for row in wiring.written(ids).tolist()]
+    return Generation([row for row, _ in found], [reason for _, reason in found])
+
+
+def _limit(wanted: object, model: Any, wiring: Wiring, mask: Tensor, options: dict[str, Any]) -> int:
+    """The limit of new tokens, which ends with the context of a decoder-only model."""
+    if type(wanted) is not int or wanted < 1:
+        raise LanguageModelError(f"max_new_tokens: expected a whole number from 1 on, got {wanted!r}")
+    if "max_length" in options:
+        raise LanguageModelError(
+            "max_length: a model that reads embeddings counts new tokens only; give max_new_tokens"
+        )
+    context = wiring.context(model)
+    if context is None or not mask.numel():
+        return wanted
+    if model.config.is_encoder_decoder:
+        return min(wanted, context)
+    longest = int(mask.sum(dim=1).max())
+    if longest >= context:
+        raise LanguageModelError(
+            f"{model.config.model_type}: a prompt of {longest} positions leaves no room for an answer in the context "
+            f"of {context}; shorten the text, or use an LLM with a longer context"
+        )
+    return min(wanted, context - longest)

@@ -1,0 +1,50 @@
+"""Checkpointed layers: hooks and calls that others put on them run in both passes, and stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from inlay.adapters.language.checkpointing import can_recompute, is_recomputed, recomputed
+
+
+def pull(llm: Any) -> torch.Tensor:
+    torch.manual_seed(1)
+    embeddings = torch.randn(1, 5, 32, requires_grad=True)
+    llm.logits(embeddings, torch.ones(1, 5, dtype=torch.long)).sum().backward()
+    assert embeddings.grad is not None
+    return embeddings.grad
+
+
+@pytest.mark.parametrize("what", ["hook", "call"])
+def test_what_others_put_on_a_layer_runs_twice_and_stays(llm_of: Any, what: str) -> None:
+    llm = llm_of("llama")
+    layer, seen = llm.model.model.layers[0], []
+    if what == "hook":
+        layer.register_forward_hook(lambda _, __, output: seen.append(1) or output * 2)
+    else:
+        own = layer.forward
+        layer.forward = lambda *args, **kwargs: seen.append(1) or own(*args, **kwargs) * 2
+    call = layer.__dict__.get("forward")
+    plain = pull(llm)
+    assert len(seen) == 1
+    with recomputed(llm.model):
+        assert is_recomputed(llm.model)
+        torch.testing.assert_close(pull(llm), plain)
+    assert len(seen) == (2 if what == "hook" else 3)  # a hook runs around the checkpoint, a call inside of it
+    assert layer.__dict__.get("forward") is call
+    assert not is_recomputed(llm.model)
+
+
+def test_layers_are_their_own_again_after_an_error(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    with pytest.raises(RuntimeError, match="stop"), recomputed(llm.model):
+        raise RuntimeError("stop")
+    assert not any("forward" in layer.__dict__ for layer in llm.model.model.layers)
+
+
+def test_encoder_decoders_have_no_layers_to_checkpoint(llm_of: Any) -> None:
+    assert can_recompute(llm_of("opt").model)
+    assert not can_recompute(llm_of("t5").model)
