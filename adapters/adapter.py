@@ -21,8 +21,8 @@ from inlay.adapters.compatibility import canary
 from inlay.adapters.compatibility.admission import Admission, admit
 from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report, check, generator_port
 from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.inputs import InputProjector, build_projector
-from inlay.adapters.language.prompt_tokenizer import Prompts
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig
@@ -149,7 +149,7 @@ class Adapter(Publishable):
             system=system,
             name=name,
             interface=ports,
-            layout=layout,
+            layout=layout.dated(backbone.llm.tokenizer),
             inputs=projectors,
             outputs=drawn,
             tokens=TokenRows.for_language(backbone.llm, tokens) if tokens is not None else None,

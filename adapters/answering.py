@@ -10,7 +10,8 @@ from torch import Tensor
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
-from inlay.adapters.core.batch import Batch, Encoded
+from inlay.adapters.core.batch import Batch
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.generators import Made
 from inlay.adapters.media.modality import Modality
 

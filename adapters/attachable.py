@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.inputs import InputProjector
-from inlay.adapters.language.prompt_tokenizer import Prompts
 from inlay.adapters.llm_parts.lora import LoraPart
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRows

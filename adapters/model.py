@@ -25,11 +25,12 @@ from inlay.adapters.chat.replying import encode_all, replies
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, parse_messages
 from inlay.adapters.core import splice
-from inlay.adapters.core.batch import Batch, Encoded, collate, encode
+from inlay.adapters.core.batch import Batch, collate
+from inlay.adapters.core.encode import Encoded, encode
+from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.generators import Made
 from inlay.adapters.language.frozen_prefix import constant_of
-from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, collate_prompts
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality

@@ -18,7 +18,8 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.rank_answers import rank_answers
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message, TextPart, media_of
-from inlay.adapters.core.batch import collate, encode
+from inlay.adapters.core.batch import collate
+from inlay.adapters.core.encode import encode
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of
 from inlay.recipes.measures import aligned

@@ -75,19 +75,11 @@ def to_bundle(contents: Contents, dtype: DiskDtype) -> Bundle:
     held = {part: on_disk(module, dtype) for part, module in modules.items()}
     if contents.lora is not None:
         modules["lora"] = contents.lora
-    layout = contents.layout
     manifest = Manifest(
         system=contents.system,
         name=contents.name,
         interface=dict(contents.interface),
-        layout=LayoutSpec(
-            template=layout.template,
-            system=layout.system,
-            geometry={str(key): value for key, value in layout.geometry.items()},
-            stop=layout.stop,
-            bos=layout.bos,
-            prompt=layout.prompt,
-        ),
+        layout=contents.layout.spec,
         parts={part: _part_spec(module, dtype, held.get(part, {})) for part, module in modules.items()}
         | {part: _shared_spec(owner, dtype) for part, owner in shared.items()},
         canary=contents.canary,
@@ -226,10 +218,11 @@ def _layout(spec: LayoutSpec) -> Layout:
         return Layout(
             template=spec.template,
             system=spec.system or "",
-            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # checked below by use
+            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # Layout checks it
             stop=spec.stop,
             bos=spec.bos,
             prompt=spec.prompt,
+            date=spec.date,
         )
     except LayoutError as error:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error

@@ -25,7 +25,7 @@ from inlay.adapters.answering import Answering
 from inlay.adapters.attachable import Attachable
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart
-from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.language.wiring import DecoderOnly
 from inlay.adapters.media.digest import media_digest
 from inlay.hub.errors import InlayError

@@ -16,7 +16,7 @@ from inlay.adapters.chat.reply import Reply, assemble, read
 from inlay.adapters.chat.stream import text_stream
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
-from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.generators import Made
 from inlay.adapters.media.modality import Modality
 

@@ -25,7 +25,7 @@ from transformers import (
 
 from inlay.adapters.compatibility.digest import tokenizer_digest, weights_digest
 from inlay.adapters.compatibility.ports import PRECISION
-from inlay.adapters.conversation.phrasing import cut_at
+from inlay.adapters.conversation.layout import cut_at
 from inlay.adapters.conversation.segments import Segment, Text
 from inlay.adapters.language.cross_entropy import frozen_cross_entropy
 from inlay.adapters.language.freeze import freeze
