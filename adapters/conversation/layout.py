@@ -9,12 +9,13 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import Message
 from inlay.adapters.conversation.meta_response import MetaResponse, parse_meta_response
 from inlay.adapters.conversation.segments import HOLE, Bos, LayoutError, LayoutWarning, Media, Segment, Text
 from inlay.adapters.conversation.template import Dialogue
 from inlay.adapters.conversation.templates.chat_template import DEFAULT_DATE
 from inlay.adapters.conversation.templates.registry import template_named
+from inlay.adapters.conversation.turns import check_turns
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import LayoutSpec
@@ -164,7 +165,7 @@ def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, gen
     Raises:
         LayoutError: turns in the wrong order, media in the wrong turn, or a tokenizer that the template cannot use.
     """
-    turns = _checked(messages, generation=generation)
+    turns = check_turns(messages, generation=generation)
     dialogue = Dialogue(
         turns=turns,
         tokenizer=tokenizer,
@@ -189,40 +190,6 @@ def cut_at(text: str, marks: Iterable[str]) -> str:
     for mark in marks:
         text = text.split(mark, 1)[0]
     return text
-
-
-_ALLOWED: dict[str, tuple[type, ...]] = {
-    "system": (TextPart,),
-    "user": (TextPart, MediaPart),
-    "assistant": (TextPart, MadePart),
-}
-
-
-def _checked(messages: Sequence[Message], *, generation: bool) -> tuple[Message, ...]:
-    """User and assistant turns, alternating; at most one system message, in front."""
-    turns = tuple(message for message in messages if message.role != "system")
-    for index, message in enumerate(turns):
-        expected = "assistant" if index % 2 else "user"
-        if message.role != expected:
-            raise LayoutError(
-                f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)"
-            )
-    if any(message.role == "system" for message in messages[1:]):
-        raise LayoutError("a system message is only allowed in front of all turns")
-    if not turns:
-        raise LayoutError("expected at least one user turn, got none")
-    if generation != (turns[-1].role == "user"):
-        wanted = "the user's question" if generation else "an assistant's answer"
-        raise LayoutError(f"expected {wanted} as the last turn, got one of the {turns[-1].role}")
-    for message in messages:
-        for part in message.content:
-            if not isinstance(part, _ALLOWED[message.role]):
-                raise LayoutError(
-                    f"a {message.role} message holds a {type(part).__name__}; expected "
-                    f"{' or '.join(kind.__name__ for kind in _ALLOWED[message.role])} (the user shows media, the "
-                    "assistant makes media)"
-                )
-    return turns
 
 
 def _warn_once(layout: Layout, reason: str) -> None:

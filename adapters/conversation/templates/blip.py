@@ -36,7 +36,9 @@ def instructblip(dialogue: Dialogue) -> list[Segment]:
 def _media_first(dialogue: Dialogue, end: str) -> list[Segment]:
     """Media of every turn first, then prompts and answers one after the other."""
     if not media_lead(Message("user", tuple(part for turn in dialogue.turns for part in turn.content))):
-        dialogue.notes.append("this template puts all media in front of all words, as BLIP-2 and InstructBLIP were trained")
+        dialogue.notes.append(
+            "this template puts all media in front of all words, as BLIP-2 and InstructBLIP were trained"
+        )
     laid: list[Segment] = [Media(part) for part in media_of(dialogue.turns)]
     space = False
     for message in dialogue.turns:

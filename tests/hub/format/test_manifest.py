@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 from collections.abc import Callable
 from typing import Any
@@ -170,7 +171,13 @@ _MANIFEST = st.builds(
     system=_NAME,
     name=_LINE,
     interface=st.dictionaries(_NAME, _PORT, max_size=3),
-    layout=st.builds(LayoutSpec, template=_NAME, system=st.none() | _LINE, stop=st.tuples(_LINE)),
+    layout=st.builds(
+        LayoutSpec,
+        template=_NAME,
+        system=st.none() | _LINE,
+        stop=st.tuples(_LINE),
+        date=st.none() | st.dates(datetime.date(1000, 1, 1), datetime.date(2999, 12, 31)).map(str),
+    ),
     parts=st.dictionaries(_NAME, _PART, max_size=3),
     canary=st.none()
     | st.builds(

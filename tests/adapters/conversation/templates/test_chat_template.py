@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
+import json
 import warnings
 from contextlib import nullcontext as nothing
 from typing import Any
 
 import pytest
 
+from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout, LayoutError, LayoutWarning, Media, Text, segments
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 
@@ -143,20 +146,27 @@ def test_an_error_of_the_template_becomes_advice(tokenizer_of: Any) -> None:
         segments(Layout(template="chat"), two_turns()[:2], tokenizer)
 
 
-def test_a_prompt_is_the_same_on_every_day(tokenizer_of: Any, styled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = styled(tokenizer_of(), "llama3.2")
+def clock(monkeypatch: pytest.MonkeyPatch, *day: int) -> None:
+    """Set the clock of transformers' chat templates."""
 
-    class Tomorrow(datetime.datetime):
+    class Frozen(datetime.datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return cls(2031, 1, 2)
+            return cls(*day)
 
-    today = rendered(segments(Layout(template="chat"), two_turns(), tokenizer))
-    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Tomorrow)
-    messages = [{"role": "user", "content": "x"}]
-    assert "02 Jan 2031" in tokenizer.apply_chat_template(messages, tokenize=False)
-    assert rendered(segments(Layout(template="chat"), two_turns(), tokenizer)) == today
-    assert "Today Date: 26 Jul 2024\n" in today
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Frozen)
+
+
+def test_a_prompt_is_the_same_on_every_day(tokenizer_of: Any, styled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = styled(tokenizer_of(), "llama3.2")
+    plain = [{"role": "user", "content": "<image>\nwhat colour?"}]
+    prompts = []
+    for day in ((2024, 7, 26), (2026, 11, 28), (2031, 1, 2)):
+        clock(monkeypatch, *day)
+        prompts.append(rendered(segments(Layout(template="chat"), two_turns()[:1], tokenizer, generation=True)))
+        same = prompts[-1] == tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+        assert same is (day == (2024, 7, 26))
+    assert len(set(prompts)) == 1
 
 
 @pytest.mark.parametrize("style", ["llama3.1", "llama3.2"])
@@ -165,15 +175,40 @@ def test_a_layout_has_a_date_of_its_own(tokenizer_of: Any, styled: Any, style: s
     assert "Today Date: 09 Jan 2026" in rendered(laid)
 
 
-def test_every_directive_of_a_date_is_written(tokenizer_of: Any) -> None:
-    form = "%A, %d %B %Y (%y-%m-%-d) %H:%M %j"
+@pytest.mark.parametrize("form", ["%A, %d %B %Y (%y-%m-%-d) %H:%M %j", "%d %b %Y", "%Y-%m-%d", "today", "%B"])
+@pytest.mark.parametrize("start", ["", "\n", "  ", "\n  {% if true %} {% endif %}\n", "{%- if true %}\n{%- endif %}"])
+def test_a_date_is_written_as_transformers_writes_it(
+    tokenizer_of: Any, monkeypatch: pytest.MonkeyPatch, form: str, start: str
+) -> None:
     template = (
-        "\n  {% set day = strftime_now(form) %} {{ day }}|{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
-    ).replace("form", repr(form))
-    tokenizer = tokenizer_of(bos=False, chat_template=template)
-    laid = segments(Layout(template="chat", date="2026-01-09"), two_turns()[:2], tokenizer)
-    day = datetime.datetime(2026, 1, 9).strftime(form)
-    assert rendered(laid).partition("|")[0] == f"\n {day}"
+        start
+        + "{% set day = strftime_now(FORM) %} {{ day }}|{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+    )
+    tokenizer = tokenizer_of(bos=False, chat_template=template.replace("FORM", repr(form)))
+    turns = (Message("user", (TextPart("what?"),)), Message("assistant", (TextPart("red"),)))
+    clock(monkeypatch, 2026, 1, 9)
+    plain = [{"role": turn.role, "content": turn.text} for turn in turns]
+    laid = segments(Layout(template="chat", date="2026-01-09"), turns, tokenizer)
+    assert rendered(laid) == tokenizer.apply_chat_template(plain, tokenize=False)
+
+
+def test_a_bundle_stores_the_date_of_a_dated_template(
+    backbone_of: Any, adapter_of: Any, styled: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated, plain = backbone_of(), backbone_of()
+    dated.llm.tokenizer.chat_template = styled(copy.deepcopy(dated.llm.tokenizer), "llama3.2").chat_template.replace(
+        "<|eot_id|>", "<|im_end|>"
+    )
+    for backbone, date, version in ((dated, "2024-07-26", 2), (plain, None, 1)):
+        adapter = adapter_of(backbone, template="chat")
+        adapter.save_pretrained(tmp_path / str(date))
+        written = json.loads((tmp_path / str(date) / "inlay.json").read_text())
+        assert (written["layout"].get("date"), written["format_version"]) == (date, version)
+        loaded = Adapter.from_pretrained(tmp_path / str(date))
+        assert loaded.layout == adapter.layout
+        clock(monkeypatch, 2031, 1, 2)
+        prompts = [segments(one.layout, two_turns(), backbone.llm.tokenizer) for one in (adapter, loaded)]
+        assert prompts[0] == prompts[1]
 
 
 def test_a_layout_gets_an_explicit_date_only_for_templates_that_write_one(tokenizer_of: Any, styled: Any) -> None:
