@@ -54,7 +54,7 @@ def test_what_a_bundle_cannot_store_is_refused_when_the_layout_is_made(fields: A
 
 
 def test_a_list_of_stop_texts_is_taken() -> None:
-    assert Layout(template="plain", stop=["###"]).stop == ("###",)  # type: ignore[arg-type]
+    assert Layout(template="plain", stop=["###"]).stop == ("###",)
 
 
 def test_a_layout_gives_what_the_manifest_stores() -> None:

@@ -84,6 +84,26 @@ def test_labels_of_every_template_end_where_generation_stops(llm_of: Any, templa
     assert check(llm, Layout(template=template)) == published  # the end is the template's, not a choice
 
 
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if name != "chat"])
+def test_a_tokenizer_of_sentencepiece_ends_where_generation_stops(
+    llm_of: Any, metaspace_tokenizer_of: Any, template: str
+) -> None:
+    llm = llm_of("llama")
+    llm.tokenizer = metaspace_tokenizer_of()
+    assert llm.tokenizer("a\n").input_ids != llm.tokenizer("a").input_ids
+    check(llm, Layout(template=template))
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_chat_with_a_tokenizer_of_sentencepiece_ends_there_too(
+    llm_of: Any, metaspace_tokenizer_of: Any, styled: Any, style: str
+) -> None:
+    llm = llm_of("llama")
+    llm.tokenizer = styled(metaspace_tokenizer_of(), style)
+    llm.tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+    check(llm, Layout(template="chat"))
+
+
 @pytest.mark.parametrize(
     ("template", "texts"),
     [("vicuna_v1", ()), ("plain", ("\n",)), ("blip2", ("\n",)), ("nextgpt", ("###",)), ("modaverse", ("###",))],

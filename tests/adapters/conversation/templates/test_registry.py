@@ -33,7 +33,7 @@ def test_a_layout_uses_a_registered_template(tokenizer_of: Any) -> None:
     register_template("shout", Template(shout, bos="none", stop=("!",)))
     layout = Layout.published("shout")
     said = (Message("user", (TextPart("what?"),)), Message("assistant", (TextPart("red"),)))
-    assert "".join(segment.text for segment in segments(layout, said, tokenizer_of())) == "WHAT? red!"  # type: ignore[union-attr]
+    assert "".join(segment.text for segment in segments(layout, said, tokenizer_of())) == "WHAT? red!"
     assert (layout.bos, layout.stop, layout.reply("red! blue")) == ("none", ("!",), "red")
 
 
