@@ -56,6 +56,8 @@ class Layout:
         template_named(self.template)
         if isinstance(self.stop, list):
             object.__setattr__(self, "stop", tuple(self.stop))
+        if isinstance(self.stop, str):
+            raise LayoutError(f"stop: expected a tuple of texts, got one text; write stop=({self.stop!r},)")
         if self.system is None:
             raise LayoutError("system: expected text, got None; leave it out, or give an empty text")
         _ = self.spec

@@ -79,8 +79,6 @@ def encode(
             positions than the context; nothing is cut.
     """
     where = f"{name}: " if name else ""
-    if not generation and all(is_empty(message) for message in messages if message.role == "assistant"):
-        raise LayoutError(f"{where}nothing to train on: every answer of the assistant is empty; leave the sample out")
     try:
         made: tuple[MadePart, ...] = ()
         if signals is None or not signals.strings:
@@ -90,6 +88,8 @@ def encode(
             laid, made = unmark(marked, made_of(messages), signals)
     except LayoutError as error:
         raise LayoutError(f"{where}{error}") from error
+    if not generation and all(is_empty(message) for message in messages if message.role == "assistant"):
+        raise LayoutError(f"{where}nothing to train on: every answer of the assistant is empty; leave the sample out")
     source, answer = language.arrange(laid, generation=generation)
     sequence = _sequence(source, layout.bos, language, tokens, where)
     target = None if answer is None else _sequence(answer, "none", language, {}, where).labels

@@ -93,6 +93,11 @@ def test_a_sample_whose_every_answer_is_empty_has_nothing_to_train_on(llm_of: An
             encode((*ask("what?", ""), *ask("sure?", " ")), VICUNA, llm_of(family), {}, name="card-7")
 
 
+def test_a_sample_without_an_answer_is_a_sample_in_the_wrong_order(llm_of: Any) -> None:
+    with pytest.raises(LayoutError, match="card-7: expected an assistant's answer as the last turn"):
+        encode(ask("what?", None), VICUNA, llm_of("llama"), {}, name="card-7")
+
+
 def test_an_empty_answer_in_the_middle_is_laid_out_without_labels(llm_of: Any) -> None:
     llm = llm_of("llama")
     row = encode((*ask("what?", ""), *ask("sure?", "yes")), VICUNA, llm, {})
