@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from inlay.adapters.conversation.messages import parse_messages as parse_messages
     from inlay.adapters.conversation.segments import LayoutError as LayoutError
     from inlay.adapters.core.batch import Batch as Batch
-    from inlay.adapters.core.batch import Encoded as Encoded
+    from inlay.adapters.core.encode import Encoded as Encoded
     from inlay.adapters.core.parts import AdapterError as AdapterError
     from inlay.adapters.encoders import AudioEncoder as AudioEncoder
     from inlay.adapters.encoders import BeatsEncoder as BeatsEncoder

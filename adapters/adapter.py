@@ -94,7 +94,7 @@ class Adapter(HubMethods):
             system=system,
             name=name,
             interface=ports,
-            layout=layout,
+            layout=layout.dated(backbone.llm.tokenizer),
             inputs=projectors,
             outputs=drawn,
             tokens=TokenRows.for_language(backbone.llm, tokens) if tokens is not None else None,

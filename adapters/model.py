@@ -101,8 +101,9 @@ class MultimodalModel(ModelCore[A]):
         chosen = layout or self.adapter.layout
         rows = encode_all(self, conversations, chosen, names)
         batch = self.collate(rows, layout=chosen, generation=True, features=features)
-        generated = self.generate(batch, layout=chosen, **options)
-        return [chosen.reply(self.backbone.llm.decode(row, stop=chosen.stop)) for row in generated]
+        stop = self.turn_end(chosen).texts
+        written = self.generate(batch, layout=chosen, **options)
+        return [chosen.reply(self.backbone.llm.decode(ids, stop=stop)) for ids in written]
 
     def chat(
         self,

@@ -134,7 +134,7 @@ def mixed(made: Served, folder: Path) -> list[Pair]:
 
     def ours() -> list[list[int]]:
         with with_lora_of(made.model, made.adapters):
-            return [row.ids for row in made.model.write(embeddings, mask, layout=None, **fixed)]
+            return made.model.write(embeddings, mask, end=None, **fixed).rows
 
     def apart() -> list[list[int]]:
         written = []
@@ -142,7 +142,7 @@ def mixed(made: Served, folder: Path) -> list[Pair]:
             if not adapter.attached:
                 made.model.swap(adapter)
             row, own = embeddings[index : index + 1], mask[index : index + 1]
-            written += [one.ids for one in made.model.write(row, own, layout=None, **fixed)]
+            written += made.model.write(row, own, end=None, **fixed).rows
         return written
 
     if not peft() == ours() == apart():

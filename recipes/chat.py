@@ -86,7 +86,7 @@ class Conversation:
         turn = Message("user", (*self.shown, TextPart(question)))
         streamed: dict[str, Any] = {} if on_text is None else {"on_text": hear}
         reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens, **streamed)
-        said: tuple[Part, ...] = reply.parts or (TextPart(reply.text or " "),)
+        said: tuple[Part, ...] = reply.parts or (TextPart(reply.text),)
         self.turns, self.shown = [*self.turns, turn, Message("assistant", said)], []
         # What was written while it could not yet be read to its end may read otherwise in the whole.
         return self._told(reply, words="".join(heard).split() != reply.text.split())

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message
-from inlay.adapters.conversation.phrasing import blip_question
 from inlay.adapters.conversation.segments import HOLE
 from inlay.recipes.data.prepare import with_words
+from inlay.recipes.data.templates import blip_question
 from inlay.recipes.settings import SettingsError
 
 __all__ = ["AnswerSettings", "candidates_of"]

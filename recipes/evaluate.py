@@ -18,7 +18,9 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.rank_answers import rank_answers
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message, TextPart, media_of
-from inlay.adapters.core.batch import collate, encode
+from inlay.adapters.conversation.turn_end import turn_end
+from inlay.adapters.core.batch import collate
+from inlay.adapters.core.encode import encode
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Question, Sample, questions_of
 from inlay.recipes.measures import aligned
@@ -121,11 +123,17 @@ def answer_oracle(
         embeddings = llm.embed(batch.ids)
         words = torch.tensor([token for _, _, name in group for token in told[name]], device=llm.device)
         embeddings[batch.slots] = llm.embed(words)
+        end = turn_end(layout, llm.tokenizer)
         ids = llm.generate(
-            embeddings, batch.mask, stop=layout.stop, max_new_tokens=max_new_tokens, do_sample=False
+            embeddings,
+            batch.mask,
+            stop=end.texts,
+            stop_ids=end.ids,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
         ).rows
         answered += [
-            Answered(item[0], llm.decode(row, stop=layout.stop), item[2]) for item, row in zip(group, ids, strict=True)
+            Answered(item[0], llm.decode(row, stop=end.texts), item[2]) for item, row in zip(group, ids, strict=True)
         ]
     return answered
 

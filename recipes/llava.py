@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.layout import VICUNA_SYSTEM
+from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 

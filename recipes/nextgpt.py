@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.layout import VICUNA_SYSTEM
+from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature.film import FRAMES, SIDE

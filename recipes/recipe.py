@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.layout import TEMPLATES, Layout
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.segments import HOLE
+from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.adapters.encoders import QFORMER_FAMILY
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.llm_parts.lora import LoraConfig
@@ -48,7 +49,7 @@ class Stage:
     data: Literal["align", "train", "all"]
     """Which file of the data: captioned pictures, instructions, or all, drawn by the square roots of their sizes."""
     template: str
-    """Layout of the conversations, a key of ``inlay.adapters.conversation.layout.TEMPLATES``."""
+    """Layout of the conversations, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``."""
     geometry: Geometry
     """How a picture becomes a square."""
     lr: dict[str, float]

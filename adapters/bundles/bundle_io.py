@@ -89,7 +89,6 @@ def describe(
         BundleError: a field that a bundle cannot hold, by name.
     """
     modules, shared = _modules(adapter)
-    layout = adapter.layout
     parts = {part: _part_spec(module, dtype, (held or {}).get(part, {})) for part, module in modules.items()}
     parts |= {part: _shared_spec(owner, dtype) for part, owner in shared.items()}
     if adapter.lora is not None:
@@ -99,14 +98,7 @@ def describe(
             system=adapter.system,
             name=adapter.name,
             interface=dict(adapter.interface),
-            layout=LayoutSpec(
-                template=layout.template,
-                system=layout.system,
-                geometry={str(key): value for key, value in layout.geometry.items()},
-                stop=layout.stop,
-                bos=layout.bos,
-                prompt=layout.prompt,
-            ),
+            layout=adapter.layout.spec,
             parts=parts,
             canary=canary,
             training=adapter.training_facts,
@@ -253,10 +245,11 @@ def _layout(spec: LayoutSpec) -> Layout:
         return Layout(
             template=spec.template,
             system=spec.system or "",
-            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # checked below by use
+            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # Layout checks it
             stop=spec.stop,
             bos=spec.bos,
             prompt=spec.prompt,
+            date=spec.date,
         )
     except LayoutError as error:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error

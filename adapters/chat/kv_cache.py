@@ -23,10 +23,10 @@ from transformers.cache_utils import DynamicLayer
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart
-from inlay.adapters.core.batch import Encoded
-from inlay.adapters.core.model_core import Generated, ModelCore
+from inlay.adapters.core.encode import Encoded
+from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
-from inlay.adapters.language.wiring import DecoderOnly
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.wiring.decoder_only import DecoderOnly
 from inlay.adapters.media.digest import media_digest
 from inlay.hub.errors import InlayError
@@ -104,13 +104,13 @@ class PrefixCache:
             and all(type(layer) is DynamicLayer for layer in DynamicCache(config=llm.model.config).layers)
         )
 
-    def write(self, core: ModelCore[Any], row: Encoded, layout: Layout, **options: Any) -> Generated:
+    def write(self, core: ModelCore[Any], row: Encoded, layout: Layout, **options: Any) -> Generation:
         """Answer one conversation; see :meth:`inlay.adapters.model.MultimodalModel.write`.
 
         Args:
             core: one that :meth:`takes` accepts.
             row: the conversation.
-            layout: whose geometry and stop texts to use.
+            layout: whose geometry and turn end to use.
             options: of transformers' ``generate``.
         """
         if (weights := _weights(core.adapter)) != self._weights:
@@ -130,8 +130,8 @@ class PrefixCache:
         embeddings = torch.cat([behind.new_zeros(1, cut, behind.shape[2]), behind], dim=1)
         mask = tail.mask.new_ones(1, len(key))
         self.reused = cut
-        (written,) = core.write(embeddings, mask, layout=layout, past_key_values=cache, **options)
-        self._keep(key + tuple(written.ids), cache)
+        written = core.write(embeddings, mask, end=core.turn_end(layout), past_key_values=cache, **options)
+        self._keep(key + tuple(written.rows[0]), cache)
         return written
 
     def _longest(self, key: Key) -> tuple[_Kept | None, int]:

@@ -15,8 +15,9 @@ from inlay.adapters.chat.reply import Reply, finish_reason
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Part, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS, MetaResponse
-from inlay.adapters.core.model_core import Generated
 from inlay.adapters.generators import Made
+from inlay.adapters.language.generation.generate import Generation
+from inlay.adapters.language.generation.stopping import FinishReason
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.media.modality import Modality
 
@@ -24,7 +25,7 @@ __all__ = ["dispatch", "spelled"]
 
 
 def dispatch(
-    written: Sequence[Generated],
+    written: Generation,
     layout: Layout,
     backbone: Backbone,
     media: Mapping[Modality, Mapping[str, Any]],
@@ -37,7 +38,7 @@ def dispatch(
         backbone: with the generators; what it lacks is named as missing in the reply.
         media: how each modality is generated, see :meth:`inlay.adapters.generators.Generator.generate`.
     """
-    read = [layout.read(spelled(row.ids, backbone.llm)) for row in written]
+    read = [layout.read(spelled(row, backbone.llm)) for row in written.rows]
     made: dict[Modality, list[Made]] = {}
     missing: dict[Modality, str] = {}
     for modality in dict.fromkeys(name for response in read for name in response.media):
@@ -49,7 +50,8 @@ def dispatch(
             continue
         made[modality] = generator.generate(generator.encode_text(prompts), **media.get(modality, {}))
     supplies = {modality: iter(own) for modality, own in made.items()}
-    return [_reply(one, supplies, missing, row) for one, row in zip(read, written, strict=True)]
+    rows = zip(read, written.rows, written.finish, strict=True)
+    return [_reply(response, supplies, missing, len(row), ended) for response, row, ended in rows]
 
 
 def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
@@ -65,7 +67,11 @@ def spelled(ids: Sequence[int], llm: LanguageModel) -> str:
 
 
 def _reply(
-    response: MetaResponse, supplies: Mapping[Modality, Any], missing: Mapping[Modality, str], row: Generated
+    response: MetaResponse,
+    supplies: Mapping[Modality, Any],
+    missing: Mapping[Modality, str],
+    tokens: int,
+    ended: FinishReason,
 ) -> Reply:
     parts: list[Part] = [TextPart(response.text)] if response.text else []
     for modality in response.media:
@@ -74,8 +80,8 @@ def _reply(
     return Reply(
         text=response.text,
         media=tuple(part.source for part in parts if isinstance(part, MadePart) and part.source is not None),
-        tokens=len(row.ids),
+        tokens=tokens,
         parts=tuple(parts),
         missing=tuple(missing[modality] for modality in response.media if modality in missing),
-        finish_reason=finish_reason(row.ended, bool(response.media)),
+        finish_reason=finish_reason(ended, bool(response.media)),
     )

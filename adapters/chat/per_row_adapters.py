@@ -35,7 +35,7 @@ def answer_mixed(
     written = generate_mixed(core, conversations, adapters, **options)
     layout: Layout | None = options.get("layout")
     chosen = [layout or adapter.layout for adapter in adapters]
-    return [own.reply(llm.decode(ids, stop=own.stop)) for ids, own in zip(written, chosen, strict=True)]
+    return [own.reply(llm.decode(ids, stop=core.turn_end(own).texts)) for ids, own in zip(written, chosen, strict=True)]
 
 
 @torch.no_grad()
@@ -61,20 +61,20 @@ def generate_mixed(
         options: of transformers' ``generate``.
 
     Raises:
-        AttachError: not one adapter a conversation, one with token rows, one that is attached elsewhere, or stop texts
-            that differ.
+        AttachError: not one adapter a conversation, one with token rows, one that is attached elsewhere, or layouts
+            with different turn ends.
         IncompatibleBackbone: one does not fit.
         LoraError: one changes what the attached adapter does not.
     """
-    layouts = [layout or adapter.layout for adapter in adapters]
-    stops = {own.stop for own in layouts}
-    if len(stops) > 1:
-        raise AttachError(f"one batch for several adapters: expected one set of stop texts, got {sorted(stops)}")
+    ends = {core.turn_end(layout or adapter.layout) for adapter in adapters}
+    if len(ends) > 1:
+        texts = sorted(end.texts for end in ends)
+        raise AttachError(f"one batch for several adapters: expected layouts with one turn end, got {texts}")
     with core.held():
         embeddings, mask = embed_mixed(core, conversations, adapters, layout=layout, features=features, names=names)
         with with_lora_of(core, adapters):
-            rows = core.write(embeddings, mask, layout=layouts[0] if layouts else None, **options)
-    return [row.ids for row in rows]
+            rows = core.write(embeddings, mask, end=next(iter(ends), None), **options)
+    return rows.rows
 
 
 @torch.no_grad()

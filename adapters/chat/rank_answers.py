@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.media.load import load_medium
 
@@ -91,6 +91,8 @@ def _choices(candidates: Sequence[str] | Sequence[Sequence[str]], conversations:
         choices = [[str(item) for item in candidates]] * conversations
     else:
         choices = [list(item) for item in candidates]
+    if any(not text.strip() for texts in choices for text in texts):
+        raise LayoutError("candidates: expected answers with words, got an empty one; remove it")
     if len(choices) != conversations or not all(choices):
         raise LayoutError(
             f"candidates: expected at least one answer for each of the {conversations} conversations, got lists of "

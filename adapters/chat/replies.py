@@ -16,7 +16,7 @@ from inlay.adapters.chat.reply import Reply, assemble, read
 from inlay.adapters.chat.stream import text_stream
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
-from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.signal_states import written_states
@@ -57,26 +57,27 @@ def replies(
     chosen, llm, signals = layout or adapter.layout, backbone.llm, adapter.signals
     rows = encode_all(core, conversations, chosen, names)
     if on_text is not None:
-        options["streamer"] = text_stream(llm, chosen, on_text, len(rows), options)
+        options["streamer"] = text_stream(llm, chosen, core.turn_end(chosen).texts, on_text, len(rows), options)
+    end = core.turn_end(chosen)
     if prefixes is not None and features is None and prefixes.takes(core, rows, options):
-        written = [prefixes.write(core, rows[0], chosen, **options)]
+        written = prefixes.write(core, rows[0], chosen, **options)
         embeddings = mask = None
     else:
         batch = core.collate(rows, layout=chosen, generation=True, features=features).to(backbone.device)
         embeddings, mask = core.embeddings(batch), batch.mask
-        written = core.write(embeddings, mask, layout=chosen, **options)
+        written = core.write(embeddings, mask, end=end, **options)
     if chosen.meta:
         return dispatch(written, chosen, backbone, media or {})
-    runs = [read(row.ids, llm, chosen, signals) for row in written]
+    runs = [read(row, llm, chosen, signals, end.texts) for row in written.rows]
     asked = [modality for modality in signals.ids if any(modality in row for row in runs)]
     missing = {name: why for name in asked if (why := _why_missing(name, adapter, backbone)) is not None}
     made: dict[Modality, list[Made]] = {}
     if len(missing) < len(asked) and embeddings is not None and mask is not None:
-        states = written_states(llm, embeddings, mask, [row.ids for row in written], signals)
+        states = written_states(llm, embeddings, mask, written.rows, signals)
         made = {
             name: core.make(name, states[name], **(media or {}).get(name, {})) for name in asked if name not in missing
         }
-    return assemble(runs, made, missing, [len(row.ids) for row in written], [row.ended for row in written])
+    return assemble(runs, made, missing, [len(row) for row in written.rows], written.finish)
 
 
 def check_media_options(media: Mapping[Modality, Mapping[str, Any]], backbone: Backbone) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Part, TextPart
 from inlay.adapters.generators import Made
+from inlay.adapters.language.generation.stopping import FinishReason as Ended
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.signal_grammar import split
 from inlay.adapters.llm_parts.signal_tokens import Signals
@@ -46,19 +47,19 @@ class Reply:
     answer was cut off at ``max_new_tokens``, or at the end of the context."""
 
 
-def finish_reason(ended: Literal["stop", "length"], asks_for_media: bool) -> FinishReason:
+def finish_reason(ended: Ended, asks_for_media: bool) -> FinishReason:
     """The finish reason of a reply."""
     return "media" if ended == "stop" and asks_for_media else ended
 
 
-def read(ids: Sequence[int], llm: LanguageModel, layout: Layout, signals: Signals) -> list[Run]:
-    """A row of new tokens as words and modalities, up to the layout's stop text; words are stripped, none is empty."""
+def read(ids: Sequence[int], llm: LanguageModel, layout: Layout, signals: Signals, stop: Sequence[str]) -> list[Run]:
+    """A row of new tokens as words and modalities, up to a stop text; words are stripped, none is empty."""
     found: list[Run] = []
     for run in split(ids, signals):
         if not isinstance(run, list):
             found.append(run)
             continue
-        if text := layout.reply(llm.decode(run, stop=layout.stop)):
+        if text := layout.reply(llm.decode(run, stop=stop)):
             found.append(TextPart(text))
     return found
 
@@ -68,7 +69,7 @@ def assemble(
     made: Mapping[Modality, Sequence[Made]],
     missing: Mapping[Modality, str],
     tokens: Sequence[int],
-    ended: Sequence[Literal["stop", "length"]],
+    ended: Sequence[Ended],
 ) -> list[Reply]:
     """Replies from words, modalities and made media.
 
@@ -90,7 +91,7 @@ def _assemble(
     supplies: Mapping[Modality, Iterator[Made]],
     missing: Mapping[Modality, str],
     tokens: int,
-    ended: Literal["stop", "length"],
+    ended: Ended,
 ) -> Reply:
     parts: list[Part] = []
     for run in runs:

@@ -1,8 +1,8 @@
-"""Words of an answer while it is written: no signal tokens, no flags, nothing from the stop text on."""
+"""The text of an answer while it is generated, without signal tokens and flags, up to the stop text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,14 +18,20 @@ __all__ = ["MetaStream", "TextStream", "text_stream"]
 
 
 def text_stream(
-    llm: LanguageModel, layout: Layout, on_text: Callable[[str], None], rows: int, options: Mapping[str, Any]
+    llm: LanguageModel,
+    layout: Layout,
+    stop: Sequence[str],
+    on_text: Callable[[str], None],
+    rows: int,
+    options: Mapping[str, Any],
 ) -> TextStream:
     """A stream for a call of transformers' ``generate`` with these options.
 
     Args:
         llm: with the adapter attached.
-        layout: whose answers are written.
-        on_text: gets every new piece of text.
+        layout: of the answer.
+        stop: texts that end the answer.
+        on_text: called with every new piece of text.
         rows: conversations of the call.
         options: of the call.
 
@@ -37,40 +43,41 @@ def text_stream(
             f"words can be streamed of one conversation without beams, got {rows} conversations and num_beams="
             f"{options.get('num_beams') or 1}; leave on_text out"
         )
-    return (MetaStream if layout.meta else TextStream)(llm, layout, on_text)
+    return (MetaStream if layout.meta else TextStream)(llm, layout, stop, on_text)
 
 
 class TextStream(BaseStreamer):
-    """Hands on the words of one answer as they are written.
+    """Passes the text of one answer on as it is generated.
 
     Args:
         llm: with the adapter attached.
-        layout: its stop texts end the answer.
-        on_text: gets every new piece of text.
+        layout: of the answer.
+        stop: texts that end the answer.
+        on_text: called with every new piece of text.
     """
 
-    def __init__(self, llm: LanguageModel, layout: Layout, on_text: Callable[[str], None]) -> None:
-        self.llm, self.layout, self.on_text = llm, layout, on_text
+    def __init__(self, llm: LanguageModel, layout: Layout, stop: Sequence[str], on_text: Callable[[str], None]) -> None:
+        self.llm, self.layout, self.stop, self.on_text = llm, layout, tuple(stop), on_text
         self.ids: list[int] = []
         self.sent = ""
 
     def put(self, value: Tensor) -> None:
-        """New ids: the prompt first, which is empty where a model is given embeddings, then one at a time."""
+        """Take new ids: first the prompt, which is empty for a model that is given embeddings, then one at a time."""
         self.ids += value.flatten().tolist()
         text = self.text()
-        # Half a character, and what may be the beginning of a stop text, wait for what follows.
-        held = max((n for mark in self.layout.stop for n in range(1, len(mark)) if text.endswith(mark[:n])), default=0)
+        # Half a character, and text that may be the beginning of a stop text, wait for the next ids.
+        held = max((n for mark in self.stop for n in range(1, len(mark)) if text.endswith(mark[:n])), default=0)
         self._send(text[: len(text) - held].removesuffix("\ufffd"))
 
     def end(self) -> None:
-        """Nothing follows."""
+        """The answer is complete."""
         self._send(self.text(whole=True))
 
     def text(self, *, whole: bool = False) -> str:
-        """The words so far; ``whole`` where nothing follows."""
-        del whole  # what comes later changes nothing before it
+        """The text so far; ``whole`` if the answer is complete."""
+        del whole  # later ids do not change the text before them
         text: str = self.llm.tokenizer.decode(self.ids, skip_special_tokens=True)
-        for mark in self.layout.stop:
+        for mark in self.stop:
             text = text.split(mark, 1)[0]
         return text.lstrip()
 
@@ -81,10 +88,11 @@ class TextStream(BaseStreamer):
 
 
 class MetaStream(TextStream):
-    """The same of a meta response: its prompt, where that is said and not only made into media.
+    """The text of a meta response: its prompt, where that is text and not only a caption for a generator.
 
-    Until ``Prompt:`` has come, what is written may still be flags and labels. An answer without one is known at its
-    end; one that names media behind its prompt was said too early, and the reply has the last word.
+    Before ``Prompt:``, the generated text may still be flags and labels, so nothing is passed on; an answer without a
+    prompt is passed on at its end. If media are named behind the prompt, the text was passed on too early, and the
+    reply is what counts.
     """
 
     def text(self, *, whole: bool = False) -> str:

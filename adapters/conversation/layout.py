@@ -1,83 +1,117 @@
-"""Layout: how a conversation becomes one sequence of text and media slots, and which text is trained on.
-
-Every template returns *segments*; nothing is tokenised here, so that the label mask can follow from the segments' own
-offsets instead of from counting the tokens of a second tokenisation (the off-by-one that silently masks whole samples).
-"""
+"""Layout: how a conversation becomes one sequence of text and media slots, and which text the loss covers."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from inlay.adapters.conversation.messages import Message, made_of
+from pydantic import ValidationError
+
+from inlay.adapters.conversation.messages import Message
 from inlay.adapters.conversation.meta_response import MetaResponse, parse_meta_response
-from inlay.adapters.conversation.phrasing import after_last, cut_at
-from inlay.adapters.conversation.segments import (
-    HOLE,
-    Bos,
-    LayoutError,
-    Media,
-    Segment,
-    Style,
-    Template,
-    Text,
-    answer,
-    instruction,
-    media_in,
-)
-from inlay.adapters.conversation.templates.any_to_any import ANY_TEMPLATES
-from inlay.adapters.conversation.templates.blip import BLIP_TEMPLATES
-from inlay.adapters.media.image import Geometry
+from inlay.adapters.conversation.segments import HOLE, Bos, LayoutError, LayoutWarning, Media, Segment, Text
+from inlay.adapters.conversation.template import Dialogue
+from inlay.adapters.conversation.templates.chat_template import DEFAULT_DATE
+from inlay.adapters.conversation.templates.registry import template_named
+from inlay.adapters.conversation.turns import check_turns
+from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.modality import Modality
+from inlay.hub.format.manifest import LayoutSpec
 
-__all__ = ["TEMPLATES", "VICUNA_SYSTEM", "Bos", "Layout", "LayoutError", "Media", "Segment", "Text", "segments"]
+__all__ = ["Bos", "Layout", "LayoutError", "LayoutWarning", "Media", "Segment", "Text", "cut_at", "segments"]
 
-VICUNA_SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
-)
+MAX_HOLES = 16
+"""Placeholders in a prompt; each one repeats the user's words."""
+
+_warned: set[tuple[str, str]] = set()
+"""Layout and reason of the warnings that this process has given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The layout's choices, stored in the bundle."""
+    """The layout's choices, stored in the bundle and checked by its schema.
+
+    Raises:
+        LayoutError: an unknown template, or a value that a bundle cannot store.
+    """
 
     template: str
-    """A key of :data:`TEMPLATES`."""
+    """Name of a template, see :mod:`inlay.adapters.conversation.templates.registry`."""
     system: str = ""
-    """System sentence for conversations that bring none; empty for none."""
+    """System text for conversations that have none; may be empty."""
     geometry: Mapping[Modality, Geometry] = field(default_factory=lambda: {"image": "crop"})
-    """How a picture becomes a square."""
+    """How pictures, and the frames of clips, become squares."""
     stop: tuple[str, ...] = ()
-    """Texts that end a generated answer, beside the EOS token."""
+    """Texts that end a generated answer, besides the template's own end and the EOS token."""
     bos: Bos = "first"
-    """Where BOS stands, if the tokenizer has one."""
+    """Position of BOS, if the tokenizer has one."""
     prompt: str = HOLE
-    """What becomes of the user's words, such as ``Question: {} Short answer:``; without ``{}`` they are left out."""
+    """Text around the user's words, such as ``Question: {} Short answer:``; without ``{}`` it replaces them."""
+    date: str | None = None
+    """The day that a chat template with a date gets, ``YYYY-MM-DD``; None for a default day, see :meth:`dated`."""
 
     def __post_init__(self) -> None:
-        if self.template not in TEMPLATES:
-            raise LayoutError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
-        if self.bos not in get_args(Bos):
-            raise LayoutError(f"bos: expected one of {', '.join(get_args(Bos))}, got {self.bos!r}")
+        template_named(self.template)
+        if isinstance(self.stop, list):
+            object.__setattr__(self, "stop", tuple(self.stop))
+        if isinstance(self.stop, str):
+            raise LayoutError(f"stop: expected a tuple of texts, got one text; write stop=({self.stop!r},)")
+        if self.system is None:
+            raise LayoutError("system: expected text, got None; leave it out, or give an empty text")
+        _ = self.spec
+        if self.prompt.count(HOLE) > MAX_HOLES:
+            raise LayoutError(
+                f"prompt: expected at most {MAX_HOLES} placeholders {HOLE}, got {self.prompt.count(HOLE)}"
+            )
+        if not all(self.stop):
+            raise LayoutError("stop: expected texts that are not empty, got an empty one; remove it")
+        for modality, geometry in self.geometry.items():
+            _one_of("geometry", modality, get_args(Modality))
+            _one_of(f"geometry.{modality}", geometry, get_args(Geometry))
 
     @classmethod
     def published(cls, template: str, **fields: Any) -> Layout:
-        r"""A layout with the place of BOS and the stop texts that the template's own system was published with.
+        r"""A layout with the position of BOS and the stop texts that the template was published with.
 
         Example:
             >>> layout = Layout.published("blip2", prompt="Question: {} Short answer:")
             >>> layout.bos, layout.stop
             ('after_media', ('\n',))
         """
-        chosen = TEMPLATES.get(template)
-        known = {} if chosen is None else {"bos": chosen.bos, "stop": chosen.stop}
-        return cls(template=template, **(known | fields))
+        chosen = template_named(template)
+        return cls(template=template, **({"bos": chosen.bos, "stop": chosen.stop} | fields))
+
+    @property
+    def spec(self) -> LayoutSpec:
+        """The layout as a bundle's manifest stores it.
+
+        Raises:
+            LayoutError: a value that the manifest refuses.
+        """
+        geometry = dict(self.geometry) if isinstance(self.geometry, Mapping) else self.geometry
+        values: dict[str, Any] = {name: getattr(self, name) for name in ("template", "system", "stop", "bos", "prompt")}
+        try:
+            return LayoutSpec(**values, geometry=geometry, date=self.date)  # type: ignore[arg-type]  # checked here
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            place = ".".join(str(step) for step in first["loc"])
+            reason = str(first["msg"]).removeprefix("Value error, ")
+            raise LayoutError(f"{place}: {reason}, got {_short(first['input'])}") from None
+
+    @property
+    def meta(self) -> bool:
+        """Whether answers are meta responses for stock generators."""
+        return template_named(self.template).meta
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts that end a generated answer: the layout's own and the template's."""
+        return tuple(dict.fromkeys((*self.stop, *template_named(self.template).stop)))
 
     def geometry_for(self, modality: Modality) -> Geometry:
-        """How media of a modality become squares; the frames of a clip as pictures do, unless it is said otherwise.
+        """How media of a modality become squares; frames of a clip as pictures do, unless the layout says otherwise.
 
         Example:
             >>> Layout(template="plain", geometry={"image": "pad"}).geometry_for("video")
@@ -85,10 +119,13 @@ class Layout:
         """
         return self.geometry.get(modality, self.geometry.get("image", "crop"))
 
-    @property
-    def meta(self) -> bool:
-        """Whether answers are meta responses, which stock generators read."""
-        return TEMPLATES[self.template].meta
+    def dated(self, tokenizer: Any) -> Layout:
+        """The layout with an explicit date, if this tokenizer's chat template writes one; otherwise the same layout.
+
+        A bundle stores the date, so that its prompts stay the same on every day and in every version of inlay.
+        """
+        writes = template_named(self.template).dated
+        return replace(self, date=DEFAULT_DATE) if self.date is None and writes and writes(tokenizer) else self
 
     def reply(self, text: str) -> str:
         """The answer in a generated text: up to the first stop text, behind the last speaker's name, stripped.
@@ -102,7 +139,7 @@ class Layout:
         return self.read(text).text
 
     def read(self, text: str) -> MetaResponse:
-        """The answer in a generated text, and what it asks stock generators to make; most templates ask for nothing.
+        """The answer in a generated text, and the media that it requests from stock generators, if any.
 
         Args:
             text: with the flags of the meta response, where the template has such.
@@ -111,10 +148,11 @@ class Layout:
             >>> Layout.published("modaverse").read("Modality: [AUDIO] Prompt: rain ###").media
             ('audio',)
         """
-        chosen = TEMPLATES[self.template]
-        if chosen.meta:
+        if self.meta:
             return parse_meta_response(text)
-        return MetaResponse(after_last(cut_at(text, self.stop), chosen.speaker).strip())
+        speaker = template_named(self.template).speaker
+        words = cut_at(text, self.stops)
+        return MetaResponse((words.rpartition(speaker)[2] if speaker else words).strip())
 
 
 def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, generation: bool = False) -> list[Segment]:
@@ -123,154 +161,51 @@ def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, gen
     Args:
         layout: the choices.
         messages: canonical messages.
-        tokenizer: for its EOS token and its chat template.
+        tokenizer: for its special tokens and its chat template.
         generation: end where the assistant has to begin; the last message must then be the user's.
 
     Raises:
-        LayoutError: turns in the wrong order, an empty answer, media in the wrong turn.
+        LayoutError: turns in the wrong order, media in the wrong turn, or a tokenizer that the template cannot use.
     """
-    _check_turns(messages, generation=generation)
-    return TEMPLATES[layout.template].lay(layout, messages, tokenizer, generation)
-
-
-def _check_turns(messages: Sequence[Message], *, generation: bool) -> None:
-    turns = [message for message in messages if message.role != "system"]
-    for index, message in enumerate(turns):
-        expected = "assistant" if index % 2 else "user"
-        if message.role != expected:
-            raise LayoutError(
-                f"turn {index}: expected the {expected}, got {message.role} (user and assistant alternate)"
-            )
-        if message.role == "assistant" and not message.text.strip() and not made_of([message]):
-            raise LayoutError(f"turn {index}: the assistant's answer is empty; give it text or leave the turn out")
-    if any(message.role == "system" for message in messages[1:]):
-        raise LayoutError("a system message is only allowed in front")
-    if not turns:
-        raise LayoutError("expected at least one user turn, got none")
-    if generation != (turns[-1].role == "user"):
-        wanted = "the user's question" if generation else "an assistant's answer"
-        raise LayoutError(f"expected {wanted} as the last turn, got one of the {turns[-1].role}")
-
-
-def _system(layout: Style, messages: Sequence[Message]) -> str:
-    return messages[0].text if messages and messages[0].role == "system" else layout.system
-
-
-def plain(layout: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
-    """LLaVA's stage 1: the media, the caption, a newline. The question is left out on purpose.
-
-    Liu et al., 2023, https://arxiv.org/abs/2304.08485. Trained behind a question, the projector becomes another one.
-    """
-    laid: list[Segment] = []
-    for message in messages:
-        if message.role == "user":
-            laid += media_in(message)
-        elif message.role == "assistant":
-            laid += [*answer(message, space=False), Text("\n", trained=True)]
+    turns = check_turns(messages, generation=generation)
+    dialogue = Dialogue(
+        turns=turns,
+        tokenizer=tokenizer,
+        system=messages[0].text if messages[0].role == "system" else layout.system,
+        prompt=layout.prompt,
+        date=layout.date,
+        generation=generation,
+    )
+    laid = template_named(layout.template).lay(dialogue)
+    for reason in dialogue.notes:
+        _warn_once(layout, reason)
     return laid
 
 
-def vicuna_v1(layout: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
-    r"""Vicuna 1.1 and later, as LLaVA 1.5 uses it.
+def cut_at(text: str, marks: Iterable[str]) -> str:
+    """The text up to the first of the marks, or all of it.
 
-    ``{system} USER: <image>\n{question} ASSISTANT: {answer}</s>USER: ...``: one space after a question, none between
-    ``</s>`` and the next ``USER``; media stand in front of the turn that has them; the loss covers ``{answer}</s>``.
+    Example:
+        >>> cut_at("two cats###Human: and", ["###", "</s>"])
+        'two cats'
     """
-    system = _system(layout, messages)
-    laid: list[Segment] = [Text(system, literal=False), Text(" ")] if system else []
-    for message in messages:
-        if message.role == "user":
-            laid.append(Text("USER: "))
-            for media in media_in(message):
-                laid += [media, Text("\n")]
-            laid += [Text(instruction(layout, message), literal=False), Text(" ASSISTANT:")]
-        elif message.role == "assistant":
-            laid += [*answer(message), Text(tokenizer.eos_token, trained=True)]
-    return laid
+    for mark in marks:
+        text = text.split(mark, 1)[0]
+    return text
 
 
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+def _warn_once(layout: Layout, reason: str) -> None:
+    key = (repr(layout), reason)
+    if key not in _warned:
+        _warned.add(key)
+        warnings.warn(reason, LayoutWarning, stacklevel=4)
 
 
-def chat(layout: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
-    """The LLM's own chat template, rendered around numbered holes, so that no content passes through the template.
-
-    The loss covers what follows the generation prompt: the answer and the template's text up to its next special token.
-    """
-    if not getattr(tokenizer, "chat_template", None):
-        raise LayoutError(
-            "template 'chat': this tokenizer has no chat template; choose 'vicuna_v1' or another template"
-        )
-    turns = list(messages)
-    if layout.system and turns[0].role != "system":
-        turns.insert(0, Message("system", ()))
-    holes = [{"role": turn.role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, turn in enumerate(turns)]
-    rendered: str = tokenizer.apply_chat_template(holes, tokenize=False, add_generation_prompt=generation)
-    if [int(hole[1]) for hole in _HOLE.finditer(rendered)] != list(range(len(turns))):
-        raise LayoutError(
-            "template 'chat': this tokenizer's chat template drops or repeats turns; use another template"
-        )
-    starts = _answer_starts(rendered, holes, tokenizer)
-    laid: list[Segment] = []
-    cursor, trained = 0, False
-    for hole in _HOLE.finditer(rendered):
-        index = int(hole[1])
-        laid += _literal(rendered[cursor : hole.start()], cursor, starts.get(index), trained, tokenizer)
-        trained = turns[index].role == "assistant"
-        text = layout.system if turns[index].role == "system" and not turns[index].content else None
-        laid += [Text(text, literal=False)] if text is not None else _content(layout, turns[index], trained)
-        cursor = hole.end()
-    laid += _literal(rendered[cursor:], cursor, None, trained, tokenizer)
-    return [segment for segment in laid if not isinstance(segment, Text) or segment.text]
+def _one_of(field: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise LayoutError(f"{field}: expected one of {', '.join(known)}, got {_short(value)}")
 
 
-def _answer_starts(rendered: str, holes: list[dict[str, str]], tokenizer: Any) -> dict[int, int]:
-    """Where each assistant turn starts to be the model's own: right behind the prompt that asks for it."""
-    starts = {}
-    for index, hole in enumerate(holes):
-        if hole["role"] == "assistant":
-            prompt = tokenizer.apply_chat_template(holes[:index], tokenize=False, add_generation_prompt=True)
-            position = rendered.index(hole["content"])
-            starts[index] = len(prompt) if rendered.startswith(prompt) and len(prompt) <= position else position
-    return starts
-
-
-def _content(layout: Style, message: Message, trained: bool) -> list[Segment]:
-    laid: list[Segment] = []
-    for media in media_in(message):
-        laid += [media, Text("\n")]
-    if message.role == "assistant":
-        return [*laid, *answer(message, space=False)]
-    text = instruction(layout, message) if message.role == "user" else message.text
-    return [*laid, Text(text, trained=trained, literal=False)]
-
-
-def _literal(text: str, offset: int, start: int | None, after_answer: bool, tokenizer: Any) -> list[Segment]:
-    """Split template text: the tail of the answer before it (trained), the middle, the head of the next (trained)."""
-    tail = 0
-    if after_answer:
-        ends = [
-            match.end()
-            for token in tokenizer.get_added_vocab()
-            for match in [re.search(re.escape(token), text)]
-            if match
-        ]
-        if not ends:
-            raise LayoutError(
-                "template 'chat': this chat template ends an answer without a special token, so where generation "
-                "should stop is unknown; use another template"
-            )
-        tail = min(ends)
-    head = len(text) if start is None else max(tail, start - offset)
-    return [Text(text[:tail], trained=True), Text(text[tail:head]), Text(text[head:], trained=True)]
-
-
-TEMPLATES: dict[str, Template] = {
-    "plain": Template(plain, stop=("\n",)),
-    "vicuna_v1": Template(vicuna_v1),
-    "chat": Template(chat),
-    **BLIP_TEMPLATES,
-    **ANY_TEMPLATES,
-}
-"""The layouts by name."""
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,12 +1,12 @@
-"""Canonical messages: the one form in which every data set, chat and layout speaks of a conversation.
+"""Canonical messages: the form in which data sets, chats and layouts pass a conversation.
 
 A conversation is a tuple of :class:`Message`; a message has a role and a tuple of parts; a part is text or one medium.
-The dictionary form is the one that transformers' chat templates use::
+The dictionary form is the one of transformers' chat templates::
 
     [{"role": "user", "content": [{"type": "image", "path": "cards.png"}, {"type": "text", "text": "How many?"}]},
      {"role": "assistant", "content": "Five."}]
 
-What the assistant makes stands in its own turn, as a caption, as the medium itself, or as both::
+A medium that the assistant makes is a part of the assistant's turn, as a caption, as the medium itself, or as both::
 
     {"role": "assistant", "content": ["Here it is.", {"type": "audio", "caption": "rain on a tin roof"}]}
 """
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
+from unicodedata import category
 
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
@@ -29,6 +30,7 @@ __all__ = [
     "Part",
     "Role",
     "TextPart",
+    "join_texts",
     "made_of",
     "media_of",
     "parse_messages",
@@ -43,7 +45,7 @@ class MessageError(InlayError):
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A piece of text, never parsed for special tokens."""
+    """A piece of text. Special tokens that it spells stay text."""
 
     text: str
 
@@ -59,15 +61,15 @@ class MediaPart:
 
 @dataclass(frozen=True, slots=True)
 class MadePart:
-    """One image, sound or clip that the assistant makes, in a turn of its own."""
+    """One image, sound or clip that the assistant makes."""
 
     modality: Modality
     caption: str = ""
-    """What it shows, in words: what a generator's own text encoder reads. Empty when unknown."""
+    """Its content in words, for a generator's own text encoder. Empty when unknown."""
     source: Any = None
-    """The medium itself, where it is at hand: a path, or an object in memory."""
+    """The medium itself, if available: a path, or an object in memory."""
     embedding: Path | None = None
-    """``.npy`` with what the generator's text encoder gives for the caption, where that was computed beforehand."""
+    """``.npy`` file with the output of the generator's text encoder for the caption, if it was computed before."""
 
 
 Part: TypeAlias = TextPart | MediaPart | MadePart
@@ -82,8 +84,40 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text parts joined, media left out."""
-        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+        """The text parts without the media; parts are joined by a space where their words would otherwise fuse.
+
+        Example:
+            >>> Message("user", (TextPart("which"), TextPart("one"), TextPart("?"))).text
+            'which one?'
+        """
+        return join_texts(part.text for part in self.content if isinstance(part, TextPart))
+
+
+def join_texts(texts: Iterable[str]) -> str:
+    """Texts joined by a space, which is left out next to white space, inside brackets and before closing punctuation.
+
+    Example:
+        >>> join_texts(["A:", "B: ", "which", ", (", "left", ")?"])
+        'A: B: which, (left)?'
+    """
+    joined: list[str] = []
+    for text in filter(None, texts):
+        if joined and not _touches(joined[-1][-1], text[0]):
+            joined.append(" ")
+        joined.append(text)
+    return "".join(joined)
+
+
+def _touches(before: str, after: str) -> bool:
+    """Whether two characters may stand side by side without a space."""
+    # Private-use characters are placeholders of a medium, which brings its own spaces.
+    return (
+        before.isspace()
+        or after.isspace()
+        or before in "([{"
+        or after in ".,;:!?)]}%"
+        or "Co" in (category(before), category(after))
+    )
 
 
 def media_of(messages: Iterable[Message]) -> tuple[MediaPart, ...]:
@@ -92,7 +126,7 @@ def media_of(messages: Iterable[Message]) -> tuple[MediaPart, ...]:
 
 
 def made_of(messages: Iterable[Message]) -> tuple[MadePart, ...]:
-    """All that the assistant makes in a conversation, in the order in which it appears."""
+    """All media that the assistant makes in a conversation, in the order in which they appear."""
     return tuple(part for message in messages for part in message.content if isinstance(part, MadePart))
 
 
@@ -101,8 +135,9 @@ def parse_messages(raw: object) -> tuple[Message, ...]:
 
     Args:
         raw: a list of ``{"role", "content"}``; content is a string or a list of parts. A media part carries its source
-            under ``path``, ``image`` / ``audio`` / ``video``, or is a :class:`MediaPart` itself. In a turn of the
-            assistant it is something made (:class:`MadePart`): it has a ``caption``, a source, or both.
+            under ``path``, ``image`` / ``audio`` / ``video``, or is a :class:`MediaPart` itself. In the assistant's
+            turn it becomes a :class:`MadePart`, which has a ``caption``, a source, or both. The assistant's content may
+            be empty, since an answer may be.
 
     Raises:
         MessageError: names the turn and the field, what was expected and what came.
@@ -121,7 +156,7 @@ def parse_messages(raw: object) -> tuple[Message, ...]:
 
 def _message(item: object, where: str) -> Message:
     if isinstance(item, Message):
-        return item
+        return _not_empty(item, where)
     if not isinstance(item, Mapping):
         raise MessageError(f"{where}: expected an object with 'role' and 'content', got {type(item).__name__}")
     role: Any = item.get("role")
@@ -133,7 +168,16 @@ def _message(item: object, where: str) -> Message:
     if not isinstance(content, (list, tuple)):
         raise MessageError(f"{where}: content: expected text or a list of parts, got {type(content).__name__}")
     made = role == "assistant"
-    return Message(role, tuple(_part(part, f"{where}: content[{n}]", made=made) for n, part in enumerate(content)))
+    parts = tuple(_part(part, f"{where}: content[{n}]", made=made) for n, part in enumerate(content))
+    return _not_empty(Message(role, parts), where)
+
+
+def _not_empty(message: Message, where: str) -> Message:
+    if not message.content and message.role != "assistant":
+        raise MessageError(
+            f"{where}: content: expected text or at least one part from the {message.role}, got an empty list"
+        )
+    return message
 
 
 def _part(part: object, where: str, *, made: bool) -> Part:
@@ -170,7 +214,9 @@ def _made(kind: Modality, part: Mapping[str, Any], source: Any, where: str) -> M
     if not isinstance(caption, str):
         raise MessageError(f"{where}: caption: expected a string, got {type(caption).__name__}")
     if source is None and not caption.strip():
-        raise MessageError(f"{where}: what the assistant makes needs a 'caption', or a source under 'path' or {kind!r}")
+        raise MessageError(
+            f"{where}: a medium that the assistant makes needs a 'caption', or a source under 'path' or {kind!r}"
+        )
     if embedding is not None and not isinstance(embedding, (str, Path)):
         raise MessageError(f"{where}: embedding: expected the path of an .npy file, got {type(embedding).__name__}")
     return MadePart(kind, caption.strip(), source, None if embedding is None else Path(embedding))

@@ -1,15 +1,15 @@
-"""ModaVerse's meta response: the LLM says in words what is to be made (Wang et al., https://arxiv.org/abs/2401.06395).
+"""ModaVerse's meta response: the LLM describes media in words (Wang et al., 2024, https://arxiv.org/abs/2401.06395).
 
 ``Modality: [IMAGE] Prompt: a red disc``. There is no output projector: stock pipelines read the prompt with their own
 text encoders. Several modalities share one prompt.
 
-A language model writes what it likes, so every text has a meaning here:
+A language model may write anything, so every text is read without an error:
 
-* the flags are counted, upper or lower case; the modality that is named most often comes first, then the earlier one;
-* no flag at all, or ``[TEXT]`` alone, is an answer in words;
-* the prompt is what stands behind the last ``Prompt:``, up to ``###``; without ``Prompt:`` it is the whole text without
+* flags are counted, in upper or lower case; the modality with the most flags comes first, then the earlier one;
+* a text without flags, or with ``[TEXT]`` alone, is an answer in words;
+* the prompt is the text behind the last ``Prompt:``, up to ``###``; without ``Prompt:`` it is the whole text without
   flags and without the word ``Modality:``;
-* media without any words to make them from are dropped.
+* media without a prompt are dropped.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from inlay.adapters.media.modality import Modality
 __all__ = ["END", "FLAGS", "MetaResponse", "has_prompt", "parse_meta_response"]
 
 FLAGS: dict[str, str] = {"text": "[TEXT]", "image": "[IMAGE]", "audio": "[AUDIO]", "video": "[VIDEO]"}
-"""How each modality is written, in the order of the published tokens."""
+"""Modality to its flag, in the order of the published tokens."""
 END = "###"
-"""What ends a meta response."""
+"""Text that ends a meta response."""
 
 _FLAG = re.compile(r"\[(TEXT|IMAGE|AUDIO|VIDEO)\]", re.IGNORECASE)
 _PROMPT = re.compile(r"\bPrompt:", re.IGNORECASE)
@@ -35,33 +35,33 @@ _LABEL = re.compile(r"\bModality:", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class MetaResponse:
-    """What is to be said or made."""
+    """An answer in words, a request for media, or both."""
 
     prompt: str
-    """The answer in words, or what the generators read."""
+    """The answer in words, or the prompt for the generators."""
     media: tuple[Modality, ...] = ()
-    """What is to be made; nothing for an answer in words."""
+    """Modalities to generate; none for an answer in words."""
     said: bool = True
     """Whether the prompt is also an answer in words."""
 
     @property
     def text(self) -> str:
-        """What the user reads."""
+        """The words for the user."""
         return self.prompt if self.said else ""
 
     def __str__(self) -> str:
-        """As the model writes it, without the end."""
+        """The text that the model writes, without its end."""
         named: Sequence[str] = (*(("text",) if self.said else ()), *self.media)
         return f"Modality: {' '.join(FLAGS[name] for name in named)} Prompt: {self.prompt}"
 
 
 def has_prompt(text: str) -> bool:
-    """Whether ``Prompt:`` has been written."""
+    """Whether the text holds ``Prompt:``."""
     return _PROMPT.search(text) is not None
 
 
 def parse_meta_response(text: str) -> MetaResponse:
-    """Read what a model wrote; never an error.
+    """Read a generated text; any text is accepted.
 
     Example:
         >>> parse_meta_response("Modality: [IMAGE] Prompt: a red disc ###")

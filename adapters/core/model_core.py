@@ -19,23 +19,25 @@ from torch import Tensor
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
-from inlay.adapters.core.batch import Batch, Encoded, collate, encode
+from inlay.adapters.core.batch import Batch, collate
+from inlay.adapters.core.encode import Encoded, encode
 from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.generators import Made
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.occupancy import occupancy_of
-from inlay.adapters.language.prompt_tokenizer import Prompts, Reader, collate_prompts
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 
-__all__ = ["Generated", "ModelCore", "Output", "exclusive"]
+__all__ = ["ModelCore", "Output", "exclusive"]
 
 A = TypeVar("A", bound=AdapterParts)
 B = TypeVar("B", bound=AdapterParts)
-MAX_NEW_TOKENS = 512
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -48,14 +50,6 @@ def exclusive(method: F) -> F:
             return method(self, *args, **kwargs)
 
     return cast(F, call)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """One row of new tokens."""
-
-    ids: list[int]
-    ended: Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
@@ -194,7 +188,8 @@ class ModelCore(Generic[A]):
             elif parts:
                 loaded = [load_medium(part.modality, part.source) for part in parts]
                 inputs[modality] = self.backbone.encoder(modality).preprocess(loaded, chosen.geometry_for(modality))
-        return replace(batch, inputs=inputs, features=cached, prompts=prompts)
+        batch = replace(batch, inputs=inputs, features=cached, prompts=prompts)
+        return batch if generation else batch.planned(self.backbone.llm.plan(batch.labels, batch.mask, batch.target))
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
         """Conversations to one batch: :meth:`encode`, then :meth:`collate`."""
@@ -257,14 +252,15 @@ class ModelCore(Generic[A]):
             states: as for a whole forward pass.
         """
         llm = self.backbone.llm
-        rows, targets = llm.supervised(batch.labels, batch.target)
+        plan = batch.plan or llm.plan(batch.labels, batch.mask, batch.target)
+        rows, targets = plan.rows, plan.targets
         whole, alone = logits == "all", logits == "none" and len(targets) > 0
         kept = None if whole else rows
         loss = scores = signal_states = hidden = None
         if alone and states:
-            loss, hidden = llm.loss_and_states(embeddings, batch.mask, rows, targets, batch.target)
+            loss, hidden = llm.loss_and_states(embeddings, batch.mask, plan, batch.target)
         elif alone:
-            loss = llm.loss(embeddings, batch.mask, rows, targets, batch.target)
+            loss = llm.loss(embeddings, batch.mask, plan, batch.target)
         elif states:
             scores, hidden = llm.logits_and_states(embeddings, batch.mask, kept, batch.target)
         else:
@@ -303,22 +299,25 @@ class ModelCore(Generic[A]):
             options: of transformers' ``generate``; ``max_new_tokens`` is 512 if not given.
         """
         batch = batch.to(self.backbone.device)
-        rows = self.write(self.embeddings(batch), batch.mask, layout=layout or self.adapter.layout, **options)
-        return [row.ids for row in rows]
+        chosen = layout or self.adapter.layout
+        return self.write(self.embeddings(batch), batch.mask, end=self.turn_end(chosen), **options).rows
+
+    def turn_end(self, layout: Layout) -> TurnEnd:
+        """The tokens and texts that end an answer in a layout."""
+        return turn_end(layout, self.backbone.llm.tokenizer)
 
     @exclusive
-    def write(self, embeddings: Tensor, mask: Tensor, *, layout: Layout | None, **options: Any) -> list[Generated]:
+    def write(self, embeddings: Tensor, mask: Tensor, *, end: TurnEnd | None, **options: Any) -> Generation:
         """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask; says why each row ended.
 
-        Without a layout, EOS alone ends a row.
+        Without a turn end, EOS alone ends a row.
         """
-        signals = self.adapter.signals
-        options = {"max_new_tokens": MAX_NEW_TOKENS, "do_sample": False} | options
+        signals, end = self.adapter.signals, end or TurnEnd((), ())
+        options = {"do_sample": False} | options
         if signals.ids:
             options["logits_processor"] = [SignalGrammar(signals), *options.get("logits_processor", ())]
-        stop = () if layout is None else layout.stop
-        written = self.backbone.llm.generate(embeddings, mask, stop=stop, **options)
-        return [Generated(completed(row, signals), "stop") for row in written]
+        written = self.backbone.llm.generate(embeddings, mask, stop=end.texts, stop_ids=end.ids, **options)
+        return replace(written, rows=[completed(row, signals) for row in written.rows])
 
     @exclusive
     @torch.no_grad()

@@ -15,9 +15,9 @@ from inlay.adapters.compatibility.digest import exact_digest
 from inlay.adapters.compatibility.verdict import Admission
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core.attachment import Attachment
+from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.inputs import InputProjector
 from inlay.adapters.language.occupancy import AttachError
-from inlay.adapters.language.prompt_tokenizer import Prompts
 from inlay.adapters.llm_parts.lora import LoraPart
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRows

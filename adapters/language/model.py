@@ -18,11 +18,11 @@ from transformers import PreTrainedModel
 
 from inlay.adapters.compatibility.digest import tokenizer_digest, weights_digest
 from inlay.adapters.compatibility.ports import PRECISION
+from inlay.adapters.conversation.layout import cut_at
 from inlay.adapters.conversation.segments import Segment, Text
 from inlay.adapters.language.fast_paths import FastPaths, probe, reads_padding
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.generation.generate import Generation, generate
-from inlay.adapters.language.generation.stopping import cut_at
 from inlay.adapters.language.lm_head import head_reads, of_this_thread
 from inlay.adapters.language.loss import labelled_loss
 from inlay.adapters.language.packing.loss_plan import LossPlan

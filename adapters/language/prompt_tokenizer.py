@@ -8,47 +8,21 @@ bundle contains tensors only, and its digest refuses another tokenizer.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from inlay.adapters.compatibility.digest import tokenizer_digest
-from inlay.adapters.conversation.messages import MediaPart, Message
-from inlay.adapters.conversation.segments import Style, instruction
-from inlay.adapters.language.labels import pad
-from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["PromptError", "PromptTokenizer", "Prompts", "Reader", "collate_prompts", "prompt_texts"]
-
-Reader: TypeAlias = Callable[[str], Tensor]
-"""Text -> ids ``[L]``, cut to the length that a projector accepts."""
+__all__ = ["PromptError", "PromptTokenizer"]
 
 
 class PromptError(InlayError):
     """A tokenizer does not fit a projector, or a prompt has no room."""
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """One prompt for each medium."""
-
-    ids: Tensor
-    """``[n, L]``."""
-    mask: Tensor
-    """``[n, L]``; 1 where there is a token."""
-
-    def to(self, device: torch.device) -> Prompts:
-        """The same on another device."""
-        return Prompts(self.ids.to(device), self.mask.to(device))
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class PromptTokenizer:
@@ -125,31 +99,3 @@ class PromptTokenizer:
             raise PromptError(f"expected a limit above the {around} special tokens around a prompt, got {limit}")
         ids = self.tokenizer(text, truncation=True, max_length=limit, split_special_tokens=True).input_ids
         return torch.tensor(ids, dtype=torch.long)
-
-
-def prompt_texts(
-    style: Style, messages: Sequence[Message], modality: Modality, media: Sequence[MediaPart]
-) -> list[str]:
-    """The text of each medium's turn; of a user's turn as the layout's prompt phrases it.
-
-    Args:
-        style: the layout.
-        messages: the conversation.
-        modality: media of this modality only.
-        media: the media that the layout kept, in reading order.
-    """
-    turns: Iterator[tuple[MediaPart, str]] = (
-        (part, instruction(style, message) if message.role == "user" else message.text)
-        for message in messages
-        for part in message.content
-        if isinstance(part, MediaPart)
-    )
-    kept = [(medium, next(text for part, text in turns if part is medium)) for medium in media]
-    return [text.strip() for medium, text in kept if medium.modality == modality]
-
-
-def collate_prompts(rows: Sequence[Tensor], pad_id: int) -> Prompts:
-    """Stack prompts ``[L_i]`` of any length, padded on the right; no prompts give ``[0, 1]``."""
-    if not rows:
-        return Prompts(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1, dtype=torch.long))
-    return Prompts(pad(rows, pad_id, "right"), pad([torch.ones_like(row) for row in rows], 0, "right"))

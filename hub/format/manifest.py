@@ -6,6 +6,7 @@ A closed schema: every field is named here, typed, and bounded; anything else is
 
 from __future__ import annotations
 
+import datetime
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -59,6 +60,11 @@ def _text(text: str) -> str:
     return text
 
 
+def _day(text: str) -> str:
+    datetime.date.fromisoformat(text)
+    return text
+
+
 def _scalar(value: object) -> Scalar:
     if isinstance(value, str):
         if len(value) > _MAX_TEXT:
@@ -86,6 +92,7 @@ def _plain(value: Scalar | tuple[Scalar, ...]) -> Any:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)]
 Line = Annotated[str, Field(max_length=512), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
+Day = Annotated[str, Field(pattern=r"^[12]\d{3}-\d{2}-\d{2}$"), AfterValidator(_day)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
@@ -133,6 +140,14 @@ class LayoutSpec(_Closed):
     """Where BOS stands, if the tokenizer has one."""
     prompt: Text = "{}"
     """What becomes of the user's words, which stand at ``{}``."""
+    date: Day | None = None
+    """The day that a chat template with a date gets, such as ``2024-07-26``; of version 2."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A layout without a date stays readable for versions of inlay that do not know this field.
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "date" or value is not None}
 
 
 class PartSpec(_Closed):
@@ -240,7 +255,8 @@ class Manifest(_Closed):
     @model_serializer(mode="wrap")
     def _in_the_oldest_format(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = plain(self)
-        written = 2 if any(part.dtype == "int8" for part in self.parts.values()) else 1
+        newest = self.layout.date is not None or any(part.dtype == "int8" for part in self.parts.values())
+        written = 2 if newest else 1
         return fields | {name: written for name in fields if name == "format_version"}
 
     @model_validator(mode="after")

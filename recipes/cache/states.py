@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.encode import Encoded
 from inlay.recipes.cache.encoders import space_of
 from inlay.recipes.cache.facts import configs_of, module_digest, versions
 from inlay.recipes.cache.media import media_key

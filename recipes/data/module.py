@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.core.batch import Batch, Encoded
+from inlay.adapters.core.batch import Batch
+from inlay.adapters.core.encode import Encoded
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.prepare import varied

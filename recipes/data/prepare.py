@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from inlay.adapters.conversation.messages import Message, Part, TextPart, media_of
-from inlay.adapters.conversation.phrasing import blip_caption, blip_question
 from inlay.recipes.data.reverse import reversed_pairs
 from inlay.recipes.data.sample import Sample
-from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill
+from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, blip_caption, blip_question, choose, fill
 from inlay.recipes.recipe import Stage
 
 __all__ = ["apart", "expanded", "phrased", "varied", "with_words"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MadePart, made_of
-from inlay.adapters.core.batch import Encoded
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.cache.fill import Fill, fill
 from inlay.recipes.cache.states import states_key, states_space

@@ -1,13 +1,15 @@
-"""Instruction templates: many ways to say one thing, so that a model learns to follow instructions and not one wording.
+"""Instruction templates: several wordings of one request, so that a model does not learn a single wording.
 
 InstructBLIP (Dai et al., 2023, https://arxiv.org/abs/2305.06500) puts one of several templates around each question
-and in front of each caption; MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592) asks for its descriptions
-in a few ways. The wordings are ours, except for BLIP-2's two prompts for questions and its prompt for captions.
+and in front of each caption; MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592) requests its descriptions
+in four wordings. The wordings are ours, except for BLIP-2's two prompts for questions and its prompt for captions.
+BLIP-2 and InstructBLIP also normalise the text of questions and captions, as LAVIS' text processors do.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +17,7 @@ from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextP
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError, Sample
 
-__all__ = ["CAPTION", "DESCRIBE", "QUESTION", "choose", "fill", "instructed"]
+__all__ = ["CAPTION", "DESCRIBE", "QUESTION", "blip_caption", "blip_question", "choose", "fill", "instructed"]
 
 QUESTION = (
     "{}",
@@ -50,15 +52,45 @@ DESCRIBE = (
 """In front of a long description."""
 
 
+_MARKS = re.compile(r"[.!\"()*#:;~]")
+_SPACES = re.compile(r"\s{2,}")
+
+
+def blip_question(text: str, words: int = 50) -> str:
+    """A question in lower case, without ``.!"()*#:;~``, cut to a number of words.
+
+    Example:
+        >>> blip_question('How many "cats" are there (in total)?')
+        'how many cats are there in total?'
+    """
+    return _first(_MARKS.sub("", text.lower()).rstrip(" "), words)
+
+
+def blip_caption(text: str, words: int = 50) -> str:
+    """A caption in lower case, the same marks replaced by spaces, runs of white space by one space.
+
+    Example:
+        >>> blip_caption("Two cats. On a sofa!")
+        'two cats on a sofa'
+    """
+    spaced = _SPACES.sub(" ", _MARKS.sub(" ", text.lower()))
+    return _first(spaced.rstrip("\n").strip(" "), words)
+
+
+def _first(text: str, words: int) -> str:
+    parts = text.split(" ")
+    return " ".join(parts[:words]) if len(parts) > words else text
+
+
 def fill(template: str, words: str) -> str:
     """A template with the user's own words in it.
 
     Args:
         template: with one ``{}`` for the words, or with none if there are no words.
-        words: may hold braces; nothing in them is looked at.
+        words: inserted as they are; braces in them are plain text.
 
     Raises:
-        DataError: words without a place, a place without words, or two places.
+        DataError: words without ``{}``, ``{}`` without words, or more than one ``{}``.
 
     Example:
         >>> fill("Question: {} Short answer:", "How many {x}?")
@@ -87,16 +119,16 @@ def choose(templates: Sequence[str], name: str, *, seed: int, visit: int = 0) ->
 
 
 def instructed(sample: Sample, templates: Sequence[str], *, seed: int = 0, visit: int = 0) -> Sample:
-    """The sample with a template around what the user says, in every turn the same one.
+    """The sample with a template around the user's words, the same one in every turn.
 
     Args:
-        sample: what the user says is the question, or nothing but a picture.
+        sample: the user's turns hold a question, or media alone.
         templates: to choose from.
         seed: of the choice.
-        visit: how often the sample came before; each time another template may be chosen.
+        visit: number of the sample's earlier visits; each visit may choose another template.
 
     Raises:
-        DataError: no template, or one that does not fit to what the user says.
+        DataError: no template, or one that does not fit the user's words.
 
     Example:
         >>> from inlay.recipes.data.records import described

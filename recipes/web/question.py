@@ -68,8 +68,7 @@ class Question:
                 picture = load_image_bytes(data, f"picture {count}", max_pixels=pixels)
                 pixels -= picture.width * picture.height
                 parts.append(MediaPart("image", picture))
-            # An empty answer is an answer; layouts want something in every turn.
-            words = [] if turn.made and not turn.text.strip() else [TextPart(turn.text or " ")]
+            words = [TextPart(turn.text)] if turn.text.strip() else []
             messages.append(Message(turn.role, (*parts, *words, *turn.made)))
         return messages
 

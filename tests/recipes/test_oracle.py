@@ -12,7 +12,7 @@ import torch
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import parse_messages
-from inlay.adapters.core.batch import encode
+from inlay.adapters.core.encode import encode
 from inlay.recipes.data.records import described
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.evaluate import answer_oracle

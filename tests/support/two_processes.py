@@ -45,7 +45,7 @@ def in_two(work: Callable[[], Any], *, processes: int = 2) -> list[Any]:
 
 
 def _read(receive: Any) -> Any:
-    return pickle.loads(receive.recv_bytes())  # noqa: S301  of our own fork
+    return pickle.loads(receive.recv_bytes())
 
 
 def _run(work: Callable[[], Any], number: int, processes: int, port: int, send: Any) -> None:

@@ -1,1 +1,1 @@
-"""The published layouts, one family a file."""
+"""The published layouts, one family a file, and the registry."""

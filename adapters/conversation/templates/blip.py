@@ -1,97 +1,98 @@
-"""The layouts of BLIP-2, InstructBLIP and MiniGPT-4, one small function each.
+"""The layouts of BLIP-2, InstructBLIP and MiniGPT-4.
 
 BLIP-2 (Li et al., 2023, https://arxiv.org/abs/2301.12597), InstructBLIP (Dai et al., 2023,
 https://arxiv.org/abs/2305.06500), MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592). MiniGPT-4's first
 stage has no prompt at all: media, caption, newline, which is the template ``plain``.
 
-A space between a prompt and its answer belongs to the answer, so that a prompt never ends in a token that is only a
-space: tokenizers join the space to the word that follows.
+A space between a prompt and its answer belongs to the answer: tokenizers join a space to the word that follows, so a
+prompt must not end in a token that is only a space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from inlay.adapters.conversation.messages import Message
-from inlay.adapters.conversation.segments import Media, Segment, Style, Template, Text, answer, instruction, media_in
+from inlay.adapters.conversation.messages import Message, media_of
+from inlay.adapters.conversation.segments import Media, Segment, Text
+from inlay.adapters.conversation.template import Dialogue, Template, answer, media_lead
 
 __all__ = ["BLIP_TEMPLATES"]
 
 
-def blip2(style: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
-    r"""BLIP-2: all media, then the text: ``<image>{prompt} {answer}\n``. The newline is the end of text.
+def blip2(dialogue: Dialogue) -> list[Segment]:
+    r"""BLIP-2: all media, then the text: ``<image>{prompt} {answer}\n``. The newline ends an answer.
 
     OPT expects its BOS behind the visual block. Without a prompt the sequence is ``<image>{caption}\n``.
     """
-    return _in_a_row(style, messages, "\n")
+    return _media_first(dialogue, "\n")
 
 
-def instructblip(style: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+def instructblip(dialogue: Dialogue) -> list[Segment]:
     """InstructBLIP: all media, then ``{instruction} {answer}</s>``, without role words and without a chat template.
 
     Vicuna's tokenizer is used with ``</s>`` as BOS, and BOS stands behind the visual block.
     """
-    return _in_a_row(style, messages, tokenizer.eos_token)
+    return _media_first(dialogue, dialogue.eos)
 
 
-def _in_a_row(style: Style, messages: Sequence[Message], end: str) -> list[Segment]:
+def _media_first(dialogue: Dialogue, end: str) -> list[Segment]:
     """Media of every turn first, then prompts and answers one after the other."""
-    laid: list[Segment] = [media for message in messages for media in media_in(message)]
+    if not media_lead(Message("user", tuple(part for turn in dialogue.turns for part in turn.content))):
+        dialogue.notes.append(
+            "this template puts all media in front of all words, as BLIP-2 and InstructBLIP were trained"
+        )
+    laid: list[Segment] = [Media(part) for part in media_of(dialogue.turns)]
     space = False
-    for message in messages:
+    for message in dialogue.turns:
         if message.role == "user":
-            prompt = instruction(style, message).strip()
+            prompt = dialogue.words(message).strip()
             laid.append(Text(prompt, literal=False))
             space = bool(prompt)
-        elif message.role == "assistant":
-            laid += [*answer(message, space=space), Text(end, trained=True)]
+        else:
+            laid += answer(message, end, space=space)
     return [segment for segment in laid if isinstance(segment, Media) or segment.text]
 
 
-def minigpt4(style: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
+def minigpt4(dialogue: Dialogue) -> list[Segment]:
     """MiniGPT-4, stage 2: ``###Human: <Img><image></Img> {instruction} ###Assistant: {answer}###``.
 
-    ``<Img>`` and ``</Img>`` are plain text, and so is ``###``, which tokenizers spell in more than one way; every turn
+    ``<Img>`` and ``</Img>`` are plain text, and so is ``###``, which tokenizers encode in more than one way. Every turn
     after the first begins with the ``###`` that ended the answer before it.
     """
-    system = _system(style, messages)
-    laid: list[Segment] = [Text(system, literal=False)] if system else []
+    laid: list[Segment] = [Text(dialogue.system, literal=False)] if dialogue.system else []
     opening = "###Human: "
-    for message in messages:
+    for message in dialogue.turns:
         if message.role == "user":
-            laid += [Text(opening), *_wrapped(style, message), Text(" ###Assistant:")]
-        elif message.role == "assistant":
-            laid += [*answer(message), Text("###", trained=True)]
+            laid += [Text(opening), *_wrapped(dialogue, message), Text(" ###Assistant:")]
+        else:
+            laid += answer(message, "###")
             opening = "Human: "
     return laid
 
 
-def minigpt4_llama2(style: Style, messages: Sequence[Message], tokenizer: Any, generation: bool) -> list[Segment]:
-    """MiniGPT-4 on LLaMA-2: ``<s>[INST] <Img><image></Img> {instruction} [/INST] {answer}</s>``, every turn anew."""
-    system = _system(style, messages)
+def minigpt4_llama2(dialogue: Dialogue) -> list[Segment]:
+    """MiniGPT-4 on LLaMA-2: ``<s>[INST] <Img><image></Img> {instruction} [/INST] {answer}</s>`` for every turn."""
     laid: list[Segment] = []
-    opening = "[INST] "
-    for message in messages:
+    opening, system = "[INST] ", dialogue.system
+    for message in dialogue.turns:
         if message.role == "user":
-            laid += [Text(opening), *([Text(f"{system} ", literal=False)] if system else []), *_wrapped(style, message)]
-            laid.append(Text(" [/INST]"))
-            system, opening = "", f"{tokenizer.bos_token or ''}[INST] "
-        elif message.role == "assistant":
-            laid += [*answer(message), Text(tokenizer.eos_token, trained=True)]
+            before = [Text(f"{system} ", literal=False)] if system else []
+            laid += [Text(opening), *before, *_wrapped(dialogue, message), Text(" [/INST]")]
+            opening, system = f"{dialogue.tokenizer.bos_token or ''}[INST] ", ""
+        else:
+            laid += answer(message, dialogue.eos)
     return laid
 
 
-def _wrapped(style: Style, message: Message) -> list[Segment]:
-    """Each medium between its marks, then the instruction, with one space between them."""
+def _wrapped(dialogue: Dialogue, message: Message) -> list[Segment]:
+    """Each medium between its marks, one space between it and what follows or precedes it."""
     laid: list[Segment] = []
-    for media in media_in(message):
-        laid += [Text("<Img>"), media, Text("</Img> ")]
-    return [*laid, Text(instruction(style, message).strip(), literal=False)]
-
-
-def _system(style: Style, messages: Sequence[Message]) -> str:
-    return messages[0].text if messages and messages[0].role == "system" else style.system
+    pieces = dialogue.pieces(message)
+    for index, piece in enumerate(pieces):
+        if isinstance(piece, str):
+            laid.append(Text(piece.strip(), literal=False))
+            continue
+        before = " <Img>" if index and isinstance(pieces[index - 1], str) else "<Img>"
+        laid += [Text(before), Media(piece), Text("</Img> " if index + 1 < len(pieces) else "</Img>")]
+    return laid
 
 
 BLIP_TEMPLATES = {

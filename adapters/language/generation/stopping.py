@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from transformers import StoppingCriteria
 
-__all__ = ["FinishReason", "StopText", "cut_at", "ended", "single_tokens"]
+__all__ = ["FinishReason", "StopText", "ended", "single_tokens"]
 
 FinishReason: TypeAlias = Literal["stop", "length"]
 """``stop``: a stop token or a stop text was written; ``length``: the limit of new tokens or the context was reached."""
-
-
-def cut_at(text: str, marks: Iterable[str]) -> str:
-    """The text in front of the first of the marks; all of it if there is none.
-
-    Example:
-        >>> cut_at("two cats###Human: and", ["###", "</s>"])
-        'two cats'
-    """
-    for mark in marks:
-        text = text.split(mark, 1)[0]
-    return text
 
 
 class StopText(StoppingCriteria):

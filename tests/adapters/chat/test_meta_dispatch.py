@@ -15,7 +15,6 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
-from inlay.adapters.core.model_core import Generated
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 
@@ -56,7 +55,7 @@ def test_each_answer_gets_its_own_media(model: Any) -> None:
         "Modality: [VIDEO] Prompt: rain ###",
     )
     first, second, third, fourth = dispatch(
-        [Generated(row, "stop") for row in rows], model.adapter.layout, model.backbone, {}
+        Generation(rows, ["stop"] * len(rows)), model.adapter.layout, model.backbone, {}
     )
     assert [caption_in(medium) for medium in first.media] == ["a disc"]
     assert (first.text, second.text, second.media) == ("", "two", ())

@@ -97,3 +97,9 @@ def test_a_long_answer_is_not_punished_for_its_length(model: Any, conversations:
 def test_missing_candidates_are_refused(model: Any, conversations: Any, candidates: Any) -> None:
     with pytest.raises(LayoutError, match="2 conversations"):
         rank_answers(model, conversations, candidates)
+
+
+@pytest.mark.parametrize("candidates", [["red", ""], [["red"], [" "]]])
+def test_an_empty_candidate_is_refused(model: Any, conversations: Any, candidates: Any) -> None:
+    with pytest.raises(LayoutError, match="got an empty one"):
+        rank_answers(model, conversations, candidates)

@@ -10,7 +10,7 @@ import torch
 from inlay.adapters.chat.meta_dispatch import dispatch
 from inlay.adapters.chat.stream import TextStream, text_stream
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.core.model_core import Generated
+from inlay.adapters.language.generation.generate import Generation
 
 
 class Spelling:
@@ -95,7 +95,7 @@ def test_of_a_meta_response_the_user_hears_what_the_reply_says(text: str) -> Non
 
             raise BackboneError(f"no {modality}")
 
-    (reply,) = dispatch([Generated(Llm.tokenizer.ids(text), "stop")], META, Backbone(), {})
+    (reply,) = dispatch(Generation([Llm.tokenizer.ids(text)], ["stop"]), META, Backbone(), {})
     assert "".join(streamed(text, META)).strip() == reply.text
 
 

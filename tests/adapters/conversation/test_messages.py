@@ -9,6 +9,7 @@ import pytest
 from inlay.adapters.conversation.messages import (
     MadePart,
     MediaPart,
+    Message,
     MessageError,
     TextPart,
     made_of,
@@ -52,3 +53,47 @@ def test_bad_parts_are_named(content: object, message: str) -> None:
 def test_only_the_assistant_makes_media() -> None:
     with pytest.raises(MessageError, match="only the assistant makes media"):
         parse_messages([{"role": "user", "content": [MadePart("image", "a disc")]}])
+
+
+@pytest.mark.parametrize(
+    ("texts", "joined"),
+    [
+        (["a", "b"], "a b"),
+        (["A:", "B:"], "A: B:"),
+        (["a ", "b"], "a b"),
+        (["a", "\nb"], "a\nb"),
+        (["which", "one", "?"], "which one?"),
+        (["(", "left", ")"], "(left)"),
+        (["a", "", "b"], "a b"),
+        (["Here.", "\ue0100\ue011", "More"], "Here.\ue0100\ue011More"),
+        ([], ""),
+    ],
+)
+def test_text_parts_do_not_fuse_words(texts: list[str], joined: str) -> None:
+    assert Message("user", tuple(TextPart(text) for text in texts)).text == joined
+
+
+def test_words_on_both_sides_of_a_medium_do_not_fuse() -> None:
+    assert (
+        Message("user", (TextPart("what is"), MediaPart("image", "x.png"), TextPart("this?"))).text == "what is this?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([], "at least one message, got an empty list"),
+        ([{"role": "user", "content": []}], "message 0: content: expected text or at least one part from the user"),
+        ([Message("user", ())], "message 0: content: expected text or at least one part from the user"),
+        ([{"role": "system", "content": []}], "from the system, got an empty list"),
+    ],
+)
+def test_nothing_said_is_refused(raw: object, message: str) -> None:
+    with pytest.raises(MessageError, match=message):
+        parse_messages(raw)
+
+
+@pytest.mark.parametrize("content", ["", [], ()])
+def test_an_answer_may_be_empty(content: object) -> None:
+    asked = {"role": "user", "content": "draw"}
+    assert parse_messages([asked, {"role": "assistant", "content": content}])[1].text == ""

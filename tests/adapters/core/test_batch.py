@@ -1,90 +1,20 @@
-"""Tokenising, labels by offsets, slots, padding."""
+"""Padding."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from inlay.adapters.conversation.layout import Layout, LayoutError
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.batch import collate, encode
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import Message, TextPart
+from inlay.adapters.core.batch import collate
+from inlay.adapters.core.encode import encode
 from inlay.adapters.language.labels import IGNORE
 
-IMAGE = MediaPart("image", "x.png")
 VICUNA = Layout(template="vicuna_v1")
 
 
-def ask(question: str, answer: str | None, *media: MediaPart) -> tuple[Message, ...]:
-    user = Message("user", (*media, TextPart(question)))
-    return (user,) if answer is None else (user, Message("assistant", (TextPart(answer),)))
-
-
-def labelled(row: Any, tokenizer: Any) -> str:
-    return tokenizer.decode([int(i) for i in row.labels if i != IGNORE])
-
-
-@pytest.mark.parametrize("family", ["llama", "opt", "qwen2", "qwen3"])
-def test_labels_decode_to_the_answer_and_its_end(llm_of: Any, family: str) -> None:
-    llm = llm_of(family)
-    row = encode(ask("what colour?", "red"), VICUNA, llm, {})
-    assert labelled(row, llm.tokenizer) == f" red{llm.tokenizer.eos_token}"
-
-
-@pytest.mark.parametrize(("family", "has_bos"), [("llama", True), ("opt", True), ("qwen2", False), ("qwen3", False)])
-def test_bos_is_first_only_where_the_tokenizer_has_one(llm_of: Any, family: str, has_bos: bool) -> None:
-    llm = llm_of(family)
-    row = encode(ask("what?", "red", IMAGE), Layout(template="plain"), llm, {"image": 3})
-    assert (int(row.ids[0]) == llm.tokenizer.bos_token_id) is has_bos
-    assert row.slots.tolist()[int(has_bos) : int(has_bos) + 3] == [True] * 3
-
-
-def test_text_only_ids_equal_one_tokenisation_of_the_rendered_string(llm_of: Any) -> None:
-    llm = llm_of("llama")
-    row = encode(ask("how many squares are there?", "two"), VICUNA, llm, {})
-    whole = llm.tokenizer("USER: how many squares are there? ASSISTANT: two</s>").input_ids
-    assert row.ids.tolist() == whole
-
-
-def test_chat_ids_equal_apply_chat_template(llm_of: Any) -> None:
-    llm = llm_of("qwen2")
-    row = encode(ask("how many squares?", "two"), Layout(template="chat"), llm, {})
-    messages = [{"role": "user", "content": "how many squares?"}, {"role": "assistant", "content": "two"}]
-    assert row.ids.tolist() == llm.tokenizer.apply_chat_template(messages)["input_ids"]
-
-
-def test_special_tokens_that_people_write_stay_text(llm_of: Any) -> None:
-    llm = llm_of("llama")
-    row = encode(ask("what is </s> and <image>?", "an </s> end"), VICUNA, llm, {})
-    ids = row.ids.tolist()
-    assert ids.count(llm.tokenizer.eos_token_id) == 1
-    assert llm.tokenizer.convert_tokens_to_ids("<image>") not in ids
-    assert llm.tokenizer.decode(ids[1:]) == "USER: what is </s> and <image>? ASSISTANT: an </s> end</s>"
-    assert labelled(row, llm.tokenizer) == " an </s> end</s>"
-
-
-@pytest.mark.parametrize("answer", ["déjà vu", "日本語 🎈", "a\u200bb\u202e", " leading", "x" * 50])
-def test_any_unicode_answer_is_labelled_whole(llm_of: Any, answer: str) -> None:
-    llm = llm_of("llama")
-    row = encode(ask("?", answer), VICUNA, llm, {})
-    assert labelled(row, llm.tokenizer) == f" {answer}</s>"
-
-
-def test_two_media_get_two_runs_of_slots_in_front_of_their_turn(llm_of: Any) -> None:
-    row = encode(ask("same?", "no", IMAGE, IMAGE), VICUNA, llm_of("llama"), {"image": 4})
-    runs = "".join("x" if slot else "." for slot in row.slots.tolist()).strip(".").split(".")
-    assert [len(run) for run in runs if run] == [4, 4]
-    assert row.media == (IMAGE, IMAGE)
-
-
-def test_text_longer_than_the_context_is_refused_and_names_the_sample(llm_of: Any) -> None:
-    with pytest.raises(LayoutError, match=r"card-7: \d+ positions \(4 of them media\).*context of 256"):
-        encode(ask("why? " * 300, "no", IMAGE), VICUNA, llm_of("llama"), {"image": 4}, name="card-7")
-
-
-def test_medium_without_encoder_is_refused(llm_of: Any) -> None:
-    with pytest.raises(LayoutError, match="text only"):
-        encode(ask("what?", "red", IMAGE), VICUNA, llm_of("llama"), {})
+def ask(question: str, answer: str) -> tuple[Message, ...]:
+    return (Message("user", (TextPart(question),)), Message("assistant", (TextPart(answer),)))
 
 
 def test_padding_goes_right_for_training_and_left_for_generation(llm_of: Any) -> None:

@@ -13,7 +13,7 @@ from inlay.adapters.backbone import Backbone, BackboneError
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.language.prompt_tokenizer import PromptError, PromptTokenizer, collate_prompts
+from inlay.adapters.language.prompt_tokenizer import PromptError, PromptTokenizer
 
 SIZES = {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 8}
 
@@ -78,12 +78,7 @@ def test_slow_tokenizer_is_refused() -> None:
         PromptTokenizer(SimpleNamespace(is_fast=False))
 
 
-def test_prompts_are_padded_on_the_right(prompt_tokenizer_of: Any) -> None:
-    prompts = collate_prompts([torch.tensor([2, 9, 3]), torch.tensor([2, 3])], 0)
-    assert prompts.ids.tolist() == [[2, 9, 3], [2, 3, 0]]
-    assert prompts.mask.tolist() == [[1, 1, 1], [1, 1, 0]]
-
-
+@pytest.mark.filterwarnings("ignore::inlay.adapters.conversation.segments.LayoutWarning")
 def test_batch_holds_the_words_of_each_mediums_own_turn(backbone: Any, image_of: Any) -> None:
     model = reader_for(backbone, prompt_tokens=64).attach(backbone)
     rows = [

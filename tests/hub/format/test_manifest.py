@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 from collections.abc import Callable
 from typing import Any
@@ -170,7 +171,13 @@ _MANIFEST = st.builds(
     system=_NAME,
     name=_LINE,
     interface=st.dictionaries(_NAME, _PORT, max_size=3),
-    layout=st.builds(LayoutSpec, template=_NAME, system=st.none() | _LINE, stop=st.tuples(_LINE)),
+    layout=st.builds(
+        LayoutSpec,
+        template=_NAME,
+        system=st.none() | _LINE,
+        stop=st.tuples(_LINE),
+        date=st.none() | st.dates(datetime.date(1000, 1, 1), datetime.date(2999, 12, 31)).map(str),
+    ),
     parts=st.dictionaries(_NAME, _PART, max_size=3),
     canary=st.none()
     | st.builds(
@@ -212,3 +219,31 @@ def test_any_value_in_any_field_gives_a_manifest_or_a_bundle_error(field: str, v
     base = Manifest(system="s", name="n", interface={}, layout=LayoutSpec(template="plain"), parts={})
     with contextlib.suppress(BundleError):
         assert isinstance(_read(json.loads(base.to_json()) | {field: value}), Manifest)
+
+
+def test_a_layout_without_a_date_is_written_as_before(raw: dict[str, Any]) -> None:
+    assert "date" not in raw["layout"]
+    assert raw["format_version"] == 1
+
+
+def test_a_layout_with_a_date_is_of_the_newest_version(raw: dict[str, Any]) -> None:
+    raw["layout"]["date"] = "2024-07-26"
+    raw["format_version"] = FORMAT_VERSION
+    manifest = _read(raw)
+    assert manifest.layout.date == "2024-07-26"
+    assert json.loads(manifest.to_json()) == raw
+
+
+@pytest.mark.parametrize("date", ["2024-07-26", None])
+def test_version_one_has_no_date(raw: dict[str, Any], date: object) -> None:
+    raw["layout"]["date"] = date
+    with pytest.raises(BundleError, match="cannot be brought from format 1 to 2"):
+        _read(raw)
+
+
+@pytest.mark.parametrize("date", ["26 Jul 2024", "2024-02-30", "0001-01-01", 20240726, "2024-07-26T00:00"])
+def test_a_date_is_a_day_of_the_calendar(raw: dict[str, Any], date: object) -> None:
+    raw["layout"]["date"] = date
+    raw["format_version"] = FORMAT_VERSION
+    with pytest.raises(BundleError, match=r"layout\.date"):
+        _read(raw)

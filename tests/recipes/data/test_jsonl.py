@@ -111,7 +111,7 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     (
         "an image in an answer without caption and source",
         {"messages": [TURNS[0], {"role": "assistant", "content": ["b", IMAGE]}]},
-        "content[1]: what the assistant makes needs a 'caption', or a source",
+        "content[1]: a medium that the assistant makes needs a 'caption', or a source",
     ),
     (
         "a caption that is no text",

@@ -9,7 +9,16 @@ import pytest
 from inlay.adapters.conversation.messages import MediaPart, TextPart, parse_messages
 from inlay.recipes.data import DataError, Sample
 from inlay.recipes.data.records import described
-from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, choose, fill, instructed
+from inlay.recipes.data.templates import (
+    CAPTION,
+    DESCRIBE,
+    QUESTION,
+    blip_caption,
+    blip_question,
+    choose,
+    fill,
+    instructed,
+)
 
 
 def test_every_template_for_questions_has_one_place_and_the_others_none() -> None:
@@ -68,3 +77,30 @@ def test_every_turn_gets_the_same_template_and_the_system_message_none() -> None
     sample = instructed(Sample("7", messages, ""), ["{}!", "{}?"])
     end = sample.messages[1].text[-1]
     assert [message.text for message in sample.messages] == ["s", f"a{end}", "b", f"c{end}", "d"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("What's the dog's name?", "what's the dog's name?"),
+        ('Is this "real" (or not)? ', "is this real or not?"),
+        ("A:B;C~D#E*F.G!", "abcdefg"),
+        ("", ""),
+    ],
+)
+def test_questions_lose_their_marks_and_their_capitals(text: str, expected: str) -> None:
+    assert blip_question(text) == expected
+
+
+def test_a_long_question_keeps_its_first_fifty_words() -> None:
+    words = [f"w{index}" for index in range(60)]
+    assert blip_question(" ".join(words)).split() == words[:50]
+    assert blip_question(" ".join(words[:50])).split() == words[:50]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("A cat.A dog!", "a cat a dog"), ("  two   dogs\n", "two dogs"), ("Don't, stop-it", "don't, stop-it")],
+)
+def test_captions_get_spaces_for_their_marks(text: str, expected: str) -> None:
+    assert blip_caption(text) == expected

@@ -129,7 +129,7 @@ def test_what_is_read_over_is_not_decoded(shards: str, monkeypatch: pytest.Monke
 
 def test_it_goes_to_other_processes(shards: str) -> None:
     data = TarPairs(shards, buffer=4, passes=1)
-    assert captions(pickle.loads(pickle.dumps(data))) == captions(data)  # noqa: S301 - our own bytes
+    assert captions(pickle.loads(pickle.dumps(data))) == captions(data)
 
 
 def test_an_endless_stream_needs_a_shard_for_everyone(shards: str) -> None:

@@ -211,7 +211,7 @@ def test_nothing_seen_is_not_a_number(kind: type[Any]) -> None:
 def test_it_can_be_sent_to_another_process(kind: type[Any]) -> None:
     metric = kind()
     metric.update(SAID, TRUTHS)
-    assert figures(pickle.loads(pickle.dumps(metric))) == figures(metric)  # noqa: S301 - our own bytes
+    assert figures(pickle.loads(pickle.dumps(metric))) == figures(metric)
 
 
 def test_cider_reads_what_processes_have_joined_into_one_tensor() -> None:

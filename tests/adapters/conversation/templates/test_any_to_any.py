@@ -8,7 +8,7 @@ import pytest
 
 from inlay.adapters.conversation.layout import Layout, LayoutError, Media, Text, segments
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart, made_of
-from inlay.adapters.core.batch import encode
+from inlay.adapters.core.encode import encode
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
 
@@ -125,3 +125,17 @@ def test_signal_tokens_are_one_id_each_and_trained_on(llm_of: Any) -> None:
     assert [i for i in row.labels.tolist() if i in ids] == ids
     assert (row.labels == IGNORE).any()
     assert row.made == (DISC, BEEP)
+
+
+def test_media_between_words_stand_inside_the_layouts_prompt() -> None:
+    parts = laid("nextgpt", ("A:", IMAGE, "B:", AUDIO, "which?"), ("a",), prompt="Q: {} A:")
+    asked = "Q: A: <Img>(image)</Img> B: <Img>(audio)</Img> which? A:"
+    assert rendered(parts).startswith(f"### Human: {asked}\n### Assistant:")
+
+
+def test_an_empty_answer_is_history_without_loss() -> None:
+    for template, end in {"nextgpt": "\n###", "modaverse": " Modality: [TEXT] Prompt:  ###"}.items():
+        parts = laid(template, ("a",), (), ("b",), ("c",))
+        assert rendered(parts).startswith(f"### Human: a\n### Assistant:{end} Human: b")
+        assert trained(parts).strip(" #\n").endswith("c")
+        assert trained(parts).count("#") == 3

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.conversation.layout import Layout, LayoutError, Media, Text, segments
+from inlay.adapters.conversation.layout import Layout, LayoutError, LayoutWarning, Media, Text, segments
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.batch import encode
+from inlay.adapters.core.encode import encode
 from inlay.adapters.language.labels import IGNORE
 
 IMAGE = MediaPart("image", "x.png")
@@ -87,7 +87,8 @@ def test_media_of_later_turns_stand_in_front_too(tokenizer_of: Any) -> None:
     first, second = MediaPart("image", "1.png"), MediaPart("image", "2.png")
     later = Message("user", (second, TextPart("and here?")))
     messages = (*turns("what?", "red", media=(first,)), later, Message("assistant", (TextPart("blue"),)))
-    laid = segments(Layout.published("blip2"), messages, tokenizer_of())
+    with pytest.warns(LayoutWarning, match="all media in front"):
+        laid = segments(Layout.published("blip2"), messages, tokenizer_of())
     assert [segment.part for segment in laid[:2]] == [first, second]
     assert rendered(laid[2:]) == "what? red\nand here? blue\n"
 
@@ -140,7 +141,7 @@ def test_a_tokenizer_without_bos_gets_none_behind_the_media(llm_of: Any) -> None
 
 
 def test_unknown_place_of_bos_names_those_that_exist() -> None:
-    with pytest.raises(LayoutError, match="first, after_media, none"):
+    with pytest.raises(LayoutError, match="'first', 'after_media' or 'none'"):
         Layout(template="plain", bos="last")
 
 
@@ -159,3 +160,37 @@ def test_what_people_write_never_becomes_an_end_token(llm_of: Any, template: str
     assert published.strip().startswith("an </s> end")
     by_template = 1 if template in ("instructblip", "minigpt4_llama2") else 0
     assert row.ids.tolist().count(llm.tokenizer.eos_token_id) == by_template
+
+
+INTERLEAVED = (TextPart("A:"), IMAGE, TextPart("B:"), IMAGE, TextPart("which"), TextPart("one?"))
+
+
+def test_minigpt4_keeps_media_where_the_user_put_them(tokenizer_of: Any) -> None:
+    for template, around in {"minigpt4": "###Human: {} ###Assistant:", "minigpt4_llama2": "[INST] {} [/INST]"}.items():
+        laid = segments(Layout.published(template), (Message("user", INTERLEAVED),), tokenizer_of(), generation=True)
+        assert rendered(laid) == around.format("A: <Img><image></Img> B: <Img><image></Img> which one?")
+
+
+@pytest.mark.parametrize("template", ["blip2", "instructblip"])
+def test_blip2_warns_once_that_media_are_moved_to_the_front(tokenizer_of: Any, template: str) -> None:
+    messages = (Message("user", INTERLEAVED),)
+    with pytest.warns(LayoutWarning, match="all media in front of all words"):
+        laid = segments(Layout.published(template), messages, tokenizer_of(), generation=True)
+    assert rendered(laid) == "<image><image>A: B: which one?"
+    segments(Layout.published(template), messages, tokenizer_of(), generation=True)  # a second warning is an error
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("blip2", "<image>what?\nsure? yes\n"),
+        ("instructblip", "<image>what?</s>sure? yes</s>"),
+        ("minigpt4", "###Human: <Img><image></Img> what? ###Assistant:###Human: sure? ###Assistant: yes###"),
+        ("minigpt4_llama2", "[INST] <Img><image></Img> what? [/INST]</s><s>[INST] sure? [/INST] yes</s>"),
+    ],
+)
+def test_an_empty_answer_is_history_without_loss(tokenizer_of: Any, template: str, text: str) -> None:
+    asked, _, again, last = turns("what?", "red", "sure?", "yes")
+    laid = segments(Layout.published(template), (asked, Message("assistant", ()), again, last), tokenizer_of())
+    assert rendered(laid) == text
+    assert trained(laid).startswith(" |yes|")

@@ -14,7 +14,8 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.batch import collate, encode
+from inlay.adapters.core.batch import collate
+from inlay.adapters.core.encode import encode
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel, LanguageModelError
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart

@@ -1,0 +1,185 @@
+"""The LLM's own chat template: ``chat``.
+
+The template of the tokenizer is rendered with numbered placeholders instead of the contents, so that no content passes
+through Jinja. The loss covers what follows the generation prompt: the answer, and the template's text up to and with
+its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
+
+Two properties of published templates need care. A template may write a date (Llama 3.2, Mistral Small): it gets a fixed
+day, since prompts that change from day to day would not be those that the adapter was trained with. A template may have
+no system role (Gemma raises an error, Mistral drops it or moves it): the system text is then put in front of the first
+user's words.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from inlay.adapters.conversation.messages import Message
+from inlay.adapters.conversation.segments import LayoutError, Segment, Text
+from inlay.adapters.conversation.template import Dialogue, Template, answer, is_empty
+from inlay.adapters.conversation.templates.llava import with_newlines
+
+__all__ = ["CHAT_TEMPLATES", "DEFAULT_DATE", "added_token_in", "writes_date"]
+
+DEFAULT_DATE = "2024-07-26"
+"""The day for layouts without one. Llama 3.1's template falls back to the same day."""
+
+_CLOCK = """{%- macro strftime_now(format) -%}
+{%- set parts = format.split("%") -%}
+{{ parts[0] }}
+{%- for part in parts[1:] -%}
+{%- set length = 2 if part[:1] == "-" else 1 -%}
+{{ inlay_date[part[:length]] ~ part[length:] }}
+{%- endfor -%}
+{%- endmacro %}
+"""
+"""Takes the place of the function that transformers gives to templates; variables of a template cannot be functions."""
+
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+
+
+def chat(dialogue: Dialogue) -> list[Segment]:
+    """Render the tokenizer's chat template around placeholders and put the contents in their places."""
+    tokenizer = dialogue.tokenizer
+    if not getattr(tokenizer, "chat_template", None):
+        raise LayoutError(
+            "template 'chat': this tokenizer has no chat template; choose 'vicuna_v1' or another template"
+        )
+    contents = [_content(dialogue, message) for message in dialogue.turns]
+    roles = [message.role for message in dialogue.turns]
+    system: list[Segment] = [Text(dialogue.system, literal=False)] if dialogue.system else []
+    if system and _takes_system(tokenizer, dialogue.date):
+        contents.insert(0, system)
+        roles.insert(0, "system")
+    elif system:
+        contents[0] = [*system, Text("\n\n"), *contents[0]]
+        dialogue.notes.append(
+            "this tokenizer's chat template has no system role (or moves it), so the system text is put in front of "
+            "the first user's words"
+        )
+    learnt = [False] * (len(roles) - len(dialogue.turns)) + [_is_learnt(message) for message in dialogue.turns]
+    rendered = _render(tokenizer, roles, dialogue.date, generation=dialogue.generation)
+    if not _in_order(rendered, roles):
+        raise LayoutError(
+            "template 'chat': this tokenizer's chat template drops, repeats or reorders turns; use another template"
+        )
+    starts = _answer_starts(rendered, roles, dialogue)
+    laid: list[Segment] = []
+    cursor, answered, trained = 0, False, False
+    for hole in _HOLE.finditer(rendered):
+        index = int(hole[1])
+        tail = _end_of_turn(rendered[cursor : hole.start()], tokenizer) if answered else 0
+        start = max(cursor + tail, starts.get(index, hole.start()))
+        laid.append(Text(rendered[cursor : cursor + tail], trained=trained))
+        answered, trained = roles[index] == "assistant", learnt[index]
+        laid += [Text(rendered[cursor + tail : start]), Text(rendered[start : hole.start()], trained=trained)]
+        laid += contents[index]
+        cursor = hole.end()
+    tail = _end_of_turn(rendered[cursor:], tokenizer) if answered else 0
+    laid += [Text(rendered[cursor : cursor + tail], trained=trained), Text(rendered[cursor + tail :])]
+    return [segment for segment in laid if not isinstance(segment, Text) or segment.text]
+
+
+def writes_date(tokenizer: Any) -> bool:
+    """Whether the tokenizer's chat template writes the current date by ``strftime_now``."""
+    if not getattr(tokenizer, "chat_template", None):
+        return False
+    if "strftime_now" not in tokenizer.get_chat_template():
+        return False
+    first, second = (_render(tokenizer, ["user"], day, generation=True) for day in ("2001-02-03", "2014-10-25"))
+    return first != second
+
+
+def added_token_in(text: str, tokenizer: Any) -> re.Match[str] | None:
+    """The first of the tokenizer's added tokens in a text; tokens of white space do not count."""
+    tokens = sorted((token for token in tokenizer.get_added_vocab() if token.strip()), key=len, reverse=True)
+    return re.search("|".join(map(re.escape, tokens)), text) if tokens else None
+
+
+def _content(dialogue: Dialogue, message: Message) -> list[Segment]:
+    if message.role == "assistant":
+        return answer(message, space=False)
+    return with_newlines(dialogue.pieces(message))
+
+
+def _is_learnt(message: Message) -> bool:
+    return message.role == "assistant" and not is_empty(message)
+
+
+def _render(tokenizer: Any, roles: Sequence[str], date: str | None, *, generation: bool) -> str:
+    """The chat template's text with placeholders for the contents.
+
+    Raises:
+        LayoutError: the template refuses these turns.
+    """
+    from jinja2 import TemplateError  # it is only needed with a chat template, which transformers renders by it
+
+    turns = [{"role": role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, role in enumerate(roles)]
+    try:
+        template, variables = _with_date(tokenizer.get_chat_template(), date)
+        text = tokenizer.apply_chat_template(
+            turns, chat_template=template, tokenize=False, add_generation_prompt=generation, **variables
+        )
+    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise LayoutError(
+            f"template 'chat': this tokenizer's chat template refuses turns of {', '.join(roles)}: {error}; choose "
+            "'vicuna_v1' or another template, or give the tokenizer another chat template"
+        ) from error
+    return str(text)
+
+
+def _with_date(template: str, date: str | None) -> tuple[str, dict[str, Any]]:
+    """A chat template that gets a fixed day, and the variables for it."""
+    day = datetime.datetime.fromisoformat(date or DEFAULT_DATE)
+    if "strftime_now" in template:
+        directives = {name: day.strftime(f"%{name}") for name in "aAbBcdHIjmMpSUwWxXyY"}
+        directives |= {f"-{name}": str(int(directives[name])) for name in "dHIjmMS"}
+        return _CLOCK + template, {"inlay_date": directives}
+    # Llama 3.1 has no clock and writes a day of its own, unless it is given one in this form.
+    return template, {} if date is None else {"date_string": day.strftime("%d %b %Y")}
+
+
+def _takes_system(tokenizer: Any, date: str | None) -> bool:
+    """Whether the system text comes first, once, in training and in generation, however many turns there are."""
+    for roles in (["system", "user"], ["system", "user", "assistant"], ["system", "user", "assistant", "user"]):
+        try:
+            rendered = _render(tokenizer, roles, date, generation=roles[-1] == "user")
+        except LayoutError:
+            return False
+        if not _in_order(rendered, roles):
+            return False
+    return True
+
+
+def _in_order(rendered: str, roles: Sequence[str]) -> bool:
+    return [int(hole[1]) for hole in _HOLE.finditer(rendered)] == list(range(len(roles)))
+
+
+def _answer_starts(rendered: str, roles: Sequence[str], dialogue: Dialogue) -> dict[int, int]:
+    """Where each assistant's turn starts in the rendered text: behind the generation prompt."""
+    starts = {}
+    for index, role in enumerate(roles):
+        if role == "assistant":
+            prompt = _render(dialogue.tokenizer, roles[:index], dialogue.date, generation=True)
+            position = rendered.index(f"{_OPEN}{index}{_CLOSE}")
+            starts[index] = len(prompt) if rendered.startswith(prompt) and len(prompt) <= position else position
+    return starts
+
+
+def _end_of_turn(text: str, tokenizer: Any) -> int:
+    """Length of the text up to and with the special token that ends the turn before it."""
+    found = added_token_in(text, tokenizer)
+    if found is None:
+        raise LayoutError(
+            "template 'chat': this chat template ends an answer without a special token, so where generation should "
+            "stop is unknown; use another template"
+        )
+    return found.end()
+
+
+CHAT_TEMPLATES = {"chat": Template(chat, dated=writes_date)}
+"""The template by name."""

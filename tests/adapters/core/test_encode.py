@@ -1,0 +1,126 @@
+"""Tokenising, labels by offsets, slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inlay.adapters.conversation.layout import Layout, LayoutError
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.encode import encode
+from inlay.adapters.language.labels import IGNORE
+
+IMAGE = MediaPart("image", "x.png")
+VICUNA = Layout(template="vicuna_v1")
+
+
+def ask(question: str, answer: str | None, *media: MediaPart) -> tuple[Message, ...]:
+    user = Message("user", (*media, TextPart(question)))
+    return (user,) if answer is None else (user, Message("assistant", (TextPart(answer),)))
+
+
+def labelled(row: Any, tokenizer: Any) -> str:
+    return tokenizer.decode([int(i) for i in row.labels if i != IGNORE])
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "qwen2", "qwen3"])
+def test_labels_decode_to_the_answer_and_its_end(llm_of: Any, family: str) -> None:
+    llm = llm_of(family)
+    row = encode(ask("what colour?", "red"), VICUNA, llm, {})
+    assert labelled(row, llm.tokenizer) == f" red{llm.tokenizer.eos_token}"
+
+
+@pytest.mark.parametrize(("family", "has_bos"), [("llama", True), ("opt", True), ("qwen2", False), ("qwen3", False)])
+def test_bos_is_first_only_where_the_tokenizer_has_one(llm_of: Any, family: str, has_bos: bool) -> None:
+    llm = llm_of(family)
+    row = encode(ask("what?", "red", IMAGE), Layout(template="plain"), llm, {"image": 3})
+    assert (int(row.ids[0]) == llm.tokenizer.bos_token_id) is has_bos
+    assert row.slots.tolist()[int(has_bos) : int(has_bos) + 3] == [True] * 3
+
+
+def test_text_only_ids_equal_one_tokenisation_of_the_rendered_string(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    row = encode(ask("how many squares are there?", "two"), VICUNA, llm, {})
+    whole = llm.tokenizer("USER: how many squares are there? ASSISTANT: two</s>").input_ids
+    assert row.ids.tolist() == whole
+
+
+def test_chat_ids_equal_apply_chat_template(llm_of: Any) -> None:
+    llm = llm_of("qwen2")
+    row = encode(ask("how many squares?", "two"), Layout(template="chat"), llm, {})
+    messages = [{"role": "user", "content": "how many squares?"}, {"role": "assistant", "content": "two"}]
+    assert row.ids.tolist() == llm.tokenizer.apply_chat_template(messages)["input_ids"]
+
+
+def test_special_tokens_that_people_write_stay_text(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    row = encode(ask("what is </s> and <image>?", "an </s> end"), VICUNA, llm, {})
+    ids = row.ids.tolist()
+    assert ids.count(llm.tokenizer.eos_token_id) == 1
+    assert llm.tokenizer.convert_tokens_to_ids("<image>") not in ids
+    assert llm.tokenizer.decode(ids[1:]) == "USER: what is </s> and <image>? ASSISTANT: an </s> end</s>"
+    assert labelled(row, llm.tokenizer) == " an </s> end</s>"
+
+
+@pytest.mark.parametrize("answer", ["déjà vu", "日本語 🎈", "a\u200bb\u202e", " leading", "x" * 50])
+def test_any_unicode_answer_is_labelled_whole(llm_of: Any, answer: str) -> None:
+    llm = llm_of("llama")
+    row = encode(ask("?", answer), VICUNA, llm, {})
+    assert labelled(row, llm.tokenizer) == f" {answer}</s>"
+
+
+def test_two_media_get_two_runs_of_slots_in_front_of_their_turn(llm_of: Any) -> None:
+    row = encode(ask("same?", "no", IMAGE, IMAGE), VICUNA, llm_of("llama"), {"image": 4})
+    runs = "".join("x" if slot else "." for slot in row.slots.tolist()).strip(".").split(".")
+    assert [len(run) for run in runs if run] == [4, 4]
+    assert row.media == (IMAGE, IMAGE)
+
+
+def test_text_longer_than_the_context_is_refused_and_names_the_sample(llm_of: Any) -> None:
+    with pytest.raises(LayoutError, match=r"card-7: \d+ positions \(4 of them media\).*context of 256"):
+        encode(ask("why? " * 300, "no", IMAGE), VICUNA, llm_of("llama"), {"image": 4}, name="card-7")
+
+
+def test_medium_without_encoder_is_refused(llm_of: Any) -> None:
+    with pytest.raises(LayoutError, match="text only"):
+        encode(ask("what?", "red", IMAGE), VICUNA, llm_of("llama"), {})
+
+
+def test_a_sample_whose_every_answer_is_empty_has_nothing_to_train_on(llm_of: Any) -> None:
+    for family in ("llama", "t5"):
+        with pytest.raises(LayoutError, match="card-7: nothing to train on: every answer"):
+            encode((*ask("what?", ""), *ask("sure?", " ")), VICUNA, llm_of(family), {}, name="card-7")
+
+
+def test_a_sample_without_an_answer_is_a_sample_in_the_wrong_order(llm_of: Any) -> None:
+    with pytest.raises(LayoutError, match="card-7: expected an assistant's answer as the last turn"):
+        encode(ask("what?", None), VICUNA, llm_of("llama"), {}, name="card-7")
+
+
+def test_an_empty_answer_in_the_middle_is_laid_out_without_labels(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    row = encode((*ask("what?", ""), *ask("sure?", "yes")), VICUNA, llm, {})
+    assert llm.tokenizer.decode(row.ids[1:]) == "USER: what? ASSISTANT:</s>USER: sure? ASSISTANT: yes</s>"
+    assert labelled(row, llm.tokenizer) == " yes</s>"
+
+
+@pytest.mark.parametrize(
+    "template", ["plain", "vicuna_v1", "chat", "blip2", "instructblip", "minigpt4", "nextgpt", "modaverse"]
+)
+def test_a_chat_goes_on_after_an_empty_answer(llm_of: Any, template: str) -> None:
+    llm = llm_of("llama")
+    history = (Message("user", (IMAGE, TextPart("what?"))), Message("assistant", ()), *ask("sure?", None))
+    row = encode(history, Layout.published(template), llm, {"image": 2}, generation=True)
+    assert all(label == IGNORE for label in row.labels.tolist())
+    assert template == "plain" or "sure?" in llm.tokenizer.decode(row.ids)
+
+
+def test_media_between_words_are_between_their_tokens(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    content = (TextPart("A:"), IMAGE, TextPart("B:"), IMAGE, TextPart("which?"))
+    row = encode((Message("user", content),), VICUNA, llm, {"image": 2}, generation=True)
+    marked = "".join(
+        "#" if slot else llm.tokenizer.decode([token]) for token, slot in zip(row.ids, row.slots, strict=True)
+    )
+    assert marked == "<s>USER: A: ##\nB: ##\nwhich? ASSISTANT:"
