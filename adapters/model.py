@@ -142,12 +142,10 @@ class MultimodalModel(ModelCore[A]):
             self.require_attached()
             try:
                 attach.swap(self.adapter, other, strict=strict)
-            except BaseException:
-                self.attachment = self.adapter.attachment  # the adapter may have been attached anew
-                raise
-            swapped = cast("MultimodalModel[B]", self)
-            swapped.adapter = swapped.holder = other
-            swapped.attachment = other.attachment
-            if self.prefixes is not None:
-                self.prefixes.clear()
-            return swapped
+            finally:  # this model belongs to whichever of the two is attached now
+                holder: Any = other if other._attachment is not None else self.adapter
+                if holder._attachment is not None and holder._attachment.backbone is self.backbone:
+                    self.adapter, self.holder, self.attachment = holder, holder, holder._attachment
+                    if self.prefixes is not None:
+                        self.prefixes.clear()
+            return cast("MultimodalModel[B]", self)

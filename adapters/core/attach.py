@@ -39,13 +39,13 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
         CanaryError: the attached model gives other numbers than when the adapter was saved. Nothing stays attached.
     """
     occupancy = occupancy_of(backbone.llm.model)
-    with occupancy.change("attach"):
-        if adapter.attached:
-            raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
-        attachment = Attachment(backbone, adapter, adapter.name)
-        occupancy.claim(attachment)
-        try:
-            attachment.undo.callback(occupancy.release)
+    attachment = Attachment(backbone, adapter, adapter.name)
+    try:
+        with occupancy.change("attach"):
+            if adapter.attached:
+                raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
+            attachment.undo.callback(occupancy.release, attachment)
+            occupancy.claim(attachment)
             if (foreign := foreign_adapters(backbone.llm.model)) is not None:
                 raise AttachError(foreign)
             report = admit(adapter, backbone, strict=strict)
@@ -57,20 +57,18 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
                 raise IncompatibleBackbone(report, adapter.name, str(error)) from error
             if verify:
                 _verify(adapter, backbone, report)
-        except BaseException:
-            attachment.undo.close()
-            raise
+    except BaseException:
+        attachment.undo.close()
+        raise
 
 
 def _put_in(adapter: AdapterParts, attachment: Attachment) -> None:
     """Token rows, then LoRA; each registers how to undo it."""
     llm, undo = attachment.backbone.llm, attachment.undo
     if adapter.tokens is not None:
-        rows = adapter.tokens.attach(llm)
-        undo.callback(rows.undo)
-        attachment.signals = Signals.of(adapter.tokens.config, rows.ids)
+        attachment.signals = Signals.of(adapter.tokens.config, adapter.tokens.attach(llm, undo).ids)
     if adapter.lora is not None:
-        undo.callback(adapter.lora.attach(llm.model).undo)
+        adapter.lora.attach(llm.model, undo)
 
 
 def detach(adapter: AdapterParts) -> None:
@@ -121,13 +119,12 @@ def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) ->
     """
     backbone = adapter.attachment.backbone
     with occupancy_of(backbone.llm.model).change("swap"):
-        if replace(adapter, other, strict=strict):
-            return
         try:
-            detach(adapter)
-            attach(other, backbone, strict=strict)
+            if not replace(adapter, other, strict=strict):
+                detach(adapter)
+                attach(other, backbone, strict=strict)
         except BaseException:
-            if not adapter.attached:
+            if not (adapter.attached or other.attached):
                 attach(adapter, backbone, verify=False)
             raise
 
@@ -182,9 +179,9 @@ def _exchangeable(one: AdapterParts, two: AdapterParts) -> bool:
 
 def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
     """Let another adapter hold the layers and the attachment of an attached one."""
+    attachment = attached.attachment
     if attached.lora is not None and other.lora is not None:
         attached.lora.hand_over(other.lora)
-    attachment = attached.attachment
     attachment.adapter, attachment.name = other, other.name
     attached._attachment, other._attachment = None, attachment
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.core.undo import Undo
 from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.llm_parts.signal_tokens import Signals
+from inlay.adapters.parts.undo import Undo
 
 __all__ = ["Attachment"]
 

@@ -60,9 +60,10 @@ class Occupancy:
             )
         self._owner = weakref.ref(owner)
 
-    def release(self) -> None:
-        """Have no owner any more."""
-        self._owner = None
+    def release(self, owner: Named) -> None:
+        """Have no owner any more, if this is the owner."""
+        if self._owner is not None and self._owner() is owner:
+            self._owner = None
 
     @contextmanager
     def call(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from inlay.adapters.llm_parts.lora_fused import Siblings, siblings_of
 from inlay.adapters.llm_parts.lora_linear import LoraLinear, LoraState, parameter_name
 from inlay.adapters.llm_parts.lora_rows import PerRow
 from inlay.adapters.llm_parts.lora_targets import check_shapes, linear_sizes, resolve, resolve_targets
+from inlay.adapters.parts.undo import Undo
 
-__all__ = ["ALL_LINEAR", "Attachment", "LoraConfig", "LoraError", "LoraPart", "resolve_targets"]
+__all__ = ["ALL_LINEAR", "LoraConfig", "LoraError", "LoraPart", "resolve_targets"]
 
 _SWITCHES = threading.Lock()
 
@@ -109,10 +110,17 @@ class LoraPart(nn.Module):
             names[f"base_model.model.{target}.lora_B.weight"] = up.detach()
         return names
 
-    def attach(self, model: PreTrainedModel) -> Attachment:
+    def attach(self, model: PreTrainedModel, undo: Undo | None = None) -> Undo:
         """Put wrappers with these matrices in the place of the targets.
 
         Nothing has changed if this raises.
+
+        Args:
+            model: the language model of transformers.
+            undo: registers each step of taking them off again.
+
+        Returns:
+            Its ``close()`` puts the very same linears back; further calls do nothing.
 
         Raises:
             LoraError: the part is attached already, the LLM carries other adapter layers, a target is missing or has
@@ -127,14 +135,18 @@ class LoraPart(nn.Module):
         found = resolve_targets(model, self.config)
         check_shapes(found, self.shapes)
         groups: dict[tuple[str, int], Siblings] = {}
-        with ExitStack() as undo:
-            state = self._state = LoraState(self)
+        state, undo = LoraState(self), undo or Undo()
+        try:
             undo.callback(_release, state)
+            self._state = state
             for target, base in found.items():
                 key = siblings_of(target)
                 group = Siblings() if key is None else groups.setdefault(key, Siblings())
                 _replace(model, target, LoraLinear(base, target, state, group), undo)
-            return Attachment(undo.pop_all())
+        except BaseException:
+            undo.close()
+            raise
+        return undo
 
     def is_like(self, other: LoraPart) -> bool:
         """Whether the other can take this one's place in the wrappers; rank, scale and dropout may differ."""
@@ -194,7 +206,7 @@ class LoraPart(nn.Module):
         A stage before that in which LoRA trains does not pay for it.
         """
         used = any(p.requires_grad or (name.endswith("/B") and p.any()) for name, p in self.named_parameters())
-        with ExitStack() if used else self._counted("_skipped"):
+        with nullcontext() if used else self._counted("_skipped"):
             yield
 
     @contextmanager
@@ -212,25 +224,7 @@ class LoraPart(nn.Module):
         return self.__dict__ | {"_state": None, "_plain": 0, "_skipped": 0}
 
 
-class Attachment:
-    """Takes an attached LoRA off again.
-
-    Args:
-        undo: what to do for it.
-    """
-
-    def __init__(self, undo: ExitStack) -> None:
-        self._undo = undo
-
-    def undo(self) -> None:
-        """Put the very same linears back and forget them; further calls do nothing.
-
-        If one step raises, the others are still done.
-        """
-        self._undo.close()
-
-
-def _replace(model: nn.Module, target: str, wrapper: LoraLinear, undo: ExitStack) -> None:
+def _replace(model: nn.Module, target: str, wrapper: LoraLinear, undo: Undo) -> None:
     parent, _, name = target.rpartition(".")
     owner = model.get_submodule(parent)
     undo.callback(setattr, owner, name, wrapper.base_layer)

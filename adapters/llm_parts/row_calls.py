@@ -6,7 +6,6 @@ call that somebody else has replaced before (accelerate's offloading, for exampl
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inlay.adapters.language.lm_head import RowScores
+from inlay.adapters.parts.undo import Undo
 
 __all__ = ["HeadCall", "RowEmbeddings", "replace_call"]
 
@@ -57,7 +57,7 @@ class HeadCall(RowScores):
         return bare
 
 
-def replace_call(module: nn.Module, call: RowEmbeddings | HeadCall, undo: ExitStack) -> None:
+def replace_call(module: nn.Module, call: RowEmbeddings | HeadCall, undo: Undo) -> None:
     """Put a call in the place of a module's own; how to put that back is added to ``undo`` first."""
     undo.callback(_put_back, module, call, module.__dict__.get("forward"))
     module.__dict__["forward"] = call

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,6 +27,7 @@ from inlay.adapters.llm_parts.stored_config import not_storable
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.parts.build import build_module
 from inlay.adapters.parts.fields import ProjectorError, Size, check_number
+from inlay.adapters.parts.undo import Undo
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import forbidden_character, shown
 
@@ -144,8 +144,12 @@ class TokenRows(nn.Module):
                 rows.output.copy_(_drawn(*head_columns(_head(llm), llm.width, like=table), len(rows.output)))
         return rows
 
-    def attach(self, llm: LanguageModel) -> TokensAttachment:
+    def attach(self, llm: LanguageModel, undo: Undo | None = None) -> TokensAttachment:
         """Give the strings ids, and the ids rows. Nothing has changed if this raises.
+
+        Args:
+            llm: the language model.
+            undo: registers each step of taking them off again.
 
         Raises:
             TokenRowsError: an encoder-decoder, a head of another width, a tokenizer that splits a string.
@@ -159,32 +163,26 @@ class TokenRows(nn.Module):
                 raise TokenRowsError(f"this tokenizer does not read {text!r} as one token; rename it")
         embedding, head = llm.model.get_input_embeddings(), _head(llm)
         places = torch.tensor(ids, device=embedding.get_parameter("weight").device)
-        with ExitStack() as undo:
+        undo = undo or Undo()
+        try:
             undo.callback(llm.use_tokenizer, llm.tokenizer)
             llm.use_tokenizer(tokenizer)
             replace_call(embedding, RowEmbeddings(embedding.forward, self.input, places), undo)
             replace_call(head, HeadCall(head.forward, self.output, places), undo)
-            return TokensAttachment(ids, undo.pop_all())
+        except BaseException:
+            undo.close()
+            raise
+        return TokensAttachment(ids, undo)
 
 
+@dataclass(frozen=True)
 class TokensAttachment:
-    """Takes attached rows off again.
+    """Attached rows."""
 
-    Args:
-        ids: of the strings, in the order of the rows.
-        undo: what to do for it.
-    """
-
-    def __init__(self, ids: tuple[int, ...], undo: ExitStack) -> None:
-        self.ids = ids
-        self._undo = undo
-
-    def undo(self) -> None:
-        """Put both calls and the very same tokenizer back, and forget them; further calls do nothing.
-
-        If one step raises, the others are still done.
-        """
-        self._undo.close()
+    ids: tuple[int, ...]
+    """Of the strings, in the order of the rows."""
+    undo: Undo
+    """Its ``close()`` puts both calls and the very same tokenizer back; further calls do nothing."""
 
 
 def build_rows(kind: str, config: Mapping[str, Any], *, parameters: int | None = None) -> TokenRows:

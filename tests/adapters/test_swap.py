@@ -212,7 +212,7 @@ def test_other_weights_warn_once_and_strict_refuses_each_time(saved: Any, backbo
     with pytest.warns(OtherWeightsWarning):
         model.swap(two)
     model.swap(one)  # known by now: a warning would be an error here
-    with pytest.raises(IncompatibleBackbone, match="strict=True was asked for"):
+    with pytest.raises(IncompatibleBackbone, match="strict=True was given"):
         model.swap(two, strict=True)
     assert model.adapter is one
     assert one.attached

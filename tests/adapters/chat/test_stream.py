@@ -41,7 +41,7 @@ class Llm:
 def streamed(text: str, layout: Layout) -> list[str]:
     """What is handed on at each token, and at the end."""
     pieces = [""]
-    stream = text_stream(Llm(), layout, lambda piece: pieces.append(pieces.pop() + piece), 1, {})
+    stream = text_stream(Llm(), layout, layout.stops, lambda piece: pieces.append(pieces.pop() + piece), 1, {})
     stream.put(torch.zeros(1, 0, dtype=torch.long))
     for number in Llm.tokenizer.ids(text):
         stream.put(torch.tensor([number]))
@@ -68,7 +68,7 @@ def test_a_stop_text_is_held_back_and_dropped() -> None:
 def test_half_a_character_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = iter(["caf\ufffd", "café"])
     heard: list[str] = []
-    stream = TextStream(Llm(), Layout.published("vicuna_v1"), heard.append)
+    stream = TextStream(Llm(), Layout.published("vicuna_v1"), (), heard.append)
     monkeypatch.setattr(stream, "text", lambda **_: next(texts))
     stream.put(torch.tensor([1]))
     stream.put(torch.tensor([2]))

@@ -30,7 +30,7 @@ def test_token_rows_belong_to_the_head_while_they_are_attached(llm_of: Any) -> N
     assert head.places is not None
     assert head.rows is rows.output
     assert head.places.tolist() == list(attached.ids)
-    attached.undo()
+    attached.undo.close()
     again = frozen_head(llm.model)
     assert again is not None
     assert again.rows is None

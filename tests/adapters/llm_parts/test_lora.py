@@ -54,8 +54,8 @@ def test_undo_puts_the_same_objects_back(family_of: Make) -> None:
     model = family_of("llama")
     before = dict(model.named_modules())
     attachment = LoraPart.for_model(model, LoraConfig(r=4)).attach(model)
-    attachment.undo()
-    attachment.undo()
+    attachment.close()
+    attachment.close()
     after = dict(model.named_modules())
     assert list(before) == list(after)
     assert all(before[name] is after[name] for name in before)
@@ -164,13 +164,13 @@ def test_an_error_in_any_step_of_attach_leaves_the_llm_bare(
         with pytest.raises(KeyboardInterrupt):
             part.attach(model)
     else:
-        part.attach(model).undo()
+        part.attach(model).close()
     after = dict(model.named_modules())
     assert list(before) == list(after)
     assert all(before[name] is after[name] for name in before)
     assert not part.attached
     monkeypatch.undo()
-    part.attach(model).undo()
+    part.attach(model).close()
 
 
 def test_an_undo_step_that_raises_does_not_stop_the_others(family_of: Make, part_of: Make) -> None:
@@ -182,9 +182,9 @@ def test_an_undo_step_that_raises_does_not_stop_the_others(family_of: Make, part
     def broken() -> None:
         raise RuntimeError("broken")
 
-    attachment._undo.callback(broken)
+    attachment.callback(broken)
     with pytest.raises(RuntimeError, match="broken"):
-        attachment.undo()
+        attachment.close()
     assert all(before[name] is module for name, module in model.named_modules())
     assert not part.attached
 
@@ -194,7 +194,7 @@ def test_after_undo_nothing_keeps_the_frozen_modules_alive(family_of: Make, part
     part = part_of(model)
     attachment = part.attach(model)
     scores(model).sum().backward()
-    attachment.undo()
+    attachment.close()
     linear, whole = weakref.ref(model.model.layers[0].self_attn.q_proj), weakref.ref(model)
     del model
     gc.collect()
@@ -209,7 +209,7 @@ def test_a_wrapper_that_somebody_kept_is_the_bare_linear_after_undo(family_of: M
     part = part_of(model)
     attachment = part.attach(model)
     kept = model.model.layers[0].self_attn.q_proj
-    attachment.undo()
+    attachment.close()
     x = torch.randn(1, 2, 32)
     assert torch.equal(kept(x), model.model.layers[0].self_attn.q_proj(x))
 
@@ -251,7 +251,7 @@ def test_another_part_takes_over_by_one_assignment(family_of: Make, part_of: Mak
     for part in parts:
         attachment = part.attach(model)
         wanted.append(scores(model))
-        attachment.undo()
+        attachment.close()
     attachment = parts[0].attach(model)
     modules = list(model.modules())
     for old, new, expected in ((0, 1, wanted[1]), (1, 0, wanted[0]), (0, 1, wanted[1])):
@@ -259,7 +259,7 @@ def test_another_part_takes_over_by_one_assignment(family_of: Make, part_of: Mak
         assert torch.equal(scores(model), expected)
         assert [part.attached for part in parts] == [new == 0, new == 1]
     assert list(model.modules()) == modules
-    attachment.undo()
+    attachment.close()
     assert not any(part.attached for part in parts)
     assert not any(isinstance(module, LoraLinear) for module in model.modules())
 
@@ -297,7 +297,7 @@ def test_peft_loads_the_folder_and_gives_our_logits(
     part = part_of(model)
     attachment = part.attach(model)
     ours = scores(model)
-    attachment.undo()
+    attachment.close()
     config = part.config
     spec = LoraSpec(r=config.r, alpha=config.alpha, dropout=config.dropout, targets=config.explicit)
     LoraFolder(spec, part.peft_tensors())  # its checks pass

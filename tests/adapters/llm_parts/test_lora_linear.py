@@ -78,7 +78,7 @@ def test_every_kind_of_linear_gives_its_own_output_plus_the_update(kind: str) ->
     inputs = [x, down, up]
     ours, theirs = (torch.autograd.grad(out.square().sum(), inputs) for out in (found, expected))
     torch.testing.assert_close(ours, theirs)
-    attachment.undo()
+    attachment.close()
     assert model.proj is base
     assert all(torch.equal(tensor, kept[name]) for name, tensor in base.state_dict().items())
 
@@ -118,7 +118,7 @@ def test_forward_hooks_of_others_on_the_linear_still_run() -> None:
     down, up = part.matrices("proj")
     torch.testing.assert_close(model.proj(x), bare + F.linear(F.linear(x, down), up) * part.config.scale)
     assert seen == ["before", "before"]
-    attachment.undo()
+    attachment.close()
     assert torch.equal(model.proj(x), bare)
 
 
@@ -160,7 +160,7 @@ def test_accelerates_hooks_still_run_and_stay_afterwards() -> None:
     model, _, attachment = one(base)
     x = torch.randn(2, 8)
     model.proj(x)
-    attachment.undo()
+    attachment.close()
     model.proj(x)
     assert calls == ["pre", "pre"]
     assert torch.equal(base.weight, weight)
@@ -176,7 +176,7 @@ def test_weights_that_accelerate_offloads_are_fetched() -> None:
     model, part, attachment = one(base)
     down, up = part.matrices("proj")
     torch.testing.assert_close(model.proj(x), bare + F.linear(F.linear(x, down), up) * part.config.scale)
-    attachment.undo()
+    attachment.close()
     torch.testing.assert_close(model.proj(x), bare)
 
 

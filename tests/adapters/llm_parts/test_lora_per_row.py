@@ -33,7 +33,7 @@ def world(family_of: Make) -> Any:
         for part in parts:
             attachment = part.attach(model)
             wanted.append(model(IDS).logits)
-            attachment.undo()
+            attachment.close()
         wanted.append(model(IDS).logits)
     return model, parts, wanted
 

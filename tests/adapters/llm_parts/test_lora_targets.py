@@ -86,7 +86,7 @@ def test_logits_and_gradients_are_pefts_and_undo_is_exact(family_of: Make, famil
     attachment = part.attach(model)
     ours = scores(model)
     ours.square().mean().backward()
-    attachment.undo()
+    attachment.close()
     after = dict(model.named_modules())
     assert list(before) == list(after)
     assert all(before[name] is after[name] for name in before)

@@ -72,7 +72,7 @@ def test_logits_equal_those_of_an_enlarged_model(llm_of: Any, family: str) -> No
     keep[0, :2] = False
     some = llm.logits(llm.embed(ids), mask, keep)
     torch.testing.assert_close(some, llm.logits(llm.embed(ids), mask)[keep])
-    attachment.undo()
+    attachment.undo.close()
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}], ids=["greedy", "beams"])
@@ -102,7 +102,7 @@ def test_detach_leaves_every_tensor_and_the_tokenizer_as_they_were(llm_of: Any, 
     assert state(llm).keys() == before.keys()
     assert llm.port == port
     llm.logits(llm.embed(ids_with_signals(llm)), torch.ones(1, 1))
-    attachment.undo()
+    attachment.undo.close()
     assert llm.tokenizer is tokenizer
     assert tokenizer.get_vocab() == vocabulary
     assert llm.special_tokens == special
@@ -164,7 +164,7 @@ def test_two_rows_in_turn(llm_of: Any) -> None:
     assert torch.equal(llm.embed(ids)[0, 0], first.input[0])
     with pytest.raises(TokenRowsError, match="another adapter's tokens"):
         second.attach(llm)
-    one.undo()
+    one.undo.close()
     second.attach(llm)
     assert torch.equal(llm.embed(ids)[0, 0], second.input[0])
 
@@ -243,7 +243,7 @@ def test_a_call_that_somebody_else_replaced_is_used_and_put_back(llm_of: Any) ->
     head.forward = theirs
     attachment = rows_for(llm).attach(llm)
     logits = llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
-    attachment.undo()
+    attachment.undo.close()
     assert head.forward is theirs
     torch.testing.assert_close(logits[..., :-3], llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2)))
 
@@ -309,7 +309,7 @@ def test_after_undo_nothing_keeps_the_llm_alive(llm_of: Any) -> None:
     rows = rows_for(llm)
     attachment = rows.attach(llm)
     llm.logits(llm.embed(ids_with_signals(llm)), torch.ones(1, 1))
-    attachment.undo()
+    attachment.undo.close()
     embedding, whole = weakref.ref(llm.model.get_input_embeddings()), weakref.ref(llm)
     del llm
     gc.collect()
@@ -351,7 +351,7 @@ def test_an_error_in_any_step_of_attach_leaves_the_llm_bare(
     monkeypatch.undo()
     assert llm.tokenizer is tokenizer
     assert not any("forward" in module.__dict__ for module in llm.model.modules())
-    rows.attach(llm).undo()
+    rows.attach(llm).undo.close()
 
 
 def test_an_undo_step_that_raises_does_not_stop_the_others(llm_of: Any) -> None:
@@ -362,12 +362,12 @@ def test_an_undo_step_that_raises_does_not_stop_the_others(llm_of: Any) -> None:
     def broken() -> None:
         raise RuntimeError("broken")
 
-    attachment._undo.callback(broken)
+    attachment.undo.callback(broken)
     with pytest.raises(RuntimeError, match="broken"):
-        attachment.undo()
+        attachment.undo.close()
     assert llm.tokenizer is tokenizer
     assert not any("forward" in module.__dict__ for module in llm.model.modules())
-    attachment.undo()
+    attachment.undo.close()
 
 
 class Packed(torch.nn.Module):
@@ -420,7 +420,7 @@ def test_hooks_of_others_on_embedding_and_head_run_before_while_and_after(llm_of
         llm.logits(llm.embed(torch.tensor([[5, 6]])), torch.ones(1, 2))
         assert seen == ["embedding", "head"]
         seen.clear()
-        attachment.undo()
+        attachment.undo.close()
 
 
 def test_weights_that_accelerate_offloads_are_fetched(llm_of: Any) -> None:
@@ -429,13 +429,13 @@ def test_weights_that_accelerate_offloads_are_fetched(llm_of: Any) -> None:
     wanted = rows.attach(plain)
     ids = ids_with_signals(plain)
     expected = plain.logits(plain.embed(ids), torch.ones_like(ids))
-    wanted.undo()
+    wanted.undo.close()
     head = llm.model.get_output_embeddings()
     weights = {name: tensor.detach().clone() for name, tensor in head.state_dict().items()}
     add_hook_to_module(head, AlignDevicesHook("cpu", offload=True, weights_map=weights))
     attachment = rows.attach(llm)
     torch.testing.assert_close(llm.logits(llm.embed(ids), torch.ones_like(ids)), expected)
-    attachment.undo()
+    attachment.undo.close()
     assert torch.isfinite(llm.logits(llm.embed(ids[:, :1]), torch.ones(1, 1))).all()
 
 
@@ -448,7 +448,7 @@ def test_a_call_that_is_replaced_after_ours_stays_and_ours_does_nothing(llm_of: 
     ours = embedding.forward
     theirs = lambda ids: ours(ids) + 1.0  # noqa: E731
     embedding.forward = theirs
-    attachment.undo()
+    attachment.undo.close()
     assert embedding.forward is theirs
     torch.testing.assert_close(llm.embed(ids), bare + 1.0)
 
@@ -460,7 +460,7 @@ def test_a_pad_token_may_be_one_of_the_new_tokens_or_have_no_row(llm_of: Any) ->
     assert attachment.ids == (len(llm.tokenizer) - 1,)
     logits = llm.logits(llm.embed(torch.tensor([[5, attachment.ids[0]]])), torch.ones(1, 2))
     assert torch.isinf(logits[..., llm.tokenizer.pad_token_id]).all()
-    attachment.undo()
+    attachment.undo.close()
     rows = TokenRows.for_language(llm, TokensConfig(width=llm.width, other=("<fill>",)))
     attachment = rows.attach(llm)
     assert attachment.ids == (llm.tokenizer.pad_token_id,)
