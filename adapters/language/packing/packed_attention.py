@@ -102,8 +102,11 @@ def refusal(model: Any) -> str:
     config = model.config.get_text_config(decoder=True)
     if model.config.is_encoder_decoder:
         return "an encoder-decoder"
-    if other := set(getattr(config, "layer_types", None) or ()) - {"full_attention"}:
+    kinds = set(getattr(config, "layer_types", None) or ())
+    if other := kinds - {"full_attention"}:
         return f"layers of type {', '.join(sorted(other))}"
+    if not kinds and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return "a sliding window"
     if getattr(config, "attention_chunk_size", None):
         return "attention in chunks"
     if config._attn_implementation not in ("sdpa", "eager"):

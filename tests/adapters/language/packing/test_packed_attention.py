@@ -135,6 +135,14 @@ def test_what_a_short_test_would_not_show_is_refused_by_the_configuration(
     assert not refusal(llm_of("llama").model)
 
 
+def test_a_window_without_kinds_of_layers_is_refused_unless_it_is_switched_off(llm_of: Any) -> None:
+    model = llm_of("llama").model
+    model.config.sliding_window = 4096
+    assert refusal(model) == "a sliding window"
+    model.config.use_sliding_window = False
+    assert not refusal(model)
+
+
 def test_the_attention_is_the_model_s_own_again_after_an_error(llm_of: Any) -> None:
     llm = llm_of("llama")
     before = llm.model.config._attn_implementation
