@@ -120,7 +120,11 @@ class Adapter(HubMethods):
             CanaryError: the attached model gives other numbers than when the adapter was saved.
         """
         attach.attach(self, backbone, strict=strict, verify=verify)
-        return MultimodalModel(backbone, self)
+        try:
+            return MultimodalModel(backbone, self)
+        except BaseException:
+            self.detach()
+            raise
 
     def detach(self) -> None:
         """Take the adapter off; the backbone is bit for bit as it was. Waits for a call that is running.
