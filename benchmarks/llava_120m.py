@@ -209,7 +209,7 @@ class Way:
     """How a step is taken; the defaults are the fast path."""
 
     fused: bool = True
-    """LoRA with its own autograd, or peft's layers."""
+    """LoRA with its own autograd, or by torch's."""
     head: Literal["chunked", "labelled", "all"] = "chunked"
     """Which positions are scored, and whether in chunks."""
     prune: bool = True

@@ -1,6 +1,6 @@
 """The fast training step against the plain one: the same loss, and the same gradient of every tensor that trains.
 
-Plain is: peft's own layers, all layers at all positions, scores at every position, torch's cross-entropy.
+Plain is: LoRA by torch's own autograd, all layers at all positions, scores at every position, torch's cross-entropy.
 """
 
 from __future__ import annotations
