@@ -130,6 +130,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another vocabulary": (config(vocab_size=999), r"the file has \[378, 32\], the config \[999, 32\]"),
     "unknown activation": (config(hidden_act="nope"), "KeyError: 'nope'"),
     "unknown dtype": (config(dtype="float99"), "float99"),
+    "text for an id": (
+        lambda folder: change(folder / "generation_config.json", eos_token_id="x"),
+        "expected token ids",
+    ),
     "truncated tokenizer": (cut("tokenizer.json"), "no tokenizer could be loaded"),
     "no tokenizer": (without("tokenizer.json", "tokenizer_config.json"), "expected tokenizer.json"),
     "no tokenizer.json": (without("tokenizer.json"), "expected tokenizer.json"),
