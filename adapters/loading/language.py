@@ -71,6 +71,7 @@ def load_language(
         tokenizer = _tokenizer(source, options)
         model = load_weights(model_class, source, kind, {**options, **further}, layers=_layers(config))
         _check_embeddings(model, source)
+        _check_ends(model, source)
     language = LanguageModel(
         computable(model, kind, device), tokenizer, source=name or source_name(source), revision=commit_of(model)
     )
@@ -152,3 +153,10 @@ def _check_embeddings(model: Any, source: str | Path) -> None:
             f"{source}: {type(model).__name__} does not generate from embeddings (inputs_embeds), which adapters need; "
             "choose another language model"
         )
+
+
+def _check_ends(model: Any, source: str | Path) -> None:
+    """The tokens that end a generation, where generation_config.json names any."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    if not all(type(end) is int for end in (ends if isinstance(ends, list) else [] if ends is None else [ends])):
+        raise BackboneError(f"{source}: generation_config.json: eos_token_id: expected token ids, got {ends!r}")

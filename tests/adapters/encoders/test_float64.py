@@ -33,9 +33,10 @@ class NoFloat64(TorchDispatchMode):
         return found
 
 
-def clap(model: Any, extractor: Any, features: Any) -> ClapEncoder:
+def clap(made: Any, features: Any) -> ClapEncoder:
     from transformers import ClapAudioModelWithProjection
 
+    model, extractor = made
     tower = ClapAudioModelWithProjection(model.config.audio_config)
     return ClapEncoder(tower.eval(), extractor, features=features)
 
@@ -50,8 +51,8 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
     ),
     "whisper": lambda of: WhisperAudioEncoder(*of("whisper")()),
     "hubert": lambda of: HubertEncoder(*of("hubert")(), seconds=1.0),
-    "clap pooled": lambda of: clap(*of("clap")(), "pooled"),
-    "clap grid": lambda of: clap(*of("clap")(), "grid"),
+    "clap pooled": lambda of: clap(of("clap")(), "pooled"),
+    "clap grid": lambda of: clap(of("clap")(), "grid"),
     "beats": lambda of: BeatsEncoder(of("beats")(), seconds=1.0),
     "imagebind image": lambda of: ImageBindEncoder(of("imagebind")(), "image"),
     "imagebind audio": lambda of: ImageBindEncoder(of("imagebind")(), "audio"),

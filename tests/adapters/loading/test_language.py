@@ -98,7 +98,11 @@ def cut(name: str, share: float = 0.5) -> Callable[[Path], None]:
 
 
 def without(*names: str) -> Callable[[Path], None]:
-    return lambda folder: [(folder / name).unlink() for name in names]
+    def remove(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return remove
 
 
 def index(folder: Path) -> None:
@@ -130,6 +134,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "another vocabulary": (config(vocab_size=999), r"the file has \[378, 32\], the config \[999, 32\]"),
     "unknown activation": (config(hidden_act="nope"), "KeyError: 'nope'"),
     "unknown dtype": (config(dtype="float99"), "float99"),
+    "text for an id": (
+        lambda folder: change(folder / "generation_config.json", eos_token_id="x"),
+        "expected token ids",
+    ),
     "truncated tokenizer": (cut("tokenizer.json"), "no tokenizer could be loaded"),
     "no tokenizer": (without("tokenizer.json", "tokenizer_config.json"), "expected tokenizer.json"),
     "no tokenizer.json": (without("tokenizer.json"), "expected tokenizer.json"),

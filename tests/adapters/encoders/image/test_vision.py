@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from inlay.adapters.backbone import Backbone, BackboneError
@@ -60,21 +59,6 @@ def test_backbone_stays_in_eval_mode_whatever_is_asked(backbone_of: Any) -> None
     assert not any(module.training for module in backbone.modules())
 
 
-def test_folders_load_through_from_pretrained(tmp_path: Path, backbone_of: Any, clip_of: Any) -> None:
-    backbone = backbone_of()
-    backbone.llm.model.save_pretrained(tmp_path / "llm")
-    backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
-    backbone.encoder("image").model.save_pretrained(tmp_path / "clip")
-    processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-    processor.save_pretrained(tmp_path / "clip")
-    loaded = Backbone.from_pretrained(tmp_path / "llm", tmp_path / "clip", dtype="float32")
-    assert {name: port.weights for name, port in loaded.ports.items()} == {
-        name: port.weights for name, port in backbone.ports.items()
-    }
-    assert loaded.ports["llm"].source == "llm"
-    assert loaded.ports["llm"].tokenizer == backbone.ports["llm"].tokenizer
-
-
 def test_vision_tower_of_a_whole_clip_model_is_found(tmp_path: Path, clip_of: Any) -> None:
     vision = clip_of().model.config.to_dict()
     text = {
@@ -88,32 +72,6 @@ def test_vision_tower_of_a_whole_clip_model_is_found(tmp_path: Path, clip_of: An
     processor = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     encoder = ClipEncoder(whole, processor)
     assert encoder.tokens == 4
-
-
-@pytest.mark.parametrize("name", ["no/such-model-anywhere", "missing-folder"])
-def test_missing_model_is_one_clear_error(name: str) -> None:
-    with pytest.raises(BackboneError, match=r"no language model could be loaded"):
-        Backbone.from_pretrained(name, local_files_only=True)
-
-
-def test_folder_without_safetensors_is_refused(tmp_path: Path, backbone_of: Any) -> None:
-    backbone = backbone_of()
-    backbone.llm.model.save_pretrained(tmp_path / "llm")
-    backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
-    (tmp_path / "llm" / "model.safetensors").rename(tmp_path / "llm" / "pytorch_model.bin")
-    with pytest.raises(BackboneError, match="safetensors"):
-        Backbone.from_pretrained(tmp_path / "llm")
-
-
-def test_missing_tensor_is_an_error_and_not_a_random_value(tmp_path: Path, backbone_of: Any) -> None:
-    backbone = backbone_of()
-    backbone.llm.model.save_pretrained(tmp_path / "llm")
-    backbone.llm.tokenizer.save_pretrained(tmp_path / "llm")
-    tensors = load_file(tmp_path / "llm" / "model.safetensors")
-    del tensors["model.layers.1.mlp.up_proj.weight"]
-    save_file(tensors, tmp_path / "llm" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(BackboneError, match=r"1 tensors are missing .*model\.layers\.1\.mlp\.up_proj\.weight"):
-        Backbone.from_pretrained(tmp_path / "llm")
 
 
 def test_encoder_of_ones_own_needs_what_the_protocol_lists_and_nothing_else(llm_of: Any, clip_of: Any) -> None:

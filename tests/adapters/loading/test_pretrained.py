@@ -1,0 +1,57 @@
+"""Errors of the libraries become one error that names the source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from inlay.adapters.encoders import EncoderError
+from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, check_loaded, loading, reason_of
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SafetensorError("header too small"), "a safetensors file is truncated or damaged (header too small)"),
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (KeyError("nope"), "KeyError: 'nope'"),
+        (OSError("no\n  file"), "no file"),
+        (ValueError(""), "ValueError"),
+        (ValueError("\x1b[1mbold"), "[1mbold"),
+        (ValueError("Please pass trust_remote_code=True"), "the model needs code from its repository"),
+    ],
+)
+def test_every_exception_names_the_source_and_its_reason(error: Exception, message: str) -> None:
+    with pytest.raises(BackboneError) as caught, loading("me/model", "language model"):
+        raise error
+    assert str(caught.value).startswith(f"me/model: no language model could be loaded: {message}")
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [EncoderError("ours"), MemoryError(), torch.OutOfMemoryError(), KeyboardInterrupt()])
+def test_errors_of_ours_and_lack_of_memory_pass(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, loading("me/model", "language model"):
+        raise error
+    assert caught.value is error
+
+
+def test_a_long_reason_is_cut() -> None:
+    assert len(reason_of(ValueError("x" * 5000))) < 320
+
+
+def test_options_are_the_keyword_arguments_of_an_encoder() -> None:
+    def encoder(model: Any, *, layer: int = 1, source: str = "", revision: str = "") -> None: ...
+
+    check_feature_options(encoder, {"layer": 2}, "me/model")
+    with pytest.raises(BackboneError, match="me/model: this encoder has no argument size, source; it has: layer"):
+        check_feature_options(encoder, {"size": 2, "source": "x"}, "me/model")
+
+
+def test_missing_and_mismatched_tensors_are_named_with_their_shapes() -> None:
+    found = {"missing_keys": {"b", "head.x"}, "mismatched_keys": {("a", torch.Size([2]), torch.Size([3]))}}
+    with pytest.raises(BackboneError, match=r"^me: unet: 2 tensors .*: b, a \(the file has \[2\], the config \[3\]\)"):
+        check_loaded(found, "me", part="unet", unused="head.")
+    check_loaded({"missing_keys": {"head.x"}, "mismatched_keys": set()}, "me", unused="head.")
