@@ -10,7 +10,7 @@ import torch
 
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig, build_rows
-from inlay.adapters.parts.fields import ProjectorError
+from inlay.adapters.parts.fields import ConfigError
 from inlay.hub.errors import BundleError
 
 FAMILIES = ["llama", "opt", "qwen2", "qwen3"]
@@ -216,7 +216,7 @@ def test_rows_begin_like_any_other_token(llm_of: Any) -> None:
     ],
 )
 def test_bad_strings_are_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ProjectorError, match=said):
+    with pytest.raises(ConfigError, match=said):
         TokensConfig(**({"width": 8} | fields))
 
 
@@ -239,7 +239,7 @@ def test_a_call_that_somebody_else_replaced_is_used_and_put_back(llm_of: Any) ->
         ("columns", {"width": 8, "image": ("[A]",)}, 16, "unknown token rows 'columns'; known: rows"),
         ("rows", {"width": 8, "image": ("[A]",)}, 17, "has 16 parameters, the manifest says 17"),
         ("rows", {"width": 8, "image": ("[A]",), "colour": 1}, 16, "no field colour"),
-        ("rows", {"image": ("[A]",)}, 16, "needs the field width"),
+        ("rows", {"image": ("[A]",)}, 16, "the field width is missing"),
         ("rows", {"width": 8, "image": "[A]"}, 16, "image: expected texts"),
         ("rows", {"width": 8, "image": (1,)}, 16, "image: expected texts"),
         ("rows", {"width": 1 << 30, "image": ("[A]",)}, 16, "width: expected an integer"),

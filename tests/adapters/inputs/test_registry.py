@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from inlay.adapters.inputs import PROJECTORS, LinearConfig, LinearProjector, build_projector, register_projector
-from inlay.adapters.parts.fields import ProjectorError
+from inlay.adapters.parts.registry import RegistrationError
 
 pytestmark = pytest.mark.usefixtures("own_projectors")
 
@@ -18,6 +18,11 @@ pytestmark = pytest.mark.usefixtures("own_projectors")
 class Config:
     width_in: int
     width_out: int
+
+
+@dataclass
+class Half:
+    width_in: int
 
 
 class Own(nn.Module):
@@ -49,18 +54,29 @@ def lacking(**fields: Any) -> Any:
 @pytest.mark.parametrize(
     ("module", "config", "told"),
     [
-        (lacking(), Config, "Lacking: kind: expected a name of letters and digits, got None"),
-        (lacking(kind="a b"), Config, "kind: expected a name of letters and digits, got 'a b'"),
-        (lacking(kind="own"), Config, "which lacks reads_prompt, tokens"),
-        (type("Plain", (), dict(vars(Own))), Config, "which lacks only that it is no nn.Module"),
-        (Own, dict, "expected a dataclass with the fields width_in and width_out"),
-        (type("Taken", (Own,), {"kind": "linear"}), Config, "another projector has this kind, LinearProjector"),
-        (LinearProjector, Config, "linear: another projector has this kind"),
+        (lacking(), Config, "projector Lacking: the class has no kind, reads_prompt, tokens"),
+        (
+            lacking(kind="a b", reads_prompt=False, tokens=len),
+            Config,
+            "expected a name of letters",
+        ),
+        (lacking(kind="own"), Config, "the class has no reads_prompt, tokens"),
+        (type("Plain", (), dict(vars(Own))), Config, "projector: expected a class that extends nn.Module, got Plain"),
+        (Own, dict, "projector Own: configuration: expected a dataclass, got <class 'dict'>"),
+        (Own, Half, "projector Own: Half has no field width_out"),
+        (Own, LinearConfig, "LinearConfig is the configuration of 'linear'"),
+        (Own(Config(width_in=1, width_out=1)), Config, "expected a class that extends nn.Module, got Own("),
+        (
+            type("Taken", (Own,), {"kind": "linear"}),
+            Config,
+            "projector 'linear' is already registered as",
+        ),
+        (LinearProjector, Config, "projector 'linear' is already registered as LinearProjector"),
     ],
 )
 def test_what_cannot_be_a_projector_is_refused(module: Any, config: Any, told: str) -> None:
     before = dict(PROJECTORS)
-    with pytest.raises(ProjectorError) as error:
+    with pytest.raises(RegistrationError) as error:
         register_projector(module, config)
     assert told in str(error.value)
     assert before == PROJECTORS
