@@ -21,16 +21,17 @@ from inlay.adapters.compatibility import canary
 from inlay.adapters.compatibility.admission import Admission, admit
 from inlay.adapters.compatibility.ports import IncompatibleBackbone, Report, check, generator_port
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.inputs import InputProjector, build_projector
+from inlay.adapters.inputs import InputProjector, ProjectorConfig, new_projector
 from inlay.adapters.language.prompt_tokenizer import Prompts
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokenRowsError, TokensConfig
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.model import MultimodalModel
-from inlay.adapters.outputs import OutputProjector, build_output
+from inlay.adapters.outputs import OutputConfig, OutputProjector, new_output
 from inlay.adapters.outputs.fit import disagreement
 from inlay.adapters.parts.part import AttachError, OtherWeightsWarning, Part
+from inlay.adapters.parts.placement import like_weights
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.manifest import CanarySpec, PortSpec, TrainingSpec
 
@@ -101,9 +102,9 @@ class Adapter(Publishable):
         system: str,
         name: str,
         layout: Layout,
-        inputs: Mapping[str, tuple[str, Mapping[str, Any]]],
+        inputs: Mapping[str, ProjectorConfig],
         shared: bool = False,
-        outputs: Mapping[Modality, tuple[str, Mapping[str, Any]]] | None = None,
+        outputs: Mapping[Modality, OutputConfig] | None = None,
         tokens: TokensConfig | None = None,
         lora: LoraConfig | None = None,
     ) -> Adapter:
@@ -114,22 +115,20 @@ class Adapter(Publishable):
             system: as above.
             name: as above.
             layout: as above.
-            inputs: modality -> kind of projector and its fields besides the widths.
+            inputs: modality -> configuration of its projector, such as ``MlpConfig()``; widths may be left out.
             shared: one input projector serves all modalities, as in NExT-GPT.
-            outputs: modality -> kind of output projector and its fields besides the widths and counts.
+            outputs: modality -> configuration of its output projector; widths and counts may be left out.
             tokens: strings of the new tokens, or None.
             lora: LoRA's configuration, or None.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
         projectors: dict[str, Any] = {}
-        for modality, (kind, fields) in inputs.items():
+        for modality, config in inputs.items():
             encoder = backbone.encoder(modality)
             ports[modality] = encoder.port
             with torch.device(device):
-                projectors[modality] = build_projector(
-                    kind, {"width_in": encoder.width, "width_out": backbone.llm.width, **fields}
-                )
+                projectors[modality] = new_projector(config, width_in=encoder.width, width_out=backbone.llm.width)
             if _reads_prompt(projectors[modality]):
                 sizes: Any = projectors[modality].config
                 ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)
@@ -138,13 +137,13 @@ class Adapter(Publishable):
         if shared:
             projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
         drawn = {}
-        for out, (kind, fields) in (outputs or {}).items():
+        for out, wanted in (outputs or {}).items():
             generator = backbone.generator(out)
             ports[generator_port(out)] = generator.port
             sizes = {"width_in": backbone.llm.width, "tokens": generator.tokens, "width_out": generator.width}
             signals = len(tokens.signals.get(out, ())) if tokens is not None else 0
             with torch.device(device):
-                drawn[str(out)] = build_output(kind, {**sizes, "signals": signals, **fields})
+                drawn[str(out)] = new_output(wanted, **sizes, signals=signals)
         return cls(
             system=system,
             name=name,
@@ -202,7 +201,7 @@ class Adapter(Publishable):
         """
         module = self.inputs[modality]
         read = () if prompts is None else (prompts.ids, prompts.mask)
-        projected: Tensor = module(features.to(next(module.parameters()).dtype), *read)
+        projected: Tensor = module(like_weights(module, features), *read)
         return projected
 
     def condition(self, modality: str, states: Tensor) -> Tensor:
@@ -213,7 +212,7 @@ class Adapter(Publishable):
             states: last hidden states plus input embeddings, see :meth:`MultimodalModel.signal_states`.
         """
         module = self.outputs[modality]
-        projected: Tensor = module(states.to(next(module.parameters()).dtype))
+        projected: Tensor = module(like_weights(module, states))
         return projected
 
     def compatibility(self, backbone: Backbone) -> Report:

@@ -9,9 +9,15 @@ from inlay.adapters.inputs.linear import LinearConfig, LinearProjector
 from inlay.adapters.inputs.mlp import MlpConfig, MlpProjector
 from inlay.adapters.inputs.patch_merge import PatchMergeConfig, PatchMergeProjector
 from inlay.adapters.inputs.perceiver import PerceiverConfig, PerceiverProjector
-from inlay.adapters.inputs.protocol import InputProjector, ProjectorError
+from inlay.adapters.inputs.protocol import InputProjector, ProjectorConfig, ProjectorError
 from inlay.adapters.inputs.qformer import QFormer, QFormerConfig, QFormerProjector
-from inlay.adapters.inputs.registry import PROJECTORS, build_projector, new_projector, register_projector
+from inlay.adapters.inputs.registry import (
+    PROJECTORS,
+    build_projector,
+    new_projector,
+    projector_config,
+    register_projector,
+)
 
 __all__ = [
     "PROJECTORS",
@@ -30,11 +36,13 @@ __all__ = [
     "PatchMergeProjector",
     "PerceiverConfig",
     "PerceiverProjector",
+    "ProjectorConfig",
     "ProjectorError",
     "QFormer",
     "QFormerConfig",
     "QFormerProjector",
     "build_projector",
     "new_projector",
+    "projector_config",
     "register_projector",
 ]

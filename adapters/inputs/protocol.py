@@ -9,11 +9,25 @@ from torch import Tensor
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["InputProjector", "ProjectorError"]
+__all__ = ["InputProjector", "ProjectorConfig", "ProjectorError"]
 
 
 class ProjectorError(InlayError):
     """Features, prompts or weights do not fit an input projector."""
+
+
+class ProjectorConfig(Protocol):
+    """The configuration of an input projector: a frozen dataclass whose class says which projector is built."""
+
+    @property
+    def width_in(self) -> int:
+        """Values per feature; 0 until it is read from the backbone."""
+        ...
+
+    @property
+    def width_out(self) -> int:
+        """Values per LLM embedding; 0 until it is read from the backbone."""
+        ...
 
 
 @runtime_checkable

@@ -14,11 +14,12 @@ from inlay.adapters.inputs.linear import LinearConfig, LinearProjector
 from inlay.adapters.inputs.mlp import MlpConfig, MlpProjector
 from inlay.adapters.inputs.patch_merge import PatchMergeConfig, PatchMergeProjector
 from inlay.adapters.inputs.perceiver import PerceiverConfig, PerceiverProjector
+from inlay.adapters.inputs.protocol import ProjectorConfig
 from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector
-from inlay.adapters.parts.build import build_module, new_module
+from inlay.adapters.parts.build import build_module, named_config, new_module
 from inlay.adapters.parts.registry import register_part
 
-__all__ = ["PROJECTORS", "build_projector", "new_projector", "register_projector"]
+__all__ = ["PROJECTORS", "build_projector", "new_projector", "projector_config", "register_projector"]
 
 UNKNOWN = "unknown projector {!r}; known: {}. Register one of your own first: register_projector(Module, Config)"
 
@@ -53,7 +54,7 @@ def register_projector(module: type[nn.Module], config: type[Any]) -> None:
     register_part(PROJECTORS, module, config, "projector", attributes=needed, fields=("width_in", "width_out"))
 
 
-def new_projector(config: Any, *, width_in: int, width_out: int) -> nn.Module:
+def new_projector(config: ProjectorConfig, *, width_in: int, width_out: int) -> nn.Module:
     """An untrained projector; the widths that its configuration leaves out are filled in.
 
     Args:
@@ -69,6 +70,20 @@ def new_projector(config: Any, *, width_in: int, width_out: int) -> nn.Module:
         MlpConfig(width_in=8, width_out=6, depth=2)
     """
     return new_module(PROJECTORS, config, width_in=width_in, width_out=width_out)
+
+
+def projector_config(kind: str, values: Mapping[str, Any]) -> ProjectorConfig:
+    """A configuration from its kind and plain values, where the kind is a setting.
+
+    Raises:
+        ConfigError: an unknown kind, an unknown or a missing field, or a value out of bounds.
+
+    Example:
+        >>> projector_config("mlp", {"depth": 3})
+        MlpConfig(width_in=0, width_out=0, depth=3)
+    """
+    config: ProjectorConfig = named_config(PROJECTORS, kind, values, unknown=UNKNOWN)
+    return config
 
 
 def build_projector(kind: str, values: Mapping[str, Any], *, parameters: int | None = None) -> nn.Module:

@@ -7,7 +7,24 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["OutputProjector"]
+__all__ = ["OutputConfig", "OutputProjector"]
+
+
+class OutputConfig(Protocol):
+    """The configuration of an output projector: a frozen dataclass whose class says which projector is built.
+
+    Its sizes are those of :class:`~inlay.adapters.outputs.fields.OutputSizes`.
+    """
+
+    @property
+    def width_in(self) -> int:
+        """Values per hidden state of the LLM; 0 until it is read from the backbone."""
+        ...
+
+    @property
+    def width_out(self) -> int:
+        """Values per vector of the conditioning; 0 until it is read from the backbone."""
+        ...
 
 
 @runtime_checkable

@@ -10,12 +10,13 @@ from torch import nn
 
 from inlay.adapters.outputs.fields import OutputSizes
 from inlay.adapters.outputs.mlp import MlpOutput, MlpOutputConfig
+from inlay.adapters.outputs.protocol import OutputConfig
 from inlay.adapters.outputs.qformer import QFormerOutput, QFormerOutputConfig
 from inlay.adapters.outputs.transformer import TransformerOutput, TransformerOutputConfig
-from inlay.adapters.parts.build import build_module, new_module
+from inlay.adapters.parts.build import build_module, named_config, new_module
 from inlay.adapters.parts.registry import register_part
 
-__all__ = ["OUTPUTS", "build_output", "new_output", "register_output"]
+__all__ = ["OUTPUTS", "build_output", "new_output", "output_config", "register_output"]
 
 UNKNOWN = "unknown output projector {!r}; known: {}. Register one of your own first: register_output(Module, Config)"
 
@@ -45,7 +46,7 @@ def register_output(module: type[nn.Module], config: type[Any]) -> None:
     register_part(OUTPUTS, module, config, "output projector", attributes=("forward",), fields=needed)
 
 
-def new_output(config: Any, *, width_in: int, signals: int, tokens: int, width_out: int) -> nn.Module:
+def new_output(config: OutputConfig, *, width_in: int, signals: int, tokens: int, width_out: int) -> nn.Module:
     """An untrained output projector; the sizes that its configuration leaves out are filled in.
 
     Args:
@@ -59,6 +60,16 @@ def new_output(config: Any, *, width_in: int, signals: int, tokens: int, width_o
         ConfigError: as of :func:`inlay.adapters.parts.build.new_module`.
     """
     return new_module(OUTPUTS, config, width_in=width_in, signals=signals, tokens=tokens, width_out=width_out)
+
+
+def output_config(kind: str, values: Mapping[str, Any]) -> OutputConfig:
+    """A configuration from its kind and plain values, where the kind is a setting.
+
+    Raises:
+        ConfigError: an unknown kind, an unknown or a missing field, or a value out of bounds.
+    """
+    config: OutputConfig = named_config(OUTPUTS, kind, values, unknown=UNKNOWN)
+    return config
 
 
 def build_output(kind: str, values: Mapping[str, Any], *, parameters: int | None = None) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -13,7 +13,7 @@ from inlay.adapters.parts.fields import MAX_PARAMETERS, ConfigError, complete, p
 from inlay.hub.errors import BundleError, InlayError
 from inlay.hub.format.manifest import MANIFEST_NAME
 
-__all__ = ["Kinds", "build_module", "config_from", "new_module"]
+__all__ = ["Kinds", "build_module", "named_config", "new_module"]
 
 Kinds: TypeAlias = Mapping[str, tuple[type[nn.Module], type[Any]]]
 """Kind -> module class and the dataclass of its configuration."""
@@ -41,7 +41,7 @@ def build_module(
         raise BundleError(MANIFEST_NAME, unknown.format(kind, ", ".join(kinds)), field="parts")
     module, config_type = kinds[kind]
     try:
-        config = complete(config_from(config_type, values, needed=port_fields(config_type)))
+        config = complete(_config(config_type, values, port_fields(config_type)))
     except (InlayError, TypeError, ValueError) as error:
         raise BundleError(MANIFEST_NAME, f"{kind}: {error}", field="parts") from error
     count = _parameters(module, config)
@@ -77,20 +77,31 @@ def new_module(kinds: Kinds, config: Any, **sizes: int) -> nn.Module:
     raise ConfigError(f"expected a configuration of a registered class ({known}), got {config!r}")
 
 
-def config_from(config_type: type[Any], values: Mapping[str, Any], *, needed: Any = ()) -> Any:
-    """A configuration from plain values.
+def named_config(kinds: Kinds, kind: str, values: Mapping[str, Any], *, unknown: str) -> Any:
+    """A configuration from a kind and plain values, as an options file gives them.
 
     Args:
-        config_type: its dataclass.
-        values: field to value.
-        needed: fields that must be given although they have a default.
+        kinds: the known kinds.
+        kind: one of them.
+        values: field to value; the sizes of the ports may be left out if their fields have a default.
+        unknown: as for :func:`build_module`.
 
     Raises:
-        ConfigError: an unknown or a missing field, or a value out of bounds.
+        ConfigError: an unknown kind, an unknown or a missing field, or a value out of bounds.
     """
+    if kind not in kinds:
+        raise ConfigError(unknown.format(kind, ", ".join(kinds)))
+    try:
+        return _config(kinds[kind][1], values, ())
+    except InlayError as error:
+        raise ConfigError(f"{kind}: {error}") from error
+
+
+def _config(config_type: type[Any], values: Mapping[str, Any], needed: Iterable[str]) -> Any:
+    """``needed`` are the fields that must be given although they have a default."""
     fields = {field.name: field for field in dataclasses.fields(config_type)}
-    if strange := set(values) - set(fields):
-        raise ConfigError(f"there is no field {', '.join(sorted(strange))}; expected {', '.join(fields)}")
+    if unknown := set(values) - set(fields):
+        raise ConfigError(f"there is no field {', '.join(sorted(unknown))}; expected {', '.join(fields)}")
     required = {name for name, field in fields.items() if _has_no_default(field)}
     if missing := {*required, *needed} - set(values):
         raise ConfigError(f"the field {', '.join(sorted(missing))} is missing")

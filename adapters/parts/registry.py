@@ -83,7 +83,7 @@ def register_part(
     held = [field.name for field in dataclasses.fields(config)]
     if missing := [field for field in fields if field not in held]:
         raise RegistrationError(f"{what} {name}: {config.__name__} has no field {', '.join(missing)}")
-    kind: Any = module.kind
+    kind: Any = getattr(module, "kind")  # noqa: B009  # checked above, and unknown to nn.Module
     for other, (_, taken) in table.items():
         if taken is config and other != kind:
             raise RegistrationError(

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from inlay.adapters.inputs import PROJECTORS, LinearConfig, LinearProjector, build_projector, register_projector
+from inlay.adapters.inputs import (
+    PROJECTORS,
+    LinearConfig,
+    LinearProjector,
+    build_projector,
+    new_projector,
+    projector_config,
+    register_projector,
+)
+from inlay.adapters.parts.fields import ConfigError
 from inlay.adapters.parts.registry import RegistrationError
 
 pytestmark = pytest.mark.usefixtures("own_projectors")
@@ -85,3 +94,16 @@ def test_what_cannot_be_a_projector_is_refused(module: Any, config: Any, told: s
 def test_one_of_ours_is_registered_already() -> None:
     register_projector(LinearProjector, LinearConfig)
     assert PROJECTORS["linear"] == (LinearProjector, LinearConfig)
+
+
+def test_a_projector_whose_widths_have_no_default_can_be_configured_with_them() -> None:
+    register_projector(Own, Config)
+    widths = {"width_in": 2, "width_out": 3}
+    assert isinstance(new_projector(projector_config("own", widths), **widths), Own)
+    with pytest.raises(ConfigError, match="own: the field width_in, width_out is missing"):
+        projector_config("own", {})
+
+
+def test_an_unknown_kind_says_how_to_register_one() -> None:
+    with pytest.raises(ConfigError, match=r"unknown projector 'own'; known: linear, .*register_projector\("):
+        projector_config("own", {})

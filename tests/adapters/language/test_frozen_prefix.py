@@ -12,6 +12,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.checkpointing import recomputed
 from inlay.adapters.language.frozen_prefix import KEPT, WORTH, constant_of
 from inlay.adapters.llm_parts.lora import LoraConfig
@@ -24,7 +25,7 @@ def attached(llm: Any, clip: Any, *, lora: LoraConfig | None = None) -> Any:
     backbone = Backbone(llm, {"image": clip})
     layout = Layout(template="vicuna_v1", system="a circle is red, a square is blue, a star is large")
     adapter = Adapter.for_backbone(
-        backbone, system="llava", name="tiny", layout=layout, inputs={"image": ("mlp", {})}, lora=lora
+        backbone, system="llava", name="tiny", layout=layout, inputs={"image": MlpConfig()}, lora=lora
     )
     for name, parameter in adapter.named_parameters():
         if name.endswith("/B"):
