@@ -6,6 +6,7 @@ from inlay.adapters.generators.audio import AudioLdm
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.image import StableDiffusion
 from inlay.adapters.generators.protocol import Generator, GeneratorError, Made, MediaSize, Seed
+from inlay.adapters.generators.registry import register_generator
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
@@ -25,4 +26,5 @@ __all__ = [
     "T5Text",
     "TextEncoder",
     "TextToVideo",
+    "register_generator",
 ]

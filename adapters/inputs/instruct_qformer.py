@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
 from inlay.adapters.inputs.protocol import ProjectorError
-from inlay.adapters.inputs.qformer import QFormerConfig, new_queries
+from inlay.adapters.inputs.qformer import QFormerConfig, new_queries, padding_mask
 from inlay.adapters.parts.fields import ConfigError, Queries, Size, complete
 
 __all__ = ["InstructQFormerConfig", "InstructQFormerProjector"]
@@ -106,7 +106,7 @@ class InstructQFormerProjector(nn.Module):
         mask = torch.cat([prompt_mask.new_ones(len(features), count), prompt_mask], dim=1)
         states = self.model(
             input_ids=prompt_ids,
-            attention_mask=mask,
+            attention_mask=padding_mask(mask),
             query_embeds=self.query_tokens.expand(len(features), -1, -1),
             encoder_hidden_states=self.ln_vision(features),
         ).last_hidden_state

@@ -35,7 +35,7 @@ from inlay.adapters.parts.fields import (
     complete,
 )
 
-__all__ = ["QFormer", "QFormerConfig", "QFormerProjector", "QFormerSizes", "new_queries"]
+__all__ = ["QFormer", "QFormerConfig", "QFormerProjector", "QFormerSizes", "new_queries", "padding_mask"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,15 @@ class QFormerConfig(QFormerSizes):
 def new_queries(sizes: QFormerSizes) -> nn.Parameter:
     """Query tokens ``[1, queries, hidden]``, drawn from a normal distribution of deviation 0.02."""
     return nn.Parameter(torch.randn(1, sizes.queries, sizes.hidden) * 0.02)
+
+
+def padding_mask(mask: Tensor) -> Tensor:
+    """``[n, L]``, 1 where there is a token -> ``[n, 1, 1, L]`` bool, which each attention head broadcasts.
+
+    transformers reads the values of a two-dimensional mask, and so the host waits for the GPU in every step; a mask
+    with four dimensions is used as it is.
+    """
+    return mask[:, None, None].bool()
 
 
 class QFormer(nn.Module):

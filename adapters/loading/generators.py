@@ -19,11 +19,12 @@ from transformers import AutoTokenizer, ClapTextModelWithProjection, CLIPTextMod
 from inlay.adapters.generators.audio import AudioLdm
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.image import StableDiffusion
-from inlay.adapters.generators.protocol import GeneratorError
+from inlay.adapters.generators.protocol import Generator, GeneratorError
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
 from inlay.adapters.loading.pretrained import BackboneError, given, load_weights, loading, source_name
+from inlay.adapters.loading.registered_generator import registered_loader
 
 __all__ = ["load_generator"]
 
@@ -89,7 +90,7 @@ def load_generator(
     text_encoder: bool = True,
     local_files_only: bool = False,
     name: str | None = None,
-) -> LatentDiffusion:
+) -> Generator:
     """A generator with its scheduler from a Hub id or a folder.
 
     Args:
@@ -105,6 +106,17 @@ def load_generator(
         BackboneError: nothing there that can be loaded, or a pipeline that is not supported.
         GeneratorError: diffusers is not installed, or the parts do not belong together.
     """
+    with loading(source, "generator"):
+        own = registered_loader(source, revision=revision, local_files_only=local_files_only)
+    if own is not None:
+        return own(
+            str(source),
+            revision=revision,
+            dtype=dtype,
+            text_encoder=text_encoder,
+            local_files_only=local_files_only,
+            name=name,
+        )
     diffusers = _diffusers()
     options = given(revision=revision, local_files_only=local_files_only or None)
     with loading(source, "generator"):
@@ -114,7 +126,7 @@ def load_generator(
         if family is None:
             raise BackboneError(
                 f"{source}: pipelines of class {kind!r} are not supported; expected one of {', '.join(_FAMILIES)}. "
-                "Build the generator yourself and pass Backbone(llm=..., generators=...)"
+                "Load another one with register_generator(name, load), or pass Backbone(llm=..., generators=...)"
             )
         reader = load_weights(family.text, source, dtype, options | {"subfolder": "text_encoder"})
         # diffusers knows no "auto": there the data type on disk is that of the text encoder beside.

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from inlay.adapters.inputs.protocol import ProjectorError
+from inlay.adapters.inputs.qformer import padding_mask
 from inlay.adapters.parts.fields import Queries, Size, check_fields
 
 __all__ = ["PFormer", "PFormerConfig", "alignment_loss", "vocabulary_loss"]
@@ -62,6 +63,8 @@ class PFormer(nn.Module):
         Returns:
             ``[n, queries, width_out]``, each value between -1 and 1.
         """
+        if self.bert.config._attn_implementation == "sdpa":
+            mask = padding_mask(mask)
         sentence = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
         vectors = self.expand(sentence).unflatten(-1, (self.config.queries, -1))
         return torch.tanh(self.projection(vectors))

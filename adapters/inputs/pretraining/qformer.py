@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
-from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector, QFormerSizes, new_queries
+from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector, QFormerSizes, new_queries, padding_mask
 from inlay.adapters.parts.fields import Queries, Size, complete
 
 __all__ = ["QFormerPretrainConfig", "QFormerPretrainer", "generation_mask", "itc_scores"]
@@ -140,7 +140,9 @@ class QFormerPretrainer(nn.Module):
 
     def text_embeddings(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Normalised text embeddings for contrast (of the class token): ids, mask ``[m, L]`` -> ``[m, embedding]``."""
-        states = self.qformer(query_embeds=self.embeddings(ids), query_length=0, attention_mask=mask).last_hidden_state
+        states = self.qformer(
+            query_embeds=self.embeddings(ids), query_length=0, attention_mask=padding_mask(mask)
+        ).last_hidden_state
         return F.normalize(self.text_projection(states[:, 0]), dim=-1)
 
     def matching_logits(self, features: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class QFormerPretrainer(nn.Module):
             mask: ``[n, L]``.
         """
         joint_mask = torch.cat([mask.new_ones(len(mask), self.config.queries), mask], dim=1)
-        states = self._states(self._joined(ids), features, joint_mask)[:, : self.config.queries]
+        states = self._states(self._joined(ids), features, padding_mask(joint_mask))[:, : self.config.queries]
         logits: Tensor = self.itm_head(states).mean(dim=1)
         return logits
 

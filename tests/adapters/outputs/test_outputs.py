@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.outputs import OUTPUTS, OutputProjector, OutputSizes, build_output, register_output
+from inlay.adapters.outputs.losses import conditioning_distance
 from inlay.adapters.parts.registry import RegistrationError
 from inlay.hub.errors import BundleError
 
@@ -124,3 +125,13 @@ def test_one_of_ones_own(own_outputs: None) -> None:
     assert build_output("own", SIZES)(torch.zeros(1, 4, 24)).shape == (1, 7, 10)
     with pytest.raises(RegistrationError, match="Empty has no field width_in, signals, tokens, width_out"):
         register_output(type("Other", (nn.Module,), {"kind": "other"}), dataclass(type("Empty", (), {})))
+
+
+@pytest.mark.parametrize("distance", ["per_token_l2", "mse"])
+@pytest.mark.parametrize("kind", sorted(OUTPUTS))
+def test_a_training_step_reads_no_value_from_the_device(kind: str, distance: Any) -> None:
+    """On the meta device, reading a value raises an error; on a GPU, it would make the host wait."""
+    with torch.device("meta"):
+        projector: Any = build_output(kind, SIZES | SMALL[kind])
+        conditioning = projector(torch.randn(2, 4, 24))
+        conditioning_distance(conditioning, torch.zeros(2, 7, 10), distance).backward()

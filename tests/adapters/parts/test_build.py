@@ -174,3 +174,13 @@ def test_a_configuration_that_raises_another_error_is_a_fault_of_the_bundle(own_
     register_projector(Own, Picky)
     with pytest.raises(BundleError, match="own: too picky"):
         build_projector("own", WIDTHS)
+
+
+@pytest.mark.parametrize("kind", sorted(PROJECTORS))
+def test_a_training_step_reads_no_value_from_the_device(kind: str) -> None:
+    """On the meta device, reading a value raises an error; on a GPU, it would make the host wait."""
+    with torch.device("meta"):
+        projector: Any = build_projector(kind, WIDTHS | SMALL[kind])
+        prompt = (torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3)) if projector.reads_prompt else ()
+        projector(torch.randn(2, 16, 24), *prompt).square().mean().backward()
+    assert all(parameter.device.type == "meta" for parameter in projector.parameters())
