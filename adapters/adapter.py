@@ -201,7 +201,7 @@ class Adapter(Publishable):
         """
         module = self.inputs[modality]
         read = () if prompts is None else (prompts.ids, prompts.mask)
-        projected: Tensor = module(like_weights(module, features), *read)
+        projected: Tensor = module(*(like_weights(module, tensor) for tensor in (features, *read)))
         return projected
 
     def condition(self, modality: str, states: Tensor) -> Tensor:

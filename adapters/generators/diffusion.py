@@ -289,7 +289,7 @@ class LatentDiffusion(nn.Module):
         if negative is None:
             raise GeneratorError(
                 f"{self.family}: guidance needs the conditioning of an empty text; load the generator with "
-                "from_pretrained, which keeps it, or give negative=..., or guidance_scale=1"
+                "load_generator, which keeps it, or give negative=..., or guidance_scale=1"
             )
         checked = self._finite(negative, "negative")
         if len(checked) not in (1, count):

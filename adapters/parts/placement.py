@@ -8,9 +8,9 @@ __all__ = ["like_weights"]
 
 
 def like_weights(module: nn.Module, tensor: Tensor) -> Tensor:
-    """A floating-point tensor of any shape, on the device and in the dtype of the module's first parameter.
+    """A tensor of any shape, on the device of the module's first parameter and, if floating-point, in its dtype.
 
-    Features may come from a cache on the CPU or from an encoder on another device.
+    Features may come from a cache on the CPU or from an encoder on another device. Token ids keep their dtype.
     """
     weight = next(module.parameters())
-    return tensor.to(device=weight.device, dtype=weight.dtype)
+    return tensor.to(device=weight.device, dtype=weight.dtype if tensor.is_floating_point() else tensor.dtype)

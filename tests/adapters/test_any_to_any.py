@@ -401,3 +401,8 @@ def test_three_output_projectors_round_trip_bit_for_bit(world_of: Any, tmp_path:
     assert len(again.tokens.config.strings) == 36
     again.attach(backbone)
     assert [len(ids) for ids in again.signals.ids.values()] == [4, 24, 8]
+
+
+def test_states_from_another_device_are_conditioned(world_of: Any) -> None:
+    conditioning = adapter_for(world_of()).to("meta").condition("image", torch.zeros(2, 3, 32))
+    assert (conditioning.device.type, conditioning.shape) == ("meta", (2, 9, 16))

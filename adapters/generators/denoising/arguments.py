@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 
 from inlay.adapters.generators.protocol import GeneratorError, MediaSize, Seed
@@ -41,9 +42,10 @@ def check_number(name: str, value: object, low: float, high: float = math.inf, u
         GeneratorError: anything else.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number) and low <= number <= high:
-            return number
+        with suppress(OverflowError):  # a whole number may be too large for a float
+            number = float(value)
+            if math.isfinite(number) and low <= number <= high:
+                return number
     upper = "" if math.isinf(high) else f" to {high:g}"
     raise GeneratorError(
         f"{name}: expected {'a finite number' if not upper else 'a number'} from {low:.3g}{upper}{unit}, got {value!r}"

@@ -12,7 +12,7 @@ from inlay.adapters.generators.denoising.arguments import check_guidance, check_
 from inlay.adapters.generators.protocol import GeneratorError
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.1, "7.5", True, [7.5], None])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, -0.1, "7.5", True, [7.5], None])
 def test_guidance_that_is_not_a_finite_number_is_refused(value: Any) -> None:
     with pytest.raises(GeneratorError, match="guidance_scale: expected a finite number from 0, got"):
         check_guidance(value)
