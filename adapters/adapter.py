@@ -18,12 +18,12 @@ from inlay.adapters.compatibility.verdict import Report, check
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core import attach
 from inlay.adapters.core.parts import AdapterError
-from inlay.adapters.inputs import build_projector
+from inlay.adapters.inputs import ProjectorConfig, new_projector
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.model import MultimodalModel
-from inlay.adapters.outputs import build_output
+from inlay.adapters.outputs import OutputConfig, new_output
 
 __all__ = ["Adapter", "AttachedModel"]
 
@@ -46,9 +46,9 @@ class Adapter(HubMethods):
         system: str,
         name: str,
         layout: Layout,
-        inputs: Mapping[str, tuple[str, Mapping[str, Any]]],
+        inputs: Mapping[str, ProjectorConfig],
         shared: bool = False,
-        outputs: Mapping[Modality, tuple[str, Mapping[str, Any]]] | None = None,
+        outputs: Mapping[Modality, OutputConfig] | None = None,
         tokens: TokensConfig | None = None,
         lora: LoraConfig | None = None,
     ) -> Adapter:
@@ -59,22 +59,20 @@ class Adapter(HubMethods):
             system: as above.
             name: as above.
             layout: as above.
-            inputs: modality -> kind of projector and its fields besides the widths.
+            inputs: modality -> configuration of its projector, such as ``MlpConfig()``; widths may be left out.
             shared: one input projector serves all modalities, as in NExT-GPT.
-            outputs: modality -> kind of output projector and its fields besides the widths and counts.
+            outputs: modality -> configuration of its output projector; widths and counts may be left out.
             tokens: strings of the new tokens, or None.
             lora: LoRA's configuration, or None.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
         projectors: dict[str, Any] = {}
-        for modality, (kind, fields) in inputs.items():
+        for modality, config in inputs.items():
             encoder = backbone.encoder(modality)
             ports[modality] = encoder.port
             with torch.device(device):
-                projectors[modality] = build_projector(
-                    kind, {"width_in": encoder.width, "width_out": backbone.llm.width, **fields}
-                )
+                projectors[modality] = new_projector(config, width_in=encoder.width, width_out=backbone.llm.width)
             if projectors[modality].reads_prompt:
                 sizes: Any = projectors[modality].config
                 ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)
@@ -83,13 +81,13 @@ class Adapter(HubMethods):
         if shared:
             projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
         drawn = {}
-        for out, (kind, fields) in (outputs or {}).items():
+        for out, wanted in (outputs or {}).items():
             generator = backbone.generator(out)
             ports[generator_port(out)] = generator.port
             sizes = {"width_in": backbone.llm.width, "tokens": generator.tokens, "width_out": generator.width}
             signals = len(tokens.signals.get(out, ())) if tokens is not None else 0
             with torch.device(device):
-                drawn[str(out)] = build_output(kind, {**sizes, "signals": signals, **fields})
+                drawn[str(out)] = new_output(wanted, **sizes, signals=signals)
         return cls(
             system=system,
             name=name,

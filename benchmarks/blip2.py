@@ -29,6 +29,7 @@ from inlay.adapters import Adapter, Backbone, LanguageModel
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.encoders import EvaEncoder
+from inlay.adapters.inputs import QFormerConfig
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.labels import IGNORE
@@ -208,7 +209,7 @@ def build(sizes: Sizes, words: Sequence[int], setting: Setting, bf16: bool) -> S
         system="blip2",
         name="benchmark",
         layout=Layout.published("blip2", geometry={"image": "squash"}),
-        inputs={"image": ("qformer", {**fields, "ffn": 4 * sizes.hidden, "dropout": 0.0})},
+        inputs={"image": QFormerConfig(**fields, ffn=4 * sizes.hidden, dropout=0.0)},
     )
     projector: Any = adapter.inputs["image"]
     projector.qformer = QFormer.from_blip2(theirs)

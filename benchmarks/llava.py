@@ -26,6 +26,7 @@ from benchmarks.timing import Spent
 from benchmarks.training import Small, Targets, Work, check, train_in_turn
 from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
 from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.precision import halve
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.recipe import Stage
@@ -134,7 +135,7 @@ def build(
         system="llava",
         name="benchmark",
         layout=Layout(template="vicuna_v1"),
-        inputs={"image": ("mlp", {})},
+        inputs={"image": MlpConfig()},
         lora=LoraConfig(r=sizes.rank, alpha=32.0) if trains == "lora" else None,
     )
     if adapter.lora is not None:

@@ -35,6 +35,7 @@ from inlay.adapters.generators import StableDiffusion
 from inlay.adapters.language.precision import halve
 from inlay.adapters.llm_parts.signal_tokens import gather, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.outputs import TransformerOutputConfig
 from inlay.adapters.outputs.losses import per_token_l2
 from inlay.recipes.backbones import miniature_backbone
 from inlay.recipes.data.sample import Sample
@@ -187,7 +188,7 @@ def build(sizes: Sizes, count: int, per_batch: int, setting: Setting, bf16: bool
         name="benchmark",
         layout=Layout(template="vicuna_v1"),
         inputs={},
-        outputs={"image": ("transformer", _projector(sizes))},
+        outputs={"image": TransformerOutputConfig(**_projector(sizes))},
         tokens=TokensConfig.numbered(sizes.width, image=SIGNALS),
     )
     adapter.to(setting.device)

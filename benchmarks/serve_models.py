@@ -17,6 +17,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 
 from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraConfig
 from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.model import MultimodalModel
 from inlay.recipes.backbones import miniature_backbone
@@ -93,7 +94,7 @@ def build(place: Path, width: int = 256, layers: int = 12) -> Served:
             system="llava",
             name=f"adapter {index}",
             layout=Layout(template="vicuna_v1"),
-            inputs={"image": ("mlp", {})},
+            inputs={"image": MlpConfig()},
             lora=LoraConfig(r=16, alpha=32.0),
         ).eval()
         for parameter in adapter.parameters():

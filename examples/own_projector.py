@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from inlay.adapters.inputs import register_projector
-from inlay.adapters.parts.fields import Size, check_fields
+from inlay.adapters.parts.fields import PortSize, Size, check_fields
 from inlay.recipes.cli import main
 
 
@@ -23,8 +23,8 @@ from inlay.recipes.cli import main
 class PooledConfig:
     """Sizes."""
 
-    width_in: Size
-    width_out: Size
+    width_in: PortSize = 0
+    width_out: PortSize = 0
     every: Size = 4
     """Features that become one LLM position."""
 

@@ -12,11 +12,12 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.segments import HOLE
 from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.adapters.encoders import QFORMER_FAMILY
-from inlay.adapters.inputs import PROJECTORS
+from inlay.adapters.inputs import PROJECTORS, ProjectorConfig, projector_config
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.image import Geometry
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.outputs import OutputConfig, output_config
 from inlay.hub.errors import InlayError
 from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
@@ -220,16 +221,25 @@ class Recipe:
             system=self.system,
             name=name,
             layout=self.layout,
-            inputs={modality: (self.projector, self._fields(backbone, modality)) for modality in seen},
+            inputs={modality: self._input(backbone, modality) for modality in seen},
             shared=self.shared,
-            outputs=dict.fromkeys(made, (self.output, self.output_options)) if self.output else {},
+            outputs={modality: self._output(backbone, modality, count) for modality, count in made.items()}
+            if self.output
+            else {},
             tokens=self._rows(backbone, made),
             lora=self.lora,
         )
 
-    def _fields(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
-        """Fields of an input projector besides its widths."""
-        return {**self._read(backbone, modality), **self.projector_options.get(self.projector, {})}
+    def _input(self, backbone: Backbone, modality: Modality) -> ProjectorConfig:
+        widths = {"width_in": backbone.encoder(modality).width, "width_out": backbone.llm.width}
+        chosen = self.projector_options.get(self.projector, {})
+        return projector_config(self.projector, {**widths, **self._read(backbone, modality), **chosen})
+
+    def _output(self, backbone: Backbone, modality: Modality, signals: int) -> OutputConfig:
+        generator = backbone.generator(modality)
+        counts = {"signals": signals, "tokens": generator.tokens}
+        widths = {"width_in": backbone.llm.width, "width_out": generator.width}
+        return output_config(self.output or "", {**widths, **counts, **self.output_options})
 
     def _rows(self, backbone: Backbone, made: Mapping[Modality, int]) -> TokensConfig | None:
         counts: dict[str, int] = {str(modality): count for modality, count in made.items()}

@@ -37,7 +37,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.encoders import ENCODERS, ClipEncoder, VitEncoder
-from inlay.adapters.inputs import PROJECTORS
+from inlay.adapters.inputs import PROJECTORS, projector_config
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.llm_parts.lora import LoraConfig
@@ -200,7 +200,7 @@ def make_adapter(
         system="llava",
         name=f"tiny-{seed}",
         layout=Layout(template=template),
-        inputs={"image": (kind, {})},
+        inputs={"image": projector_config(kind, {})},
         lora=LoraConfig(r=r, alpha=8.0, dropout=dropout, targets=targets) if r else None,
     )
     for parameter in adapter.parameters():

@@ -1,8 +1,8 @@
-"""AudioLDM (Liu et al., 2023, https://arxiv.org/abs/2301.12503): one pooled vector to a sound.
+"""AudioLDM (Liu et al., 2023, https://arxiv.org/abs/2301.12503): sound from one pooled vector.
 
 The unet denoises the latents of a log-mel spectrogram. It has no cross-attention: the conditioning is one CLAP vector
-of 512 values, given as class labels and joined to the embedding of the step. CLAP's vectors have length 1, so what an
-output projector gives is brought to length 1 too; the published pipeline does that with texts only.
+of 512 values, given as class labels and concatenated to the timestep embedding. CLAP's vectors have L2 norm 1, so the
+output of an output projector is normalised too; the published pipeline normalises texts only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inlay.adapters.encoders.audio import window
+from inlay.adapters.generators.denoising.arguments import check_number
+from inlay.adapters.generators.denoising.finite import check_finite
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.mel import MelConfig, log_mel
-from inlay.adapters.generators.protocol import GeneratorError, Made, Size
+from inlay.adapters.generators.protocol import GeneratorError, Made, MediaSize
 from inlay.adapters.generators.text import TextEncoder
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.sound import Sound
@@ -28,7 +30,7 @@ __all__ = ["AudioLdm"]
 
 
 class AudioLdm(LatentDiffusion):
-    """``UNet2DConditionModel`` with class labels, ``AutoencoderKL``, ``SpeechT5HifiGan``; size is seconds.
+    """``UNet2DConditionModel`` with class labels, ``AutoencoderKL``, ``SpeechT5HifiGan``; size is in seconds.
 
     Args:
         unet: as of :class:`LatentDiffusion`.
@@ -36,11 +38,12 @@ class AudioLdm(LatentDiffusion):
         vocoder: from log-mel spectrograms to samples.
         scheduler: as of :class:`LatentDiffusion`.
         text: the same.
-        options: the same; ``tokens`` is 1 by nature.
+        options: the same; ``tokens`` is 1.
     """
 
     modality = "audio"
     family = "audioldm"
+    pipeline = "AudioLDMPipeline"
     reads = "class_labels"
     default_steps = 10
     default_guidance = 2.5
@@ -60,8 +63,8 @@ class AudioLdm(LatentDiffusion):
             raise GeneratorError(f"{self.family}: tokens: expected 1, a pooled vector, got {self.tokens}")
         if self._bands % self.scale_factor:
             raise GeneratorError(
-                f"{self.family}: the vocoder reads {self._bands} mel bands, of which the decoder gives "
-                f"multiples of {self.scale_factor}; they belong to different models"
+                f"{self.family}: the vocoder takes {self._bands} mel bands, the decoder gives a multiple of "
+                f"{self.scale_factor}; they belong to different models"
             )
 
     def _width(self) -> int:
@@ -89,21 +92,19 @@ class AudioLdm(LatentDiffusion):
         samples: int = math.prod(self.vocoder.config.upsample_rates)
         return samples / self.rate
 
-    def seconds(self, size: Size = None) -> float:
-        """How long a sound of this size is.
+    def seconds(self, size: MediaSize = None) -> float:
+        """Duration of a sound of this size.
 
         Raises:
-            GeneratorError: no number, or too short for one latent.
+            GeneratorError: not a number, or too short for one latent.
         """
         if size is None:
             return float(self.unet.config.sample_size * self.scale_factor * self._hop)
         shortest = self._hop * self.scale_factor
-        if isinstance(size, (tuple, list)) or not shortest <= size <= 3600:
-            raise GeneratorError(f"size: expected {shortest:.3g} to 3600 seconds, got {size!r}")
-        return float(size)
+        return check_number("size", size, shortest, 3600, unit=" seconds")
 
-    def latent_shape(self, size: Size = None) -> tuple[int, ...]:
-        """``(channels, columns / f, bands / f)``; whole latents, the rest is cut off the sound."""
+    def latent_shape(self, size: MediaSize = None) -> tuple[int, ...]:
+        """``(channels, columns / f, bands / f)``; whole latents; the sound is cut to its length after decoding."""
         columns = int(self.seconds(size) / self._hop)
         return (
             int(self.unet.config.in_channels),
@@ -112,35 +113,42 @@ class AudioLdm(LatentDiffusion):
         )
 
     def prepared(self, conditioning: Tensor) -> Tensor:
-        """Of length 1."""
+        """With an L2 norm of 1."""
         return F.normalize(conditioning, dim=-1)
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """By class labels."""
+        """With the conditioning as class labels."""
         labels = conditioning.squeeze(1)
-        said: Tensor = self.unet(latents, step, encoder_hidden_states=None, class_labels=labels, return_dict=False)[0]
-        return said
+        inputs = {"encoder_hidden_states": None, "class_labels": labels, "return_dict": False}
+        predicted: Tensor = self.unet(latents, step, **inputs)[0]
+        return predicted
 
-    def decode(self, latents: Tensor, size: Size = None) -> list[Made]:
-        """Sounds, between -1 and 1."""
+    def decoded(self, latents: Tensor, size: MediaSize = None) -> Tensor:
+        """Samples ``[n, samples]`` between -1 and 1."""
         spectrograms: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
-        samples = self.vocoder(spectrograms.squeeze(1)).float().cpu()
-        samples = samples[:, : int(self.seconds(size) * self.rate)]
+        # The vocoder ends in tanh, which would make 1 of an infinite value.
+        check_finite(spectrograms, f"{self.family}: decoding")
+        samples: Tensor = self.vocoder(spectrograms.squeeze(1))
+        return samples
+
+    def media_of(self, values: Tensor, size: MediaSize = None) -> list[Made]:
+        """Sounds of this size."""
+        samples = values[:, : int(self.seconds(size) * self.rate)].float().cpu()
         return [Sound(row.numpy(), self.rate) for row in samples]
 
     @property
     def mel(self) -> MelConfig:
-        """How the spectrograms are made that the vocoder reads.
+        """The spectrograms that the vocoder was trained on.
 
         Raises:
-            GeneratorError: the vocoder's configuration says what cannot be.
+            GeneratorError: the vocoder's configuration is invalid.
         """
         return MelConfig.of_vocoder(self.vocoder.config)
 
     def encode_media(self, media: Sequence[Sound]) -> Tensor:
-        """Latents ``[n, *latent_shape()]`` of sounds, all of the unet's own length, the means of the encoder.
+        """Latents ``[n, *latent_shape()]`` of sounds, the means of the encoder.
 
-        Of a longer sound the beginning is taken, behind a shorter one comes silence.
+        All have the unet's own length: a longer sound is cut, a shorter one is padded with silence.
         """
         mel, shape = self.mel, self.latent_shape()
         if not media:
@@ -148,19 +156,17 @@ class AudioLdm(LatentDiffusion):
         samples = shape[1] * self.scale_factor * mel.hop
         rows = np.zeros((len(media), samples), dtype=np.float32)
         for row, sound in zip(rows, media, strict=True):
-            heard = window(sound, self.rate, samples)
-            row[: len(heard)] = heard
+            kept = window(sound, self.rate, samples)
+            row[: len(kept)] = kept
         return self.encode_spectrograms(log_mel(torch.from_numpy(rows), mel))
 
     @torch.no_grad()
     def encode_spectrograms(self, spectrograms: Tensor) -> Tensor:
         """Latents ``[n, channels, columns / f, bands / f]`` of log-mel spectrograms ``[n, columns, bands]``.
 
-        They must be those that the vocoder reads; ``columns`` is a multiple of the decoder's factor.
+        They must match :attr:`mel`; ``columns`` is a multiple of the decoder's factor.
         """
-        images = spectrograms.unsqueeze(1).to(device=self.device, dtype=self.dtype)
-        encoded: Tensor = self.vae.encode(images).latent_dist.mode() * self.vae.config.scaling_factor
-        return encoded
+        return self.encoded(spectrograms.unsqueeze(1))
 
-    def _drawing(self) -> nn.Module:
+    def _digested(self) -> nn.Module:
         return nn.ModuleList([self.unet, self.vae, self.vocoder])

@@ -1,15 +1,11 @@
-"""A latent diffusion model as a port: conditioning in, media out, by a thin loop over unet, scheduler and decoder.
+"""A latent diffusion model as a generator (Rombach et al., 2022, https://arxiv.org/abs/2112.10752).
 
-The modules are those of diffusers, the loop is ours: two of the three pipelines are deprecated there, and an adapter
-must not stop drawing when they go. Tests hold it equal to each pipeline. Classifier-free guidance (Ho and Salimans,
-2022, https://arxiv.org/abs/2207.12598) runs the conditioning and a negative one side by side:
-``e = e_negative + scale (e_conditioning - e_negative)``.
+The modules are those of diffusers, the loop over them (:mod:`inlay.adapters.generators.denoising.sampling`) is our own,
+because two of the three pipelines are deprecated there; tests compare it with each pipeline.
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,16 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
-from inlay.adapters.generators.noise import (
+from inlay.adapters.generators.denoising.arguments import check_guidance, check_texts
+from inlay.adapters.generators.denoising.conditioning import check_conditioning, check_given
+from inlay.adapters.generators.denoising.finite import check_finite
+from inlay.adapters.generators.denoising.noise import draw, random_sources
+from inlay.adapters.generators.denoising.sampling import denoise
+from inlay.adapters.generators.denoising.schedule import (
     Prediction,
-    add_noise,
-    draw,
-    min_snr_weights,
+    alphas_of,
+    draws_noise,
     prediction_of,
-    random_sources,
-    target_of,
+    scheduler_for,
 )
-from inlay.adapters.generators.protocol import GeneratorError, Made, Seed, Size
+from inlay.adapters.generators.denoising.training_loss import denoising_loss
+from inlay.adapters.generators.protocol import GeneratorError, Made, MediaSize, Seed
 from inlay.adapters.generators.text import TextEncoder
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.modality import Modality
@@ -38,26 +38,28 @@ __all__ = ["LatentDiffusion"]
 
 
 class LatentDiffusion(nn.Module):
-    """What the generators share; each says how latents are shaped, denoised and decoded.
+    """The common part of the generators; each subclass defines how latents are shaped, denoised and decoded.
 
     Args:
-        unet: of diffusers; its configuration says how wide the conditioning is.
+        unet: of diffusers; its configuration has the width of the conditioning.
         vae: an ``AutoencoderKL``.
-        scheduler: of diffusers; it is copied for every call and never changed.
-        text: its own text encoder; None where an output projector stands in for it.
-        tokens: vectors of the conditioning, where there is no text encoder to ask.
+        scheduler: of diffusers; every call works on a copy.
+        text: its own text encoder; None where an output projector replaces it.
+        tokens: vectors of the conditioning; needed without a text encoder.
         unconditional: ``[1, tokens, width]``, the conditioning of an empty text, for guidance without a text encoder.
-        source: the Hub id, or another name by which the same weights can be found again.
+        source: the Hub id, or another name under which the same weights can be found again.
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
-        GeneratorError: text encoder, empty text and unet do not agree on the conditioning.
+        GeneratorError: text encoder, ``unconditional`` and unet do not agree on the conditioning.
     """
 
     modality: ClassVar[Modality]
     family: ClassVar[str]
+    pipeline: ClassVar[str]
+    """Class name of the pipeline in diffusers, as ``model_index.json`` has it."""
     reads: ClassVar[str]
-    """How the unet takes the conditioning in: ``cross_attention`` or ``class_labels``."""
+    """How the unet takes the conditioning: ``cross_attention``, ``class_labels`` or ``joint_attention``."""
     default_steps: ClassVar[int]
     default_guidance: ClassVar[float]
 
@@ -81,7 +83,7 @@ class LatentDiffusion(nn.Module):
         self.source, self.revision = source, revision
         self.prediction: Prediction = prediction_of(scheduler)
         self.width = self._width()
-        self.tokens = self._count(text, tokens)
+        self.tokens = self._tokens(text, tokens)
         if text is not None and text.width != self.width:
             raise GeneratorError(
                 f"{self.family}: the text encoder gives vectors of {text.width} values, the unet reads {self.width}; "
@@ -94,11 +96,14 @@ class LatentDiffusion(nn.Module):
             )
         self.unconditional: Tensor | None
         self.register_buffer("unconditional", unconditional, persistent=False)
+        self._alphas: tuple[Tensor, Tensor] | None = None
+        """The scheduler's table, and its copy on the device of the unet."""
 
-    def _count(self, text: TextEncoder | None, tokens: int | None) -> int:
-        if text is None and tokens is None:
+    def _tokens(self, text: TextEncoder | None, tokens: int | None) -> int:
+        if text is None and (tokens is None or tokens < 1):
             raise GeneratorError(
-                f"{self.family}: without a text encoder say how many vectors: tokens=77, or 1 if pooled"
+                f"{self.family}: without a text encoder the number of vectors is needed: tokens=77, or 1 if pooled; "
+                f"got {tokens}"
             )
         if text is not None and tokens is not None and text.tokens != tokens:
             raise GeneratorError(f"{self.family}: tokens: the text encoder gives {text.tokens} vectors, got {tokens}")
@@ -106,48 +111,60 @@ class LatentDiffusion(nn.Module):
 
     @abstractmethod
     def _width(self) -> int:
-        """Values per vector of the conditioning that the unet was made for."""
+        """Values per vector of the conditioning, from the unet's configuration."""
 
     @abstractmethod
-    def latent_shape(self, size: Size = None) -> tuple[int, ...]:
-        """Of one medium, without the batch.
+    def latent_shape(self, size: MediaSize = None) -> tuple[int, ...]:
+        """The shape of the latents of one medium, without the batch.
 
         Raises:
-            GeneratorError: a size that this model cannot make.
+            GeneratorError: a size that this model cannot generate.
         """
 
     @abstractmethod
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """What the unet says of latents ``[n, ...]`` at a step, under ``[n, tokens, width]``."""
+        """The unet's prediction for latents ``[n, ...]`` at a timestep, under ``[n, tokens, width]``."""
 
     @abstractmethod
-    def decode(self, latents: Tensor, size: Size = None) -> list[Made]:
-        """Media from latents ``[n, ...]``."""
+    def decoded(self, latents: Tensor, size: MediaSize = None) -> Tensor:
+        """Pixels or samples ``[n, ...]``, about between -1 and 1, from latents ``[n, ...]``."""
+
+    @abstractmethod
+    def media_of(self, values: Tensor, size: MediaSize = None) -> list[Made]:
+        """Media from the values that :meth:`decoded` gives."""
+
+    def decode(self, latents: Tensor, size: MediaSize = None) -> list[Made]:
+        """Media from latents ``[n, ...]``.
+
+        Raises:
+            GeneratorError: the decoder gave NaN or infinite values.
+        """
+        return self.media_of(check_finite(self.decoded(latents, size), f"{self.family}: decoding"), size)
 
     def prepared(self, conditioning: Tensor) -> Tensor:
-        """Conditioning ``[n, tokens, width]`` as the unet was trained to see it."""
+        """Conditioning ``[n, tokens, width]`` as the unet saw it in training."""
         return conditioning
 
     @property
     def device(self) -> torch.device:
-        """Where the unet is."""
+        """Device of the unet."""
         place: torch.device = next(self.unet.parameters()).device
         return place
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the unet's weights, and so of the latents."""
+        """Data type of the unet's weights and of the latents."""
         kind: torch.dtype = next(self.unet.parameters()).dtype
         return kind
 
     @property
     def scale_factor(self) -> int:
-        """Values of a medium in each direction for one of its latents."""
+        """Pixels (or columns of a spectrogram) per latent, in each direction."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter has to know: the weights are those of unet and decoder, the text encoder may be absent."""
+        """What an adapter must know; the digest covers unet and decoder, since the text encoder may be absent."""
         settings: dict[str, Scalar] = {"prediction_type": self.prediction, "conditioning": self.reads}
         return PortSpec(
             kind="generator",
@@ -157,38 +174,36 @@ class LatentDiffusion(nn.Module):
             source=self.source,
             revision=self.revision,
             tokenizer=None,
-            weights=weights_digest(self._drawing()),
+            weights=weights_digest(self._digested()),
             settings=settings,
         )
 
-    def _drawing(self) -> nn.Module:
+    def _digested(self) -> nn.Module:
         return nn.ModuleList([self.unet, self.vae])
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Conditioning ``[n, tokens, width]`` by its own text encoder.
 
         Raises:
-            GeneratorError: that was not loaded.
+            GeneratorError: the text encoder was not loaded, or something that is not a list of texts.
         """
         if self.text is None:
             raise GeneratorError(
-                f"{self.source or self.family}: this generator was loaded without its text encoder, so it reads the "
+                f"{self.source or self.family}: this generator was loaded without its text encoder, so it takes the "
                 "conditioning of an output projector only; load it with text_encoder=True"
             )
+        if not check_texts(texts):
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         return cast(TextEncoder, self.text).encode(texts)
 
     def checked(self, conditioning: Tensor, name: str = "conditioning") -> Tensor:
-        """The same on this device, in this dtype, as the unet was trained to see it.
+        """The same on the unet's device, in its dtype, as the unet saw it in training.
 
         Raises:
-            GeneratorError: another shape.
+            GeneratorError: no floating-point tensor of the shape ``[n, tokens, width]``.
         """
-        if conditioning.dim() != 3 or tuple(conditioning.shape[1:]) != (self.tokens, self.width):
-            raise GeneratorError(
-                f"{self.family}: {name}: expected the shape [n, {self.tokens}, {self.width}], got "
-                f"{list(conditioning.shape)}"
-            )
-        return self.prepared(conditioning.to(device=self.device, dtype=self.dtype))
+        given = check_conditioning(conditioning, f"{self.family}: {name}", self.tokens, self.width)
+        return self.prepared(given.to(self.device)).to(self.dtype)
 
     @torch.no_grad()
     def generate(
@@ -199,28 +214,26 @@ class LatentDiffusion(nn.Module):
         guidance_scale: float | None = None,
         steps: int | None = None,
         seed: Seed = None,
-        size: Size = None,
+        size: MediaSize = None,
     ) -> list[Made]:
         """Media from conditioning.
 
         Args:
             conditioning: ``[n, tokens, width]``.
-            negative: ``[n, tokens, width]`` or ``[1, tokens, width]``: what to move away from; an empty text if not
-                given.
-            guidance_scale: how far; up to 1 there is no guidance and no second pass.
-            steps: of the scheduler.
+            negative: ``[n, tokens, width]`` or ``[1, tokens, width]``, for guidance; by default that of an empty text.
+            guidance_scale: strength of the guidance; up to 1 there is none, and no second pass.
+            steps: denoising steps; the generator's default if None.
             seed: see :data:`inlay.adapters.generators.Seed`.
-            size: see :data:`inlay.adapters.generators.Size`.
+            size: see :data:`inlay.adapters.generators.MediaSize`.
 
         Raises:
-            GeneratorError: a shape or a size that this model cannot take, or guidance without an empty text.
+            GeneratorError: an argument that this model does not support, guidance without the conditioning of an empty
+                text, or NaN and infinite values, in the conditioning or while denoising and decoding.
         """
-        if not len(conditioning):
-            return []
         latents = self.sample(
             conditioning, negative=negative, guidance_scale=guidance_scale, steps=steps, seed=seed, size=size
         )
-        return self.decode(latents, size)
+        return self.decode(latents, size) if len(latents) else []
 
     @torch.no_grad()
     def sample(
@@ -231,32 +244,44 @@ class LatentDiffusion(nn.Module):
         guidance_scale: float | None = None,
         steps: int | None = None,
         seed: Seed = None,
-        size: Size = None,
+        size: MediaSize = None,
     ) -> Tensor:
-        """Denoised latents ``[n, ...]``; arguments as of :meth:`generate`."""
-        positive = self.checked(conditioning)
-        count, scale = len(positive), self.default_guidance if guidance_scale is None else float(guidance_scale)
+        """Denoised latents ``[n, ...]``; arguments and errors as of :meth:`generate`."""
+        positive = self._finite(conditioning, "conditioning")
+        count, shape, sources = len(positive), self.latent_shape(size), random_sources(seed, len(positive))
+        scale = check_guidance(self.default_guidance if guidance_scale is None else guidance_scale)
+        scheduler = scheduler_for(self.scheduler, self.default_steps if steps is None else steps)
+        if not count:
+            return torch.zeros(0, *shape, device=self.device, dtype=self.dtype)
         guided = scale > 1.0
-        both = torch.cat([self._negative(negative, count), positive]) if guided else positive
-        scheduler = copy.deepcopy(self.scheduler)
-        scheduler.set_timesteps(_positive("steps", self.default_steps if steps is None else steps), device=self.device)
-        sources = random_sources(seed, count)
-        latents = draw((count, *self.latent_shape(size)), sources, device=self.device, dtype=self.dtype)
-        latents = latents * scheduler.init_noise_sigma
-        more = {"generator": sources} if "generator" in inspect.signature(scheduler.step).parameters else {}
-        for step in scheduler.timesteps:
-            twice = torch.cat([latents, latents]) if guided else latents
-            said = self.denoised(scheduler.scale_model_input(twice, step), step, both)
-            if guided:
-                without, under = said.chunk(2)
-                said = without + scale * (under - without)
-            latents = self.stepped(scheduler, said, step, latents, more)
-        return latents
+        latents = draw((count, *shape), sources, device=self.device, dtype=self.dtype)
+        return denoise(
+            self,
+            scheduler,
+            latents * scheduler.init_noise_sigma,
+            positive,
+            self._negative(negative, count) if guided else None,
+            scale=scale,
+            sources=sources,
+        )
 
-    def stepped(self, scheduler: Any, said: Tensor, step: Tensor, latents: Tensor, more: dict[str, Any]) -> Tensor:
-        """Latents one step further."""
-        after: Tensor = scheduler.step(said, step, latents, **more, return_dict=False)[0]
+    def stepped(
+        self,
+        scheduler: Any,
+        predicted: Tensor,
+        step: Tensor,
+        latents: Tensor,
+        sources: Sequence[torch.Generator] | None,
+    ) -> Tensor:
+        """Latents after one step; ``sources`` has one source of random numbers for each row of ``latents``."""
+        noise = {"generator": sources} if draws_noise(scheduler) else {}
+        after: Tensor = scheduler.step(predicted, step, latents, **noise, return_dict=False)[0]
         return after.to(latents.dtype)
+
+    def _finite(self, conditioning: Tensor, name: str) -> Tensor:
+        converted = self.checked(conditioning, name)
+        check_given(conditioning, converted, f"{self.family}: {name}")
+        return converted
 
     def _negative(self, negative: Tensor | None, count: int) -> Tensor:
         if negative is None:
@@ -264,12 +289,18 @@ class LatentDiffusion(nn.Module):
         if negative is None:
             raise GeneratorError(
                 f"{self.family}: guidance needs the conditioning of an empty text; load the generator with "
-                "from_pretrained, which keeps it, or give negative=..., or guidance_scale=1"
+                "load_generator, which keeps it, or give negative=..., or guidance_scale=1"
             )
-        checked = self.checked(negative, "negative")
+        checked = self._finite(negative, "negative")
         if len(checked) not in (1, count):
             raise GeneratorError(f"{self.family}: negative: expected 1 or {count} rows, got {len(checked)}")
         return checked.expand(count, -1, -1)
+
+    def encoded(self, pixels: Tensor) -> Tensor:
+        """Scaled latents of pixels (or spectrograms), the means of the encoder."""
+        values = pixels.to(device=self.device, dtype=self.dtype)
+        latents: Tensor = self.vae.encode(values).latent_dist.mode() * self.vae.config.scaling_factor
+        return latents
 
     def diffusion_loss(
         self,
@@ -280,34 +311,39 @@ class LatentDiffusion(nn.Module):
         timesteps: Tensor | None = None,
         snr_gamma: float | None = None,
     ) -> Tensor:
-        """Squared error of what the unet says of noised latents, by what *this* scheduler says it predicts.
+        """Squared error of the unet's prediction for noised latents; *this* scheduler says what is predicted.
+
+        No value is copied to the host, so NaN in the arguments gives a loss that is NaN.
 
         Args:
-            conditioning: ``[n, tokens, width]``; the gradient goes through the frozen unet into it.
-            latents: ``[n, ...]`` of the media, see :meth:`encode_media`.
-            noise: of the same shape; drawn if not given.
-            timesteps: ``[n]``; drawn if not given.
-            snr_gamma: min-SNR weighting; 5 is usual, None for none.
+            conditioning: ``[n, tokens, width]``; gets a gradient through the frozen unet.
+            latents: ``[n, ...]`` of the media, see ``encode_media`` of the subclasses.
+            noise: as of :func:`inlay.adapters.generators.denoising.training_loss.denoising_loss`.
+            timesteps: likewise.
+            snr_gamma: likewise.
 
         Returns:
             A scalar in float32.
+
+        Raises:
+            GeneratorError: arguments of other shapes, or no media.
         """
-        clean = latents.to(device=self.device, dtype=self.dtype)
-        noise = torch.randn_like(clean) if noise is None else noise.to(clean)
-        table = self.scheduler.alphas_cumprod.to(self.device)
-        if timesteps is None:
-            timesteps = torch.randint(len(table), (len(clean),), device=self.device)
-        timesteps = timesteps.to(self.device)
-        alphas = table[timesteps].float()
-        said = self.denoised(add_noise(clean, noise, alphas), timesteps, self.checked(conditioning))
-        wanted = target_of(self.prediction, clean, noise, alphas)
-        errors = (said.float() - wanted.float()).square().flatten(1).mean(dim=1)
-        if snr_gamma is not None:
-            errors = errors * min_snr_weights(alphas, self.prediction, snr_gamma)
-        return errors.mean()
+        given = self.checked(conditioning)
+        if len(latents) != len(given):
+            raise GeneratorError(f"{self.family}: latents: expected {len(given)} rows, got {len(latents)}")
+        return denoising_loss(
+            lambda noised, steps: self.denoised(noised, steps, given),
+            latents.to(device=self.device, dtype=self.dtype),
+            self._alphas_here(),
+            self.prediction,
+            noise=noise,
+            timesteps=timesteps,
+            snr_gamma=snr_gamma,
+        )
 
-
-def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise GeneratorError(f"{name}: expected at least 1, got {value}")
-    return int(value)
+    def _alphas_here(self) -> Tensor:
+        """The table on the unet's device; copied once, since a copy makes the host wait."""
+        table = alphas_of(self.scheduler)
+        if self._alphas is None or self._alphas[0] is not table or self._alphas[1].device != self.device:
+            self._alphas = (table, table.to(self.device))
+        return self._alphas[1]

@@ -1,7 +1,7 @@
-"""Stable Diffusion 1.5 and 2 (Rombach et al., 2022, https://arxiv.org/abs/2112.10752): text to pictures.
+"""Stable Diffusion 1.5 and 2 (Rombach et al., 2022, https://arxiv.org/abs/2112.10752): text to images.
 
-Version 1.5 reads 77 vectors of 768 values and predicts the noise; version 2 reads 77 of 1024 and, in its 768 px
-variant, predicts v. Which of the two it is, its scheduler says.
+Version 1.5 takes 77 vectors of 768 values and predicts epsilon; version 2 takes 77 of 1024 and, in its 768 px variant,
+predicts v. The scheduler's configuration says which.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from inlay.adapters.generators.denoising.arguments import check_sides
+from inlay.adapters.generators.denoising.conditioning import cross_attention_width
 from inlay.adapters.generators.diffusion import LatentDiffusion
-from inlay.adapters.generators.pixels import checked_sides, cross_attention_width, to_pictures, to_pixels
-from inlay.adapters.generators.protocol import Made, Size
+from inlay.adapters.generators.pixels import to_pictures, to_pixels
+from inlay.adapters.generators.protocol import Made, MediaSize
 
 __all__ = ["StableDiffusion"]
 
@@ -24,6 +26,7 @@ class StableDiffusion(LatentDiffusion):
 
     modality = "image"
     family = "stable-diffusion"
+    pipeline = "StableDiffusionPipeline"
     reads = "cross_attention"
     default_steps = 50
     default_guidance = 7.5
@@ -31,27 +34,35 @@ class StableDiffusion(LatentDiffusion):
     def _width(self) -> int:
         return cross_attention_width(self.unet, self.family)
 
-    def latent_shape(self, size: Size = None) -> tuple[int, ...]:
+    def latent_shape(self, size: MediaSize = None) -> tuple[int, ...]:
         """``(channels, height / f, width / f)``."""
         sample = self.unet.config.sample_size
         own = (sample, sample) if isinstance(sample, int) else tuple(sample)
         factor = self.scale_factor
-        height, width = checked_sides(size, 2, factor) if size is not None else (own[0] * factor, own[1] * factor)
+        height, width = check_sides(size, 2, factor) if size is not None else (own[0] * factor, own[1] * factor)
         return int(self.unet.config.in_channels), height // factor, width // factor
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
         """By cross-attention."""
-        said: Tensor = self.unet(latents, step, encoder_hidden_states=conditioning, return_dict=False)[0]
-        return said
+        predicted: Tensor = self.unet(latents, step, encoder_hidden_states=conditioning, return_dict=False)[0]
+        return predicted
 
-    def decode(self, latents: Tensor, size: Size = None) -> list[Made]:
-        """RGB pictures."""
+    def decoded(self, latents: Tensor, size: MediaSize = None) -> Tensor:
+        """Pixels ``[n, 3, height, width]``."""
         pixels: Tensor = self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0]
-        return list(to_pictures(pixels))
+        return pixels
+
+    def media_of(self, values: Tensor, size: MediaSize = None) -> list[Made]:
+        """RGB images."""
+        return list(to_pictures(values))
 
     @torch.no_grad()
     def encode_media(self, media: Sequence[Image.Image]) -> Tensor:
-        """Latents ``[n, channels, height / f, width / f]`` of RGB pictures of one size, the means of the encoder."""
-        pixels = to_pixels(media).to(device=self.device, dtype=self.dtype)
-        encoded: Tensor = self.vae.encode(pixels).latent_dist.mode() * self.vae.config.scaling_factor
-        return encoded
+        """Latents ``[n, channels, height / f, width / f]`` of RGB images of one size, the means of the encoder.
+
+        Raises:
+            GeneratorError: no images, several sizes, or a size that is not a multiple of ``f``.
+        """
+        pixels = to_pixels(media)
+        self.latent_shape((pixels.shape[-2], pixels.shape[-1]))
+        return self.encoded(pixels)

@@ -1,8 +1,8 @@
-"""Log-mel spectrograms as vocoders read them: HiFi-GAN's (Kong et al., 2020, https://arxiv.org/abs/2010.05646).
+"""Log-mel spectrograms for vocoders: HiFi-GAN's (Kong et al., 2020, https://arxiv.org/abs/2010.05646).
 
-Magnitudes under a Hann window, triangular bands of area one, natural logarithm above a floor. Each frame lies around
-the middle of its hop, so that ``n`` hops of samples give ``n`` frames, from which a vocoder makes ``n`` hops again.
-AudioLDM's own code centres frames on the beginning of their hop instead, 5 ms earlier at its sizes.
+Magnitudes under a Hann window, triangular bands of area one, natural logarithm above a floor. Each frame is centred on
+the middle of its hop, so that ``n`` hops of samples give ``n`` frames, from which a vocoder generates ``n`` hops.
+AudioLDM's own code centres frames on the beginning of their hop, 5 ms earlier at its sizes.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ Scale = Literal["slaney", "htk"]
 
 @dataclass(frozen=True, kw_only=True)
 class MelConfig:
-    """What a vocoder reads.
+    """Settings of a vocoder's spectrograms.
 
-    Its configuration in transformers says only rate, bands and hop; the rest is AudioLDM's, unless the same file has
-    fields of these names too.
+    Its configuration in transformers has only rate, bands and hop; the other defaults are AudioLDM's, unless the same
+    file has fields of these names.
     """
 
     rate: int
     """Samples per second, in Hz."""
     bands: int
-    """Values of a frame."""
+    """Values per frame."""
     hop: int
-    """Samples from frame to frame."""
+    """Samples between frames."""
     win_length: int = 1024
-    """Samples of a frame, which is also the size of the transform."""
+    """Samples per frame, and size of the Fourier transform."""
     fmin: float = 0.0
     """Lowest frequency, in Hz."""
     fmax: float = 8000.0
-    """Highest frequency, in Hz; half the rate where that is less."""
+    """Highest frequency, in Hz; at most half the rate."""
     mel_scale: Scale = "slaney"
-    """How frequencies become mel: Slaney's, as librosa has it, or HTK's."""
+    """Formula of the mel scale: Slaney's, as in librosa, or HTK's."""
     floor: float = 1e-5
-    """Below it a band is as silent as can be."""
+    """Lower limit of a band, before the logarithm."""
 
     def __post_init__(self) -> None:
         if self.mel_scale not in get_args(Scale):
@@ -64,7 +64,7 @@ class MelConfig:
 
     @classmethod
     def of_vocoder(cls, config: Any) -> MelConfig:
-        """Of the configuration of a ``SpeechT5HifiGan``."""
+        """From the configuration of a ``SpeechT5HifiGan``."""
         names = ("win_length", "fmin", "fmax", "mel_scale", "floor")
         held = {name: getattr(config, name) for name in names if hasattr(config, name)}
         hop = math.prod(config.upsample_rates)
@@ -89,7 +89,7 @@ def _bands(config: MelConfig) -> Tensor:
 def log_mel(samples: Tensor, config: MelConfig) -> Tensor:
     """Samples ``[n, frames * hop]`` between -1 and 1 -> spectrograms ``[n, frames, bands]``, in float32 on the CPU."""
     edge = (config.win_length - config.hop) // 2
-    # Nothing can be mirrored that is shorter than the edge.
+    # A signal that is shorter than the padding cannot be reflected.
     mode = "reflect" if edge < samples.shape[-1] else "constant"
     padded = pad(samples.float().cpu()[:, None], (edge, config.win_length - config.hop - edge), mode=mode)[:, 0]
     window = torch.hann_window(config.win_length)

@@ -1,4 +1,4 @@
-"""What a backbone asks of a generator; whatever offers it can stand in one."""
+"""What a generator offers: conditioning in, media out. A backbone accepts any module with these members."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["Generator", "GeneratorError", "Made", "Seed", "Size"]
+__all__ = ["Generator", "GeneratorError", "Made", "MediaSize", "Seed"]
 
 Made: TypeAlias = Image.Image | Sound | Video
-"""What comes out."""
+"""A generated medium."""
 Seed: TypeAlias = int | Sequence[int] | None
-"""One for each medium; of a single number the second medium has the next one, and so on; None draws anew each time."""
-Size: TypeAlias = tuple[int, ...] | float | None
-"""Of a picture ``(height, width)`` in pixels, of a sound seconds, of a clip ``(frames, height, width)``."""
+"""A seed for each medium, from 0 to 2**64 - 1. Of a single number the second medium gets the next one, and so on; with
+None the noise is drawn from torch's global generator."""
+MediaSize: TypeAlias = tuple[int, ...] | float | None
+"""``(height, width)`` of an image in pixels, seconds of a sound, ``(frames, height, width)`` of a clip; None for the
+generator's own size."""
 
 
 class GeneratorError(InlayError):
-    """A generator cannot be put together, or cannot do what is asked of it."""
+    """The components of a generator contradict each other, an argument is invalid, or the computation overflowed."""
 
 
 class Generator(Protocol):
@@ -34,12 +36,12 @@ class Generator(Protocol):
 
     @property
     def port(self) -> PortSpec:
-        """What an adapter has to know of it."""
+        """What an adapter must know about it."""
         ...
 
     @property
     def modality(self) -> Modality:
-        """What it makes."""
+        """What it generates."""
         ...
 
     @property
@@ -54,19 +56,19 @@ class Generator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Where its weights are."""
         ...
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the conditioning."""
+        """Data type of its weights."""
         ...
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Conditioning ``[n, tokens, width]`` by its own text encoder.
 
         Raises:
-            GeneratorError: that was not loaded.
+            GeneratorError: the text encoder was not loaded.
         """
         ...
 
@@ -78,9 +80,9 @@ class Generator(Protocol):
         guidance_scale: float | None = None,
         steps: int | None = None,
         seed: Seed = None,
-        size: Size = None,
+        size: MediaSize = None,
     ) -> list[Made]:
-        """Media from ``[n, tokens, width]``; what is not given is the generator's own default."""
+        """Media from ``[n, tokens, width]``; for None the generator has a default."""
         ...
 
     def diffusion_loss(
@@ -92,5 +94,5 @@ class Generator(Protocol):
         timesteps: Tensor | None = None,
         snr_gamma: float | None = None,
     ) -> Tensor:
-        """How badly media are denoised under a conditioning; the gradient reaches the conditioning alone."""
+        """The denoising loss of media under a conditioning, the only argument that gets a gradient."""
         ...

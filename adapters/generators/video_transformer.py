@@ -1,7 +1,7 @@
 """CogVideoX (Yang et al., 2024, https://arxiv.org/abs/2408.06072): text to video with a transformer.
 
-A current model under the same port: 226 vectors of 4096 values from T5 stand in one sequence with the patches of a
-clip, a 3D autoencoder makes one latent of four frames, and what is predicted is v.
+226 vectors of 4096 values from T5 form one sequence with the patches of a clip, a 3D autoencoder compresses four frames
+into one latent, and the prediction is v.
 """
 
 from __future__ import annotations
@@ -13,30 +13,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inlay.adapters.generators.denoising.arguments import check_sides
 from inlay.adapters.generators.diffusion import LatentDiffusion
-from inlay.adapters.generators.pixels import checked_sides, to_pictures, to_pixels
-from inlay.adapters.generators.protocol import GeneratorError, Made, Size
+from inlay.adapters.generators.pixels import to_pictures
+from inlay.adapters.generators.protocol import GeneratorError, Made, MediaSize
 from inlay.adapters.generators.text import TextEncoder
+from inlay.adapters.generators.video import clip_pixels
 from inlay.adapters.media.video import Video
 
 __all__ = ["CogVideoX"]
 
 FPS = 8.0
+"""Frames per second."""
 
 
 class CogVideoX(LatentDiffusion):
     """``CogVideoXTransformer3DModel``, ``AutoencoderKLCogVideoX``; size is ``(frames, height, width)``.
 
     Args:
-        unet: the transformer, which has the unet's place.
+        unet: the transformer, in the place of the unet.
         vae: as of :class:`LatentDiffusion`.
-        scheduler: the same, but for a ``CogVideoXDPMScheduler``, which looks at two steps at once.
+        scheduler: the same, except a ``CogVideoXDPMScheduler``, which needs two predictions in each step.
         text: the same.
         options: the same.
     """
 
     modality = "video"
     family = "cogvideox"
+    pipeline = "CogVideoXPipeline"
     reads = "joint_attention"
     default_steps = 50
     default_guidance = 6.0
@@ -47,10 +51,10 @@ class CogVideoX(LatentDiffusion):
         super().__init__(unet, vae, scheduler, text, **options)
         longest = int(self.unet.config.max_text_seq_length)
         if self.tokens != longest:
-            raise GeneratorError(f"{self.family}: tokens: the transformer reads {longest} vectors, got {self.tokens}")
+            raise GeneratorError(f"{self.family}: tokens: the transformer takes {longest} vectors, got {self.tokens}")
         if "timestep_back" in inspect.signature(scheduler.step).parameters:
             raise GeneratorError(
-                f"{self.family}: {type(scheduler).__name__} looks at two steps at once; use "
+                f"{self.family}: {type(scheduler).__name__} needs the predictions of two steps; use "
                 "CogVideoXDDIMScheduler.from_config(scheduler.config)"
             )
 
@@ -64,33 +68,37 @@ class CogVideoX(LatentDiffusion):
 
     @property
     def _together(self) -> int:
-        """Frames of one latent, but for the first, which has one of its own."""
+        """Frames in one latent; the first frame has a latent of its own."""
         return int(self.vae.config.temporal_compression_ratio)
 
-    def latent_shape(self, size: Size = None) -> tuple[int, ...]:
+    def latent_shape(self, size: MediaSize = None) -> tuple[int, ...]:
         """``((frames - 1) / 4 + 1, channels, height / f, width / f)``."""
         config, factor = self.unet.config, self.scale_factor
         own = (int(config.sample_frames), config.sample_height * factor, config.sample_width * factor)
-        frames, height, width = own if size is None else checked_sides(size, 3, factor * int(config.patch_size))
+        frames, height, width = own if size is None else check_sides(size, 3, factor * int(config.patch_size))
         if (frames - 1) % self._together:
             raise GeneratorError(
                 f"size: expected 1 frame more than a multiple of {self._together}, got {frames} frames"
+            )
+        if getattr(config, "use_learned_positional_embeddings", False) and (frames, height, width) != own:
+            raise GeneratorError(
+                f"size: this model has learned positions for {own} only, got {(frames, height, width)}"
             )
         return (frames - 1) // self._together + 1, int(config.in_channels), height // factor, width // factor
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
         """By attention over text and patches together."""
-        said: Tensor = self.unet(
+        predicted: Tensor = self.unet(
             latents,
             encoder_hidden_states=conditioning,
             timestep=step.expand(len(latents)),
             image_rotary_emb=self._rotations(latents),
             return_dict=False,
         )[0]
-        return said
+        return predicted
 
     def _rotations(self, latents: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Of the larger models; the smaller one has positions as embeddings."""
+        """Rotary positions, of the larger models; the smaller one adds position embeddings."""
         config = self.unet.config
         if not config.use_rotary_positional_embeddings:
             return None
@@ -110,23 +118,30 @@ class CogVideoX(LatentDiffusion):
         cosines, sines = rotations
         return cosines, sines
 
-    def decode(self, latents: Tensor, size: Size = None) -> list[Made]:
-        """Clips of 8 frames per second."""
+    def decoded(self, latents: Tensor, size: MediaSize = None) -> Tensor:
+        """Pixels ``[n, 3, frames, height, width]``."""
         scaled = latents.transpose(1, 2) / self.vae.config.scaling_factor
         pixels: Tensor = self.vae.decode(scaled, return_dict=False)[0]
-        return [Video(tuple(to_pictures(clip.transpose(0, 1))), FPS) for clip in pixels]
+        return pixels
+
+    def media_of(self, values: Tensor, size: MediaSize = None) -> list[Made]:
+        """Clips of 8 frames per second."""
+        return [Video(tuple(to_pictures(clip.transpose(0, 1))), FPS) for clip in values]
 
     @torch.no_grad()
     def encode_media(self, media: Sequence[Video]) -> Tensor:
-        """Latents ``[n, (frames - 1) / 4 + 1, channels, height / f, width / f]`` of clips of one length and size."""
-        clips = torch.stack([to_pixels(clip.frames) for clip in media]).transpose(1, 2)
-        encoded = self.vae.encode(clips.to(device=self.device, dtype=self.dtype)).latent_dist.mode()
-        latents: Tensor = encoded.transpose(1, 2) * self.vae.config.scaling_factor
-        return latents
+        """Latents ``[n, (frames - 1) / 4 + 1, channels, height / f, width / f]`` of clips of one length and size.
+
+        Raises:
+            GeneratorError: no clips, several lengths or sizes, or a size that the model cannot generate.
+        """
+        pixels = clip_pixels(media)
+        self.latent_shape((pixels.shape[1], pixels.shape[-2], pixels.shape[-1]))
+        return self.encoded(pixels.transpose(1, 2)).transpose(1, 2)
 
 
 def _crop(grid: tuple[int, int], base: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Where a grid of patches lies in the one of training, as large as it fits, in the middle: its two corners.
+    """The two corners of a grid of patches, scaled up to fit into the grid of training and centred there.
 
     Example:
         >>> _crop((10, 10), (30, 45))

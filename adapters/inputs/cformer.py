@@ -1,17 +1,17 @@
 r"""C-Former, the speech interface of X-LLM (Chen et al., 2023, https://arxiv.org/abs/2305.04160).
 
 Speech has far more frames than words. Continuous integrate-and-fire (Dong and Xu, 2020,
-https://arxiv.org/abs/1905.11235) gathers frames until they weigh one, and fires a vector::
+https://arxiv.org/abs/1905.11235) adds frames up until their weights sum to one, and then emits a vector::
 
-    a_t = sigmoid(v relu(conv(x))_t + b)          how much of a word frame t is
+    a_t = sigmoid(v relu(conv(x))_t + b)          the weight of frame t, in words
     A_t = a_1 + ... + a_t
     c_u = sum_t w_ut x_t,   w_ut = max(0, min(A_t, u + 1) - max(A_{t-1}, u))     u = 0, 1, ...
 
-so a frame in which the sum passes a whole number is divided between two vectors. ``w`` is the whole of it: no loop over
-time. As in CIF's training, the weights are scaled such that they sum to a given length, here ``queries``, because an
-LLM's sequence is laid out before features are seen. A linear layer with ReLU, learned positions, a transformer as large
-as BERT's (12 layers of 768) and a linear layer to the LLM follow. X-LLM starts it from a Chinese BERT and ends it with
-one more ReLU.
+so a frame in which the sum passes a whole number is divided between two vectors. ``w`` is computed without a loop over
+time. As in CIF's training, the weights are scaled to sum to a given length, here ``queries``, because an LLM's sequence
+is laid out before the features are computed. A linear layer with ReLU, learned positions, a transformer
+of BERT's size (12 layers of 768) and a linear layer to the LLM follow. X-LLM initialises it with a Chinese BERT and
+adds one more ReLU at the end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inlay.adapters.parts.fields import Depth, Epsilon, Heads, Queries, Rate, Size, check_fields, check_heads
+from inlay.adapters.parts.fields import (
+    Depth,
+    Epsilon,
+    Heads,
+    PortSize,
+    Queries,
+    Rate,
+    Size,
+    check_fields,
+    check_heads,
+    complete,
+)
 
 __all__ = ["CFormerConfig", "CFormerProjector", "Ending", "integrate_and_fire"]
 
@@ -34,14 +45,14 @@ Ending: TypeAlias = Literal["none", "relu"]
 class CFormerConfig:
     """Sizes of the down-sampler and of the transformer."""
 
-    width_in: Size
+    width_in: PortSize = 0
     """Values per feature."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per LLM embedding."""
     queries: Queries = 32
-    """Vectors that are fired; also the LLM positions."""
+    """Vectors that are emitted, and so the number of LLM positions."""
     kernel: Queries = 3
-    """Frames that the weight of a frame is decided from; odd."""
+    """Frames from which the weight of a frame is computed; odd."""
     hidden: Size = 768
     """Width of the transformer."""
     layers: Depth = 12
@@ -51,11 +62,11 @@ class CFormerConfig:
     ffn: Size = 3072
     """Width of the feed-forward block."""
     dropout: Rate = 0.1
-    """In the transformer."""
+    """Dropout in the transformer."""
     norm_eps: Epsilon = 1e-12
-    """Of every LayerNorm; BERT's."""
+    """Epsilon of every LayerNorm; the default is BERT's."""
     ending: Ending = "none"
-    """After the last linear layer; ``relu`` as in X-LLM."""
+    """What follows the last linear layer; ``relu`` in X-LLM."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -64,12 +75,13 @@ class CFormerConfig:
 
 
 def integrate_and_fire(features: Tensor, weights: Tensor, length: int) -> Tensor:
-    """Gather frames until they weigh one, again and again.
+    """Sum frames into vectors whose weights are one each.
 
     Args:
         features: ``[n, T, width]``.
-        weights: ``[n, T]``, none negative.
-        length: vectors that are given; what the weights do not fill stays short or zero, what is beyond is left out.
+        weights: ``[n, T]``, not negative.
+        length: number of vectors. Where the weights sum to less, the last vectors are incomplete or zero; weights
+            beyond are ignored.
 
     Returns:
         ``[n, length, width]``.
@@ -89,7 +101,7 @@ def integrate_and_fire(features: Tensor, weights: Tensor, length: int) -> Tensor
 class CFormerProjector(nn.Module):
     """``[n, features, width_in]`` -> ``[n, queries, width_out]``.
 
-    Features that are zero throughout are no frames: encoders fill the place behind a short sound with them.
+    Features that are all zero are padding, which encoders put behind a short sound; they get no weight.
 
     Example:
         >>> config = CFormerConfig(width_in=8, width_out=6, queries=3, hidden=8, layers=1, heads=2, ffn=8)
@@ -102,7 +114,7 @@ class CFormerProjector(nn.Module):
 
     def __init__(self, config: CFormerConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.neighbours = nn.Conv1d(config.width_in, config.width_in, config.kernel, padding=config.kernel // 2)
         self.weight = nn.Linear(config.width_in, 1)
         self.entrance = nn.Linear(config.width_in, config.hidden)
@@ -123,20 +135,20 @@ class CFormerProjector(nn.Module):
         self.projection = nn.Linear(config.hidden, config.width_out)
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features: the queries, whatever the number."""
+        """The number of LLM positions: ``queries``, for any number of features."""
         return self.config.queries
 
     def weights(self, features: Tensor) -> Tensor:
-        """How much of a vector each frame is: ``[n, T, width_in]`` -> ``[n, T]``, together ``queries``."""
-        heard = features.ne(0).any(dim=-1)
+        """The weight of each frame: ``[n, T, width_in]`` -> ``[n, T]``, which sum to ``queries``."""
+        is_frame = features.ne(0).any(dim=-1)
         around = F.relu(self.neighbours(features.transpose(1, 2))).transpose(1, 2)
-        weights = torch.sigmoid(self.weight(around).squeeze(-1)) * heard
+        weights = torch.sigmoid(self.weight(around).squeeze(-1)) * is_frame
         total = weights.sum(dim=1, keepdim=True).clamp(min=1e-6)
         return weights * (self.config.queries / total)
 
     def forward(self, features: Tensor) -> Tensor:
         """``[n, features, width_in]`` -> ``[n, queries, width_out]``."""
-        # Sums of many small weights: in 16 bit they would drift by whole vectors.
+        # In 16 bits, cumulative sums of many small weights are wrong by whole vectors.
         weights = self.weights(features).float()
         fired = integrate_and_fire(features.float(), weights, self.config.queries).to(features.dtype)
         states = self.norm(F.relu(self.entrance(fired)) + self.positions)

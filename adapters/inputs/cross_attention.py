@@ -1,8 +1,8 @@
-"""Qwen-VL's resampler: one cross-attention with positions in 2-D (Bai et al., 2023, https://arxiv.org/abs/2308.12966).
+"""Qwen-VL's resampler: one cross-attention with 2-D positions (Bai et al., 2023, https://arxiv.org/abs/2308.12966).
 
-``y = P LN(A(LN(q) + p, LN(K x) + p', LN(K x)))``: learned queries ``q`` on a square grid look at the features ``x``
-through their own width. ``p`` are fixed sines and cosines of the queries' places on the grid, ``p'`` the same table
-resampled to the grid of the features, so that both sides know where they are in the picture. Qwen-VL has 256 queries,
+``y = P LN(A(LN(q) + p, LN(K x) + p', LN(K x)))``: learned queries ``q`` on a square grid attend to the features
+``x``. ``p`` are fixed sines and cosines of the queries' positions on the grid, ``p'`` is the same table resampled to
+the grid of the features, so that queries and features share one system of coordinates. Qwen-VL has 256 queries,
 features of 1664 and heads of 128.
 """
 
@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inlay.adapters.inputs.protocol import ProjectorError
 from inlay.adapters.parts.fields import (
+    ConfigError,
     Epsilon,
-    ProjectorError,
+    PortSize,
     Queries,
-    Size,
     check_fields,
     check_heads,
+    complete,
 )
 
 __all__ = ["CrossAttentionConfig", "CrossAttentionProjector", "grid_positions", "resample_positions"]
@@ -29,18 +31,18 @@ __all__ = ["CrossAttentionConfig", "CrossAttentionProjector", "grid_positions", 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossAttentionConfig:
-    """Sizes of the resampler; its own width is that of the LLM."""
+    """Sizes of the resampler, which is as wide as the LLM."""
 
-    width_in: Size
+    width_in: PortSize = 0
     """Values per feature."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per LLM embedding, a multiple of 4 (sine and cosine, for row and column)."""
     queries: Queries = 256
-    """Learned queries, a square number; also the LLM positions."""
+    """Learned queries, a square number, and so the number of LLM positions."""
     head_width: Queries = 128
-    """Values per head; there is one head if ``width_out`` is less than two of them."""
+    """Values per head; there is one head if ``width_out`` is below twice this number."""
     class_token: bool = False
-    """Whether the first feature is a class token; it has no place on the grid and is dropped."""
+    """Whether the first feature is a class token, which has no position on the grid and is dropped."""
     norm_eps: Epsilon = 1e-6
     """Epsilon of the LayerNorms."""
 
@@ -48,9 +50,9 @@ class CrossAttentionConfig:
         check_fields(self)
         check_heads(self.width_out, self.heads, "width_out")
         if self.width_out % 4:
-            raise ProjectorError(f"width_out: expected a multiple of 4, got {self.width_out}")
+            raise ConfigError(f"width_out: expected a multiple of 4, got {self.width_out}")
         if math.isqrt(self.queries) ** 2 != self.queries:
-            raise ProjectorError(f"queries: expected a square number, got {self.queries}")
+            raise ConfigError(f"queries: expected a square number, got {self.queries}")
 
     @property
     def heads(self) -> int:
@@ -59,10 +61,10 @@ class CrossAttentionConfig:
 
 
 def grid_positions(side: int, width: int) -> Tensor:
-    """Sines and cosines of the places on a square grid, in reading order: ``[side * side, width]``.
+    """Sines and cosines of the positions on a square grid, in reading order: ``[side * side, width]``.
 
-    The first half of a row tells the column, the second half the row; each is ``sin(i w)`` then ``cos(i w)`` for
-    frequencies ``w`` that fall from 1 to 1/10000.
+    The first half of each vector encodes the column, the second half the row; each half is ``sin(i w)`` then
+    ``cos(i w)`` for frequencies ``w`` that fall from 1 to 1/10000.
 
     Example:
         >>> grid_positions(2, 4)[1].tolist() == [math.sin(1), math.cos(1), 0.0, 1.0]
@@ -76,11 +78,11 @@ def grid_positions(side: int, width: int) -> Tensor:
 
 
 def resample_positions(positions: Tensor, count: int) -> Tensor:
-    """A square table of positions on a finer or coarser grid, bicubically.
+    """Resample a square table of positions to a finer or coarser grid, bicubically.
 
     Args:
         positions: ``[side * side, width]``.
-        count: places on the new grid, a square number.
+        count: positions on the new grid, a square number.
 
     Returns:
         ``[count, width]``.
@@ -108,10 +110,10 @@ class CrossAttentionProjector(nn.Module):
 
     def __init__(self, config: CrossAttentionConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         width = config.width_out
         table = grid_positions(math.isqrt(config.queries), width)
-        # Made by a formula, so no bundle carries it.
+        # A formula gives it, so it is not stored in bundles.
         self.register_buffer("positions", table.to(torch.get_default_dtype()), persistent=False)
         self.queries = nn.Parameter(torch.nn.init.trunc_normal_(torch.empty(config.queries, width), std=0.02))
         self.enter = nn.Linear(config.width_in, width, bias=False)
@@ -122,10 +124,10 @@ class CrossAttentionProjector(nn.Module):
         self.projection = nn.Linear(width, width, bias=False)
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features: one a query.
+        """The number of LLM positions: one for each query.
 
         Raises:
-            ProjectorError: the features do not fill a square.
+            ProjectorError: the number of patches is not a square number.
         """
         patches = features - self.config.class_token
         if math.isqrt(max(patches, 0)) ** 2 != patches:
@@ -141,6 +143,6 @@ class CrossAttentionProjector(nn.Module):
         values = self.norm_features(self.enter(features[:, int(self.config.class_token) :]))
         keys = values + resample_positions(self.positions, values.shape[1])
         queries = (self.norm_queries(self.queries) + self.positions).expand(len(features), -1, -1)
-        found, _ = self.attention(queries, keys, values, need_weights=False)
-        projected: Tensor = self.projection(self.norm_output(found))
+        attended, _ = self.attention(queries, keys, values, need_weights=False)
+        projected: Tensor = self.projection(self.norm_output(attended))
         return projected

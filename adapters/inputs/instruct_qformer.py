@@ -1,11 +1,11 @@
-"""InstructBLIP's Q-Former, which reads the instruction (Dai et al., 2023, https://arxiv.org/abs/2305.06500).
+"""InstructBLIP's Q-Former, which also reads the instruction (Dai et al., 2023, https://arxiv.org/abs/2305.06500).
 
 ``y = W Q([q; e(t)], LN(x))[:queries] + b``: the queries of BLIP-2 and the instruction's tokens ``t`` share the
-self-attention of every layer, so that what the queries look for depends on what is asked. Only queries attend to the
-features, text has a feed-forward block of its own, and only the outputs of the queries go on to the LLM.
+self-attention of every layer, so that the queries' output depends on the instruction. Only queries attend to the
+features, text has a feed-forward block of its own, and only the outputs of the queries go to the LLM.
 
-The instruction is tokenised with BERT's tokenizer plus ``[DEC]`` (30,523 entries), cut on the left to 128 tokens. That
-happens outside: ``prompt_ids`` and ``prompt_mask`` come with the features, one row a medium.
+The instruction is tokenised with BERT's tokenizer plus ``[DEC]`` (30,523 entries) and cut on the left to 128 tokens by
+the caller: ``prompt_ids`` and ``prompt_mask`` come with the features, one row for each medium.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipQFormerModel
 
-from inlay.adapters.inputs.qformer import QFormerConfig, new_queries
-from inlay.adapters.parts.fields import ProjectorError, Queries, Size
+from inlay.adapters.inputs.protocol import ProjectorError
+from inlay.adapters.inputs.qformer import QFormerConfig, new_queries, padding_mask
+from inlay.adapters.parts.fields import ConfigError, Queries, Size, complete
 
 __all__ = ["InstructQFormerConfig", "InstructQFormerProjector"]
 
@@ -27,16 +28,16 @@ class InstructQFormerConfig(QFormerConfig):
     """Sizes of a Q-Former with a text branch."""
 
     vocabulary: Size = 30523
-    """Entries of the tokenizer that makes ``prompt_ids``."""
+    """Entries of the tokenizer that gives ``prompt_ids``."""
     text_positions: Queries = 512
-    """Rows of the position table; no prompt may be longer."""
+    """Rows of the position table, and so the maximum length of a prompt."""
     prompt_tokens: Queries = 128
-    """Tokens that a prompt is cut to, from the left, before it comes here; at most ``text_positions``."""
+    """Tokens that the caller keeps of a prompt, the last ones; at most ``text_positions``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prompt_tokens > self.text_positions:
-            raise ProjectorError(
+            raise ConfigError(
                 f"prompt_tokens: expected at most text_positions = {self.text_positions}, got {self.prompt_tokens}"
             )
 
@@ -56,7 +57,7 @@ class InstructQFormerProjector(nn.Module):
 
     def __init__(self, config: InstructQFormerConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.ln_vision = nn.LayerNorm(config.width_in, eps=config.norm_eps)
         self.query_tokens = new_queries(config)
         self.model = InstructBlipQFormerModel(
@@ -70,42 +71,42 @@ class InstructQFormerProjector(nn.Module):
 
     @property
     def without_gradient(self) -> frozenset[str]:
-        """Parameters that no output depends on: the text's feed-forward block of the last layer.
+        """Parameters that the output does not depend on: the text's feed-forward block of the last layer.
 
-        The published model has and counts them. Their gradient is zero, which is right here and an error elsewhere.
+        The published model has them. They never get a gradient, which would be an error for any other parameter.
         """
         last = f"model.encoder.layer.{self.config.layers - 1}."
         dead = (f"{last}intermediate.", f"{last}output.")
         return frozenset(name for name, _ in self.named_parameters() if name.startswith(dead))
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features: one a query, whatever the number."""
+        """The number of LLM positions: one for each query, for any number of features."""
         return self.config.queries
 
     def forward(self, features: Tensor, prompt_ids: Tensor, prompt_mask: Tensor) -> Tensor:
-        """Look at the features with the prompt in mind.
+        """Project features under a prompt.
 
         Args:
             features: ``[n, features, width_in]``.
-            prompt_ids: ``[n, L]``, the prompt of each medium; padded on the right.
+            prompt_ids: ``[n, L]``, the prompt of each medium, padded on the right.
             prompt_mask: ``[n, L]``, 1 where there is a token.
 
         Returns:
             ``[n, queries, width_out]``.
 
         Raises:
-            ProjectorError: another number of prompts than of media, or prompts that are too long.
+            ProjectorError: the number of prompts differs from the number of media, or a prompt is too long.
         """
         self._check(features, prompt_ids, prompt_mask)
         if not len(features):
-            # As in the plain Q-Former: a row that is cut off again.
+            # As in the plain Q-Former: one row that is removed again.
             rows = (tensor.new_zeros(1, *tensor.shape[1:]) for tensor in (features, prompt_ids, prompt_mask))
             return self.forward(*rows)[:0]
         count = self.config.queries
         mask = torch.cat([prompt_mask.new_ones(len(features), count), prompt_mask], dim=1)
         states = self.model(
             input_ids=prompt_ids,
-            attention_mask=mask,
+            attention_mask=padding_mask(mask),
             query_embeds=self.query_tokens.expand(len(features), -1, -1),
             encoder_hidden_states=self.ln_vision(features),
         ).last_hidden_state
@@ -115,7 +116,7 @@ class InstructQFormerProjector(nn.Module):
     def _check(self, features: Tensor, prompt_ids: Tensor, prompt_mask: Tensor) -> None:
         if prompt_ids.shape != prompt_mask.shape or prompt_ids.ndim != 2 or len(prompt_ids) != len(features):
             raise ProjectorError(
-                f"expected prompt_ids and prompt_mask of shape [{len(features)}, L], one row a medium, got "
+                f"expected prompt_ids and prompt_mask of shape [{len(features)}, L], one row for each medium, got "
                 f"{tuple(prompt_ids.shape)} and {tuple(prompt_mask.shape)}"
             )
         if prompt_ids.shape[1] > self.config.text_positions:

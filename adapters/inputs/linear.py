@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from inlay.adapters.parts.fields import Size, check_fields
+from inlay.adapters.parts.fields import PortSize, check_fields, complete
 
 __all__ = ["LinearConfig", "LinearProjector"]
 
@@ -15,9 +15,9 @@ __all__ = ["LinearConfig", "LinearProjector"]
 class LinearConfig:
     """Sizes of the layer."""
 
-    width_in: Size
+    width_in: PortSize = 0
     """Values per feature."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per LLM embedding."""
 
     def __post_init__(self) -> None:
@@ -37,11 +37,11 @@ class LinearProjector(nn.Module):
 
     def __init__(self, config: LinearConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.layer = nn.Linear(config.width_in, config.width_out)
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features: one each."""
+        """The number of LLM positions: one for each feature."""
         return features
 
     def forward(self, features: Tensor) -> Tensor:

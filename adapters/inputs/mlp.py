@@ -1,4 +1,7 @@
-"""MLP input projector: ``depth`` linears with exact GELU between them (LLaVA 1.5's ``mlp2x_gelu``, https://arxiv.org/abs/2310.03744)."""
+"""MLP input projector: ``depth`` linear layers with exact GELU between them.
+
+With two layers it is LLaVA 1.5's ``mlp2x_gelu`` (Liu et al., 2023, https://arxiv.org/abs/2310.03744).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from inlay.adapters.parts.fields import Depth, Size, check_fields
+from inlay.adapters.parts.fields import Depth, PortSize, check_fields, complete
 
 __all__ = ["MlpConfig", "MlpProjector"]
 
@@ -15,12 +18,12 @@ __all__ = ["MlpConfig", "MlpProjector"]
 class MlpConfig:
     """Sizes of the layers."""
 
-    width_in: Size
+    width_in: PortSize = 0
     """Values per feature."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per LLM embedding; also the hidden width."""
     depth: Depth = 2
-    """Linears, at least 2."""
+    """Linear layers."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -40,14 +43,14 @@ class MlpProjector(nn.Module):
 
     def __init__(self, config: MlpConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         layers: list[nn.Module] = [nn.Linear(config.width_in, config.width_out)]
         for _ in range(config.depth - 1):
             layers += [nn.GELU(), nn.Linear(config.width_out, config.width_out)]
         self.layers = nn.Sequential(*layers)
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features: one each."""
+        """The number of LLM positions: one for each feature."""
         return features
 
     def forward(self, features: Tensor) -> Tensor:

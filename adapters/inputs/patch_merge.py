@@ -1,8 +1,8 @@
-"""Joined patches and one linear layer, as in MiniGPT-4 with LLaMA-2 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592).
+"""Merged patches and one linear layer, as in MiniGPT-4 with LLaMA-2 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592).
 
 ``y_j = W [z_{4j}; z_{4j+1}; z_{4j+2}; z_{4j+3}] + b`` with ``z = LN(x)`` without the class token: four neighbours in
-reading order become one position of the LLM, so EVA's 257 features become 64. The original norms with a frozen
-LayerNorm that was never trained and never loaded, so here it has no parameters at all.
+reading order become one position of the LLM, so EVA's 257 features become 64. The original normalises with a frozen
+LayerNorm that is neither trained nor loaded, so here it has no parameters.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from inlay.adapters.parts.fields import Epsilon, ProjectorError, Queries, Size, check_fields
+from inlay.adapters.inputs.protocol import ProjectorError
+from inlay.adapters.parts.fields import Epsilon, PortSize, Queries, check_fields, complete
 
 __all__ = ["PatchMergeConfig", "PatchMergeProjector"]
 
@@ -20,14 +21,14 @@ __all__ = ["PatchMergeConfig", "PatchMergeProjector"]
 class PatchMergeConfig:
     """Sizes of the layer."""
 
-    width_in: Size
+    width_in: PortSize = 0
     """Values per feature."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per LLM embedding."""
     merge: Queries = 4
     """Neighbouring patches in one position."""
     class_token: bool = True
-    """Whether the first feature is a class token; it is dropped."""
+    """Whether the first feature is a class token, which is dropped."""
     norm_eps: Epsilon = 1e-5
     """Epsilon of the LayerNorm."""
 
@@ -49,21 +50,21 @@ class PatchMergeProjector(nn.Module):
 
     def __init__(self, config: PatchMergeConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.norm = nn.LayerNorm(config.width_in, eps=config.norm_eps, elementwise_affine=False)
         self.layer = nn.Linear(config.width_in * config.merge, config.width_out)
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features.
+        """The number of LLM positions for a number of features.
 
         Raises:
-            ProjectorError: the patches cannot be shared out among groups of ``merge``.
+            ProjectorError: the number of patches is not a multiple of ``merge``.
         """
         patches = features - self.config.class_token
         if patches % self.config.merge:
             raise ProjectorError(
                 f"expected a multiple of merge = {self.config.merge} patches, got {patches}; choose another merge, or "
-                "the encoder's other class_token rule"
+                "another class_token setting of the encoder"
             )
         return patches // self.config.merge
 

@@ -1,12 +1,12 @@
 """Flamingo's perceiver resampler (Alayrac et al., 2022, https://arxiv.org/abs/2204.14198).
 
-Learned latents ``h`` gather what is in the features ``x``, ``depth`` times::
+Learned latents ``h`` attend to the features ``x`` in each of ``depth`` blocks::
 
-    h <- h + A(LN(h), [LN(x); LN(h)])        attention whose keys and values are the features and the latents
-    h <- h + V act(U LN(h))                  feed-forward block, four times as wide
+    h <- h + A(LN(h), [LN(x); LN(h)])        keys and values are features and latents
+    h <- h + V act(U LN(h))                  feed-forward block of four times the width
 
-No linear has a bias. A LayerNorm and a linear layer to the width of the LLM follow. Flamingo has 64 latents, 6 blocks,
-16 heads of 96 and the squared ReLU; Idefics, its open reproduction, the plain ReLU.
+These linear layers have no bias. A LayerNorm and a linear layer to the width of the LLM follow. Flamingo has 64
+latents, 6 blocks, 16 heads of 96 and the squared ReLU; Idefics, its open reproduction, has the plain ReLU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inlay.adapters.parts.fields import Depth, Heads, Queries, Size, check_fields
+from inlay.adapters.parts.fields import Depth, Heads, PortSize, Queries, check_fields, complete
 
 __all__ = ["Activation", "PerceiverConfig", "PerceiverProjector"]
 
@@ -34,31 +34,31 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PerceiverConfig:
-    """Sizes of the resampler; its own width is that of the features."""
+    """Sizes of the resampler, which is as wide as the features."""
 
-    width_in: Size
+    width_in: PortSize = 0
     """Values per feature."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per LLM embedding."""
     latents: Queries = 64
-    """Learned vectors; also the LLM positions."""
+    """Learned vectors, and so the number of LLM positions."""
     depth: Depth = 6
     """Blocks of attention and feed-forward."""
     heads: Heads = 16
     """Attention heads."""
     head_width: Queries = 96
-    """Values per head; any number, as the output is projected back."""
+    """Values per head; any number, since the output is projected back to ``width_in``."""
     widening: Heads = 4
     """Hidden width of the feed-forward block, as a multiple of ``width_in``."""
     activation: Activation = "squared_relu"
-    """Of the feed-forward block."""
+    """Activation of the feed-forward block."""
 
     def __post_init__(self) -> None:
         check_fields(self)
 
 
 class PerceiverBlock(nn.Module):
-    """One round of looking and thinking: ``[n, features, width]``, ``[n, latents, width]`` -> new latents."""
+    """Attention and feed-forward block of the resampler."""
 
     def __init__(self, config: PerceiverConfig) -> None:
         super().__init__()
@@ -77,15 +77,15 @@ class PerceiverBlock(nn.Module):
     def forward(self, features: Tensor, latents: Tensor) -> Tensor:
         """``[n, features, width]``, ``[n, latents, width]`` -> ``[n, latents, width]``."""
         normed = self.norm_latents(latents)
-        seen = torch.cat([self.norm_features(features), normed], dim=1)
+        context = torch.cat([self.norm_features(features), normed], dim=1)
         query, key, value = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer, x in ((self.query, normed), (self.key, seen), (self.value, seen))
+            for layer, x in ((self.query, normed), (self.key, context), (self.value, context))
         )
-        found = F.scaled_dot_product_attention(query, key, value)
-        latents = latents + self.output(found.transpose(1, 2).flatten(2))
-        thought: Tensor = self.down(self.act(self.up(self.norm_ffn(latents))))
-        return latents + thought
+        attended = F.scaled_dot_product_attention(query, key, value)
+        latents = latents + self.output(attended.transpose(1, 2).flatten(2))
+        update: Tensor = self.down(self.act(self.up(self.norm_ffn(latents))))
+        return latents + update
 
 
 class PerceiverProjector(nn.Module):
@@ -102,14 +102,14 @@ class PerceiverProjector(nn.Module):
 
     def __init__(self, config: PerceiverConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.latents = nn.Parameter(torch.randn(config.latents, config.width_in))
         self.blocks = nn.ModuleList(PerceiverBlock(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width_in)
         self.projection = nn.Linear(config.width_in, config.width_out)
 
     def tokens(self, features: int) -> int:
-        """LLM positions for so many features: one a latent, whatever the number."""
+        """The number of LLM positions: one for each latent, for any number of features."""
         return self.config.latents
 
     def resample(self, features: Tensor) -> Tensor:

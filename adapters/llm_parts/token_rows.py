@@ -26,7 +26,7 @@ from inlay.adapters.llm_parts.row_calls import HeadCall, RowEmbeddings, replace_
 from inlay.adapters.llm_parts.stored_config import not_storable
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.parts.build import build_module
-from inlay.adapters.parts.fields import ProjectorError, Size, check_number
+from inlay.adapters.parts.fields import ConfigError, Size, check_number
 from inlay.adapters.parts.undo import Undo
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import forbidden_character, shown
@@ -69,15 +69,15 @@ class TokensConfig:
 
     def __post_init__(self) -> None:
         if expected := check_number(Size, self.width):
-            raise ProjectorError(f"width: expected {expected}, got {shown(self.width)}")
+            raise ConfigError(f"width: expected {expected}, got {shown(self.width)}")
         for name in ("other", *SIGNAL_MODALITIES):
             given = getattr(self, name)
             if not isinstance(given, tuple) or not all(_is_token(text) for text in given):
-                raise ProjectorError(f"{name}: expected texts of 1 to 64 printable characters, got {shown(given)}")
+                raise ConfigError(f"{name}: expected texts of 1 to 64 printable characters, got {shown(given)}")
         if not 1 <= len(self.strings) <= MAX_ROWS or len(set(self.strings)) != len(self.strings):
-            raise ProjectorError(f"expected 1 to {MAX_ROWS} different tokens, got {shown(self.strings)}")
+            raise ConfigError(f"expected 1 to {MAX_ROWS} different tokens, got {shown(self.strings)}")
         if problem := not_storable("rows", self):
-            raise ProjectorError(problem)
+            raise ConfigError(problem)
 
     @classmethod
     def numbered(

@@ -19,12 +19,13 @@ from transformers import AutoTokenizer, ClapTextModelWithProjection, CLIPTextMod
 from inlay.adapters.generators.audio import AudioLdm
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.image import StableDiffusion
-from inlay.adapters.generators.protocol import GeneratorError
+from inlay.adapters.generators.protocol import Generator, GeneratorError
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import BackboneError, check_loaded, given, load_weights, loading, source_name
+from inlay.adapters.loading.registered_generator import registered_loader
 
 __all__ = ["load_generator"]
 
@@ -92,8 +93,8 @@ def load_generator(
     text_encoder: bool = True,
     local_files_only: bool = False,
     name: str | None = None,
-) -> LatentDiffusion:
-    """A generator with its scheduler.
+) -> Generator:
+    """A generator with its scheduler from a Hub id or a folder.
 
     Args:
         source: Hub id or folder of Stable Diffusion 1.5 or 2, AudioLDM, CogVideoX, or a text-to-video model with a 3D
@@ -111,6 +112,17 @@ def load_generator(
         BackboneError: the files cannot be loaded, or the pipeline is not supported.
         GeneratorError: diffusers is not installed, or the components do not fit each other.
     """
+    with loading(source, "generator"):
+        own = registered_loader(source, revision=revision, local_files_only=local_files_only)
+    if own is not None:
+        return own(
+            str(source),
+            revision=revision,
+            dtype=dtype,
+            text_encoder=text_encoder,
+            local_files_only=local_files_only,
+            name=name,
+        )
     diffusers = _diffusers()
     options = given(revision=revision, local_files_only=local_files_only or None)
     kind = chosen_dtype(dtype, device)
@@ -120,8 +132,8 @@ def load_generator(
         pipeline = _PIPELINES.get(class_name)
         if pipeline is None:
             raise BackboneError(
-                f"{source}: pipelines of class {class_name!r} are not supported; expected one of "
-                f"{', '.join(_PIPELINES)}. Build the generator yourself and pass Backbone(llm=..., generators=...)"
+                f"{source}: pipelines of class {class_name!r} are not supported; expected one of {", ".join(_PIPELINES)}. "
+                "Load another one with register_generator(name, load), or pass Backbone(llm=..., generators=...)"
             )
         text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
         text_model = computable(text_model, kind, device)

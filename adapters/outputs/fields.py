@@ -1,25 +1,28 @@
-"""What every output projector's configuration begins with."""
+"""The fields that every output projector's configuration begins with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inlay.adapters.parts.fields import Queries, Size, check_fields
+from inlay.adapters.parts.fields import PortCount, PortSize, check_fields
 
 __all__ = ["OutputSizes"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSizes:
-    """From signal tokens to a generator's conditioning. A bundle stores settings flat, so configurations extend it."""
+    """Sizes of the input and of the output; 0 until they are read from the backbone and the adapter's token rows.
 
-    width_in: Size
+    A bundle stores settings flat, so configurations extend this class.
+    """
+
+    width_in: PortSize = 0
     """Values per hidden state of the LLM."""
-    signals: Queries
+    signals: PortCount = 0
     """Signal tokens that are read."""
-    tokens: Queries
+    tokens: PortCount = 0
     """Vectors of the conditioning: 77 for Stable Diffusion, 1 for AudioLDM."""
-    width_out: Size
+    width_out: PortSize = 0
     """Values per vector of the conditioning."""
 
     def __post_init__(self) -> None:

@@ -14,9 +14,9 @@ __all__ = ["disagreement"]
 def disagreement(
     outputs: Mapping[str, Any], signals: Mapping[Any, tuple[str, ...]], interface: Mapping[str, PortSpec]
 ) -> str | None:
-    """The first contradiction, in words, or None.
+    """A description of the first contradiction, or None.
 
-    Found only once the LLM has written something, or the generator has been given something, it would be hard to read.
+    Without this check it would show as an error about shapes, after the LLM has generated an answer.
 
     Args:
         outputs: modality -> configuration of its output projector.
@@ -33,7 +33,7 @@ def disagreement(
         if config.signals != wanted["signals"]:
             return (
                 f"outputs.{modality}: it reads {config.signals} signal tokens, the adapter's token rows have "
-                f"{wanted['signals']} for {modality}; give both one number"
+                f"{wanted['signals']} for {modality}; give both the same number"
             )
         if (config.tokens, config.width_out) != (wanted["tokens"], wanted["width"]):
             return (

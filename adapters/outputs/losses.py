@@ -1,9 +1,9 @@
-"""Distances between an output projector's conditioning and that of the frozen text encoder.
+"""Distances between an output projector's conditioning and the frozen text encoder's.
 
 NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) and GILL (Koh et al., 2023,
-https://arxiv.org/abs/2305.17216) call their loss mean squared error; what the code of the former takes is the Euclidean
+https://arxiv.org/abs/2305.17216) call their loss mean squared error; the code of the former computes the Euclidean
 distance of each vector, ``sqrt(sum_d (y_d - t_d)^2)``, and the mean over vectors. With 768 values the two differ by two
-orders of magnitude and in where they pull hardest, so both are here under their own names.
+orders of magnitude and weight errors differently, so each has its own name here.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"per_token_l2": per_
 
 
 def conditioning_distance(conditioning: Tensor, target: Tensor, kind: Distance = "per_token_l2") -> Tensor:
-    """One of them, in float32, with the target out of the graph.
+    """One of the distances, in float32; the target gets no gradient.
 
     Args:
         conditioning: ``[n, tokens, width]`` of an output projector.
-        target: the same of the generator's own text encoder.
+        target: ``[n, tokens, width]`` of the generator's own text encoder.
         kind: a key of :data:`DISTANCES`.
 
     Raises:
-        LossError: another shape, no media at all, or no such distance.
+        LossError: the shapes differ, there are no media, or the distance is unknown.
     """
     if conditioning.shape != target.shape or not len(conditioning):
         raise LossError(

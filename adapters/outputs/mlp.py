@@ -1,7 +1,7 @@
-"""MLP output projector: every signal token by itself, then a mixture of them for every place of the conditioning.
+"""MLP output projector: an MLP for each signal token, then a learned mixture for each vector of the conditioning.
 
-``y = M f(x)``: ``f`` is ``depth`` linears with exact GELU between them, from the LLM's width to the generator's; ``M``
-``[tokens, signals]`` is learned, starts near the mean, and is left out where both counts are equal.
+``y = M f(x)``: ``f`` is ``depth`` linear layers with exact GELU between them, from the LLM's width to the generator's;
+``M`` ``[tokens, signals]`` is learned, is initialised near the mean, and is left out where both counts are equal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.outputs.fields import OutputSizes
-from inlay.adapters.parts.fields import Depth, Size
+from inlay.adapters.parts.fields import Depth, Size, complete
 
 __all__ = ["MlpOutput", "MlpOutputConfig"]
 
@@ -23,9 +23,9 @@ class MlpOutputConfig(OutputSizes):
     """Sizes of the layers."""
 
     hidden: Size = 512
-    """Width between the linears."""
+    """Width between the linear layers."""
     depth: Depth = 2
-    """Linears; 1 is a single one without a hidden width."""
+    """Linear layers; 1 means a single one, which has no hidden width."""
 
 
 class MlpOutput(nn.Module):
@@ -41,7 +41,7 @@ class MlpOutput(nn.Module):
 
     def __init__(self, config: MlpOutputConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         widths = [config.width_in, *[config.hidden] * (config.depth - 1), config.width_out]
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):

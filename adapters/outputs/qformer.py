@@ -1,7 +1,7 @@
-"""A Q-Former as output projector: learned queries attend to the signal tokens (NExT-GPT's other mode).
+"""A Q-Former as output projector: learned queries attend to the signal tokens (NExT-GPT's second mode).
 
-The same module as on the input side (:mod:`inlay.adapters.inputs.qformer`), two layers deep by default: queries attend
-to each other in every layer and to the normalised states of the signal tokens in every one.
+The same module as on the input side (:mod:`inlay.adapters.inputs.qformer`), with two layers by default. In each layer,
+queries attend to each other and to the normalised states of the signal tokens.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 
 from inlay.adapters.inputs.qformer import QFormer, QFormerSizes
 from inlay.adapters.outputs.fields import OutputSizes
-from inlay.adapters.parts.fields import Depth, Epsilon, Heads, Rate, Size, check_heads
+from inlay.adapters.parts.fields import Depth, Epsilon, Heads, Rate, Size, check_heads, complete
 
 __all__ = ["QFormerOutput", "QFormerOutputConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class QFormerOutputConfig(OutputSizes):
-    """Sizes of the Q-Former and of what follows it."""
+    """Sizes of the Q-Former and of the linear layer behind it."""
 
     hidden: Size = 512
     """Width of the transformer, a multiple of ``heads``."""
     layers: Depth = 2
-    """Layers."""
+    """Transformer layers."""
     heads: Heads = 4
     """Attention heads."""
     ffn: Size = 2048
@@ -32,9 +32,9 @@ class QFormerOutputConfig(OutputSizes):
     cross_every: Depth = 1
     """Layers 0, ``cross_every``, 2 ``cross_every``, ... attend to the signal tokens."""
     dropout: Rate = 0.0
-    """Of hidden states and of attention, in training."""
+    """Dropout of hidden states and of attention."""
     norm_eps: Epsilon = 1e-5
-    """Epsilon of the norm in front of it."""
+    """Epsilon of the LayerNorm in front of the transformer."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +42,7 @@ class QFormerOutputConfig(OutputSizes):
 
     @property
     def sizes(self) -> QFormerSizes:
-        """Of the Q-Former itself."""
+        """Sizes of the Q-Former itself."""
         return QFormerSizes(
             width_in=self.width_in,
             queries=self.tokens,
@@ -63,7 +63,7 @@ class QFormerOutput(nn.Module):
 
     def __init__(self, config: QFormerOutputConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.qformer = QFormer(config.sizes)
         self.projection = nn.Linear(config.hidden, config.width_out)
 

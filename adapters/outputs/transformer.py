@@ -1,10 +1,10 @@
-"""The tiny transformer of NExT-GPT as output projector (Wu et al., 2023, https://arxiv.org/abs/2309.05519).
+"""NExT-GPT's output projector: a small transformer (Wu et al., 2023, https://arxiv.org/abs/2309.05519).
 
-A linear layer brings the states of the signal tokens to 512 values; an encoder of 4 layers reads them, a decoder of 4
-layers looks at what it read from learned queries, one for every vector of the conditioning; a last linear layer brings
-the result to the generator's width. Pre-norm, 4 heads, feed-forward blocks of 2048, ReLU.
+A linear layer projects the states of the signal tokens to 512 values, an encoder of 4 layers processes them, a decoder
+of 4 layers attends to the result from learned queries, one for each vector of the conditioning, and a last linear layer
+projects to the generator's width. Pre-norm, 4 heads, feed-forward blocks of 2048, ReLU.
 
-With a LLM of 4096 that is 31,958,784 parameters for Stable Diffusion 1.5 (77 queries, 768 wide), 32,090,112 for a
+With an LLM of 4096 that is 31,958,784 parameters for Stable Diffusion 1.5 (77 queries, 768 wide), 32,090,112 for a
 generator of 77 x 1024 and 31,788,544 for AudioLDM (1 query, 512 wide).
 """
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.outputs.fields import OutputSizes
-from inlay.adapters.parts.fields import Depth, Heads, Rate, Size, check_heads
+from inlay.adapters.parts.fields import Depth, Heads, Rate, Size, check_heads, complete
 
 __all__ = ["TransformerOutput", "TransformerOutputConfig"]
 
@@ -29,15 +29,15 @@ class TransformerOutputConfig(OutputSizes):
     hidden: Size = 512
     """Width of the transformer, a multiple of ``heads``."""
     encoder_layers: Depth = 4
-    """Layers that read the signal tokens."""
+    """Layers of the encoder, which processes the signal tokens."""
     decoder_layers: Depth = 4
-    """Layers that look from the queries at what was read."""
+    """Layers of the decoder, in which the queries attend to the encoder's output."""
     heads: Heads = 4
     """Attention heads."""
     ffn: Size = 2048
     """Hidden width of the feed-forward blocks."""
     dropout: Rate = 0.0
-    """In training."""
+    """Dropout."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,12 +59,12 @@ class TransformerOutput(nn.Module):
 
     def __init__(self, config: TransformerOutputConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.project_in = nn.Linear(config.width_in, config.hidden)
         self.queries = nn.Parameter(torch.randn(1, config.tokens, config.hidden) * 0.02)
         sizes: dict[str, Any] = {"nhead": config.heads, "dim_feedforward": config.ffn, "dropout": config.dropout}
         layer = nn.TransformerEncoderLayer(config.hidden, **sizes, batch_first=True, norm_first=True)
-        # Nested tensors are for padded batches, which signal tokens never are, and torch warns of them with pre-norm.
+        # Nested tensors are for padded batches. Signal tokens are never padded, and torch warns about pre-norm.
         encoder = nn.TransformerEncoder(
             layer, config.encoder_layers, nn.LayerNorm(config.hidden), enable_nested_tensor=False
         )

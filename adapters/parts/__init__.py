@@ -1,1 +1,1 @@
-"""What all trainable parts share: bounds of their settings, and how they are built from plain values."""
+"""Shared by all trainable parts: bounds of their settings, construction from plain values, registration."""

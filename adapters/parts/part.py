@@ -1,4 +1,4 @@
-"""What an adapter is made of, as tables and errors show it."""
+"""One trainable piece of an adapter, as tables and errors show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Part"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One trainable piece, as the part table shows it."""
+    """One trainable piece."""
 
     name: str
     """``inputs.image``, ``outputs.audio``, ``tokens``, ``lora``, ..."""
@@ -21,7 +21,7 @@ class Part:
 
     @property
     def parameters(self) -> int:
-        """How many numbers it trains."""
+        """Number of trainable values."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property

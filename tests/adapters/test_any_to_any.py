@@ -20,14 +20,16 @@ from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.generators import Generator, GeneratorError
 from inlay.adapters.language.generation.generate import Generation
+from inlay.adapters.inputs import LinearConfig
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.sound import Sound
+from inlay.adapters.outputs import MlpOutputConfig, QFormerOutputConfig, TransformerOutputConfig
 from inlay.hub.errors import BundleError
 
-SMALL = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
-QFORMER = {"hidden": 16, "ffn": 24, "heads": 2}
+SMALL: Any = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+QFORMER: Any = {"hidden": 16, "ffn": 24, "heads": 2}
 QUICK: Any = {"image": {"steps": 1, "seed": 0}, "audio": {"steps": 1, "seed": 0, "size": 0.05}}
 
 
@@ -59,8 +61,8 @@ def adapter_for(backbone: Backbone, seed: int = 3, template: str = "vicuna_v1", 
         system="nextgpt",
         name=f"any-{seed}",
         layout=Layout(template=template),
-        inputs={"image": ("linear", {})},
-        outputs={"image": ("transformer", SMALL), "audio": ("mlp", {"hidden": 12})},
+        inputs={"image": LinearConfig()},
+        outputs={"image": TransformerOutputConfig(**SMALL), "audio": MlpOutputConfig(hidden=12)},
         tokens=TokensConfig.numbered(backbone.llm.width, image=3, audio=2, other=("<Img>",)),
         lora=LoraConfig(r=2, alpha=4.0, targets=("q_proj", "v_proj")),
         **changes,
@@ -391,8 +393,12 @@ def test_three_output_projectors_round_trip_bit_for_bit(world_of: Any, tmp_path:
         system="nextgpt",
         name="three",
         layout=Layout(template="vicuna_v1"),
-        inputs={"image": ("linear", {})},
-        outputs={"image": ("transformer", SMALL), "audio": ("mlp", {}), "video": ("qformer", QFORMER)},
+        inputs={"image": LinearConfig()},
+        outputs={
+            "image": TransformerOutputConfig(**SMALL),
+            "audio": MlpOutputConfig(),
+            "video": QFormerOutputConfig(**QFORMER),
+        },
         tokens=TokensConfig.numbered(32, image=4, video=24, audio=8),
     )
     adapter.save_pretrained(tmp_path / "bundle")
@@ -405,3 +411,8 @@ def test_three_output_projectors_round_trip_bit_for_bit(world_of: Any, tmp_path:
     assert len(again.tokens.config.strings) == 36
     again.attach(backbone)
     assert [len(ids) for ids in again.signals.ids.values()] == [4, 24, 8]
+
+
+def test_states_from_another_device_are_conditioned(world_of: Any) -> None:
+    conditioning = adapter_for(world_of()).to("meta").condition("image", torch.zeros(2, 3, 32))
+    assert (conditioning.device.type, conditioning.shape) == ("meta", (2, 9, 16))

@@ -11,6 +11,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.generation.generate import Generation
+from inlay.adapters.inputs import LinearConfig
 
 FAMILIES = ["opt", "llama", "t5"]
 OPTIONS = [
@@ -147,7 +148,7 @@ def test_answers_of_a_batch_equal_answers_one_by_one(backbone_of: Any, image_of:
         system="blip2",
         name="tiny",
         layout=Layout.published("blip2", prompt="Question: {} Short answer:"),
-        inputs={"image": ("linear", {})},
+        inputs={"image": LinearConfig()},
     )
     model = adapter.attach(backbone)
     rows = [(Message("user", (MediaPart("image", image_of(seed)), TextPart(text))),) for seed, text in enumerate(TEXTS)]
@@ -160,7 +161,7 @@ def test_the_speaker_that_a_model_writes_itself_is_cut_off(backbone_of: Any, mon
     backbone = backbone_of("llama")
     layout = Layout.published("minigpt4")
     adapter = Adapter.for_backbone(
-        backbone, system="minigpt4", name="tiny", layout=layout, inputs={"image": ("linear", {})}
+        backbone, system="minigpt4", name="tiny", layout=layout, inputs={"image": LinearConfig()}
     )
     model = adapter.attach(backbone)
     said = backbone.llm.tokenizer("Assistant: two ###Human: and", add_special_tokens=False).input_ids

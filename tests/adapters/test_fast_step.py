@@ -15,6 +15,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
+from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
@@ -38,7 +39,7 @@ def attached(llm: LanguageModel, clip: Any, *, tokens: bool = False, lora: bool 
         system="llava",
         name="tiny",
         layout=Layout(template="nextgpt" if tokens else "vicuna_v1"),
-        inputs={"image": ("mlp", {})},
+        inputs={"image": MlpConfig()},
         tokens=TokensConfig.numbered(32, image=2) if tokens else None,
         lora=LoraConfig(r=4, alpha=8.0, targets=TARGETS[llm.family]) if lora else None,
     )

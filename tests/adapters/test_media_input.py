@@ -22,6 +22,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import parse_messages
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.encoders import FrameEncoder, HubertEncoder, WhisperAudioEncoder
+from inlay.adapters.inputs import CFormerConfig, LinearConfig
 from inlay.adapters.media.image import MediaError
 
 
@@ -65,9 +66,9 @@ def backbone(llm_of: Any, clip_of: Any) -> Backbone:
 def adapter_for(backbone: Backbone) -> Adapter:
     torch.manual_seed(1)
     inputs = {
-        "image": ("linear", {}),
-        "audio": ("cformer", {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 16}),
-        "video": ("linear", {}),
+        "image": LinearConfig(),
+        "audio": CFormerConfig(queries=3, hidden=16, layers=1, heads=2, ffn=16),
+        "video": LinearConfig(),
     }
     layout = Layout(template="vicuna_v1")
     return Adapter.for_backbone(backbone, system="test", name="senses", layout=layout, inputs=inputs)
@@ -135,7 +136,7 @@ def test_batch_equals_single_runs(backbone: Backbone, files: dict[str, Path]) ->
 def test_encoder_of_several_tensors_moves_with_the_batch(llm_of: Any, files: dict[str, Path]) -> None:
     backbone = Backbone(llm_of("llama"), {"audio": hubert()})
     adapter = Adapter.for_backbone(
-        backbone, system="test", name="ears", layout=Layout(template="plain"), inputs={"audio": ("linear", {})}
+        backbone, system="test", name="ears", layout=Layout(template="plain"), inputs={"audio": LinearConfig()}
     )
     model = adapter.attach(backbone)
     batch = model.batch([parse_messages(asked(files, "audio", answer="red"))])

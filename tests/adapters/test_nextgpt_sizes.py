@@ -17,6 +17,7 @@ from inlay.adapters.inputs import build_projector
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.outputs import TransformerOutputConfig
 
 COUNTS = {
     "outputs.image": 31_958_784,
@@ -57,7 +58,7 @@ def adapter(tokenizer_of: Any) -> Adapter:
         name="nextgpt-7b",
         layout=Layout(template="plain"),
         inputs={},
-        outputs={"image": ("transformer", {}), "video": ("transformer", {}), "audio": ("transformer", {})},
+        outputs=dict.fromkeys(("image", "video", "audio"), TransformerOutputConfig()),
         tokens=TokensConfig.numbered(4096, image=4, video=24, audio=8),
         lora=LoraConfig(r=32, alpha=32.0, dropout=0.1, targets=("q_proj", "k_proj", "v_proj", "o_proj")),
     )

@@ -21,6 +21,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.encoders import EvaEncoder
+from inlay.adapters.inputs import projector_config
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
@@ -112,7 +113,9 @@ def assembled(
         system=template,
         name=template,
         layout=Layout.published(template, geometry={"image": "squash"}),
-        inputs={"image": (kind, {**fields, "norm_eps": reference.vision_model.post_layernorm.eps, **more})},
+        inputs={
+            "image": projector_config(kind, {**fields, "norm_eps": reference.vision_model.post_layernorm.eps, **more})
+        },
     )
     adapter.inputs["image"].projection.load_state_dict(reference.language_projection.state_dict())
     return adapter, backbone

@@ -14,6 +14,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.canary import CanaryError
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import projector_config
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.hub.errors import BundleError
 
@@ -54,7 +55,7 @@ def new_adapter(backbone: Backbone, layout: Layout, kind: str, targets: Any = No
         system="blip2",
         name=f"tiny-{seed}",
         layout=layout,
-        inputs={"image": (kind, {} if kind == "linear" else QFORMER | more)},
+        inputs={"image": projector_config(kind, {} if kind == "linear" else QFORMER | more)},
         lora=LoraConfig(r=2, targets=targets) if targets else None,
     )
     for parameter in adapter.parameters():

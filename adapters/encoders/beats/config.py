@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from inlay.adapters.encoders.protocol import EncoderError
-from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Size, check_fields, check_heads
+from inlay.adapters.parts.fields import Between, ConfigError, Depth, Heads, Size, check_fields, check_heads
 
 __all__ = ["BeatsConfig"]
 
@@ -109,7 +109,7 @@ class BeatsConfig:
         """
         try:
             return cls(**{key: value for key, value in values.items() if key != "model_type"})
-        except (ProjectorError, TypeError) as error:
+        except (ConfigError, TypeError) as error:
             raise EncoderError(f"config.json of a BEATs: {error}") from error
 
     @classmethod

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from inlay.adapters.encoders.protocol import EncoderError
-from inlay.adapters.parts.fields import Between, Depth, Heads, ProjectorError, Queries, Size, check_fields, check_heads
+from inlay.adapters.parts.fields import Between, ConfigError, Depth, Heads, Queries, Size, check_fields, check_heads
 
 __all__ = [
     "BRANCHES",
@@ -67,7 +67,7 @@ class VisionConfig(_Trunk):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.crops not in (1, 3):
-            raise ProjectorError(f"crops: expected 1 or 3, got {self.crops}")
+            raise ConfigError(f"crops: expected 1 or 3, got {self.crops}")
         check_heads(self.image_size, self.patch, "image_size")
 
     @property
@@ -206,7 +206,7 @@ class ImageBindConfig:
     def __post_init__(self) -> None:
         width = self.width_out
         if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= 1 << 20:
-            raise ProjectorError(f"width_out: expected an integer from 1 to {1 << 20}, got {width!r}")
+            raise ConfigError(f"width_out: expected an integer from 1 to {1 << 20}, got {width!r}")
 
     @classmethod
     def huge(cls) -> ImageBindConfig:
@@ -264,5 +264,5 @@ class ImageBindConfig:
         try:
             sizes: dict[str, Any] = {name: kind(**kept[name]) for name, kind in BRANCHES.items() if name in kept}
             return cls(width_out=values.get("width_out", 1024), **sizes)
-        except (ProjectorError, TypeError) as error:
+        except (ConfigError, TypeError) as error:
             raise EncoderError(f"config.json of an ImageBind: {error}") from error

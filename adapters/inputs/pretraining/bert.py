@@ -1,8 +1,8 @@
-"""From BERT (Devlin et al., 2018, https://arxiv.org/abs/1810.04805) to the start of a Q-Former, as BLIP-2 begins.
+"""Initial weights of a Q-Former from BERT (Devlin et al., 2018, https://arxiv.org/abs/1810.04805), as in BLIP-2.
 
-Text branch and self-attention are BERT's, and its feed-forward blocks are taken twice: for text and for queries. What
-BERT does not have keeps its random values: cross-attention, queries, projections, the matching head. Token types are
-left out, as the Q-Former has none. Of a deeper BERT the first layers are taken.
+Text branch and self-attention are copied from BERT, and its feed-forward blocks are copied twice: for text and for
+queries. Cross-attention, queries, projections and the matching head have no counterpart in BERT and keep their random
+values. Token types are left out, since the Q-Former has none. Of a deeper BERT only the first layers are copied.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer
-from inlay.adapters.parts.fields import ProjectorError
+from inlay.adapters.inputs.protocol import ProjectorError
 
 __all__ = ["load_bert"]
 
 _BY_WORD = ("embeddings.word_embeddings.weight", "lm_head.bias")
-"""Tensors with a row a word: ours may have more of them, for ``[DEC]``, and those keep their values."""
+"""Tensors with a row for each word. The Q-Former may have more rows, for ``[DEC]``, which keep their values."""
 
 
 def load_bert(pretrainer: QFormerPretrainer, model: Any) -> None:
     """Copy BERT's weights into a Q-Former that is about to be pretrained.
 
     Args:
-        pretrainer: what is filled, in place.
-        model: a ``BertModel``, or a ``BertForMaskedLM`` or ``BertForPreTraining``, whose head is then taken too.
+        pretrainer: is changed in place.
+        model: a ``BertModel``, or a ``BertForMaskedLM`` or ``BertForPreTraining``, whose head is then copied too.
 
     Raises:
-        ProjectorError: BERT of other sizes; nothing is copied then.
+        ProjectorError: the sizes differ; then nothing is copied.
     """
     bert, head = getattr(model, "bert", model), getattr(model, "cls", None)
     source = _renamed(bert.state_dict(), pretrainer.config.layers) | _head({} if head is None else head.state_dict())
@@ -43,11 +43,11 @@ def load_bert(pretrainer: QFormerPretrainer, model: Any) -> None:
             wanted = "no such tensor" if slot is None else f"shape {tuple(slot.shape)}"
             raise ProjectorError(f"BERT does not fit at {name}: expected {wanted}, got {tuple(tensor.shape)}")
         slots[name] = slot
-    fresh = sorted(
+    unfilled = sorted(
         name for name in held if name.startswith("qformer.") and "crossattention" not in name and name not in source
     )
-    if fresh:
-        raise ProjectorError(f"BERT has too few layers: nothing to fill {fresh[0]} with")
+    if unfilled:
+        raise ProjectorError(f"BERT has too few layers: it has no tensor for {unfilled[0]}")
     with torch.no_grad():
         for name, slot in slots.items():
             slot.copy_(source[name])

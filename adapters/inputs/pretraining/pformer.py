@@ -1,11 +1,11 @@
 """P-Former, the text-only teacher of BLIText (Jian et al., 2023, https://arxiv.org/abs/2307.07063).
 
-``P(t) = tanh(W reshape(E BERT(t)[CLS]))``: from a sentence alone, the prompt that makes a language model say it. It is
-trained on text without pictures, and it is *not* a projector: when the Q-Former trains, the prompt it makes of a
-picture is drawn towards the prompt that the P-Former makes of its caption, and then the P-Former has done its work. No
-bundle holds one.
+``P(t) = tanh(W reshape(E BERT(t)[CLS]))`` maps a sentence to the soft prompt that makes a language model generate it.
+It is trained on text alone, and it is *not* a projector: while the Q-Former trains, the prompt that it computes from an
+image is pulled towards the prompt that the P-Former computes from the caption. After that the P-Former is not needed,
+so it is not stored in bundles.
 
-The functions here are the targets; how they are weighted beside the language-model loss is the recipe's choice.
+The functions here are the losses; the recipe decides how they are weighted beside the language-model loss.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from inlay.adapters.parts.fields import ProjectorError, Queries, Size, check_fields
+from inlay.adapters.inputs.protocol import ProjectorError
+from inlay.adapters.inputs.qformer import padding_mask
+from inlay.adapters.parts.fields import Queries, Size, check_fields
 
 __all__ = ["PFormer", "PFormerConfig", "alignment_loss", "vocabulary_loss"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PFormerConfig:
-    """Sizes of the teacher's heads; those of BERT are its own."""
+    """Sizes of the teacher's heads; BERT has its own configuration."""
 
     width_out: Size
     """Values per LLM embedding."""
     queries: Queries = 32
-    """Vectors in a prompt, as many as the student's queries."""
+    """Vectors of a prompt, as many as the student has queries."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -40,7 +42,7 @@ class PFormer(nn.Module):
 
     Args:
         config: sizes.
-        bert: a ``BertModel``; its class token's last state is what a sentence is.
+        bert: a ``BertModel``; the last hidden state of its class token represents the sentence.
     """
 
     def __init__(self, config: PFormerConfig, bert: PreTrainedModel) -> None:
@@ -61,20 +63,22 @@ class PFormer(nn.Module):
         Returns:
             ``[n, queries, width_out]``, each value between -1 and 1.
         """
+        if self.bert.config._attn_implementation == "sdpa":
+            mask = padding_mask(mask)
         sentence = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
         vectors = self.expand(sentence).unflatten(-1, (self.config.queries, -1))
         return torch.tanh(self.projection(vectors))
 
 
 def alignment_loss(prompts: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared distance of a student's prompts from the teacher's, which get no gradient.
+    """Mean squared difference between the student's prompts and the teacher's, which get no gradient.
 
     Args:
         prompts: ``[n, queries, width]`` of an input projector.
         targets: ``[n, queries, width]`` of the P-Former, for the captions of the same media.
 
     Raises:
-        ProjectorError: other shapes; they would be broadcast without a word.
+        ProjectorError: the shapes differ; torch would broadcast them.
 
     Example:
         >>> alignment_loss(torch.ones(2, 3, 4), torch.zeros(2, 3, 4)).item()
@@ -89,10 +93,10 @@ def alignment_loss(prompts: Tensor, targets: Tensor) -> Tensor:
 
 
 def vocabulary_loss(prompts: Tensor, embeddings: Tensor) -> Tensor:
-    """Mean squared distance of each prompt vector from its nearest embedding of the language model.
+    """Mean squared difference between each prompt vector and the nearest input embedding of the language model.
 
-    It keeps the teacher's prompts where the language model knows its way. The choice of the nearest one, and the
-    embedding itself, get no gradient.
+    It keeps the teacher's prompts close to embeddings that the language model was trained on. The embedding itself gets
+    no gradient.
 
     Args:
         prompts: ``[n, queries, width]``.

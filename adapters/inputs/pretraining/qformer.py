@@ -1,9 +1,9 @@
 """The Q-Former of BLIP-2's first stage, with its text branch and its heads (https://arxiv.org/abs/2301.12597).
 
-One transformer is read in three ways, which differ in who may attend to whom:
+One transformer is used in three ways, with different attention masks:
 
 ==================  ==================  ======================================  =========================
-use                 queries attend to   text attends to                         read by
+use                 queries attend to   text attends to                         head
 ==================  ==================  ======================================  =========================
 contrast (ITC)      queries, features   text                                    ``vision_projection``,
                                                                                 ``text_projection``
@@ -12,9 +12,9 @@ matching (ITM)      queries, text,      queries, text                           
 generation (LM)     queries, features   queries, and text up to itself          ``lm_head``
 ==================  ==================  ======================================  =========================
 
-The tensors are those of transformers' ``Blip2ForImageTextRetrieval`` (which has no LM head). The losses over them are
-the training stage's business; weights come in by :func:`inlay.adapters.inputs.pretraining.bert.load_bert` and go on to
-the next stage by :meth:`QFormerPretrainer.projector`.
+The tensors are those of transformers' ``Blip2ForImageTextRetrieval`` (which has no LM head). The losses are
+in the training objective; :func:`inlay.adapters.inputs.pretraining.bert.load_bert` sets the first weights, and
+:meth:`QFormerPretrainer.projector` copies them to the next stage.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
-from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector, QFormerSizes, new_queries
-from inlay.adapters.parts.fields import Queries, Size
+from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector, QFormerSizes, new_queries, padding_mask
+from inlay.adapters.parts.fields import Queries, Size, complete
 
 __all__ = ["QFormerPretrainConfig", "QFormerPretrainer", "generation_mask", "itc_scores"]
 
@@ -42,11 +42,11 @@ class QFormerPretrainConfig(QFormerSizes):
     text_positions: Queries = 512
     """Rows of the position table."""
     embedding: Size = 256
-    """Width in which pictures and texts are compared."""
+    """Width of the space in which images and texts are compared."""
 
 
 class TextEmbeddings(nn.Module):
-    """Word plus position: ``[n, L]`` -> ``[n, L, hidden]``. The LayerNorm follows once queries and text are joined."""
+    """Word plus position embeddings: ``[n, L]`` -> ``[n, L, hidden]``. The transformer applies the LayerNorm."""
 
     def __init__(self, vocabulary: int, positions: int, hidden: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class TextEmbeddings(nn.Module):
 
 
 class LanguageHead(nn.Module):
-    """BERT's: a linear layer, GELU, a LayerNorm, then the word embeddings as output matrix, with a bias of its own."""
+    """BERT's LM head: linear layer, GELU, LayerNorm, then the word embeddings as output matrix, plus a bias."""
 
     def __init__(self, hidden: int, vocabulary: int) -> None:
         super().__init__()
@@ -76,14 +76,14 @@ class LanguageHead(nn.Module):
 
 
 def generation_mask(queries: int, mask: Tensor) -> Tensor:
-    """Who sees whom when a caption is generated: queries see queries, text sees queries and text up to itself.
+    """The attention mask of caption generation: queries attend to queries, text to queries and text up to itself.
 
     Args:
-        queries: how many stand in front.
-        mask: ``[n, L]``, 1 where there is a token; padding is seen by nobody.
+        queries: number of queries in front of the text.
+        mask: ``[n, L]``, 1 where there is a token; padding is masked.
 
     Returns:
-        ``[n, 1, queries + L, queries + L]`` bool, True where the row may look at the column.
+        ``[n, 1, queries + L, queries + L]`` bool, True where the row may attend to the column.
 
     Example:
         >>> generation_mask(1, torch.tensor([[1, 1, 0]]))[0, 0].int().tolist()
@@ -97,7 +97,7 @@ def generation_mask(queries: int, mask: Tensor) -> Tensor:
 
 
 def itc_scores(images: Tensor, texts: Tensor) -> Tensor:
-    """Cosine of each picture's best query with each text.
+    """Cosine similarity of each text and the query of each image that is closest to it.
 
     Args:
         images: ``[n, queries, embedding]``, normalised.
@@ -118,7 +118,7 @@ class QFormerPretrainer(nn.Module):
 
     def __init__(self, config: QFormerPretrainConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = complete(config)
         self.ln_vision = nn.LayerNorm(config.width_in, eps=config.norm_eps)
         self.query_tokens = new_queries(config)
         self.embeddings = TextEmbeddings(config.vocabulary, config.text_positions, config.hidden)
@@ -131,48 +131,50 @@ class QFormerPretrainer(nn.Module):
         """Learned; the contrastive loss divides :func:`itc_scores` by it."""
 
     def image_states(self, features: Tensor) -> Tensor:
-        """What the queries find, without text: ``[n, features, width_in]`` -> ``[n, queries, hidden]``."""
+        """Hidden states of the queries, without text: ``[n, features, width_in]`` -> ``[n, queries, hidden]``."""
         return self._states(self._queries(len(features)), features, None)
 
     def image_embeddings(self, features: Tensor) -> Tensor:
-        """For contrast, normalised: ``[n, features, width_in]`` -> ``[n, queries, embedding]``."""
+        """Normalised image embeddings for contrast: ``[n, features, width_in]`` -> ``[n, queries, embedding]``."""
         return F.normalize(self.vision_projection(self.image_states(features)), dim=-1)
 
     def text_embeddings(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """For contrast, normalised: ids and mask ``[m, L]`` -> ``[m, embedding]``, of the class token."""
-        states = self.qformer(query_embeds=self.embeddings(ids), query_length=0, attention_mask=mask).last_hidden_state
+        """Normalised text embeddings for contrast (of the class token): ids, mask ``[m, L]`` -> ``[m, embedding]``."""
+        states = self.qformer(
+            query_embeds=self.embeddings(ids), query_length=0, attention_mask=padding_mask(mask)
+        ).last_hidden_state
         return F.normalize(self.text_projection(states[:, 0]), dim=-1)
 
     def matching_logits(self, features: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Whether picture and text belong together: ``[n, 2]``, (no, yes).
+        """Logits of whether image and text match: ``[n, 2]``, (no, yes).
 
         Args:
             features: ``[n, features, width_in]``.
-            ids: ``[n, L]``, one text a picture.
+            ids: ``[n, L]``, one text for each image.
             mask: ``[n, L]``.
         """
-        everyone = torch.cat([mask.new_ones(len(mask), self.config.queries), mask], dim=1)
-        states = self._states(self._joined(ids), features, everyone)[:, : self.config.queries]
+        joint_mask = torch.cat([mask.new_ones(len(mask), self.config.queries), mask], dim=1)
+        states = self._states(self._joined(ids), features, padding_mask(joint_mask))[:, : self.config.queries]
         logits: Tensor = self.itm_head(states).mean(dim=1)
         return logits
 
     def caption_logits(self, features: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """The next word after each word of a caption, given the picture.
+        """Logits of the next token after each token of a caption, given the image.
 
         Args:
             features: ``[n, features, width_in]``.
-            ids: ``[n, L]``; the paper puts ``[DEC]`` where ``[CLS]`` was, so that the use can be told from the text.
+            ids: ``[n, L]``; the paper replaces ``[CLS]`` by ``[DEC]``, which marks this use.
             mask: ``[n, L]``.
 
         Returns:
-            ``[n, L, vocabulary]``; row ``t`` has seen the words up to ``t``.
+            ``[n, L, vocabulary]``; row ``t`` depends on the tokens up to ``t``.
         """
         states = self._states(self._joined(ids), features, generation_mask(self.config.queries, mask))
         logits: Tensor = self.lm_head(states[:, self.config.queries :], self.embeddings.word_embeddings.weight)
         return logits
 
     def projector(self, width_out: int) -> QFormerProjector:
-        """A stage-2 projector with copies of these weights; text branch and heads stay behind, the linear is new."""
+        """A stage-2 projector with copies of these weights, without text branch and heads; its linear layer is new."""
         sizes = {field.name: getattr(self.config, field.name) for field in fields(QFormerSizes)}
         built = QFormerProjector(QFormerConfig(width_out=width_out, **sizes))
         kept = {name: tensor for name, tensor in self.qformer.state_dict().items() if not _is_text(name)}
@@ -183,7 +185,7 @@ class QFormerPretrainer(nn.Module):
         return built
 
     def instruct_projector(self, width_out: int, **settings: int) -> InstructQFormerProjector:
-        """An instruction-aware projector with copies of these weights, text branch included; the linear is new.
+        """An instruction-aware projector with copies of these weights, text branch included; its linear layer is new.
 
         Args:
             width_out: values per LLM embedding.

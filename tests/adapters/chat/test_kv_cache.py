@@ -15,6 +15,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.kv_cache import PrefixCache, prefix_cache
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import InstructQFormerConfig
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
@@ -248,14 +249,14 @@ def test_a_projector_that_reads_the_question_reads_again_for_another(
 ) -> None:
     """InstructBLIP's query tokens see the words of the picture's own turn, so those are part of what was read."""
     backbone = talkative(Backbone(llm_of("llama"), {"image": clip_of()}, prompt_tokenizer_of()))
-    sizes = {"queries": 4, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 16}
+    sizes: Any = {"queries": 4, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 16}
     torch.manual_seed(1)
     adapter = Adapter.for_backbone(
         backbone,
         system="instructblip",
         name="x",
         layout=Layout.published("instructblip"),
-        inputs={"image": ("instruct_qformer", sizes | {"vocabulary": backbone.prompter().vocabulary})},
+        inputs={"image": InstructQFormerConfig(**sizes, vocabulary=backbone.prompter().vocabulary)},
     ).eval()
     model = adapter.attach(backbone)
     model.prefixes = PrefixCache()

@@ -16,6 +16,7 @@ from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
 from inlay.adapters.language.generation.generate import Generation
+from inlay.adapters.inputs import LinearConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 CAPTIONS = ("rain", "a disc")
@@ -31,7 +32,7 @@ def model(llm_of: Any, clip_of: Any) -> Any:
         system="modaverse",
         name="tiny",
         layout=Layout.published("modaverse"),
-        inputs={"image": ("linear", {})},
+        inputs={"image": LinearConfig()},
         tokens=TokensConfig(width=backbone.llm.width, other=(*MEDIA_TOKENS, *FLAGS.values())),
     )
     return adapter.attach(backbone)

@@ -14,6 +14,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.chat.per_row_adapters import embed_mixed, generate_mixed, with_lora_of
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError
 
 Make = Callable[..., Any]
@@ -87,7 +88,7 @@ def test_encoder_decoders_too(world_of: Make) -> None:
             system="llava",
             name=str(seed),
             layout=Layout(template="vicuna_v1"),
-            inputs={"image": ("mlp", {})},
+            inputs={"image": MlpConfig()},
             lora=config,
         ).eval()
         for parameter in adapter.parameters():

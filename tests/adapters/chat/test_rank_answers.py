@@ -12,6 +12,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.rank_answers import rank_answers
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import InstructQFormerConfig
 from inlay.adapters.language.labels import IGNORE
 
 CANDIDATES = ["red", "a small blue star", "two", "yes of course"]
@@ -21,13 +22,13 @@ CANDIDATES = ["red", "a small blue star", "two", "yes of course"]
 def model(request: Any, llm_of: Any, clip_of: Any, prompt_tokenizer_of: Any) -> Any:
     """Attached, with a projector that reads and has dropout."""
     backbone = Backbone(llm_of(request.param), {"image": clip_of()}, prompt_tokenizer_of())
-    sizes = {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "dropout": 0.5}
+    sizes: Any = {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "dropout": 0.5}
     adapter = Adapter.for_backbone(
         backbone,
         system="instructblip",
         name="tiny",
         layout=Layout.published("instructblip", prompt="Question: {} Short answer:"),
-        inputs={"image": ("instruct_qformer", sizes | {"vocabulary": backbone.prompter().vocabulary})},
+        inputs={"image": InstructQFormerConfig(**sizes, vocabulary=backbone.prompter().vocabulary)},
     )
     return adapter.attach(backbone)
 

@@ -11,7 +11,7 @@ import torch
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.inputs import PROJECTORS
+from inlay.adapters.inputs import PROJECTORS, projector_config
 
 SMALL = {"queries": 4, "hidden": 16, "layers": 2, "heads": 2, "ffn": 24}
 FIELDS: dict[str, dict[str, Any]] = {
@@ -42,7 +42,11 @@ def test_bundle_gives_back_the_same_adapter(
     fields = FIELDS[kind] | ({"vocabulary": prompts.vocabulary} if kind == "instruct_qformer" else {})
     torch.manual_seed(0)
     adapter = Adapter.for_backbone(
-        backbone, system="test", name=kind, layout=Layout(template="vicuna_v1"), inputs={"image": (kind, fields)}
+        backbone,
+        system="test",
+        name=kind,
+        layout=Layout(template="vicuna_v1"),
+        inputs={"image": projector_config(kind, fields)},
     )
     adapter.round_to("float32")
     before = attach_reply(adapter, backbone, image_of())

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from inlay.adapters.inputs import CFormerConfig, CFormerProjector, ProjectorError
+from inlay.adapters.inputs import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cformer import integrate_and_fire
+from inlay.adapters.parts.fields import ConfigError
 
 SMALL = {"width_in": 10, "width_out": 7, "queries": 5, "hidden": 12, "layers": 2, "heads": 3, "ffn": 16, "dropout": 0.0}
 
@@ -120,5 +121,5 @@ def test_published_ending_leaves_nothing_negative() -> None:
 
 
 def test_even_kernel_is_refused() -> None:
-    with pytest.raises(ProjectorError, match="kernel"):
+    with pytest.raises(ConfigError, match="kernel"):
         CFormerConfig(**SMALL, kernel=4)

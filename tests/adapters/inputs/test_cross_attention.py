@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from inlay.adapters.inputs import CrossAttentionConfig, CrossAttentionProjector, ProjectorError
 from inlay.adapters.inputs.cross_attention import grid_positions, resample_positions
+from inlay.adapters.parts.fields import ConfigError
 
 SMALL = {"width_in": 6, "width_out": 16, "queries": 4, "head_width": 8}
 
@@ -92,7 +93,7 @@ def test_features_that_fill_no_square_are_refused() -> None:
     ],
 )
 def test_contradictions_die_at_once(changes: dict[str, int], said: str) -> None:
-    with pytest.raises(ProjectorError, match=said):
+    with pytest.raises(ConfigError, match=said):
         CrossAttentionConfig(**SMALL | changes)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from inlay.adapters.inputs import InstructQFormerConfig, InstructQFormerProjector, ProjectorError
+from inlay.adapters.parts.fields import ConfigError
 
 SMALL = {"width_in": 24, "width_out": 20, "queries": 6, "hidden": 16, "layers": 3, "heads": 2, "ffn": 24}
 TEXT = {"vocabulary": 40, "text_positions": 32, "prompt_tokens": 16}
@@ -78,7 +79,7 @@ def test_no_media_still_touch_every_tensor() -> None:
 @pytest.mark.parametrize(
     ("ids", "mask", "said"),
     [
-        (IDS[:2], MASK[:2], r"shape \[3, L\], one row a medium, got \(2, 4\)"),
+        (IDS[:2], MASK[:2], r"shape \[3, L\], one row for each medium, got \(2, 4\)"),
         (IDS, MASK[:, :3], r"got \(3, 4\) and \(3, 3\)"),
         (IDS.repeat(1, 9), MASK.repeat(1, 9), "at most 32 tokens, got 36; cut them to 16"),
     ],
@@ -90,5 +91,5 @@ def test_prompts_that_do_not_fit_are_refused(ids: torch.Tensor, mask: torch.Tens
 
 
 def test_prompts_cannot_be_cut_to_more_than_there_are_positions() -> None:
-    with pytest.raises(ProjectorError, match="prompt_tokens: expected at most text_positions = 32, got 33"):
+    with pytest.raises(ConfigError, match="prompt_tokens: expected at most text_positions = 32, got 33"):
         InstructQFormerConfig(**SMALL, **TEXT | {"prompt_tokens": 33})

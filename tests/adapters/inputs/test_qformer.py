@@ -10,6 +10,7 @@ from torch import nn
 from transformers import Blip2ForImageTextRetrieval
 
 from inlay.adapters.inputs import ProjectorError, QFormer, QFormerConfig, QFormerProjector
+from inlay.adapters.parts.fields import ConfigError
 
 SMALL = {"width_in": 24, "queries": 6, "hidden": 16, "layers": 3, "heads": 2, "ffn": 24}
 
@@ -100,5 +101,5 @@ def test_qformer_with_text_layers_is_not_taken_for_one_without(blip2_of: Any) ->
 
 
 def test_heads_must_divide_the_width() -> None:
-    with pytest.raises(ProjectorError, match="hidden: expected a multiple of the 5 heads, got 16"):
+    with pytest.raises(ConfigError, match="hidden: expected a multiple of the 5 heads, got 16"):
         QFormerConfig(**SMALL | {"heads": 5}, width_out=20)

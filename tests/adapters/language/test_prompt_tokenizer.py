@@ -13,9 +13,10 @@ from inlay.adapters.backbone import Backbone, BackboneError
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import InstructQFormerConfig
 from inlay.adapters.language.prompt_tokenizer import PromptError, PromptTokenizer
 
-SIZES = {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 8}
+SIZES: dict[str, Any] = {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 8}
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def reader_for(backbone: Backbone, **fields: Any) -> Adapter:
         system="instructblip",
         name="reader",
         layout=Layout.published("instructblip", prompt="Question: {} Short answer:"),
-        inputs={"image": ("instruct_qformer", SIZES | {"vocabulary": vocabulary} | fields)},
+        inputs={"image": InstructQFormerConfig(**SIZES | {"vocabulary": vocabulary} | fields)},
     )
 
 
@@ -145,7 +146,7 @@ def test_new_adapter_that_reads_needs_a_tokenizer(backbone_of: Any) -> None:
             system="instructblip",
             name="reader",
             layout=Layout.published("instructblip"),
-            inputs={"image": ("instruct_qformer", SIZES)},
+            inputs={"image": InstructQFormerConfig(**SIZES)},
         )
 
 

@@ -22,7 +22,7 @@ from inlay.adapters.llm_parts.token_rows import (
     TokensConfig,
     build_rows,
 )
-from inlay.adapters.parts.fields import ProjectorError
+from inlay.adapters.parts.fields import ConfigError
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import LayoutSpec, Manifest, PartSpec
 
@@ -231,7 +231,7 @@ def test_rows_begin_like_any_other_token(llm_of: Any) -> None:
     ],
 )
 def test_bad_strings_are_refused(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(ProjectorError, match=said):
+    with pytest.raises(ConfigError, match=said):
         TokensConfig(**({"width": 8} | fields))
 
 
@@ -254,7 +254,7 @@ def test_a_call_that_somebody_else_replaced_is_used_and_put_back(llm_of: Any) ->
         ("columns", {"width": 8, "image": ("[A]",)}, 16, "unknown token rows 'columns'; known: rows"),
         ("rows", {"width": 8, "image": ("[A]",)}, 17, "has 16 parameters, the manifest says 17"),
         ("rows", {"width": 8, "image": ("[A]",), "colour": 1}, 16, "no field colour"),
-        ("rows", {"image": ("[A]",)}, 16, "needs the field width"),
+        ("rows", {"image": ("[A]",)}, 16, "the field width is missing"),
         ("rows", {"width": 8, "image": "[A]"}, 16, "image: expected texts"),
         ("rows", {"width": 8, "image": (1,)}, 16, "image: expected texts"),
         ("rows", {"width": 1 << 30, "image": ("[A]",)}, 16, "width: expected an integer"),

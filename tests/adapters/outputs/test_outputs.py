@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from inlay.adapters.outputs import OUTPUTS, OutputProjector, OutputSizes, build_output, register_output
-from inlay.adapters.parts.fields import ProjectorError
+from inlay.adapters.outputs.losses import conditioning_distance
+from inlay.adapters.parts.registry import RegistrationError
 from inlay.hub.errors import BundleError
 
 SIZES = {"width_in": 24, "signals": 4, "tokens": 7, "width_out": 10}
@@ -90,7 +91,7 @@ def test_mlp_with_as_many_tokens_as_signals_mixes_nothing() -> None:
     [
         ("signals", 0, "signals: expected an integer from 1 to 4096, got 0"),
         ("hidden", 513, "hidden: expected a multiple of the 4 heads, got 513"),
-        ("colour", 1, "transformer has no field colour"),
+        ("colour", 1, "transformer: there is no field colour"),
     ],
 )
 def test_bad_fields_are_named(field: str, value: int, said: str) -> None:
@@ -122,5 +123,15 @@ def test_one_of_ones_own(own_outputs: None) -> None:
     register_output(Own, Config)
     register_output(Own, Config)
     assert build_output("own", SIZES)(torch.zeros(1, 4, 24)).shape == (1, 7, 10)
-    with pytest.raises(ProjectorError, match="lacks signals, tokens, width_in, width_out"):
+    with pytest.raises(RegistrationError, match="Empty has no field width_in, signals, tokens, width_out"):
         register_output(type("Other", (nn.Module,), {"kind": "other"}), dataclass(type("Empty", (), {})))
+
+
+@pytest.mark.parametrize("distance", ["per_token_l2", "mse"])
+@pytest.mark.parametrize("kind", sorted(OUTPUTS))
+def test_a_training_step_reads_no_value_from_the_device(kind: str, distance: Any) -> None:
+    """On the meta device, reading a value raises an error; on a GPU, it would make the host wait."""
+    with torch.device("meta"):
+        projector: Any = build_output(kind, SIZES | SMALL[kind])
+        conditioning = projector(torch.randn(2, 4, 24))
+        conditioning_distance(conditioning, torch.zeros(2, 7, 10), distance).backward()

@@ -1,4 +1,4 @@
-"""Projectors from plain values that nobody vouched for: every bound holds, and memory is counted before it is taken."""
+"""Projectors from untrusted plain values: every bound holds, and parameters are counted before memory is allocated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.adapters.inputs import PROJECTORS, InputProjector, build_projector
-from inlay.adapters.parts.fields import MAX_PARAMETERS
+from inlay.adapters.inputs import (
+    PROJECTORS,
+    InputProjector,
+    LinearConfig,
+    LinearProjector,
+    build_projector,
+    new_projector,
+    register_projector,
+)
+from inlay.adapters.parts.fields import MAX_PARAMETERS, ConfigError
 from inlay.hub.errors import BundleError
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -116,8 +124,8 @@ def test_number_of_parameters_is_held_against_the_manifest() -> None:
     ("kind", "config", "said"),
     [
         ("transformer", WIDTHS, r"unknown projector 'transformer'; known: linear, mlp, qformer"),
-        ("linear", WIDTHS | {"path": 3}, "linear has no field path"),
-        ("linear", {"width_in": 3}, "linear needs the field width_out"),
+        ("linear", WIDTHS | {"path": 3}, "linear: there is no field path; expected width_in, width_out"),
+        ("linear", {"width_in": 3}, "linear: the field width_out is missing"),
         ("qformer", WIDTHS | {"heads": 7}, "qformer: hidden: expected a multiple of the 7 heads, got 768"),
     ],
 )
@@ -132,3 +140,47 @@ def test_every_field_has_a_hint_that_bounds_it(kind: str) -> None:
     for field in dataclasses.fields(config):
         with pytest.raises(BundleError):
             build_projector(kind, WIDTHS | SMALL[kind] | {field.name: object()})
+
+
+def test_a_configuration_builds_the_module_that_it_belongs_to() -> None:
+    for module, config_type in PROJECTORS.values():
+        with torch.device("meta"):
+            built = new_projector(config_type(), width_in=4096, width_out=1024)
+        assert type(built) is module
+
+
+def test_a_configuration_of_no_registered_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"expected a configuration of a registered class \(LinearConfig, "):
+        new_projector(("mlp", {}), width_in=24, width_out=32)
+
+
+def test_a_terabyte_asked_for_by_a_configuration_is_refused_before_it_is_allocated() -> None:
+    with pytest.raises(ConfigError, match="linear of these sizes has 1,099,512,676,352 parameters; at most"):
+        new_projector(LinearConfig(), width_in=1 << 20, width_out=1 << 20)
+
+
+def test_a_configuration_that_raises_another_error_is_a_fault_of_the_bundle(own_projectors: None) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Picky:
+        width_in: int
+        width_out: int
+
+        def __post_init__(self) -> None:
+            raise ValueError("too picky")
+
+    class Own(LinearProjector):
+        kind = "own"
+
+    register_projector(Own, Picky)
+    with pytest.raises(BundleError, match="own: too picky"):
+        build_projector("own", WIDTHS)
+
+
+@pytest.mark.parametrize("kind", sorted(PROJECTORS))
+def test_a_training_step_reads_no_value_from_the_device(kind: str) -> None:
+    """On the meta device, reading a value raises an error; on a GPU, it would make the host wait."""
+    with torch.device("meta"):
+        projector: Any = build_projector(kind, WIDTHS | SMALL[kind])
+        prompt = (torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3)) if projector.reads_prompt else ()
+        projector(torch.randn(2, 16, 24), *prompt).square().mean().backward()
+    assert all(parameter.device.type == "meta" for parameter in projector.parameters())

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from inlay.adapters.inputs import PROJECTORS
+from inlay.adapters.inputs import PROJECTORS, projector_config
 from inlay.adapters.inputs.pretraining.qformer import itc_scores
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, PartTable, RandomState, Speed
 from inlay.recipes.data.records import described
@@ -70,7 +70,7 @@ def plan_of(eva_backbone_of: Any, former_fields: Any, samples: list[Sample]) -> 
             system="test",
             name="test",
             layout=Layout.published("blip2"),
-            inputs={"image": (kind, fields if "qformer" in kind else {})},
+            inputs={"image": projector_config(kind, fields if "qformer" in kind else {})},
         )
         settings = RepresentSettings(**{"embedding": 8, "text_tokens": 16, **(represent_fields or {})})
         stage = Stage(**STAGE | {"represent": settings} | changes)

@@ -104,7 +104,7 @@ def test_bundle_on_it_holds_the_linear_layer_alone(tmp_path: Path, blip2_of: Any
         system="minigpt4",
         name="tiny",
         layout=Layout(template="vicuna_v1", geometry={"image": "squash"}),
-        inputs={"image": ("linear", {})},
+        inputs={"image": LinearConfig()},
     )
     model = adapter.attach(backbone)
     message = [{"role": "user", "content": [{"type": "image", "image": image_of()}, {"type": "text", "text": "red?"}]}]

@@ -79,7 +79,7 @@ def test_what_bert_lacks_keeps_its_random_values() -> None:
     ("changes", "said"),
     [
         ({"intermediate_size": 20}, r"does not fit at qformer\.encoder\.layer\.0\.intermediate\.dense\.weight"),
-        ({"num_hidden_layers": 2}, r"too few layers: nothing to fill qformer\.encoder\.layer\.2"),
+        ({"num_hidden_layers": 2}, r"too few layers: it has no tensor for qformer\.encoder\.layer\.2"),
         ({"vocab_size": 41}, r"does not fit at embeddings\.word_embeddings\.weight: expected shape \(40, 16\)"),
     ],
     ids=["ffn", "fewer-layers", "vocabulary"],

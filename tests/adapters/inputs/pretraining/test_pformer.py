@@ -62,3 +62,23 @@ def test_vocabulary_loss_is_the_distance_to_the_nearest_word() -> None:
 
 def test_teacher_is_no_projector() -> None:
     assert not any("pformer" in kind for kind in PROJECTORS)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_padding_does_not_change_a_prompt(attention: str) -> None:
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+    config._attn_implementation = attention
+    teacher = PFormer(PFormerConfig(width_out=20, queries=3), BertModel(config)).eval()
+    ids, mask = torch.tensor([[2, 7, 9, 0, 0]]), torch.tensor([[1, 1, 1, 0, 0]])
+    torch.testing.assert_close(teacher(ids, mask), teacher(ids[:, :3], mask[:, :3]), atol=1e-6, rtol=0)
+
+
+def test_a_training_step_reads_no_value_from_the_device() -> None:
+    """On the meta device, reading a value raises an error; on a GPU, it would make the host wait."""
+    config = BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+    with torch.device("meta"):
+        teacher = PFormer(PFormerConfig(width_out=20, queries=3), BertModel(config))
+        prompts = teacher(torch.ones(2, 4, dtype=torch.long), torch.ones(2, 4))
+        loss = alignment_loss(torch.zeros(2, 3, 20), prompts) + vocabulary_loss(prompts, torch.zeros(40, 20))
+        loss.backward()

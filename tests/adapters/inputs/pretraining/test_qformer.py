@@ -165,3 +165,13 @@ def test_size_is_the_papers_188_million() -> None:
     assert layers + text + 2 * 768 == 185_660_160
     heads = 2 * (768 * 256 + 256) + 768 * 2 + 2 + (768 * 768 + 768 + 2 * 768 + 30523)
     assert sum(p.numel() for p in model.parameters()) == 185_660_160 + 32 * 768 + 2 * 1408 + heads + 1
+
+
+def test_a_training_step_reads_no_value_from_the_device() -> None:
+    """On the meta device, reading a value raises an error; on a GPU, it would make the host wait."""
+    with torch.device("meta"):
+        model = QFormerPretrainer(QFormerPretrainConfig(**SMALL, vocabulary=40, embedding=8))
+        features, ids, mask = torch.randn(2, 5, 24), torch.ones(2, 6, dtype=torch.long), torch.ones(2, 6)
+        scores = itc_scores(model.image_embeddings(features), model.text_embeddings(ids, mask)) / model.temperature
+        logits = model.matching_logits(features, ids, mask).sum() + model.caption_logits(features, ids, mask).sum()
+        (scores.sum() + logits).backward()

@@ -9,14 +9,14 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from inlay.adapters.generators.noise import (
+from inlay.adapters.generators.denoising.noise import (
     add_noise,
     draw,
     min_snr_weights,
-    prediction_of,
     random_sources,
     target_of,
 )
+from inlay.adapters.generators.denoising.schedule import prediction_of
 from inlay.adapters.generators.protocol import GeneratorError
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def test_large_gamma_weighs_epsilon_evenly() -> None:
 
 def test_a_scheduler_says_what_is_predicted() -> None:
     assert prediction_of(DDPMScheduler(prediction_type="v_prediction")) == "v_prediction"
-    assert prediction_of(SimpleNamespace(config=SimpleNamespace())) == "epsilon"
+    assert prediction_of(SimpleNamespace(config=SimpleNamespace(), alphas_cumprod=None)) == "epsilon"
     with pytest.raises(GeneratorError, match="flow"):
         prediction_of(SimpleNamespace(config=SimpleNamespace(prediction_type="flow")))
 

@@ -1,0 +1,1 @@
+"""From conditioning to latents: checks, noise, scheduler, the denoising loop and its training loss."""

@@ -1,0 +1,16 @@
+"""Inputs of a part on the device and in the dtype of its weights."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+__all__ = ["like_weights"]
+
+
+def like_weights(module: nn.Module, tensor: Tensor) -> Tensor:
+    """A tensor of any shape, on the device of the module's first parameter and, if floating-point, in its dtype.
+
+    Features may come from a cache on the CPU or from an encoder on another device. Token ids keep their dtype.
+    """
+    weight = next(module.parameters())
+    return tensor.to(device=weight.device, dtype=weight.dtype if tensor.is_floating_point() else tensor.dtype)
