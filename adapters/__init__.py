@@ -51,11 +51,9 @@ if TYPE_CHECKING:
     from inlay.adapters.llm_parts.lora import LoraConfig
     from inlay.adapters.llm_parts.token_rows import TokensConfig
     from inlay.adapters.loading.generators import load_generator
-    from inlay.adapters.media.audio import load_audio
+    from inlay.adapters.media.audio import Sound, load_audio
     from inlay.adapters.media.image import load_image
-    from inlay.adapters.media.sound import Sound
-    from inlay.adapters.media.video import Video
-    from inlay.adapters.media.video_file import load_video
+    from inlay.adapters.media.video import Video, load_video
     from inlay.adapters.model import MultimodalModel
 
 _HOMES = {
@@ -95,7 +93,7 @@ _HOMES = {
     "Quantised": "bundles.int8_gate",
     "Reply": "chat.reply",
     "Report": "compatibility.ports",
-    "Sound": "media.sound",
+    "Sound": "media.audio",
     "StableDiffusion": "generators",
     "TextPart": "conversation.messages",
     "TextToVideo": "generators",
@@ -107,7 +105,7 @@ _HOMES = {
     "load_audio": "media.audio",
     "load_generator": "loading.generators",
     "load_image": "media.image",
-    "load_video": "media.video_file",
+    "load_video": "media.video",
     "parse_messages": "conversation.messages",
     "quantise": "bundles.int8_gate",
     "rank_answers": "chat.rank_answers",

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from transformers import ClapAudioModelWithProjection
 
 from inlay.adapters.encoders.audio import AudioEncoder
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.sound import Sound
 
 __all__ = ["ClapEncoder", "ClapFeatures"]
 

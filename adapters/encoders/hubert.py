@@ -16,8 +16,8 @@ from transformers import HubertModel
 
 from inlay.adapters.encoders.audio import AudioEncoder, by_length
 from inlay.adapters.encoders.vision import Layer
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.sound import Sound
 
 __all__ = ["HubertEncoder"]
 

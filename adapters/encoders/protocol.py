@@ -21,7 +21,7 @@ Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 class Encoder(Protocol):
     """A frozen ``nn.Module`` from media of one modality to features.
 
-    Media are pictures (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.sound.Sound`) or clips
+    Media are pictures (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.audio.Sound`) or clips
     (:class:`inlay.adapters.media.video.Video`), of any size, rate and length.
     """
 

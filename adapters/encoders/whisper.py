@@ -14,8 +14,8 @@ from torch import Tensor
 
 from inlay.adapters.encoders.audio import AudioEncoder
 from inlay.adapters.encoders.vision import EncoderError, Layer
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.sound import Sound
 
 __all__ = ["WhisperAudioEncoder"]
 

@@ -21,7 +21,7 @@ from inlay.adapters.generators import Generator, GeneratorError
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.hub.errors import BundleError
 
 SMALL = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}

@@ -16,7 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from inlay.adapters.media import image as image_module
+from inlay.adapters.media.budget import Budget
 from inlay.adapters.media.image import MediaError, load_image, load_image_bytes, path_inside
+from tests.support.hostile_media import jpeg_of_scans, png, png_chunk
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -41,10 +44,6 @@ def halves(mode: str = "RGB", size: tuple[int, int] = (16, 8)) -> Image.Image:
 
 def near(pixel: Any, colour: tuple[int, int, int], tolerance: int = 8) -> bool:
     return all(abs(a - b) <= tolerance for a, b in zip(pixel, colour, strict=True))
-
-
-def png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_of_size(width: int, height: int) -> bytes:
@@ -202,11 +201,163 @@ def test_a_webp_bomb_is_refused_before_its_decoder_is_made(tmp_path: Path, chunk
         load_image(tmp_path / "bomb.webp")
 
 
+def png_with(save: Save, *chunks: tuple[bytes, bytes]) -> Path:
+    """A picture of two halves with chunks in front of its pixels."""
+    path = save(halves())
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + b"".join(png_chunk(*chunk) for chunk in chunks) + data[33:])
+    return path
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"iCCP", b"profile\0\0" + zlib.compress(bytes(3 << 20))),
+        (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3 << 20))),
+        (b"tEXt", b"Comment\0" + b"a" * (3 << 20)),
+        (b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(3 << 20))),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b"a" * (3 << 20)),
+    ],
+)
+def test_large_profiles_and_texts_do_not_cost_the_picture(save: Save, chunk: tuple[bytes, bytes]) -> None:
+    assert load_image(png_with(save, chunk)).tobytes() == halves().tobytes()
+
+
+def test_many_texts_do_not_cost_the_picture(save: Save) -> None:
+    text = (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1 << 20)))
+    assert load_image(png_with(save, *[text] * 100)).tobytes() == halves().tobytes()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_an_orientation_is_undone_once(save: Save, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    once = load_image(save(halves(), name, exif=exif))
+    assert once.size == (8, 16)
+    assert load_image(once).tobytes() == once.tobytes()
+
+
+def test_an_orientation_in_memory_is_undone(save: Save) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(halves(), exif=exif)
+    with Image.open(path) as opened:
+        assert load_image(opened).tobytes() == load_image(path).tobytes()
+
+
+def test_a_picture_in_memory_is_copied() -> None:
+    mine = Image.new("RGB", (4, 4))
+    loaded = load_image(mine)
+    mine.paste(RED, (0, 0, 4, 4))
+    assert loaded.getpixel((0, 0)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "I;16", "1"])
+def test_bands_give_the_same_picture(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 21, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert(mode if mode != "I;16" else "I").convert(mode)
+    whole = load_image(image)
+    monkeypatch.setattr(image_module, "_BAND", 5 * 21)
+    assert load_image(image).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("colour", [0, 2, 6])
+def test_pictures_of_3_x_3_are_read(tmp_path: Path, bits: int, colour: int) -> None:
+    (tmp_path / "a.png").write_bytes(png(3, 3, colour, bits=bits))
+    image = load_image(tmp_path / "a.png")
+    assert (image.size, image.mode) == ((3, 3), "RGB")
+    assert image.getpixel((1, 1)) == (WHITE if colour == 6 else (0, 0, 0))
+
+
+def test_a_jpeg_beyond_the_memory_is_decoded_at_a_smaller_size(save: Save) -> None:
+    path = save(halves(size=(640, 480)), "a.jpg", quality=95)
+    image = load_image(path, budget=Budget(memory=4 * 640 * 480 // 16))
+    assert image.size == (160, 120)
+    assert near(image.getpixel((10, 60)), RED)
+    assert near(image.getpixel((150, 60)), BLUE)
+    assert load_image(path, budget=Budget(memory=4 * 640 * 480)).size == (640, 480)
+    with pytest.raises(MediaError, match=r"a\.jpg: reading this file would take"):
+        load_image(path, budget=Budget(memory=100))
+
+
+def test_coefficients_of_a_progressive_jpeg_count_as_memory(save: Save) -> None:
+    path = save(halves(size=(640, 480)), "a.jpg", progressive=True, subsampling="4:4:4")
+    coefficients = 6 * 640 * 480
+    assert load_image(path, budget=Budget(memory=coefficients + 4 * 640 * 480)).size == (640, 480)
+    assert load_image(path, budget=Budget(memory=coefficients + 640 * 480)).size == (320, 240)
+    with pytest.raises(MediaError, match="would take"):
+        load_image(path, budget=Budget(memory=coefficients))
+
+
+def test_scans_of_a_progressive_jpeg_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg_of_scans(800, 30))
+    assert load_image(tmp_path / "a.jpg", budget=Budget(work=30 * 800 * 800)).size == (800, 800)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(MediaError, match="30 scans of 800 x 800 make 19,200,000 pixels to decode"):
+        load_image(tmp_path / "a.jpg", budget=Budget(work=29 * 800 * 800))
+
+
+@pytest.mark.parametrize(("colour", "each"), [(0, 5), (2, 4), (6, 8)])
+def test_memory_of_a_png_is_bounded_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: int, each: int
+) -> None:
+    (tmp_path / "a.png").write_bytes(png(100, 100, colour))
+    assert load_image(tmp_path / "a.png", budget=Budget(memory=each * 10_000)).size == (100, 100)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(MediaError, match="would take"):
+        load_image(tmp_path / "a.png", budget=Budget(memory=each * 10_000 - 1))
+
+
+def test_memory_of_a_webp_is_bounded_before_its_decoder_is_made(save: Save) -> None:
+    path = save(halves(size=(100, 100)), "a.webp")
+    with pytest.raises(MediaError, match="would take"):
+        load_image(path, budget=Budget(memory=20 * 10_000))
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.full((2, 5), 7, np.uint8), (7, 7, 7)),
+        (np.full((2, 5, 3), (1, 2, 3), np.uint8), (1, 2, 3)),
+        (np.full((2, 5, 4), (0, 0, 0, 0), np.uint8), WHITE),
+        (np.full((2, 5), 0.2), (51, 51, 51)),
+        (np.full((2, 5, 3), (0.0, 0.5, 1.0), np.float32), (0, 128, 255)),
+        (np.full((2, 5, 4), 1.0, np.float16), WHITE),
+        (np.asfortranarray(np.full((2, 5, 3), 9, np.uint8)), (9, 9, 9)),
+    ],
+)
+def test_an_array_is_a_picture(array: np.ndarray, expected: tuple[int, int, int]) -> None:
+    image = load_image(array)
+    assert (image.size, image.mode, image.getpixel((4, 1))) == ((5, 2), "RGB", expected)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((3, 8, 8), np.uint8), r"got shape \[3, 8, 8\]; channels come last"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "got shape"),
+        (np.zeros((0, 8, 3), np.uint8), "got shape"),
+        (np.zeros(5), "got shape"),
+        (np.zeros((8, 8), np.int64), "got int64"),
+        (np.zeros((8, 8), object), "got object"),
+        (np.full((8, 8), 255.0), "from 0 to 1"),
+        (np.full((8, 8), -0.1), "from 0 to 1"),
+        (np.full((8, 8), np.nan), "from 0 to 1"),
+        ([], "got list"),
+        (None, "got NoneType"),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(array: Any, said: str) -> None:
+    with pytest.raises(MediaError, match=said):
+        load_image(array)
+
+
 def test_the_cap_can_be_chosen(save: Save) -> None:
     path = save(halves())
-    assert load_image(path, max_pixels=16 * 8).size == (16, 8)
+    assert load_image(path, budget=Budget(pixels=16 * 8)).size == (16, 8)
     with pytest.raises(MediaError, match="at most 127 pixels"):
-        load_image(path, max_pixels=127)
+        load_image(path, budget=Budget(pixels=127))
 
 
 def test_no_setting_of_pillow_changes(save: Save) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
+import struct
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -16,11 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inlay.adapters.media import video_file
+from inlay.adapters.media import video as video_module
+from inlay.adapters.media.budget import Budget
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.load import load_medium
-from inlay.adapters.media.video import Video
-from inlay.adapters.media.video_file import load_video, spans
+from inlay.adapters.media.video import Video, load_video, spans
+from tests.support.hostile_media import gif_of_frames, mp4_with_compressed_header, mp4_without_motion
 
 Save = Callable[..., Path]
 STEP = 8
@@ -65,6 +68,18 @@ def save(tmp_path: Path) -> Save:
         return tmp_path / name
 
     return write
+
+
+def mp4_of_corner(path: Path) -> Path:
+    """One frame of 64 x 48, red in a corner and green along an edge: no two orientations look alike."""
+    picture = np.zeros((48, 64, 3), dtype=np.uint8)
+    picture[:16, :16], picture[32:, :] = (255, 0, 0), (0, 255, 0)
+    with av.open(str(path), "w", format="mp4") as output:
+        stream = output.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        output.mux(stream.encode())
+    return path
 
 
 def seen(video: Video) -> list[int]:
@@ -118,7 +133,7 @@ def test_the_format_is_chosen_by_content_not_by_name(save: Save) -> None:
     ("kept", "expected"), [(4, [1, 4, 7, 10]), (1, [6]), (6, [1, 3, 5, 7, 9, 11]), (99, [*range(12)])]
 )
 def test_frames_in_the_middle_of_equal_spans_are_kept(save: Save, kept: int, expected: list[int]) -> None:
-    video = load_video(save(), max_frames=kept)
+    video = load_video(save(), budget=Budget(frames=kept))
     assert seen(video) == expected
     assert video.seconds == pytest.approx(1.2, abs=0.01)
 
@@ -137,30 +152,64 @@ def test_spans_hold_for_any_stamps() -> None:
     assert spans([100, 200], 300, 4) == [0, 0, 1, 1]
 
 
-def test_large_frames_are_shrunk_to_the_budget(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_frames_are_shrunk_to_the_budget(save: Save) -> None:
     path = save(size=(128, 64))
-    monkeypatch.setattr(video_file, "MAX_CLIP_PIXELS", 12 * 32 * 16)
-    video = load_video(path)
+    video = load_video(path, budget=Budget(clip_pixels=12 * 32 * 16))
     assert {frame.size for frame in video.frames} == {(32, 16)}
     assert seen(video) == list(range(12))
 
 
-@pytest.mark.parametrize(("turn", "size"), [(90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
-def test_a_clip_that_lies_on_its_side_is_set_upright(save: Save, turn: int, size: tuple[int, int]) -> None:
-    path = save()
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        (1, 0, 0, 1),
+        (-1, 0, 0, 1),
+        (-1, 0, 0, -1),
+        (1, 0, 0, -1),
+        (0, 1, 1, 0),
+        (0, 1, -1, 0),
+        (0, -1, -1, 0),
+        (0, -1, 1, 0),
+    ],
+)
+def test_each_of_the_eight_orientations_is_set_upright(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
+    path = mp4_of_corner(tmp_path / "a.mp4")
+    stored = np.asarray(load_video(path).frames[0]).astype(int)
     data = bytearray(path.read_bytes())
-    # The matrix of the track's header (ISO 14496-12, 8.3.2), by which players turn clockwise.
+    # The matrix of the track's header (ISO 14496-12, 8.3.2): a b u c d v x y w.
     place = data.index(b"tkhd") + 4 + 40
-    one = 1 << 16
-    matrix = {90: [0, one, 0, -one, 0, 0], 180: [-one, 0, 0, 0, -one, 0], 270: [0, -one, 0, one, 0, 0]}[turn]
-    data[place : place + 24] = b"".join(value.to_bytes(4, "big", signed=True) for value in matrix)
+    a, b, c, d = (value << 16 for value in matrix)
+    data[place : place + 24] = struct.pack(">6i", a, b, 0, c, d, 0)
     path.write_bytes(data)
-    frame = load_video(path).frames[11]
-    assert frame.size == size
-    # What was on the left is above, on the right, below.
-    bright = {90: (24, 8), 180: (56, 24), 270: (24, 56)}[turn]
-    dark = {90: (24, 56), 180: (8, 24), 270: (24, 8)}[turn]
-    assert frame.getpixel(bright)[0] > 80 > 20 > frame.getpixel(dark)[0]
+    # Each stored pixel (p, q) appears at (a p + c q, b p + d q), shifted into the picture.
+    rows, columns = np.mgrid[: stored.shape[0], : stored.shape[1]]
+    across, down = matrix[0] * columns + matrix[2] * rows, matrix[1] * columns + matrix[3] * rows
+    expected = np.zeros((np.ptp(down) + 1, np.ptp(across) + 1, 3), dtype=int)
+    expected[down - down.min(), across - across.min()] = stored
+    assert np.array_equal(np.asarray(load_video(path).frames[0]), expected)
+
+
+def test_a_matrix_that_is_no_quarter_turn_is_ignored(tmp_path: Path) -> None:
+    path = mp4_of_corner(tmp_path / "a.mp4")
+    stored = load_video(path).frames[0]
+    data = bytearray(path.read_bytes())
+    place = data.index(b"tkhd") + 4 + 40
+    data[place : place + 24] = struct.pack(">6i", 1 << 15, 1 << 15, 0, -(1 << 15), 1 << 15, 0)
+    path.write_bytes(data)
+    assert load_video(path).frames[0].tobytes() == stored.tobytes()
+
+
+def test_decoded_frames_are_let_go(tmp_path: Path) -> None:
+    """A frame and its side data refer to each other: only the garbage collector would free them."""
+    path = mp4_without_motion(tmp_path / "a.mp4", (256, 128), 60)
+    gc.collect()
+    gc.disable()
+    try:
+        video = load_video(path)
+        kept = sum(type(thing).__name__ == "VideoFrame" for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert (len(video.frames), kept <= 2) == (60, True)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "b.mp4"])
@@ -207,8 +256,57 @@ def test_tables_that_claim_billions_are_refused_before_room_is_made(
 ) -> None:
     path = patched(save(), kind, place, values)
     monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(MediaError, match=r"a\.mp4: its tables claim [\d,]+ samples, at most 4,194,304 are taken"):
+    with pytest.raises(MediaError, match=r"a\.mp4: its tables claim [\d,]+ samples, at most 4,194,304 are read"):
         load_video(path)
+
+
+def test_a_compressed_header_is_read(save: Save) -> None:
+    path = save()
+    expected = load_video(path)
+    path.write_bytes(mp4_with_compressed_header(path.read_bytes()))
+    video = load_video(path)
+    assert [frame.tobytes() for frame in video.frames] == [frame.tobytes() for frame in expected.frames]
+
+
+def test_a_compressed_header_that_claims_millions_is_refused_before_room_is_made(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save()
+    path.write_bytes(mp4_with_compressed_header(path.read_bytes(), samples=60_000_000))
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(MediaError, match="its tables claim 60,000,000 samples"):
+        load_video(path)
+
+
+def test_a_canvas_that_is_too_large_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.gif").write_bytes(gif_of_frames(9400, 1500))
+    monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(MediaError, match="got 9400 x 9400"):
+        load_video(tmp_path / "a.gif")
+
+
+def test_frames_that_are_decoded_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.gif").write_bytes(gif_of_frames(3000, 1500))
+    monkeypatch.setattr(video_module, "_decoded", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(MediaError, match=r"1,500 frames of 3000 x 3000 make 13,500,000,000 pixels to decode"):
+        load_video(tmp_path / "a.gif")
+
+
+def test_pixels_to_decode_grow_with_the_compressed_frames(save: Save) -> None:
+    path = save(count=60)
+    work = 60 * 64 * 48
+    compressed = path.stat().st_size
+    assert len(load_video(path, budget=Budget(work=0, work_per_byte=work)).frames) == 60
+    with pytest.raises(MediaError, match="60 frames of 64 x 48"):
+        load_video(path, budget=Budget(work=0, work_per_byte=work // compressed // 2))
+
+
+def test_arrays_with_alpha_and_of_floating_point_are_clips() -> None:
+    clear = np.zeros((2, 4, 5, 4), dtype=np.uint8)
+    assert load_video((clear, 1.0)).frames[1].getpixel((0, 0)) == (255, 255, 255)
+    assert load_video((np.full((2, 4, 5, 3), 0.2), 1.0)).frames[0].getpixel((0, 0)) == (51, 51, 51)
 
 
 def test_fragments_are_counted_too(save: Save, tmp_path: Path) -> None:
@@ -262,12 +360,12 @@ def test_lists_and_other_formats_named_mp4_are_refused(tmp_path: Path, data: byt
 
 def test_a_container_cannot_open_another_file(save: Save) -> None:
     with pytest.raises(MediaError, match="only the clip itself is read"):
-        video_file._nothing_else("file:/etc/passwd", 1, {})
+        video_module._nothing_else("file:/etc/passwd", 1, {})
 
 
 def test_a_codec_that_is_not_on_the_list_is_refused(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save()
-    monkeypatch.setattr(video_file, "_CODECS", frozenset({"vp9"}))
+    monkeypatch.setattr(video_module, "_CODECS", frozenset({"vp9"}))
     with pytest.raises(MediaError, match="expected one of the codecs vp9, got 'h264'"):
         load_video(path)
 
@@ -287,12 +385,11 @@ def test_a_long_clip_and_a_large_one_are_refused_before_a_picture_is_decoded(
     save: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(count=30)
-    monkeypatch.setattr(video_file, "_decoded", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(video_module, "_decoded", lambda *_: pytest.fail("decoded"))
     with pytest.raises(MediaError, match=r"3\.0 s are too long: at most 2 s"):
-        load_video(path, max_seconds=2)
-    monkeypatch.setattr(video_file, "MAX_PIXELS", 64 * 48 - 1)
+        load_video(path, budget=Budget(seconds=2))
     with pytest.raises(MediaError, match="got 64 x 48"):
-        load_video(path)
+        load_video(path, budget=Budget(frame_pixels=64 * 48 - 1))
 
 
 def test_a_clip_in_memory_is_checked_and_kept() -> None:
@@ -313,7 +410,8 @@ def test_a_clip_in_memory_is_checked_and_kept() -> None:
         (([Image.new("RGB", (2, 2))], 0), "positive number, got 0"),
         (([Image.new("RGB", (2, 2))], float("nan")), "positive number, got nan"),
         ((np.zeros((2, 2, 3), dtype=np.uint8), 1.0), r"of shape \[2, 2, 3\]"),
-        ((np.zeros((2, 2, 2, 3)), 1.0), "got float64"),
+        ((np.zeros((2, 2, 2, 3), dtype=np.int32), 1.0), "got int32"),
+        ((np.full((1, 2, 2, 3), 2.0), 1.0), "frame 0 in memory: expected floating point values from 0 to 1"),
         (b"ftyp", "got bytes"),
         (np.zeros(3), "got ndarray"),
     ],
