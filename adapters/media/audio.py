@@ -215,4 +215,5 @@ def _mono(block: NDArray[Any], name: str) -> NDArray[Any]:
     mixed = block if block.ndim == 1 else block.mean(axis=1)
     if not np.isfinite(mixed).all():
         raise MediaError(f"{name}: the sound holds values that are not finite numbers")
-    return np.clip(mixed, -1.0, 1.0)
+    clipped: NDArray[Any] = np.clip(mixed, -1.0, 1.0)
+    return clipped

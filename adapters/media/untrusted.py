@@ -11,8 +11,8 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import shown
@@ -57,7 +57,7 @@ def path_inside(source: str, root: Path) -> Path:
 
 
 @contextmanager
-def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[BinaryIO, str]]:
+def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[BufferedReader, str]]:
     """Open a regular file for reading; an ``OSError`` inside the block becomes a :class:`MediaError` too.
 
     Args:
