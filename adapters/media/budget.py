@@ -11,7 +11,7 @@ Pictures and sounds stay within `memory` bytes, whatever the file claims. A JPEG
 PNG        50 megapixels of opaque RGB, 25 of anything that is converted or rotated
 JPEG       all sizes up to `pixels`, from 50 megapixels on (25 if rotated) at reduced size; progressive
            ones hold their coefficients as well: up to 63 (4:2:0) or 32 (4:4:4) megapixels
-WebP       10 megapixels (libwebp holds several copies of the canvas)
+WebP       12 megapixels (libwebp and Pillow hold four copies)
 sound      50 million samples: 17 minutes at 48 kHz, 52 at 16 kHz (but `seconds` ends at 30)
 ========== ============================================================================================
 

@@ -66,8 +66,8 @@ ORIENTATIONS = {
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 """Bytes of a pixel in Pillow's memory; 4 in all other modes."""
-_WEBP_BYTES = 20
-"""Bytes of a pixel while a WebP is decoded: libwebp's two canvases and scratch space, Pillow's bytes and picture."""
+_WEBP_BYTES = 16
+"""Bytes of a pixel while a WebP is decoded: libwebp's two canvases, Pillow's bytes and its picture (measured)."""
 _BAND = 1 << 20
 """Pixels that are converted at once."""
 
@@ -164,12 +164,14 @@ def _read(file: BinaryIO, name: str, budget: Budget) -> Image.Image:
         # libwebp allocates the canvas as soon as it is opened, so the size must be checked before.
         width, height = _webp_canvas(head)
         budget.check_picture((width, height), name)
-        budget.check_memory(2 * size + _WEBP_BYTES * width * height, name)
+        budget.check_memory(size + _WEBP_BYTES * width * height, name)
         image = _header(WebPImageFile, file, name, budget)
         turn = orientation(image.info.get("exif", b""))
     else:
         raise MediaError(f"{name}: expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}")
-    return _upright(_decoded(image, name), turn)
+    picture = _decoded(image, name)
+    del image  # its pixels, and libwebp's, are not needed while the picture is turned
+    return _upright(picture, turn)
 
 
 def _header(reader: type[ImageFile], file: Any, name: str, budget: Budget) -> ImageFile:

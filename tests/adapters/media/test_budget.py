@@ -20,6 +20,7 @@ from tests.support.hostile_media import (
     mp4_without_motion,
     ogg_of_silence,
     png,
+    png_chunk,
 )
 
 MEMORY = 200
@@ -66,6 +67,9 @@ def build(name: str, path: Path) -> Path:
             path.write_bytes(png(9400, 9400, 6))
         case "rgba.png":
             path.write_bytes(png(4900, 4900, 6))
+        case "turned.png":
+            exif = png_chunk(b"eXIf", b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]))
+            path.write_bytes(png(4900, 4900, 6, ancillary=exif))
         case "strip.png":
             path.write_bytes(png(1, 65_535))
         case "frames.gif":
@@ -89,6 +93,7 @@ def build(name: str, path: Path) -> Path:
         ("exif.jpg", "read"),
         ("huge_rgba.png", "would take 707 MB"),
         ("rgba.png", "read"),
+        ("turned.png", "read"),
         ("strip.png", "read"),
         ("frames.gif", "got 9400 x 9400"),
         ("silence.ogg", "are too long"),

@@ -112,7 +112,7 @@ def test_memory_of_a_png_is_bounded_before_it_is_decoded(
 def test_memory_of_a_webp_is_bounded_before_its_decoder_is_made(save_image: Save) -> None:
     path = save_image(halves(size=(100, 100)), "a.webp")
     with pytest.raises(MediaError, match="would take"):
-        load_image(path, budget=Budget(memory=20 * 10_000))
+        load_image(path, budget=Budget(memory=16 * 10_000))
 
 
 def test_the_cap_can_be_chosen(save_image: Save) -> None:
