@@ -257,8 +257,7 @@ def _decoded(
     for frame in container.decode(stream):
         _check_size(frame.width, frame.height, name, budget)
         if frame.pts in wanted and frame.pts not in held:
-            width, height = (max(1, int(side * shrink)) for side in (frame.width, frame.height))
-            image = frame.to_image(width=width, height=height, interpolation="BICUBIC")
+            image = frame.to_image(**(_shrunk(frame, shrink) if shrink < 1 else {}))
             # The matrix belongs to the track. Asking each frame would keep all of them in memory: a frame and its
             # side data refer to each other.
             turn = ORIENTATIONS.get(_orientation(frame)) if not held else turn
@@ -266,6 +265,11 @@ def _decoded(
         if len(held) == len(wanted):
             break
     return held
+
+
+def _shrunk(frame: Any, shrink: float) -> dict[str, Any]:
+    width, height = (max(1, int(side * shrink)) for side in (frame.width, frame.height))
+    return {"width": width, "height": height, "interpolation": "BICUBIC"}
 
 
 def _orientation(frame: Any) -> int:

@@ -44,6 +44,13 @@ def test_every_frame_of_a_short_clip_is_kept(save_clip: Save, name: str) -> None
     assert video.frames[3].getpixel((50, 8))[0] < 10
 
 
+def test_frames_that_are_not_shrunk_are_those_of_the_decoder(save_clip: Save) -> None:
+    path = save_clip()
+    with av.open(str(path)) as container:
+        expected = [frame.to_image().tobytes() for frame in container.decode(video=0)]
+    assert [frame.tobytes() for frame in load_video(path).frames] == expected
+
+
 def test_gif_is_a_clip(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (20, 10), (60 * index, 0, 0)) for index in range(4)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
