@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inlay.adapters.compatibility.verdict import OtherWeightsWarning as OtherWeightsWarning
     from inlay.adapters.compatibility.verdict import Report as Report
     from inlay.adapters.conversation.layout import Layout as Layout
+    from inlay.adapters.conversation.layout import LayoutWarning as LayoutWarning
     from inlay.adapters.conversation.messages import MadePart as MadePart
     from inlay.adapters.conversation.messages import MediaPart as MediaPart
     from inlay.adapters.conversation.messages import Message as Message
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from inlay.adapters.conversation.messages import TextPart as TextPart
     from inlay.adapters.conversation.messages import parse_messages as parse_messages
     from inlay.adapters.conversation.segments import LayoutError as LayoutError
+    from inlay.adapters.conversation.template import Dialogue as Dialogue
+    from inlay.adapters.conversation.template import Template as Template
+    from inlay.adapters.conversation.templates.registry import register_template as register_template
+    from inlay.adapters.conversation.turn_end import TurnEnd as TurnEnd
+    from inlay.adapters.conversation.turn_end import turn_end as turn_end
     from inlay.adapters.core.batch import Batch as Batch
     from inlay.adapters.core.encode import Encoded as Encoded
     from inlay.adapters.core.parts import AdapterError as AdapterError
@@ -49,13 +55,25 @@ if TYPE_CHECKING:
     from inlay.adapters.encoders import VisionEncoder as VisionEncoder
     from inlay.adapters.encoders import VitEncoder as VitEncoder
     from inlay.adapters.encoders import WhisperAudioEncoder as WhisperAudioEncoder
+    from inlay.adapters.encoders import register_encoder as register_encoder
     from inlay.adapters.generators import AudioLdm as AudioLdm
     from inlay.adapters.generators import CogVideoX as CogVideoX
     from inlay.adapters.generators import Generator as Generator
     from inlay.adapters.generators import GeneratorError as GeneratorError
     from inlay.adapters.generators import StableDiffusion as StableDiffusion
     from inlay.adapters.generators import TextToVideo as TextToVideo
+    from inlay.adapters.generators import register_generator as register_generator
+    from inlay.adapters.inputs import CFormerConfig as CFormerConfig
+    from inlay.adapters.inputs import CrossAttentionConfig as CrossAttentionConfig
     from inlay.adapters.inputs import InputProjector as InputProjector
+    from inlay.adapters.inputs import InstructQFormerConfig as InstructQFormerConfig
+    from inlay.adapters.inputs import LinearConfig as LinearConfig
+    from inlay.adapters.inputs import MlpConfig as MlpConfig
+    from inlay.adapters.inputs import PatchMergeConfig as PatchMergeConfig
+    from inlay.adapters.inputs import PerceiverConfig as PerceiverConfig
+    from inlay.adapters.inputs import ProjectorConfig as ProjectorConfig
+    from inlay.adapters.inputs import ProjectorError as ProjectorError
+    from inlay.adapters.inputs import QFormerConfig as QFormerConfig
     from inlay.adapters.inputs import register_projector as register_projector
     from inlay.adapters.language.model import LanguageModel as LanguageModel
     from inlay.adapters.language.model import LanguageModelError as LanguageModelError
@@ -67,17 +85,23 @@ if TYPE_CHECKING:
     from inlay.adapters.llm_parts.token_rows import TokensConfig as TokensConfig
     from inlay.adapters.loading.generators import load_generator as load_generator
     from inlay.adapters.loading.pretrained import BackboneError as BackboneError
+    from inlay.adapters.media.audio import Sound as Sound
     from inlay.adapters.media.audio import load_audio as load_audio
+    from inlay.adapters.media.budget import Budget as Budget
     from inlay.adapters.media.image import load_image as load_image
-    from inlay.adapters.media.sound import Sound as Sound
     from inlay.adapters.media.untrusted import MediaError as MediaError
     from inlay.adapters.media.video import Video as Video
-    from inlay.adapters.media.video_file import load_video as load_video
+    from inlay.adapters.media.video import load_video as load_video
     from inlay.adapters.model import MultimodalModel as MultimodalModel
     from inlay.adapters.model import Output as Output
+    from inlay.adapters.outputs import MlpOutputConfig as MlpOutputConfig
+    from inlay.adapters.outputs import OutputConfig as OutputConfig
     from inlay.adapters.outputs import OutputProjector as OutputProjector
+    from inlay.adapters.outputs import QFormerOutputConfig as QFormerOutputConfig
+    from inlay.adapters.outputs import TransformerOutputConfig as TransformerOutputConfig
     from inlay.adapters.outputs import register_output as register_output
-    from inlay.adapters.parts.fields import ProjectorError as ProjectorError
+    from inlay.adapters.parts.fields import ConfigError as ConfigError
+    from inlay.adapters.parts.registry import RegistrationError as RegistrationError
     from inlay.hub.format.manifest import PortSpec as PortSpec
 
 __all__, __getattr__ = lazy_names(__name__, __file__)

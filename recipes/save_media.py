@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.load import Medium
-from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 
 __all__ = ["Encoded", "encoded", "free_name", "save_medium"]

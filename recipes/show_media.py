@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.load import Medium
-from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 
 __all__ = ["as_picture", "film_strip", "spectrogram"]

@@ -16,8 +16,8 @@ from PIL import Image, ImageChops
 from torch import Tensor
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import CanarySpec

@@ -29,7 +29,7 @@ class EncoderError(InlayError):
 class Encoder(Protocol):
     """A frozen ``nn.Module`` from media of one modality to features.
 
-    Media are images (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.sound.Sound`) or videos
+    Media are images (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.audio.Sound`) or videos
     (:class:`inlay.adapters.media.video.Video`), of any size, rate and length.
     """
 

@@ -24,7 +24,7 @@ from inlay.adapters.generators.mel import MelConfig, log_mel
 from inlay.adapters.generators.protocol import GeneratorError, Made, MediaSize
 from inlay.adapters.generators.text import TextEncoder
 from inlay.adapters.language.freeze import freeze
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 
 __all__ = ["AudioLdm"]
 

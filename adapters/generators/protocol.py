@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec

@@ -132,8 +132,8 @@ def load_generator(
         pipeline = _PIPELINES.get(class_name)
         if pipeline is None:
             raise BackboneError(
-                f"{source}: pipelines of class {class_name!r} are not supported; expected one of {", ".join(_PIPELINES)}. "
-                "Load another one with register_generator(name, load), or pass Backbone(llm=..., generators=...)"
+                f"{source}: pipelines of class {class_name!r} are not supported; expected one of "
+                f"{', '.join(_PIPELINES)}. Load another one with register_generator(name, load), or pass Backbone(llm=..., generators=...)"
             )
         text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
         text_model = computable(text_model, kind, device)

@@ -1,1 +1,1 @@
-"""Media: files that nobody vouches for become pictures, sounds and clips; squares of pictures, digests."""
+"""Media: untrusted files become pictures, sounds and clips, within one budget; square pictures; digests."""

@@ -1,4 +1,4 @@
-"""What tells one medium from another: its bytes, wherever it lies and whatever it is called."""
+"""A digest of a medium's content, independent of its name and place."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.untrusted import opened
 from inlay.adapters.media.video import Video
 
 __all__ = ["media_digest"]
 
 
 def media_digest(modality: Modality, source: Any) -> bytes:
-    """32 bytes over the file, or over what is in memory as an encoder would be given it.
+    """SHA-256 of a file's bytes, or of an object in memory in the form that an encoder gets it.
 
     Raises:
         MediaError: it cannot be read.
@@ -29,19 +30,16 @@ def media_digest(modality: Modality, source: Any) -> bytes:
         False
     """
     if isinstance(source, (str, Path)):
-        try:
-            with Path(source).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError:
-            pass  # said below, in the words of the modality's own reader
+        with opened(source) as (file, _):
+            return hashlib.file_digest(file, "sha256").digest()
     medium = load_medium(modality, source)
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     if isinstance(medium, Sound):
-        found.update(f"sound {medium.rate} {medium.samples.dtype} ".encode())
-        found.update(np.ascontiguousarray(medium.samples).data)
-        return found.digest()
+        digest.update(f"sound {medium.rate} {medium.samples.dtype} ".encode())
+        digest.update(np.ascontiguousarray(medium.samples).data)
+        return digest.digest()
     pictures = medium.frames if isinstance(medium, Video) else (medium,)
-    found.update(f"{modality} {medium.fps if isinstance(medium, Video) else 0} ".encode())
+    digest.update(f"{modality} {medium.fps if isinstance(medium, Video) else 0} ".encode())
     for picture in pictures:
-        found.update(f"{picture.mode} {picture.size} ".encode() + picture.tobytes())
-    return found.digest()
+        digest.update(f"{picture.mode} {picture.size} ".encode() + picture.tobytes())
+    return digest.digest()

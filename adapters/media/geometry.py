@@ -1,11 +1,12 @@
 """How a picture of any size becomes the square that a vision encoder takes.
 
-The systems differ, and mixing their rules costs points: BLIP-2 squashes, LLaVA 1.5 pads to a square with the mean
+The systems differ, and mixing their rules costs accuracy: BLIP-2 squashes, LLaVA 1.5 pads to a square with the mean
 colour in its second stage (https://arxiv.org/abs/2310.03744), CLIP (https://arxiv.org/abs/2103.00020), LLaVA 1.0 and
-LLaVA 1.5's first stage resize the shorter side and crop the centre. All resample bicubically, as their originals do.
+LLaVA 1.5's first stage resize the shorter side and crop the centre. All resample bicubically, as the originals do.
 
-The work is bounded by the picture and the target, not by their ratio: a strip of 1 x 10,000 pixels becomes a square
-without the square of 10,000 x 10,000 pixels ever being in memory.
+Time and memory are bounded by the picture and the target, not by the square of the longer side: 1 x 65,535 pixels
+become a square without the 4 gigapixels of 65,535 x 65,535 ever being visited. Up to `_EXACT` pixels the result is bit
+for bit that of the original rule; beyond, rounding may differ.
 """
 
 from __future__ import annotations
@@ -20,8 +21,12 @@ Geometry: TypeAlias = Literal["squash", "pad", "crop"]
 Colour: TypeAlias = tuple[int, int, int]
 
 _BICUBIC = Image.Resampling.BICUBIC
-_BUDGET = 1 << 25
-"""Pixels that an intermediate picture may have (128 MiB in Pillow's RGB)."""
+_BAND = 1 << 22
+"""Pixels that are padded and resampled at once (16 MiB in Pillow's RGB)."""
+_RESIZED = 1 << 25
+"""Pixels of a resized picture before its middle is cut out (128 MiB)."""
+_EXACT = 1 << 27
+"""Pixels of padding and picture that are resampled for a bit-exact result: about half a second."""
 
 
 def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Image.Image:
@@ -58,14 +63,19 @@ def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Imag
 def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
     """Resize the padded square without building it.
 
-    For a square Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding stay
-    what they are, so it is enough to resample the picture's own rows, band by band, and then the columns.
+    For a square, Pillow resamples rows first and columns second, rounding to 8 bits in between. Rows of padding do not
+    change, so it is enough to resample the picture's own rows, band by band, and then the columns. In a tall strip
+    those rows are nearly all padding; its columns are resampled first, and only the rounding in between differs.
     """
     width, height = image.size
     side = max(width, height)
     left, top = (side - width) // 2, (side - height) // 2
+    if height > width and side * side > _EXACT:
+        low = Image.new("RGB", (side, size), fill)
+        low.paste(image.resize((width, size), _BICUBIC), (left, 0))
+        return low.resize((size, size), _BICUBIC)
     narrow = Image.new("RGB", (size, side), fill)
-    step = max(1, _BUDGET // side)
+    step = max(1, _BAND // side)
     for start in range(0, height, step):
         rows = min(step, height - start)
         band = Image.new("RGB", (side, rows), fill)
@@ -77,15 +87,15 @@ def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
 def _crop(image: Image.Image, size: int) -> Image.Image:
     """Resize the shorter side to `size`, then cut; sizes and offsets round as in transformers' CLIP processor.
 
-    A strip so long that the resized picture would pass the budget is resampled from its middle alone. That gives the
-    same pixels up to rounding: Pillow 13 chooses by the sizes whether rows or columns come first, and rounds between.
+    If the resized picture would exceed the limit, only its middle is resampled. That gives the same pixels up to
+    rounding: Pillow 13 decides by the sizes whether rows or columns come first, and rounds in between.
     """
     width, height = image.size
     shorter, longer = min(width, height), max(width, height)
     stretched = int(size * longer / shorter)
     new_width, new_height = (size, stretched) if width <= height else (stretched, size)
     left, top = (new_width - size) // 2, (new_height - size) // 2
-    if new_width * new_height > _BUDGET:
+    if new_width * new_height > _RESIZED:
         across, down = width / new_width, height / new_height
         box = (left * across, top * down, (left + size) * across, (top + size) * down)
         return image.resize((size, size), _BICUBIC, box=box)

@@ -1,8 +1,17 @@
-"""Pictures from files nobody vouched for: one call that gives an RGB picture or a clear error.
+"""Pictures from untrusted files and from memory: one call returns an RGB picture or raises a clear error.
 
-Only JPEG, PNG and WebP are decoded, chosen by the first bytes and not by the file's name, so that none of Pillow's
-other readers ever sees a byte. The size in the header is checked before any pixel is decoded, no setting of Pillow is
-changed, and no source is fetched from a network.
+Only JPEG, PNG and WebP are decoded. The format is chosen by the first bytes, not by the file's name, so that none of
+Pillow's other readers is used. Size, passes and memory are compared with the :class:`Budget` before a pixel is decoded,
+and the decoder sees no metadata. No setting of Pillow is changed, and nothing is fetched from a network.
+
+What becomes RGB, and how:
+
+- grey, palette, CMYK and YCbCr pictures by Pillow's ``convert``; 16-bit ones keep their upper byte;
+- transparent pixels are laid on white;
+- the EXIF orientation is undone; an EXIF block that cannot be read counts as upright, as in image viewers, and
+  orientation in XMP is ignored, as in browsers;
+- of an animation the first frame; colour profiles are not applied;
+- any size from 1 x 1 on. An array of shape ``[3, 3]`` or ``[3, 3, 3]`` is a picture of 3 x 3: channels come last.
 """
 
 from __future__ import annotations
@@ -10,28 +19,40 @@ from __future__ import annotations
 import struct
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from inlay.adapters.media.budget import BUDGET, Budget
+from inlay.adapters.media.containers.exif import orientation
+from inlay.adapters.media.containers.jpeg import Jpeg, read_jpeg
+from inlay.adapters.media.containers.png import read_png
 from inlay.adapters.media.geometry import Geometry, fit
 from inlay.adapters.media.untrusted import MediaError, opened, path_inside
 from inlay.hub.safety.text import shown
 
-__all__ = ["MAX_PIXELS", "MAX_SIDE", "Geometry", "MediaError", "fit", "load_image", "load_image_bytes", "path_inside"]
+__all__ = [
+    "ORIENTATIONS",
+    "Geometry",
+    "ImageSource",
+    "MediaError",
+    "fit",
+    "load_image",
+    "load_image_bytes",
+    "path_inside",
+    "picture_of",
+]
 
-MAX_PIXELS = 89_478_485
-"""Pixels of the largest picture that is decoded: a quarter of a GiB as 24-bit RGB, Pillow's own limit."""
-MAX_SIDE = 65_535
-"""Longest side, JPEG's own limit."""
+ImageSource: TypeAlias = str | Path | Image.Image | NDArray[Any]
+"""A path, a picture in memory, or an array (see :func:`picture_of`)."""
 
-_PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
-_TURNS = {
+ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -40,80 +61,149 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each value of EXIF's orientation tag."""
+"""EXIF orientation -> what turns the stored picture upright; 1 is upright."""
+
+_PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+"""Bytes of a pixel in Pillow's memory; 4 in all other modes."""
+_WEBP_BYTES = 16
+"""Bytes of a pixel while a WebP is decoded: libwebp's two canvases, Pillow's bytes and its picture (measured)."""
+_BAND = 1 << 20
+"""Pixels that are converted at once."""
 
 
-def load_image(
-    source: str | Path | Image.Image, *, root: Path | None = None, max_pixels: int = MAX_PIXELS
-) -> Image.Image:
-    """Read a picture as RGB, upright, the first frame if it moves.
-
-    Grey, palette, 16-bit (by its upper byte) and CMYK pictures become RGB; transparency is laid on white; EXIF rotation
-    is undone, and an EXIF block that cannot be read is passed over as image viewers do.
+def load_image(source: ImageSource, *, root: Path | None = None, budget: Budget = BUDGET) -> Image.Image:
+    """Read a picture as RGB, upright.
 
     Args:
-        source: a path, or a picture in memory (converted in the same way).
-        root: folder that a path must stay in, symbolic links followed; a relative path is taken from there.
-        max_pixels: largest width x height that is decoded.
+        source: a path, or a picture or an array in memory (converted in the same way).
+        root: folder that a path must stay in, symbolic links followed; a relative path starts there.
+        budget: what reading may cost.
 
     Raises:
-        MediaError: missing, empty, truncated, too large, not JPEG/PNG/WebP, outside of `root`, or a URL.
+        MediaError: missing, empty, truncated, too large, not JPEG/PNG/WebP, outside of `root`, a URL, or an array that
+            is not a picture.
 
     Example:
         >>> load_image(Image.new("LA", (4, 3), (0, 0))).getpixel((0, 0))
         (255, 255, 255)
+        >>> load_image(np.full((3, 4), 0.5)).getpixel((0, 0))
+        (128, 128, 128)
     """
+    name = "the picture in memory"
+    if isinstance(source, np.ndarray):
+        source = picture_of(source, name, budget)
     if isinstance(source, Image.Image):
-        name = "the picture in memory"
-        _check_size(source.size, name, max_pixels)
-        return _decode(source, name)
+        budget.check_picture(source.size, name)
+        picture = _upright(_decoded(source, name), _orientation_in_memory(source))
+        return picture.copy() if picture.im is source.im else picture
     if not isinstance(source, str | Path):
-        raise MediaError(f"expected a path or a PIL.Image.Image, got {type(source).__name__}")
+        raise MediaError(
+            f"expected a path, a PIL.Image.Image or a NumPy array [height, width, 3], got {type(source).__name__}"
+        )
     with opened(source, root) as (file, name):
-        return _decode(_open(file, name, max_pixels), name)
+        return _read(file, name, budget)
 
 
-def load_image_bytes(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read a picture out of memory, such as a member of an archive, as :func:`load_image` reads a file.
+def load_image_bytes(data: bytes, name: str, *, budget: Budget = BUDGET) -> Image.Image:
+    """Read a picture from bytes, such as a member of an archive, as :func:`load_image` reads a file.
 
     Args:
         data: a whole JPEG, PNG or WebP file.
         name: what to call it in an error.
-        max_pixels: largest width x height that is decoded.
+        budget: what reading may cost.
 
     Raises:
         MediaError: empty, truncated, too large, or not JPEG/PNG/WebP.
     """
-    return _decode(_open(BytesIO(data), name, max_pixels), name)
+    return _read(BytesIO(data), name, budget)
 
 
-def _open(file: IO[bytes], name: str, max_pixels: int) -> ImageFile:
-    """Read the header with the one reader that the first bytes ask for."""
+def picture_of(array: NDArray[Any], name: str, budget: Budget = BUDGET) -> Image.Image:
+    """Make a picture of an array.
+
+    Args:
+        array: ``[height, width]`` (grey), ``[height, width, 3]`` (RGB) or ``[height, width, 4]`` (RGBA); uint8 0..255,
+            or floating point 0..1.
+        name: what to call it in an error.
+        budget: how large it may be.
+
+    Raises:
+        MediaError: another shape or dtype, or values outside of 0..1.
+    """
+    pixels = np.asarray(array)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)) or 0 in pixels.shape:
+        raise MediaError(
+            f"{name}: expected an array [height, width], [height, width, 3] or [height, width, 4], got shape "
+            f"{list(pixels.shape)}; channels come last"
+        )
+    budget.check_picture((pixels.shape[1], pixels.shape[0]), name)
+    if pixels.dtype.kind == "f":
+        if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
+            raise MediaError(f"{name}: expected floating point values from 0 to 1, or uint8 from 0 to 255")
+        pixels = np.round(pixels * 255).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise MediaError(f"{name}: expected uint8 from 0 to 255 or floating point from 0 to 1, got {pixels.dtype}")
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _read(file: BinaryIO, name: str, budget: Budget) -> Image.Image:
+    """Read with the one decoder that the first bytes ask for."""
+    size = budget.check_file(file, name)
     head = file.read(30)
     file.seek(0)
-    if not head:
-        raise MediaError(f"{name}: the file is empty")
-    reader: type[ImageFile]
     if head.startswith(b"\xff\xd8\xff"):
-        reader = JpegImageFile
+        found = read_jpeg(file, name)
+        turn, image = orientation(found.exif), _header(JpegImageFile, found.pixels, name, budget)
+        _reduce(image, found, turn != 1, name, budget)
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
-        reader = PngImageFile
+        png = read_png(file, name)
+        turn, image = orientation(png.exif), _header(PngImageFile, png.pixels, name, budget)
+        budget.check_memory(image.width * image.height * _bytes(image, turn != 1), name)
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        reader = WebPImageFile
-        # libwebp makes room for the canvas as soon as it is opened, so the size must be known before.
-        _check_size(_webp_canvas(head), name, max_pixels)
+        # libwebp allocates the canvas as soon as it is opened, so the size must be checked before.
+        width, height = _webp_canvas(head)
+        budget.check_picture((width, height), name)
+        budget.check_memory(size + _WEBP_BYTES * width * height, name)
+        image = _header(WebPImageFile, file, name, budget)
+        turn = orientation(image.info.get("exif", b""))
     else:
         raise MediaError(f"{name}: expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}")
+    picture = _decoded(image, name)
+    del image  # its pixels, and libwebp's, are not needed while the picture is turned
+    return _upright(picture, turn)
+
+
+def _header(reader: type[ImageFile], file: Any, name: str, budget: Budget) -> ImageFile:
     try:
         image = reader(file)
     except Exception as error:
         raise MediaError(f"{name}: the header is damaged: {error}") from error
-    _check_size(image.size, name, max_pixels)
+    budget.check_picture(image.size, name)
     return image
 
 
+def _reduce(image: ImageFile, found: Jpeg, turned: bool, name: str, budget: Budget) -> None:
+    """Choose the size at which a JPEG is decoded: the largest that fits into memory."""
+    pixels = image.width * image.height
+    budget.check_work(pixels * found.scans, f"{found.scans:,} scans of {image.width} x {image.height}", name)
+    each = _bytes(image, turned) * pixels
+    for scale in (1, 2, 4, 8):
+        if found.coefficient_bytes + each / scale**2 <= budget.memory:
+            break
+    if scale > 1:
+        image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+    budget.check_memory(found.coefficient_bytes + image.width * image.height * _bytes(image, turned), name)
+
+
+def _bytes(image: Image.Image, turned: bool) -> int:
+    """Bytes of a pixel that are held at once: as decoded, and once more as RGB if it is converted or turned."""
+    plain = image.mode == "RGB" and not image.has_transparency_data and not turned
+    return _BYTES.get(image.mode, 4) + (0 if plain else 4)
+
+
 def _webp_canvas(head: bytes) -> tuple[int, int]:
-    """Width and height out of the first 30 bytes (RFC 9649, sections 2.5 to 2.7)."""
+    """Width and height from the first 30 bytes (RFC 9649, sections 2.5 to 2.7)."""
     head = head.ljust(30, b"\0")
     if head[12:16] == b"VP8X":
         return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
@@ -124,36 +214,40 @@ def _webp_canvas(head: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels or max(size) > MAX_SIDE:
-        raise MediaError(
-            f"{name}: {width} x {height} pixels are too many: at most {max_pixels:,} pixels and {MAX_SIDE:,} on a "
-            "side; make the picture smaller"
-        )
-    if min(size) < 1:
-        raise MediaError(f"{name}: expected at least one pixel, got {width} x {height}")
-
-
-def _decode(image: Image.Image, name: str) -> Image.Image:
-    """Decode the pixels; Pillow's readers raise nearly anything on a damaged file."""
+def _decoded(image: Image.Image, name: str) -> Image.Image:
+    """RGB as stored; Pillow's readers raise nearly anything on a damaged file."""
     try:
         image.load()
     except Exception as error:
         raise MediaError(f"{name}: the picture is damaged or cut off: {error}") from error
-    turn = _TURNS.get(_orientation(image))
+    if image.mode not in _PLAIN_MODES and not image.mode.startswith("I;16"):
+        raise MediaError(f"{name}: expected 8 or 16 bits a channel, got a picture of mode {image.mode!r}")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        plain = image._new(image.im)
+        plain.info = {}  # an orientation that stayed here would be undone a second time
+        return plain
+    # Band by band, so that no intermediate mode exists at full size.
+    result = Image.new("RGB", image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        result.paste(_as_rgb(image.crop((0, top, image.width, min(top + rows, image.height)))), (0, top))
+    return result
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode not in _PLAIN_MODES:
-        raise MediaError(f"{name}: expected 8 or 16 bits a channel, got a picture of mode {image.mode!r}")
     if image.has_transparency_data:
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    image = image.convert("RGB")
-    return image if turn is None else image.transpose(turn)
+    return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> int:
+def _upright(image: Image.Image, turn: int) -> Image.Image:
+    return image if turn not in ORIENTATIONS else image.transpose(ORIENTATIONS[turn])
+
+
+def _orientation_in_memory(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:

@@ -1,4 +1,4 @@
-"""One medium, loaded as what its modality's encoder takes."""
+"""Load one medium in the form that its modality's encoder takes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
-from inlay.adapters.media.audio import load_audio
+from inlay.adapters.media.audio import Sound, load_audio
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.sound import Sound
-from inlay.adapters.media.video import Video
-from inlay.adapters.media.video_file import load_video
+from inlay.adapters.media.video import Video, load_video
 
 __all__ = ["LOADERS", "Medium", "load_medium"]
 
@@ -23,7 +21,7 @@ LOADERS: Mapping[Modality, Callable[[Any], Medium]] = {
     "audio": load_audio,
     "video": load_video,
 }
-"""Modality -> from a path or an object in memory to the medium."""
+"""Modality -> reader of a path or an object in memory."""
 
 
 def load_medium(modality: Modality, source: Any) -> Medium:

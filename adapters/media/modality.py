@@ -1,4 +1,4 @@
-"""The modalities that media have; text is none of them."""
+"""The modalities of media; text is not one of them."""
 
 from __future__ import annotations
 

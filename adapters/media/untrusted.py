@@ -1,17 +1,18 @@
-"""Files that nobody vouched for: which paths may be opened, and how. Shared by pictures, sounds and clips.
+"""Opening untrusted media files: which paths are allowed, and how they are opened. Used for pictures, sounds and clips.
 
-No source is fetched from a network, nothing but a regular file is opened (a pipe would wait for ever, a device has no
-end), and a root holds whatever links point where.
+Nothing is fetched from a network. Only regular files are read: reading a pipe can block for ever, and a device such
+as ``/dev/zero`` has no end. With a `root`, symbolic links are resolved before the path is compared with it.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import shown
@@ -21,6 +22,7 @@ __all__ = ["MediaError", "opened", "path_inside"]
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|file:", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
 _SLASH = re.compile(r"[/\\]")
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class MediaError(InlayError):
@@ -28,7 +30,7 @@ class MediaError(InlayError):
 
 
 def path_inside(source: str, root: Path) -> Path:
-    """Join a path out of a data file with the folder it must stay in; the file system is not asked.
+    """Join a relative path from a data file with its root folder, without touching the file system.
 
     Args:
         source: a relative path, with forward slashes.
@@ -55,24 +57,30 @@ def path_inside(source: str, root: Path) -> Path:
 
 
 @contextmanager
-def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[BinaryIO, str]]:
-    """A regular file, open for reading, and its name for errors; trouble with the file inside the block is told too.
+def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[BufferedReader, str]]:
+    """Open a regular file for reading; an ``OSError`` inside the block becomes a :class:`MediaError` too.
 
     Args:
         source: a path.
-        root: folder that it must stay in, symbolic links followed; a relative path is taken from there.
+        root: folder that must contain the file after symbolic links are resolved; a relative path starts there.
+
+    Yields:
+        The file, and its name for error messages.
 
     Raises:
         MediaError: missing, not a regular file, outside of `root`, a URL, or unreadable.
     """
     path = _checked_path(source, root)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise MediaError(f"{path}: expected a file, got a folder or a device")
-        with path.open("rb") as file:
+        # Without O_NONBLOCK, opening a pipe would wait for its writer; the open file is checked, not the path.
+        with os.fdopen(os.open(path, os.O_RDONLY | _NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise MediaError(f"{path}: expected a file, got a folder or a device")
             yield file, str(path)
     except FileNotFoundError:
         raise MediaError(f"{path}: no such file; check the folder of media") from None
+    except IsADirectoryError:
+        raise MediaError(f"{path}: expected a file, got a folder or a device") from None
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -33,7 +33,7 @@ from inlay.recipes.miniature.senses_grammar import caption_of
 if TYPE_CHECKING:
     from PIL import Image
 
-    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.audio import Sound
     from inlay.adapters.media.video import Video
     from inlay.recipes.miniature.world import Split
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.recipes.miniature.marks import ATTRIBUTES, mark
 from inlay.recipes.miniature.senses import Drawing, Movement, Tone
 from inlay.recipes.miniature.senses_grammar import read_sensed

@@ -24,7 +24,7 @@ from inlay.recipes.miniature.play import HERTZ, SPACING
 from inlay.recipes.miniature.world import SHAPES
 
 if TYPE_CHECKING:
-    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.audio import Sound
     from inlay.adapters.media.video import Video
 
     Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.recipes.miniature.judge_media import hear, see, watch
 from inlay.recipes.miniature.senses import Drawing, Movement, Sensed, Tone
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 
 if TYPE_CHECKING:
     from pathlib import Path

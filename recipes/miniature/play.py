@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 
 if TYPE_CHECKING:
     from random import Random

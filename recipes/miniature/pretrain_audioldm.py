@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.recipes.miniature import diffusion
 from inlay.recipes.miniature.autoencoder import SPECTROGRAMS, latents_of, make_autoencoder, train_autoencoder
 from inlay.recipes.miniature.clap import some_names, text_of, train_clap

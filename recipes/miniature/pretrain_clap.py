@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import ClapFeatureExtractor, ClapModel, RobertaTokenizer
 
-    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.audio import Sound
 
 WIDTH, DEPTHS, HEADS = 24, (2, 2, 2), (2, 4, 8)  # of the audio tower; each stage doubles the width
 BANDS, SPEC = 32, 64  # SPEC / BANDS halves of the time stand below each other in a square of SPEC

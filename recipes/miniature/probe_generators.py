@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.film import FPS, FRAMES

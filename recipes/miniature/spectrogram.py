@@ -17,7 +17,7 @@ from inlay.recipes.miniature.play import RATE
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.audio import Sound
 
 BANDS = 64
 WINDOW = 1024  # samples

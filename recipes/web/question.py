@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
+from inlay.adapters.media.budget import BUDGET
 from inlay.adapters.media.image import load_image_bytes
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.strict_json import read_object
@@ -65,7 +66,7 @@ class Question:
             parts: list[Part] = []
             for data in turn.pictures:
                 count += 1
-                picture = load_image_bytes(data, f"picture {count}", max_pixels=pixels)
+                picture = load_image_bytes(data, f"picture {count}", budget=replace(BUDGET, pixels=pixels))
                 pixels -= picture.width * picture.height
                 parts.append(MediaPart("image", picture))
             words = [TextPart(turn.text)] if turn.text.strip() else []

@@ -19,12 +19,12 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, T
 from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.generators import Generator, GeneratorError
-from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.inputs import LinearConfig
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.outputs import MlpOutputConfig, QFormerOutputConfig, TransformerOutputConfig
 from inlay.hub.errors import BundleError
 

@@ -10,8 +10,8 @@ import torch
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.inputs import LinearConfig
+from inlay.adapters.language.generation.generate import Generation
 
 FAMILIES = ["opt", "llama", "t5"]
 OPTIONS = [

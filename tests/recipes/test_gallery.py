@@ -13,10 +13,8 @@ from senses_models import CAPTIONS, caption_in
 
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import MadePart, TextPart
-from inlay.adapters.media.audio import load_audio
-from inlay.adapters.media.sound import Sound
-from inlay.adapters.media.video import Video
-from inlay.adapters.media.video_file import load_video
+from inlay.adapters.media.audio import Sound, load_audio
+from inlay.adapters.media.video import Video, load_video
 from inlay.recipes.chat import Conversation
 from inlay.recipes.data.sample import questions_of
 from inlay.recipes.gallery import held_out_prompts, write_gallery

@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 from inlay.hub.format.manifest import PortSpec
 

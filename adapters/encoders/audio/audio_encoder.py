@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.language.freeze import freeze
+from inlay.adapters.media.audio import Sound, resample
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.sound import Sound, resample
 from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["AudioEncoder", "by_length", "window"]

@@ -18,8 +18,8 @@ from transformers import ClapAudioModelWithProjection
 
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
 from inlay.adapters.encoders.registry import register_encoder
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.sound import Sound
 
 __all__ = ["ClapEncoder", "ClapFeatures"]
 

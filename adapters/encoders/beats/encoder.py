@@ -10,8 +10,8 @@ from torch import Tensor
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
 from inlay.adapters.encoders.audio.filter_bank import frame_count, log_mel
 from inlay.adapters.encoders.beats.model import Beats
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.sound import Sound
 
 __all__ = ["BeatsEncoder"]
 

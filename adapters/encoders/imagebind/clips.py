@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from inlay.adapters.encoders.audio.filter_bank import log_mel
 from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig
-from inlay.adapters.media.sound import Sound, resample
+from inlay.adapters.media.audio import Sound, resample
 from inlay.adapters.media.video import Video
 
 __all__ = ["DEVIATION", "MEAN", "clip_starts", "crops", "spectrograms", "squares_of_clips"]

@@ -16,8 +16,8 @@ from inlay.adapters.chat.kv_cache import PrefixCache, prefix_cache
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import InstructQFormerConfig
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.digest import media_digest
-from inlay.adapters.media.sound import Sound
 from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
 

@@ -15,8 +15,8 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
-from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.inputs import LinearConfig
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 CAPTIONS = ("rain", "a disc")

@@ -24,7 +24,7 @@ from transformers import (
 from inlay.adapters.encoders.beats import Beats, BeatsConfig
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig
 from inlay.adapters.encoders.imagebind.config import AudioConfig, ImuConfig, MapConfig, TextConfig, VisionConfig
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 
 

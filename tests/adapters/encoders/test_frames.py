@@ -14,8 +14,7 @@ from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import EncoderError, FrameEncoder
 from inlay.adapters.encoders.frames import moments
 from inlay.adapters.loading.video import load_video_encoder
-from inlay.adapters.media.video import Video
-from inlay.adapters.media.video_file import spans
+from inlay.adapters.media.video import Video, spans
 
 
 @pytest.mark.parametrize("available", [1, 2, 5, 16, 33])

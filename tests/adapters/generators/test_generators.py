@@ -15,7 +15,7 @@ from inlay.adapters.backbone import Backbone, BackboneError
 from inlay.adapters.generators import GeneratorError
 from inlay.adapters.generators.denoising.noise import add_noise, target_of
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 
 MODALITIES = ["image", "audio", "video"]

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from inlay.adapters.media.audio import load_audio
+from inlay.adapters.media.audio import Sound, load_audio, resample
+from inlay.adapters.media.budget import Budget
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.load import load_medium
-from inlay.adapters.media.sound import Sound, resample
 
 Save = Callable[..., Path]
 
@@ -165,11 +165,11 @@ def test_a_name_tag_in_front_of_another_format_is_refused(save: Save) -> None:
 
 def test_a_long_sound_is_refused_by_its_header(save: Save) -> None:
     path = save(tone(3.0))
-    assert load_audio(path, max_seconds=3.0).seconds == 3.0
+    assert load_audio(path, budget=Budget(seconds=3.0)).seconds == 3.0
     with pytest.raises(MediaError, match=r"3\.0 s at 16000 Hz are too long: at most 2 s"):
-        load_audio(path, max_seconds=2.0)
+        load_audio(path, budget=Budget(seconds=2.0))
     with pytest.raises(MediaError, match="too long"):
-        load_audio((np.zeros(50), 1_000), max_seconds=0.01)
+        load_audio((np.zeros(50), 1_000), budget=Budget(seconds=0.01))
 
 
 def test_a_header_that_promises_hours_is_refused_before_they_are_decoded(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_flac_that_does_not_say_its_length_is_refused(save: Save) -> None:
     data = bytearray(path.read_bytes())
     data[18:26] = (int.from_bytes(data[18:26], "big") & ~((1 << 36) - 1)).to_bytes(8, "big")
     path.write_bytes(data)
-    with pytest.raises(MediaError, match=r"a\.flac: the header does not say how long"):
+    with pytest.raises(MediaError, match=r"a\.flac: the header does not state how long"):
         load_audio(path)
 
 
@@ -208,7 +208,7 @@ def test_samples_in_memory_are_read_as_files_are() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (np.zeros(5), r"got ndarray; an array alone does not say how fast it is: give \(samples, rate\)"),
+        (np.zeros(5), r"got ndarray; an array alone does not state its rate: give \(samples, rate\)"),
         (b"RIFF", "got bytes"),
         (3, "got int"),
         ((np.zeros((2, 2, 2)), 16_000), r"of shape \[2, 2, 2\]"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,7 +59,7 @@ def test_pad_equals_resizing_the_padded_square(shape: tuple[int, int], size: int
 def test_pad_in_bands_gives_the_same_pixels(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = noise(*shape)
     whole = fit(image, 32, "pad", FILL)
-    monkeypatch.setattr(geometry, "_BUDGET", 3 * max(shape))
+    monkeypatch.setattr(geometry, "_BAND", 3 * max(shape))
     assert fit(image, 32, "pad", FILL).tobytes() == whole.tobytes()
 
 
@@ -65,8 +67,31 @@ def test_pad_in_bands_gives_the_same_pixels(shape: tuple[int, int], monkeypatch:
 def test_crop_of_a_long_strip_differs_by_rounding_only(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     image = noise(*shape).point(lambda value: 96 + value // 4)  # no overshoot is clipped
     exact = np.asarray(fit(image, 32, "crop", FILL)).astype(int)
-    monkeypatch.setattr(geometry, "_BUDGET", 0)
+    monkeypatch.setattr(geometry, "_RESIZED", 0)
     assert np.abs(np.asarray(fit(image, 32, "crop", FILL)) - exact).max() <= 2
+
+
+@pytest.mark.parametrize("shape", [(31, 97), (1, 50), (7, 301), (40, 63)])
+def test_pad_of_a_tall_strip_differs_by_rounding_only(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(*shape).point(lambda value: 96 + value // 4)  # no overshoot is clipped
+    exact = np.asarray(fit(image, 32, "pad", FILL)).astype(int)
+    monkeypatch.setattr(geometry, "_EXACT", 0)
+    assert np.abs(np.asarray(fit(image, 32, "pad", FILL)) - exact).max() <= 2
+
+
+@pytest.mark.parametrize("shape", [(1, 65_535), (65_535, 1), (300, 20_000)])
+def test_pad_visits_no_more_than_picture_and_target(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    visited = 0
+    resize = Image.Image.resize
+
+    def counted(image: Image.Image, *args: Any, **options: Any) -> Image.Image:
+        nonlocal visited
+        visited += image.width * image.height
+        return resize(image, *args, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", counted)
+    fit(Image.new("RGB", shape), 336, "pad", FILL)
+    assert visited <= shape[0] * shape[1] + 336 * max(shape)
 
 
 @pytest.mark.parametrize("how", ["squash", "pad", "crop"])

@@ -89,7 +89,7 @@ def test_captions_are_what_the_media_show(data: Path) -> None:
 def _heard(path: Path) -> Any:
     import wave
 
-    from inlay.adapters.media.sound import Sound
+    from inlay.adapters.media.audio import Sound
 
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768

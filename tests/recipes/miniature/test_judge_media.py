@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 from inlay.recipes.miniature.film import draw_one, film
 from inlay.recipes.miniature.judge_media import hear, see, watch

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inlay.adapters.media.audio import load_audio
-from inlay.adapters.media.video_file import load_video
+from inlay.adapters.media.video import load_video
 from inlay.recipes.miniature.film import draw_one, film
 from inlay.recipes.miniature.judge_media import watch
 from inlay.recipes.miniature.media_files import write_medium

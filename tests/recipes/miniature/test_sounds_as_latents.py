@@ -15,7 +15,7 @@ pytest.importorskip("diffusers")
 from inlay.adapters.conversation.messages import MadePart
 from inlay.adapters.generators.mel import log_mel
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.outputs import TransformerOutput, TransformerOutputConfig
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.judge_made import judge_made

@@ -13,7 +13,7 @@ from inlay.adapters.encoders import ClapEncoder, EncoderError, HubertEncoder, Wh
 from inlay.adapters.encoders.audio.audio_encoder import window
 from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -182,7 +182,7 @@ def test_port_is_frozen_in_eval_mode_and_moves(
 
 def test_window_of_a_long_sound_is_that_of_the_whole_resampled(sound_of: Any) -> None:
     long = sound_of(4.0, 44_100)
-    from inlay.adapters.media.sound import resample
+    from inlay.adapters.media.audio import resample
 
     whole = resample(long, 16_000).samples[:16_000]
     np.testing.assert_allclose(window(long, 16_000, 16_000), whole, atol=1e-4)

@@ -20,7 +20,7 @@ from inlay.adapters.encoders.beats.model import distance_bucket
 from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.adapters.loading.beats import load_beats, save_beats
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 
 RELEASED_CFG = {
     "input_patch_size": 16,

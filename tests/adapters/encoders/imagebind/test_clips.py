@@ -14,7 +14,7 @@ from inlay.adapters.encoders.audio.filter_bank import log_mel
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, clip_starts, crops, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig
-from inlay.adapters.media.sound import Sound
+from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 
 

@@ -1,0 +1,138 @@
+"""What reading one medium may cost: one object that every reader of pictures, sounds and clips takes.
+
+A small file can claim anything: a picture of a gigapixel, thousands of passes over one, hours of silence. Every reader
+compares the claims with this budget *before* the work is done, and counts again while it is done. Each limit is exact
+and independent of the machine, so a file is read on all machines or on none.
+
+Pictures and sounds stay within `memory` bytes, whatever the file claims. A JPEG that would need more is decoded at 1/2,
+1/4 or 1/8 of its size; other files that would need more are refused. With the default of 200 MB that allows
+
+========== ============================================================================================
+PNG        50 megapixels of opaque RGB, 25 of anything that is converted or rotated
+JPEG       all sizes up to `pixels`, from 50 megapixels on (25 if rotated) at reduced size; progressive
+           ones hold their coefficients as well: up to 63 (4:2:0) or 32 (4:4:4) megapixels
+WebP       12 megapixels (libwebp and Pillow hold four copies)
+sound      50 million samples: 17 minutes at 48 kHz, 52 at 16 kHz (but `seconds` ends at 30)
+========== ============================================================================================
+
+Clips hold `clip_pixels` of kept frames (134 MB) and the decoder's reference frames (14 MB each for 4K, usually 3 to 5).
+Pixels in memory count as Pillow stores them: 4 bytes for RGB.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from inlay.adapters.media.untrusted import MediaError
+
+__all__ = ["BUDGET", "Budget"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits for one medium.
+
+    Example:
+        >>> Budget(pixels=100).check_picture((11, 10), "a.png")
+        Traceback (most recent call last):
+        ...
+        inlay.adapters.media.untrusted.MediaError: a.png: 11 x 10 pixels are too many: at most 100 pixels and 65,535 \
+on a side; make the picture smaller
+    """
+
+    file_bytes: int = 1 << 34
+    """Size of the file. Files are read in pieces, so this bounds time, not memory."""
+    memory: int = 200_000_000
+    """Bytes held at once while a picture or a sound is read."""
+    pixels: int = 89_478_485
+    """Width x height of a picture; the default is Pillow's own limit."""
+    side: int = 65_535
+    """Longest side of a picture; the default is JPEG's own limit."""
+    frames: int = 256
+    """Frames that are kept of a clip."""
+    frame_pixels: int = 4096 * 2304
+    """Width x height of a clip's frames: 4K."""
+    clip_pixels: int = 1 << 25
+    """Pixels of all kept frames together; larger frames are shrunk."""
+    seconds: float = 1800.0
+    """Duration of a sound or a clip."""
+    work: int = 1 << 30
+    """Pixels that are decoded, each pass of a progressive picture and each frame of a clip counted."""
+    work_per_byte: int = 1024
+    """Pixels that are decoded in addition for each byte of a clip's compressed frames; 0.008 bits a pixel."""
+
+    def check_file(self, file: BinaryIO, name: str) -> int:
+        """Size of an open file in bytes; the position is not moved.
+
+        Raises:
+            MediaError: empty, or larger than the budget.
+        """
+        place = file.tell()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(place)
+        if not size:
+            raise MediaError(f"{name}: the file is empty")
+        if size > self.file_bytes:
+            raise MediaError(f"{name}: the file has {size:,} bytes, at most {self.file_bytes:,} are read")
+        return size
+
+    def check_picture(self, size: tuple[int, int], name: str) -> None:
+        """Compare the width and height of a picture with the budget.
+
+        Raises:
+            MediaError: too many pixels, or none.
+        """
+        width, height = size
+        if width * height > self.pixels or max(size) > self.side:
+            raise MediaError(
+                f"{name}: {width} x {height} pixels are too many: at most {self.pixels:,} pixels and {self.side:,} on "
+                "a side; make the picture smaller"
+            )
+        if min(size) < 1:
+            raise MediaError(f"{name}: expected at least one pixel, got {width} x {height}")
+
+    def check_memory(self, needed: float, name: str) -> None:
+        """Compare bytes that will be held at once with the budget.
+
+        Raises:
+            MediaError: too many.
+        """
+        if needed > self.memory:
+            raise MediaError(
+                f"{name}: reading this file would take {needed / 1e6:,.0f} MB of memory, at most "
+                f"{self.memory / 1e6:,.0f} MB are used; make the picture smaller or allow more (Budget.memory)"
+            )
+
+    def check_work(self, pixels: int, what: str, name: str, *, compressed: int = 0) -> None:
+        """Compare the pixels to decode, all passes together, with the budget.
+
+        Args:
+            pixels: pixels x passes.
+            what: the passes, for the error: "12 scans".
+            name: the file, for the error.
+            compressed: bytes of the compressed frames of a clip.
+
+        Raises:
+            MediaError: too many.
+        """
+        allowed = self.work + self.work_per_byte * compressed
+        if pixels > allowed:
+            raise MediaError(
+                f"{name}: {what} make {pixels:,} pixels to decode, at most {allowed:,} are decoded; save the file "
+                "again with fewer or smaller ones"
+            )
+
+    def check_seconds(self, seconds: float, name: str, kind: str) -> None:
+        """Compare a duration with the budget.
+
+        Raises:
+            MediaError: too long.
+        """
+        if seconds > self.seconds:
+            raise MediaError(f"{name}: {seconds:.1f} s are too long: at most {self.seconds:.0f} s; cut the {kind}")
+
+
+BUDGET = Budget()
+"""The default."""

@@ -1,0 +1,1 @@
+"""The byte structure of media files, walked before a decoder sees it."""
