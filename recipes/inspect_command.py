@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from inlay.hub.remote.inspect import Overview, look
+from inlay.hub.remote.inspect import Overview, inspect_bundle
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.fitting import fitting, models_here
 from inlay.recipes.parser import command_parser
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parsed = parser.parse_args(list(argv))
-    facts = describe(look(parsed.bundle))
+    facts = describe(inspect_bundle(parsed.bundle))
     print(json.dumps(facts, indent=2) if parsed.json else _text(facts, tensors=parsed.tensors))
     return 0
 

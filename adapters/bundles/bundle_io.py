@@ -21,7 +21,7 @@ from inlay.adapters.outputs.fit import disagreement
 from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.files import bundle_folder
-from inlay.hub.format.int8 import widened
+from inlay.hub.format.int8 import dequantised
 from inlay.hub.format.manifest import MANIFEST_NAME, CanarySpec, LayoutSpec, Manifest, PartSpec, PortSpec, TrainingSpec
 from inlay.hub.format.peft_folder import LoraFolder, LoraSpec
 from inlay.hub.remote.address import locate
@@ -145,7 +145,7 @@ def from_bundle(bundle: Bundle) -> Contents:
     Raises:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
     """
-    manifest, tensors = bundle.manifest, widened(bundle.tensors)
+    manifest, tensors = bundle.manifest, dequantised(bundle.tensors)
     inputs: dict[str, nn.Module] = {}
     outputs: dict[str, nn.Module] = {}
     tokens: TokenRows | None = None

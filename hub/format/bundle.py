@@ -28,7 +28,7 @@ from inlay.hub.format.files import (
     MAX_TENSOR_BYTES,
     TENSORS_NAME,
     check_is_bundle,
-    checked,
+    read_checked,
     read_manifest,
 )
 from inlay.hub.format.int8 import check_int8
@@ -157,7 +157,7 @@ class Bundle:
     @classmethod
     def _read(cls, folder: OpenFolder, max_bytes: int) -> Bundle:
         manifest = read_manifest(folder, max_bytes)
-        return cls.from_files(manifest, {spec.path: checked(folder, spec) for spec in manifest.files})
+        return cls.from_files(manifest, {spec.path: read_checked(folder, spec) for spec in manifest.files})
 
     @classmethod
     def from_files(cls, manifest: Manifest, files: Contents) -> Bundle:
@@ -187,10 +187,10 @@ def _encode(bundle: Bundle) -> tuple[dict[str, bytes], Manifest]:
     bundle.verify()
     files: dict[str, bytes] = {}
     if bundle.tensors:
-        files[TENSORS_NAME] = serialize(bundle.tensors, {"format": "pt"}, file=TENSORS_NAME)
+        files[TENSORS_NAME] = serialize(bundle.tensors, file=TENSORS_NAME)
     if bundle.lora is not None:
         files[LORA_CONFIG] = write_config(bundle.lora.spec)
-        files[LORA_TENSORS] = serialize(bundle.lora.tensors, {"format": "pt"}, file=LORA_TENSORS)
+        files[LORA_TENSORS] = serialize(bundle.lora.tensors, file=LORA_TENSORS)
     specs = tuple(
         FileSpec.model_validate({"path": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)})
         for name, data in files.items()

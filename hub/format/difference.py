@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.format.bundle import Bundle
-from inlay.hub.format.int8 import widened
+from inlay.hub.format.int8 import dequantised
 from inlay.hub.safety.text import shown
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _all(bundle: Bundle) -> dict[str, torch.Tensor]:
 
 def _tensors(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> list[Change]:
     changes = []
-    wide_one, wide_two = widened(one), widened(two)
+    wide_one, wide_two = dequantised(one), dequantised(two)
     for name in sorted(wide_one.keys() | wide_two.keys()):
         left, right = one.get(name), two.get(name)
         before, after = _kind(left), _kind(right)

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.foreign import foreign_format
+from inlay.hub.format.file_type import known_file_type
 from inlay.hub.format.manifest import MANIFEST_NAME, FileSpec, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_TENSORS
 from inlay.hub.safety.safe_read import OpenFolder
@@ -26,7 +26,7 @@ __all__ = [
     "check_content",
     "check_is_bundle",
     "check_listing",
-    "checked",
+    "read_checked",
     "read_files",
     "read_manifest",
 ]
@@ -79,7 +79,7 @@ def check_listing(manifest: Manifest, present: frozenset[str], max_bytes: int = 
         raise BundleError(MANIFEST_NAME, f"expected at most {max_bytes} bytes of files, got {total}", field="files")
 
 
-def checked(folder: OpenFolder, spec: FileSpec) -> bytes:
+def read_checked(folder: OpenFolder, spec: FileSpec) -> bytes:
     """The bytes of a file, read once, of the size and hash that the manifest gives.
 
     Raises:
@@ -96,7 +96,7 @@ def read_files(folder: OpenFolder, manifest: Manifest) -> dict[str, bytes]:
     Raises:
         BundleError: a file is missing or damaged, or the manifest on disk is another one by now.
     """
-    files: dict[str, bytes] = {spec.path: checked(folder, spec) for spec in manifest.files}
+    files: dict[str, bytes] = {spec.path: read_checked(folder, spec) for spec in manifest.files}
     for name in (CARD_NAME, SIGNATURE_NAME):
         with contextlib.suppress(BundleError):  # neither has to be there, nor to be readable
             files[name] = folder.read(name, MAX_JSON_BYTES)
@@ -115,7 +115,7 @@ def check_content(data: bytes, spec: FileSpec) -> None:
     if len(data) == spec.size and hashlib.sha256(data).hexdigest() == spec.sha256:
         return
     found = f"expected {spec.size} bytes, got {len(data)}" if len(data) != spec.size else "its sha256 differs"
-    what = foreign_format(data)
+    what = known_file_type(data)
     hint = f"it is {what}" if what else "the file is damaged or was exchanged; get the bundle again"
     raise BundleError(spec.path, f"{found} from what inlay.json says; {hint}")
 

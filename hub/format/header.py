@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.foreign import foreign_format
+from inlay.hub.format.file_type import known_file_type
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 
@@ -66,7 +66,7 @@ def header_end(data: bytes, size: int, file: str) -> int:
     Raises:
         BundleError: not safetensors, or a header above the limit.
     """
-    if what := foreign_format(data):
+    if what := known_file_type(data):
         raise BundleError(file, f"expected safetensors, got {what}")
     if size < 8 or len(data) < 8:
         raise BundleError(file, f"expected safetensors, got a file of {min(size, len(data))} bytes")

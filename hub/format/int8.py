@@ -18,7 +18,7 @@ from inlay.hub.errors import BundleError
 from inlay.hub.format.header import SCALE
 from inlay.hub.format.manifest import PartSpec
 
-__all__ = ["check_int8", "is_worth_it", "to_int8", "widened"]
+__all__ = ["check_int8", "dequantised", "is_worth_it", "to_int8"]
 
 LARGEST = 127
 _DROPPED = (1 << 8) - 1
@@ -51,7 +51,7 @@ def to_int8(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return whole.view(matrix.shape), scale
 
 
-def widened(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def dequantised(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Every int8 tensor in float32 and without its scale; all others as they are."""
     scales = {name + SCALE for name, tensor in tensors.items() if tensor.dtype == torch.int8}
     return {

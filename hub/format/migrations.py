@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from inlay.hub.errors import BundleError
 from inlay.hub.safety.text import shown
 
-__all__ = ["FORMAT_VERSION", "STEPS", "migrated"]
+__all__ = ["FORMAT_VERSION", "STEPS", "migrate"]
 
 Step: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -32,7 +32,7 @@ def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
 STEPS: dict[int, Step] = {1: _one_to_two}
 
 
-def migrated(raw: dict[str, Any], file: str) -> dict[str, Any]:
+def migrate(raw: dict[str, Any], file: str) -> dict[str, Any]:
     """The manifest in the current version; what is in it is not looked at otherwise.
 
     Raises:

@@ -19,11 +19,11 @@ from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, read_config
 from inlay.hub.remote.address import Repository, locate
 from inlay.hub.remote.client import Client
-from inlay.hub.remote.fetch import Fetch, Listing
+from inlay.hub.remote.download import Download, Listing
 from inlay.hub.remote.ranges import read_range
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 
-__all__ = ["Integrity", "Overview", "look"]
+__all__ = ["Integrity", "Overview", "inspect_bundle"]
 
 Integrity: TypeAlias = Literal["whole", "listed", "unchecked"]
 """Every byte checked; not fetched, but the hub's own hashes are those of the manifest; neither."""
@@ -47,7 +47,7 @@ class Overview:
     """Of a repository."""
 
 
-def look(
+def inspect_bundle(
     source: str | os.PathLike[str],
     *,
     revision: str | None = None,
@@ -64,15 +64,15 @@ def look(
     place = locate(source, revision)
     if isinstance(place, Path):
         return _folder(bundle_folder(place), None)
-    fetch = Fetch(place, Client(endpoint, token), cache_dir, MAX_TENSOR_BYTES)
+    download = Download(place, Client(endpoint, token), cache_dir, MAX_TENSOR_BYTES)
     try:
-        listing = fetch.list()
+        listing = download.list()
     except HubError as error:
         if error.problem not in ("offline", "network"):
             raise
-        commit = fetch.cached_commit()
-        return _folder(fetch.snapshot(commit), commit)
-    return _repository(place, fetch.client, listing)
+        commit = download.cached_commit()
+        return _folder(download.snapshot(commit), commit)
+    return _repository(place, download.client, listing)
 
 
 def _folder(folder: Path, commit: str | None) -> Overview:

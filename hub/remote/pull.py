@@ -12,10 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inlay.hub.errors import HubError
-from inlay.hub.format.files import MAX_TENSOR_BYTES, bundle_folder, check_is_bundle, checked, read_files, read_manifest
+from inlay.hub.format.files import (
+    MAX_TENSOR_BYTES,
+    bundle_folder,
+    check_is_bundle,
+    read_checked,
+    read_files,
+    read_manifest,
+)
 from inlay.hub.remote.address import locate
 from inlay.hub.remote.client import Client
-from inlay.hub.remote.fetch import Fetch
+from inlay.hub.remote.download import Download
 from inlay.hub.safety.atomic import replace_folder
 from inlay.hub.safety.safe_read import OpenFolder
 
@@ -73,15 +80,15 @@ def pull(
     if isinstance(place, Path):
         found = Pulled(folder=bundle_folder(place))
     else:
-        fetch = Fetch(place, Client(endpoint, token), cache_dir, max_bytes)
+        download = Download(place, Client(endpoint, token), cache_dir, max_bytes)
         try:
-            commit = fetch.cached_commit() if local_files_only else fetch.run(force=force_download)
+            commit = download.cached_commit() if local_files_only else download.run(force=force_download)
         except HubError as error:
             # A mistyped folder looks like a repository.
             if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline", "network"):
                 raise
             raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
-        found = Pulled(folder=fetch.snapshot(commit), repo_id=place.repo_id, commit=commit)
+        found = Pulled(folder=download.snapshot(commit), repo_id=place.repo_id, commit=commit)
     if trusted is not None:
         from inlay.hub.format.signature import verify_signature
 
@@ -91,7 +98,7 @@ def pull(
     if found.repo_id is None:
         with OpenFolder(found.folder) as opened:
             for spec in read_manifest(opened, max_bytes).files:
-                checked(opened, spec)
+                read_checked(opened, spec)
     return found
 
 

@@ -20,7 +20,7 @@ from inlay.hub.format.files import CARD_NAME, KNOWN_NAMES, bundle_folder, check_
 from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.remote.address import Repository, check_revision
 from inlay.hub.remote.client import Client
-from inlay.hub.remote.fetch import Fetch, Listing
+from inlay.hub.remote.download import Download, Listing
 from inlay.hub.safety.safe_read import IGNORED_NAMES, OpenFolder
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 from inlay.hub.safety.text import shown
@@ -140,9 +140,9 @@ def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:
 
 def _open(client: Client, place: Repository, *, private: bool | None) -> Listing:
     """The repository as it is now; a new one, or a new branch, where there is none."""
-    repo_id, fetch = place.repo_id, Fetch(place, client, None, 0)
+    repo_id, download = place.repo_id, Download(place, client, None, 0)
     try:
-        held = fetch.list()
+        held = download.list()
     except HubError as error:
         if error.problem not in ("missing", "revision", "token"):
             raise
@@ -152,7 +152,7 @@ def _open(client: Client, place: Repository, *, private: bool | None) -> Listing
             client.call(place, lambda: client.api.create_repo(repo_id, private=private, exist_ok=True))
             if place.revision != "main":
                 client.call(place, lambda: client.api.create_branch(repo_id, branch=place.revision, exist_ok=True))
-        held = fetch.list()
+        held = download.list()
     if private is not None and held.private != private:
         now, asked = ("private", "public") if held.private else ("public", "private")
         reason = f"the repository is {now} and {asked} was asked for, so nothing is sent; change it in its settings"

@@ -19,14 +19,14 @@ import pytest
 from hub_emulator import Hub, Repo
 
 from inlay.hub import Bundle, HubError, pull, push
-from inlay.hub.remote.fetch import STALE_SECONDS
+from inlay.hub.remote.download import STALE_SECONDS
 
 # Imports once, then forks a child for every line that comes in: the child works until it is killed.
 WORKER = """
 import os, sys
 from inlay.hub import pull, push
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download, hf_hub_url
-import inlay.hub.format.bundle, inlay.hub.remote.fetch, inlay.hub.remote.ranges
+import inlay.hub.format.bundle, inlay.hub.remote.download, inlay.hub.remote.ranges
 def work(kind, arguments):
     print(os.getpid(), flush=True)
     while True:

@@ -164,7 +164,7 @@ BROKEN: dict[str, tuple[dict[str, torch.Tensor], str]] = {
     "adapter name left in": ({f"{KEY}.lora_A.default.weight": torch.ones(2, 6)}, "lora_A|B.weight"),
     "no target": (
         {A.replace("q_proj", "xq_proj"): torch.ones(2, 6), B.replace("q_proj", "xq_proj"): torch.ones(6, 2)},
-        "none of target_modules",
+        "not in target_modules",
     ),
     "nothing": ({}, "expected weights for the target module 'q_proj'"),
 }

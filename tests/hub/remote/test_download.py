@@ -14,7 +14,7 @@ import pytest
 from hub_emulator import Hub
 
 from inlay.hub import HubError, pull
-from inlay.hub.remote.fetch import OldCopyWarning
+from inlay.hub.remote.download import OldCopyWarning
 
 Publish = Callable[..., str]
 

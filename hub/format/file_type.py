@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["foreign_format"]
+__all__ = ["known_file_type"]
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive, as torch.save writes it",
@@ -14,12 +14,12 @@ _MAGIC = {
 }
 
 
-def foreign_format(data: bytes) -> str | None:
+def known_file_type(data: bytes) -> str | None:
     """Name the kind of file that ``data`` is when it is a well-known one that is not safetensors.
 
     Example:
         >>> import pickle
-        >>> foreign_format(pickle.dumps({"weight": 1.0}))
+        >>> known_file_type(pickle.dumps({"weight": 1.0}))
         'a Python pickle, which can run code and is never opened'
     """
     # A safetensors header of 640 bytes starts like a pickle too, but then its length ends in five zero bytes.

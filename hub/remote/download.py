@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from inlay.hub.errors import BundleError, HubError
-from inlay.hub.format.files import KNOWN_NAMES, UNLISTED, check_listing, checked, read_manifest
+from inlay.hub.format.files import KNOWN_NAMES, UNLISTED, check_listing, read_checked, read_manifest
 from inlay.hub.format.manifest import MANIFEST_NAME, FileSpec, Manifest
 from inlay.hub.remote.address import Repository
 from inlay.hub.remote.client import Client
@@ -27,7 +27,7 @@ from inlay.hub.safety.safe_read import OpenFolder
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 from inlay.hub.safety.text import shown
 
-__all__ = ["Fetch", "Listing", "OldCopyWarning"]
+__all__ = ["Download", "Listing", "OldCopyWarning"]
 
 STALE_SECONDS = 600
 """A half-written download that nobody has touched for so long belongs to a process that died."""
@@ -53,7 +53,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Fetch:
+class Download:
     """One repository and one cache.
 
     Args:
@@ -170,7 +170,7 @@ class Fetch:
         try:
             with OpenFolder(self.snapshot(commit)) as opened:
                 for spec in read_manifest(opened, self.max_bytes).files:
-                    checked(opened, spec)
+                    read_checked(opened, spec)
         except BundleError:
             return False
         return True
@@ -206,7 +206,7 @@ class Fetch:
             self._file(spec.path, commit, force=force or last)
             try:
                 with OpenFolder(self.snapshot(commit)) as opened:
-                    checked(opened, spec)
+                    read_checked(opened, spec)
             except BundleError:
                 self._forget(commit, spec.path)
                 if last:
