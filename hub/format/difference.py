@@ -1,4 +1,4 @@
-"""Two bundles side by side: fields of the manifest and tensors that differ, and by how much."""
+"""Comparing two bundles: fields of the manifest and tensors that differ, with distances."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Change:
 
     name: str
     one: str
-    """What the first bundle has; empty where it has nothing."""
+    """The value in the first bundle; empty if there is none."""
     two: str
-    """What the second one has."""
+    """The value in the second bundle."""
     distance: float | None = None
-    """Of two tensors of one shape: |a - b| / |a|, over all their numbers."""
+    """Of two tensors of the same shape: |a - b| / |a| in the Euclidean norm."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two bundles."""
+    """The differences between two bundles."""
 
     fields: tuple[Change, ...]
-    """Of the manifest; hashes, sizes of files and the canary follow from the rest and are left out."""
+    """Of the manifest; hashes, file sizes and the canary are not compared, since they follow from the rest."""
     tensors: tuple[Change, ...]
 
     @property

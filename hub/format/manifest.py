@@ -103,6 +103,7 @@ def _plain(value: Scalar | tuple[Scalar, ...]) -> Any:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_length=128)]
 Line = Annotated[str, Field(max_length=512), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
+StopText = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT), AfterValidator(_text)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
@@ -149,7 +150,7 @@ class LayoutSpec(_Closed):
     system: Text | None = None
     geometry: Annotated[dict[Name, Geometry], Field(max_length=16)] = {}
     """Modality to the way a medium is resized, such as ``image: pad``."""
-    stop: Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=16), FailFast()] = ()
+    stop: Annotated[tuple[StopText, ...], Field(max_length=16), FailFast()] = ()
     """Texts that end a generated answer."""
     bos: Literal["first", "after_media", "none"] = "first"
     """Position of BOS, if the tokenizer has one."""

@@ -1,7 +1,8 @@
-"""What a bundle is, without its tensors: the manifest and the safetensors headers.
+"""``inspect``: the manifest and the safetensors headers of a bundle, without its tensors.
 
-Of a folder every byte is checked. Of a repository a few kilobytes are read by range requests: sizes, shapes and names
-are checked against the manifest and, where the hub stores a file by its sha256, that too; bytes are checked on pull.
+In a folder every byte is checked. From a repository a few kilobytes are read by range requests: sizes, shapes and names
+are compared with the manifest, and so are the hub's own hashes of files that it stores by hash; contents are checked by
+pull.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 __all__ = ["Integrity", "Overview", "inspect_bundle"]
 
 Integrity: TypeAlias = Literal["whole", "listed", "unchecked"]
-"""Every byte checked; not fetched, but the hub's own hashes are those of the manifest; neither."""
+"""``whole``: every byte is checked; ``listed``: the hub's own hashes equal the manifest's; ``unchecked``: neither."""
 
 _FIRST = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A bundle at a glance."""
+    """Manifest, tensors and state of a bundle."""
 
     manifest: Manifest
     tensors: Mapping[str, Mapping[str, TensorSpec]]
@@ -42,9 +43,9 @@ class Overview:
     """Bytes of all files together."""
     integrity: Integrity
     signed: bool
-    """Whether a signature is there; ``verify`` says whose."""
+    """Whether there is a signature; ``verify_signature`` checks it."""
     commit: str | None = None
-    """Of a repository."""
+    """The commit of a repository; None for a folder."""
 
 
 def inspect_bundle(
@@ -55,11 +56,11 @@ def inspect_bundle(
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Overview:
-    """Look at a bundle; arguments as those of :func:`inlay.hub.pull`.
+    """Inspect a bundle; arguments as those of :func:`inlay.hub.pull`.
 
     Raises:
         HubError: it cannot be reached.
-        BundleError: it is no bundle, or its parts contradict each other.
+        BundleError: it is not a bundle, or its files do not agree with each other.
     """
     place = locate(source, revision)
     if isinstance(place, Path):
@@ -106,10 +107,10 @@ def _repository(place: Repository, client: Client, listing: Listing) -> Overview
     hashed = 0
     for spec in manifest.files:
         if (found := listing.sizes[spec.path]) not in (None, spec.size):
-            raise BundleError(spec.path, f"expected {spec.size} bytes as inlay.json says, the hub has {found}")
+            raise BundleError(spec.path, f"expected {spec.size} bytes as listed in inlay.json, the hub has {found}")
         if (stored := listing.hashes.get(spec.path)) is not None:
             if stored != spec.sha256:
-                raise BundleError(spec.path, "its sha256 on the hub differs from what inlay.json says")
+                raise BundleError(spec.path, "its sha256 on the hub differs from the one in inlay.json")
             hashed += 1
         if spec.path == LORA_CONFIG:
             read_config(part(spec.path)(0, MAX_JSON_BYTES + 1))
@@ -128,7 +129,7 @@ def _repository(place: Repository, client: Client, listing: Listing) -> Overview
 
 
 def _check_counts(manifest: Manifest, tensors: Mapping[str, Mapping[str, TensorSpec]]) -> None:
-    """The headers must add up to what the manifest declares, as the tensors must when they are read."""
+    """Compare the number of parameters in the headers with the manifest, as reading the tensors does."""
     for file, specs in tensors.items():
         parts = {name: part for name, part in manifest.parts.items() if (name == LORA_PART) == (file == LORA_TENSORS)}
         declared = sum(part.parameters for part in parts.values())

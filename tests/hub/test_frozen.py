@@ -64,7 +64,7 @@ def test_an_old_manifest_goes_through_every_step(second: Any) -> None:
 
 @pytest.mark.parametrize("raw", [{"format_version": 1}, {"format_version": 2, "name": "x"}])
 def test_an_old_manifest_that_lacks_a_field_is_one_error(second: Any, raw: dict[str, Any]) -> None:
-    with pytest.raises(BundleError, match=r"inlay.json: format_version: cannot be brought from format \d to \d"):
+    with pytest.raises(BundleError, match=r"inlay.json: format_version: cannot be migrated from format \d to \d"):
         migrate(raw, "inlay.json")
 
 

@@ -34,12 +34,12 @@ def test_push_and_pull(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any) 
     assert main(["push", str(run_folder), "me/tiny", "--private", "--tag", "v1"]) == 0
     out = capsys.readouterr().out
     commit = hub.repos["me/tiny"].refs["v1"]
-    assert out == f"{hub.url}/me/tiny/commit/{commit}\ncommit {commit}\ncard made from the manifest\n"
+    assert out == f"{hub.url}/me/tiny/commit/{commit}\ncommit {commit}\ncard generated from the manifest\n"
     assert main(["pull", "me/tiny", str(tmp_path / "mine")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mine'} (commit {commit} of me/tiny)\n"
     assert (tmp_path / "mine" / "inlay.json").read_bytes() == (run_folder / "bundle" / "inlay.json").read_bytes()
     assert main(["push", str(run_folder), "me/tiny"]) == 0
-    assert "nothing had changed since commit" in capsys.readouterr().out
+    assert "no changes since commit" in capsys.readouterr().out
 
 
 def test_json_for_scripts(hub: Any, run_folder: Path, capsys: Any) -> None:
@@ -56,7 +56,7 @@ def test_json_for_scripts(hub: Any, run_folder: Path, capsys: Any) -> None:
 def test_what_was_not_sent_is_said(hub: Any, run_folder: Path, capsys: Any) -> None:
     (run_folder / "bundle" / "id_rsa").write_text("x")
     main(["push", str(run_folder), "me/tiny"])
-    assert "not sent, as it is no part of the bundle: 'id_rsa'" in capsys.readouterr().out
+    assert "not sent, not part of the bundle: 'id_rsa'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["inspect", "chat", "evaluate", "pull"])
@@ -201,9 +201,9 @@ def test_sign_and_verify(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any
     assert main(["pull", "me/tiny", "--trusted", str(tmp_path / "me.pub")]) == 0
     capsys.readouterr()
     assert main(["verify", "me/tiny", "--files_only"]) == 0
-    assert "there, not checked (--key)" in capsys.readouterr().out
+    assert "present, not checked (--key)" in capsys.readouterr().out
     assert main(["verify", "me/tiny", "--files_only", "--key", str(tmp_path / "me.pub")]) == 0
-    assert f"signature  by {tmp_path / 'me.pub'}" in capsys.readouterr().out
+    assert f"signature  valid for {tmp_path / 'me.pub'}" in capsys.readouterr().out
 
 
 def test_search(hub: Any, miniature_run: Path, capsys: Any) -> None:

@@ -102,7 +102,7 @@ def test_only_what_holds_int8_asks_for_the_newer_format(
 
 def test_int8_under_the_older_version_is_refused(small: Bundle) -> None:
     raw = json.loads(small.manifest.to_json()) | {"format_version": 1}
-    with pytest.raises(BundleError, match=r"format_version: cannot be brought from format 1 to 2"):
+    with pytest.raises(BundleError, match=r"format_version: cannot be migrated from format 1 to 2"):
         Manifest.from_json(json.dumps(raw).encode())
 
 

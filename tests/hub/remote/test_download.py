@@ -28,7 +28,7 @@ def test_offline_uses_the_cache(hub: Hub, publish: Publish, monkeypatch: pytest.
     with pytest.raises(HubError, match=r"not in the cache") as caught:
         pull("me/x", revision="v1")
     assert caught.value.problem == "offline"
-    with pytest.raises(HubError, match=r"fetching anew was asked for, and HF_HUB_OFFLINE is set"):
+    with pytest.raises(HubError, match=r"HF_HUB_OFFLINE is set, so nothing can be downloaded again"):
         pull("me/x", force_download=True)
     assert hub.seen == []
 

@@ -80,7 +80,7 @@ def test_tensors_are_not_fetched(hub: Hub, publish: Publish, make_bundle: Any, t
     [
         ({"inlay.json": None}, "holds no inlay.json"),
         ({"inlay.json": b"[]"}, "inlay.json: expected a JSON object"),
-        ({"adapter.safetensors": b"x" * 50}, "as inlay.json says, the hub has 50"),
+        ({"adapter.safetensors": b"x" * 50}, "as listed in inlay.json, the hub has 50"),
         ({"adapter.safetensors": None}, "is listed in inlay.json but missing"),
     ],
 )
