@@ -42,15 +42,15 @@ def main(argv: Sequence[str]) -> int:
         new_tokens=parsed.limit,
         waiting=parsed.waiting,
     )
-    server = DemoServer(parsed.host, parsed.port, limits)
-    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
-    model.adapter.eval()
-    model.prefixes = prefix_cache(parsed.prefix_mib)
-    tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
-    examples = examples_of(Path(parsed.bundle))
-    title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
-    return serve(server, Demonstration(model, title, tokens, limits, examples, media))
+    with DemoServer(parsed.host, parsed.port, limits) as server:  # closed also if no adapter or backbone can be loaded
+        adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
+        model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+        model.adapter.eval()
+        model.prefixes = prefix_cache(parsed.prefix_mib)
+        tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
+        examples = examples_of(Path(parsed.bundle))
+        title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
+        return serve(server, Demonstration(model, title, tokens, limits, examples, media))
 
 
 def serve(server: DemoServer, demonstration: Demonstration) -> int:

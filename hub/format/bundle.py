@@ -19,7 +19,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from inlay.hub.errors import BundleError
 from inlay.hub.format.card_file import is_edited, make_card
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["Bundle"]
+
+Files: TypeAlias = Mapping[str, bytes]
+"""Name to content."""
 
 _ATTEMPTS = 20
 
@@ -157,7 +160,7 @@ class Bundle:
         return cls.from_files(manifest, {spec.path: read_checked(folder, spec) for spec in manifest.files})
 
     @classmethod
-    def from_files(cls, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    def from_files(cls, manifest: Manifest, files: Files) -> Bundle:
         """Parse and verify files whose hashes were compared with the manifest.
 
         Args:
