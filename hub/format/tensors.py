@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.files import MAX_TENSOR_BYTES
 from inlay.hub.format.header import MAX_TENSORS, check_name, header_end, read_header
 from inlay.hub.safety.text import shown
 
@@ -24,16 +23,12 @@ __all__ = ["parse", "serialize"]
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16", torch.int8: "int8"}
 
 
-def parse(
-    data: bytes, file: str, *, max_bytes: int = MAX_TENSOR_BYTES, allow_nonfinite: bool = False
-) -> dict[str, torch.Tensor]:
+def parse(data: bytes, file: str) -> dict[str, torch.Tensor]:
     """Read all tensors from the bytes of a safetensors file.
 
     Args:
         data: the whole file.
         file: name for the error text.
-        max_bytes: a larger file is refused before it is parsed.
-        allow_nonfinite: accept NaN and infinity.
 
     Returns:
         Name to a tensor with its own memory, sorted by name.
@@ -41,15 +36,12 @@ def parse(
     Raises:
         BundleError: the file is damaged or not strict; names the tensor where there is one.
     """
-    if len(data) > max_bytes:
-        raise BundleError(file, f"expected at most {max_bytes} bytes, got {len(data)}")
     read_header(data, len(data), file)
     try:
         tensors = load(data)
     except SafetensorError as error:
         raise BundleError(file, f"expected safetensors; {shown(str(error))}") from None
-    if not allow_nonfinite:
-        _check_finite(tensors, file)
+    _check_finite(tensors, file)
     return {name: tensors[name] for name in sorted(tensors)}
 
 
