@@ -46,39 +46,22 @@ _KEY = re.compile(r"base_model\.model\.([A-Za-z0-9_.]+)\.lora_([AB])\.weight")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # The keys that PEFT 0.21 writes besides the fields of LoraSpec, with the values that have no effect.
+_NONE = (
+    *("alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "exclude_modules"),
+    *("kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config", "megatron_config"),
+    *("modules_to_save", "monteclora_config", "target_parameters", "trainable_token_indices", "velora_config"),
+)
+_FALSE = ("ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_rslora")
 _HARMLESS: dict[str, tuple[Any, ...]] = {
-    "alora_invocation_tokens": (None,),
-    "alpha_pattern": ({}, None),
-    "arrow_config": (None,),
-    "auto_mapping": (None,),
+    **dict.fromkeys(_NONE, (None,)),
+    **dict.fromkeys(_FALSE, (False,)),
+    **dict.fromkeys(("alpha_pattern", "rank_pattern", "loftq_config"), ({}, None)),
     "bias": ("none",),
-    "corda_config": (None,),
-    "ensure_weight_tying": (False,),
-    "eva_config": (None,),
-    "exclude_modules": (None,),
-    "fan_in_fan_out": (False,),
     "inference_mode": (True, False),
     "init_lora_weights": (True,),
-    "kasa_config": (None,),
-    "layer_replication": (None,),
-    "layers_pattern": (None,),
-    "layers_to_transform": (None,),
-    "loftq_config": ({}, None),
-    "lora_bias": (False,),
-    "lora_ga_config": (None,),
-    "megatron_config": (None,),
     "megatron_core": ("megatron.core", None),
-    "modules_to_save": (None,),
-    "monteclora_config": (None,),
     "qalora_group_size": (16,),
-    "rank_pattern": ({}, None),
-    "target_parameters": (None,),
-    "trainable_token_indices": (None,),
     "use_bdlora": (None, False),
-    "use_dora": (False,),
-    "use_qalora": (False,),
-    "use_rslora": (False,),
-    "velora_config": (None,),
 }
 # Always written, because vLLM and older versions of PEFT read these keys.
 _WRITTEN = (
