@@ -1,7 +1,7 @@
-"""The bundle: an adapter as files, safe to read, with its way to a hub and back. Knows tensors by name, knows no model.
+"""The bundle: an adapter as files, read safely, sent to a hub and downloaded from it. Independent of any model.
 
-The names below load on first use, so that ``import inlay.hub`` costs next to nothing and brings in neither torch nor
-pydantic. Folders are opened with POSIX calls (``openat``, ``flock``): Linux and macOS.
+The names below are imported on first use, so that ``import inlay.hub`` is fast and imports neither torch nor pydantic.
+Folders are opened with POSIX calls (``openat``, ``flock``): Linux and macOS.
 """
 
 from __future__ import annotations

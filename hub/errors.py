@@ -1,7 +1,7 @@
-"""The one family of errors that inlay raises for bad input.
+"""The base class of all errors that inlay raises for bad input.
 
-Everything a user can cause derives from :class:`InlayError`, so that a program can catch one class and the command line
-can turn it into a short message and exit status 2.
+Every error that a user can cause derives from :class:`InlayError`, so that a program can catch one class and the
+command line can turn it into a short message and exit status 2.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ HubProblem: TypeAlias = Literal[
     "secret",
     "card",
 ]
-"""What kind of trouble it is, for programs; the message is for people."""
+"""The kind of problem, for programs; the message is for people."""
 
 
 class InlayError(Exception):
-    """Root of the errors that tell a user what was expected, what came, and how to fix it."""
+    """Base class of errors that say what was expected, what came, and how to fix it."""
 
 
 class BundleError(InlayError):
@@ -52,12 +52,12 @@ class BundleError(InlayError):
 
 
 class HubError(InlayError):
-    """A bundle cannot be fetched from a hub, or not be sent to one.
+    """A bundle cannot be downloaded from a hub or sent to one.
 
     Args:
-        where: the repository, with its revision where that matters.
-        reason: what was expected, what came, and how to fix it. Never holds a token.
-        problem: the kind of trouble.
+        where: the repository, with its revision unless that is ``main``.
+        reason: what was expected, what came, and how to fix it. Never contains a token.
+        problem: the kind of problem.
 
     Example:
         >>> str(HubError("me/llava", "no such repository", "missing"))

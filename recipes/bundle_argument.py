@@ -1,10 +1,22 @@
-"""What several commands call by one name."""
+"""Arguments and help texts that several commands share."""
 
 from __future__ import annotations
 
-__all__ = ["BUNDLE", "PREFIX_HELP"]
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+__all__ = ["BUNDLE", "PREFIX_HELP", "TRUSTED", "add_trusted_bundle"]
 
 BUNDLE = "folder of a bundle or of a run, or a repository on the Hub: owner/name, or hf://owner/name@revision"
-"""Help of the argument."""
-PREFIX_HELP = "memory (MiB) for what was read, so that a picture is not read again for the next question; 0: none"
+"""Help of the argument ``bundle``."""
+TRUSTED = "PEM file with a public key or a root certificate: refuse a bundle without a signature that it verifies"
+"""Help of ``--trusted``."""
+PREFIX_HELP = "memory (MiB) for the KV cache of earlier prompts, so that a picture is read once; 0: none"
 """Help of ``--prefix_mib``."""
+
+
+def add_trusted_bundle(parser: ArgumentParser) -> None:
+    """Add the arguments ``bundle`` and ``--trusted``."""
+    parser.add_argument("bundle", type=str, help=BUNDLE)
+    parser.add_argument("--trusted", type=Path | None, help=TRUSTED)

@@ -19,7 +19,7 @@ from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.backbones import backbone_for
-from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
+from inlay.recipes.bundle_argument import PREFIX_HELP, add_trusted_bundle
 from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.save_media import free_name, save_medium
@@ -113,7 +113,7 @@ class Conversation:
 def main(argv: Sequence[str]) -> int:
     """Answer once when a question is given, else read lines until the end of input."""
     parser = command_parser("chat", __doc__)
-    parser.add_argument("bundle", type=str, help=BUNDLE)
+    add_trusted_bundle(parser)
     parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
     parser.add_argument("--image", type=Path | None, help="picture that the first question is about")
     parser.add_argument("--audio", type=Path | None, help="sound that the first question is about")
@@ -133,7 +133,7 @@ def main(argv: Sequence[str]) -> int:
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
         load_medium(modality, path)
-    adapter = Adapter.from_pretrained(parsed.bundle)
+    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
     model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
     model.adapter.eval()
     model.prefixes = prefix_cache(parsed.prefix_mib)

@@ -27,7 +27,7 @@ COMMANDS = {
         "check every byte, and the stored answer on the backbone",
     ),
     "quantise": ("inlay.recipes.quantise_command", "a bundle in int8, if its held-out loss allows it"),
-    "sign": ("inlay.recipes.sign_command", "say by a key or a certificate who made a bundle"),
+    "sign": ("inlay.recipes.sign_command", "sign a bundle with a key or a certificate"),
     "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
     "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
     "search": ("inlay.recipes.search_command", "bundles on the Hub and in the cache that fit a backbone"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
 from inlay.recipes.backbones import backbone_for
-from inlay.recipes.bundle_argument import BUNDLE, PREFIX_HELP
+from inlay.recipes.bundle_argument import PREFIX_HELP, add_trusted_bundle
 from inlay.recipes.making import making_of
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Serve until Ctrl-C."""
     own = Limits()
     parser = command_parser("demo", __doc__)
-    parser.add_argument("bundle", type=str, help=BUNDLE)
+    add_trusted_bundle(parser)
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all, no password")
     parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer; the page can change it")
@@ -42,15 +42,15 @@ def main(argv: Sequence[str]) -> int:
         new_tokens=parsed.limit,
         waiting=parsed.waiting,
     )
-    server = DemoServer(parsed.host, parsed.port, limits)
-    adapter = Adapter.from_pretrained(parsed.bundle)
-    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
-    model.adapter.eval()
-    model.prefixes = prefix_cache(parsed.prefix_mib)
-    tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
-    examples = examples_of(Path(parsed.bundle))
-    title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
-    return serve(server, Demonstration(model, title, tokens, limits, examples, media))
+    with DemoServer(parsed.host, parsed.port, limits) as server:  # closed also if no adapter or backbone can be loaded
+        adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
+        model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+        model.adapter.eval()
+        model.prefixes = prefix_cache(parsed.prefix_mib)
+        tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
+        examples = examples_of(Path(parsed.bundle))
+        title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
+        return serve(server, Demonstration(model, title, tokens, limits, examples, media))
 
 
 def serve(server: DemoServer, demonstration: Demonstration) -> int:

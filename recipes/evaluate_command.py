@@ -16,7 +16,7 @@ from jsonargparse.typing import PositiveInt
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.conversation.layout import Layout
 from inlay.recipes.backbones import backbone_for
-from inlay.recipes.bundle_argument import BUNDLE
+from inlay.recipes.bundle_argument import add_trusted_bundle
 from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.caching import Caching, store_at
 from inlay.recipes.data.features import FeatureCache
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     parsed = _parser().parse_args(list(argv))
     settings = AnswerSettings(**{field.name: getattr(parsed, field.name) for field in fields(AnswerSettings)})
     candidates = candidates_of(settings.rank)
-    adapter = Adapter.from_pretrained(parsed.bundle)
+    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
     held = read_held_out(
         Path(parsed.bundle),
         parsed.test,
@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> ArgumentParser:
     parser = command_parser("evaluate", __doc__)
-    parser.add_argument("bundle", type=str, help=BUNDLE)
+    add_trusted_bundle(parser)
     parser.add_argument(
         "--data.test",
         dest="test",

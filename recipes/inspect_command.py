@@ -1,4 +1,4 @@
-"""``inlay inspect``: what a bundle is, what it fits, how large, whether it is intact. No model is loaded."""
+"""``inlay inspect``: show a bundle's parts, interface, size and state. No model is loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from inlay.hub.remote.inspect import Overview, look
+from inlay.hub.remote.inspect import Overview, inspect_bundle
 from inlay.recipes.bundle_argument import BUNDLE
 from inlay.recipes.fitting import fitting, models_here
 from inlay.recipes.parser import command_parser
@@ -16,25 +16,25 @@ __all__ = ["describe", "main"]
 
 _INTEGRITY = {
     "whole": "intact",
-    "listed": "not fetched; the hub's hashes are those of the manifest",
-    "unchecked": "not fetched; names, sizes and shapes agree, contents are checked on pull",
+    "listed": "not downloaded; the hub's hashes equal those of the manifest",
+    "unchecked": "not downloaded; names, sizes and shapes agree, contents are checked on pull",
 }
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the facts; a damaged bundle is an error that says what is wrong."""
-    parser = command_parser("inspect", f"{__doc__} Of a repository no tensor is fetched.")
+    """Print the facts; a damaged bundle is an error."""
+    parser = command_parser("inspect", f"{__doc__} From a repository no tensor is downloaded.")
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parsed = parser.parse_args(list(argv))
-    facts = describe(look(parsed.bundle))
+    facts = describe(inspect_bundle(parsed.bundle))
     print(json.dumps(facts, indent=2) if parsed.json else _text(facts, tensors=parsed.tensors))
     return 0
 
 
 def describe(overview: Overview) -> dict[str, Any]:
-    """The manifest as plain values, with what was found."""
+    """The manifest as plain values, with sizes and state."""
     manifest = overview.manifest
     facts: dict[str, Any] = manifest.model_dump(mode="json")
     facts["intact"] = overview.integrity == "whole"
@@ -64,7 +64,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
             for name, p in facts["parts"].items()
         ),
         "",
-        "fits a backbone with",
+        "needs a backbone with",
         *(
             f"  {name:<15}{p['family']}, {p['width']} wide"
             + (f", {p['tokens']} token{'s' * (p['tokens'] > 1)}" if p["tokens"] else "")
@@ -77,7 +77,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         "",
         f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}",
         f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",
-        f"signed   {'yes; `inlay verify --key` says whether by whom you think' if facts['signed'] else 'no'}",
+        f"signed   {'yes, not checked; `inlay verify --key` checks it' if facts['signed'] else 'no'}",
     ]
     if facts["training"]:
         training = facts["training"]

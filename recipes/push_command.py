@@ -1,4 +1,4 @@
-"""``inlay push``: a bundle to the Hub, in one commit."""
+"""``inlay push``: send a bundle to the Hub, in one commit."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from inlay.recipes.parser import command_parser
 
 __all__ = ["main"]
 
-_CARDS = {"made": "made from the manifest", "local": "yours, from the folder", "remote": "kept, edited on the Hub"}
+_CARDS = {
+    "generated": "generated from the manifest",
+    "local": "edited, from the folder",
+    "remote": "edited, from the Hub",
+}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Send, and say what was sent and what was not."""
+    """Send, and print the commit and the files that were not sent."""
     about = (
-        f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN; only files of the bundle are sent, as they are;"
+        f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN. Only files of the bundle are sent, unchanged;"
     )
-    about += " `inlay quantise` makes them half as large."
+    about += " `inlay quantise` halves their size."
     parser = command_parser("push", about)
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
-    parser.add_argument("repo_id", type=str, help="owner/name; made if it is not there")
-    parser.add_argument("--private", action="store_true", help="make it private; stop where it is public")
+    parser.add_argument("repo_id", type=str, help="owner/name; created if it does not exist")
+    parser.add_argument("--private", action="store_true", help="create a private repository; an error if it is public")
     parser.add_argument("--branch", type=str | None, help="commit to this branch instead of main")
     parser.add_argument("--create_pr", action="store_true", help="open a pull request instead")
-    parser.add_argument("--tag", type=str | None, help="name the new commit")
+    parser.add_argument("--tag", type=str | None, help="a tag for the new commit")
     parser.add_argument("--message", type=str | None, help="title of the commit")
-    parser.add_argument("--overwrite", action="store_true", help="also where the repository holds another adapter")
+    parser.add_argument("--overwrite", action="store_true", help="also if the repository holds another adapter")
     parser.add_argument("--renew_card", action="store_true", help="replace a card that was edited by hand")
-    parser.add_argument("--endpoint", type=str | None, help="the hub, if not that of HF_ENDPOINT")
+    parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     pushed = push(
@@ -49,10 +53,10 @@ def main(argv: Sequence[str]) -> int:
     if parsed.json:
         print(json.dumps(vars(pushed), indent=2))
         return 0
-    print(f"{pushed.url}\n{'commit' if pushed.changed else 'nothing had changed since commit'} {pushed.commit}")
+    print(f"{pushed.url}\n{'commit' if pushed.changed else 'no changes since commit'} {pushed.commit}")
     print(f"card {_CARDS[pushed.card]}")
     if pushed.left_out:
-        print(f"not sent, as it is no part of the bundle: {', '.join(map(ascii, pushed.left_out))}")
+        print(f"not sent, not part of the bundle: {', '.join(map(ascii, pushed.left_out))}")
     return 0
 
 

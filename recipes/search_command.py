@@ -1,4 +1,4 @@
-"""``inlay search``: bundles on the Hub and in the cache, all of them or those that fit a backbone."""
+"""``inlay search``: list bundles on the Hub and in the cache, all of them or those that fit a backbone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from inlay.hub.errors import HubError
 from inlay.hub.remote.search import Found, Offers, in_cache, on_hub
 from inlay.recipes.fitting import models_here, offers_of
 from inlay.recipes.parser import command_parser
@@ -17,21 +18,26 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """List them, one a line."""
+    """Print one bundle per line."""
     parser = command_parser("search", f"{__doc__} Families and widths are compared.")
-    model = "that it must fit: a folder, or a Hub id in the cache"
+    model = "that the bundles must fit: a folder, or a Hub id in the cache"
     parser.add_argument("--llm", type=str | None, help=f"a language model {model}")
     parser.add_argument("--image", type=str | None, help=f"an image encoder {model}")
-    parser.add_argument("--author", type=str | None, help="only of this user or organisation")
+    parser.add_argument("--author", type=str | None, help="only bundles of this user or organisation")
     parser.add_argument("--limit", type=int, default=100, help="most bundles")
-    parser.add_argument("--cache_only", action="store_true", help="do not ask the Hub")
-    parser.add_argument("--endpoint", type=str | None, help="the hub, if not that of HF_ENDPOINT")
+    parser.add_argument("--cache_only", action="store_true", help="list the cache only, without a request to the Hub")
+    parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     ports = _ports({"llm": parsed.llm, "image": parsed.image})
     found = in_cache(ports)
     if not parsed.cache_only:
-        found = [*on_hub(ports, author=parsed.author, limit=parsed.limit, endpoint=parsed.endpoint), *found]
+        try:
+            found = [*on_hub(ports, author=parsed.author, limit=parsed.limit, endpoint=parsed.endpoint), *found]
+        except HubError as error:
+            if error.problem not in ("offline", "network"):
+                raise
+            raise HubError("the Hub", f"{error.reason}; --cache_only lists the cache", error.problem) from None
     if parsed.json:
         print(json.dumps([asdict(item) for item in found], indent=2))
     else:

@@ -1,4 +1,4 @@
-"""``inlay sign``: say by a key or a certificate who made a bundle; works offline."""
+"""``inlay sign``: sign a bundle with a private key, and optionally certificates; works offline."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Sign, and print where the signature is."""
+    """Sign, and print the file of the signature."""
     parser = command_parser("sign", f"{__doc__} Push sends the signature with the bundle.")
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
-    parser.add_argument("--key", type=Path, required=True, help="private key, PEM, on an elliptic curve")
+    parser.add_argument("--key", type=Path, required=True, help="PEM file with an elliptic-curve private key")
     parser.add_argument(
-        "--certificates", type=list[Path], default=[], help="PEM files: your own certificate, then those up to the root"
+        "--certificates", type=list[Path], default=[], help="PEM files: your certificate, then the chain up to the root"
     )
     parsed = parser.parse_args(list(argv))
-    # From the environment, because a command line can be read by everybody on the machine.
+    # From the environment, because every user of the machine can read a command line.
     password = os.environ.get("INLAY_KEY_PASSWORD")
     print(sign(parsed.folder, parsed.key, password=password, certificates=tuple(parsed.certificates)))
     return 0

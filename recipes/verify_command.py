@@ -1,4 +1,4 @@
-"""``inlay verify``: every byte of a bundle, and the numbers that it must give on its backbone."""
+"""``inlay verify``: check every byte of a bundle, its signature, and its stored test input on the backbone."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Check, print what was checked, and stop with an error at the first thing that is wrong."""
-    about = f"{__doc__} Without names of models: those that it was trained on, from the cache or the Hub."
+    """Print the results; the first failed check is an error."""
+    about = f"{__doc__} Models that are not named are those that it was trained on, from the cache or the Hub."
     parser = command_parser("verify", about)
     parser.add_argument("bundle", type=str, help=BUNDLE)
-    parser.add_argument("--key", type=Path | None, help="public key of the signer, or root certificate, in PEM form")
-    parser.add_argument("--files_only", action="store_true", help="load no backbone")
+    parser.add_argument("--key", type=Path | None, help="PEM file with the signer's public key, or a root certificate")
+    parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
@@ -31,8 +31,8 @@ def main(argv: Sequence[str]) -> int:
     facts: dict[str, Any] = {"files": "intact"}
     if pulled.commit is not None:  # a folder on this machine has none
         facts["commit"] = pulled.commit
-    signed = "there, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
-    facts["signature"] = signed if parsed.key is None else f"by {parsed.key}"
+    signed = "present, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
+    facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
     if not parsed.files_only:
         facts |= _canary(str(pulled.folder), BackboneSettings(**vars(parsed.backbone)))
     print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))

@@ -283,7 +283,11 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     with Hub() as server:
         settings = {"HF_HUB_OFFLINE": False, "ENDPOINT": server.url, "HF_HUB_CACHE": str(tmp_path / "cache")}
         settings |= {"HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}"}
-        settings |= {"HF_TOKEN_PATH": str(tmp_path / "token"), "HF_HUB_DOWNLOAD_TIMEOUT": 2, "HF_HUB_DISABLE_XET": True}
+        settings |= {
+            "HF_TOKEN_PATH": str(tmp_path / "token"),
+            "HF_HUB_DOWNLOAD_TIMEOUT": 20,
+            "HF_HUB_DISABLE_XET": True,
+        }
         for name, value in settings.items():
             monkeypatch.setattr(huggingface_hub.constants, name, value)
         monkeypatch.setenv("HF_TOKEN", "hf_owner")

@@ -22,11 +22,10 @@ from inlay.adapters.outputs.fit import disagreement
 from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.files import bundle_folder
-from inlay.hub.format.int8 import widened
+from inlay.hub.format.int8 import dequantised
 from inlay.hub.format.manifest import (
     MANIFEST_NAME,
     CanarySpec,
-    LayoutSpec,
     Manifest,
     PartSpec,
     manifest_error,
@@ -164,7 +163,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
     Raises:
         BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
     """
-    manifest, tensors = bundle.manifest, widened(bundle.tensors)
+    manifest, tensors = bundle.manifest, dequantised(bundle.tensors)
     inputs: dict[str, nn.Module] = {}
     outputs: dict[str, nn.Module] = {}
     tokens: TokenRows | None = None

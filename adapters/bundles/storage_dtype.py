@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inlay.hub.format.header import SCALE
-from inlay.hub.format.int8 import is_worth_it, to_int8, widened
+from inlay.hub.format.int8 import dequantised, is_worth_it, to_int8
 
 __all__ = ["DiskDtype", "float_of", "int8_matrices", "on_disk", "round_module"]
 
@@ -48,7 +48,7 @@ def round_module(module: nn.Module, dtype: DiskDtype) -> None:
     for name, parameter in module.named_parameters():
         if name in matrices:
             whole, scale = to_int8(parameter)
-            parameter.copy_(widened({name: whole, name + SCALE: scale})[name])
+            parameter.copy_(dequantised({name: whole, name + SCALE: scale})[name])
         else:
             parameter.copy_(parameter.to(kind).to(parameter.dtype))
 

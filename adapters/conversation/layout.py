@@ -61,12 +61,6 @@ class Layout:
         if self.system is None:
             raise LayoutError("system: expected text, got None; leave it out, or give an empty text")
         _ = self.spec
-        if self.prompt.count(HOLE) > MAX_HOLES:
-            raise LayoutError(
-                f"prompt: expected at most {MAX_HOLES} placeholders {HOLE}, got {self.prompt.count(HOLE)}"
-            )
-        if not all(self.stop):
-            raise LayoutError("stop: expected texts that are not empty, got an empty one; remove it")
         for modality, geometry in self.geometry.items():
             _one_of("geometry", modality, get_args(Modality))
             _one_of(f"geometry.{modality}", geometry, get_args(Geometry))

@@ -6,10 +6,10 @@
     adapter.safetensors             the tensors of all parts but the LoRA
     lora/adapter_config.json        a genuine PEFT folder
     lora/adapter_model.safetensors
-    README.md                       the model card; never read back, so it may be edited by hand
+    README.md                       the model card; it is not parsed, so it may be edited by hand
 
-Reading trusts nothing: sizes are capped before a file is read, hashes are checked on the very bytes that are then
-parsed, and a file that the format does not know is an error.
+All files are untrusted: sizes are checked before a file is read, hashes are checked on the same bytes that are then
+parsed, and an unknown file is an error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inlay.hub.format.files import (
     MAX_TENSOR_BYTES,
     TENSORS_NAME,
     check_is_bundle,
-    checked,
+    read_checked,
     read_manifest,
 )
 from inlay.hub.format.int8 import check_int8
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bundle"]
 
-Contents: TypeAlias = Mapping[str, bytes]
-"""Name of a file to what is in it."""
+Files: TypeAlias = Mapping[str, bytes]
+"""Name to content."""
 
 _ATTEMPTS = 20
 
@@ -56,8 +56,8 @@ class Bundle:
     """One adapter as data.
 
     Args:
-        manifest: what it is; ``manifest.files`` is filled in by :meth:`write`.
-        tensors: ``<part>.<name>`` to tensor, for every part but the LoRA.
+        manifest: of the adapter; ``manifest.files`` is set by :meth:`write`.
+        tensors: ``<part>.<name>`` to tensor, for every part except the LoRA.
         lora: the LoRA, if there is one; then the manifest has a part ``lora``.
     """
 
@@ -67,14 +67,14 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], *, max_bytes: int = MAX_TENSOR_BYTES) -> Bundle:
-        """Read and verify a folder; while it is being replaced, the old or the new version comes back, never a mixture.
+        """Read and verify a folder; while it is being replaced, the old or the new version is read, never a mixture.
 
         Args:
-            folder: a folder on disk, such as the one of a Hub snapshot.
-            max_bytes: most bytes for all tensors together.
+            folder: a folder on disk, such as a Hub snapshot.
+            max_bytes: most bytes of all tensors together.
 
         Raises:
-            BundleError: anything at all is not as it must be; names the file and the field or tensor.
+            BundleError: the bundle is not valid; names the file and the field or tensor.
         """
         aside = aside_of(real_path(folder))
         attempts = 0
@@ -95,7 +95,7 @@ class Bundle:
                         raise
 
     def verify(self) -> None:
-        """Check that the tensors are the ones that the manifest declares: parts, parameters, dtypes, LoRA.
+        """Check that the tensors agree with the manifest: parts, parameters, dtypes, LoRA.
 
         Raises:
             BundleError: names the tensor or the part.
@@ -105,7 +105,7 @@ class Bundle:
         for name, tensor in self.tensors.items():
             part = max((part for part in declared if name.startswith(f"{part}.")), key=len, default=None)
             if part is None:
-                reason = f"belongs to no part; the manifest declares {', '.join(declared) or 'none'}"
+                reason = f"belongs to none of the parts in the manifest: {', '.join(declared) or 'none'}"
                 raise BundleError(TENSORS_NAME, reason, field=name)
             held[part][name] = tensor
         for part, spec in declared.items():
@@ -129,16 +129,16 @@ class Bundle:
             raise BundleError(MANIFEST_NAME, "expected at least one trained tensor, got an empty bundle")
 
     def write(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> Bundle:
-        """Write the folder in one step; never touches the network.
+        """Write the folder in one step, without network access.
 
-        The card is generated anew, unless the one that is replaced was edited by hand. Equal bundles give equal bytes.
+        The card is generated, unless the existing one was edited by hand. Equal bundles give equal bytes.
 
         Args:
-            folder: where to; missing parents are made.
-            overwrite: replace an existing bundle. A folder that holds anything else is never replaced.
+            folder: the target; missing parents are created.
+            overwrite: replace an existing bundle. A folder that contains anything else is never replaced.
 
         Returns:
-            The bundle as written, with ``manifest.files`` filled in.
+            The bundle as written, with ``manifest.files`` set.
 
         Raises:
             BundleError: the bundle is inconsistent, the folder exists, the disk is full, ...; nothing has changed then.
@@ -151,21 +151,21 @@ class Bundle:
 
     @property
     def bytes(self) -> int:
-        """Size of the whole folder on disk, card included, as :meth:`write` makes it."""
+        """Size of the folder that :meth:`write` creates, card included."""
         return sum(map(len, _encode(self)[0].values()))
 
     @classmethod
     def _read(cls, folder: OpenFolder, max_bytes: int) -> Bundle:
         manifest = read_manifest(folder, max_bytes)
-        return cls.from_files(manifest, {spec.path: checked(folder, spec) for spec in manifest.files})
+        return cls.from_files(manifest, {spec.path: read_checked(folder, spec) for spec in manifest.files})
 
     @classmethod
-    def from_files(cls, manifest: Manifest, files: Contents) -> Bundle:
-        """Parse files that have been compared with the manifest, and verify what they hold.
+    def from_files(cls, manifest: Manifest, files: Files) -> Bundle:
+        """Parse and verify files whose hashes were compared with the manifest.
 
         Args:
             manifest: the manifest.
-            files: the content of every file that it lists.
+            files: name to content of every file that it lists.
 
         Raises:
             BundleError: names the file and the tensor or field.
@@ -183,14 +183,14 @@ class Bundle:
 
 
 def _encode(bundle: Bundle) -> tuple[dict[str, bytes], Manifest]:
-    """The content of every file, and the manifest that lists them."""
+    """Encode every file, and the manifest that lists them."""
     bundle.verify()
     files: dict[str, bytes] = {}
     if bundle.tensors:
-        files[TENSORS_NAME] = serialize(bundle.tensors, {"format": "pt"}, file=TENSORS_NAME)
+        files[TENSORS_NAME] = serialize(bundle.tensors, file=TENSORS_NAME)
     if bundle.lora is not None:
         files[LORA_CONFIG] = write_config(bundle.lora.spec)
-        files[LORA_TENSORS] = serialize(bundle.lora.tensors, {"format": "pt"}, file=LORA_TENSORS)
+        files[LORA_TENSORS] = serialize(bundle.lora.tensors, file=LORA_TENSORS)
     specs = tuple(
         FileSpec.model_validate({"path": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)})
         for name, data in files.items()
@@ -198,22 +198,22 @@ def _encode(bundle: Bundle) -> tuple[dict[str, bytes], Manifest]:
     manifest = bundle.manifest.model_copy(update={"files": specs})
     files[CARD_NAME] = make_card(manifest)
     files[MANIFEST_NAME] = manifest.to_json()
-    Manifest.from_json(files[MANIFEST_NAME])  # what would not be read back is not written
+    Manifest.from_json(files[MANIFEST_NAME])  # fails for a manifest that could not be read back
     return files, manifest
 
 
 def _kept_card(folder: Path) -> bytes | None:
-    """The card of the bundle that is about to be replaced, where somebody has edited it."""
+    """The card of the bundle to be replaced, if it was edited by hand."""
     try:
         with OpenFolder(folder) as opened:
             card = opened.read(CARD_NAME, MAX_JSON_BYTES)
             return card if is_edited(card, opened.read(MANIFEST_NAME, MAX_JSON_BYTES)) else None
-    except BundleError:  # there is none, or no bundle at all
+    except BundleError:  # there is no card, or no bundle
         return None
 
 
 def _counted(part: str, tensors: Mapping[str, torch.Tensor], spec: PartSpec) -> int:
-    """Parameters of a part whose tensors have the data type that it declares."""
+    """Count the parameters of a part, and check the dtypes of its tensors."""
     if spec.dtype == "int8":
         return check_int8(TENSORS_NAME, part, tensors, spec)
     for name, tensor in tensors.items():
@@ -230,5 +230,5 @@ def _check_dtype(file: str, name: str, tensor: torch.Tensor, spec: PartSpec) -> 
 def _check_count(file: str, part: str, found: int, spec: PartSpec) -> None:
     if found != spec.parameters:
         reason = f"expected {spec.parameters} parameters as declared in inlay.json, got {found}: "
-        reason += "a tensor is missing or has another shape" if found < spec.parameters else "a tensor too many"
+        reason += "a tensor is missing or has another shape" if found < spec.parameters else "there is an extra tensor"
         raise BundleError(file, reason, field=part)

@@ -1,7 +1,7 @@
-"""The model card ``README.md``: what the Hub shows, made from the manifest alone.
+"""The model card ``README.md``, generated from the manifest.
 
-Everything that comes from a manifest is text: in the front matter YAML quotes it, in the body every character that
-Markdown, HTML or a template language could act on is written as a character reference.
+Values of the manifest are untrusted text: YAML quotes them in the front matter, and in the body every character that
+has a meaning in Markdown, HTML or a template language is written as a character reference.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LIMITATIONS = (
 
 
 def escape(text: str) -> str:
-    """Text as Markdown that shows just this text, on one line.
+    """Escape text, so that Markdown shows exactly this text on one line.
 
     Example:
         >>> escape("<b>{{ x }}</b> | llava-1.5")
@@ -40,11 +40,11 @@ def escape(text: str) -> str:
 
 
 def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
-    """The whole card, front matter and body.
+    """Render the card, front matter and body.
 
     Args:
         manifest: of the bundle.
-        repo_id: where it is published, for the example; the card does not say if not given.
+        repo_id: of the published bundle, for the example; a placeholder if not given.
 
     Example:
         >>> from inlay.hub.format.manifest import LayoutSpec
@@ -107,7 +107,7 @@ def _front_matter(manifest: Manifest) -> str:
 
 
 def _sources(manifest: Manifest) -> list[str]:
-    """The backbone's models by Hub id; what is a path or an address stays out of the card's links."""
+    """The Hub ids of the backbone's models; paths and addresses are omitted."""
     models = [port for _, port in _ports(manifest) if port.kind != "tokenizer"]
     return [port.source for port in models if port.source and _HUB_ID.fullmatch(port.source)]
 
@@ -120,7 +120,7 @@ def _notice(manifest: Manifest) -> list[str]:
 
 
 def _ports(manifest: Manifest) -> list[tuple[str, PortSpec]]:
-    """The LLM first, then by name: the order in a file must not depend on the order in memory."""
+    """The LLM first, then by name, so that the order in the file does not depend on the order in memory."""
     return sorted(manifest.interface.items(), key=lambda item: (item[0] != "llm", item[0]))
 
 
@@ -190,7 +190,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def port_tag(port: str, family: str, width: int) -> str:
-    """The tag by which a backbone finds the adapters that fit one of its ports.
+    """The tag by which ``search`` finds adapters for one port of a backbone.
 
     Example:
         >>> port_tag("llm", "llama", 4096)

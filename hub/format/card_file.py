@@ -1,7 +1,7 @@
-"""Which model card a bundle gets: a new one, or the one that somebody has edited.
+"""Choosing the model card of a bundle: a generated one, or one that was edited by hand.
 
-A generated card ends with a mark that holds the hash of the text above it. Where text and mark agree, nobody has
-touched the card and it is made anew; where they do not, or there is no mark, it is somebody's own and is kept.
+A generated card ends with a comment that contains the hash of the text above it. If text and hash agree, the card was
+not edited and is generated again; if they differ, or there is no such comment, the card is kept.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from inlay.hub.format.manifest import Manifest
 
 __all__ = ["CardChoice", "choose_card", "is_edited", "make_card"]
 
-CardChoice: TypeAlias = Literal["made", "local", "remote"]
-"""Made from the manifest; the one in the folder, edited by hand; the one on the hub, edited by hand."""
+CardChoice: TypeAlias = Literal["generated", "local", "remote"]
+"""Generated from the manifest; edited by hand in the folder; edited by hand on the hub."""
 
 _MARK = re.compile(rb"\n<!-- made by inlay ([0-9a-f]{16}); a card that you edit is kept -->\n\Z")
 
 
 def make_card(manifest: Manifest, repo_id: str | None = None) -> bytes:
-    """The generated card, with its mark."""
+    """Generate a card, with the comment at its end."""
     text = render_card(manifest, repo_id).encode("utf-8")
     return text + f"\n<!-- made by inlay {_digest(text)}; a card that you edit is kept -->\n".encode()
 
 
 def is_edited(card: bytes, manifest: bytes | None = None) -> bool:
-    """Whether somebody has changed a card since it was made.
+    """Whether a card was changed after it was generated.
 
     Args:
         card: the file.
-        manifest: the ``inlay.json`` beside it: cards that were made before there was a mark are recognised by it.
+        manifest: the ``inlay.json`` of the same bundle, to recognise generated cards of versions without the comment.
     """
     unified = card.replace(b"\r\n", b"\n")
     if match := _MARK.search(unified):
@@ -53,22 +53,22 @@ def choose_card(
     *,
     renew: bool = False,
 ) -> tuple[CardChoice, bytes]:
-    """The card to send: an edited one before a generated one, and the one in the folder before the one on the hub.
+    """Choose the card to send: an edited card has priority, the one in the folder before the one on the hub.
 
     Args:
         manifest: of the bundle that is sent.
-        repo_id: where to.
-        local: the card in its folder.
+        repo_id: the target.
+        local: the card in the folder.
         remote: the card on the hub.
         remote_manifest: the ``inlay.json`` on the hub.
-        renew: make a new one in any case.
+        renew: always generate a new card.
     """
     if not renew:
         if local is not None and is_edited(local, manifest.to_json()):
             return "local", local
         if remote and remote_manifest is not None and is_edited(remote, remote_manifest):
             return "remote", remote
-    return "made", make_card(manifest, repo_id)
+    return "generated", make_card(manifest, repo_id)
 
 
 def _digest(text: bytes) -> str:

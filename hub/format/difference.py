@@ -1,4 +1,4 @@
-"""Two bundles side by side: fields of the manifest and tensors that differ, and by how much."""
+"""Comparing two bundles: fields of the manifest and tensors that differ, with distances."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.format.bundle import Bundle
-from inlay.hub.format.int8 import widened
+from inlay.hub.format.int8 import dequantised
 from inlay.hub.safety.text import shown
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ class Change:
 
     name: str
     one: str
-    """What the first bundle has; empty where it has nothing."""
+    """The value in the first bundle; empty if there is none."""
     two: str
-    """What the second one has."""
+    """The value in the second bundle."""
     distance: float | None = None
-    """Of two tensors of one shape: |a - b| / |a|, over all their numbers."""
+    """Of two tensors of the same shape: |a - b| / |a| in the Euclidean norm."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What differs between two bundles."""
+    """The differences between two bundles."""
 
     fields: tuple[Change, ...]
-    """Of the manifest; hashes, sizes of files and the canary follow from the rest and are left out."""
+    """Of the manifest; hashes, file sizes and the canary are not compared, since they follow from the rest."""
     tensors: tuple[Change, ...]
 
     @property
@@ -75,7 +75,7 @@ def _all(bundle: Bundle) -> dict[str, torch.Tensor]:
 
 def _tensors(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> list[Change]:
     changes = []
-    wide_one, wide_two = widened(one), widened(two)
+    wide_one, wide_two = dequantised(one), dequantised(two)
     for name in sorted(wide_one.keys() | wide_two.keys()):
         left, right = one.get(name), two.get(name)
         before, after = _kind(left), _kind(right)

@@ -1,4 +1,4 @@
-"""The files of a bundle as the manifest lists them: which are there, and their bytes, checked. Parses no tensor."""
+"""The files of a bundle: comparing a folder, and the bytes of each file, with the manifest. Parses no tensor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.foreign import foreign_format
+from inlay.hub.format.file_type import known_file_type
 from inlay.hub.format.manifest import MANIFEST_NAME, FileSpec, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_TENSORS
 from inlay.hub.safety.safe_read import OpenFolder
@@ -26,7 +26,7 @@ __all__ = [
     "check_content",
     "check_is_bundle",
     "check_listing",
-    "checked",
+    "read_checked",
     "read_files",
     "read_manifest",
 ]
@@ -35,27 +35,27 @@ TENSORS_NAME = "adapter.safetensors"
 CARD_NAME = "README.md"
 SIGNATURE_NAME = "inlay.sig"
 UNLISTED = frozenset({MANIFEST_NAME, CARD_NAME, SIGNATURE_NAME})
-"""Files that a manifest does not list: itself, what people edit, and what is made after it."""
+"""Files that a manifest does not list: itself, the card, which people edit, and the signature, which is added later."""
 BUNDLE_NAMES = frozenset({MANIFEST_NAME, CARD_NAME, TENSORS_NAME, LORA_CONFIG, LORA_TENSORS})
-"""Every file that a bundle is written with."""
+"""Every file that writing a bundle creates."""
 KNOWN_NAMES = BUNDLE_NAMES | {SIGNATURE_NAME}
-"""Every file that may stand in a bundle's folder."""
+"""Every file that a bundle's folder may contain."""
 
 MAX_TENSOR_BYTES = 4 << 30
 _PICKLED_LORA = "lora/adapter_model.bin"
 
 
 def read_manifest(folder: OpenFolder, max_bytes: int = MAX_TENSOR_BYTES) -> Manifest:
-    """The manifest of a folder that holds just the files that it lists.
+    """Read the manifest of a folder, and check that the folder contains exactly the listed files.
 
     Raises:
-        BundleError: no manifest, a file too many or too few, or more bytes than ``max_bytes``.
+        BundleError: no manifest, an extra or missing file, or more bytes than ``max_bytes``.
     """
     present = folder.names(KNOWN_NAMES | {_PICKLED_LORA})
     if MANIFEST_NAME not in present:
         raise BundleError(str(folder.path), f"not a bundle: it holds no {MANIFEST_NAME}")
     if _PICKLED_LORA in present:
-        reason = "a pickle, which can run code and is never opened: lora/adapter_model.safetensors required"
+        reason = "a pickle, which can run code and is never opened: expected lora/adapter_model.safetensors"
         raise BundleError(_PICKLED_LORA, f"{reason}; convert the weights and remove this file")
     manifest = Manifest.from_json(folder.read(MANIFEST_NAME, MAX_JSON_BYTES))
     check_listing(manifest, present, max_bytes)
@@ -63,10 +63,10 @@ def read_manifest(folder: OpenFolder, max_bytes: int = MAX_TENSOR_BYTES) -> Mani
 
 
 def check_listing(manifest: Manifest, present: frozenset[str], max_bytes: int = MAX_TENSOR_BYTES) -> None:
-    """Compare the files that are there with those that the manifest lists.
+    """Compare the present files with the files that the manifest lists.
 
     Raises:
-        BundleError: names a file that is missing or not listed, or the total that is too large.
+        BundleError: names a file that is missing or not listed, or gives the total if it is too large.
     """
     listed = {spec.path for spec in manifest.files}
     for name in sorted(listed ^ (present - UNLISTED)):
@@ -79,11 +79,11 @@ def check_listing(manifest: Manifest, present: frozenset[str], max_bytes: int = 
         raise BundleError(MANIFEST_NAME, f"expected at most {max_bytes} bytes of files, got {total}", field="files")
 
 
-def checked(folder: OpenFolder, spec: FileSpec) -> bytes:
-    """The bytes of a file, read once, of the size and hash that the manifest gives.
+def read_checked(folder: OpenFolder, spec: FileSpec) -> bytes:
+    """Read a file once, and compare size and hash with the manifest.
 
     Raises:
-        BundleError: they are not.
+        BundleError: they differ.
     """
     data = folder.read(spec.path, max(spec.size, 1 << 16))
     check_content(data, spec)
@@ -91,14 +91,14 @@ def checked(folder: OpenFolder, spec: FileSpec) -> bytes:
 
 
 def read_files(folder: OpenFolder, manifest: Manifest) -> dict[str, bytes]:
-    """Every file of a bundle, checked: those that the manifest lists, itself, and card and signature where there are.
+    """Read every file of a bundle: the listed files, checked, the manifest, and card and signature if present.
 
     Raises:
-        BundleError: a file is missing or damaged, or the manifest on disk is another one by now.
+        BundleError: a file is missing or damaged, or the manifest on disk has changed meanwhile.
     """
-    files: dict[str, bytes] = {spec.path: checked(folder, spec) for spec in manifest.files}
+    files: dict[str, bytes] = {spec.path: read_checked(folder, spec) for spec in manifest.files}
     for name in (CARD_NAME, SIGNATURE_NAME):
-        with contextlib.suppress(BundleError):  # neither has to be there, nor to be readable
+        with contextlib.suppress(BundleError):  # both are optional
             files[name] = folder.read(name, MAX_JSON_BYTES)
     files[MANIFEST_NAME] = folder.read(MANIFEST_NAME, MAX_JSON_BYTES)
     if Manifest.from_json(files[MANIFEST_NAME]) != manifest:
@@ -107,30 +107,33 @@ def read_files(folder: OpenFolder, manifest: Manifest) -> dict[str, bytes]:
 
 
 def check_content(data: bytes, spec: FileSpec) -> None:
-    """Compare bytes with what the manifest says of them.
+    """Compare the bytes of a file with size and hash in the manifest.
 
     Raises:
-        BundleError: another size or hash; says what the bytes look like.
+        BundleError: they differ; names the file type if it is known.
     """
     if len(data) == spec.size and hashlib.sha256(data).hexdigest() == spec.sha256:
         return
-    found = f"expected {spec.size} bytes, got {len(data)}" if len(data) != spec.size else "its sha256 differs"
-    what = foreign_format(data)
-    hint = f"it is {what}" if what else "the file is damaged or was exchanged; get the bundle again"
-    raise BundleError(spec.path, f"{found} from what inlay.json says; {hint}")
+    differs = len(data) != spec.size
+    found = (
+        f"expected {spec.size} bytes, got {len(data)}" if differs else "its sha256 differs from the one in inlay.json"
+    )
+    what = known_file_type(data)
+    hint = f"it is {what}" if what else "the file is damaged or was replaced; download the bundle again"
+    raise BundleError(spec.path, f"{found}; {hint}")
 
 
 def check_is_bundle(folder: Path) -> None:
-    """Refuse a folder that holds anything but a bundle, for it is about to be replaced.
+    """Refuse to replace a folder that contains anything other than a bundle.
 
     Raises:
-        BundleError: names what else is there.
+        BundleError: names the other files.
     """
     try:
         entries = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
         strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/"))
     except OSError as error:
-        raise BundleError(str(folder), f"cannot be looked through: {error.strerror}") from None
+        raise BundleError(str(folder), f"cannot be listed: {error.strerror}") from None
     if MANIFEST_NAME not in entries or strangers:
         why = f"it also holds {', '.join(map(shown, strangers[:5]))}" if strangers else f"it holds no {MANIFEST_NAME}"
         raise BundleError(str(folder), f"is not only a bundle ({why}), so it is not overwritten; choose another folder")
@@ -146,5 +149,5 @@ def bundle_folder(path: Path) -> Path:
     if (path / MANIFEST_NAME).exists() or not (inner.is_dir() or (path / "checkpoints").is_dir()):
         return path
     if not inner.is_dir():
-        raise BundleError(path.name, "this run is not finished, so there is no bundle yet; inlay train --resume true")
+        raise BundleError(path.name, "this run is not finished and has no bundle yet: inlay train --resume true")
     return inner

@@ -1,7 +1,7 @@
-"""The header of a safetensors file: which tensors it holds and where their bytes are. No torch, no tensor bytes.
+"""The header of a safetensors file: names, types, shapes and offsets of its tensors, without torch and tensor bytes.
 
-So ``inlay inspect`` can show a bundle on a hub after reading a few kilobytes. Everything that the format forbids is
-refused, and a few things that its reader lets pass: duplicate names, unknown keys, empty tensors, any name.
+``inlay inspect`` reads only this part of a bundle on a hub. Everything that the format forbids is refused, and so are
+duplicate names, unknown keys, empty tensors and unusual names, which the format's own reader accepts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.foreign import foreign_format
+from inlay.hub.format.file_type import known_file_type
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 
@@ -34,9 +34,10 @@ MAX_TENSORS = 4096
 ITEM_BYTES = {"F32": 4, "BF16": 2, "F16": 2, "I8": 1}
 """Bytes of one number of each data type that a bundle may hold."""
 SCALE = ".scale"
-"""Behind the name of an int8 tensor: its scales, one a row."""
+"""Suffix of the name of an int8 tensor's scales, one per row."""
 
-# Dotted identifiers; no segment is empty or starts with two underscores. Names are compared, never walked or opened.
+# Dotted identifiers; no segment is empty or starts with two underscores. Names are only compared: they never become
+# attributes or paths.
 _NAME = re.compile(r"(?!__)[A-Za-z0-9_\-]+(?:\.(?!__)[A-Za-z0-9_\-]+)*")
 _MAX_NAME = 256
 _MAX_RANK = 8
@@ -50,23 +51,23 @@ class TensorSpec:
     """``F32``, ``BF16``, ``F16`` or ``I8``."""
     shape: tuple[int, ...]
     begin: int
-    """First byte, counted from the end of the header."""
+    """Offset of the first byte, counted from the end of the header."""
     end: int
-    """First byte behind it."""
+    """Offset behind the last byte."""
 
 
 def header_end(data: bytes, size: int, file: str) -> int:
-    """Where the header ends, from the first bytes of a file.
+    """Return the offset of the header's end, from the first bytes of a file.
 
     Args:
-        data: the file, or its beginning, at least eight bytes of it.
+        data: the file, or at least its first eight bytes.
         size: bytes of the whole file.
         file: name for the error text.
 
     Raises:
         BundleError: not safetensors, or a header above the limit.
     """
-    if what := foreign_format(data):
+    if what := known_file_type(data):
         raise BundleError(file, f"expected safetensors, got {what}")
     if size < 8 or len(data) < 8:
         raise BundleError(file, f"expected safetensors, got a file of {min(size, len(data))} bytes")
@@ -79,10 +80,10 @@ def header_end(data: bytes, size: int, file: str) -> int:
 
 
 def read_header(data: bytes, size: int, file: str) -> dict[str, TensorSpec]:
-    """All tensors of a file.
+    """Read the tensor entries of a file.
 
     Args:
-        data: the file, or its beginning up to :func:`header_end` at least.
+        data: the file, or at least its beginning up to :func:`header_end`.
         size: bytes of the whole file.
         file: name for the error text.
 
@@ -105,7 +106,7 @@ def read_header(data: bytes, size: int, file: str) -> dict[str, TensorSpec]:
     filled = 0
     for name, spec in sorted(specs.items(), key=lambda item: item[1].begin):
         if spec.begin != filled:
-            reason = f"expected its data at byte {filled}, got {spec.begin}: a hole or overlap"
+            reason = f"expected its data at byte {filled}, got {spec.begin}: a gap or an overlap"
             raise BundleError(file, reason, field=name)
         filled = spec.end
     if filled != size - end:
@@ -114,7 +115,7 @@ def read_header(data: bytes, size: int, file: str) -> dict[str, TensorSpec]:
 
 
 def parameters_in(specs: Mapping[str, TensorSpec]) -> int:
-    """Trained numbers of a file; the scales of int8 tensors are none.
+    """Count the parameters of a file; the scales of int8 tensors are not parameters.
 
     Example:
         >>> parameters_in({"w": TensorSpec("I8", (2, 8), 8, 24), "w.scale": TensorSpec("F32", (2,), 0, 8)})
@@ -125,10 +126,10 @@ def parameters_in(specs: Mapping[str, TensorSpec]) -> int:
 
 
 def check_name(name: str, file: str) -> None:
-    """Refuse a tensor name that is more than dotted words.
+    """Check that a tensor name consists of dotted words.
 
     Raises:
-        BundleError: it is.
+        BundleError: it does not.
     """
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
         reason = f"expected a tensor name of dotted words, at most {_MAX_NAME} characters"
@@ -145,7 +146,7 @@ def _spec(name: str, entry: object, file: str) -> TensorSpec:
     if not _integers(shape) or len(shape) > _MAX_RANK or any(size < 1 for size in shape):
         raise BundleError(file, f"expected up to {_MAX_RANK} sizes from 1 on, got shape {shown(shape)}", field=name)
     if not _integers(offsets) or len(offsets) != 2 or not 0 <= offsets[0] < offsets[1]:
-        raise BundleError(file, f"expected two rising data_offsets, got {shown(offsets)}", field=name)
+        raise BundleError(file, f"expected two increasing data_offsets, got {shown(offsets)}", field=name)
     expected = math.prod(shape) * ITEM_BYTES[dtype]
     if offsets[1] - offsets[0] != expected:
         reason = f"expected {expected} bytes for {dtype} {shape}, got {offsets[1] - offsets[0]}"

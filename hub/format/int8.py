@@ -1,11 +1,11 @@
-"""Matrices as int8 with one float32 scale a row: a quarter of float32, and within half a step of every value.
+"""Matrices in int8 with one float32 scale per row: a quarter of float32, with an error of at most half a step.
 
 Symmetric: ``w[i, ...] = scale[i] * q[i, ...]`` with ``q`` from -127 to 127, so zero stays zero and a row's largest
-value is met to 2^-15. A scale has 16 significant bits, rounded up: ``127 * scale`` is then exact in float32, and what
-was read back gives the same integers and the same scales when it is written again.
+value has a relative error of at most 2^-15. A scale has 16 significant bits, rounded up, so ``127 * scale`` is exact in
+float32, and quantising a dequantised matrix gives the same integers and scales again.
 
-On disk ``<tensor>`` is int8 and ``<tensor>.scale`` float32 ``[rows]`` beside it. No module can have a parameter of that
-name: a parameter has no children.
+On disk ``<tensor>`` is int8 and ``<tensor>.scale`` is float32 ``[rows]``. No module has a parameter of the second name,
+since a parameter has no children.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from inlay.hub.errors import BundleError
 from inlay.hub.format.header import SCALE
 from inlay.hub.format.manifest import PartSpec
 
-__all__ = ["check_int8", "is_worth_it", "to_int8", "widened"]
+__all__ = ["check_int8", "dequantised", "is_worth_it", "to_int8"]
 
 LARGEST = 127
 _DROPPED = (1 << 8) - 1
-"""Bits of a float32's significand that a scale does without."""
+"""Mask of the bits of a float32's significand that a scale does not use."""
 
 
 def is_worth_it(shape: torch.Size) -> bool:
-    """Whether a tensor is at least a matrix whose rows are much longer than a scale.
+    """Whether int8 saves space: at least a matrix, with rows much larger than their scales.
 
     Example:
         >>> is_worth_it(torch.Size([4096, 1024])), is_worth_it(torch.Size([4096]))
@@ -36,7 +36,7 @@ def is_worth_it(shape: torch.Size) -> bool:
 
 
 def to_int8(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``[rows, ...]`` -> the same shape in int8, and scales ``[rows]``.
+    """Quantise ``[rows, ...]`` to the same shape in int8, and scales ``[rows]``.
 
     Example:
         >>> whole, scale = to_int8(torch.tensor([[0.0, 1.0, -2.0]]))
@@ -51,8 +51,8 @@ def to_int8(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return whole.view(matrix.shape), scale
 
 
-def widened(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Every int8 tensor in float32 and without its scale; all others as they are."""
+def dequantised(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Convert every int8 tensor to float32 and drop its scales; the other tensors are not changed."""
     scales = {name + SCALE for name, tensor in tensors.items() if tensor.dtype == torch.int8}
     return {
         name: tensor.float() * _along(tensors[name + SCALE], tensor) if tensor.dtype == torch.int8 else tensor
@@ -71,11 +71,11 @@ def check_int8(file: str, part: str, tensors: Mapping[str, torch.Tensor], spec: 
     Args:
         file: for the error.
         part: its name.
-        tensors: those of the part.
-        spec: what the manifest says of it.
+        tensors: of the part.
+        spec: its entry in the manifest.
 
     Returns:
-        The number of parameters; scales are none.
+        The number of parameters, without scales.
 
     Raises:
         BundleError: names the tensor.
@@ -107,4 +107,4 @@ def _check_pair(file: str, name: str, tensor: torch.Tensor, scale: torch.Tensor 
     if not bool((scale > 0).all()):
         raise BundleError(file, f"expected scales above 0, got {float(scale.min())}", field=name + SCALE)
     if int(tensor.min()) < -LARGEST:
-        raise BundleError(file, f"expected whole numbers from -{LARGEST} to {LARGEST}, got -128", field=name)
+        raise BundleError(file, f"expected integers from -{LARGEST} to {LARGEST}, got -128", field=name)

@@ -1,8 +1,8 @@
-"""Which licence a card names, and whether the backbone's own forbids commercial use.
+"""The licence fields of a card, and backbones whose licences forbid commercial use.
 
-A hub takes a licence by its identifier; any other one gets an identifier of its own, and its text stands in the card.
-Backbones carry their licence on their own page, not in the manifest, so those that are known to be non-commercial are
-listed here by name. The list is no substitute for reading them, and the card says so.
+A hub accepts known licence identifiers; any other licence is written as ``other`` with a name. The manifest does not
+contain the licences of backbones, so backbones that are known to be non-commercial are listed here by name. The list
+does not replace reading the licences, as the card states.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MODELS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def licence_fields(text: str | None) -> dict[str, str]:
-    """The fields of the front matter.
+    """Return the licence fields of the front matter.
 
     Example:
         >>> licence_fields("Apache-2.0"), licence_fields("Ask me!")
@@ -50,7 +50,7 @@ def licence_fields(text: str | None) -> dict[str, str]:
 
 
 def restrictions(licence: str | None, sources: Iterable[str]) -> tuple[str, ...]:
-    """What forbids commercial use: the adapter's own licence, and backbones that are known to.
+    """List the reasons against commercial use: the adapter's licence, and known non-commercial backbones.
 
     Example:
         >>> restrictions("cc-by-nc-4.0", ["lmsys/vicuna-7b-v1.1", "openai/clip-vit-large-patch14"])

@@ -1,7 +1,7 @@
-"""The manifest ``inlay.json``: what an adapter is, what it fits, which files it has and where it comes from.
+"""The manifest ``inlay.json``: an adapter's parts, interface, files and provenance.
 
-A closed schema: every field is named here, typed, and bounded; anything else is refused. Nothing in it names code. The
-``source`` of a port is text to show and to compare: reading a bundle never downloads it.
+A closed schema: every field is named here, typed and bounded; unknown fields are refused. No field names code. The
+``source`` of a port is text that is displayed and compared: reading a bundle never downloads it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -24,7 +25,7 @@ from pydantic import (
 )
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.migrations import FORMAT_VERSION, migrated
+from inlay.hub.format.migrations import FORMAT_VERSION, migrate
 from inlay.hub.safety.strict_json import dump_object, read_object
 from inlay.hub.safety.text import forbidden_character, shown
 
@@ -33,6 +34,7 @@ __all__ = [
     "MANIFEST_NAME",
     "CanarySpec",
     "FileSpec",
+    "Geometry",
     "LayoutSpec",
     "Manifest",
     "PartSpec",
@@ -43,8 +45,15 @@ __all__ = [
 
 MANIFEST_NAME = "inlay.json"
 Scalar: TypeAlias = str | int | float | bool | None
+Geometry: TypeAlias = Literal["squash", "pad", "crop"]
+"""How a picture becomes a square."""
 
 _MAX_TEXT = 8192
+_MAX_KEYS = 4096
+_MAX_INTEGER = (1 << 53) - 1
+"""Largest integer that every JSON reader keeps exactly."""
+_MAX_TOLERANCE = 0.05
+"""Of a canary, relative to its largest logit; saving stores 2 % of the logits' standard deviation, which is less."""
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -72,6 +81,8 @@ def _scalar(value: object) -> Scalar:
         return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("expected a finite number")
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        raise ValueError(f"expected an integer up to {_MAX_INTEGER}")
     if value is None or isinstance(value, (bool, int, float)):
         return value
     raise ValueError("expected text, a number, true, false or null")
@@ -85,6 +96,12 @@ def _config_value(value: object) -> Scalar | tuple[Scalar, ...]:
     return _scalar(value)
 
 
+def _one_placeholder(text: str) -> str:
+    if text.count("{}") > 1:
+        raise ValueError(f"expected '{{}}' at most once, got it {text.count('{}')} times")
+    return text
+
+
 def _plain(value: Scalar | tuple[Scalar, ...]) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -93,10 +110,15 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$", max_lengt
 Line = Annotated[str, Field(max_length=512), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
 Day = Annotated[str, Field(pattern=r"^[12]\d{3}-\d{2}-\d{2}$"), AfterValidator(_day)]
+StopText = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT), AfterValidator(_text)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
-Probes = Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+# FailFast: only the first error is reported, and thousands of them would cost kilobytes each.
+Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=4096), FailFast()]
+Position = Annotated[int, Field(ge=-4096, le=4095)]
+TokenId = Annotated[int, Field(ge=0, lt=1 << 24)]
 Setting = Annotated[Scalar, PlainValidator(_scalar)]
 # Any to the serializer: pydantic's own one for this union warns about every tuple.
 ConfigValue = Annotated[
@@ -109,7 +131,7 @@ class _Closed(BaseModel):
 
 
 class PortSpec(_Closed):
-    """What an adapter needs of one place of a backbone."""
+    """What an adapter needs of one port of a backbone."""
 
     kind: Literal["encoder", "llm", "generator", "tokenizer"]
     family: Name
@@ -117,29 +139,30 @@ class PortSpec(_Closed):
     width: Count
     """Size of the hidden states at the port; of a tokenizer the size of its vocabulary."""
     tokens: Count | None = None
-    """Feature vectors for one medium; None where the number varies."""
+    """Feature vectors of one medium; None if the number varies."""
     source: Line | None = None
-    """Where the trained backbone came from: a Hub id or the name of a folder. Only ever shown and compared."""
+    """Source of the backbone that was trained on: a Hub id or the name of a folder. Only displayed and compared."""
     revision: Commit | None = None
     """The commit of ``source``, 40 hex digits."""
     tokenizer: Digest | None = None
     weights: Digest
     settings: Annotated[dict[Name, Setting], Field(max_length=64)] = {}
-    """What else must agree: layer, class token, image size."""
+    """Further settings that must agree: layer, class token, image size."""
 
 
 class LayoutSpec(_Closed):
-    """How text and media are laid into one sequence."""
+    """How text and media form one sequence."""
 
     template: Name
     system: Text | None = None
-    geometry: Annotated[dict[Name, Name], Field(max_length=16)] = {}
-    """Modality to the way a medium is brought to size, such as ``image: pad``."""
-    stop: Annotated[tuple[Text, ...], Field(max_length=16)] = ()
+    geometry: Annotated[dict[Name, Geometry], Field(max_length=16)] = {}
+    """Modality to the way a medium is resized, such as ``image: pad``."""
+    stop: Annotated[tuple[StopText, ...], Field(max_length=16), FailFast()] = ()
+    """Texts that end a generated answer."""
     bos: Literal["first", "after_media", "none"] = "first"
-    """Where BOS stands, if the tokenizer has one."""
-    prompt: Text = "{}"
-    """What becomes of the user's words, which stand at ``{}``."""
+    """Position of BOS, if the tokenizer has one."""
+    prompt: Annotated[Text, AfterValidator(_one_placeholder)] = "{}"
+    """Template of a user turn; ``{}`` is replaced by the user's text."""
     date: Day | None = None
     """The day that a chat template with a date gets, such as ``2024-07-26``; of version 2."""
 
@@ -151,7 +174,7 @@ class LayoutSpec(_Closed):
 
 
 class PartSpec(_Closed):
-    """One trained part; its tensors are called ``<part name>.<tensor name>``."""
+    """One trained part; its tensors are named ``<part name>.<tensor name>``."""
 
     kind: Name
     config: Annotated[dict[Name, ConfigValue], Field(max_length=64)] = {}
@@ -161,7 +184,7 @@ class PartSpec(_Closed):
     """``int8``: matrices in int8 with a float32 scale a row, everything else in bfloat16, see
     :mod:`inlay.hub.format.int8`."""
     bytes: Annotated[int, Field(ge=0, le=1 << 40)] | None = None
-    """Of an int8 part on disk, scales included; None of others, where the data type says it."""
+    """Size on disk of an int8 part, scales included; None for other parts, whose size follows from the dtype."""
 
     @property
     def size(self) -> int:
@@ -170,19 +193,19 @@ class PartSpec(_Closed):
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A part without int8 stays readable for those who do not know this field.
+        # Versions that do not know this field can still read a part without int8.
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name != "bytes" or value is not None}
 
     @model_validator(mode="after")
-    def _int8_says_its_bytes(self) -> PartSpec:
+    def _bytes_only_with_int8(self) -> PartSpec:
         if (self.dtype == "int8") != (self.bytes is not None):
-            raise ValueError("expected 'bytes' with dtype 'int8', and with no other")
+            raise ValueError("expected 'bytes' with dtype 'int8', and with no other dtype")
         return self
 
 
 class FileSpec(_Closed):
-    """One file of the bundle. The card is not listed, for it may be edited by hand; the manifest cannot list itself."""
+    """One file of the bundle. The card is not listed, since it may be edited by hand; nor is the manifest itself."""
 
     path: Literal["adapter.safetensors", "lora/adapter_config.json", "lora/adapter_model.safetensors"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -191,22 +214,23 @@ class FileSpec(_Closed):
 
 
 class CanarySpec(_Closed):
-    """A tiny stored input and logits that it must give after attach."""
+    """A small stored input and the logits that it must give after attach."""
 
     prompt: Text
     media: Annotated[dict[Name, Name], Field(max_length=16)] = {}
-    """Modality to the name of a pattern that is made by code, such as ``image: gradient``."""
-    positions: Annotated[tuple[int, ...], Field(min_length=1, max_length=4096)]
-    token_ids: Annotated[tuple[int, ...], Field(min_length=1, max_length=4096)]
-    logits: Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]
+    """Modality to the name of a pattern that is generated by code, such as ``image: gradient``."""
+    positions: Annotated[tuple[Position, ...], Field(min_length=1, max_length=4096), FailFast()]
+    token_ids: Annotated[tuple[TokenId, ...], Field(min_length=1, max_length=4096), FailFast()]
+    logits: Numbers
     """``logits[i]`` is the logit of ``token_ids[i]`` at ``positions[i]``."""
     tolerance: Annotated[float, Field(ge=0)]
-    conditioning: Annotated[dict[Name, Probes], Field(max_length=16)] = {}
-    """Modality to values, evenly spaced over what its output projector gives for an answer that asks for a medium."""
+    """Largest allowed difference of a logit in float32."""
+    conditioning: Annotated[dict[Name, Numbers], Field(max_length=16)] = {}
+    """Modality to evenly spaced values of its output projector's conditioning, for an answer that asks for a medium."""
 
     @model_serializer(mode="wrap")
     def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # An adapter that makes no media stays readable for those who do not know this field.
+        # Versions that do not know this field can still read an adapter without output projectors.
         fields: dict[str, Any] = plain(self)
         return {name: value for name, value in fields.items() if name != "conditioning" or value}
 
@@ -216,20 +240,27 @@ class CanarySpec(_Closed):
             raise ValueError("expected positions, token_ids and logits of one length")
         return self
 
+    @model_validator(mode="after")
+    def _tolerance_is_small(self) -> CanarySpec:
+        largest = _MAX_TOLERANCE * max(map(abs, self.logits)) + 1e-3
+        if self.tolerance > largest:
+            raise ValueError(f"expected a tolerance up to {largest:.3g} for these logits, got {self.tolerance:.3g}")
+        return self
+
 
 class TrainingSpec(_Closed):
-    """Where the weights come from."""
+    """How the weights were trained."""
 
     recipe: Name
-    stages: Annotated[tuple[Name, ...], Field(max_length=32)]
+    stages: Annotated[tuple[Name, ...], Field(max_length=32), FailFast()]
     data: Text
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)]
     versions: Annotated[dict[Name, Line], Field(max_length=64)] = {}
-    metrics: Annotated[dict[Name, float], Field(max_length=256)] = {}
+    metrics: Annotated[dict[Name, Number], Field(max_length=256)] = {}
 
 
 class Manifest(_Closed):
-    """Everything that ``inlay.json`` holds.
+    """The whole of ``inlay.json``.
 
     Example:
         >>> layout = LayoutSpec(template="plain")
@@ -240,14 +271,14 @@ class Manifest(_Closed):
 
     format: Literal["inlay"] = "inlay"
     format_version: Literal[2] = 2
-    """In memory always the newest; on disk the oldest that can say what is in it."""
+    """Always the newest version in memory; on disk the oldest version that can express the content."""
     system: Name
     name: Line
     interface: Annotated[dict[Name, PortSpec], Field(max_length=16)]
     layout: LayoutSpec
     parts: Annotated[dict[Name, PartSpec], Field(max_length=64)]
-    files: Annotated[tuple[FileSpec, ...], Field(max_length=8)] = ()
-    """Filled in when the bundle is written."""
+    files: Annotated[tuple[FileSpec, ...], Field(max_length=8), FailFast()] = ()
+    """Set when the bundle is written."""
     canary: CanarySpec | None = None
     training: TrainingSpec | None = None
     license: Line | None = None
@@ -268,23 +299,24 @@ class Manifest(_Closed):
 
     @classmethod
     def from_json(cls, data: bytes, file: str = MANIFEST_NAME) -> Manifest:
-        """Read a manifest of this or an earlier version; the version is looked at before anything else.
+        """Read a manifest of this or an earlier version; the version is checked before any other field.
 
         Raises:
-            BundleError: names the first field that is wrong, what was expected and what came.
+            BundleError: names the first wrong field, what was expected and what came.
         """
-        raw = read_object(data, file)
+        # Every key can give up to five validation errors, so the number of keys bounds the work.
+        raw = read_object(data, file, max_keys=_MAX_KEYS)
         if raw.get("format") != "inlay":
             raise BundleError(file, f"expected 'inlay', got {shown(raw.get('format'))}", field="format")
-        raw = migrated(raw, file)
+        raw = migrate(raw, file)
         try:
-            # The JSON mode of pydantic turns lists into tuples and is strict about everything else.
+            # In JSON mode pydantic converts lists to tuples and is strict about everything else.
             return cls.model_validate_json(dump_object(raw))
         except ValidationError as error:
             raise manifest_error(error, file) from None
 
     def to_json(self) -> bytes:
-        """The bytes of ``inlay.json``, in the oldest format that holds it; equal manifests give equal bytes."""
+        """The bytes of ``inlay.json``, in the oldest format that can express it; equal manifests give equal bytes."""
         return dump_object(self.model_dump(mode="json"))
 
 
@@ -297,7 +329,7 @@ def manifest_error(error: ValidationError, file: str) -> BundleError:
         field += f"[{text}]" if isinstance(step, int) else f".{text}" if field else str(text)
     reason = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        reason = "unknown field; a newer inlay may know it, or it is misspelt"
+        reason = "unknown field; it is misspelt, or of a newer version of inlay"
     elif first["type"] != "missing" and not isinstance(first["input"], (dict, list, BaseModel)):
         reason += f", got {shown(first['input'])}"
     if len(problems) > 1:

@@ -1,8 +1,8 @@
-"""Manifests of earlier format versions, brought to the current one in memory; the folder stays as it is.
+"""Migrating manifests of earlier format versions to the current one, in memory; the folder is not changed.
 
-A version is read forever. ``STEPS[n]`` takes the JSON of version n to version n + 1; whoever raises ``FORMAT_VERSION``
-adds the step, and a bundle as it was written before to ``tests/hub/frozen/``. What an older version can say is still
-written as that version, so that an older inlay reads it.
+Every version stays readable. ``STEPS[n]`` converts the JSON of version n to version n + 1; a change of
+``FORMAT_VERSION`` adds a step, and a bundle of the previous version to ``tests/hub/frozen/``. A manifest that an older
+version can express is still written as that version, so that older versions of inlay read it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from inlay.hub.errors import BundleError
 from inlay.hub.safety.text import shown
 
-__all__ = ["FORMAT_VERSION", "STEPS", "migrated"]
+__all__ = ["FORMAT_VERSION", "STEPS", "migrate"]
 
 Step: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -34,24 +34,23 @@ def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
 STEPS: dict[int, Step] = {1: _one_to_two}
 
 
-def migrated(raw: dict[str, Any], file: str) -> dict[str, Any]:
-    """The manifest in the current version; what is in it is not looked at otherwise.
+def migrate(raw: dict[str, Any], file: str) -> dict[str, Any]:
+    """Convert a manifest to the current version; its fields are not checked otherwise.
 
     Raises:
-        BundleError: no version, or one that is newer than this inlay.
+        BundleError: no version, or one that is newer than this version of inlay.
     """
     version = raw.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise BundleError(file, f"expected an integer from 1 on, got {shown(version)}", field="format_version")
     if version > FORMAT_VERSION:
-        reason = f"this bundle has format {version}, this inlay reads up to {FORMAT_VERSION}: upgrade inlay"
+        reason = f"this bundle has format {version}, this version reads up to {FORMAT_VERSION}: upgrade inlay"
         raise BundleError(file, reason, field="format_version")
     for number in range(version, FORMAT_VERSION):
         try:
             raw = {**STEPS[number](raw), "format_version": number + 1}
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-            reason = f"cannot be brought from format {number} to {number + 1}: {type(error).__name__}"
-            raise BundleError(
-                file, f"{reason}; a field is missing or of another kind", field="format_version"
-            ) from None
+            reason = f"cannot be migrated from format {number} to {number + 1} ({type(error).__name__})"
+            reason += "; a field is missing or of another type"
+            raise BundleError(file, reason, field="format_version") from None
     return raw

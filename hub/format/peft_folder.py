@@ -2,7 +2,7 @@
 
 PEFT's configuration can name modules to import, regular expressions to run and repositories to download
 (``auto_mapping``, ``megatron_core``, a string in ``target_modules``, ...). Here it is a closed schema: plain LoRA on a
-list of plainly named modules; every other key may only stand at its harmless default. LoRA: Hu et al. 2021,
+list of module names; every other key must have its harmless default. LoRA: Hu et al. 2021,
 https://arxiv.org/abs/2106.09685
 """
 
@@ -45,42 +45,25 @@ _MODULE = re.compile(r"[A-Za-z0-9_.]{1,256}")
 _KEY = re.compile(r"base_model\.model\.([A-Za-z0-9_.]+)\.lora_([AB])\.weight")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
-# What PEFT 0.21 writes besides the fields of LoraSpec, each with the only values that change nothing.
+# The keys that PEFT 0.21 writes besides the fields of LoraSpec, with the values that have no effect.
+_NONE = (
+    *("alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config", "exclude_modules"),
+    *("kasa_config", "layer_replication", "layers_pattern", "layers_to_transform", "lora_ga_config", "megatron_config"),
+    *("modules_to_save", "monteclora_config", "target_parameters", "trainable_token_indices", "velora_config"),
+)
+_FALSE = ("ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_rslora")
 _HARMLESS: dict[str, tuple[Any, ...]] = {
-    "alora_invocation_tokens": (None,),
-    "alpha_pattern": ({}, None),
-    "arrow_config": (None,),
-    "auto_mapping": (None,),
+    **dict.fromkeys(_NONE, (None,)),
+    **dict.fromkeys(_FALSE, (False,)),
+    **dict.fromkeys(("alpha_pattern", "rank_pattern", "loftq_config"), ({}, None)),
     "bias": ("none",),
-    "corda_config": (None,),
-    "ensure_weight_tying": (False,),
-    "eva_config": (None,),
-    "exclude_modules": (None,),
-    "fan_in_fan_out": (False,),
     "inference_mode": (True, False),
     "init_lora_weights": (True,),
-    "kasa_config": (None,),
-    "layer_replication": (None,),
-    "layers_pattern": (None,),
-    "layers_to_transform": (None,),
-    "loftq_config": ({}, None),
-    "lora_bias": (False,),
-    "lora_ga_config": (None,),
-    "megatron_config": (None,),
     "megatron_core": ("megatron.core", None),
-    "modules_to_save": (None,),
-    "monteclora_config": (None,),
     "qalora_group_size": (16,),
-    "rank_pattern": ({}, None),
-    "target_parameters": (None,),
-    "trainable_token_indices": (None,),
     "use_bdlora": (None, False),
-    "use_dora": (False,),
-    "use_qalora": (False,),
-    "use_rslora": (False,),
-    "velora_config": (None,),
 }
-# Written out, so that vLLM and older versions of PEFT find what they look for.
+# Always written, because vLLM and older versions of PEFT read these keys.
 _WRITTEN = (
     *("auto_mapping", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern"),
     *("layers_to_transform", "modules_to_save", "use_dora", "use_rslora", "rank_pattern", "alpha_pattern"),
@@ -89,18 +72,18 @@ _WRITTEN = (
 
 @dataclass(frozen=True, kw_only=True)
 class LoraSpec:
-    """What a LoRA is, without its weights."""
+    """The configuration of a LoRA."""
 
     r: int
     """Rank, 1 to 1024."""
     alpha: float
     """The update is scaled by ``alpha / r``."""
     targets: tuple[str, ...]
-    """Names of the linear modules, or the ends of their dotted paths; sorted, each once."""
+    """Names of the linear modules, or suffixes of their dotted paths; sorted, without duplicates."""
     dropout: float = 0.0
-    """On the input of ``A`` while training, at least 0 and below 1."""
+    """Dropout of the input of ``A`` in training, at least 0 and below 1."""
     base_model: str | None = None
-    """The LLM's Hub id, for users of peft alone. Inlay compares it and never downloads it."""
+    """The LLM's Hub id, for users of peft. Inlay compares it and never downloads it."""
     task_type: TaskType = "CAUSAL_LM"
 
     def __post_init__(self) -> None:
@@ -118,7 +101,7 @@ class LoraFolder:
         tensors: per module ``lora_A`` of shape (r, in) and ``lora_B`` of shape (out, r).
 
     Raises:
-        BundleError: a key of another form, an A without its B, a rank other than ``spec.r``, a module that is no
+        BundleError: a key of another form, an A without its B, a rank other than ``spec.r``, a module that is not a
             target, a target without a module.
     """
 
@@ -137,20 +120,21 @@ class LoraFolder:
             if tensor.ndim != 2 or tensor.shape[axis] != self.spec.r:
                 shape = f"({self.spec.r}, in)" if half == "A" else f"(out, {self.spec.r})"
                 raise BundleError(LORA_TENSORS, f"expected shape {shape}, got {list(tensor.shape)}", field=key)
+        targets, matched = set(self.spec.targets), set()
         for module, found in halves.items():
             if len(found) != 2:
                 only = next(iter(found.values()))
                 raise BundleError(LORA_TENSORS, "expected lora_A and lora_B together, got only this one", field=only)
-            if not any(_names(target, module) for target in self.spec.targets):
-                reason = f"its module is none of target_modules: {', '.join(self.spec.targets[:20])}"
+            if not (names := targets & _suffixes(module)):
+                reason = f"its module is not in target_modules: {', '.join(self.spec.targets[:20])}"
                 raise BundleError(LORA_TENSORS, reason, field=found["A"])
-        for target in self.spec.targets:
-            if not any(_names(target, module) for module in halves):
-                raise BundleError(LORA_TENSORS, f"expected weights for the target module {target!r}, got none")
+            matched |= names
+        if unused := sorted(targets - matched):
+            raise BundleError(LORA_TENSORS, f"expected weights for the target module {unused[0]!r}, got none")
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Paths of the modules that have weights, sorted."""
+        """Sorted paths of the modules that have weights."""
         return tuple(sorted({match.group(1) for key in self.tensors if (match := _KEY.fullmatch(key))}))
 
 
@@ -237,5 +221,7 @@ def _number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _names(target: str, module: str) -> bool:
-    return module == target or module.endswith("." + target)
+def _suffixes(module: str) -> set[str]:
+    """Every dotted suffix of a path: ``a.b.c``, ``b.c`` and ``c``."""
+    words = module.split(".")
+    return {".".join(words[start:]) for start in range(len(words))}

@@ -1,8 +1,8 @@
-"""Signatures by OpenSSF model-signing: who made a bundle, checked offline with a key or a certificate.
+"""Signing and verifying a bundle with OpenSSF model-signing, offline, with a key or a certificate.
 
-``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is left out, since people
-edit it. ``model_signing verify`` reads it too, told to ignore ``inlay.sig`` and ``README.md``. Needs the extra
-``sign``. https://github.com/sigstore/model-transparency
+``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is not signed, since people
+edit it. ``model_signing verify`` also reads it, with ``inlay.sig`` and ``README.md`` ignored. Needs the extra ``sign``.
+https://github.com/sigstore/model-transparency
 """
 
 from __future__ import annotations
@@ -13,18 +13,28 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
 
-from inlay.hub.errors import InlayError
-from inlay.hub.format.files import CARD_NAME, SIGNATURE_NAME, bundle_folder, check_is_bundle, read_files, read_manifest
+from inlay.hub.errors import BundleError, InlayError
+from inlay.hub.format.files import (
+    CARD_NAME,
+    KNOWN_NAMES,
+    SIGNATURE_NAME,
+    bundle_folder,
+    check_is_bundle,
+    read_files,
+    read_manifest,
+)
 from inlay.hub.safety.atomic import replace_folder
-from inlay.hub.safety.safe_read import OpenFolder
+from inlay.hub.safety.safe_read import OpenFolder, read_file
 
-__all__ = ["SignatureError", "sign", "verify_signature"]
+__all__ = ["SignatureError", "check_trusted", "sign", "verify_signature"]
 
 _LARGEST_KEY = 1 << 16
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_NEW_KEY = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out me.key"
 
 
 class SignatureError(InlayError):
-    """A bundle is not signed, or not by whom it should be."""
+    """A bundle is not signed, its signature is not valid, or a key cannot be used."""
 
 
 def sign(
@@ -34,14 +44,14 @@ def sign(
     password: str | None = None,
     certificates: tuple[str | os.PathLike[str], ...] = (),
 ) -> Path:
-    """Sign a bundle; the signature goes beside it, and is sent by push.
+    """Sign a bundle; the signature is written into its folder, and push sends it.
 
     Args:
         folder: of a bundle or of a run.
-        private_key: a PEM file of an elliptic-curve key.
+        private_key: a PEM file with an elliptic-curve key.
         password: of the key.
-        certificates: PEM files: the signer's own certificate, then those up to the root. Without them whoever checks
-            needs the public key; with them, the root.
+        certificates: PEM files: the signer's certificate, then the chain up to the root. A bundle that is signed
+            without certificates is verified with the public key, one that is signed with them, with the root.
 
     Returns:
         The file of the signature.
@@ -52,6 +62,9 @@ def sign(
     """
     library = _library("signing")
     place = bundle_folder(Path(folder))
+    _check_private_key(private_key, password)
+    for certificate in certificates:
+        _pem(certificate)
     with _Copy(place) as copy:
         try:
             config = library.Config()
@@ -61,7 +74,7 @@ def sign(
                     private_key=Path(private_key), signing_certificate=own, certificate_chain=chain
                 )
             else:
-                # Annotated as text, but model-signing 1.1.1 hands it on to where bytes are needed.
+                # Annotated as str, but model-signing 1.1.1 passes it on to a function that needs bytes.
                 secret: Any = None if password is None else password.encode()
                 config.use_elliptic_key_signer(private_key=Path(private_key), password=secret)
             config.sign(copy.folder, copy.signature)
@@ -72,37 +85,69 @@ def sign(
 
 
 def verify_signature(folder: str | os.PathLike[str], trusted: str | os.PathLike[str]) -> None:
-    """Check that a bundle is as somebody signed it.
+    """Check that a bundle is signed with a trusted key and has not changed since.
 
     Args:
         folder: of a bundle or of a run.
-        trusted: a PEM file: the signer's public key, or the root certificate that the signer's leads to.
+        trusted: a PEM file: the signer's public key, or the root certificate of the signer's certificate.
 
     Raises:
         BundleError: the bundle is damaged.
-        SignatureError: no signature, another signer, or other files than those that were signed.
+        SignatureError: no signature, another signer, or files that differ from the signed ones.
     """
     place = bundle_folder(Path(folder))
-    kind = _kind(trusted)
+    is_key = check_trusted(trusted)
     library = _library("verifying")
     with _Copy(place) as copy:
         if SIGNATURE_NAME not in copy.files:
-            raise SignatureError(f"{place}: not signed, and a signature by {os.fspath(trusted)} is asked for")
+            there = os.path.lexists(place / SIGNATURE_NAME)
+            found = f"{SIGNATURE_NAME} is not a regular file of at most 1 MiB" if there else "not signed"
+            raise SignatureError(f"{place}: {found}; expected a signature that {os.fspath(trusted)} verifies")
         copy.signature.write_bytes(copy.files[SIGNATURE_NAME])
         try:
             config = library.Config()
-            if kind == "key":
+            if is_key:
                 config.use_elliptic_key_verifier(public_key=Path(trusted))
             else:
                 config.use_certificate_verifier(certificate_chain=[Path(trusted)])
             config.verify(copy.folder, copy.signature)
         except Exception as error:
-            reason = f"its signature is not one by {os.fspath(trusted)} over these files: {_line(error)}"
-            raise SignatureError(f"{place}: {reason}") from error
+            raise SignatureError(f"{place}: {_why(error, os.fspath(trusted))}") from error
+
+
+def check_trusted(trusted: str | os.PathLike[str]) -> bool:
+    """Check that a file can verify signatures, before anything is downloaded.
+
+    Returns:
+        Whether it is a public key; otherwise it is a certificate.
+
+    Raises:
+        SignatureError: not a readable PEM file, or a key of another type; model-signing is not installed.
+    """
+    data = _pem(trusted)
+    if b"-----BEGIN CERTIFICATE-----" in data:
+        return False
+    if b"-----BEGIN PUBLIC KEY-----" not in data:
+        hint = "; this is a private key, which only its owner needs" if b"PRIVATE KEY-----" in data else ""
+        reason = f"expected a public key or a certificate in PEM form{hint}"
+        raise SignatureError(f"{os.fspath(trusted)}: {reason}")
+    _library("verifying")
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(data)
+    except Exception as error:
+        raise SignatureError(f"{os.fspath(trusted)}: a damaged public key: {_line(error)}") from None
+    _check_curve(key, trusted)
+    return True
 
 
 class _Copy(TemporaryDirectory[str]):
-    """What is signed, alone in a folder: the checked bytes, no card, no links (model-signing refuses them)."""
+    """The verified bytes of the signed files in a folder of their own: no card, no links (model-signing refuses them).
+
+    Args:
+        source: the folder of a bundle.
+    """
 
     def __init__(self, source: Path) -> None:
         with OpenFolder(source) as opened:
@@ -113,19 +158,38 @@ class _Copy(TemporaryDirectory[str]):
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(self.files[name])
 
-    def __enter__(self) -> Self:  # type: ignore[override]  # the base class gives the name
+    def __enter__(self) -> Self:  # type: ignore[override]  # the base class returns the name
         return self
 
 
-def _kind(trusted: str | os.PathLike[str]) -> str:
+def _check_private_key(path: str | os.PathLike[str], password: str | None) -> None:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    data, shown = _pem(path), os.fspath(path)
     try:
-        text = Path(trusted).read_bytes()[:_LARGEST_KEY]
-    except OSError as error:
-        raise SignatureError(f"{os.fspath(trusted)}: cannot be read: {error.strerror}") from None
-    for mark, kind in ((b"-----BEGIN PUBLIC KEY-----", "key"), (b"-----BEGIN CERTIFICATE-----", "certificate")):
-        if mark in text:
-            return kind
-    raise SignatureError(f"{os.fspath(trusted)}: expected a public key or a certificate in PEM form")
+        key = load_pem_private_key(data, None if password is None else password.encode())
+    except TypeError:  # the only type error is a password that is missing or not needed
+        needed = "it is encrypted; give its password" if password is None else "it is not encrypted; give no password"
+        raise SignatureError(f"{shown}: cannot sign with this key: {needed} (INLAY_KEY_PASSWORD)") from None
+    except Exception as error:
+        reason = "expected a private key in PEM form" if password is None else "the password is not correct"
+        raise SignatureError(f"{shown}: cannot sign with this key: {reason} ({_line(error)})") from None
+    _check_curve(key, path)
+
+
+def _check_curve(key: Any, path: str | os.PathLike[str]) -> None:
+    found = getattr(getattr(key, "curve", None), "name", None)
+    if found not in _CURVES:
+        kind = found or type(key).__name__.strip("_").removesuffix("PublicKey").removesuffix("PrivateKey")
+        expected = f"expected an elliptic-curve key ({', '.join(_CURVES.values())})"
+        raise SignatureError(f"{os.fspath(path)}: {expected}, got {kind}; create one with: {_NEW_KEY}")
+
+
+def _pem(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return read_file(path, _LARGEST_KEY)
+    except BundleError as error:
+        raise SignatureError(f"{os.fspath(path)}: cannot be read: {error.reason}") from None
 
 
 def _library(module: str) -> Any:
@@ -134,6 +198,19 @@ def _library(module: str) -> Any:
     except ImportError as error:
         reason = f'signatures need model-signing ({error}); install it: pip install "inlay[sign]"'
         raise SignatureError(reason) from None
+
+
+def _why(error: Exception, trusted: str) -> str:
+    """What failed in a verification, from an error of model-signing."""
+    text = _line(error)
+    if text.startswith("Signature mismatch"):
+        names = ", ".join(name for name in sorted(KNOWN_NAMES) if name in str(error))
+        return f"its files differ from the signed ones: {names}"
+    if "Key mismatch" in text or type(error).__name__ == "InvalidSignature":
+        return f"its signature is not valid for the key {trusted}: it was signed with another key, or was changed"
+    if "VerifyError" in type(error).__name__ or "certificate" in text.lower():
+        return f"its signature does not lead to the certificate {trusted}: {text}"
+    return f"its signature cannot be verified with {trusted}: inlay.sig is damaged, or of another kind ({text})"
 
 
 def _line(error: Exception) -> str:

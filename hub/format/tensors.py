@@ -1,72 +1,57 @@
 """Strict safetensors, from and to bytes.
 
 The format itself is safe: a length, a JSON header, raw numbers (https://github.com/huggingface/safetensors). Its reader
-still takes duplicate names, unknown keys, empty tensors, any name and NaN; this module takes none of them, because a
-bundle that two programs read in two ways is no bundle. Files are written byte-stable: equal tensors, equal bytes.
+accepts duplicate names, unknown keys, empty tensors, any name and NaN; this module refuses them, so that every program
+reads the same tensors from a bundle. Equal tensors give equal bytes.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.files import MAX_TENSOR_BYTES
-from inlay.hub.format.header import MAX_HEADER_BYTES, MAX_TENSORS, check_name, read_header
+from inlay.hub.format.header import MAX_TENSORS, check_name, header_end, read_header
 from inlay.hub.safety.text import shown
 
 __all__ = ["parse", "serialize"]
 
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "I8": torch.int8}
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16", torch.int8: "int8"}
 
 
-def parse(
-    data: bytes, file: str, *, max_bytes: int = MAX_TENSOR_BYTES, allow_nonfinite: bool = False
-) -> dict[str, torch.Tensor]:
+def parse(data: bytes, file: str) -> dict[str, torch.Tensor]:
     """Read all tensors from the bytes of a safetensors file.
 
     Args:
         data: the whole file.
         file: name for the error text.
-        max_bytes: largest file that is parsed at all.
-        allow_nonfinite: take NaN and infinity.
 
     Returns:
-        Name to a tensor with memory of its own, in order of name.
+        Name to a tensor with its own memory, sorted by name.
 
     Raises:
-        BundleError: names the tensor where there is one.
+        BundleError: the file is damaged or not strict; names the tensor where there is one.
     """
-    if len(data) > max_bytes:
-        raise BundleError(file, f"expected at most {max_bytes} bytes, got {len(data)}")
     read_header(data, len(data), file)
     try:
         tensors = load(data)
     except SafetensorError as error:
         raise BundleError(file, f"expected safetensors; {shown(str(error))}") from None
-    if not allow_nonfinite:
-        _check_finite(tensors, file)
+    _check_finite(tensors, file)
     return {name: tensors[name] for name in sorted(tensors)}
 
 
-def serialize(
-    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None, *, file: str = "tensors"
-) -> bytes:
-    """Write tensors as safetensors; what :func:`parse` would refuse is refused here too.
+def serialize(tensors: Mapping[str, torch.Tensor], *, file: str = "tensors") -> bytes:
+    """Write tensors as safetensors; everything that :func:`parse` refuses is refused here too.
 
-    Tensors that share memory are written once each; nothing that was passed in is changed.
+    Tensors that share memory are written separately; the arguments are not changed.
 
     Args:
         tensors: name to tensor, any shape with at least one element, float32, bfloat16, float16 or int8.
-        metadata: text for the header.
         file: name for the error text.
 
     Raises:
@@ -79,26 +64,18 @@ def serialize(
     """
     if not 1 <= len(tensors) <= MAX_TENSORS:
         raise BundleError(file, f"expected 1 to {MAX_TENSORS} tensors, got {len(tensors)}")
-    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    chunks: list[bytes] = []
-    offset = 0
-    # Wide numbers first, so that every tensor starts at a multiple of its own item size.
-    for name in sorted(tensors, key=lambda name: (-tensors[name].element_size(), name)):
-        tensor = tensors[name]
+    copies: dict[str, torch.Tensor] = {}
+    for name, tensor in sorted(tensors.items()):
         check_name(name, file)
-        if tensor.dtype not in _CODES or tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
-            reason = f"expected a dense, non-empty tensor of {_names(_CODES)}, got {_describe(tensor)}"
+        if tensor.dtype not in _DTYPES or tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
+            reason = f"expected a dense, non-empty tensor of {', '.join(_DTYPES.values())}, got {_describe(tensor)}"
             raise BundleError(file, reason, field=name)
-        chunks.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        end = offset + len(chunks[-1])
-        header[name] = {"dtype": _CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
-        offset = end
-    _check_finite(tensors, file)
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    if len(text) > MAX_HEADER_BYTES:
-        raise BundleError(file, f"expected a header of at most {MAX_HEADER_BYTES} bytes, got {len(text)}")
-    return b"".join([struct.pack("<Q", len(text)), text, *chunks])
+        # Cloned, because safetensors refuses tensors that share memory.
+        copies[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    _check_finite(copies, file)
+    written = save(copies, {"format": "pt"})  # as PEFT and transformers expect
+    header_end(written, len(written), file)
+    return written
 
 
 def _check_finite(tensors: Mapping[str, torch.Tensor], file: str) -> None:
@@ -108,7 +85,7 @@ def _check_finite(tensors: Mapping[str, torch.Tensor], file: str) -> None:
 
 
 def _check_finite_of(tensors: Mapping[str, torch.Tensor], file: str) -> None:
-    # One call for all of them: the largest magnitude of a tensor is finite where all of it is.
+    # One call for all tensors: the largest magnitude of a tensor is finite exactly if all its numbers are.
     largest = torch._foreach_norm(list(tensors.values()), ord=math.inf)
     if bool(torch.stack(largest).isfinite().all()):
         return
@@ -116,10 +93,6 @@ def _check_finite_of(tensors: Mapping[str, torch.Tensor], file: str) -> None:
         if bad := tensor.numel() - int(torch.isfinite(tensor).sum()):
             reason = f"expected finite numbers, got NaN or infinity in {bad} of {tensor.numel()}"
             raise BundleError(file, reason, field=name)
-
-
-def _names(table: Mapping[Any, object]) -> str:
-    return ", ".join(str(key).removeprefix("torch.") for key in table)
 
 
 def _describe(tensor: torch.Tensor) -> str:

@@ -1,7 +1,7 @@
-"""Where a bundle is: a folder, a run folder, or a repository on a hub.
+"""The address of a bundle: a folder, a run folder, or a repository on a hub.
 
-A path that exists is that path. ``hf://owner/name@revision`` is a repository, and so is ``owner/name`` where nothing of
-that name is on disk.
+A path that exists is that path. ``hf://owner/name@revision`` is a repository, and so is ``owner/name`` if no such path
+exists.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Repository:
 
 
 def check_revision(revision: str) -> str:
-    """A name that can be a branch, a tag or a commit, and is no path out of a folder.
+    """Return a revision that is a valid branch, tag or commit name, and not a path out of a folder.
 
     Raises:
-        HubError: it is not.
+        HubError: it is not valid.
     """
     if not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision or revision.endswith("/"):
         reason = "expected a branch, a tag or a commit (letters, digits, '_', '.', '-', '/')"
@@ -53,14 +53,14 @@ def check_revision(revision: str) -> str:
 
 
 def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repository | Path:
-    """Tell a folder from a repository; nothing is opened and nobody is asked.
+    """Decide whether an address is a folder or a repository; no file is opened and no request is sent.
 
     Args:
         source: a path, ``owner/name`` or ``hf://owner/name``, the last two also with ``@revision``.
-        revision: of a repository; overrules the one in ``source``.
+        revision: of a repository; takes precedence over the one in ``source``.
 
     Raises:
-        HubError: ``hf://`` with something else behind it, a revision that cannot be one, or one of a folder.
+        HubError: ``hf://`` without ``owner/name``, an invalid revision, or a revision of a folder.
 
     Example:
         >>> str(locate("hf://me/llava@v1")), str(locate("someone/llava", revision="main"))
@@ -81,7 +81,7 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
 
 def _folder(source: str | os.PathLike[str], revision: str | None) -> Path:
     if revision is not None:
-        reason = f"a folder has no revision, but {shown(revision)} was asked for; hf://owner/name is a repository"
+        reason = f"a folder has no revision, got {shown(revision)}; write a repository as hf://owner/name"
         raise HubError(os.fspath(source), reason, "address")
     return Path(source)
 

@@ -1,7 +1,8 @@
-"""What a bundle is, without its tensors: the manifest and the safetensors headers.
+"""``inspect``: the manifest and the safetensors headers of a bundle, without its tensors.
 
-Of a folder every byte is checked. Of a repository a few kilobytes are read by range requests: sizes, shapes and names
-are checked against the manifest and, where the hub stores a file by its sha256, that too; bytes are checked on pull.
+In a folder every byte is checked. From a repository a few kilobytes are read by range requests: sizes, shapes and names
+are compared with the manifest, and so are the hub's own hashes of files that it stores by hash; contents are checked by
+pull.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, read_config
 from inlay.hub.remote.address import Repository, locate
 from inlay.hub.remote.client import Client
-from inlay.hub.remote.fetch import Fetch, Listing
+from inlay.hub.remote.download import Download, Listing
 from inlay.hub.remote.ranges import read_range
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 
-__all__ = ["Integrity", "Overview", "look"]
+__all__ = ["Integrity", "Overview", "inspect_bundle"]
 
 Integrity: TypeAlias = Literal["whole", "listed", "unchecked"]
-"""Every byte checked; not fetched, but the hub's own hashes are those of the manifest; neither."""
+"""``whole``: every byte is checked; ``listed``: the hub's own hashes equal the manifest's; ``unchecked``: neither."""
 
 _FIRST = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """A bundle at a glance."""
+    """Manifest, tensors and state of a bundle."""
 
     manifest: Manifest
     tensors: Mapping[str, Mapping[str, TensorSpec]]
@@ -42,12 +43,12 @@ class Overview:
     """Bytes of all files together."""
     integrity: Integrity
     signed: bool
-    """Whether a signature is there; ``verify`` says whose."""
+    """Whether there is a signature; ``verify_signature`` checks it."""
     commit: str | None = None
-    """Of a repository."""
+    """The commit of a repository; None for a folder."""
 
 
-def look(
+def inspect_bundle(
     source: str | os.PathLike[str],
     *,
     revision: str | None = None,
@@ -55,24 +56,24 @@ def look(
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Overview:
-    """Look at a bundle; arguments as those of :func:`inlay.hub.pull`.
+    """Inspect a bundle; arguments as those of :func:`inlay.hub.pull`.
 
     Raises:
         HubError: it cannot be reached.
-        BundleError: it is no bundle, or its parts contradict each other.
+        BundleError: it is not a bundle, or its files do not agree with each other.
     """
     place = locate(source, revision)
     if isinstance(place, Path):
         return _folder(bundle_folder(place), None)
-    fetch = Fetch(place, Client(endpoint, token), cache_dir, MAX_TENSOR_BYTES)
+    download = Download(place, Client(endpoint, token), cache_dir, MAX_TENSOR_BYTES)
     try:
-        listing = fetch.list()
+        listing = download.list()
     except HubError as error:
         if error.problem not in ("offline", "network"):
             raise
-        commit = fetch.cached_commit()
-        return _folder(fetch.snapshot(commit), commit)
-    return _repository(place, fetch.client, listing)
+        commit = download.cached_commit()
+        return _folder(download.snapshot(commit), commit)
+    return _repository(place, download.client, listing)
 
 
 def _folder(folder: Path, commit: str | None) -> Overview:
@@ -106,10 +107,10 @@ def _repository(place: Repository, client: Client, listing: Listing) -> Overview
     hashed = 0
     for spec in manifest.files:
         if (found := listing.sizes[spec.path]) not in (None, spec.size):
-            raise BundleError(spec.path, f"expected {spec.size} bytes as inlay.json says, the hub has {found}")
+            raise BundleError(spec.path, f"expected {spec.size} bytes as listed in inlay.json, the hub has {found}")
         if (stored := listing.hashes.get(spec.path)) is not None:
             if stored != spec.sha256:
-                raise BundleError(spec.path, "its sha256 on the hub differs from what inlay.json says")
+                raise BundleError(spec.path, "its sha256 on the hub differs from the one in inlay.json")
             hashed += 1
         if spec.path == LORA_CONFIG:
             read_config(part(spec.path)(0, MAX_JSON_BYTES + 1))
@@ -128,7 +129,7 @@ def _repository(place: Repository, client: Client, listing: Listing) -> Overview
 
 
 def _check_counts(manifest: Manifest, tensors: Mapping[str, Mapping[str, TensorSpec]]) -> None:
-    """The headers must add up to what the manifest declares, as the tensors must when they are read."""
+    """Compare the number of parameters in the headers with the manifest, as reading the tensors does."""
     for file, specs in tensors.items():
         parts = {name: part for name, part in manifest.parts.items() if (name == LORA_PART) == (file == LORA_TENSORS)}
         declared = sum(part.parameters for part in parts.values())

@@ -1,21 +1,30 @@
-"""``pull``: a bundle from a hub, a folder or the cache, checked before anybody sees it.
+"""``pull``: get a bundle from a hub, a folder or the cache, and check it.
 
-The revision is resolved to a commit once, and every file comes from that commit. Only names that the format knows are
-asked for. The client does not check contents, so the manifest's hashes are checked here, on what has landed. Files land
-in the cache of huggingface_hub, where other programs find them too; several processes may pull into it at once.
+The revision is resolved to a commit once, and every file comes from that commit. Only names that the format defines are
+requested. huggingface_hub does not check contents, so the downloaded files are compared with the manifest's hashes.
+They are stored in the cache of huggingface_hub, where other programs find them too; several processes may pull into it
+at the same time.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from inlay.hub.errors import HubError
-from inlay.hub.format.files import MAX_TENSOR_BYTES, bundle_folder, check_is_bundle, checked, read_files, read_manifest
+from inlay.hub.format.files import (
+    MAX_TENSOR_BYTES,
+    bundle_folder,
+    check_is_bundle,
+    read_checked,
+    read_files,
+    read_manifest,
+)
 from inlay.hub.remote.address import locate
 from inlay.hub.remote.client import Client
-from inlay.hub.remote.fetch import Fetch
+from inlay.hub.remote.download import Download
 from inlay.hub.safety.atomic import replace_folder
 from inlay.hub.safety.safe_read import OpenFolder
 
@@ -24,12 +33,11 @@ __all__ = ["Pulled", "pull"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pulled:
-    """A bundle on this machine, whole and checked."""
+    """A bundle on this machine, complete and checked."""
 
     folder: Path
-    """Where it is."""
     repo_id: str | None = None
-    """Which repository it came from; None for a folder."""
+    """The repository that it came from; None for a folder."""
     commit: str | None = None
     """The commit, 40 hex digits."""
 
@@ -53,50 +61,59 @@ def pull(
     Args:
         source: ``owner/name``, ``hf://owner/name@revision``, or the folder of a bundle or of a run.
         revision: branch, tag, pull request or commit; ``main`` if not given.
-        folder: copy it there, in one step; without it, a repository stays in the cache and a folder where it is.
+        folder: copy the bundle to this folder, in one step. If not given, a repository stays in the cache, and a folder
+            is not copied.
         overwrite: replace a bundle in ``folder``.
         endpoint: the hub; ``HF_ENDPOINT`` or huggingface.co if not given.
-        token: ``None`` for the one that the user is logged in with, ``False`` for none.
+        token: ``None`` for the token of the user's login, ``False`` for none.
         cache_dir: the cache; that of huggingface_hub if not given.
-        force_download: fetch every file again.
-        local_files_only: ask nobody; so does ``HF_HUB_OFFLINE``.
-        trusted: a PEM file, the public key of a signer or the root of a signer's certificate: what is not signed so is
-            refused.
-        max_bytes: most bytes of all tensors together; refused before anything large is fetched.
+        force_download: download every file again.
+        local_files_only: send no request; ``HF_HUB_OFFLINE`` has the same effect.
+        trusted: a PEM file, the public key of a signer or the root of a signer's certificate. A bundle without a valid
+            signature is refused, and the cache keeps the bundle that it held for this revision.
+        max_bytes: most bytes of all tensors together; checked before any tensor is downloaded.
 
     Raises:
-        HubError: it cannot be fetched.
-        SignatureError: it is not signed as ``trusted`` asks for.
-        BundleError: it is no bundle, or a damaged one; nothing of it is left at the place of an earlier one.
+        HubError: it cannot be downloaded.
+        SignatureError: it has no signature that ``trusted`` verifies, or ``trusted`` is not a key or certificate.
+        BundleError: it is not a bundle, or a damaged one; an earlier bundle in its place is not changed.
     """
     place = locate(source, revision)
+    accept = _signature_check(trusted)
     if isinstance(place, Path):
         found = Pulled(folder=bundle_folder(place))
+        accept(found.folder)
     else:
-        fetch = Fetch(place, Client(endpoint, token), cache_dir, max_bytes)
+        download = Download(place, Client(endpoint, token), cache_dir, max_bytes)
         try:
-            commit = fetch.cached_commit() if local_files_only else fetch.run(force=force_download)
+            commit = download.run(accept, force=force_download, offline=local_files_only)
         except HubError as error:
-            # A mistyped folder looks like a repository.
+            # A misspelt folder looks like a repository.
             if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline", "network"):
                 raise
             raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
-        found = Pulled(folder=fetch.snapshot(commit), repo_id=place.repo_id, commit=commit)
-    if trusted is not None:
-        from inlay.hub.format.signature import verify_signature
-
-        verify_signature(found.folder, trusted)
+        found = Pulled(folder=download.snapshot(commit), repo_id=place.repo_id, commit=commit)
     if folder is not None:
         return replace(found, folder=_copy(found.folder, folder, overwrite=overwrite, max_bytes=max_bytes))
     if found.repo_id is None:
         with OpenFolder(found.folder) as opened:
             for spec in read_manifest(opened, max_bytes).files:
-                checked(opened, spec)
+                read_checked(opened, spec)
     return found
 
 
+def _signature_check(trusted: str | os.PathLike[str] | None) -> Callable[[Path], None]:
+    """What must hold for a bundle before it is used; a key that cannot be used is an error before any download."""
+    if trusted is None:
+        return lambda folder: None
+    from inlay.hub.format.signature import check_trusted, verify_signature
+
+    check_trusted(trusted)
+    return lambda folder: verify_signature(folder, trusted)
+
+
 def _copy(source: Path, folder: str | os.PathLike[str], *, overwrite: bool, max_bytes: int) -> Path:
-    """Write the files that are checked, the very bytes, as a folder of their own."""
+    """Write the same bytes that were checked to another folder."""
     with OpenFolder(source) as opened:
         files = read_files(opened, read_manifest(opened, max_bytes))
     return replace_folder(folder, files, overwrite=overwrite, check_old=check_is_bundle)

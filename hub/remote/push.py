@@ -1,8 +1,8 @@
-"""``push``: a bundle to a hub, in one commit.
+"""``push``: send a bundle to a hub, in one commit.
 
-Only files that the manifest lists are sent, with the manifest, the card and the signature; whatever else lies in the
-folder stays. The repository is looked at first, and the commit names what was seen as its parent: a repository that
-holds something else, or that changed meanwhile, is not overwritten. Until the commit is made, readers see the old one.
+Only the files that the manifest lists, the manifest, the card and the signature are sent; other files in the folder are
+not. The repository is read first, and the new commit names the commit that was read as its parent: a repository that
+holds something else, or that has changed meanwhile, is not overwritten. Readers see the old commit until then.
 """
 
 from __future__ import annotations
@@ -20,39 +20,40 @@ from inlay.hub.format.files import CARD_NAME, KNOWN_NAMES, bundle_folder, check_
 from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.remote.address import Repository, check_revision
 from inlay.hub.remote.client import Client
-from inlay.hub.remote.fetch import Fetch, Listing
+from inlay.hub.remote.download import Download, Listing
+from inlay.hub.remote.ranges import read_range
 from inlay.hub.safety.safe_read import IGNORED_NAMES, OpenFolder
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 from inlay.hub.safety.text import shown
 
 __all__ = ["Pushed", "own_repository", "push"]
 
-# Text files go to the hub whole, so a token pasted into a card or a data path would be published.
+# Text files are sent as they are, so a token in a card or in the path of the data would be published.
 _SECRETS = {
-    "a Hugging Face token": re.compile(rb"hf_[A-Za-z0-9]{30,}"),
-    "an AWS key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    "a GitHub token": re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{40,}"),
-    "an API key": re.compile(rb"\bsk-[A-Za-z0-9_-]{32,}"),
-    "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "looks like a Hugging Face token": re.compile(rb"hf_[A-Za-z0-9]{30,}"),
+    "looks like an AWS key": re.compile(rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
+    "looks like a GitHub token": re.compile(rb"\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{40,}"),
+    "looks like an API key": re.compile(rb"\bsk-[A-Za-z0-9_-]{32,}"),
+    "looks like a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 }
 _HARMLESS = re.compile(r"(?:README\.md|LICEN[CS]E.*|NOTICE.*|\.git.*|.*\.(?:png|jpe?g|webp|gif|svg))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """What a push did."""
+    """Result of a push."""
 
     repo_id: str
     commit: str
-    """The commit that the bundle is at; the one that was there where nothing had changed."""
+    """The commit of the bundle; the earlier one if nothing has changed."""
     url: str
     """Address of the commit, or of the pull request."""
     changed: bool
-    """Whether a commit was made."""
+    """Whether there is a new commit."""
     card: CardChoice
-    """Whose card the repository holds now."""
+    """The origin of the repository's card."""
     left_out: tuple[str, ...]
-    """What lay in the folder and is no part of the bundle; it was not sent."""
+    """Files of the folder that do not belong to the bundle; they were not sent."""
 
 
 def push(
@@ -73,20 +74,20 @@ def push(
 
     Args:
         folder: of a bundle or of a run.
-        repo_id: ``owner/name``; made if it is not there.
-        private: make the repository private, and send nothing if it is there and public; False is the opposite.
-        branch: commit to this branch, made if it is not there; ``main`` if not given.
-        create_pr: open a pull request instead, which needs no right to write.
-        tag: name the new commit.
+        repo_id: ``owner/name``; created if it does not exist.
+        private: True: create a private repository, and refuse to send to a public one; False: the opposite.
+        branch: commit to this branch, created if it does not exist; ``main`` if not given.
+        create_pr: open a pull request instead, which needs no write access.
+        tag: a tag for the new commit.
         commit_message: ``Upload <name>`` if not given.
-        overwrite: also where the repository holds another adapter, or no bundle.
+        overwrite: also if the repository holds another adapter, or no bundle.
         renew_card: replace a card that was edited by hand.
         endpoint: the hub; ``HF_ENDPOINT`` or huggingface.co if not given.
-        token: ``None`` for the one that the user is logged in with.
+        token: ``None`` for the token of the user's login.
 
     Raises:
-        BundleError: the folder is no bundle, or a damaged one; nothing is sent.
-        HubError: no access, another adapter in the repository, a secret in a text, no network.
+        BundleError: the folder is not a bundle, or a damaged one; nothing is sent.
+        HubError: no access, another adapter in the repository, a token or a private key in a file, no network.
     """
     place = Repository(repo_id=repo_id, revision=branch or "main")
     if tag is not None:
@@ -94,14 +95,14 @@ def push(
     if create_pr and place.revision != "main":
         raise HubError(str(place), "a pull request goes to main; leave out either create_pr or branch", "address")
     files, manifest, left_out = _read(bundle_folder(Path(folder)))
-    _check_secrets(files, place)  # before anything is made on the hub; the card that is sent is looked at again below
     client = Client(endpoint, token)
+    _check_secrets(client, files, place)  # before anything is created on the hub; the card may still change below
     held = _open(client, place, private=private)
     old = _old_files(client, place, held, manifest, overwrite=overwrite)
     card, files[CARD_NAME] = choose_card(
         manifest, repo_id, files.get(CARD_NAME), old.get(CARD_NAME), old.get(MANIFEST_NAME), renew=renew_card
     )
-    _check_secrets(files, place)
+    _check_secrets(client, files, place)
     gone = sorted((set(held.sizes) & KNOWN_NAMES) - set(files))
     commit, url = _commit(client, place, held, files, gone, commit_message or f"Upload {manifest.name}", create_pr)
     if tag is not None:
@@ -111,21 +112,21 @@ def push(
 
 
 def own_repository(name: str, options: Mapping[str, Any]) -> str:
-    """``owner/name`` in the namespace of the token.
+    """``owner/name`` in the namespace of the token's user.
 
     Args:
         name: of the repository.
-        options: those of :func:`push`; ``endpoint`` and ``token`` count.
+        options: of :func:`push`; ``endpoint`` and ``token`` are used.
 
     Raises:
-        HubError: no token, or none that is valid.
+        HubError: no token, or one that is not valid.
     """
     client = Client(options.get("endpoint"), options.get("token"))
     return f"{client.call(name, client.api.whoami)['name']}/{name}"
 
 
 def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:
-    """What is to be sent, verified to the last tensor, and the names of what is not."""
+    """The files to send, every tensor verified, the manifest, and the names of the files that are not sent."""
     from inlay.hub.format.bundle import Bundle
 
     with OpenFolder(folder) as opened:
@@ -139,10 +140,10 @@ def _read(folder: Path) -> tuple[dict[str, bytes], Manifest, tuple[str, ...]]:
 
 
 def _open(client: Client, place: Repository, *, private: bool | None) -> Listing:
-    """The repository as it is now; a new one, or a new branch, where there is none."""
-    repo_id, fetch = place.repo_id, Fetch(place, client, None, 0)
+    """The current state of the repository; it, or the branch, is created if it does not exist."""
+    repo_id, download = place.repo_id, Download(place, client, None, 0)
     try:
-        held = fetch.list()
+        held = download.list()
     except HubError as error:
         if error.problem not in ("missing", "revision", "token"):
             raise
@@ -152,10 +153,10 @@ def _open(client: Client, place: Repository, *, private: bool | None) -> Listing
             client.call(place, lambda: client.api.create_repo(repo_id, private=private, exist_ok=True))
             if place.revision != "main":
                 client.call(place, lambda: client.api.create_branch(repo_id, branch=place.revision, exist_ok=True))
-        held = fetch.list()
+        held = download.list()
     if private is not None and held.private != private:
         now, asked = ("private", "public") if held.private else ("public", "private")
-        reason = f"the repository is {now} and {asked} was asked for, so nothing is sent; change it in its settings"
+        reason = f"expected a {asked} repository, got a {now} one, so nothing is sent; change it in its settings"
         raise HubError(repo_id, reason, "foreign")
     return held
 
@@ -163,19 +164,19 @@ def _open(client: Client, place: Repository, *, private: bool | None) -> Listing
 def _old_files(
     client: Client, place: Repository, held: Listing, manifest: Manifest, *, overwrite: bool
 ) -> dict[str, bytes]:
-    """The texts of the bundle that the repository holds, unless it holds something that must stay."""
+    """The manifest and card in the repository; an error if it holds something that must not be overwritten."""
     old: dict[str, bytes] = {}
     for name in (MANIFEST_NAME, CARD_NAME):
         size = held.sizes.get(name)
         if name in held.sizes and size is not None and size <= MAX_JSON_BYTES:
-            old[name] = client.call(place, lambda name=name: _text(client, place, name, held.commit))  # type: ignore[misc]
+            old[name] = read_range(client, place, name, held.commit, 0, MAX_JSON_BYTES)  # not through the cache
     strangers = sorted(name for name in set(held.sizes) - KNOWN_NAMES if not _HARMLESS.fullmatch(name))
     problem = None
     if MANIFEST_NAME in held.sizes:
         try:
             other = Manifest.from_json(old.get(MANIFEST_NAME, b""))
         except BundleError as error:
-            problem = f"it holds an inlay.json that this inlay does not read ({error.reason})"
+            problem = f"it holds an inlay.json that this version of inlay cannot read ({error.reason})"
         else:
             if (other.system, other.name) != (manifest.system, manifest.name):
                 problem = f"it holds another adapter, {shown(other.name)} of the system {other.system}"
@@ -187,21 +188,18 @@ def _old_files(
     return old
 
 
-def _text(client: Client, place: Repository, name: str, commit: str) -> bytes:
-    """A small file; not through the cache, which is for readers."""
-    from inlay.hub.remote.ranges import read_range
-
-    return read_range(client, place, name, commit, 0, MAX_JSON_BYTES)
-
-
-def _check_secrets(files: dict[str, bytes], place: Repository) -> None:
+def _check_secrets(client: Client, files: dict[str, bytes], place: Repository) -> None:
+    """Refuse to publish the user's own tokens, of any form, and whatever has the form of a token or a private key."""
+    tokens = [token.encode(errors="surrogateescape") for token in client.secrets()]
     for name in sorted(files):
-        if name.endswith(".safetensors"):
-            continue
-        for what, pattern in _SECRETS.items():
+        # In weights, which are random bytes, anything can have the form of a token, and short texts occur by chance.
+        weights = name.endswith(".safetensors")
+        own = [re.compile(re.escape(token)) for token in tokens if len(token) >= 8 or not weights]
+        patterns = [("is the token in use", pattern) for pattern in own] + ([] if weights else [*_SECRETS.items()])
+        for what, pattern in patterns:
             if match := pattern.search(files[name]):
                 line = files[name].count(b"\n", 0, match.start()) + 1
-                reason = f"{name}, line {line}: looks like {what}, so nothing is sent; take it out, and revoke it"
+                reason = f"{name}, line {line}: {what}, so nothing is sent; remove it, and revoke it"
                 raise HubError(str(place), reason, "secret")
 
 
@@ -228,5 +226,5 @@ def _commit(
         )
         return str(info.oid), str(info.pr_url or info.commit_url)
 
-    # Not again: a commit whose answer is lost would be made twice; the parent makes the second push say so.
+    # Not repeated: if only the answer was lost, the commit exists; another push then reports the changed parent.
     return client.call(place, run, again=False)

@@ -1,4 +1,4 @@
-"""A piece of a file on a hub, without the rest: how a bundle is looked at before anything large is fetched."""
+"""Reading a byte range of a file on a hub, so that a bundle can be inspected without downloading its tensors."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from inlay.hub.remote.client import Client
 
 __all__ = ["read_range"]
 
-_TIMEOUT = 30.0
-
 
 def read_range(client: Client, place: Repository, name: str, commit: str, start: int, stop: int) -> bytes:
-    """Bytes ``start`` to ``stop`` of a file, fewer where it ends before.
+    """Read bytes ``start`` to ``stop`` of a file; fewer if the file is shorter.
 
     Args:
         client: the hub.
         place: the repository.
         name: a file in it.
-        commit: at which commit.
+        commit: the commit.
         start: first byte.
-        stop: first byte that is not wanted; where a server ignores ranges, reading stops here.
+        stop: end of the range, exclusive; if a server ignores ranges, reading stops here.
 
     Raises:
-        HubError: the hub does not give it.
+        HubError: the file cannot be read.
     """
     return client.call(place, lambda: _read(client, place, name, commit, start, stop))
 
@@ -34,9 +32,9 @@ def _read(client: Client, place: Repository, name: str, commit: str, start: int,
 
     url = hf_hub_url(place.repo_id, name, revision=commit, endpoint=client.endpoint)
     headers = build_hf_headers(token=client.token, library_name="inlay")
-    # Compression would make the bytes of a range those of another file.
+    # A range of a compressed answer would be other bytes.
     headers |= {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as response:
+    with get_session().stream("GET", url, headers=headers, follow_redirects=True) as response:
         if response.status_code >= 400:
             response.read()
         hf_raise_for_status(response)

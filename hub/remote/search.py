@@ -1,4 +1,4 @@
-"""``search``: bundles on a hub that fit a backbone, found by the tags in their cards, and those in the local cache."""
+"""``search``: bundles on a hub, found by the tags in their cards, and bundles in the local cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from inlay.hub.safety.text import forbidden_character
 __all__ = ["Found", "Offers", "in_cache", "on_hub"]
 
 Offers: TypeAlias = frozenset[tuple[str, int]]
-"""Families and widths that a model has inside."""
+"""Families and widths of the models inside a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Found:
     commit: str | None
     """The newest commit on the hub, or the one in the cache."""
     tags: tuple[str, ...]
-    """Of its card: system, families, what it fits."""
+    """Of its card: system, families, ports."""
 
 
 def on_hub(
@@ -42,17 +42,17 @@ def on_hub(
     endpoint: str | None = None,
     token: str | bool | None = None,
 ) -> list[Found]:
-    """Ask a hub.
+    """Search a hub.
 
     Args:
-        ports: port to what the backbone offers there; empty for every bundle.
-        author: only of this user or organisation.
+        ports: port to the families and widths that the backbone has there; empty for every bundle.
+        author: only bundles of this user or organisation.
         limit: most bundles.
-        endpoint: the hub, if not that of ``HF_ENDPOINT``.
-        token: ``None`` for the one that the user is logged in with.
+        endpoint: the hub; ``HF_ENDPOINT`` or huggingface.co if not given.
+        token: ``None`` for the token of the user's login, ``False`` for none.
 
     Raises:
-        HubError: it cannot be reached.
+        HubError: it cannot be reached, or ``HF_HUB_OFFLINE`` is set.
     """
     client = Client(endpoint, token)
 
@@ -64,15 +64,15 @@ def on_hub(
                 found[info.id] = Found(repo_id=info.id, where="hub", commit=info.sha, tags=tags)
         return sorted(found.values(), key=lambda item: item.repo_id)[:limit]
 
-    return client.call("search", ask)
+    return client.call("search", ask, again=False)  # huggingface_hub retries each page itself
 
 
 def in_cache(ports: Mapping[str, Offers], cache_dir: str | os.PathLike[str] | None = None) -> list[Found]:
-    """Look through the cache; nobody is asked, and what is no bundle is passed over.
+    """Search the cache; no request is sent, and everything that is not a bundle is ignored.
 
     Args:
         ports: as above.
-        cache_dir: the cache, if not that of huggingface_hub.
+        cache_dir: the cache; that of huggingface_hub if not given.
     """
     from huggingface_hub import constants
 
@@ -99,8 +99,8 @@ def _fits(manifest: Manifest, port: str, offers: Offers) -> bool:
 
 
 def _combinations(ports: Mapping[str, Offers]) -> Iterable[list[str]]:
-    """One question for each way to choose an offer of every port; models offer one or two."""
-    questions: list[list[str]] = [[]]
+    """The tags of every combination of one family and width for each port; a model has one or two."""
+    combinations: list[list[str]] = [[]]
     for port, offers in sorted(ports.items()):
-        questions = [[*begun, port_tag(port, *offer)] for begun in questions for offer in sorted(offers)]
-    return questions
+        combinations = [[*begun, port_tag(port, *offer)] for begun in combinations for offer in sorted(offers)]
+    return combinations

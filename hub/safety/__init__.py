@@ -1,1 +1,1 @@
-"""Reading and writing with care: untrusted folders and JSON, atomic writes, text from strangers."""
+"""Safe input and output: untrusted folders, strict JSON, atomic writes, untrusted text."""

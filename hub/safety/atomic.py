@@ -1,7 +1,8 @@
-"""Writing a folder so that a reader, and a crash at any moment, finds the old one or the new one, whole.
+"""Atomic replacement of a folder: readers, and the next start after a crash, find the complete old or new version.
 
 The new folder is written beside the old one and flushed to disk; one system call then exchanges the two. A lock on the
-parent folder, which the kernel drops when a process dies, keeps writers apart and tells the leftovers of dead ones.
+parent folder serialises writers. The kernel releases it when a process dies, so temporary folders found under the lock
+belong to dead processes and are removed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from inlay.hub.safety.safe_read import real_path
 __all__ = ["aside_of", "replace_folder"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Error numbers of a disk, a quota or a file size that is used up."""
+"""Error numbers of a full disk, an exhausted quota or a file-size limit."""
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CHUNK = 1 << 24
 
@@ -36,16 +37,16 @@ def replace_folder(
     """Write ``files`` as the whole content of ``folder``.
 
     Args:
-        folder: where to; missing parents are made. A symbolic link is followed.
+        folder: the target; missing parents are created. A symbolic link is followed.
         files: path with ``/`` to content.
-        overwrite: replace a folder that exists.
-        check_old: called with the existing folder before it is replaced; raises when it must stay.
+        overwrite: replace an existing folder.
+        check_old: called with the existing folder before it is replaced; raises if it must not be replaced.
 
     Returns:
         The real path of the folder.
 
     Raises:
-        BundleError: the folder exists, must stay, or cannot be written; nothing has changed then.
+        BundleError: the folder exists, must not be replaced, or cannot be written; nothing has changed then.
     """
     target = real_path(folder)
     shown = os.fspath(folder)
@@ -64,7 +65,7 @@ def replace_folder(
                 _put(fresh, target)
                 _flush(target.parent)
             finally:
-                # Whatever has its name now, half-written or the old version, is not wanted any more.
+                # This name now holds a partial write or, after the exchange, the old version.
                 shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
         raise BundleError(shown, _why(error, sum(map(len, files.values())))) from error
@@ -72,7 +73,7 @@ def replace_folder(
 
 
 def aside_of(folder: Path) -> Path:
-    """Where the old version stands for a moment on a file system that cannot exchange two folders."""
+    """The temporary path of the old version on file systems that cannot exchange two folders."""
     return folder.with_name(f".inlay-old-{_tag(folder)}")
 
 
@@ -81,7 +82,7 @@ def _tag(target: Path) -> str:
 
 
 class _Handle:
-    """An open folder that closes with its last reference: a lock that Ctrl-C leaves behind would outlive the write."""
+    """An open folder that is closed with its last reference, so that Ctrl-C cannot leave the lock held."""
 
     def __init__(self, folder: Path) -> None:
         self.number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -95,7 +96,7 @@ def _locked(parent: Path) -> Iterator[bool]:
         try:
             fcntl.flock(handle.number, fcntl.LOCK_EX)
             alone = True
-        except OSError:  # some network file systems have no locks; then leftovers stay, as they may be in use
+        except OSError:  # some network file systems have no locks; temporary folders may then be in use, and stay
             alone = False
         yield alone
     finally:
@@ -156,7 +157,7 @@ def _put(fresh: Path, target: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; False where the system cannot."""
+    """Exchange two names in one step; False where the system does not support it."""
     libc = ctypes.CDLL(None, use_errno=True)
     first, second = os.fsencode(one), os.fsencode(other)
     if sys.platform == "darwin":

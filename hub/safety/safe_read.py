@@ -1,9 +1,9 @@
-"""Opening a folder that somebody else made.
+"""Reading untrusted folders and files.
 
-Files are opened through one handle of the folder, so a reader stays in the version that it opened while a writer swaps
-in a new one. Only names of the format are opened; only regular files are read. Symbolic links are refused, but for
-those that stay in the folder and those of the Hugging Face cache, whose ``snapshots/<commit>/<file>`` are links to
-its blobs.
+Files are opened through one handle of the folder, so a reader keeps the version that it opened while a writer replaces
+the folder. Only names that the format defines are opened, and only regular files are read. Symbolic links are refused,
+except those that stay in the folder and those of the Hugging Face cache, whose ``snapshots/<commit>/<file>`` are links
+to its blobs.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Self
 from inlay.hub.errors import BundleError
 from inlay.hub.safety.text import shown
 
-__all__ = ["IGNORED_NAMES", "OpenFolder", "real_path"]
+__all__ = ["IGNORED_NAMES", "OpenFolder", "read_file", "real_path"]
 
 IGNORED_NAMES = frozenset({".git", ".gitattributes", ".gitignore", ".cache", ".DS_Store"})
-"""What git, the Hub's client and file managers leave in a folder: never opened, never an error."""
+"""Names that git, the Hub's client and file managers create in a folder; they are ignored."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Non-blocking, so that opening a named pipe returns at once.
+# Non-blocking, so that opening a named pipe returns immediately.
 _REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 24
 _XET_HASH = re.compile(r"[0-9a-f]{64}")
@@ -42,11 +42,31 @@ def real_path(folder: str | os.PathLike[str]) -> Path:
         raise BundleError(shown(os.fspath(folder)), _why(error, "expected the folder of a bundle")) from None
 
 
+def read_file(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Read a small regular file, such as a key; symbolic links are followed.
+
+    Args:
+        path: the file.
+        limit: most bytes to read.
+
+    Raises:
+        BundleError: missing, not a regular file (a device, a named pipe, ...), or larger than ``limit``.
+    """
+    name = os.fspath(path)
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # checked first: opening a device can have effects
+            raise BundleError(name, "expected a regular file")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise BundleError(name, _why(error, "expected a readable file")) from None
+    return _read(handle, name, limit)
+
+
 class OpenFolder:
     """A folder held open for reading; use it in a ``with`` statement.
 
     Args:
-        folder: the folder; itself it may be a symbolic link.
+        folder: the folder, or a symbolic link to it.
 
     Raises:
         BundleError: there is no such folder, or it is a file.
@@ -68,7 +88,7 @@ class OpenFolder:
         os.close(self._handle)
 
     def replaced(self) -> bool:
-        """Whether another folder stands at this path by now."""
+        """Whether another folder has taken this path since it was opened."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -77,10 +97,10 @@ class OpenFolder:
         return (now.st_dev, now.st_ino) != (held.st_dev, held.st_ino)
 
     def names(self, allowed: frozenset[str]) -> frozenset[str]:
-        """The files that are there, as paths with ``/``; in a snapshot of the Hub cache, the allowed ones among them.
+        """List the files as paths with ``/``; in a snapshot of the Hub cache, only the allowed ones.
 
         Args:
-            allowed: every path that may be there.
+            allowed: every path that the folder may hold.
 
         Raises:
             BundleError: names the files that are not allowed.
@@ -98,25 +118,23 @@ class OpenFolder:
                 paths |= {f"{name}/{item}" for item in os.listdir(handle)}
             finally:
                 os.close(handle)
-        if snapshot:  # a repository may hold a licence and pictures, which other programs bring into the cache
+        if snapshot:  # a repository may hold a licence and pictures, which other programs download into the cache
             paths &= allowed
         if extra := sorted(paths - allowed, key=ascii):
             listed = ", ".join(shown(name) for name in extra[:5])
             known = {name.casefold() for name in allowed}
             case = " (upper and lower case count)" if any(name.casefold() in known for name in extra) else ""
             if "inlay.json" not in paths:
-                reason = (
-                    f"a folder that is no bundle: it has no inlay.json, but {listed}; expected a bundle or a run folder"
-                )
+                reason = f"expected a bundle or a run folder, got a folder without inlay.json that holds {listed}"
                 raise BundleError(shown(os.fspath(self.path)), reason)
             raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; move it out of the folder: {listed}")
         return frozenset(paths)
 
     def read(self, name: str, limit: int) -> bytes:
-        """All bytes of one file.
+        """Read one file.
 
         Args:
-            name: an allowed path, as :meth:`names` gave it.
+            name: an allowed path, as returned by :meth:`names`.
             limit: most bytes to read; a larger file is not read at all.
 
         Raises:
@@ -126,23 +144,7 @@ class OpenFolder:
             handle = self._open(name)
         except OSError as error:
             raise BundleError(name, _why(error, "expected a readable file")) from None
-        try:
-            status = os.fstat(handle)
-            if not stat.S_ISREG(status.st_mode):
-                raise BundleError(name, "expected a regular file")
-            if status.st_size > limit:
-                raise BundleError(name, f"expected at most {limit} bytes, got {status.st_size}")
-            chunks, left = [], limit + 1
-            while left and (chunk := os.read(handle, min(left, _CHUNK))):
-                chunks.append(chunk)
-                left -= len(chunk)
-        except OSError as error:
-            raise BundleError(name, _why(error, "expected a readable file")) from None
-        finally:
-            os.close(handle)
-        if not left:
-            raise BundleError(name, f"expected at most {limit} bytes, and the file grew while it was read")
-        return b"".join(chunks)
+        return _read(handle, name, limit)
 
     def _open(self, name: str) -> int:
         folder, opened = self._handle, []
@@ -153,7 +155,7 @@ class OpenFolder:
                 opened.append(folder)
             status = os.lstat(last, dir_fd=folder)
             if not stat.S_ISLNK(status.st_mode):
-                if not stat.S_ISREG(status.st_mode):  # looked at first: opening a device can already do something
+                if not stat.S_ISREG(status.st_mode):  # checked first: opening a device can have effects
                     raise BundleError(name, "expected a regular file")
                 return os.open(last, _REGULAR, dir_fd=folder)
         finally:
@@ -161,7 +163,7 @@ class OpenFolder:
                 os.close(handle)
         target = Path(os.path.realpath(self.path / name))
         if not target.is_relative_to(self.path) and not self._in_cache(target):
-            raise BundleError(name, "a symbolic link that leaves the folder; replace it by the file itself")
+            raise BundleError(name, "a symbolic link that leaves the folder; replace it with the file itself")
         if not stat.S_ISREG(os.lstat(target).st_mode):
             raise BundleError(name, "expected a regular file behind the symbolic link")
         return os.open(target, _REGULAR)
@@ -169,8 +171,8 @@ class OpenFolder:
     def _in_cache(self, target: Path) -> bool:
         """Whether a file is a blob of the Hub cache that this folder is a snapshot of.
 
-        Blobs stand in ``models--x--y/blobs/``; since huggingface_hub 2.4 those that came through Xet are links on to
-        ``blobs/<two hex digits>/`` of the whole cache.
+        Blobs are in ``models--x--y/blobs/``; since huggingface_hub 2.4 blobs that were downloaded through Xet are links
+        to ``blobs/<two hex digits>/`` of the whole cache.
         """
         snapshots = self.path.parent
         if snapshots.name != "snapshots":
@@ -180,6 +182,27 @@ class OpenFolder:
         return target.parent == Path(os.path.realpath(repo / "blobs")) or (
             _XET_HASH.fullmatch(target.name) is not None and target.parent == shared
         )
+
+
+def _read(handle: int, name: str, limit: int) -> bytes:
+    """Read an open regular file of at most ``limit`` bytes, and close it."""
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(name, "expected a regular file")
+        if status.st_size > limit:
+            raise BundleError(name, f"expected at most {limit} bytes, got {status.st_size}")
+        chunks, left = [], limit + 1
+        while left and (chunk := os.read(handle, min(left, _CHUNK))):
+            chunks.append(chunk)
+            left -= len(chunk)
+    except OSError as error:
+        raise BundleError(name, _why(error, "expected a readable file")) from None
+    finally:
+        os.close(handle)
+    if not left:
+        raise BundleError(name, f"expected at most {limit} bytes, but the file grew while it was read")
+    return b"".join(chunks)
 
 
 def _why(error: Exception, expected: str) -> str:

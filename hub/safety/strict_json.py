@@ -1,7 +1,7 @@
-"""JSON that leaves no room for two readings: UTF-8 only, no duplicate keys, finite numbers, bounded size and depth.
+"""Strict JSON (RFC 8259): UTF-8, no duplicate keys, finite numbers, bounded size, depth and number of keys.
 
-Python's own reader accepts ``NaN``, lets the last of two equal keys win, and recurses as deep as the text tells it to.
-The checks that bound time and memory come before the parse.
+Python's own reader accepts ``NaN``, keeps the last of two equal keys, and recurses as deep as the text is nested.
+Size and depth are checked before parsing, keys while parsing, so time and memory are linear in the size of the text.
 """
 
 from __future__ import annotations
@@ -15,26 +15,29 @@ from typing import Any, NoReturn
 from inlay.hub.errors import BundleError
 from inlay.hub.safety.text import shown
 
-__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "dump_object", "read_object"]
+__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "MAX_KEYS", "dump_object", "read_object"]
 
 MAX_JSON_BYTES = 1 << 20
 MAX_DEPTH = 16
+MAX_KEYS = 1 << 15
+"""Most keys of all objects together; a safetensors header of 4,096 tensors has half as many."""
 _MAX_DIGITS = 19
-# A whole string (closed or not) or one bracket: brackets inside strings do not count as nesting.
+# Matches a whole string (closed or not) or one bracket, so that brackets inside strings do not count as nesting.
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
-def read_object(data: bytes, file: str, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+def read_object(data: bytes, file: str, *, max_bytes: int = MAX_JSON_BYTES, max_keys: int = MAX_KEYS) -> dict[str, Any]:
     """Parse one JSON object.
 
     Args:
         data: the bytes of the file.
         file: name for the error text.
-        max_bytes: largest size that is parsed at all.
+        max_bytes: a larger file is refused before it is parsed.
+        max_keys: most keys of all objects together.
 
     Raises:
-        BundleError: too large, too deep, not UTF-8, a byte-order mark, not JSON, not an object, a duplicate key, or a
-            number that is not finite or has more than 19 digits.
+        BundleError: too large, too deep, too many keys, not UTF-8, a byte-order mark, not JSON, not an object, a
+            duplicate key, or a number that is not finite or has more than 19 digits.
 
     Example:
         >>> read_object(b'{"a": 1}', "x.json")
@@ -51,12 +54,18 @@ def read_object(data: bytes, file: str, *, max_bytes: int = MAX_JSON_BYTES) -> d
     if _depth(text) > MAX_DEPTH:
         raise BundleError(file, f"expected at most {MAX_DEPTH} levels of nesting")
 
+    keys = 0
+
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(items)
-        if len(result) != len(items):
-            keys = [key for key, _ in items]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise BundleError(file, "the same key stands twice in one object", field=shown(twice))
+        nonlocal keys
+        keys += len(items)
+        if keys > max_keys:
+            raise BundleError(file, f"expected at most {max_keys} keys in all objects together")
+        result: dict[str, Any] = {}
+        for key, value in items:
+            if key in result:
+                raise BundleError(file, "the same key occurs twice in one object", field=shown(key))
+            result[key] = value
         return result
 
     def number(text: str) -> float:
@@ -77,19 +86,19 @@ def read_object(data: bytes, file: str, *, max_bytes: int = MAX_JSON_BYTES) -> d
         value = json.loads(
             text, object_pairs_hook=pairs, parse_float=number, parse_int=integer, parse_constant=constant
         )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate, written as \ud800, has no UTF-8 form
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # fails for a lone surrogate such as \ud800
     except json.JSONDecodeError as error:
         what = "the file is empty" if not text.strip() else f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise BundleError(file, f"expected a JSON object; {what}") from None
     except UnicodeEncodeError:
-        raise BundleError(file, "a string holds half of a surrogate pair, which is no character") from None
+        raise BundleError(file, "expected Unicode text, got half of a surrogate pair in a string") from None
     if not isinstance(value, dict):
         raise BundleError(file, f"expected a JSON object, got {type(value).__name__}")
     return value
 
 
 def dump_object(value: dict[str, Any]) -> bytes:
-    r"""The same value always gives the same bytes: sorted keys, two spaces, UTF-8, one newline at the end.
+    r"""Write JSON as bytes; equal values give equal bytes: sorted keys, two spaces, UTF-8, one newline at the end.
 
     Example:
         >>> dump_object({"b": 1, "a": "\u00e9"}).decode()

@@ -1,4 +1,4 @@
-"""Text that came from somebody else: what may be stored as text, and how to show it safely in a message."""
+"""Untrusted text: which characters may be stored, and how to show any value safely in a message."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import unicodedata
 
 __all__ = ["forbidden_character", "shown"]
 
-# Marks that reorder the text around them ("Trojan Source"), and separators that some programs take for a newline.
+# Bidirectional controls, which reorder the text around them ("Trojan Source", https://trojansource.codes), and line
+# separators.
 _MISLEADING = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 
 def forbidden_character(text: str, *, newlines: bool = False) -> str | None:
-    r"""The first character that stored text must not hold, as ``U+XXXX``, or None.
+    r"""Find the first character that must not be stored, as ``U+XXXX``; None if there is none.
 
-    Forbidden are control characters (so no terminal escapes), bidirectional controls and lone surrogates.
+    Forbidden are control characters (which start terminal escapes), bidirectional controls and lone surrogates.
 
     Args:
         text: the text to check.
@@ -32,7 +33,7 @@ def forbidden_character(text: str, *, newlines: bool = False) -> str | None:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """A short, printable ASCII form of any value, for error messages.
+    """Return a short, printable ASCII form of any value, for error messages.
 
     Example:
         >>> shown("x" * 100, limit=8)

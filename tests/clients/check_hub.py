@@ -19,7 +19,7 @@ import torch
 from huggingface_hub import HfApi
 
 from inlay.hub import Bundle, BundleError, HubError, LayoutSpec, Manifest, PartSpec, PortSpec, pull, push
-from inlay.hub.remote.inspect import look
+from inlay.hub.remote.inspect import inspect_bundle
 from inlay.hub.remote.search import in_cache
 
 
@@ -75,7 +75,7 @@ def check(repo_id: str, work: Path) -> None:
     step("a pull request leaves main", value(pull(repo_id, **cache).folder) == 2.0 and request.changed)
     branch = push(work / "one", repo_id, branch="draft")
     step("a branch is made", pull(repo_id, revision="draft", **cache).commit == branch.commit)
-    overview = look(repo_id)
+    overview = inspect_bundle(repo_id)
     step("inspect reads headers alone", overview.tensors["adapter.safetensors"]["inputs.x.weight"].shape == (64, 64))
     step("the cache lists it", repo_id in {found.repo_id for found in in_cache({}, work / "cache")})
     step("a missing revision is told", refused(repo_id, "revision", revision="no-such-branch"))

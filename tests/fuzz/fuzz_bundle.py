@@ -28,7 +28,7 @@ __all__ = ["PARSERS", "one_input", "seeds"]
 PARSERS: tuple[Callable[[bytes], object], ...] = (
     lambda data: Manifest.from_json(data).to_json(),
     lambda data: read_header(data, len(data), "fuzz"),
-    lambda data: parse(data, "fuzz", max_bytes=1 << 20),
+    lambda data: parse(data, "fuzz"),
     read_config,
     lambda data: read_object(data, "fuzz"),
 )

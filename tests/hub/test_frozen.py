@@ -12,8 +12,8 @@ import torch
 
 from inlay.hub import Bundle, BundleError, Manifest
 from inlay.hub.format import migrations
-from inlay.hub.format.int8 import widened
-from inlay.hub.format.migrations import FORMAT_VERSION, STEPS, migrated
+from inlay.hub.format.int8 import dequantised
+from inlay.hub.format.migrations import FORMAT_VERSION, STEPS, migrate
 
 FROZEN = sorted((Path(__file__).parent / "frozen").glob("*.json"))
 
@@ -34,7 +34,7 @@ def test_every_version_has_a_frozen_bundle() -> None:
 def test_a_frozen_bundle_is_read_whole(frozen: Path, tmp_path: Path) -> None:
     bundle = Bundle.read(_thaw(frozen, tmp_path / "x"))
     assert bundle.manifest.name == "a small adapter"
-    weight = widened(bundle.tensors)["inputs.image.linear.weight"]
+    weight = dequantised(bundle.tensors)["inputs.image.linear.weight"]
     assert weight.dtype == (torch.float32 if "int8" in frozen.stem else torch.bfloat16)
     torch.testing.assert_close(weight.float(), torch.full((6, 4), 0.5), rtol=4e-5, atol=0)
     assert json.loads(bundle.manifest.to_json())["format_version"] == int(frozen.name.split("-")[0])
@@ -57,15 +57,15 @@ def second(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_old_manifest_goes_through_every_step(second: Any) -> None:
     old = {"format_version": 1, "system": "llava", "name": "x"}
-    assert migrated(old, "inlay.json") == {"format_version": 3, "system": "llava", "name": "x"}
+    assert migrate(old, "inlay.json") == {"format_version": 3, "system": "llava", "name": "x"}
     assert old == {"format_version": 1, "system": "llava", "name": "x"}
-    assert migrated({"format_version": 2, "recipe": "b"}, "inlay.json") == {"format_version": 3, "system": "b"}
+    assert migrate({"format_version": 2, "recipe": "b"}, "inlay.json") == {"format_version": 3, "system": "b"}
 
 
 @pytest.mark.parametrize("raw", [{"format_version": 1}, {"format_version": 2, "name": "x"}])
 def test_an_old_manifest_that_lacks_a_field_is_one_error(second: Any, raw: dict[str, Any]) -> None:
-    with pytest.raises(BundleError, match=r"inlay.json: format_version: cannot be brought from format \d to \d"):
-        migrated(raw, "inlay.json")
+    with pytest.raises(BundleError, match=r"inlay.json: format_version: cannot be migrated from format \d to \d"):
+        migrate(raw, "inlay.json")
 
 
 def test_a_newer_one_says_upgrade() -> None:

@@ -19,14 +19,14 @@ import pytest
 from hub_emulator import Hub, Repo
 
 from inlay.hub import Bundle, HubError, pull, push
-from inlay.hub.remote.fetch import STALE_SECONDS
+from inlay.hub.remote.download import STALE_SECONDS
 
 # Imports once, then forks a child for every line that comes in: the child works until it is killed.
 WORKER = """
 import os, sys
 from inlay.hub import pull, push
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download, hf_hub_url
-import inlay.hub.format.bundle, inlay.hub.remote.fetch, inlay.hub.remote.ranges
+import inlay.hub.format.bundle, inlay.hub.remote.download, inlay.hub.remote.ranges
 def work(kind, arguments):
     print(os.getpid(), flush=True)
     while True:
@@ -54,7 +54,14 @@ def environment(hub: Hub, tmp_path: Path) -> dict[str, str]:
 def kill_often(environment: dict[str, str]) -> Iterator[Callable[..., None]]:
     started: list[subprocess.Popen[str]] = []
 
-    def run(times: int, check: Callable[[], object], *arguments: str, longest: float) -> None:
+    def run(
+        times: int,
+        check: Callable[[], object],
+        *arguments: str,
+        longest: float,
+        first: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Kill ``times`` children after random times; the first one lives until ``first`` holds."""
         command = [sys.executable, "-c", WORKER, *arguments]
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
         started.append(worker)
@@ -65,6 +72,8 @@ def kill_often(environment: dict[str, str]) -> Iterator[Callable[..., None]]:
             worker.stdin.write("go\n")
             worker.stdin.flush()
             child = int(worker.stdout.readline())
+            while not first():
+                time.sleep(0.01)
             time.sleep(rng.uniform(0, longest))
             os.kill(child, signal.SIGKILL)
             check()
@@ -121,13 +130,18 @@ def test_kill_9_in_push(
             held = {name: data for name, data in files.items() if name not in (".gitattributes", "README.md")}
             assert held in ({}, *bundles)
 
+    def pushed() -> bool:
+        with hub.lock:
+            return len(hub.repos.get("me/x", Repo()).commits) > 2
+
     # A busy machine takes longer for a push; half of the children live long enough for one.
     push(str(tmp_path / "one"), "me/warm")
     began = time.perf_counter()
     push(str(tmp_path / "two"), "me/warm")
     longest = max(0.15, 3 * (time.perf_counter() - began))
-    kill_often(times, check, "push", "me/x", str(tmp_path / "one"), str(tmp_path / "two"), longest=longest)
-    assert len(hub.repos["me/x"].commits) > 2, "no push came through: the test would prove nothing"
+    kill_often(
+        times, check, "push", "me/x", str(tmp_path / "one"), str(tmp_path / "two"), longest=longest, first=pushed
+    )
     assert _value(pull("me/x").folder) in (0.5, 2.0)
 
 

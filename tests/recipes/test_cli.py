@@ -299,7 +299,7 @@ def test_a_folder_that_is_no_bundle_is_not_tidied_up(tmp_path: Path, capsys: pyt
     (tmp_path / "notes.md").write_text("mine")
     assert main(["inspect", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert "no inlay.json" in said
+    assert "without inlay.json" in said
     assert "move" not in said
 
 

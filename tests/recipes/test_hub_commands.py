@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from hub_keys import write_keys
 
 from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.media.modality import Modality
 from inlay.hub import Bundle
 from inlay.recipes import llava
 from inlay.recipes.backbones import miniature_backbone
-from inlay.recipes.cli import main
+from inlay.recipes.cli import COMMANDS, main
 from inlay.recipes.fitting import models_here, offers_of
 from inlay.recipes.miniature import BackboneName, backbone_path
 
@@ -34,12 +38,12 @@ def test_push_and_pull(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any) 
     assert main(["push", str(run_folder), "me/tiny", "--private", "--tag", "v1"]) == 0
     out = capsys.readouterr().out
     commit = hub.repos["me/tiny"].refs["v1"]
-    assert out == f"{hub.url}/me/tiny/commit/{commit}\ncommit {commit}\ncard made from the manifest\n"
+    assert out == f"{hub.url}/me/tiny/commit/{commit}\ncommit {commit}\ncard generated from the manifest\n"
     assert main(["pull", "me/tiny", str(tmp_path / "mine")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mine'} (commit {commit} of me/tiny)\n"
     assert (tmp_path / "mine" / "inlay.json").read_bytes() == (run_folder / "bundle" / "inlay.json").read_bytes()
     assert main(["push", str(run_folder), "me/tiny"]) == 0
-    assert "nothing had changed since commit" in capsys.readouterr().out
+    assert "no changes since commit" in capsys.readouterr().out
 
 
 def test_json_for_scripts(hub: Any, run_folder: Path, capsys: Any) -> None:
@@ -56,7 +60,7 @@ def test_json_for_scripts(hub: Any, run_folder: Path, capsys: Any) -> None:
 def test_what_was_not_sent_is_said(hub: Any, run_folder: Path, capsys: Any) -> None:
     (run_folder / "bundle" / "id_rsa").write_text("x")
     main(["push", str(run_folder), "me/tiny"])
-    assert "not sent, as it is no part of the bundle: 'id_rsa'" in capsys.readouterr().out
+    assert "not sent, not part of the bundle: 'id_rsa'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["inspect", "chat", "evaluate", "pull"])
@@ -191,19 +195,82 @@ def test_verify_tells_a_damaged_file(miniature_run: Path, capsys: Any) -> None:
 
 
 def test_sign_and_verify(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    (tmp_path / "me.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    (tmp_path / "me.pub").write_bytes(key.public_key().public_bytes(pem, form))
+    write_keys(tmp_path, "me")
     assert main(["sign", str(run_folder), "--key", str(tmp_path / "me.key")]) == 0
     assert main(["push", str(run_folder), "me/tiny"]) == 0
-    assert main(["pull", "me/tiny", "--trusted", str(tmp_path / "me.pub")]) == 0
+    orders = ["me/tiny --trusted KEY FOLDER", "--trusted KEY me/tiny FOLDER", "me/tiny --trusted=KEY"]
+    for number, order in enumerate(orders):
+        folder = tmp_path / f"copy{number}"
+        words = [word.replace("KEY", str(tmp_path / "me.pub")).replace("FOLDER", str(folder)) for word in order.split()]
+        assert main(["pull", *words, "--overwrite"]) == 0
+        assert folder.exists() == ("FOLDER" in order)
     capsys.readouterr()
     assert main(["verify", "me/tiny", "--files_only"]) == 0
-    assert "there, not checked (--key)" in capsys.readouterr().out
+    assert "present, not checked (--key)" in capsys.readouterr().out
     assert main(["verify", "me/tiny", "--files_only", "--key", str(tmp_path / "me.pub")]) == 0
-    assert f"signature  by {tmp_path / 'me.pub'}" in capsys.readouterr().out
+    assert f"signature  valid for {tmp_path / 'me.pub'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["chat", "evaluate", "demo", "pull"])
+def test_a_bundle_without_the_trusted_signature_is_refused_before_a_backbone_is_loaded(
+    hub: Any, run_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a backbone was loaded")
+
+    if command != "pull":
+        monkeypatch.setattr(import_module(COMMANDS[command][0]), "backbone_for", refuse)
+    _, public = write_keys(tmp_path, "me")
+    main(["push", str(run_folder), "me/tiny"])
+    for bundle in ("me/tiny", str(run_folder)):
+        capsys.readouterr()
+        port = ["--port", "0"] if command == "demo" else []
+        assert main([command, bundle, "--trusted", str(public), *port]) == 2
+        assert f"not signed; expected a signature that {public} verifies" in capsys.readouterr().err
+    assert main([command, "me/tiny", "--trusted", "/dev/zero"]) == 2
+    assert "/dev/zero: cannot be read: expected a regular file" in capsys.readouterr().err
+
+
+def test_chat_takes_a_bundle_with_the_trusted_signature(
+    hub: Any, miniature_run: Path, tmp_path: Path, capsys: Any
+) -> None:
+    private, public = write_keys(tmp_path, "me")
+    assert main(["sign", str(miniature_run), "--key", str(private)]) == 0
+    main(["push", str(miniature_run), "me/mini"])
+    capsys.readouterr()
+    asked = ["--question", "What is shown?", "--max_new_tokens", "1"]
+    assert main(["chat", "me/mini", "--trusted", str(public), *asked]) == 0
+
+
+def test_search_offline_says_so_and_names_the_option_for_the_cache(
+    hub: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main(["search"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "HF_HUB_OFFLINE is set, so no request is sent; unset it to use the hub; --cache_only lists" in captured.err
+    assert main(["search", "--cache_only"]) == 0
+    assert hub.seen == []
+
+
+def test_search_in_a_silent_hub_ends_after_the_time_of_the_environment(tmp_path: Path) -> None:
+    """Without a limit it does not end; the margin is for a busy machine."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(64)
+        environment = {**os.environ, "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+        environment |= {"HF_HOME": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        command = [sys.executable, "-m", "inlay.recipes.cli", "search"]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert run.returncode == 2
+    assert "did not answer in time; try again, or raise HF_HUB_DOWNLOAD_TIMEOUT (now 1 seconds)" in run.stderr
+
+
+@pytest.mark.parametrize("endpoint", ["notaurl", "hf.co"])
+def test_an_endpoint_that_is_not_an_address_is_one_line(endpoint: str, capsys: Any) -> None:
+    assert main(["search", "--endpoint", endpoint]) == 2
+    assert f"endpoint: expected an address with https://, got '{endpoint}'" in capsys.readouterr().err
 
 
 def test_search(hub: Any, miniature_run: Path, capsys: Any) -> None:

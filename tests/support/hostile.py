@@ -154,6 +154,39 @@ def _entry(**change: Any) -> Callable[[dict[str, Any]], None]:
     return lambda raw: raw["inputs.image.linear.weight"].update(change)
 
 
+def _keys(text: str, count: int) -> bytes:
+    """An object of ``count`` keys with one and the same value."""
+    return ("{" + ",".join(f'"{n:05}":{text}' for n in range(count)) + "}").encode()
+
+
+def _manifest_with(path: str, text: bytes) -> Case:
+    """The honest manifest with ``text`` as the value of one field, which may be of any size."""
+
+    def case(folder: Path) -> None:
+        raw = json.loads((folder / MANIFEST).read_bytes())
+        raw["canary"] = {"prompt": "x", "positions": [-1], "token_ids": [0], "logits": [1.0], "tolerance": 0.01}
+        *outer, last = path.split(".")
+        inner = raw
+        for key in outer:
+            inner = inner[key]
+        inner[last] = "HERE"
+        (folder / MANIFEST).write_bytes(json.dumps(raw).encode().replace(b'"HERE"', text))
+
+    return case
+
+
+def _many_targets(folder: Path) -> None:
+    """A LoRA of 2,000 modules that match two targets each, and one target that no module matches."""
+    modules = [f"m{n}.a.b" for n in range(2000)]
+    targets = [name for module in modules for name in (module, f"x.{module}")]
+    keys = [f"base_model.model.x.{module}.lora_{half}.weight" for module in modules for half in "AB"]
+    entry = {"dtype": "BF16", "shape": [1, 1]}
+    specs = {key: entry | {"data_offsets": [2 * n, 2 * n + 2]} for n, key in enumerate(keys)}
+    text = json.dumps(specs, separators=(",", ":")).encode()
+    lora(r=1, target_modules=[*targets, "zzz"])(folder)
+    seal(folder, LORA_WEIGHTS, struct.pack("<Q", len(text)) + text + bytes(2 * len(keys)))
+
+
 def _sparse(folder: Path) -> None:
     edit(lambda raw: [entry.update(size=1 << 39) for entry in raw["files"] if entry["path"] == WEIGHTS])(folder)
     os.truncate(folder / WEIGHTS, 1 << 39)
@@ -179,11 +212,27 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield "3 nine megabytes", manifest(b'{"a": "' + b"x" * (9 << 20) + b'"}')
     yield "3 deep", manifest(b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
     yield "4 duplicate key", manifest(b'{"format": "inlay", "format": "inlay"}')
+    doubled = _keys("0", 100_000)[:-1] + b',"99999":0}'
+    yield "4 duplicate key behind 100,000 others", manifest(doubled)
+    yield "4 duplicate key in a tensor header", header(lambda raw: doubled[: 1 << 20])
+    yield "4 duplicate key in a LoRA configuration", lambda folder: seal(folder, LORA, doubled)
     for number in ("NaN", "Infinity", "1e999", "1" + "0" * 5000):
         yield f"5 {number[:8]}", manifest(b'{"format": "inlay", "format_version": %s}' % number.encode())
     yield "6 unknown key", edit(lambda raw: raw.update(post_install="os.system"))
     yield "6 list for object", edit(lambda raw: raw.update(parts=[]))
     yield "6 boolean for number", edit(lambda raw: raw["parts"]["inputs.image"].update(parameters=True))
+    yield "6 wrong ports", _manifest_with("interface", _keys("0", 85_000))
+    yield "6 empty ports", _manifest_with("interface", _keys("{}", 4000))
+    yield "6 wrong settings", _manifest_with("interface.llm.settings", _keys("[]", 85_000))
+    yield "6 unknown fields", _manifest_with("layout", _keys("0", 4000))
+    yield "6 wrong numbers", _manifest_with("canary.logits", b"[" + b"{}," * 300_000 + b"{}]")
+    yield "6 wrong conditioning", _manifest_with("canary.conditioning", _keys("[" + "{}," * 4000 + "{}]", 16))
+    yield "6 wrong stop texts", _manifest_with("layout.stop", b"[" + b"0," * 300_000 + b"0]")
+    yield "6 placeholders", edit(lambda raw: raw["layout"].update(prompt="{}" * 4096))
+    yield "6 empty stop text", edit(lambda raw: raw["layout"].update(stop=[""]))
+    yield "6 unknown geometry", edit(lambda raw: raw["layout"].update(geometry={"image": "padd"}))
+    yield "6 tolerance", _manifest_with("canary.tolerance", b"1e308")
+    yield "6 position", _manifest_with("canary.positions", b"[1000000]")
     yield "7 newer", edit(lambda raw: raw.update(format_version=3))
     yield "7 older", edit(lambda raw: raw.update(format_version=0))
     yield "8 listed file missing", lambda folder: (folder / WEIGHTS).unlink()
@@ -253,6 +302,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     for name in ("requirements.txt", "x.pth", *modules):
         yield f"31 {name}", place(name, lambda path: path.write_text(CODE))
     yield "32 another rank", lora(r=4)
+    yield "32 many targets", _many_targets
     yield "32 a module that is no target", lora(target_modules=["k_proj"])
 
 

@@ -35,12 +35,12 @@ def test_a_card_from_before_the_mark_is_recognised_by_its_manifest() -> None:
 def test_an_edited_card_comes_before_a_made_one_and_ones_own_before_the_hubs() -> None:
     made = make_card(_manifest(), "me/x")
     old = _manifest("old")
-    assert choose_card(_manifest(), "me/x", None, None, None) == ("made", made)
-    assert choose_card(_manifest(), "me/x", made, make_card(old), old.to_json()) == ("made", made)
+    assert choose_card(_manifest(), "me/x", None, None, None) == ("generated", made)
+    assert choose_card(_manifest(), "me/x", made, make_card(old), old.to_json()) == ("generated", made)
     assert choose_card(_manifest(), "me/x", made, b"theirs", old.to_json()) == ("remote", b"theirs")
     assert choose_card(_manifest(), "me/x", b"mine", b"theirs", old.to_json()) == ("local", b"mine")
-    assert choose_card(_manifest(), "me/x", b"mine", b"theirs", old.to_json(), renew=True) == ("made", made)
+    assert choose_card(_manifest(), "me/x", b"mine", b"theirs", old.to_json(), renew=True) == ("generated", made)
 
 
 def test_the_readme_of_a_repository_that_holds_no_bundle_yet_is_replaced() -> None:
-    assert choose_card(_manifest(), "me/x", None, b"# soon", None)[0] == "made"
+    assert choose_card(_manifest(), "me/x", None, b"# soon", None)[0] == "generated"

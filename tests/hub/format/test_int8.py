@@ -19,15 +19,15 @@ from torch import Tensor
 from inlay.hub import Bundle, BundleError, Manifest, PartSpec
 from inlay.hub.format import migrations
 from inlay.hub.format.difference import compare
-from inlay.hub.format.int8 import is_worth_it, to_int8, widened
-from inlay.hub.remote.inspect import look
+from inlay.hub.format.int8 import dequantised, is_worth_it, to_int8
+from inlay.hub.remote.inspect import inspect_bundle
 
 NAME = "inputs.image.linear.weight"
 
 
 def _back(matrix: Tensor) -> Tensor:
     whole, scale = to_int8(matrix)
-    return widened({"w": whole, "w.scale": scale})["w"]
+    return dequantised({"w": whole, "w.scale": scale})["w"]
 
 
 @settings(max_examples=100, deadline=None)
@@ -81,7 +81,7 @@ def small(make_bundle: Callable[..., Bundle]) -> Bundle:
 def test_it_is_read_as_written(small: Bundle, tmp_path: Path, equal: Callable[[Bundle, Bundle], bool]) -> None:
     small.write(tmp_path / "x")
     assert equal(Bundle.read(tmp_path / "x"), small)
-    overview = look(tmp_path / "x")
+    overview = inspect_bundle(tmp_path / "x")
     assert overview.tensors["adapter.safetensors"][NAME].dtype == "I8"
     assert overview.manifest.parts["inputs.image"].size == 6 * 4 + 6 * 4 + 6 * 2
     assert "| inputs.image | linear | 30 | int8 | 60 |" in (tmp_path / "x" / "README.md").read_text()
@@ -102,7 +102,7 @@ def test_only_what_holds_int8_asks_for_the_newer_format(
 
 def test_int8_under_the_older_version_is_refused(small: Bundle) -> None:
     raw = json.loads(small.manifest.to_json()) | {"format_version": 1}
-    with pytest.raises(BundleError, match=r"format_version: cannot be brought from format 1 to 2"):
+    with pytest.raises(BundleError, match=r"format_version: cannot be migrated from format 1 to 2"):
         Manifest.from_json(json.dumps(raw).encode())
 
 
@@ -152,11 +152,11 @@ def test_a_repository_is_looked_at_by_its_headers(hub: Any, small: Bundle, tmp_p
     small.write(tmp_path / "x")
     hub.repos["me/x"] = Repo()
     hub.repos["me/x"].commit(contents(tmp_path / "x"))
-    assert look("me/x").manifest.parts["inputs.image"].dtype == "int8"
+    assert inspect_bundle("me/x").manifest.parts["inputs.image"].dtype == "int8"
 
 
 def test_distances_are_those_of_the_values(small: Bundle) -> None:
-    wide = widened(small.tensors)
+    wide = dequantised(small.tensors)
     parts = {**small.manifest.parts, "inputs.image": PartSpec(kind="linear", parameters=30, dtype="float32")}
     plain = Bundle(small.manifest.model_copy(update={"parts": parts}), wide, small.lora)
     (change,) = compare(plain, small).tensors

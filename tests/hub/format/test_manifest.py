@@ -79,6 +79,19 @@ HOSTILE: dict[str, tuple[Setter, str, str]] = {
         "parts",
         "at most 64",
     ),
+    "unknown geometry": (lambda m: m["layout"].update(geometry={"image": "padd"}), "layout.geometry.image", "'padd'"),
+    "empty stop text": (lambda m: m["layout"].update(stop=["###", ""]), "layout.stop[1]", "at least 1"),
+    "many placeholders": (lambda m: m["layout"].update(prompt="{}" * 4096), "layout.prompt", "at most once"),
+    "huge setting": (
+        lambda m: m["interface"]["llm"]["settings"].update(layer=10**18),
+        "interface.llm.settings.layer",
+        "expected an integer up to",
+    ),
+    "huge value in a config": (
+        lambda m: m["parts"]["lora"]["config"].update(x=[-(10**18)]),
+        "parts.lora.config.x",
+        "up to",
+    ),
     "wide dtype": (lambda m: m["parts"]["lora"].update(dtype="float64"), "parts.lora.dtype", "float64"),
 }
 
@@ -131,6 +144,49 @@ def test_several_problems_are_counted(raw: dict[str, Any]) -> None:
         _read(raw | {"colour": 1, "taste": 2})
 
 
+def _canary(**changed: object) -> dict[str, Any]:
+    fields: dict[str, Any] = {"prompt": "x", "media": {}, "positions": [-1, -1], "token_ids": [1, 2]}
+    return fields | {"logits": [0.5, -10.0], "tolerance": 0.2} | changed
+
+
+def test_a_usual_canary_is_read(raw: dict[str, Any]) -> None:
+    canary = _read(raw | {"canary": _canary()}).canary
+    assert canary is not None
+    assert canary.tolerance == 0.2
+
+
+# name: (change of the canary, field that must be named)
+CANARIES: dict[str, tuple[dict[str, Any], str]] = {
+    "tolerance above any logit": ({"tolerance": 1e308}, "canary"),
+    "tolerance of a tenth": ({"tolerance": 1.0}, "canary"),
+    "far position": ({"positions": [-1, 10**6]}, "canary.positions[1]"),
+    "negative token": ({"token_ids": [-1, 1]}, "canary.token_ids[0]"),
+    "huge token": ({"token_ids": [1, 1 << 24]}, "canary.token_ids[1]"),
+    "huge logit": ({"logits": [0.5, 1e300]}, "canary.logits[1]"),
+    "huge conditioning": ({"conditioning": {"image": [1e300]}}, "canary.conditioning.image[0]"),
+}
+
+
+@pytest.mark.parametrize(("change", "field"), CANARIES.values(), ids=CANARIES)
+def test_a_canary_has_bounded_numbers(raw: dict[str, Any], change: dict[str, Any], field: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        _read(raw | {"canary": _canary(**change)})
+    assert caught.value.field == field
+
+
+def test_many_wrong_numbers_give_one_error_each_list(raw: dict[str, Any]) -> None:
+    """Each error takes kilobytes, so a list is given up at its first one."""
+    wrong = {"positions": [[]] * 4000, "token_ids": [[]] * 4000, "logits": [[]] * 4000}
+    with pytest.raises(BundleError, match=r"canary.positions\[0\]: .* \(and \d more problems\)"):
+        _read(raw | {"canary": _canary(**wrong)})
+
+
+def test_more_keys_than_any_adapter_needs_are_refused_before_they_are_judged(raw: dict[str, Any]) -> None:
+    raw["interface"] = {f"p{n}": {} for n in range(5000)}
+    with pytest.raises(BundleError, match=r"inlay.json: expected at most 4096 keys"):
+        _read(raw)
+
+
 def test_a_canary_is_of_one_length(raw: dict[str, Any]) -> None:
     canary = {"prompt": "x", "media": {}, "positions": [0], "token_ids": [1, 2], "logits": [0.5, 1.0], "tolerance": 0.1}
     with pytest.raises(BundleError, match=r"canary: .*one length"):
@@ -145,6 +201,7 @@ def test_a_manifest_cannot_be_changed(bundle: Bundle) -> None:
 _NAME = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,20}", fullmatch=True)
 _LINE = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), max_size=40)
 _REAL = st.floats(allow_nan=False, allow_infinity=False)
+_NUMBER = st.floats(-1e30, 1e30)
 _SCALAR = st.one_of(st.none(), st.booleans(), st.integers(-(10**15), 10**15), _REAL, _LINE)
 _COUNT = st.integers(1, 1 << 24)
 _PORT = st.builds(
@@ -175,7 +232,7 @@ _MANIFEST = st.builds(
         LayoutSpec,
         template=_NAME,
         system=st.none() | _LINE,
-        stop=st.tuples(_LINE),
+        stop=st.tuples(_LINE.filter(bool)),
         date=st.none() | st.dates(datetime.date(1000, 1, 1), datetime.date(2999, 12, 31)).map(str),
     ),
     parts=st.dictionaries(_NAME, _PART, max_size=3),
@@ -185,8 +242,8 @@ _MANIFEST = st.builds(
         prompt=_LINE,
         positions=st.tuples(st.integers(-9, 9)),
         token_ids=st.tuples(st.integers(0, 9)),
-        logits=st.tuples(_REAL),
-        tolerance=st.floats(0, 1),
+        logits=st.tuples(_NUMBER),
+        tolerance=st.floats(0, 1e-3),
     ),
     training=st.none()
     | st.builds(
@@ -195,7 +252,7 @@ _MANIFEST = st.builds(
         stages=st.tuples(_NAME),
         data=_LINE,
         seed=st.integers(0, 2**31),
-        metrics=st.dictionaries(_NAME, _REAL, max_size=3),
+        metrics=st.dictionaries(_NAME, _NUMBER, max_size=3),
     ),
     license=st.none() | _LINE,
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.foreign import foreign_format
+from inlay.hub.format.file_type import known_file_type
 from inlay.hub.format.header import MAX_HEADER_BYTES
 from inlay.hub.format.tensors import parse, serialize
 
@@ -65,13 +65,13 @@ HOSTILE: dict[str, tuple[object, bytes, str]] = {
     "overflowing shape": ({"t": _entry(shape=[2**40, 2**40])}, EIGHT, "bytes for F32"),
     "huge shape": ({"t": _entry(shape=[2**20, 2**20], offsets=[0, 2**42])}, EIGHT, "bytes of data, got 8"),
     "shape against offsets": ({"t": _entry(shape=[3])}, EIGHT, "expected 12 bytes"),
-    "reversed offsets": ({"t": _entry(offsets=[8, 0])}, EIGHT, "rising"),
-    "negative offsets": ({"t": _entry(offsets=[-8, 0])}, EIGHT, "rising"),
-    "three offsets": ({"t": _entry(offsets=[0, 4, 8])}, EIGHT, "two rising"),
+    "reversed offsets": ({"t": _entry(offsets=[8, 0])}, EIGHT, "increasing"),
+    "negative offsets": ({"t": _entry(offsets=[-8, 0])}, EIGHT, "increasing"),
+    "three offsets": ({"t": _entry(offsets=[0, 4, 8])}, EIGHT, "two increasing"),
     "past the end": ({"t": _entry()}, bytes(4), "expected 8 bytes of data, got 4"),
     "trailing": ({"t": _entry()}, bytes(12), "expected 8 bytes of data, got 12"),
     "appended zip": ({"t": _entry()}, EIGHT + b"PK\x03\x04zip", "expected 8 bytes of data"),
-    "hole": ({"t": _entry(offsets=[4, 12])}, bytes(12), "hole"),
+    "hole": ({"t": _entry(offsets=[4, 12])}, bytes(12), "a gap"),
     "overlap": ({"a": _entry(), "b": _entry(offsets=[4, 12])}, bytes(12), "overlap"),
     "path as name": ({"../../x": _entry()}, EIGHT, "dotted words"),
     "dunder name": ({"a.__class__": _entry()}, EIGHT, "dotted words"),
@@ -109,12 +109,6 @@ def test_every_truncation_is_refused() -> None:
             parse(data[:end], "x")
 
 
-def test_more_bytes_than_the_budget_are_refused() -> None:
-    data = serialize({"a": torch.ones(100)})
-    with pytest.raises(BundleError, match=r"at most 99 bytes"):
-        parse(data, "x", max_bytes=99)
-
-
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_a_pickle_is_called_a_pickle(protocol: int) -> None:
     with pytest.raises(BundleError, match=r"a Python pickle"):
@@ -138,13 +132,8 @@ def test_a_git_lfs_pointer_is_called_by_its_name() -> None:
 def test_a_header_length_that_looks_like_a_pickle_is_none(safetensors_bytes: Build, length: int) -> None:
     text = b'{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
     data = safetensors_bytes(text.ljust(length), EIGHT)
-    assert foreign_format(data) is None
+    assert known_file_type(data) is None
     assert parse(data, "x")["t"].tolist() == [0.0, 0.0]
-
-
-def test_nan_can_be_allowed() -> None:
-    data = save({"t": torch.tensor([float("nan")])})
-    assert parse(data, "x", allow_nonfinite=True)["t"].isnan().all()
 
 
 _DTYPE = st.sampled_from([torch.float32, torch.bfloat16, torch.float16])
@@ -158,11 +147,11 @@ _NAMES = st.lists(_WORD, min_size=1, max_size=3).map(".".join)
 def test_what_is_written_is_read_back_by_us_and_by_safetensors(shapes: dict[str, Any], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     tensors = {name: torch.randn(shape, generator=generator).to(dtype) for name, (shape, dtype) in shapes.items()}
-    data = serialize(tensors, {"format": "pt"})
+    data = serialize(tensors)
     for back in (parse(data, "x"), load(data)):
         assert back.keys() == tensors.keys()
         assert all(back[n].dtype == t.dtype and torch.equal(back[n], t) for n, t in tensors.items())
-    assert serialize(dict(reversed(tensors.items())), {"format": "pt"}) == data
+    assert serialize(dict(reversed(tensors.items()))) == data
 
 
 @settings(max_examples=150, deadline=None)
@@ -187,12 +176,6 @@ def test_tensors_that_share_memory_come_back_apart() -> None:
     back["a"].zero_()
     assert back["b"].tolist() == [2.0, 3.0, 4.0, 5.0]
     assert back["c"].tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
-
-
-def test_the_metadata_of_the_caller_is_left_alone() -> None:
-    metadata = {"b": "2", "a": "1"}
-    serialize({"t": torch.ones(1)}, metadata)
-    assert metadata == {"b": "2", "a": "1"}
 
 
 def test_a_parameter_that_requires_grad_is_written() -> None:

@@ -15,14 +15,14 @@ from hub_emulator import Hub
 
 from inlay.hub import Bundle, BundleError, HubError, LoraFolder, LoraSpec, PartSpec, pull
 from inlay.hub.format.difference import compare
-from inlay.hub.remote.inspect import look
+from inlay.hub.remote.inspect import inspect_bundle
 
 Publish = Callable[..., str]
 
 
 def test_a_repository_looks_like_its_folder(hub: Hub, publish: Publish, tmp_path: Path) -> None:
     commit = publish(0.5)
-    there, here = look("me/x"), look(tmp_path / "published")
+    there, here = inspect_bundle("me/x"), inspect_bundle(tmp_path / "published")
     assert (there.manifest, there.tensors, there.size) == (here.manifest, here.tensors, here.size)
     assert (there.commit, here.commit) == (commit, None)
     assert (there.integrity, here.integrity) == ("unchecked", "whole")
@@ -32,13 +32,13 @@ def test_a_repository_looks_like_its_folder(hub: Hub, publish: Publish, tmp_path
 def test_the_hubs_hashes_are_compared(hub: Hub, publish: Publish) -> None:
     hub.lfs = re.compile(r"\.safetensors$")
     publish(0.5)
-    assert look("me/x").integrity == "listed"
+    assert inspect_bundle("me/x").integrity == "listed"
     files = dict(hub.repos["me/x"].files)
     data = bytearray(files["adapter.safetensors"])
     data[-1] ^= 1
     hub.repos["me/x"].commit(files | {"adapter.safetensors": bytes(data)})
     with pytest.raises(BundleError, match=r"adapter.safetensors: its sha256 on the hub differs"):
-        look("me/x")
+        inspect_bundle("me/x")
 
 
 def _large(make_bundle: Any) -> Bundle:
@@ -66,7 +66,7 @@ def test_tensors_are_not_fetched(hub: Hub, publish: Publish, make_bundle: Any, t
     _large(make_bundle).write(tmp_path / "large")
     hub.repos["me/x"].commit(contents(tmp_path / "large"))
     hub.seen.clear()
-    overview = look("me/x")
+    overview = inspect_bundle("me/x")
     assert overview.size > 4 << 20
     assert len(overview.tensors["lora/adapter_model.safetensors"]) == 800
     asked = [seen.range for seen in hub.requests("GET .*safetensors")]
@@ -80,14 +80,14 @@ def test_tensors_are_not_fetched(hub: Hub, publish: Publish, make_bundle: Any, t
     [
         ({"inlay.json": None}, "holds no inlay.json"),
         ({"inlay.json": b"[]"}, "inlay.json: expected a JSON object"),
-        ({"adapter.safetensors": b"x" * 50}, "as inlay.json says, the hub has 50"),
+        ({"adapter.safetensors": b"x" * 50}, "as listed in inlay.json, the hub has 50"),
         ({"adapter.safetensors": None}, "is listed in inlay.json but missing"),
     ],
 )
 def test_a_damaged_repository_is_told(hub: Hub, publish: Publish, files: Any, message: str) -> None:
     publish(0.5, **files)
     with pytest.raises(BundleError, match=re.escape(message)):
-        look("me/x")
+        inspect_bundle("me/x")
 
 
 def test_headers_that_do_not_add_up_are_told(hub: Hub, publish: Publish) -> None:
@@ -97,16 +97,16 @@ def test_headers_that_do_not_add_up_are_told(hub: Hub, publish: Publish) -> None
     raw["parts"]["inputs.image"]["parameters"] = 31
     hub.repos["me/x"].commit(files | {"inlay.json": json.dumps(raw).encode()})
     with pytest.raises(BundleError, match=r"adapter.safetensors: expected 31 parameters .*, got 30"):
-        look("me/x")
+        inspect_bundle("me/x")
 
 
 def test_offline_the_copy_in_the_cache_is_shown(hub: Hub, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(0.5)
     pull("me/x")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert look("me/x").integrity == "whole"
+    assert inspect_bundle("me/x").integrity == "whole"
     with pytest.raises(HubError, match=r"not in the cache"):
-        look("me/y")
+        inspect_bundle("me/y")
 
 
 # --- two bundles -----------------------------------------------------------------------------------------------------

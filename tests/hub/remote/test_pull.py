@@ -13,8 +13,10 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 from hub_emulator import Hub
+from hub_keys import write_keys
 
-from inlay.hub import Bundle, BundleError, HubError, pull
+from inlay.hub import Bundle, BundleError, HubError, SignatureError, pull, sign
+from inlay.hub.remote.download import OldCopyWarning
 
 Publish = Callable[..., str]
 NoPauses = Callable[[], None]
@@ -156,11 +158,13 @@ def test_a_failure_that_stays_is_told_and_the_old_bundle_is_whole(
     no_pauses: NoPauses,
 ) -> None:
     no_pauses()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)
     old = pull("me/x", folder=tmp_path / "mine") if publish(0.5) else None
     assert old is not None
     new = publish(2.0)
     hub.fail(f"GET .*{new}/adapter", kind, times=99, value={"status": 500, "hang": 0.3}.get(kind))
+    if kind == "hang":  # a short limit from the request on that is not answered
+        limit = lambda: monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.05)  # noqa: E731
+        hub.before = _once(f"HEAD .*{new}/adapter", limit, hub)
     with pytest.raises((BundleError, HubError)) as caught:
         pull("me/x", folder=tmp_path / "mine", overwrite=True)
     assert ("adapter.safetensors: its sha256 differs" in str(caught.value)) == (kind == "wrong")
@@ -193,7 +197,7 @@ def test_a_manifest_that_was_damaged_on_the_way_is_not_kept(hub: Hub, publish: P
 def test_a_false_commit_is_refused(hub: Hub, publish: Publish, tmp_path: Path) -> None:
     publish(0.5)
     hub.fail("GET .*/revision/", "body", value=b'{"id": "me/x", "sha": "../../evil", "siblings": []}')
-    with pytest.raises(HubError, match=r"not 40 hex digits"):
+    with pytest.raises(HubError, match=r"expected a commit of 40 hex digits"):
         pull("me/x")
     assert not (tmp_path / "evil").exists()
 
@@ -201,14 +205,14 @@ def test_a_false_commit_is_refused(hub: Hub, publish: Publish, tmp_path: Path) -
 def test_an_answer_that_makes_no_sense_is_told(hub: Hub, publish: Publish) -> None:
     publish(0.5)
     hub.fail("GET .*/revision/", "body", value=b"<html>log in to the hotel</html>")
-    with pytest.raises(HubError, match=r"does not answer as a hub does") as caught:
+    with pytest.raises(HubError, match=r"not an answer of a hub; check HF_ENDPOINT") as caught:
         pull("me/x")
     assert caught.value.problem == "server"
 
 
 def test_a_file_of_another_size_is_refused_before_it_is_fetched(hub: Hub, publish: Publish) -> None:
     publish(0.5, **{"adapter.safetensors": b"x" * 5000})
-    with pytest.raises(BundleError, match=r"adapter.safetensors: .* bytes as inlay.json says, the hub has 5000"):
+    with pytest.raises(BundleError, match=r"adapter.safetensors: .* bytes as listed in inlay.json, the hub has 5000"):
         pull("me/x")
     assert hub.requests("GET .*adapter.safetensors") == []
 
@@ -239,13 +243,73 @@ def test_a_listed_file_that_is_not_in_the_repository_is_named(hub: Hub, publish:
         pull("me/x")
 
 
+# --- signatures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signed(hub: Hub, publish: Publish, tmp_path: Path) -> tuple[str, Path]:
+    """The commit of a signed bundle in ``me/x``, and the public key."""
+    private, public = write_keys(tmp_path, "me")
+    publish(0.5)
+    sign(tmp_path / "published", private)
+    return _commit_folder(hub, tmp_path / "published"), public
+
+
+def _commit_folder(hub: Hub, folder: Path) -> str:
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return hub.repos["me/x"].commit(files)
+
+
+def test_a_refused_bundle_does_not_replace_the_accepted_one_in_the_cache(
+    hub: Hub, publish: Publish, signed: tuple[str, Path], no_pauses: NoPauses
+) -> None:
+    no_pauses()
+    commit, public = signed
+    assert pull("me/x", trusted=public).commit == commit
+    publish(2.0)
+    for options in ({}, {"force_download": True}):
+        with pytest.raises(SignatureError, match=r"not signed"):
+            pull("me/x", trusted=public, **options)  # type: ignore[arg-type]
+    assert pull("me/x", local_files_only=True).commit == commit
+    with pytest.warns(OldCopyWarning):
+        assert pull("me/x", endpoint="http://127.0.0.1:9").commit == commit
+
+
+def test_a_refused_bundle_cannot_be_used_offline(hub: Hub, publish: Publish, signed: tuple[str, Path]) -> None:
+    publish(2.0)
+    with pytest.raises(SignatureError, match=r"not signed"):
+        pull("me/x", trusted=signed[1])
+    with pytest.raises(HubError, match=r"not in the cache"):
+        pull("me/x", local_files_only=True)
+
+
+def test_a_bundle_that_was_in_the_cache_before_needs_its_signature_too(
+    hub: Hub, publish: Publish, signed: tuple[str, Path], no_pauses: NoPauses
+) -> None:
+    no_pauses()
+    commit = publish(2.0)
+    pull("me/x")
+    for options in ({"local_files_only": True}, {"revision": commit}):
+        with pytest.raises(SignatureError, match=r"not signed"):
+            pull("me/x", trusted=signed[1], **options)  # type: ignore[arg-type]
+    with pytest.warns(OldCopyWarning), pytest.raises(SignatureError, match=r"not signed"):
+        pull("me/x", trusted=signed[1], endpoint="http://127.0.0.1:9")
+
+
+def test_a_key_that_cannot_be_used_is_an_error_before_any_request(hub: Hub, publish: Publish, tmp_path: Path) -> None:
+    publish(0.5)
+    with pytest.raises(SignatureError, match=r"cannot be read"):
+        pull("me/x", trusted=tmp_path / "none.pub")
+    assert hub.seen == []
+
+
 # --- what the user is told -------------------------------------------------------------------------------------------
 
 SECRET = "hf_" + "s3cret" * 6
 CASES = {
     "no repository": ("me/none", {}, "missing", "no such repository"),
     "private, no token": ("me/x", {"token": False}, "token", "log in with `hf auth login`"),
-    "private, another's token": ("me/x", {"token": "hf_reader"}, "missing", "the token may not see it"),
+    "private, another's token": ("me/x", {"token": "hf_reader"}, "missing", "the token has no access"),
     "gated": ("me/gated", {"token": "hf_reader"}, "gated", "ask for access on its page"),
     "no revision": ("me/x", {"revision": "nowhere"}, "revision", "no such branch, tag or commit"),
     "bad token": ("me/x", {"token": SECRET}, "token", "the token is not valid"),

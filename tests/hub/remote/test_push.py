@@ -113,6 +113,26 @@ def test_a_secret_in_a_text_stops_the_push(hub: Hub, folder: Path, secret: str) 
     assert hub.seen == []
 
 
+@pytest.mark.parametrize("token", ["correct horse", "s3cret-of-another-form", "hf_short"])
+@pytest.mark.parametrize("name", ["README.md", "inlay.json"])
+def test_the_token_in_use_is_never_published(
+    hub: Hub, bundle: Bundle, folder: Path, monkeypatch: pytest.MonkeyPatch, token: str, name: str
+) -> None:
+    """Whatever it looks like, and also where another token is given for this push."""
+    if name == "README.md":
+        (folder / name).write_text(f"# mine\n\nlog in with {token}\n")
+    else:
+        layout = bundle.manifest.layout.model_copy(update={"system": f"a chat about {token}"})
+        manifest = bundle.manifest.model_copy(update={"layout": layout})
+        Bundle(manifest, bundle.tensors, bundle.lora).write(folder, overwrite=True)
+    for options in ({"token": token}, {"token": "hf_owner"}):
+        monkeypatch.setenv("HF_TOKEN", "hf_owner" if options["token"] == token else token)
+        with pytest.raises(HubError, match=rf"{name}, line \d+: is the token in use, so nothing is sent") as caught:
+            push(folder, "me/x", **options)  # type: ignore[arg-type]
+        assert token not in str(caught.value)
+    assert hub.seen == []
+
+
 def test_a_secret_in_the_card_on_the_hub_is_not_published_again(hub: Hub, folder: Path) -> None:
     push(folder, "me/x")
     hub.repos["me/x"].commit(hub.repos["me/x"].files | {"README.md": b"# AKIA" + b"A1" * 8})
@@ -161,7 +181,7 @@ def test_another_adapter_is_kept(
 def test_a_manifest_from_the_future_is_kept(hub: Hub, folder: Path) -> None:
     hub.repos["me/x"] = Repo()
     hub.repos["me/x"].commit({"inlay.json": b'{"format": "inlay", "format_version": 3}'})
-    with pytest.raises(HubError, match=r"that this inlay does not read \(.*upgrade inlay"):
+    with pytest.raises(HubError, match=r"that this version of inlay cannot read \(.*upgrade inlay"):
         push(folder, "me/x")
 
 
@@ -187,7 +207,7 @@ def test_a_commit_that_somebody_makes_meanwhile_is_not_lost(hub: Hub, folder: Pa
             hub.repos["me/x"].commit(theirs)
 
     hub.before = meanwhile
-    with pytest.raises(HubError, match=r"somebody changed the repository meanwhile") as caught:
+    with pytest.raises(HubError, match=r"the repository has changed meanwhile") as caught:
         push(folder, "me/x")
     assert caught.value.problem == "conflict"
     assert hub.repos["me/x"].files == theirs
@@ -229,9 +249,9 @@ def test_private_repositories(hub: Hub, folder: Path) -> None:
     push(folder, "me/x")
     push(folder, "me/public")
     assert not hub.repos["me/public"].private
-    with pytest.raises(HubError, match=r"the repository is public and private was asked for, so nothing is sent"):
+    with pytest.raises(HubError, match=r"expected a private repository, got a public one, so nothing is sent"):
         push(folder, "me/public", private=True)
-    with pytest.raises(HubError, match=r"the repository is private and public was asked for"):
+    with pytest.raises(HubError, match=r"expected a public repository, got a private one"):
         push(folder, "me/x", private=False)
 
 
@@ -298,7 +318,7 @@ def test_an_untouched_card_follows_the_bundle(hub: Hub, folder: Path, make_bundl
     push(folder, "me/x")
     assert "| lora |" in _card(hub)
     make_bundle(lora=False).write(folder, overwrite=True)
-    assert push(folder, "me/x").card == "made"
+    assert push(folder, "me/x").card == "generated"
     assert "| lora |" not in _card(hub)
 
 
@@ -310,7 +330,7 @@ def test_a_card_edited_on_the_hub_is_kept(hub: Hub, folder: Path, make_bundle: M
     make_bundle(2.0).write(folder, overwrite=True)
     assert push(folder, "me/x").card == "remote"
     assert "never seen a duck" in _card(hub)
-    assert push(folder, "me/x", renew_card=True).card == "made"
+    assert push(folder, "me/x", renew_card=True).card == "generated"
     assert "never seen a duck" not in _card(hub)
 
 
@@ -327,7 +347,7 @@ def test_a_card_edited_in_the_folder_is_sent_and_survives_the_next_save(
 
 def test_a_card_with_front_matter_that_the_hub_refuses_is_told(hub: Hub, folder: Path) -> None:
     (folder / "README.md").write_text("---\na: [\n---\n# Mine\n")
-    with pytest.raises(HubError, match=r"README.md: the hub does not take its front matter"):
+    with pytest.raises(HubError, match=r"README.md: the hub refuses its front matter"):
         push(folder, "me/x")
 
 
@@ -340,4 +360,4 @@ def test_a_card_without_front_matter_is_sent(hub: Hub, folder: Path, recwarn: An
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_card_that_cannot_be_read_is_made_anew(hub: Hub, folder: Path) -> None:
     (folder / "README.md").chmod(0)
-    assert push(folder, "me/x").card == "made"
+    assert push(folder, "me/x").card == "generated"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,22 @@ def test_hostile_json_is_refused_and_named(data: bytes, told: str) -> None:
     with pytest.raises(BundleError, match=r"x.json: ") as caught:
         read_object(data, "x.json")
     assert told in str(caught.value)
+
+
+def test_a_duplicate_among_many_keys_is_found_in_linear_time() -> None:
+    """A key is hashed a few times, however many others there are."""
+    text = "{" + ",".join(f'"{n:05}":0' for n in range(100_000)) + ',"99999":0}'
+    begun = time.process_time()
+    with pytest.raises(BundleError, match=r"x: '99999': the same key occurs twice"):
+        read_object(text.encode(), "x", max_bytes=2 << 20, max_keys=1 << 20)
+    assert time.process_time() - begun < 2.0  # about 0.1 s; 73 s and more where every key was counted
+
+
+def test_the_keys_of_all_objects_are_counted_together() -> None:
+    data = json.dumps({"a": [{"b": 1}, {"b": 1}]}).encode()
+    assert read_object(data, "x", max_keys=3)
+    with pytest.raises(BundleError, match=r"x: expected at most 2 keys"):
+        read_object(data, "x", max_keys=2)
 
 
 def test_brackets_inside_strings_are_not_nesting() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hub_emulator import Hub
 
 from inlay.hub import HubError, pull
-from inlay.hub.remote.fetch import OldCopyWarning
+from inlay.hub.remote.download import OldCopyWarning
 
 Publish = Callable[..., str]
 
@@ -28,7 +28,7 @@ def test_offline_uses_the_cache(hub: Hub, publish: Publish, monkeypatch: pytest.
     with pytest.raises(HubError, match=r"not in the cache") as caught:
         pull("me/x", revision="v1")
     assert caught.value.problem == "offline"
-    with pytest.raises(HubError, match=r"fetching anew was asked for, and HF_HUB_OFFLINE is set"):
+    with pytest.raises(HubError, match=r"HF_HUB_OFFLINE is set, so nothing can be downloaded again"):
         pull("me/x", force_download=True)
     assert hub.seen == []
 

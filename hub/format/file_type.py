@@ -1,8 +1,8 @@
-"""What a file is that is not what it should be, told from its first bytes."""
+"""Recognising the type of a wrong file from its first bytes, for error messages."""
 
 from __future__ import annotations
 
-__all__ = ["foreign_format"]
+__all__ = ["known_file_type"]
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive, as torch.save writes it",
@@ -14,15 +14,15 @@ _MAGIC = {
 }
 
 
-def foreign_format(data: bytes) -> str | None:
-    """Name the kind of file that ``data`` is when it is a well-known one that is not safetensors.
+def known_file_type(data: bytes) -> str | None:
+    """Name a well-known file type other than safetensors; None if the type is not known.
 
     Example:
         >>> import pickle
-        >>> foreign_format(pickle.dumps({"weight": 1.0}))
+        >>> known_file_type(pickle.dumps({"weight": 1.0}))
         'a Python pickle, which can run code and is never opened'
     """
-    # A safetensors header of 640 bytes starts like a pickle too, but then its length ends in five zero bytes.
+    # A safetensors header of 640 bytes starts like a pickle, but the length field then ends in five zero bytes.
     if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and data[3:8] != bytes(5):
         return "a Python pickle, which can run code and is never opened"
     return next((what for magic, what in _MAGIC.items() if data.startswith(magic)), None)

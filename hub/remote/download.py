@@ -1,8 +1,8 @@
-"""A repository on a hub -> a snapshot in huggingface_hub's cache, every byte checked against the manifest.
+"""Downloading a repository into huggingface_hub's cache, with every byte checked against the manifest.
 
-The cache keeps contents under ``blobs/`` and links to them under ``snapshots/<commit>/``, so readers of one commit are
-never disturbed by the next, and processes may fetch at once. A reference (``refs/main``) is written last: offline, it
-leads to a bundle that was whole.
+The cache keeps contents under ``blobs/`` and links to them under ``snapshots/<commit>/``, so a download does not affect
+readers of another commit, and processes may download at the same time. A reference (``refs/main``) is written last,
+after the caller has accepted the snapshot: offline it leads to a complete and accepted bundle.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import re
 import secrets
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inlay.hub.errors import BundleError, HubError
-from inlay.hub.format.files import KNOWN_NAMES, UNLISTED, check_listing, checked, read_manifest
+from inlay.hub.format.files import KNOWN_NAMES, UNLISTED, check_listing, read_checked, read_manifest
 from inlay.hub.format.manifest import MANIFEST_NAME, FileSpec, Manifest
 from inlay.hub.remote.address import Repository
 from inlay.hub.remote.client import Client
@@ -27,38 +27,37 @@ from inlay.hub.safety.safe_read import OpenFolder
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 from inlay.hub.safety.text import shown
 
-__all__ = ["Fetch", "Listing", "OldCopyWarning"]
+__all__ = ["Download", "Listing", "OldCopyWarning"]
 
 STALE_SECONDS = 600
-"""A half-written download that nobody has touched for so long belongs to a process that died."""
+"""A partial download that was not written to for so long belongs to a dead process."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_TIMEOUT = 30.0
 
 
 class OldCopyWarning(UserWarning):
-    """The hub could not be reached, and the copy in the cache is used."""
+    """The hub could not be reached, so the copy in the cache is used."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repository holds at one commit."""
+    """The files of a repository at one commit."""
 
     commit: str
     sizes: Mapping[str, int | None]
-    """Every file of the repository; None where the hub does not say how large."""
+    """Name to size of every file; None where the hub gives no size."""
     private: bool
     hashes: Mapping[str, str]
-    """The sha256 of files that the hub stores by it (LFS, Xet)."""
+    """Name to sha256 of the files that the hub stores by hash (LFS, Xet)."""
 
 
 @dataclass(frozen=True)
-class Fetch:
+class Download:
     """One repository and one cache.
 
     Args:
-        place: what to fetch.
-        client: from where.
+        place: the repository.
+        client: the hub.
         cache_dir: the cache; that of huggingface_hub if None.
         max_bytes: most bytes of all files together.
     """
@@ -68,63 +67,70 @@ class Fetch:
     cache_dir: str | os.PathLike[str] | None
     max_bytes: int
 
-    def run(self, *, force: bool = False) -> str:
-        """Bring the bundle into the cache, and return its commit.
+    def run(self, accept: Callable[[Path], None], *, force: bool = False, offline: bool = False) -> str:
+        """Download the bundle into the cache, and return its commit.
 
         Args:
-            force: fetch also what is there.
+            accept: called with the folder of the complete snapshot; raises to refuse it, and then no reference leads to
+                it. A copy that was in the cache before is checked in the same way.
+            force: download every file again.
+            offline: use the cache only.
 
         Raises:
-            HubError: it cannot be fetched.
-            BundleError: it is not a bundle, or its bytes are not those that the manifest gives.
+            HubError: it cannot be downloaded.
+            BundleError: it is not a bundle, or its bytes are not those that the manifest lists.
         """
         from huggingface_hub import constants
 
         pinned = bool(_COMMIT.fullmatch(self.place.revision))
         if force and constants.is_offline_mode():
-            raise HubError(str(self.place), "fetching anew was asked for, and HF_HUB_OFFLINE is set", "offline")
-        if constants.is_offline_mode() or (pinned and not force and self._whole(self.place.revision)):
-            return self.cached_commit()
+            raise HubError(str(self.place), "HF_HUB_OFFLINE is set, so nothing can be downloaded again", "offline")
+        if offline or constants.is_offline_mode() or (pinned and not force and self._whole(self.place.revision)):
+            return self._accepted(accept)
         try:
             listing = self.list()
         except HubError as error:
             if error.problem != "network" or force or not self._whole(self._reference()):
                 raise
             warnings.warn(f"{error}. The copy in the cache is used", OldCopyWarning, stacklevel=4)
-            return self.cached_commit()
+            return self._accepted(accept)
         self._clean_up()
         self._download(listing, force=force)
+        accept(self.snapshot(listing.commit))
         self._refer(listing.commit)
         return listing.commit
 
+    def _accepted(self, accept: Callable[[Path], None]) -> str:
+        commit = self.cached_commit()
+        accept(self.snapshot(commit))
+        return commit
+
     def list(self) -> Listing:
-        """Resolve the revision; the one request that does.
+        """Resolve the revision to a commit; no other request does.
 
         Raises:
-            HubError: no such repository or revision, no access, no network, or an answer that makes no sense.
+            HubError: no such repository or revision, no access, no network, or an invalid answer.
         """
+        repo_id, revision = self.place.repo_id, self.place.revision
         info = self.client.call(
-            self.place,
-            lambda: self.client.api.model_info(
-                self.place.repo_id, revision=self.place.revision, files_metadata=True, timeout=_TIMEOUT
-            ),
+            self.place, lambda: self.client.api.model_info(repo_id, revision=revision, files_metadata=True)
         )
         if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
-            reason = f"the hub gives {shown(info.sha)} as the commit, not 40 hex digits"
+            reason = f"expected a commit of 40 hex digits from the hub, got {shown(info.sha)}"
             raise HubError(str(self.place), reason, "server")
         files = info.siblings or ()
         hashes = {item.rfilename: item.lfs.sha256 for item in files if item.lfs is not None}
         return Listing(info.sha, {item.rfilename: item.size for item in files}, bool(info.private), hashes)
 
     def cached_commit(self) -> str:
-        """The commit that the cache holds for this revision; nobody is asked.
+        """Find the commit that the cache holds for this revision; no request is sent.
 
         Raises:
-            HubError: the cache does not hold it, or not all of it.
+            HubError: the cache does not hold it completely.
         """
         commit = self._reference()
         if not self._whole(commit):
-            reason = "not in the cache, and the hub may not be asked (HF_HUB_OFFLINE or local_files_only); pull it once"
+            reason = "not in the cache, and no request may be sent (HF_HUB_OFFLINE, local_files_only); pull it online"
             raise HubError(str(self.place), reason, "offline")
         return commit
 
@@ -156,21 +162,20 @@ class Fetch:
             return
         target = self._home / "refs" / self.place.revision
         fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        with contextlib.suppress(
-            OSError
-        ):  # a cache that is read-only, or a branch "a" beside "a/b": only offline misses it
+        # Fails for a read-only cache, or a branch "a" beside "a/b"; then only offline use is not possible.
+        with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(commit, encoding="ascii")
             fresh.replace(target)
 
     def _whole(self, commit: str) -> bool:
-        """Whether the cache holds every file of a commit, with the right bytes."""
+        """Whether the cache holds every file of a commit with the listed bytes."""
         if not commit:
             return False
         try:
             with OpenFolder(self.snapshot(commit)) as opened:
                 for spec in read_manifest(opened, self.max_bytes).files:
-                    checked(opened, spec)
+                    read_checked(opened, spec)
         except BundleError:
             return False
         return True
@@ -193,7 +198,7 @@ class Fetch:
         for spec in manifest.files:
             found = listing.sizes[spec.path]
             if found is not None and found != spec.size:
-                raise BundleError(spec.path, f"expected {spec.size} bytes as inlay.json says, the hub has {found}")
+                raise BundleError(spec.path, f"expected {spec.size} bytes as listed in inlay.json, the hub has {found}")
         for name in sorted((UNLISTED - {MANIFEST_NAME}) & set(listing.sizes)):
             if (listing.sizes[name] or 0) <= MAX_JSON_BYTES:
                 self._file(name, listing.commit, force=force)
@@ -201,12 +206,12 @@ class Fetch:
             self._checked_file(spec, listing.commit, force=force)
 
     def _checked_file(self, spec: FileSpec, commit: str, *, force: bool) -> None:
-        """A file with the right bytes; wrong ones, from the cache or the hub, are thrown away and fetched once more."""
+        """Download a file; wrong bytes, from the cache or the hub, are deleted and downloaded once more."""
         for last in (False, True):
             self._file(spec.path, commit, force=force or last)
             try:
                 with OpenFolder(self.snapshot(commit)) as opened:
-                    checked(opened, spec)
+                    read_checked(opened, spec)
             except BundleError:
                 self._forget(commit, spec.path)
                 if last:
@@ -239,7 +244,7 @@ class Fetch:
                 blob.unlink()
 
     def _clean_up(self) -> None:
-        """Remove what processes that were killed have left half-written."""
+        """Remove partial downloads of killed processes."""
         for leftover in (self._home / "blobs").glob("*.incomplete"):
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
