@@ -1,6 +1,6 @@
 """Public names that load on first use.
 
-A package lists its public names once, as imports under ``if TYPE_CHECKING:``, where type checkers and editors read them.
+A package lists its public names once, as imports under ``if TYPE_CHECKING:``, which type checkers and editors read.
 :func:`lazy_names` reads the same list, so that ``import inlay.adapters`` does not import torch before it is needed.
 """
 

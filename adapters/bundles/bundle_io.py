@@ -26,6 +26,7 @@ from inlay.hub.format.int8 import dequantised
 from inlay.hub.format.manifest import (
     MANIFEST_NAME,
     CanarySpec,
+    LayoutSpec,
     Manifest,
     PartSpec,
     manifest_error,
@@ -244,7 +245,7 @@ def _layout(spec: LayoutSpec) -> Layout:
         return Layout(
             template=spec.template,
             system=spec.system or "",
-            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # Layout checks it
+            geometry=dict(spec.geometry),  # Layout checks it
             stop=spec.stop,
             bos=spec.bos,
             prompt=spec.prompt,

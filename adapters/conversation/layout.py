@@ -22,8 +22,6 @@ from inlay.hub.format.manifest import LayoutSpec
 
 __all__ = ["Bos", "Layout", "LayoutError", "LayoutWarning", "Media", "Segment", "Text", "cut_at", "segments"]
 
-MAX_HOLES = 16
-"""Placeholders in a prompt; each one repeats the user's words."""
 
 _warned: set[tuple[str, str]] = set()
 """Layout and reason of the warnings that this process has given."""

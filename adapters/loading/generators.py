@@ -133,7 +133,8 @@ def load_generator(
         if pipeline is None:
             raise BackboneError(
                 f"{source}: pipelines of class {class_name!r} are not supported; expected one of "
-                f"{', '.join(_PIPELINES)}. Load another one with register_generator(name, load), or pass Backbone(llm=..., generators=...)"
+                f"{', '.join(_PIPELINES)}. Load another one with register_generator(name, load), or pass "
+                "Backbone(llm=..., generators=...)"
             )
         text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
         text_model = computable(text_model, kind, device)

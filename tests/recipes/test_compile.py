@@ -100,7 +100,7 @@ class Run:
         stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr=rates, batch_size=1)
         self.module: Any = NextToken(model, stage, 32)
         self.watch, self.seconds, self.now = watch, seconds, 0.0
-        watch._now = lambda _: self.now  # type: ignore[assignment,method-assign]
+        watch._now = lambda _: self.now
 
     def go(self, batches: int) -> None:
         trainer: Any = None

@@ -70,7 +70,7 @@ class Watched:
     def training_step(self, batch: Any, number: int) -> torch.Tensor:
         if len(self.curve) == self.stop:
             raise InterruptedError("pulled the plug")
-        loss: torch.Tensor = super().training_step(batch, number)  # type: ignore[misc]  # the class beside it has one
+        loss: torch.Tensor = super().training_step(batch, number)  # the class beside it has one
         mean = torch.tensor(all_of(float(loss.detach()))).mean()
         self.curve.append(float(mean))
         self.media.append(len(batch.order) if hasattr(batch, "order") else 0)

@@ -9,9 +9,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from media_files import CLIPS, Save, grey
 from PIL import Image
-
-from tests.support.media_files import CLIPS, Save, grey
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from hostile_media import png
+from media_files import BLUE, RED, WHITE, Save, halves, near
 from PIL import Image, ImageFile
 
 from inlay.adapters.media import image as image_module
 from inlay.adapters.media.image import MediaError, load_image, load_image_bytes, path_inside
-from tests.support.media_files import BLUE, RED, WHITE, Save, halves, near
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])

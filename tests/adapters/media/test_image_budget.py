@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from hostile_media import jpeg_of_scans, png, png_chunk
+from media_files import BLUE, RED, Save, halves, near
 from PIL import ImageFile
 
 from inlay.adapters.media.budget import Budget
 from inlay.adapters.media.image import MediaError, load_image
-from tests.support.media_files import BLUE, RED, Save, halves, near
 
 
 def png_of_size(width: int, height: int) -> bytes:

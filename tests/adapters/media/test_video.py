@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from media_files import CLIPS, Save, seen
 from PIL import Image
 
 from inlay.adapters.media import video as video_module
@@ -20,7 +21,6 @@ from inlay.adapters.media.budget import Budget
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.video import Video, load_video, spans
-from tests.support.media_files import CLIPS, Save, seen
 
 
 def mp4_of_corner(path: Path) -> Path:

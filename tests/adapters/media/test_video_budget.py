@@ -8,12 +8,12 @@ from pathlib import Path
 import av
 import pytest
 from hostile_media import gif_of_frames, mp4_with_compressed_header, mp4_without_motion
+from media_files import Save, seen
 
 from inlay.adapters.media import video as video_module
 from inlay.adapters.media.budget import Budget
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.video import load_video
-from tests.support.media_files import Save, seen
 
 
 def patched(path: Path, kind: bytes, place: int, values: tuple[int, ...]) -> Path:

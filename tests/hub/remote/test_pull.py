@@ -269,7 +269,7 @@ def test_a_refused_bundle_does_not_replace_the_accepted_one_in_the_cache(
     publish(2.0)
     for options in ({}, {"force_download": True}):
         with pytest.raises(SignatureError, match=r"not signed"):
-            pull("me/x", trusted=public, **options)  # type: ignore[arg-type]
+            pull("me/x", trusted=public, **options)
     assert pull("me/x", local_files_only=True).commit == commit
     with pytest.warns(OldCopyWarning):
         assert pull("me/x", endpoint="http://127.0.0.1:9").commit == commit
@@ -291,7 +291,7 @@ def test_a_bundle_that_was_in_the_cache_before_needs_its_signature_too(
     pull("me/x")
     for options in ({"local_files_only": True}, {"revision": commit}):
         with pytest.raises(SignatureError, match=r"not signed"):
-            pull("me/x", trusted=signed[1], **options)  # type: ignore[arg-type]
+            pull("me/x", trusted=signed[1], **options)
     with pytest.warns(OldCopyWarning), pytest.raises(SignatureError, match=r"not signed"):
         pull("me/x", trusted=signed[1], endpoint="http://127.0.0.1:9")
 

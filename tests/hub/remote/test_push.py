@@ -128,7 +128,7 @@ def test_the_token_in_use_is_never_published(
     for options in ({"token": token}, {"token": "hf_owner"}):
         monkeypatch.setenv("HF_TOKEN", "hf_owner" if options["token"] == token else token)
         with pytest.raises(HubError, match=rf"{name}, line \d+: is the token in use, so nothing is sent") as caught:
-            push(folder, "me/x", **options)  # type: ignore[arg-type]
+            push(folder, "me/x", **options)
         assert token not in str(caught.value)
     assert hub.seen == []
 

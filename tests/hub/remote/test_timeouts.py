@@ -14,7 +14,7 @@ import huggingface_hub
 import huggingface_hub.constants
 import pytest
 from hub_emulator import Hub
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]  # exported by __getattr__
+from huggingface_hub.utils import httpx  # exported by __getattr__
 
 from inlay.hub import HubError, pull, push
 from inlay.hub.remote.inspect import inspect_bundle

@@ -94,5 +94,5 @@ def test_configs_that_are_dataclasses_count() -> None:
         heads: int
 
     one, two = nn.Identity(), nn.Identity()
-    one.config, two.config = Config(2), Config(4)  # type: ignore[assignment]
+    one.config, two.config = Config(2), Config(4)
     assert facts.configs_of(one) != facts.configs_of(two)

@@ -16,6 +16,7 @@ from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.batch import collate
 from inlay.adapters.core.encode import encode
+from inlay.adapters.inputs import LinearConfig
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel, LanguageModelError
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
@@ -187,4 +188,4 @@ def test_adapter_of_one_family_refuses_the_other_with_a_table(backbone_of: Any, 
 
 
 def plain_adapter(backbone: Any) -> Adapter:
-    return Adapter.for_backbone(backbone, system="blip2", name="tiny", layout=BLIP2, inputs={"image": ("linear", {})})
+    return Adapter.for_backbone(backbone, system="blip2", name="tiny", layout=BLIP2, inputs={"image": LinearConfig()})
