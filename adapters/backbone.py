@@ -1,8 +1,7 @@
-"""The backbone: the frozen models together: one LLM, an encoder per input and a generator per output modality."""
+"""The backbone: one frozen LLM, a frozen encoder per input modality, a frozen generator per output modality."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast, overload
@@ -10,9 +9,9 @@ from typing import Any, Literal, cast, overload
 import torch
 from torch import nn
 
-from inlay.adapters.compatibility.ports import generator_port
-from inlay.adapters.encoders.protocol import Encoder, ImageEncoder
-from inlay.adapters.generators import Generator
+from inlay.adapters.compatibility.ports import PROMPT_PORT, generator_port
+from inlay.adapters.encoders.protocol import Encoder, ImageEncoder, check_encoder
+from inlay.adapters.generators import Generator, check_generator
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.occupancy import occupancy_of
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
@@ -24,17 +23,7 @@ from inlay.adapters.loading.pretrained import BackboneError, given
 from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = [
-    "PROMPT_PORT",
-    "Backbone",
-    "BackboneError",
-    "load_image_encoder",
-    "load_language",
-    "load_prompt_tokenizer",
-]
-
-PROMPT_PORT = "prompt"
-"""Name of the port at which projectors that read get their tokens."""
+__all__ = ["Backbone"]
 
 
 class Backbone(nn.Module):
@@ -43,7 +32,7 @@ class Backbone(nn.Module):
     Args:
         llm: the language model.
         encoders: modality -> encoder.
-        prompt_tokenizer: for projectors that read the words of a medium's turn.
+        prompt_tokenizer: for projectors that read the instruction of a medium's turn.
         generators: modality -> generator.
 
     Example:
@@ -60,9 +49,11 @@ class Backbone(nn.Module):
         super().__init__()
         self.llm = llm
         self.prompt_tokenizer = prompt_tokenizer
-        self.encoders = nn.ModuleDict({str(name): _module(name, encoder) for name, encoder in (encoders or {}).items()})
+        self.encoders = nn.ModuleDict(
+            {str(name): check_encoder(name, encoder) for name, encoder in (encoders or {}).items()}
+        )
         self.generators = nn.ModuleDict(
-            {str(name): _generator_module(name, generator) for name, generator in (generators or {}).items()}
+            {str(name): check_generator(name, generator) for name, generator in (generators or {}).items()}
         )
         self.identity = object()
         """Tells whether an adapter was checked on this backbone before."""
@@ -217,33 +208,3 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> Backbone:
         """Frozen means eval mode, whatever is asked for."""
         return super().train(False)
-
-
-_OFFERED = ("port", "family", "tokens", "width", "device", "dtype", "preprocess", "encode")
-
-
-_MAKES = ("port", "modality", "tokens", "width", "device", "dtype", "encode_text", "generate", "diffusion_loss")
-
-
-def _generator_module(name: str, generator: Generator) -> nn.Module:
-    """The generator itself, once it is sure that it makes this modality."""
-    lacking = [offer for offer in _MAKES if inspect.getattr_static(generator, offer, None) is None]
-    if not isinstance(generator, nn.Module) or lacking:
-        raise BackboneError(
-            f"generators[{name!r}]: expected an nn.Module with all that inlay.adapters.generators.Generator lists, got "
-            f"{type(generator).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
-        )
-    if generator.modality != name:
-        raise BackboneError(f"generators[{name!r}]: expected one that makes {name}, got one of {generator.modality}")
-    return generator
-
-
-def _module(name: str, encoder: Encoder) -> nn.Module:
-    """The encoder itself, once it is sure that it can be used; nothing is computed for that."""
-    lacking = [offer for offer in _OFFERED if inspect.getattr_static(encoder, offer, None) is None]
-    if not isinstance(encoder, nn.Module) or lacking:
-        raise BackboneError(
-            f"encoders[{name!r}]: expected an nn.Module with all that inlay.adapters.encoders.Encoder lists, got "
-            f"{type(encoder).__name__}, which lacks {', '.join(lacking) or 'only that it is no nn.Module'}"
-        )
-    return encoder

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder, load_language, load_prompt_tokenizer
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.ports import PRECISION, PROMPT_PORT, generator_port
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
 from inlay.adapters.generators import Generator
@@ -18,8 +18,10 @@ from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype
 from inlay.adapters.loading.encoders import load_encoders
-from inlay.adapters.loading.pretrained import given, loading
-from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
+from inlay.adapters.loading.pretrained import BackboneError, given, loading
+from inlay.adapters.loading.released.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.cache.encoders import stored_encoders

@@ -245,7 +245,7 @@ def _layout(spec: LayoutSpec) -> Layout:
         return Layout(
             template=spec.template,
             system=spec.system or "",
-            geometry=dict(spec.geometry),  # Layout checks it
+            geometry=dict(spec.geometry),  # type: ignore[arg-type]  # Layout checks the modalities
             stop=spec.stop,
             bos=spec.bos,
             prompt=spec.prompt,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.reply import Reply, finish_reason
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, Part, TextPart
@@ -19,6 +19,7 @@ from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.generation.stopping import FinishReason
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.media.modality import Modality
 
 __all__ = ["dispatch", "spelled"]

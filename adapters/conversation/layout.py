@@ -59,9 +59,8 @@ class Layout:
         if self.system is None:
             raise LayoutError("system: expected text, got None; leave it out, or give an empty text")
         _ = self.spec
-        for modality, geometry in self.geometry.items():
+        for modality in self.geometry:
             _one_of("geometry", modality, get_args(Modality))
-            _one_of(f"geometry.{modality}", geometry, get_args(Geometry))
 
     @classmethod
     def published(cls, template: str, **fields: Any) -> Layout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inlay.adapters.generators.audio import AudioLdm
 from inlay.adapters.generators.diffusion import LatentDiffusion
 from inlay.adapters.generators.image import StableDiffusion
-from inlay.adapters.generators.protocol import Generator, GeneratorError, Made, MediaSize, Seed
+from inlay.adapters.generators.protocol import Generator, GeneratorError, Made, MediaSize, Seed, check_generator
 from inlay.adapters.generators.registry import register_generator
 from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncoder
 from inlay.adapters.generators.video import TextToVideo
@@ -26,5 +26,6 @@ __all__ = [
     "T5Text",
     "TextEncoder",
     "TextToVideo",
+    "check_generator",
     "register_generator",
 ]

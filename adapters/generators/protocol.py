@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.modality import Modality
@@ -15,7 +16,7 @@ from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["Generator", "GeneratorError", "Made", "MediaSize", "Seed"]
+__all__ = ["Generator", "GeneratorError", "Made", "MediaSize", "Seed", "check_generator"]
 
 Made: TypeAlias = Image.Image | Sound | Video
 """A generated medium."""
@@ -96,3 +97,31 @@ class Generator(Protocol):
     ) -> Tensor:
         """The denoising loss of media under a conditioning, the only argument that gets a gradient."""
         ...
+
+
+_REQUIRED = ("port", "modality", "tokens", "width", "device", "dtype", "encode_text", "generate", "diffusion_loss")
+
+
+def check_generator(name: str, generator: object) -> nn.Module:
+    """Check that an object implements :class:`Generator` for a modality; no port is computed.
+
+    Args:
+        name: the modality.
+        generator: any object.
+
+    Returns:
+        The same object.
+
+    Raises:
+        GeneratorError: it is not an ``nn.Module``, lacks attributes of the protocol, or has another modality.
+    """
+    kind = type(generator).__name__
+    expected = f"generators[{name!r}]: expected an nn.Module that implements inlay.adapters.generators.Generator"
+    if not isinstance(generator, nn.Module):
+        raise GeneratorError(f"{expected}; {kind} is not an nn.Module")
+    lacking = [attribute for attribute in _REQUIRED if inspect.getattr_static(generator, attribute, None) is None]
+    if lacking:
+        raise GeneratorError(f"{expected}; {kind} has no {', '.join(lacking)}")
+    if generator.modality != name:
+        raise GeneratorError(f"generators[{name!r}]: expected modality {name!r}, {kind} has {generator.modality!r}")
+    return generator

@@ -10,7 +10,6 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
-from inlay.adapters.loading.beats import load_beats_encoder
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import (
     BackboneError,
@@ -19,6 +18,7 @@ from inlay.adapters.loading.pretrained import (
     load_weights,
     source_name,
 )
+from inlay.adapters.loading.released.beats import load_beats_encoder
 from inlay.adapters.media.modality import Modality
 
 __all__ = ["load_registered"]

@@ -13,7 +13,6 @@ from inlay.adapters.encoders import EvaEncoder, ImageEncoder, QFormerEncoder
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.families import load_registered
-from inlay.adapters.loading.imagebind import load_joint
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     check_feature_options,
@@ -23,7 +22,8 @@ from inlay.adapters.loading.pretrained import (
     loading,
     source_name,
 )
-from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.loading.released.imagebind import load_joint
+from inlay.adapters.loading.released.weights_file import kind_of
 
 __all__ = ["load_image_encoder"]
 

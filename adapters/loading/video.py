@@ -11,9 +11,9 @@ import torch
 from inlay.adapters.encoders import ENCODERS, Encoder, FrameEncoder
 from inlay.adapters.loading.families import load_registered
 from inlay.adapters.loading.image import load_image_encoder
-from inlay.adapters.loading.imagebind import load_joint
 from inlay.adapters.loading.pretrained import given, loading
-from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.loading.released.imagebind import load_joint
+from inlay.adapters.loading.released.weights_file import kind_of
 
 __all__ = ["load_video_encoder"]
 

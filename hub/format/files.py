@@ -7,9 +7,9 @@ import hashlib
 from pathlib import Path
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.file_type import known_file_type
 from inlay.hub.format.manifest import MANIFEST_NAME, FileSpec, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_TENSORS
+from inlay.hub.safety.file_type import known_file_type
 from inlay.hub.safety.safe_read import OpenFolder
 from inlay.hub.safety.strict_json import MAX_JSON_BYTES
 from inlay.hub.safety.text import shown

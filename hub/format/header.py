@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.file_type import known_file_type
+from inlay.hub.safety.file_type import known_file_type
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, TextConfig, VisionConfig
-from inlay.adapters.loading.imagebind import load_imagebind
-from inlay.adapters.loading.weights_file import write_folder
+from inlay.adapters.loading.released.imagebind import load_imagebind
+from inlay.adapters.loading.released.weights_file import write_folder
 from inlay.recipes.miniature import loop
 from inlay.recipes.miniature.build_media import MODALITIES, render
 from inlay.recipes.miniature.film import FPS, FRAMES, SIDE

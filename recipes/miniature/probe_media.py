@@ -15,7 +15,7 @@ import torch
 
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder
 from inlay.adapters.loading.encoders import load_encoders
-from inlay.adapters.loading.weights_file import kind_of
+from inlay.adapters.loading.released.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build_media import MODALITIES, render

@@ -91,7 +91,7 @@ def test_of_a_meta_response_the_user_hears_what_the_reply_says(text: str) -> Non
         llm = Llm()
 
         def generator(self, modality: Any) -> Any:
-            from inlay.adapters.backbone import BackboneError
+            from inlay.adapters.loading.pretrained import BackboneError
 
             raise BackboneError(f"no {modality}")
 

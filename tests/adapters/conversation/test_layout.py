@@ -28,15 +28,15 @@ def test_a_reply_is_the_text_behind_the_last_speaker() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"geometry": {"image": "padd"}}, r"geometry\.image: expected one of squash, pad, crop, got 'padd'"),
+        ({"geometry": {"image": "padd"}}, r"geometry\.image: Input should be 'squash', 'pad' or 'crop', got 'padd'"),
         ({"geometry": {"picture": "pad"}}, "geometry: expected one of image, audio, video, got 'picture'"),
         ({"geometry": "pad"}, "geometry: Input should be"),
         ({"stop": "###"}, r"stop: expected a tuple of texts, got one text; write stop=\('###',\)"),
         ({"stop": 7}, "stop: Input should be a valid tuple, got 7"),
-        ({"stop": ("###", "")}, "stop: expected texts that are not empty"),
+        ({"stop": ("###", "")}, r"stop\.1: String should have at least 1 character"),
         ({"stop": ("a\x00",)}, r"stop\.0: expected plain text"),
         ({"stop": ("x",) * 17}, "stop: Tuple should have at most 16 items"),
-        ({"prompt": "{}" * 4096}, "prompt: expected at most 16 placeholders"),
+        ({"prompt": "{}" * 4096}, "prompt: expected '{}' at most once, got it 4096 times"),
         ({"prompt": "x" * 9000}, "prompt: String should have at most 8192 characters"),
         ({"prompt": 7}, "prompt: Input should be a valid string, got 7"),
         ({"system": 7}, "system: Input should be a valid string, got 7"),

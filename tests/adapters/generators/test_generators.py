@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.generators import GeneratorError
 from inlay.adapters.generators.denoising.noise import add_noise, target_of
 from inlay.adapters.loading.generators import load_generator
+from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import InstructQFormerConfig
 from inlay.adapters.language.prompt_tokenizer import PromptError, PromptTokenizer
+from inlay.adapters.loading.pretrained import BackboneError
 
 SIZES: dict[str, Any] = {"queries": 3, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 8}
 
@@ -151,7 +152,7 @@ def test_new_adapter_that_reads_needs_a_tokenizer(backbone_of: Any) -> None:
 
 
 def test_vocabulary_smaller_than_the_tokenizers_is_refused(backbone: Any) -> None:
-    with pytest.raises(PromptError, match=r"knows 10 tokens, .* has \d+"):
+    with pytest.raises(PromptError, match=r"has 10 tokens, .* has \d+"):
         reader_for(backbone, vocabulary=10)
 
 

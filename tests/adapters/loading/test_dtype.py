@@ -59,8 +59,8 @@ def test_models_of_our_own_layout_follow_too(kind: str, tmp_path: Path) -> None:
     from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig
     from inlay.adapters.encoders.imagebind.config import AudioConfig
     from inlay.adapters.loading.audio import load_audio_encoder
-    from inlay.adapters.loading.beats import save_beats
-    from inlay.adapters.loading.imagebind import save_imagebind
+    from inlay.adapters.loading.released.beats import save_beats
+    from inlay.adapters.loading.released.imagebind import save_imagebind
 
     if kind == "beats":
         sizes = {"bands": 32, "patch_width": 8, "width": 16, "layers": 1, "heads": 2, "ffn": 16}

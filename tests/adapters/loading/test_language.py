@@ -38,7 +38,7 @@ def test_a_decoder_only_family_loads_and_scores_as_in_transformers(saved: Any, t
     with torch.no_grad():
         found = language.logits(language.embed(IDS), torch.ones_like(IDS))
         torch.testing.assert_close(found, model(IDS).logits)
-    assert len(language.generate(language.embed(IDS), torch.ones_like(IDS), max_new_tokens=2)[0]) in (1, 2)
+    assert len(language.generate(language.embed(IDS), torch.ones_like(IDS), max_new_tokens=2).rows[0]) in (1, 2)
 
 
 @pytest.mark.parametrize("family", ENCODER_DECODERS)

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from inlay.hub.errors import BundleError
-from inlay.hub.format.file_type import known_file_type
 from inlay.hub.format.header import MAX_HEADER_BYTES
 from inlay.hub.format.tensors import parse, serialize
+from inlay.hub.safety.file_type import known_file_type
 
 Build = Callable[..., bytes]
 

@@ -5,7 +5,7 @@ from random import Random
 import torch
 
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
-from inlay.adapters.loading.imagebind import load_imagebind
+from inlay.adapters.loading.released.imagebind import load_imagebind
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build_media import MODALITIES, render
 from inlay.recipes.miniature.pretrain_imagebind import contrast, make_model, strange, tensors_of, text_ids, word_losses

@@ -17,9 +17,11 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import ClipEncoder, EncoderError, EvaEncoder
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.pretrained import BackboneError
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})

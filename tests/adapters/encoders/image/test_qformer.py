@@ -10,12 +10,14 @@ import torch
 from transformers import Blip2VisionConfig, Blip2VisionModel, BlipImageProcessorPil
 
 from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone, BackboneError, load_image_encoder
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.encoders import EncoderError, EvaEncoder, QFormerEncoder
 from inlay.adapters.inputs import LinearConfig, LinearProjector, QFormer, QFormerConfig, QFormerProjector
 from inlay.adapters.inputs.qformer import QFormerSizes
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.pretrained import BackboneError
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})

@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-from inlay.adapters.backbone import Backbone, BackboneError
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import ClipEncoder
+from inlay.adapters.loading.pretrained import BackboneError
 
 
 @pytest.mark.parametrize("layer", [0, 1, -2, -1])

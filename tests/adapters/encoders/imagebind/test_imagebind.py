@@ -20,8 +20,8 @@ from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageB
 from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.adapters.loading.encoders import load_encoders
-from inlay.adapters.loading.imagebind import load_imagebind, save_imagebind
 from inlay.adapters.loading.pretrained import BackboneError
+from inlay.adapters.loading.released.imagebind import load_imagebind, save_imagebind
 from inlay.adapters.loading.video import load_video_encoder
 
 BRANCHES = {  # width, blocks, tokens of imagebind_huge

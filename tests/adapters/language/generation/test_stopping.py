@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.language.generation.stopping import StopText, cut_at, ended, single_tokens
+from inlay.adapters.conversation.layout import cut_at
+from inlay.adapters.language.generation.stopping import StopText, ended, single_tokens
 
 
 @pytest.mark.parametrize(

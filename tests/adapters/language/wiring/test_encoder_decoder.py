@@ -163,7 +163,7 @@ def test_lora_attaches_to_both_stacks_and_comes_off(llm_of: Any) -> None:
             torch.nn.init.normal_(parameter)
         attachment = part.attach(llm.model)
         assert not torch.allclose(llm.logits(embeddings, mask), before)
-        attachment.undo.close()
+        attachment.close()
         assert torch.equal(llm.logits(embeddings, mask), before)
 
 

@@ -16,7 +16,7 @@ from inlay.adapters.encoders.imagebind.encoder import BRANCH_OF
 from inlay.adapters.encoders.protocol import Encoder, EncoderError
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import check_feature_options, source_name
-from inlay.adapters.loading.weights_file import fill_model, read_folder, read_released, write_folder
+from inlay.adapters.loading.released.weights_file import fill_model, read_folder, read_released, write_folder
 from inlay.adapters.media.modality import Modality
 
 __all__ = ["load_imagebind", "load_joint", "save_imagebind"]

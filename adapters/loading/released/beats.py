@@ -11,7 +11,7 @@ from torch import Tensor
 
 from inlay.adapters.encoders.beats import Beats, BeatsConfig, BeatsEncoder
 from inlay.adapters.loading.pretrained import BackboneError, given
-from inlay.adapters.loading.weights_file import fill_model, read_folder, read_released, write_folder
+from inlay.adapters.loading.released.weights_file import fill_model, read_folder, read_released, write_folder
 
 __all__ = ["load_beats", "load_beats_encoder", "save_beats"]
 

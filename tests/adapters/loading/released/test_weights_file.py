@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.loading.weights_file import read_folder, write_folder
+from inlay.adapters.loading.released.weights_file import read_folder, write_folder
 
 
 def test_a_config_may_name_the_dtype_in_memory(tmp_path: Path) -> None:

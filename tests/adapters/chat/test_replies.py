@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from loud_llm import loud, scripted
 from PIL import Image
 
 from inlay.adapters.adapter import Adapter
@@ -20,7 +21,6 @@ from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.generators import Generator, GeneratorError
 from inlay.adapters.inputs import LinearConfig
-from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
@@ -71,33 +71,6 @@ def adapter_for(backbone: Backbone, seed: int = 3, template: str = "vicuna_v1", 
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)
     return adapter
-
-
-def loud(adapter: Adapter, first: str) -> None:
-    """Make the LLM write a certain signal token first of all: its row of the head follows what it has to say."""
-    assert adapter.tokens is not None
-    index = adapter.tokens.config.strings.index(first)
-    model = adapter.attachment.backbone.llm
-    states = []
-    handle = model.model.get_output_embeddings().register_forward_pre_hook(lambda _, args: states.append(args[0]))
-    with torch.no_grad():
-        from inlay.adapters.model import MultimodalModel
-
-        MultimodalModel(adapter.attachment.backbone, adapter).probe([ask()])
-        handle.remove()
-        adapter.tokens.output[index] = 50 * torch.nn.functional.normalize(states[0][0, -1], dim=-1)
-
-
-def scripted(adapter: Adapter, script: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the LLM write a given answer, whatever it thinks."""
-    llm = adapter.attachment.backbone.llm
-    ids = llm.tokenizer(script, add_special_tokens=False).input_ids
-
-    def generate(embeddings: torch.Tensor, mask: torch.Tensor, **_: Any) -> Generation:
-        return Generation([list(ids) for _ in embeddings], ["stop" for _ in embeddings])
-
-    monkeypatch.setattr(llm, "generate", generate)
-    return list(ids)
 
 
 def test_states_are_hidden_plus_embedding_where_signals_are_read(world_of: Any) -> None:
