@@ -77,7 +77,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
         try:
             train(job, backbone=backbone, prepare=prepare)
-        except BaseException:
+        except InlayError:  # After any other, such as a full disk, --resume goes on.
             for folder in created:
                 folder.discard_unused()
             raise

@@ -53,9 +53,12 @@ def test_an_earlier_run_is_kept_until_the_inputs_of_the_next_are_loaded(command:
     assert json.loads((run / "metrics.json").read_text()) == {"accuracy": 1.0}
 
 
-@pytest.mark.parametrize("error", [InlayError("no"), RuntimeError("CUDA out of memory"), KeyboardInterrupt()])
-def test_a_run_that_fails_before_it_trains_leaves_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(InlayError("a wrong setting"), False), (OSError("disk full"), True), (KeyboardInterrupt(), True)],
+)
+def test_a_run_that_is_refused_before_it_trains_leaves_no_folder_and_one_that_is_broken_off_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, left: bool
 ) -> None:
     def train(job: Any, *, backbone: Any, prepare: Callable[[], None]) -> None:
         assert not job.run.output.exists()
@@ -67,7 +70,7 @@ def test_a_run_that_fails_before_it_trains_leaves_no_folder(
     monkeypatch.setattr(train_command, "train", train)
     with pytest.raises(type(error)):
         train_command.main(["llava", f"--output={tmp_path / 'run'}"])
-    assert not (tmp_path / "run").exists()
+    assert (tmp_path / "run").exists() == left
 
 
 def test_a_run_that_fails_while_it_trains_keeps_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
