@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from inlay.adapters.llm_parts.stored_config import not_storable
+from inlay.adapters.parts.stored_config import not_storable
 from inlay.hub.errors import BundleError, InlayError
 from inlay.hub.format.peft_folder import LoraSpec
 from inlay.hub.safety.text import shown
