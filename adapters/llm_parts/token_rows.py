@@ -24,10 +24,10 @@ from inlay.adapters.language.lm_head import RowScores
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.head_table import columns, head_columns, head_width
 from inlay.adapters.llm_parts.row_calls import HeadCall, RowEmbeddings, replace_call
-from inlay.adapters.parts.stored_config import not_storable
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.parts.build import build_module
 from inlay.adapters.parts.fields import ProjectorError, Size, check_number
+from inlay.adapters.parts.stored_config import not_storable
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import forbidden_character, shown
 
