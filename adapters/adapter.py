@@ -55,7 +55,7 @@ class Adapter(HubMethods):
         """A new adapter whose widths are read from the backbone.
 
         Args:
-            backbone: what it is for; on the meta device the parts are created there too.
+            backbone: the frozen models; on the meta device the parts are created there too.
             system: as above.
             name: as above.
             layout: as above.
@@ -109,7 +109,7 @@ class Adapter(HubMethods):
         Args:
             backbone: the frozen models; their tensors are not changed.
             strict: refuse a backbone that merely fits, or that lacks a generator.
-            verify: run the canary, if the weights of the backbone are those that it was recorded with.
+            verify: run the canary, if the backbone has the weights that it was recorded with.
 
         Raises:
             IncompatibleBackbone: with a table of the differences.

@@ -167,14 +167,14 @@ class HubMethods(AdapterParts):
             token: ``None`` for the one that the user is logged in with, ``False`` for none.
             cache_dir: the cache, if not that of huggingface_hub.
             force_download: fetch every file again.
-            local_files_only: ask nobody; so does ``HF_HUB_OFFLINE``.
+            local_files_only: use the cache alone, as with ``HF_HUB_OFFLINE``.
             endpoint: the hub, if not that of ``HF_ENDPOINT``.
-            trusted: a PEM file: what is not signed by this key, or under this root certificate, is refused.
+            trusted: a PEM file; a bundle that is not signed by this key, or under this root certificate, is refused.
 
         Raises:
             HubError: it cannot be fetched; says why.
             SignatureError: it is not signed as ``trusted`` asks for.
-            BundleError: names the file, the field and what is wrong with it.
+            BundleError: names the file, the field and the problem.
         """
         bundle = open_bundle(
             pretrained_model_name_or_path,

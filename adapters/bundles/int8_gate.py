@@ -20,7 +20,7 @@ from inlay.hub.errors import InlayError
 __all__ = ["LIMIT", "Int8Loss", "QuantiseError", "held_out_loss", "quantise"]
 
 LIMIT = 0.001
-"""How much the held-out loss may rise, as a share of what it was."""
+"""Allowed rise of the held-out loss, relative to the loss before rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def quantise(model: ModelCore[Any], batches: Iterable[Batch], *, limit: float = 
         limit: how much the loss may rise, as a share.
 
     Raises:
-        QuantiseError: it rises by more (the figures are in the text, and every weight is what it was), no matrix of
+        QuantiseError: it rises by more (the text holds the figures; no weight has changed), no matrix of
             this adapter gains, or nothing in the batches is labelled.
     """
     adapter = model.adapter

@@ -1,9 +1,8 @@
-"""Which numbers of an adapter the disk holds: bfloat16 or float32 throughout, or int8 where that gains.
+"""Data types of an adapter on disk: bfloat16 or float32 for everything, or int8 for large matrices.
 
-Of a projector the matrices of its linears, tables and convolutions become int8 with a scale a row
-(``inlay.hub.format.int8``).
-Norms, biases, query tokens and token rows are few and delicate: bfloat16. So is LoRA, which lies in a folder that peft
-reads, and peft knows no int8.
+With int8, the matrices of a projector's linears, embeddings and convolutions are stored as int8 with a scale per row
+(:mod:`inlay.hub.format.int8`). Norms, biases, query tokens and token rows are small and sensitive, and stay bfloat16.
+So does LoRA, whose folder is read by PEFT, which has no int8.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _HOLD_MATRICES = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d)
 
 
 def float_of(dtype: DiskDtype) -> Literal["bfloat16", "float32"]:
-    """The data type of what is not int8."""
+    """The data type of tensors that are not int8."""
     return "bfloat16" if dtype == "int8" else dtype
 
 

@@ -1,12 +1,13 @@
-"""Keys and values of what was read before: a second question about a picture does not pay for the picture again.
+"""KV-cache reuse: a second question about a picture does not run the picture again.
 
-A causal model's keys and values of a position depend on what stands at and before it, and on the weights. So those of a
-conversation are kept behind its answer, and the next question takes the longest beginning that is the same: token for
-token, medium for medium (by its bytes, its geometry and, where a projector reads, its words). Encoder and projector are
-not run for media in that beginning. vLLM keys its prefix blocks in this way.
+In a causal model the keys and values of a position depend on the positions up to it and on the weights. So the KV cache
+of a conversation is stored after its answer, and the next call reuses the longest common prefix: equal tokens, and
+equal
+media (by bytes, geometry and, for a projector that reads it, the instruction). Encoder and projector are not run for
+media in that prefix. vLLM keys its prefix blocks in the same way.
 
-Everything kept belongs to one adapter with the weights that it had: a swap, a step of an optimizer or any other change
-in place throws all of it away.
+The stored caches belong to one adapter with its current weights: a swap, an optimizer step or any other change in place
+clears them.
 """
 
 from __future__ import annotations
@@ -71,21 +72,21 @@ class PrefixCache:
             raise InlayError(f"max_bytes: expected a number of bytes from 1 on, got {max_bytes}")
         self.max_bytes = max_bytes
         self.reused = 0
-        """Positions of the last conversation that were not read again."""
+        """Positions of the last conversation whose keys and values were reused."""
         self._kept: list[_Kept] = []
         self._weights: tuple[object, ...] = ()
 
     @property
     def bytes(self) -> int:
-        """What is kept now."""
+        """Size of all stored caches."""
         return sum(kept.size for kept in self._kept)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all stored caches."""
         self._kept, self._weights, self.reused = [], (), 0
 
     def takes(self, core: ModelCore[Any], rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
-        """Whether a call can begin behind what is kept.
+        """Whether a call can reuse a stored prefix.
 
         It is one conversation without beams; the LLM is causal and keeps all its keys; the adapter is not in training,
         whose dropout differs each time, and has no signal tokens, whose states need the whole conversation again.
@@ -117,8 +118,8 @@ class PrefixCache:
             self.clear()
             self._weights = weights
         key, starts = _key(core, row, layout)
-        found, cut = self._longest(key[:-1])  # the last position is read in any case: it says what comes next
-        # A medium of which a part is left is projected whole, so all of it is read again.
+        found, cut = self._longest(key[:-1])  # the last position is always computed: its logits give the next token
+        # A medium is projected as a whole, so one that is cut is computed again.
         cut = next((start for start, stop in starts if start < cut < stop), cut)
         cache = DynamicCache(config=core.backbone.llm.model.config)
         if found is not None and cut:
@@ -126,7 +127,7 @@ class PrefixCache:
                 cache.update(keys[..., :cut, :], values[..., :cut, :], index)
         tail = core.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(core.backbone.device)
         behind = core.embeddings(tail)
-        # Only the shape of what is in front is looked at.
+        # transformers uses only the shape of the embeddings in front of the cache.
         embeddings = torch.cat([behind.new_zeros(1, cut, behind.shape[2]), behind], dim=1)
         mask = tail.mask.new_ones(1, len(key))
         self.reused = cut
@@ -135,13 +136,13 @@ class PrefixCache:
         return written
 
     def _longest(self, key: Key) -> tuple[_Kept | None, int]:
-        """What is kept with the longest common beginning, and its length."""
+        """The stored cache with the longest common prefix, and the length of that prefix."""
         lengths = [sum(1 for _ in takewhile(_same, zip(kept.key, key, strict=False))) for kept in self._kept]
         longest = max(lengths, default=0)
         return (self._kept[lengths.index(longest)], longest) if longest else (None, 0)
 
     def _keep(self, key: Key, cache: DynamicCache) -> None:
-        """Keep what was read, in the place of its own beginnings."""
+        """Store a cache, in the place of caches that are prefixes of it."""
         layers: list[tuple[Tensor, Tensor]] = []
         for layer in cache.layers:
             if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:

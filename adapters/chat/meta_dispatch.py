@@ -1,7 +1,7 @@
-"""ModaVerse's way out: what the LLM wrote in words goes to stock generators with text encoders of their own.
+"""ModaVerse's output side: the generated text is the prompt of stock generators, which have their own text encoders.
 
 Wang et al., 2024, https://arxiv.org/abs/2401.06395. The flags of the meta response are tokens of the adapter, so they
-are kept when the new ids become text again; see :mod:`inlay.adapters.conversation.meta_response` for what a text means.
+are kept when ids are decoded; :mod:`inlay.adapters.conversation.meta_response` parses the text.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def dispatch(
     Args:
         written: new tokens of each row.
         layout: whose answers are meta responses.
-        backbone: with the generators; what it lacks is named as missing in the reply.
+        backbone: with the generators; missing ones are named in the reply.
         media: how each modality is generated, see :meth:`inlay.adapters.generators.Generator.generate`.
     """
     read = [layout.read(spelled(row, backbone.llm)) for row in written.rows]

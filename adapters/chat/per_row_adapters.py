@@ -1,8 +1,8 @@
-"""Many conversations in one batch, each with an adapter of its own, on one backbone.
+"""Conversations with different adapters in one batch, on one backbone.
 
-Media go through the projector of their conversation's adapter, in its own geometry and layout; then all rows go through
-the LLM together, each with its own LoRA (:mod:`inlay.adapters.llm_parts.lora_per_row`). The answers are those of one
-adapter after the other.
+Media go through the projector of their conversation's adapter, in its geometry and layout; then all rows go through the
+LLM together, each with its own LoRA (:mod:`inlay.adapters.llm_parts.lora_per_row`). The answers equal those of running
+the adapters one after the other.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _check(core: ModelCore[Any], adapters: Sequence[AdapterParts], count: int) -
     for adapter in dict.fromkeys([*adapters, core.adapter]):
         if adapter.tokens is not None:
             raise AttachError(
-                f"adapter {adapter.name!r} has rows for new tokens, which stand in the LLM for a whole batch; answer "
+                f"adapter {adapter.name!r} has token rows, which apply to a whole batch; answer "
                 "its conversations apart, after model.swap"
             )
         if adapter is not core.adapter:

@@ -4,7 +4,7 @@ A decoder-only model reads one sequence, in which the answers are labelled. For 
 source (media and all turns before the last answer, nothing labelled) and the last answer is the target.
 
 Text between two media is tokenised once, as one string, and each token is labelled by the position of its last
-character. So the ids are those that the tokenizer gives for the rendered text, and labels cannot shift against them.
+character. So the ids equal the tokenizer's ids for the rendered text, and labels cannot shift against them.
 """
 
 from __future__ import annotations

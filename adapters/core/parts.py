@@ -179,7 +179,7 @@ class AdapterParts(nn.Module):
 
     @property
     def canary(self) -> CanarySpec | None:
-        """The stored test input, as long as the weights are those that it was recorded with; otherwise None."""
+        """The stored test input, if it was recorded with the current weights; otherwise None."""
         if self._canary is not None and exact_digest(self) == self._canary[1]:
             return self._canary[0]
         return None

@@ -42,7 +42,7 @@ def written_states(
 ) -> dict[Modality, Tensor]:
     """:func:`at_signals` of new tokens: each is read once more behind its prompt, the last one too.
 
-    The states are then those that the output projectors see in training.
+    The states then equal the input of the output projectors in training.
 
     Args:
         llm: with the adapter attached.

@@ -35,7 +35,7 @@ class Encoder(Protocol):
 
     @property
     def port(self) -> PortSpec:
-        """What an adapter stores about this encoder and compares when it is attached."""
+        """The interface that an adapter stores and compares when it is attached."""
         ...
 
     @property

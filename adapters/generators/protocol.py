@@ -1,4 +1,4 @@
-"""What a generator offers: conditioning in, media out. A backbone accepts any module with these members."""
+"""The interface of generators: conditioning in, media out. A backbone accepts any module with these members."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Generator(Protocol):
 
     @property
     def port(self) -> PortSpec:
-        """What an adapter must know about it."""
+        """The interface that an adapter stores and compares when it is attached."""
         ...
 
     @property
     def modality(self) -> Modality:
-        """What it generates."""
+        """The generated modality."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What an input projector offers: features of an encoder in, embeddings for the LLM out."""
+"""The interface of input projectors: features of an encoder in, embeddings for the LLM out."""
 
 from __future__ import annotations
 

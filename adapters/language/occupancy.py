@@ -93,7 +93,7 @@ _REGISTRY_LOCK = threading.Lock()
 
 
 def occupancy_of(model: nn.Module) -> Occupancy:
-    """The occupancy of a language model: one for each model object of transformers, whoever wraps it.
+    """The occupancy of a language model: one for each model object of transformers, whatever wraps it.
 
     Args:
         model: the model of transformers.

@@ -1,4 +1,4 @@
-"""Adapter layers that somebody else has put into a language model, such as peft's.
+"""Adapter layers of other libraries in a language model, such as peft's.
 
 Two libraries that replace the same linears undo each other's work, so an LLM with such layers is not attached to.
 Nothing is imported for the check: layers are recognised by the library that their class comes from, by the names that
@@ -22,7 +22,7 @@ _ADVICE = (
 
 
 def foreign_adapters(model: nn.Module) -> str | None:
-    """What somebody else's adapter has put into a model, with advice; None if there is nothing.
+    """A description of another library's adapter in a model, with advice; None if there is none.
 
     Forward hooks are not refused: a linear with LoRA still calls the module that has them.
 

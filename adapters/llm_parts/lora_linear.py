@@ -31,7 +31,7 @@ def parameter_name(target: str, matrix: str) -> str:
 
 
 class Matrices(Protocol):
-    """What a wrapper reads of a :class:`~inlay.adapters.llm_parts.lora.LoraPart`."""
+    """The settings and matrices that a wrapper reads from a :class:`~inlay.adapters.llm_parts.lora.LoraPart`."""
 
     config: LoraConfig
     training: bool

@@ -1,7 +1,7 @@
 """The calls that token rows put in the place of an embedding's and a head's own.
 
 The module objects stay the same, so their names, their weights, their hooks and other modules that share them do too. A
-call that somebody else has replaced before (accelerate's offloading, for example) is called and put back afterwards.
+call that another library replaced before (for example accelerate's offloading) is called, and put back afterwards.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def replace_call(module: nn.Module, call: RowEmbeddings | HeadCall, undo: Undo) 
 
 
 def _put_back(module: nn.Module, call: RowEmbeddings | HeadCall, before: Any) -> None:
-    call.attached = False  # where somebody has replaced our call since, theirs stays and ours does nothing
+    call.attached = False  # a call that replaced ours in the meantime stays, and ours does nothing
     if module.__dict__.get("forward") is call:
         del module.__dict__["forward"]
         if before is not None:

@@ -1,4 +1,4 @@
-"""What an output projector offers: states of signal tokens in, conditioning for a generator out."""
+"""The interface of output projectors: states of signal tokens in, conditioning for a generator out."""
 
 from __future__ import annotations
 

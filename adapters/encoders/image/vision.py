@@ -150,7 +150,7 @@ class VisionEncoder(nn.Module):
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter stores about this encoder and compares when it is attached."""
+        """The interface that an adapter stores and compares when it is attached."""
         return PortSpec(
             kind="encoder",
             family=self.family,

@@ -137,7 +137,7 @@ class ImageBindEncoder(nn.Module):
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter stores about this modality; the digest covers the weights of its branch only."""
+        """The interface that an adapter stores; the digest covers the weights of this branch only."""
         return PortSpec(
             kind="encoder",
             family=self.family,
