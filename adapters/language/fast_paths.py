@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inlay.adapters.language.decoder_layers import decoder_layers
 from inlay.adapters.language.lm_head import frozen_head, head_input, returns_head_scores
@@ -133,8 +133,9 @@ def _close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:
 
 @contextmanager
 def _without_dropout(model: Any) -> Iterator[None]:
-    """Put the modules that are in training mode into eval mode."""
-    training = [module for module in model.modules() if module.training]
+    """Put modules in training mode into eval mode, and with them the module whose mode LoRA follows."""
+    every = ((module, getattr(module, "follows", None)) for module in model.modules())
+    training = {module for pair in every for module in pair if isinstance(module, nn.Module) and module.training}
     for module in training:
         module.training = False
     try:

@@ -97,6 +97,11 @@ class LoraLinear(nn.Module):
                 raise
             return getattr(self.base_layer, name)
 
+    @property
+    def follows(self) -> Matrices | None:
+        """The part, whose training mode decides about dropout."""
+        return self.state.part
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """``[..., in]`` -> ``[..., out]``."""
         part = self.state.part

@@ -97,7 +97,7 @@ def test_what_the_backbone_lacks_has_no_projector(language: LanguageModel) -> No
 
 def test_encoders_of_different_widths_do_not_share(language: LanguageModel) -> None:
     mixed = backbone(language, "image", "audio", width=768)
-    with pytest.raises(Exception, match="features of one width"):
+    with pytest.raises(Exception, match="one feature width"):
         nextgpt.adapter(mixed)
     apart = replace(nextgpt.recipe(size="full"), shared=False).adapter(mixed, "apart")
     assert counts(apart)["inputs.image"] == (768 + 1) * 4096

@@ -183,7 +183,7 @@ def test_verify_tells_an_adapter_that_does_not_do_what_it_did(miniature_run: Pat
     changed = replace(bundle, manifest=bundle.manifest.model_copy(update={"canary": canary}))
     changed.write(miniature_run, overwrite=True)
     assert main(["verify", str(miniature_run)]) == 2
-    assert "not doing what it did when it was saved" in capsys.readouterr().err
+    assert "the adapter has another effect than when it was saved" in capsys.readouterr().err
 
 
 def test_verify_tells_a_damaged_file(miniature_run: Path, capsys: Any) -> None:

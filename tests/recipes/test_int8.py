@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inlay.adapters.bundles.int8_gate import Quantised, QuantiseError
+from inlay.adapters.bundles.int8_gate import Int8Loss, QuantiseError
 from inlay.hub.format.bundle import Bundle
 from inlay.recipes import int8, quantise_command
 from inlay.recipes.cli import main
@@ -45,7 +45,7 @@ def test_a_refused_run_keeps_its_bundle_and_says_why(
     folders: dict[str, Path], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise QuantiseError("held-out loss 1.00000 -> 2.00000 (+100.000%)", Quantised(1.0, 2.0))
+        raise QuantiseError("held-out loss 1.00000 -> 2.00000 (+100.000%)", Int8Loss(1.0, 2.0))
 
     monkeypatch.setattr(int8, "quantise", refuse)
     run = tmp_path / "run"

@@ -217,7 +217,7 @@ def test_the_backbone_loads_and_names_its_generators(folder_of: Any, llm_of: Any
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     with pytest.raises(BackboneError, match=r"generate_video=\.\.\."):
         backbone.generator("video")
-    with pytest.raises(BackboneError, match="expected one that makes image, got one of audio"):
+    with pytest.raises(GeneratorError, match="expected modality 'image', AudioLdm has 'audio'"):
         Backbone(llm, generators={"image": load_generator(sound)})
 
 

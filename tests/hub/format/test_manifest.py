@@ -294,7 +294,7 @@ def test_a_layout_with_a_date_is_of_the_newest_version(raw: dict[str, Any]) -> N
 @pytest.mark.parametrize("date", ["2024-07-26", None])
 def test_version_one_has_no_date(raw: dict[str, Any], date: object) -> None:
     raw["layout"]["date"] = date
-    with pytest.raises(BundleError, match="cannot be brought from format 1 to 2"):
+    with pytest.raises(BundleError, match="cannot be migrated from format 1 to 2"):
         _read(raw)
 
 

@@ -148,7 +148,7 @@ def test_instruction_tuning_moves_every_part_and_no_bit_of_the_backbone(senses_o
     adapter, backbone = senses.model.adapter, senses.model.backbone
     adapter.detach()
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    adapter.attach(backbone)
+    senses.model = adapter.attach(backbone)
     start = senses.state()
     fit(signals(task_of(senses, stage_of(lr=ALL))), tmp_path / "run")
     still = {name for name, tensor in senses.state().items() if torch.equal(tensor, start[name])}

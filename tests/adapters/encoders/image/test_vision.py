@@ -10,8 +10,7 @@ import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.encoders import ClipEncoder
-from inlay.adapters.loading.pretrained import BackboneError
+from inlay.adapters.encoders import ClipEncoder, EncoderError
 
 
 @pytest.mark.parametrize("layer", [0, 1, -2, -1])
@@ -87,5 +86,5 @@ def test_encoder_of_ones_own_needs_what_the_protocol_lists_and_nothing_else(llm_
     own = Own()
     assert Backbone(llm_of("llama"), {"image": own}).encoder("image") is own
     del own.tokens, own.encode
-    with pytest.raises(BackboneError, match=r"Encoder lists, got Own, which lacks tokens, encode"):
+    with pytest.raises(EncoderError, match=r"Encoder; Own has no tokens, encode"):
         Backbone(llm_of("llama"), {"image": own})
