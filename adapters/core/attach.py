@@ -89,44 +89,52 @@ def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False)
 
     Returns:
         False, with nothing changed, where it takes :func:`detach` and :func:`attach`: one of the two has token rows, or
-        their LoRA differ in targets, shapes, rank, scale or dropout.
+        their LoRA differ in targets or shapes.
 
     Raises:
         InlayError: as of :func:`attach`; ``adapter`` stays attached.
     """
-    if not adapter.attached or other.attached or not _exchangeable(adapter, other):
+    if not adapter.attached:
         return False
-    backbone = adapter.attachment.backbone
-    with occupancy_of(backbone.llm.model).change("swap"):
-        if _admission(other).holds(backbone.identity, strict=strict, verified=True):
-            _exchange(adapter, other)
-            return True
-        report = admit(other, backbone, strict=strict)
-        _exchange(adapter, other)
-        try:
-            _verify(other, backbone, report)
-        except BaseException:
-            _exchange(other, adapter)
-            raise
-        return True
+    with changing(adapter.attachment.backbone, "swap"):
+        return _replace(adapter, other, strict)
 
 
 def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> None:
     """Attach another adapter in the place of an attached one; where that fails, the attached one stays.
 
+    The caller holds the language model by :func:`changing`.
+
     Raises:
         InlayError: as of :func:`attach`.
     """
     backbone = adapter.attachment.backbone
-    with occupancy_of(backbone.llm.model).change("swap"):
-        try:
-            if not replace(adapter, other, strict=strict):
-                detach(adapter)
-                attach(other, backbone, strict=strict)
-        except BaseException:
-            if not (adapter.attached or other.attached):
-                attach(adapter, backbone, verify=False)
-            raise
+    try:
+        if not _replace(adapter, other, strict):
+            detach(adapter)
+            attach(other, backbone, strict=strict)
+    except BaseException:
+        if not (adapter.attached or other.attached):
+            attach(adapter, backbone, verify=False)
+        raise
+
+
+def _replace(adapter: AdapterParts, other: AdapterParts, strict: bool) -> bool:
+    if other.attached or not _exchangeable(adapter, other):
+        return False
+    backbone = adapter.attachment.backbone
+    known = other._admission
+    if known is not None and known.holds(backbone.identity, strict=strict, verified=True):
+        _exchange(adapter, other)
+        return True
+    report = admit(other, backbone, strict=strict)
+    _exchange(adapter, other)
+    try:
+        _verify(other, backbone, report)
+    except BaseException:
+        _exchange(other, adapter)
+        raise
+    return True
 
 
 def admit(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False) -> Report:
@@ -153,7 +161,7 @@ def admit_row(adapter: AdapterParts, backbone: Backbone) -> None:
     """
     if adapter.attached:
         raise AttachError(f"adapter {adapter.name!r} is attached to another backbone; call its detach() first")
-    if not _admission(adapter).holds(backbone.identity):
+    if adapter._admission is None or not adapter._admission.holds(backbone.identity):
         admit(adapter, backbone)
 
 
@@ -163,10 +171,6 @@ def _verify(adapter: AdapterParts, backbone: Backbone, report: Report) -> None:
         core = ModelCore(backbone, adapter)
         canary.verify(core.probe, stored, backbone.llm.dtype, core.probe_conditioning)
     adapter._admission = Admission(backbone.identity, report, verified=True)
-
-
-def _admission(adapter: AdapterParts) -> Admission:
-    return adapter._admission or Admission(None, Report("incompatible", ()))
 
 
 def _exchangeable(one: AdapterParts, two: AdapterParts) -> bool:
