@@ -56,8 +56,9 @@ dev: $(INSTALLED)
 train: install
 	$(BIN)/inlay train llava $(ARGS)
 
+# One worker a core, one thread a worker.
 test: install
-	$(BIN)/pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical $(ARGS)
 
 test-slow: install
 	$(BIN)/pytest -m slow $(ARGS)
