@@ -93,11 +93,15 @@ class MultimodalModel(ModelCore[A]):
     ) -> list[str]:
         """Texts for many conversations in one batch; see :meth:`generate` for the options.
 
+        With ``num_return_sequences`` the texts of one conversation follow each other.
+
         With ``adapters``, one a conversation, each is answered by its own: :mod:`inlay.adapters.chat.per_row_adapters`.
         """
         if adapters is not None:
             own = {"layout": layout, "features": features, "names": names}
             return answer_mixed(self, conversations, adapters, **own, **options)
+        if not conversations:
+            return []
         chosen = layout or self.adapter.layout
         rows = encode_all(self, conversations, chosen, names)
         batch = self.collate(rows, layout=chosen, generation=True, features=features)

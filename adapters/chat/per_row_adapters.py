@@ -32,9 +32,12 @@ def answer_mixed(
 ) -> list[str]:
     """Texts; see :meth:`inlay.adapters.model.MultimodalModel.answer`."""
     llm = core.backbone.llm
+    if not conversations and not adapters:
+        return []
     written = generate_mixed(core, conversations, adapters, **options)
     layout: Layout | None = options.get("layout")
-    chosen = [layout or adapter.layout for adapter in adapters]
+    each = len(written) // len(adapters)
+    chosen = [layout or adapter.layout for adapter in adapters for _ in range(each)]
     return [own.reply(llm.decode(ids, stop=core.turn_end(own).texts)) for ids, own in zip(written, chosen, strict=True)]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.kv_cache import PrefixCache
 from inlay.adapters.chat.meta_dispatch import dispatch
-from inlay.adapters.chat.reply import Reply, assemble, read
+from inlay.adapters.chat.reply import Reply, ReplyError, assemble, read
 from inlay.adapters.chat.stream import text_stream
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
@@ -54,6 +54,13 @@ def replies(
     """See :meth:`inlay.adapters.model.MultimodalModel.replies`."""
     adapter, backbone = core.adapter, core.backbone
     check_media_options(media or {}, backbone)
+    if (count := options.setdefault("num_return_sequences", 1)) != 1:  # a generation config may ask for more
+        raise ReplyError(
+            f"num_return_sequences: expected 1, since a conversation has one reply, got {count}; give the conversation "
+            "several times with do_sample=True, or call answer for texts alone"
+        )
+    if not conversations:
+        return []
     chosen, llm, signals = layout or adapter.layout, backbone.llm, adapter.signals
     rows = encode_all(core, conversations, chosen, names)
     if on_text is not None:

@@ -199,9 +199,9 @@ def _part(part: object, where: str, *, made: bool) -> Part:
         return TextPart(text)
     if kind not in get_args(Modality):
         raise MessageError(f"{where}: type: expected text, {', '.join(get_args(Modality))}, got {kind!r}")
-    source = part.get("path", part.get(kind)) or None
+    source = part.get("path", part.get(kind))
     if isinstance(source, str):
-        source = Path(source)
+        source = Path(source) if source else None
     if made:
         return _made(kind, part, source, where)
     if source is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from inlay.adapters.conversation.messages import MadePart
+from inlay.adapters.conversation.messages import MadePart, MessageError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.encoders.protocol import Inputs
@@ -94,7 +94,12 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         rows: one or more conversations.
         pad_id: id of padding.
         side: right for training, left for generation.
+
+    Raises:
+        MessageError: no conversation.
     """
+    if not rows:
+        raise MessageError("expected at least one conversation in a batch, got an empty list")
     ones = [torch.ones_like(row.ids) for row in rows]
     targets = [row.target for row in rows if row.target is not None]
     ids, mask = pad([row.ids for row in rows], pad_id, side), pad(ones, 0, side)

@@ -103,6 +103,15 @@ def test_encoder_decoders_too(world_of: Make) -> None:
     assert len({tuple(row) for row in ids}) > 1
 
 
+def test_several_texts_of_a_conversation_follow_each_other(world_of: Make) -> None:
+    backbone, adapters, asked = world_of()
+    model = adapters[0].attach(backbone)
+    options: dict[str, Any] = {"max_new_tokens": 6, "num_beams": 2, "adapters": [adapters[i] for i in ORDER]}
+    twice = model.answer(asked, num_return_sequences=2, **options)
+    assert twice[::2] == model.answer(asked, **options)
+    assert len(twice) == 2 * len(asked)
+
+
 def test_beams_of_a_row_stay_with_its_adapter(world_of: Make) -> None:
     backbone, adapters, asked = world_of()
     options = {"max_new_tokens": 6, "num_beams": 3}

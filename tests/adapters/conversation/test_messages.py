@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inlay.adapters.conversation.messages import (
@@ -21,6 +22,15 @@ from inlay.adapters.conversation.messages import (
 def said(*content: object) -> tuple[object, ...]:
     asked = {"role": "user", "content": "draw"}
     return parse_messages([asked, {"role": "assistant", "content": list(content)}])[1].content
+
+
+def test_a_medium_in_memory_may_be_an_array() -> None:
+    array = np.zeros((10, 12, 3), np.uint8)
+    for key in ("image", "path"):
+        (message,) = parse_messages([{"role": "user", "content": [{"type": "image", key: array}]}])
+        assert message.content == (MediaPart("image", array),)
+    with pytest.raises(MessageError, match="needs its source"):
+        parse_messages([{"role": "user", "content": [{"type": "image", "path": ""}]}])
 
 
 def test_a_medium_of_the_assistant_is_something_made() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.conversation.messages import Message, TextPart
+from inlay.adapters.conversation.messages import Message, MessageError, TextPart
 from inlay.adapters.core.batch import collate
 from inlay.adapters.core.encode import encode
 from inlay.adapters.language.labels import IGNORE
@@ -15,6 +17,11 @@ VICUNA = Layout(template="vicuna_v1")
 
 def ask(question: str, answer: str) -> tuple[Message, ...]:
     return (Message("user", (TextPart(question),)), Message("assistant", (TextPart(answer),)))
+
+
+def test_a_batch_holds_a_conversation(llm_of: Any) -> None:
+    with pytest.raises(MessageError, match="at least one conversation"):
+        collate([], llm_of("llama").pad_id)
 
 
 def test_padding_goes_right_for_training_and_left_for_generation(llm_of: Any) -> None:
