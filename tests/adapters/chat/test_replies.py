@@ -180,11 +180,8 @@ def test_a_conversation_has_one_reply_and_no_conversation_has_none(world_of: Any
     model = adapter_for(backbone := world_of()).attach(backbone)
     with pytest.raises(ReplyError, match="num_return_sequences: expected 1"):
         model.chat([ask()], num_return_sequences=2, do_sample=True)
-    assert model.replies([]) == []
-    assert model.answer([]) == model.answer([], adapters=[]) == []
-    twice = model.answer([[ask()], [ask("which?")]], num_return_sequences=2, num_beams=2, max_new_tokens=4)
-    assert len(twice) == 4
-    assert len({twice[0], *model.answer([[ask()]], num_beams=2, max_new_tokens=4)}) == 1
+    assert model.replies([]) == model.answer([]) == model.answer([], adapters=[]) == []
+    assert len(model.answer([[ask()], [ask()]], num_return_sequences=2, num_beams=2, max_new_tokens=4)) == 4
 
 
 def test_a_reply_holds_words_and_media_in_order(world_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
