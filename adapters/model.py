@@ -11,7 +11,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.kv_cache import PrefixCache
 from inlay.adapters.chat.per_row_adapters import answer_mixed
 from inlay.adapters.chat.replies import encode_all, replies
-from inlay.adapters.chat.reply import Reply
+from inlay.adapters.chat.reply import Reply, ReplyError
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, parse_messages
 from inlay.adapters.core import attach
@@ -125,8 +125,11 @@ class MultimodalModel(ModelCore[A]):
         Raises:
             InlayError: a conversation, picture or text that cannot be used; the text says why.
         """
-        (reply,) = self.replies([parse_messages(messages)], media=media, on_text=on_text, **options)
-        return reply
+        if (options.get("num_return_sequences") or 1) != 1:
+            raise ReplyError(
+                f"chat gives one reply, got num_return_sequences={options['num_return_sequences']}; use model.replies"
+            )
+        return self.replies([parse_messages(messages)], media=media, on_text=on_text, **options)[0]
 
     def swap(self, other: B, *, strict: bool = False) -> MultimodalModel[B]:
         """Answer with another adapter from now on; if that fails, this one stays. Takes microseconds for equal shapes.
@@ -143,9 +146,11 @@ class MultimodalModel(ModelCore[A]):
             try:
                 attach.swap(self.adapter, other, strict=strict)
             finally:  # this model belongs to whichever of the two is attached now
-                holder: Any = other if other._attachment is not None else self.adapter
-                if holder._attachment is not None and holder._attachment.backbone is self.backbone:
-                    self.adapter, self.holder, self.attachment = holder, holder, holder._attachment
-                    if self.prefixes is not None:
-                        self.prefixes.clear()
+                candidates: tuple[Any, ...] = (other, self.adapter)
+                for holder in candidates:
+                    if holder._attachment is not None and holder._attachment.backbone is self.backbone:
+                        self.adapter, self.holder, self.attachment = holder, holder, holder._attachment
+                        break
+                if self.prefixes is not None:
+                    self.prefixes.clear()
             return cast("MultimodalModel[B]", self)

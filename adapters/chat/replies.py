@@ -16,6 +16,7 @@ from inlay.adapters.chat.reply import Reply, assemble, read
 from inlay.adapters.chat.stream import text_stream
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
@@ -32,6 +33,8 @@ def encode_all(
 ) -> list[Encoded]:
     """Every conversation as ids, ending where the answer begins."""
     labels = list(names) or [""] * len(conversations)
+    if len(labels) != len(conversations):
+        raise LayoutError(f"names: expected one for each of {len(conversations)} conversations, got {len(labels)}")
     return [
         core.encode(messages, layout=layout, generation=True, name=name)
         for messages, name in zip(conversations, labels, strict=True)

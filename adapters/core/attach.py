@@ -114,7 +114,7 @@ def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) ->
             detach(adapter)
             attach(other, backbone, strict=strict)
     except BaseException:
-        if not (adapter.attached or other.attached):
+        if backbone.attached is None:  # the other one may be attached, to another backbone
             attach(adapter, backbone, verify=False)
         raise
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from inlay.adapters.conversation.messages import MadePart
+from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.encoders.protocol import Inputs
@@ -46,10 +48,33 @@ class Batch:
     """Per modality whose projector reads prompts: the words of each medium's turn in the projector's own tokens."""
     made: tuple[MadePart, ...] = ()
     """Media that the assistant makes, in reading order over the whole batch."""
-    plan: LossPlan | None = field(default=None, init=False, compare=False)
-    """Labelled rows and row lengths, found on the CPU so that the step needs no host sync. ``dataclasses.replace``
-    leaves
-    it out, so that a plan never belongs to other labels."""
+    _planned: tuple[LossPlan, tuple[int, ...]] | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def plan(self) -> LossPlan | None:
+        """Labelled rows and row lengths, found on the CPU so that the step needs no host sync.
+
+        None for a batch made by ``dataclasses.replace``, and once labels, mask or target were changed in place: a plan
+        never belongs to other labels.
+        """
+        if self._planned is None or self._planned[1] != self._versions():
+            return None
+        return self._planned[0]
+
+    def _versions(self) -> tuple[int, ...]:
+        """How often the tensors that a plan depends on were written to; inference tensors do not count that."""
+        tensors = (self.labels, self.mask, self.target)
+        return tuple(0 if t is None or t.is_inference() else t._version for t in tensors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_planned": self.plan}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy of a tensor, for instance from a worker process of a DataLoader, counts from the beginning.
+        plan = state.pop("_planned")
+        self.__dict__.update(state, _planned=None)
+        if plan is not None:
+            self.__dict__["_planned"] = (plan, self._versions())
 
     @property
     def supervised(self) -> Tensor:
@@ -69,12 +94,13 @@ class Batch:
             target=None if self.target is None else self.target.to(device),
             prompts={key: value.to(device) for key, value in self.prompts.items()},
         )
-        return moved if self.plan is None else moved.planned(self.plan.to(device))
+        plan = self.plan
+        return moved if plan is None else moved.planned(plan.to(device))
 
     def planned(self, plan: LossPlan) -> Batch:
         """The same batch with its loss plan."""
         batch = copy.copy(self)
-        object.__setattr__(batch, "plan", plan)
+        object.__setattr__(batch, "_planned", (plan, self._versions()))
         return batch
 
     def __len__(self) -> int:
@@ -94,7 +120,12 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         rows: one or more conversations.
         pad_id: id of padding.
         side: right for training, left for generation.
+
+    Raises:
+        LayoutError: no conversation.
     """
+    if not rows:
+        raise LayoutError("a batch: expected at least one conversation, got none")
     ones = [torch.ones_like(row.ids) for row in rows]
     targets = [row.target for row in rows if row.target is not None]
     ids, mask = pad([row.ids for row in rows], pad_id, side), pad(ones, 0, side)

@@ -287,6 +287,7 @@ class ModelCore(Generic[A]):
         states = self.backbone.llm.states(embeddings, batch.mask)
         return at_signals(batch.ids, embeddings, states, self.adapter.signals)
 
+    @exclusive
     @torch.no_grad()
     def generate(self, batch: Batch, *, layout: Layout | None = None, **options: Any) -> list[list[int]]:
         """New token ids for each row of a left-padded batch; greedy unless the options say otherwise.

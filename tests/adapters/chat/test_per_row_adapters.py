@@ -159,3 +159,13 @@ def test_a_lora_that_changes_more_than_the_attached_one_is_refused(world_of: Mak
     wide.lora.shapes["model.layers.0.self_attn.k_proj"] = (32, 16)
     with pytest.raises(LoraError, match=r"k_proj is not changed in the attached adapter and \(32, 16\) in another"):
         model.answer(asked[:2], adapters=[adapters[0], wide])
+
+
+def test_several_answers_a_conversation(world_of: Make) -> None:
+    backbone, adapters, asked = world_of()
+    options: dict[str, Any] = {"max_new_tokens": 4, "num_beams": 3, "num_return_sequences": 2}
+    model = adapters[0].attach(backbone)
+    chosen = [adapters[index] for index in ORDER]
+    found = model.answer(asked, adapters=chosen, **options)
+    assert len(found) == 2 * len(asked)
+    assert found[::2] == model.answer(asked, adapters=chosen, **options | {"num_return_sequences": 1})
