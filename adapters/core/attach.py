@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import AbstractContextManager
+
+from torch import nn
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility import canary
@@ -13,6 +16,8 @@ from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
 from inlay.adapters.llm_parts.foreign_adapters import foreign_adapters
 from inlay.adapters.llm_parts.lora import LoraError
+from inlay.adapters.llm_parts.lora_linear import LoraLinear
+from inlay.adapters.llm_parts.row_calls import HeadCall, RowEmbeddings
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRowsError
 
@@ -44,12 +49,13 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
         with occupancy.change("attach"):
             if adapter.attached:
                 raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
-            attachment.undo.callback(occupancy.release, attachment)
+            itself = weakref.ref(attachment)
+            attachment.undo.callback(occupancy.release, itself)
             occupancy.claim(attachment)
-            if (foreign := foreign_adapters(backbone.llm.model)) is not None:
-                raise AttachError(foreign)
+            if (problem := _adapter_layers(backbone.llm.model)) is not None:
+                raise AttachError(problem)
             report = admit(adapter, backbone, strict=strict)
-            attachment.undo.callback(_forget, attachment)
+            attachment.undo.callback(_forget, itself)
             adapter._attachment = attachment
             try:
                 _put_in(adapter, attachment)
@@ -77,8 +83,11 @@ def detach(adapter: AdapterParts) -> None:
     Raises:
         AttachError: it is not attached.
     """
-    with occupancy_of(adapter.attachment.backbone.llm.model).change("detach"):
-        adapter.attachment.undo.close()
+    attachment = adapter.attachment
+    with changing(attachment.backbone, "detach"):
+        if adapter._attachment is not attachment:
+            raise AttachError(f"adapter {adapter.name!r} was detached or replaced by another thread")
+        attachment.undo.close()
 
 
 def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> bool:
@@ -190,8 +199,24 @@ def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
     attached._attachment, other._attachment = None, attachment
 
 
-def _forget(attachment: Attachment) -> None:
+def _forget(itself: weakref.ref[Attachment]) -> None:
     """End an attachment, whichever adapter holds it by now."""
-    holder, attachment.adapter = attachment.adapter, None
-    if isinstance(holder, AdapterParts):
-        holder._attachment = None
+    if (attachment := itself()) is not None:
+        holder, attachment.adapter = attachment.adapter, None
+        if isinstance(holder, AdapterParts):
+            holder._attachment = None
+
+
+def _adapter_layers(model: nn.Module) -> str | None:
+    """Why a language model without an owner cannot be attached to; None if it can."""
+    if (foreign := foreign_adapters(model)) is not None:
+        return foreign
+    for name, module in model.named_modules():
+        call = module.__dict__.get("forward")
+        if isinstance(module, LoraLinear) or (isinstance(call, (RowEmbeddings, HeadCall)) and call.attached):
+            return (
+                f"this language model has an adapter's {type(module).__name__} at {name}: it is a copy of a language "
+                "model to which an adapter is attached, or shares modules with one. Detach that adapter first (and "
+                "copy afterwards)"
+            )
+    return None
