@@ -209,7 +209,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
         inputs=inputs,
         outputs=outputs,
         tokens=tokens,
-        lora=_lora(bundle.lora) if bundle.lora is not None else None,
+        lora=_lora(bundle.lora, manifest.parts[LORA]) if bundle.lora is not None else None,
         training=manifest.training,
         canary=manifest.canary,
         license=manifest.license,
@@ -258,8 +258,16 @@ def _layout(spec: LayoutSpec) -> Layout:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error
 
 
-def _lora(folder: LoraFolder) -> LoraPart:
+def _lora(folder: LoraFolder, part: PartSpec) -> LoraPart:
     spec = folder.spec
+    own = {"r": spec.r, "alpha": spec.alpha, "dropout": spec.dropout, "targets": list(spec.targets)}
+    said = {
+        name: list(value) if name == "targets" and isinstance(value, (list, tuple)) else value
+        for name, value in part.config.items()
+    }
+    if differing := [name for name, value in said.items() if name not in own or own[name] != value]:
+        reason = f"{', '.join(differing)}: expected the values of lora/adapter_config.json; save the adapter anew"
+        raise BundleError(MANIFEST_NAME, reason, field="parts.lora.config")
     try:
         config = LoraConfig(r=spec.r, alpha=spec.alpha, dropout=spec.dropout, targets=tuple(spec.targets))
     except LoraError as error:

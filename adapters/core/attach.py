@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from contextlib import AbstractContextManager
 
@@ -22,6 +23,9 @@ from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRowsError
 
 __all__ = ["admit", "admit_row", "attach", "changing", "detach", "replace", "swap"]
+
+
+_TAKING = threading.Lock()
 
 
 def changing(backbone: Backbone, action: str) -> AbstractContextManager[None]:
@@ -47,16 +51,14 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
     attachment = Attachment(backbone, adapter, adapter.name)
     try:
         with occupancy.change("attach"):
-            if adapter.attached:
-                raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
             itself = weakref.ref(attachment)
+            attachment.undo.callback(_forget, itself)
+            _take(adapter, attachment)
             attachment.undo.callback(occupancy.release, itself)
             occupancy.claim(attachment)
             if (problem := _adapter_layers(backbone.llm.model)) is not None:
                 raise AttachError(problem)
             report = admit(adapter, backbone, strict=strict)
-            attachment.undo.callback(_forget, itself)
-            adapter._attachment = attachment
             try:
                 _put_in(adapter, attachment)
             except (LoraError, TokenRowsError) as error:
@@ -193,17 +195,30 @@ def _exchangeable(one: AdapterParts, two: AdapterParts) -> bool:
 def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
     """Let another adapter hold the layers and the attachment of an attached one."""
     attachment = attached.attachment
-    if attached.lora is not None and other.lora is not None:
-        attached.lora.hand_over(other.lora)
+    _take(other, attachment)
+    try:
+        if attached.lora is not None and other.lora is not None:
+            attached.lora.hand_over(other.lora)
+    except BaseException:
+        other._attachment = None
+        raise
     attachment.adapter, attachment.name = other, other.name
-    attached._attachment, other._attachment = None, attachment
+    attached._attachment = None
+
+
+def _take(adapter: AdapterParts, attachment: Attachment) -> None:
+    """Give an adapter its attachment; of two threads that attach it to different language models, one is refused."""
+    with _TAKING:
+        if adapter.attached:
+            raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
+        adapter._attachment = attachment
 
 
 def _forget(itself: weakref.ref[Attachment]) -> None:
     """End an attachment, whichever adapter holds it by now."""
     if (attachment := itself()) is not None:
         holder, attachment.adapter = attachment.adapter, None
-        if isinstance(holder, AdapterParts):
+        if isinstance(holder, AdapterParts) and holder._attachment is attachment:
             holder._attachment = None
 
 

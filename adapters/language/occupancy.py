@@ -28,6 +28,7 @@ class Named(Protocol):
     """The owner of a language model: an attachment, with the name of its adapter."""
 
     name: str
+    adapter: nn.Module | None
 
 
 class Occupancy:
@@ -43,6 +44,12 @@ class Occupancy:
         """Name of the attached adapter, or None."""
         owner = None if self._owner is None else self._owner()
         return None if owner is None else owner.name
+
+    @property
+    def holders(self) -> tuple[object, ...]:
+        """The owner and its adapter, which a swap changes; equal while the language model computes the same."""
+        owner = None if self._owner is None else self._owner()
+        return owner, None if owner is None else owner.adapter
 
     def claim(self, owner: Named) -> None:
         """Make an attachment the owner.

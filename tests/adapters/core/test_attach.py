@@ -7,6 +7,7 @@ import gc
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any
 
 import accelerate
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from inlay.adapters import Adapter, AttachError, Backbone, parse_messages
 from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.core import attach as attaching
 from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig
@@ -313,3 +315,33 @@ def test_an_adapter_with_lora_is_made_beside_a_language_model_that_accelerate_of
     )
     assert not any(parameter.is_meta for parameter in adapter.parameters())
     assert adapter.attach(backbone).probe(ASKED).isfinite().all()
+
+
+def test_of_two_threads_that_attach_one_adapter_to_two_language_models_one_is_refused(
+    backbone_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = backbone_of(), backbone_of()
+    adapter, check = with_tokens(one), attaching.admit
+    both = Barrier(2)
+
+    def late(*given: Any, **options: Any) -> Any:
+        with suppress(BrokenBarrierError):
+            both.wait(timeout=0.5)
+        return check(*given, **options)
+
+    monkeypatch.setattr(attaching, "admit", late)
+    refused: list[AttachError] = []
+
+    def attach(backbone: Backbone) -> None:
+        try:
+            adapter.attach(backbone)
+        except AttachError as error:
+            refused.append(error)
+
+    threads = [Thread(target=attach, args=(backbone,)) for backbone in (one, two)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    assert sorted(str(backbone.attached) for backbone in (one, two)) == ["None", "any"]
