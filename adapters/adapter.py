@@ -96,7 +96,7 @@ class Adapter(HubMethods):
             inputs=projectors,
             outputs=drawn,
             tokens=TokenRows.for_language(backbone.llm, tokens) if tokens is not None else None,
-            lora=LoraPart.for_model(backbone.llm.model, lora) if lora else None,
+            lora=LoraPart.for_model(backbone.llm.model, lora, device=device) if lora else None,
         )
 
     def compatibility(self, backbone: Backbone) -> Report:
@@ -105,6 +105,8 @@ class Adapter(HubMethods):
 
     def attach(self, backbone: Backbone, *, strict: bool = False, verify: bool = True) -> MultimodalModel[Adapter]:
         """Plug into a backbone. On any exception the backbone is as it was.
+
+        The adapter stays attached until :meth:`detach`, or until neither the adapter nor the model is referred to.
 
         Args:
             backbone: the frozen models; their tensors are not changed.

@@ -147,9 +147,11 @@ class MultimodalModel(ModelCore[A]):
             try:
                 attach.swap(self.adapter, other, strict=strict)
             finally:  # this model belongs to whichever of the two is attached now
-                holder: Any = other if other._attachment is not None else self.adapter
-                if holder._attachment is not None and holder._attachment.backbone is self.backbone:
-                    self.adapter, self.holder, self.attachment = holder, holder, holder._attachment
-                    if self.prefixes is not None:
-                        self.prefixes.clear()
+                candidates: tuple[Any, ...] = (other, self.adapter)
+                for holder in candidates:
+                    if holder._attachment is not None and holder._attachment.backbone is self.backbone:
+                        self.adapter, self.holder, self.attachment = holder, holder, holder._attachment
+                        break
+                if self.prefixes is not None:
+                    self.prefixes.clear()
             return cast("MultimodalModel[B]", self)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from inlay.adapters.bundles.storage_dtype import DiskDtype, float_of, on_disk
-from inlay.adapters.compatibility.ports import generator_port
+from inlay.adapters.compatibility.ports import LLM_PORT, generator_port
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.inputs import build_projector
@@ -86,8 +86,11 @@ def describe(
         canary: the stored test input of these weights.
 
     Raises:
-        BundleError: a field that a bundle cannot hold, by name.
+        BundleError: a field that a bundle cannot hold, by name, or an interface without a language model.
     """
+    if LLM_PORT not in adapter.interface:
+        ports = ", ".join(adapter.interface) or "none"
+        raise BundleError(MANIFEST_NAME, f"expected a port {LLM_PORT!r}, got {ports}", field="interface")
     modules, shared = _modules(adapter)
     parts = {part: _part_spec(module, dtype, (held or {}).get(part, {})) for part, module in modules.items()}
     parts |= {part: _shared_spec(owner, dtype) for part, owner in shared.items()}
@@ -125,7 +128,7 @@ def _lora_spec(adapter: AdapterParts, config: LoraConfig) -> LoraSpec:
         alpha=config.alpha,
         dropout=config.dropout,
         targets=config.explicit,
-        base_model=adapter.interface["llm"].source,
+        base_model=adapter.interface[LLM_PORT].source,
     )
 
 
@@ -206,7 +209,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
         inputs=inputs,
         outputs=outputs,
         tokens=tokens,
-        lora=_lora(bundle.lora) if bundle.lora is not None else None,
+        lora=_lora(bundle.lora, manifest.parts[LORA]) if bundle.lora is not None else None,
         training=manifest.training,
         canary=manifest.canary,
         license=manifest.license,
@@ -255,8 +258,16 @@ def _layout(spec: LayoutSpec) -> Layout:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error
 
 
-def _lora(folder: LoraFolder) -> LoraPart:
+def _lora(folder: LoraFolder, part: PartSpec) -> LoraPart:
     spec = folder.spec
+    own = {"r": spec.r, "alpha": spec.alpha, "dropout": spec.dropout, "targets": list(spec.targets)}
+    said = {
+        name: list(value) if name == "targets" and isinstance(value, (list, tuple)) else value
+        for name, value in part.config.items()
+    }
+    if differing := [name for name, value in said.items() if name not in own or own[name] != value]:
+        reason = f"{', '.join(differing)}: expected the values of lora/adapter_config.json; save the adapter anew"
+        raise BundleError(MANIFEST_NAME, reason, field="parts.lora.config")
     try:
         config = LoraConfig(r=spec.r, alpha=spec.alpha, dropout=spec.dropout, targets=tuple(spec.targets))
     except LoraError as error:

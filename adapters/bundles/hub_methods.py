@@ -47,11 +47,14 @@ class HubMethods(AdapterParts):
         While the adapter is attached, the canary is recorded anew. Otherwise the canary that it was loaded with is
         kept if it belongs to these weights, and left out with a warning if it does not.
         """
-        self.round_to(dtype)
         if self.attached:
             core = ModelCore(self.attachment.backbone, self)
-            self.canary = record(core.probe, core.modalities, core.probe_conditioning, core.makes)
-        elif self.canary_is_stale:
+            with core.held():
+                self.round_to(dtype)
+                self.canary = record(core.probe, core.modalities, core.probe_conditioning, core.makes)
+                return to_bundle(self, dtype, self.canary)
+        self.round_to(dtype)
+        if self.canary_is_stale:
             warnings.warn(
                 f"adapter {self.name!r}: the weights have changed since the canary was recorded, so the bundle is "
                 "written without one; save the adapter while it is attached to record a new one",

@@ -2,16 +2,17 @@
 
 In a causal model the keys and values of a position depend on the positions up to it and on the weights. So the KV cache
 of a conversation is stored after its answer, and the next call reuses the longest common prefix: equal tokens, and
-equal
-media (by bytes, geometry and, for a projector that reads it, the instruction). Encoder and projector are not run for
-media in that prefix. vLLM keys its prefix blocks in the same way.
+equal media (by bytes, geometry and, for a projector that reads it, the instruction). Encoder and projector are not run
+for media in that prefix. vLLM keys its prefix blocks in the same way.
 
-The stored caches belong to one adapter with its current weights: a swap, an optimizer step or any other change in place
-clears them.
+The stored caches belong to one attachment of one adapter with its current weights: a swap, an optimizer step or any
+other change in place clears them. (Torch does not count changes through ``parameter.data``; call ``clear()`` after
+them.)
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -75,6 +76,8 @@ class PrefixCache:
         """Positions of the last conversation whose keys and values were reused."""
         self._kept: list[_Kept] = []
         self._weights: tuple[object, ...] = ()
+        self._owners: tuple[weakref.ref[object], ...] = ()
+        """The attachment and the adapter; an address alone may belong to another adapter later."""
 
     @property
     def bytes(self) -> int:
@@ -83,7 +86,7 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Remove all stored caches."""
-        self._kept, self._weights, self.reused = [], (), 0
+        self._kept, self._weights, self._owners, self.reused = [], (), (), 0
 
     def takes(self, core: ModelCore[Any], rows: Sequence[Encoded], options: dict[str, Any]) -> bool:
         """Whether a call can reuse a stored prefix.
@@ -114,9 +117,10 @@ class PrefixCache:
             layout: whose geometry and turn end to use.
             options: of transformers' ``generate``.
         """
-        if (weights := _weights(core.adapter)) != self._weights:
+        weights, owners = _weights(core.adapter), (core.attachment, core.adapter)
+        if weights != self._weights or tuple(owner() for owner in self._owners) != owners:
             self.clear()
-            self._weights = weights
+            self._weights, self._owners = weights, tuple(weakref.ref(owner) for owner in owners)
         key, starts = _key(core, row, layout)
         found, cut = self._longest(key[:-1])  # the last position is always computed: its logits give the next token
         # A medium is projected as a whole, so one that is cut is computed again.

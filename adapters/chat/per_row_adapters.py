@@ -18,6 +18,7 @@ from torch import Tensor
 from inlay.adapters.chat.replies import encode_all
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.attach import admit_row
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
@@ -93,6 +94,8 @@ def embed_mixed(
     """The LLM's input ``[B, T, width]`` and its mask ``[B, T]``, padded in front, in the order of the conversations."""
     _check(core, adapters, len(conversations))
     labels = list(names) or [""] * len(conversations)
+    if len(labels) != len(conversations):
+        raise LayoutError(f"names: expected one for each of {len(conversations)} conversations, got {len(labels)}")
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     for adapter, places in _by_adapter(adapters).items():
         own = core.with_adapter(adapter)
@@ -120,6 +123,8 @@ def with_lora_of(core: ModelCore[Any], adapters: Sequence[AdapterParts]) -> Abst
 
 
 def _check(core: ModelCore[Any], adapters: Sequence[AdapterParts], count: int) -> None:
+    if not count:
+        raise LayoutError("one batch for several adapters: expected at least one conversation, got none")
     if len(adapters) != count:
         raise AttachError(f"expected one adapter for each of {count} conversations, got {len(adapters)}")
     for adapter in dict.fromkeys([*adapters, core.adapter]):

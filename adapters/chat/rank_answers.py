@@ -51,16 +51,20 @@ def rank_answers(
         batch_size: pairs of conversation and candidate in one forward pass; every medium in it is encoded once.
 
     Raises:
-        LayoutError: no candidates, an empty one, or not one list a conversation.
+        LayoutError: no candidates, an empty one, not one list a conversation, or a batch size below 1.
+        AttachError: the adapter is not attached any more.
     """
-    chosen = layout or model.adapter.layout
+    if batch_size < 1:
+        raise LayoutError(f"batch_size: expected a whole number from 1 on, got {batch_size}")
     choices = _choices(candidates, len(conversations))
     pairs = [
         (*conversation, Message("assistant", (TextPart(text),)))
         for conversation, texts in zip(conversations, choices, strict=True)
         for text in texts
     ]
-    scores = [score for group in _groups(pairs, batch_size) for score in _scores(model, group, chosen, features)]
+    with model.held():  # all scores are of one adapter, also where another thread swaps
+        chosen = layout or model.adapter.layout
+        scores = [score for group in _groups(pairs, batch_size) for score in _scores(model, group, chosen, features)]
     rest = iter(scores)
     ranked = [[Ranked(text, next(rest)) for text in texts] for texts in choices]
     return [sorted(row, key=lambda item: -item.score) for row in ranked]
@@ -87,6 +91,8 @@ def log_likelihood(logits: Tensor, targets: Tensor, counts: Tensor) -> Tensor:
 
 
 def _choices(candidates: Sequence[str] | Sequence[Sequence[str]], conversations: int) -> list[list[str]]:
+    if isinstance(candidates, str):  # a sequence of letters
+        raise LayoutError(f"candidates: expected a list of answers, got the text {candidates!r}")
     if all(isinstance(item, str) for item in candidates):
         choices = [[str(item) for item in candidates]] * conversations
     else:
@@ -113,7 +119,7 @@ def _scores(
     features: Callable[[MediaPart], Tensor] | None,
 ) -> list[float]:
     rows = [model.encode(messages, layout=layout) for messages in pairs]
-    with model.held(), model.inference():
+    with model.inference():
         batch = model.collate(rows, layout=layout, features=features or _features(model, rows, layout))
         batch = batch.to(model.backbone.device)
         llm = model.backbone.llm

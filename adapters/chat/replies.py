@@ -16,6 +16,7 @@ from inlay.adapters.chat.reply import Reply, ReplyError, assemble, read
 from inlay.adapters.chat.stream import text_stream
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
+from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
@@ -32,6 +33,8 @@ def encode_all(
 ) -> list[Encoded]:
     """Every conversation as ids, ending where the answer begins."""
     labels = list(names) or [""] * len(conversations)
+    if len(labels) != len(conversations):
+        raise LayoutError(f"names: expected one for each of {len(conversations)} conversations, got {len(labels)}")
     return [
         core.encode(messages, layout=layout, generation=True, name=name)
         for messages, name in zip(conversations, labels, strict=True)
@@ -54,7 +57,8 @@ def replies(
     """See :meth:`inlay.adapters.model.MultimodalModel.replies`."""
     adapter, backbone = core.adapter, core.backbone
     check_media_options(media or {}, backbone)
-    if (count := options.setdefault("num_return_sequences", 1)) != 1:  # a generation config may ask for more
+    options["num_return_sequences"] = count = options.get("num_return_sequences") or 1  # not the generation config's
+    if count != 1:
         raise ReplyError(
             f"num_return_sequences: expected 1, since a conversation has one reply, got {count}; give the conversation "
             "several times with do_sample=True, or call answer for texts alone"

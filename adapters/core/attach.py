@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
 from contextlib import AbstractContextManager
+
+from torch import nn
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility import canary
@@ -13,10 +17,15 @@ from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
 from inlay.adapters.llm_parts.foreign_adapters import foreign_adapters
 from inlay.adapters.llm_parts.lora import LoraError
+from inlay.adapters.llm_parts.lora_linear import LoraLinear
+from inlay.adapters.llm_parts.row_calls import HeadCall, RowEmbeddings
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRowsError
 
 __all__ = ["admit", "admit_row", "attach", "changing", "detach", "replace", "swap"]
+
+
+_TAKING = threading.Lock()
 
 
 def changing(backbone: Backbone, action: str) -> AbstractContextManager[None]:
@@ -42,15 +51,14 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
     attachment = Attachment(backbone, adapter, adapter.name)
     try:
         with occupancy.change("attach"):
-            if adapter.attached:
-                raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
-            attachment.undo.callback(occupancy.release, attachment)
+            itself = weakref.ref(attachment)
+            attachment.undo.callback(_forget, itself)
+            _take(adapter, attachment)
+            attachment.undo.callback(occupancy.release, itself)
             occupancy.claim(attachment)
-            if (foreign := foreign_adapters(backbone.llm.model)) is not None:
-                raise AttachError(foreign)
+            if (problem := _adapter_layers(backbone.llm.model)) is not None:
+                raise AttachError(problem)
             report = admit(adapter, backbone, strict=strict)
-            attachment.undo.callback(_forget, attachment)
-            adapter._attachment = attachment
             try:
                 _put_in(adapter, attachment)
             except (LoraError, TokenRowsError) as error:
@@ -77,8 +85,11 @@ def detach(adapter: AdapterParts) -> None:
     Raises:
         AttachError: it is not attached.
     """
-    with occupancy_of(adapter.attachment.backbone.llm.model).change("detach"):
-        adapter.attachment.undo.close()
+    attachment = adapter.attachment
+    with changing(attachment.backbone, "detach"):
+        if adapter._attachment is not attachment:
+            raise AttachError(f"adapter {adapter.name!r} was detached or replaced by another thread")
+        attachment.undo.close()
 
 
 def replace(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) -> bool:
@@ -114,7 +125,7 @@ def swap(adapter: AdapterParts, other: AdapterParts, *, strict: bool = False) ->
             detach(adapter)
             attach(other, backbone, strict=strict)
     except BaseException:
-        if not (adapter.attached or other.attached):
+        if backbone.attached is None:  # the other one may be attached, to another backbone
             attach(adapter, backbone, verify=False)
         raise
 
@@ -184,14 +195,43 @@ def _exchangeable(one: AdapterParts, two: AdapterParts) -> bool:
 def _exchange(attached: AdapterParts, other: AdapterParts) -> None:
     """Let another adapter hold the layers and the attachment of an attached one."""
     attachment = attached.attachment
-    if attached.lora is not None and other.lora is not None:
-        attached.lora.hand_over(other.lora)
+    _take(other, attachment)
+    try:
+        if attached.lora is not None and other.lora is not None:
+            attached.lora.hand_over(other.lora)
+    except BaseException:
+        other._attachment = None
+        raise
     attachment.adapter, attachment.name = other, other.name
-    attached._attachment, other._attachment = None, attachment
+    attached._attachment = None
 
 
-def _forget(attachment: Attachment) -> None:
+def _take(adapter: AdapterParts, attachment: Attachment) -> None:
+    """Give an adapter its attachment; of two threads that attach it to different language models, one is refused."""
+    with _TAKING:
+        if adapter.attached:
+            raise AttachError(f"adapter {adapter.name!r} is already attached; call detach() first")
+        adapter._attachment = attachment
+
+
+def _forget(itself: weakref.ref[Attachment]) -> None:
     """End an attachment, whichever adapter holds it by now."""
-    holder, attachment.adapter = attachment.adapter, None
-    if isinstance(holder, AdapterParts):
-        holder._attachment = None
+    if (attachment := itself()) is not None:
+        holder, attachment.adapter = attachment.adapter, None
+        if isinstance(holder, AdapterParts) and holder._attachment is attachment:
+            holder._attachment = None
+
+
+def _adapter_layers(model: nn.Module) -> str | None:
+    """Why a language model without an owner cannot be attached to; None if it can."""
+    if (foreign := foreign_adapters(model)) is not None:
+        return foreign
+    for name, module in model.named_modules():
+        call = module.__dict__.get("forward")
+        if isinstance(module, LoraLinear) or (isinstance(call, (RowEmbeddings, HeadCall)) and call.attached):
+            return (
+                f"this language model has an adapter's {type(module).__name__} at {name}: it is a copy of a language "
+                "model to which an adapter is attached, or shares modules with one. Detach that adapter first (and "
+                "copy afterwards)"
+            )
+    return None

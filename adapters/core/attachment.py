@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from torch import nn
 
 from inlay.adapters.backbone import Backbone
@@ -13,7 +15,9 @@ __all__ = ["Attachment"]
 
 
 class Attachment:
-    """One adapter on one backbone.
+    """One adapter on one backbone; it ends by ``undo.close()``, and when nothing refers to it any more.
+
+    The steps of ``undo`` must not refer to the attachment, or it would live for ever.
 
     Args:
         backbone: the frozen models.
@@ -29,6 +33,10 @@ class Attachment:
         self.signals = Signals()
         self.undo = Undo()
         """Undoes every change to the language model, the last one first."""
+        # An adapter that is dropped without detach leaves the language model free for the next one.
+        dropped = weakref.finalize(self, self.undo.close)
+        dropped.atexit = False
+        self.undo.callback(dropped.detach)
 
     def require(self, adapter: nn.Module) -> None:
         """Check that an adapter is the attached one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,10 +47,33 @@ class Batch:
     """Per modality whose projector reads prompts: the words of each medium's turn in the projector's own tokens."""
     made: tuple[MadePart, ...] = ()
     """Media that the assistant makes, in reading order over the whole batch."""
-    plan: LossPlan | None = field(default=None, init=False, compare=False)
-    """Labelled rows and row lengths, found on the CPU so that the step needs no host sync. ``dataclasses.replace``
-    leaves
-    it out, so that a plan never belongs to other labels."""
+    _planned: tuple[LossPlan, tuple[int, ...]] | None = field(default=None, init=False, compare=False, repr=False)
+
+    @property
+    def plan(self) -> LossPlan | None:
+        """Labelled rows and row lengths, found on the CPU so that the step needs no host sync.
+
+        None for a batch made by ``dataclasses.replace``, and once labels, mask or target were changed in place: a plan
+        never belongs to other labels.
+        """
+        if self._planned is None or self._planned[1] != self._versions():
+            return None
+        return self._planned[0]
+
+    def _versions(self) -> tuple[int, ...]:
+        """How often the tensors that a plan depends on were written to; inference tensors do not count that."""
+        tensors = (self.labels, self.mask, self.target)
+        return tuple(0 if t is None or t.is_inference() else t._version for t in tensors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_planned": self.plan}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy of a tensor, for instance from a worker process of a DataLoader, counts from the beginning.
+        plan = state.pop("_planned")
+        self.__dict__.update(state, _planned=None)
+        if plan is not None:
+            self.__dict__["_planned"] = (plan, self._versions())
 
     @property
     def supervised(self) -> Tensor:
@@ -69,12 +93,13 @@ class Batch:
             target=None if self.target is None else self.target.to(device),
             prompts={key: value.to(device) for key, value in self.prompts.items()},
         )
-        return moved if self.plan is None else moved.planned(self.plan.to(device))
+        plan = self.plan
+        return moved if plan is None else moved.planned(plan.to(device))
 
     def planned(self, plan: LossPlan) -> Batch:
         """The same batch with its loss plan."""
         batch = copy.copy(self)
-        object.__setattr__(batch, "plan", plan)
+        object.__setattr__(batch, "_planned", (plan, self._versions()))
         return batch
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ from inlay.adapters.core.signal_states import at_signals
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
-from inlay.adapters.language.occupancy import occupancy_of
+from inlay.adapters.language.occupancy import AttachError, occupancy_of
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
@@ -83,6 +83,12 @@ class ModelCore(Generic[A]):
         self.backbone, self.adapter = backbone, adapter
         self.holder: AdapterParts = holder or adapter
         self.attachment = self.holder.attachment
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise AttachError(
+            "a model is an adapter on a language model and cannot be copied or pickled; copy the adapter, and attach "
+            "the copy to another backbone"
+        )
 
     def with_adapter(self, adapter: B) -> ModelCore[B]:
         """The same backbone with the projectors and layout of an adapter that is not attached."""
@@ -287,6 +293,7 @@ class ModelCore(Generic[A]):
         states = self.backbone.llm.states(embeddings, batch.mask)
         return at_signals(batch.ids, embeddings, states, self.adapter.signals)
 
+    @exclusive
     @torch.no_grad()
     def generate(self, batch: Batch, *, layout: Layout | None = None, **options: Any) -> list[list[int]]:
         """New token ids for each row of a left-padded batch; greedy unless the options say otherwise.

@@ -15,6 +15,7 @@ from typing import Any
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from inlay.adapters.language.decoder_layers import decoder_layers
+from inlay.adapters.language.occupancy import AttachError, Occupancy, occupancy_of
 
 __all__ = ["can_recompute", "is_recomputed", "recomputed"]
 
@@ -42,12 +43,15 @@ def recomputed(model: Any) -> Iterator[None]:
 
     Args:
         model: a model for which :func:`can_recompute` is True.
+
+    Raises:
+        AttachError: in the backward pass, where the adapter is not the one of the forward pass any more.
     """
     layers = list(decoder_layers(model))[:-1]
     before = [layer.__dict__.get("forward") for layer in layers]
-    config = model.config.get_text_config(decoder=True)
+    config, occupancy = model.config.get_text_config(decoder=True), occupancy_of(model)
     for layer in layers:
-        layer.__dict__["forward"] = _Checkpointed(_run, layer.forward, config)
+        layer.__dict__["forward"] = _Checkpointed(_run, layer.forward, config, occupancy)
     try:
         yield
     finally:
@@ -57,10 +61,16 @@ def recomputed(model: Any) -> Iterator[None]:
                 layer.__dict__["forward"] = call
 
 
-def _run(forward: Any, config: Any, *args: Any, **kwargs: Any) -> Any:
+def _run(forward: Any, config: Any, occupancy: Occupancy, *args: Any, **kwargs: Any) -> Any:
     attention = config._attn_implementation  # packed attention is switched off again before the backward pass
+    holders = occupancy.holders
 
     def run(*args: Any, **kwargs: Any) -> Any:
+        if occupancy.holders != holders:
+            raise AttachError(
+                "the adapter was swapped or detached between the forward and the backward pass of a step with gradient "
+                "checkpointing, which runs the layers again; call backward() first"
+            )
         before, config._attn_implementation = config._attn_implementation, attention
         try:
             return forward(*args, **kwargs)

@@ -45,13 +45,18 @@ class LanguageModel(nn.Module):
         revision: the commit on the Hub, 40 hex digits.
 
     Raises:
-        LanguageModelError: the tokenizer gives no offsets.
+        LanguageModelError: the tokenizer gives no offsets, or the model is wrapped by another library.
     """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: Any, *, source: str | None = None, revision: str | None = None
     ) -> None:
         super().__init__()
+        if not isinstance(model, PreTrainedModel):
+            raise LanguageModelError(
+                f"expected a model of transformers, got {type(model).__name__}: give the model itself, without the "
+                "wrapper of torch.compile, of a distributed strategy or of peft (merge_and_unload() merges its weights)"
+            )
         if not getattr(tokenizer, "is_fast", False):
             raise LanguageModelError(
                 f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}: label masks are built "
@@ -79,8 +84,10 @@ class LanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the embeddings."""
-        return self._table.device
+        """The device on which the embeddings compute; accelerate keeps offloaded ones on the meta device meanwhile."""
+        hook: Any = getattr(self.model.get_input_embeddings(), "_hf_hook", None)
+        runs_on = getattr(hook, "execution_device", None)
+        return torch.device(runs_on) if self._table.is_meta and runs_on is not None else self._table.device
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,8 +1,7 @@
 """Occupancy: which adapter a language model carries, and which call is running on it.
 
 An adapter changes the language model that it is attached to, so the model *object* carries at most one at a time,
-however
-many backbones hold it. Calls that use one language model run one after the other, from whatever thread they come;
+however many backbones hold it. Calls of one language model run one after the other, from whatever thread they come;
 attach, swap and detach wait for the running call.
 """
 
@@ -12,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -29,6 +28,7 @@ class Named(Protocol):
     """The owner of a language model: an attachment, with the name of its adapter."""
 
     name: str
+    adapter: nn.Module | None
 
 
 class Occupancy:
@@ -42,10 +42,14 @@ class Occupancy:
     @property
     def owner(self) -> str | None:
         """Name of the attached adapter, or None."""
-        if self._owner is None:
-            return None
-        owner = self._owner()
-        return "(deleted without detach)" if owner is None else owner.name
+        owner = None if self._owner is None else self._owner()
+        return None if owner is None else owner.name
+
+    @property
+    def holders(self) -> tuple[object, ...]:
+        """The owner and its adapter, which a swap changes; equal while the language model computes the same."""
+        owner = None if self._owner is None else self._owner()
+        return owner, None if owner is None else owner.adapter
 
     def claim(self, owner: Named) -> None:
         """Make an attachment the owner.
@@ -60,9 +64,9 @@ class Occupancy:
             )
         self._owner = weakref.ref(owner)
 
-    def release(self, owner: Named) -> None:
+    def release(self, owner: weakref.ref[Any]) -> None:
         """Have no owner any more, if this is the owner."""
-        if self._owner is not None and self._owner() is owner:
+        if self._owner is not None and self._owner() is owner():
             self._owner = None
 
     @contextmanager

@@ -60,15 +60,22 @@ class LoraPart(nn.Module):
             self.register_parameter(parameter_name(name, "B"), up)
 
     @classmethod
-    def for_model(cls, model: PreTrainedModel, config: LoraConfig) -> LoraPart:
+    def for_model(
+        cls, model: PreTrainedModel, config: LoraConfig, *, device: torch.device | str | None = None
+    ) -> LoraPart:
         """Matrices for every resolved target of a language model.
+
+        Args:
+            model: the language model of transformers.
+            config: rank, scale, targets.
+            device: where to create them; if not given, the CPU, or ``meta`` beside a model on the meta device.
 
         Raises:
             LoraError: a target that names no linear.
         """
         explicit, found = resolve(model, config)
         shapes = {name: sizes for name, module in found.items() if (sizes := linear_sizes(module))}
-        return cls(explicit, shapes, device="meta" if model.device.type == "meta" else "cpu")
+        return cls(explicit, shapes, device=device or ("meta" if model.device.type == "meta" else "cpu"))
 
     @classmethod
     def of_matrices(cls, config: LoraConfig, downs: Mapping[str, Tensor], ups: Mapping[str, Tensor]) -> LoraPart:

@@ -135,6 +135,11 @@ class TokenRows(nn.Module):
         """
         check_language(llm, config)
         table = llm.model.get_input_embeddings().get_parameter("weight")
+        if table.is_meta and llm.device.type != "meta":
+            raise TokenRowsError(
+                "new rows are drawn like those of the LLM, whose embeddings are offloaded; make the adapter on a "
+                "backbone that is not, and attach it to this one"
+            )
         with torch.device("meta" if table.is_meta else "cpu"):
             rows = cls(config)
         if not table.is_meta:
@@ -162,7 +167,7 @@ class TokenRows(nn.Module):
             if tokenizer(text, add_special_tokens=False).input_ids != [index]:
                 raise TokenRowsError(f"this tokenizer does not read {text!r} as one token; rename it")
         embedding, head = llm.model.get_input_embeddings(), _head(llm)
-        places = torch.tensor(ids, device=embedding.get_parameter("weight").device)
+        places = torch.tensor(ids, device=llm.device)
         undo = undo or Undo()
         try:
             undo.callback(llm.use_tokenizer, llm.tokenizer)

@@ -156,3 +156,17 @@ def test_a_changed_adapter_attaches_again_in_the_same_process(
             parameter.mul_(5.0)
     loaded.detach()
     loaded.attach(backbone, strict=True)
+
+
+def test_an_interface_without_a_language_model_is_refused(backbone_of: Make, adapter_of: Make) -> None:
+    adapter = adapter_of(backbone_of())
+    ports = {name: port for name, port in adapter.interface.items() if name != "llm"}
+    with pytest.raises(AdapterError, match="interface: expected a port 'llm', got image"):
+        Adapter(
+            system="llava",
+            name="any",
+            interface=ports,
+            layout=adapter.layout,
+            inputs=dict(adapter.inputs),
+            lora=adapter.lora,
+        )

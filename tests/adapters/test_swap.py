@@ -227,3 +227,18 @@ def test_one_that_does_not_fit_is_refused(three: Any, backbone_of: Make, adapter
     with pytest.raises(IncompatibleBackbone, match=r"width"):
         model.swap(stranger)
     assert torch.equal(scores(model, image_of()), before)
+
+
+def test_a_swap_with_one_that_is_attached_elsewhere_is_refused_and_changes_nothing(
+    backbone_of: Make, adapter_of: Make, image_of: Make
+) -> None:
+    backbone, elsewhere = backbone_of(), backbone_of()
+    adapter, other = adapter_of(backbone).eval(), adapter_of(elsewhere, seed=5).eval()
+    model = adapter.attach(backbone)
+    other.attach(elsewhere)
+    before = scores(model, image_of())
+    with pytest.raises(AttachError, match="already attached"):
+        model.swap(other)
+    assert adapter.attached
+    assert other.attached
+    assert torch.equal(scores(model, image_of()), before)

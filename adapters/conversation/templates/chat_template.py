@@ -124,7 +124,15 @@ def _render(tokenizer: Any, roles: Sequence[str], date: str | None, *, generatio
         text = tokenizer.apply_chat_template(
             turns, chat_template=template, tokenize=False, add_generation_prompt=generation, **variables
         )
-    except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except (
+        TemplateError,
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise LayoutError(
             f"template 'chat': this tokenizer's chat template refuses turns of {', '.join(roles)}: {error}; choose "
             "'vicuna_v1' or another template, or give the tokenizer another chat template"

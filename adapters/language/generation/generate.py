@@ -5,7 +5,8 @@ A repetition penalty looks at all new tokens and at nothing else, since the mode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,14 @@ __all__ = ["MAX_NEW_TOKENS", "Generation", "generate"]
 
 MAX_NEW_TOKENS = 512
 """Default limit of new tokens."""
+_TAKEN = {"inputs", "input_ids", "inputs_embeds", "attention_mask", "eos_token_id", "pad_token_id"}
+_STRUCTURED = (
+    "return_dict_in_generate",
+    "output_scores",
+    "output_logits",
+    "output_attentions",
+    "output_hidden_states",
+)
 
 
 @dataclass(frozen=True)
@@ -64,12 +73,14 @@ def generate(
     Raises:
         LanguageModelError: options that the model cannot be called with, or a prompt that fills the context.
     """
+    _check_options(model, options)
     limit = _limit(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens, model, wiring, mask, options)
     every = sorted({*ends, *single_tokens(tokenizer, stop)})
     texts = StopText(tokenizer, stop) if stop else None
     criteria = [*([texts] if texts else []), *(options.pop("stopping_criteria", None) or ())]
     configured = getattr(model.generation_config, "repetition_penalty", None)
-    penalty = float(options.pop("repetition_penalty", None) or configured or 1.0)
+    given = options.pop("repetition_penalty", None)
+    penalty = float(given if given is not None else configured or 1.0)
     # Transformers would skip as many new tokens as a row has padding in front, as if they were ids of the prompt.
     penalties = [RepetitionPenaltyLogitsProcessor(penalty)] if penalty != 1.0 else []
     try:
@@ -92,6 +103,23 @@ def generate(
         ) from error
     found = [ended(row, every, texts) for row in wiring.written(ids).tolist()]
     return Generation([row for row, _ in found], [reason for _, reason in found])
+
+
+def _check_options(model: Any, options: Mapping[str, Any]) -> None:
+    """Refuse options that would change what is returned, or that are set from the layout and the conversation."""
+    problem = ""
+    penalty = options.get("repetition_penalty")
+    if taken := sorted(_TAKEN & set(options)):
+        problem = f"{', '.join(taken)} cannot be given: the layout and the conversation decide about them"
+    elif penalty is not None and not (isinstance(penalty, (int, float)) and 0 < penalty < math.inf):
+        problem = f"repetition_penalty: expected a positive number, got {penalty!r}"
+    elif asked := [name for name in _STRUCTURED if options.get(name)]:
+        problem = f"{asked[0]}: token ids alone are returned; leave it out"
+    for name in ("stopping_criteria", "logits_processor"):
+        if not isinstance(options.get(name) or (), (list, tuple)):
+            problem = f"{name}: expected a list, got {type(options[name]).__name__}"
+    if problem:
+        raise LanguageModelError(f"{model.config.model_type}: {problem}")
 
 
 def _limit(wanted: object, model: Any, wiring: Wiring, mask: Tensor, options: dict[str, Any]) -> int:

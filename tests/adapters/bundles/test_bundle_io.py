@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -194,3 +195,15 @@ def test_nan_weights_are_not_saved(backbone_of: Any, adapter_of: Any, tmp_path: 
     with pytest.raises(BundleError, match="inputs"):
         adapter.save_pretrained(tmp_path / "one")
     assert not (tmp_path / "one").exists()
+
+
+def test_a_manifest_that_says_another_lora_than_its_folder_is_refused(
+    backbone_of: Any, adapter_of: Any, tmp_path: Path
+) -> None:
+    adapter_of(backbone_of()).save_pretrained(tmp_path / "one")
+    manifest = tmp_path / "one" / "inlay.json"
+    said = json.loads(manifest.read_text())
+    said["parts"]["lora"]["config"]["targets"][0] = "k_proj"
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(BundleError, match=r"targets: expected the values of lora/adapter_config\.json"):
+        Adapter.from_pretrained(tmp_path / "one")

@@ -298,3 +298,18 @@ def test_first_scores_agree(model_of: Make, image_of: Make) -> None:
     for _ in range(2):
         model.chat(question, max_new_tokens=1, logits_processor=[keep])
     torch.testing.assert_close(scores[1], scores[0], rtol=1e-5, atol=1e-5)
+
+
+def test_another_backbone_does_not_use_what_was_kept_on_the_first(
+    model_of: Make, backbone_of: Make, image_of: Make
+) -> None:
+    model = model_of()
+    converse(model, [image_of()])
+    kept, adapter = model.prefixes, model.adapter
+    adapter.detach()
+    model = adapter.attach(talkative(backbone_of(seed=5)))
+    wanted = [text for text, _ in converse(model, [image_of()])]
+    model.prefixes = kept
+    found = converse(model, [image_of()])
+    assert [text for text, _ in found] == wanted
+    assert found[0][1] == 0

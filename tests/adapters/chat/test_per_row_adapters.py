@@ -103,15 +103,6 @@ def test_encoder_decoders_too(world_of: Make) -> None:
     assert len({tuple(row) for row in ids}) > 1
 
 
-def test_several_texts_of_a_conversation_follow_each_other(world_of: Make) -> None:
-    backbone, adapters, asked = world_of()
-    model = adapters[0].attach(backbone)
-    options: dict[str, Any] = {"max_new_tokens": 6, "num_beams": 2, "adapters": [adapters[i] for i in ORDER]}
-    twice = model.answer(asked, num_return_sequences=2, **options)
-    assert twice[::2] == model.answer(asked, **options)
-    assert len(twice) == 2 * len(asked)
-
-
 def test_beams_of_a_row_stay_with_its_adapter(world_of: Make) -> None:
     backbone, adapters, asked = world_of()
     options = {"max_new_tokens": 6, "num_beams": 3}
@@ -168,3 +159,13 @@ def test_a_lora_that_changes_more_than_the_attached_one_is_refused(world_of: Mak
     wide.lora.shapes["model.layers.0.self_attn.k_proj"] = (32, 16)
     with pytest.raises(LoraError, match=r"k_proj is not changed in the attached adapter and \(32, 16\) in another"):
         model.answer(asked[:2], adapters=[adapters[0], wide])
+
+
+def test_several_answers_a_conversation(world_of: Make) -> None:
+    backbone, adapters, asked = world_of()
+    options: dict[str, Any] = {"max_new_tokens": 4, "num_beams": 3, "num_return_sequences": 2}
+    model = adapters[0].attach(backbone)
+    chosen = [adapters[index] for index in ORDER]
+    found = model.answer(asked, adapters=chosen, **options)
+    assert len(found) == 2 * len(asked)
+    assert found[::2] == model.answer(asked, adapters=chosen, **options | {"num_return_sequences": 1})

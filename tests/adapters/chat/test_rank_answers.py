@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -104,3 +106,34 @@ def test_missing_candidates_are_refused(model: Any, conversations: Any, candidat
 def test_an_empty_candidate_is_refused(model: Any, conversations: Any, candidates: Any) -> None:
     with pytest.raises(LayoutError, match="got an empty one"):
         rank_answers(model, conversations, candidates)
+
+
+def test_a_text_in_the_place_of_a_list_of_candidates_is_refused(model: Any, conversations: Any) -> None:
+    with pytest.raises(LayoutError, match="expected a list of answers, got the text 'red'"):
+        rank_answers(model, conversations, "red")
+
+
+def test_a_batch_size_of_nothing_is_refused(model: Any, conversations: Any) -> None:
+    with pytest.raises(LayoutError, match="batch_size: expected a whole number from 1 on, got 0"):
+        rank_answers(model, conversations, ["red"], batch_size=0)
+
+
+def test_all_scores_are_of_one_adapter(model: Any, conversations: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A swap in another thread waits until the last batch has been scored."""
+    other, encode, holders = copy.deepcopy(model.adapter), model.encode, []
+    other.name = "other"
+    swapping = Thread(target=lambda: model.swap(other))
+
+    def late(*given: Any, **options: Any) -> Any:
+        if not swapping.ident:
+            swapping.start()
+            swapping.join(timeout=0.5)
+        holders.append(model.adapter.name)
+        return encode(*given, **options)
+
+    monkeypatch.setattr(model, "encode", late)
+    before = model.adapter.name
+    rank_answers(model, conversations, ["red", "two"], batch_size=1)
+    swapping.join()
+    assert set(holders) == {before}
+    assert model.adapter is other

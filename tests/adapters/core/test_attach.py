@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
+import gc
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from torch import Tensor
 
 from inlay.adapters import Adapter, AttachError, Backbone, parse_messages
 from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.core import attach as attaching
+from inlay.adapters.inputs import MlpConfig
+from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig
-from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.llm_parts.token_rows import TokenRowsError, TokensConfig
 
 Make = Callable[..., Any]
 ASKED = parse_messages([{"role": "user", "content": "what colour is it?"}])
@@ -250,3 +257,91 @@ def test_a_language_model_with_layers_of_peft_is_refused_and_left_alone(
     assert torch.equal(scores(backbone.llm), before)
     assert backbone.llm.model.peft_config
     assert (adapter.attached, backbone.attached) == (False, None)
+
+
+def test_an_adapter_that_is_dropped_without_detach_leaves_the_language_model_free(
+    backbone_of: Make,
+) -> None:
+    backbone = backbone_of()
+    with unchanged(backbone):
+        model: Any = with_tokens(backbone).attach(backbone)
+        assert model.backbone.attached == "any"
+        del model
+        gc.collect()
+    with_tokens(backbone).attach(backbone)
+
+
+def test_a_language_model_that_shares_modules_with_an_attached_one_is_refused(backbone_of: Make) -> None:
+    backbone = backbone_of()
+    bare = Adapter.for_backbone(
+        backbone, system="llava", name="bare", layout=Layout(template="vicuna_v1"), inputs={"image": MlpConfig()}
+    )
+    other = type(backbone.llm.model)(backbone.llm.model.config)
+    other.model = backbone.llm.model.model
+    sharing = Backbone(LanguageModel(other, backbone.llm.tokenizer, source=backbone.llm.source), backbone.encoders)
+    model = with_tokens(backbone).attach(backbone)
+    with pytest.raises(AttachError, match="shares modules with one"):
+        bare.attach(sharing)
+    with pytest.raises(AttachError, match="a copy of a language model to which an adapter is attached"):
+        bare.attach(copy.deepcopy(backbone))
+    model.adapter.detach()
+    bare.attach(sharing)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_a_model_is_not_copied(backbone_of: Make, copied: Any) -> None:
+    model = with_tokens(backbone := backbone_of()).attach(backbone)
+    with pytest.raises(AttachError, match="copy the adapter"):
+        copied(model)
+
+
+def test_an_adapter_keeps_its_weights_on_a_language_model_that_accelerate_offloads(backbone_of: Make) -> None:
+    """Its embeddings are on the meta device while nothing runs."""
+    backbone = backbone_of()
+    adapter = with_tokens(backbone)
+    wanted = adapter.attach(backbone).probe(ASKED)
+    adapter.detach()
+    accelerate.cpu_offload(backbone.llm.model, execution_device="cpu")
+    torch.testing.assert_close(adapter.attach(backbone).probe(ASKED), wanted)
+
+
+def test_an_adapter_with_lora_is_made_beside_a_language_model_that_accelerate_offloads(backbone_of: Make) -> None:
+    backbone = backbone_of()
+    accelerate.cpu_offload(backbone.llm.model, execution_device="cpu")
+    with pytest.raises(TokenRowsError, match="offloaded"):
+        with_tokens(backbone)
+    adapter = Adapter.for_backbone(
+        backbone, system="llava", name="any", layout=Layout(template="vicuna_v1"), inputs={}, lora=LoraConfig(r=2)
+    )
+    assert not any(parameter.is_meta for parameter in adapter.parameters())
+    assert adapter.attach(backbone).probe(ASKED).isfinite().all()
+
+
+def test_of_two_threads_that_attach_one_adapter_to_two_language_models_one_is_refused(
+    backbone_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = backbone_of(), backbone_of()
+    adapter, check = with_tokens(one), attaching.admit
+    both = Barrier(2)
+
+    def late(*given: Any, **options: Any) -> Any:
+        with suppress(BrokenBarrierError):
+            both.wait(timeout=0.5)
+        return check(*given, **options)
+
+    monkeypatch.setattr(attaching, "admit", late)
+    refused: list[AttachError] = []
+
+    def attach(backbone: Backbone) -> None:
+        try:
+            adapter.attach(backbone)
+        except AttachError as error:
+            refused.append(error)
+
+    threads = [Thread(target=attach, args=(backbone,)) for backbone in (one, two)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    assert sorted(str(backbone.attached) for backbone in (one, two)) == ["None", "any"]

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from inlay.adapters.conversation.messages import Message, TextPart
 from inlay.adapters.language.checkpointing import can_recompute, is_recomputed, recomputed
+from inlay.adapters.language.occupancy import AttachError
 
 
 def pull(llm: Any) -> torch.Tensor:
@@ -48,3 +50,20 @@ def test_layers_are_their_own_again_after_an_error(llm_of: Any) -> None:
 def test_encoder_decoders_have_no_layers_to_checkpoint(llm_of: Any) -> None:
     assert can_recompute(llm_of("opt").model)
     assert not can_recompute(llm_of("t5").model)
+
+
+@pytest.mark.parametrize("change", ["swap", "detach"])
+def test_a_backward_pass_for_another_adapter_is_refused(backbone_of: Any, adapter_of: Any, change: str) -> None:
+    """The layers run again in it, and would run with the matrices of the new one: wrong gradients."""
+    backbone = backbone_of()
+    adapter, other = adapter_of(backbone), adapter_of(backbone, seed=9)
+    model = adapter.attach(backbone)
+    turns = (Message("user", (TextPart("what?"),)), Message("assistant", (TextPart("red"),)))
+    with recomputed(backbone.llm.model):
+        loss = model(model.batch([turns]), logits="none").loss
+        if change == "swap":
+            model.swap(other)
+        else:
+            adapter.detach()
+        with pytest.raises(AttachError, match=r"call backward\(\) first"):
+            loss.backward()

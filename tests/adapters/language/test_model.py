@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.adapters.language.model import LanguageModelError
+from inlay.adapters.language.model import LanguageModel, LanguageModelError
 
 
 def test_a_pad_token_without_a_row_is_not_used(llm_of: Any) -> None:
@@ -57,3 +57,9 @@ def test_hooks_on_the_head_see_rows_and_change_scores(llm_of: Any) -> None:
     labels = torch.randint(5, 40, (1, 5))
     wanted = llm.model(inputs_embeds=embeddings, labels=labels).loss
     torch.testing.assert_close(llm.loss(embeddings, mask, llm.plan(labels, mask)), wanted)
+
+
+def test_a_model_in_the_wrapper_of_another_library_is_refused(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    with pytest.raises(LanguageModelError, match="got DataParallel: give the model itself"):
+        LanguageModel(torch.nn.DataParallel(llm.model), llm.tokenizer)  # type: ignore[arg-type]

@@ -59,9 +59,10 @@ def test_a_second_wrapper_around_the_same_model_has_the_same_owner(backbone_of: 
 
     one = backbone_of()
     two = Backbone(llm=LanguageModel(one.llm.model, one.llm.tokenizer), encoders={"image": one.encoder("image")})
-    adapter_of(one).attach(one)
+    model = adapter_of(one).attach(one)
     with pytest.raises(AttachError, match="One adapter at a time"):
         adapter_of(two).attach(two)
+    assert model.adapter.attached
 
 
 def test_six_threads_on_one_model_get_the_answers_of_one(backbone_of: Make, adapter_of: Make, image_of: Make) -> None:

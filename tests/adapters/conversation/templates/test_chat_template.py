@@ -245,3 +245,10 @@ def test_an_empty_answer_is_history_without_loss(tokenizer_of: Any, styled: Any,
     plain[0]["content"] = "<image>\nwhat colour?"
     assert rendered(laid) == tokenizer.apply_chat_template(plain, tokenize=False, date_string="26 Jul 2024")
     assert trained(laid).strip(" |").startswith("yes|")
+
+
+@pytest.mark.parametrize("template", ["{{ 1 // 0 }}", "{% for i in range(10 ** 9) %}{% endfor %}"])
+def test_an_error_of_the_template_in_numbers_becomes_advice(tokenizer_of: Any, template: str) -> None:
+    tokenizer = tokenizer_of(bos=False, chat_template=template)
+    with pytest.raises(LayoutError, match="refuses turns of user, assistant"):
+        segments(Layout(template="chat"), two_turns(), tokenizer)

@@ -99,6 +99,12 @@ def test_a_limit_that_is_no_number_of_tokens_is_refused(llm_of: Any, limit: Any)
         ({"num_return_sequences": 2, "do_sample": False}, "num_return_sequences"),
         ({"num_beams": 0}, "refused its options"),
         ({"colour": "red"}, "colour"),
+        ({"repetition_penalty": "much"}, "repetition_penalty: expected a positive number, got 'much'"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty: expected a positive number, got 0.0"),
+        ({"stopping_criteria": print}, "stopping_criteria: expected a list"),
+        ({"logits_processor": 3}, "logits_processor: expected a list"),
+        ({"return_dict_in_generate": True}, "token ids alone are returned"),
+        ({"eos_token_id": 3}, "eos_token_id cannot be given"),
     ],
 )
 def test_options_that_transformers_refuses_are_an_error_of_ours(llm_of: Any, options: Any, told: str) -> None:
