@@ -8,7 +8,7 @@ DDP's. In a single process every function answers at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,10 +31,9 @@ __all__ = [
     "joined",
     "local_world",
     "rank",
-    "share",
-    "shared_mean",
     "started_with",
     "stop_together",
+    "summed",
     "world",
 ]
 
@@ -196,24 +195,15 @@ def stop_together(error: InlayError | None) -> None:
         raise error
 
 
-def share(count: int) -> float:
-    """By what a mean over ``count`` terms of this process is multiplied, so that DDP's mean over processes is theirs.
-
-    DDP takes the mean of the gradients, as if every process had as many terms; ``count * processes / all terms`` makes
-    good for that. With it, the loss and the gradients are those that one process would have of the whole batch.
-    """
-    if world() == 1:
-        return 1.0
-    total = torch.tensor(count)
-    dist.all_reduce(total)
-    return count * world() / max(1, int(total))
-
-
-def shared_mean(mean: Tensor, count: int) -> Tensor:
-    """A mean over ``count`` terms of this process, weighted by :func:`share`; a process without terms gives any zero.
+def summed(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of all processes added up, by name; each process has the same names in the same order.
 
     Example:
-        >>> shared_mean(torch.tensor(0.5), 3)
-        tensor(0.5000)
+        >>> summed({"labels": 3})
+        {'labels': 3}
     """
-    return mean if world() == 1 else mean * share(count)
+    if world() == 1:
+        return dict(counts)
+    total = torch.tensor(list(counts.values()))
+    dist.all_reduce(total)
+    return dict(zip(counts, total.tolist(), strict=True))
