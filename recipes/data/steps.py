@@ -195,7 +195,7 @@ class StepData(LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Give the training module the share, and the training loop the micro-batch."""
-        module = self.trainer.lightning_module if self.trainer else None
+        module: Any = self.trainer.lightning_module if self.trainer else None
         if not isinstance(batch, StepBatch):
             return batch
         if hasattr(module, "share"):

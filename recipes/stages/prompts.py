@@ -3,7 +3,7 @@
 Jian et al., 2023, https://arxiv.org/abs/2307.07063. *Teach*: from a caption, a part of it masked, the teacher makes the
 prompt with which the frozen LLM says that caption; its vectors stay near the LLM's own embeddings. *Aligned*: the
 projector learns next-token prediction, and its prompt for a picture is drawn towards the teacher's for the caption. The
-teacher is left behind then; no bundle holds it. The contrastive term of the original is left out.
+teacher is dropped then; no bundle holds it. The contrastive term of the original is left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
 
 
 class Teach(StepModule):
-    """The teacher's own stage; needs captions, and of pictures only their place in the sequence.
+    """The teacher's own stage; it needs captions, and of pictures only their places in the sequence.
 
     Args:
         model: the attached model, for the frozen LLM.

@@ -52,7 +52,7 @@ class Represent(StepModule):
         # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
         self._backbone = (backbone,)
         choose_parts(self.parts(), stage)
-        # A head without a loss gets no gradient, which the audit would rightly call an error.
+        # A head without a loss gets no gradient, which the gradient audit refuses for a tensor that trains.
         pretrainer.itm_head.requires_grad_(self.settings.itm > 0)
         pretrainer.lm_head.requires_grad_(self.settings.lm > 0)
 
@@ -75,7 +75,7 @@ class Represent(StepModule):
     def training_step(self, batch: CaptionBatch, _: int) -> Tensor:
         """The weighted sum of the losses."""
         with torch.no_grad():
-            # In place, as a clamp in the graph would stop the gradient and with it every way back.
+            # In place: a clamp in the graph would have no gradient outside the bounds, from which it could not return.
             self.pretrainer.temperature.clamp_(*self.settings.temperature_bounds)
         settings = self.settings
         weighed = {"itc": ("samples", settings.itc), "itm": ("pairs", settings.itm), "lm": ("tokens", settings.lm)}
@@ -89,7 +89,7 @@ class Represent(StepModule):
         former, settings = self.pretrainer, self.settings
         features = self.features(batch)
         all_ids, all_mask, all_owners = all_rows(batch.ids), all_rows(batch.mask), all_rows(batch.owners)
-        # Padding that no rank needs is cut off; ranks can only be joined at full length.
+        # Padding that no process needs is cut off, after the rows are gathered: they need one length in all processes.
         longest = int(all_mask.sum(dim=1).max())
         batch = replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest])
         all_ids, all_mask = all_ids[:, :longest], all_mask[:, :longest]

@@ -1,4 +1,4 @@
-"""NExT-GPT's output side: states of signal tokens are drawn to what the generator's text encoder says of the caption.
+"""NExT-GPT's output side: states of signal tokens learn the output of the generator's text encoder for the caption.
 
 Wu et al., 2023, https://arxiv.org/abs/2309.05519. The loss of a batch is the cross-entropy over words and signal
 tokens, and for every medium that is made the distance between the output projector's conditioning and the frozen text
@@ -44,9 +44,9 @@ def signal_losses(
     """Weighted losses by name: the distance of each modality, and the diffusion loss, as means over its media.
 
     Args:
-        adapter: whose output projectors are asked.
+        adapter: with the output projectors.
         states: ``[n, signals, width]`` a modality.
-        made: what the states are of, in reading order.
+        made: the medium of each state, in reading order.
         targets: conditionings of captions.
         settings: weights, and which distance.
         extra: the latent diffusion loss, where it has a weight.
@@ -101,7 +101,7 @@ class AlignSignals(NextToken):
 
 
 class AlignStates(StepModule):
-    """The same on states that are at hand: the LLM is not run, and only output projectors train.
+    """The same on states that were computed before: the LLM is not run, and only output projectors train.
 
     Args:
         adapter: whose output projectors train.
