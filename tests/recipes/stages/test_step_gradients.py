@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from step_ways import TOLERANCE, assert_same, distance, way
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
@@ -41,6 +42,8 @@ def test_the_metrics_hold_the_loss_of_the_step_and_of_each_term(senses: Any, tmp
     assert rows[0]
     for one, two in zip(*rows, strict=True):
         assert two == pytest.approx(one, rel=TOLERANCE)
+    board = EventAccumulator(str(next((tmp_path / "4").rglob("events.out.*")).parent)).Reload()
+    assert [event.value for event in board.Scalars("loss")] == pytest.approx([row[0] for row in rows[1]], rel=TOLERANCE)
 
 
 def signal_stage(cache: bool) -> Stage:
