@@ -65,7 +65,7 @@ class StepModule(LightningModule):
         self._logged: dict[str, Tensor] = {}
 
     def parts(self) -> Iterable[Part]:
-        """What trains in this stage, and what is frozen beside it."""
+        """All parts of this stage, trained and frozen."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> StepModule:
@@ -93,26 +93,26 @@ class StepModule(LightningModule):
         self.train()
 
     def note_idle(self, names: tuple[str, ...]) -> None:
-        """Remember what this micro-batch does not reach; of a step, what none of its micro-batches reaches.
+        """Remember the tensors that no micro-batch of the step has reached so far.
 
         Args:
-            names: how the names of tensors begin.
+            names: beginnings of the names of tensors that this micro-batch does not reach.
         """
         begins = self.share is None or self.share.first
         self.idle = names if begins else tuple(name for name in self.idle if name in names)
 
     def step_loss(self, batch: Any, terms: Mapping[str, Term]) -> Tensor:
-        """What a micro-batch returns from ``training_step``, so that the step's gradient is that of the step's loss.
+        """The value for ``training_step`` to return, with which the step's gradient is that of the step's loss.
 
-        At the last micro-batch of a step its loss is logged, as one process would have it of the whole step, and each
-        term by its name where there are several.
+        At the last micro-batch of a step the loss of the whole step, of all processes, is logged, and each term by its
+        name where there are several.
 
         Args:
             batch: the micro-batch.
             terms: name -> loss.
 
         Raises:
-            RecipeError: micro-batches are accumulated whose counts nobody took.
+            RecipeError: micro-batches are accumulated that were not counted by the loader.
         """
         share, scale = self.share, world() * self.stage.accumulate
         if share is None:
@@ -129,7 +129,7 @@ class StepModule(LightningModule):
         return loss * scale
 
     def _log_step(self, values: Mapping[str, Tensor], share: Share, size: int) -> None:
-        """Add up over the micro-batches; what is shown between is the step before."""
+        """Add up over the micro-batches; until the last one, the values of the step before are logged again."""
         before = {} if share.first else self._sums
         self._sums = {name: before.get(name, 0) + value.detach() for name, value in values.items()}
         if share.last:

@@ -13,6 +13,7 @@ from torch import nn
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.step_counts import Share
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken
 from inlay.recipes.stages.step_module import eval_frozen
@@ -116,6 +117,17 @@ def test_an_adapter_that_was_loaded_to_serve_trains_with_dropout(
     model = attached(backbone_of, adapter_of)
     model.adapter.eval()
     assert fit(model, samples, {"inputs": 1e-3, "lora": 1e-3}) == [{"inputs.image": True, "lora": True}] * 4
+
+
+def test_idle_is_what_no_micro_batch_of_the_step_reaches(backbone_of: Any, adapter_of: Any) -> None:
+    stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr={"lora": 1e-3}, batch_size=2, accumulate=2)
+    module = NextToken(attached(backbone_of, adapter_of), stage, 4)
+    idle = []
+    for first, names in ((True, ("a.", "b.")), (False, ("b.", "c.")), (True, ("c.",))):
+        module.share = Share({}, {}, first, not first)
+        module.note_idle(names)
+        idle.append(module.idle)
+    assert idle == [("a.", "b."), ("b.",), ("c.",)]
 
 
 def test_a_frozen_piece_of_a_part_that_trains_is_in_eval_mode() -> None:
