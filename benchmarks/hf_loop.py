@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.timing import Clock, Spent
-from inlay.recipes.stages.schedule import warmup_cosine
+from inlay.recipes.stages.schedule import learning_rate
 
 __all__ = ["fit_theirs", "optimizer_like_ours"]
 
@@ -56,7 +56,7 @@ def optimizer_like_ours(parameters: Sequence[nn.Parameter], steps: int, rate: fl
         rate: the peak.
     """
     optimizer = AdamW([{"params": list(parameters), "lr": rate}], betas=(0.9, 0.999), weight_decay=0.0)
-    return optimizer, LambdaLR(optimizer, warmup_cosine(steps, max(1, round(steps * 0.03))))
+    return optimizer, LambdaLR(optimizer, learning_rate(steps, max(1, round(steps * 0.03))))
 
 
 def fit_theirs(

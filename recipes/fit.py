@@ -28,21 +28,21 @@ __all__ = ["fit", "seed_stage"]
 NOTICES = (
     # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
     "The 'train_dataloader' does not have many workers",
-    # That is what --resume is for.
+    # With --resume true it is.
     "Checkpoint directory .* exists and is not empty",
     # lightning 2.6 flattens its loaders with torch's old spelling.
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
     # torch.compile's own tracing.
     "The .grad attribute of a Tensor that is not a leaf",
 )
-"""Remarks of Lightning that a user of inlay can do nothing about."""
+"""Warnings of Lightning and torch that a user of inlay cannot act on."""
 
 
 def seed_stage(seed: int, name: str) -> None:
-    """Start torch's random numbers anew for a stage.
+    """Seed torch's random numbers for a stage.
 
-    They must not depend on how an earlier stage ended, which a resumed run skips. What a stage draws before it trains,
-    such as first weights, is the same in all processes; see :func:`fit` for what it draws in training.
+    They must not depend on how an earlier stage ended, which a resumed run skips. Numbers drawn before training, such
+    as first weights, are the same in all processes; :func:`fit` seeds each process for training.
     """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
@@ -59,17 +59,17 @@ def fit(
     labels: LabelAudit,
     show: Callable[[str], None],
 ) -> tuple[float, dict[str, int]]:
-    """Train one stage, or go on with it.
+    """Train one stage, or resume it.
 
     Args:
-        module: what trains.
+        module: the training module.
         data: its batches.
         name: of the stage.
         stage: accumulation, gradient norm.
         run: checkpoints, precision, accelerator, whether to resume.
-        folder: where logs and checkpoints go.
-        labels: shows what the loss is taken on.
-        show: where lines for the user go.
+        folder: for logs and checkpoints.
+        labels: prints the first samples with their labels.
+        show: prints a line for the user.
 
     Returns:
         Samples per second; planned and measured memory in bytes, where there was a plan.
@@ -83,7 +83,7 @@ def fit(
         enable_version_counter=False,
         save_top_k=1,
     )
-    if rank():  # Dropout of its own for every process; the first draws what a single one would.
+    if rank():  # Each process has its own dropout; the first draws the numbers of a single process.
         seed_stage(run.seed, f"{name} process {rank()}")
     trainer = Trainer(
         max_steps=data.steps,
@@ -93,7 +93,7 @@ def fit(
         accelerator=run.accelerator,
         devices=local_world(),
         num_nodes=world() // local_world(),
-        # Every parameter that trains is touched by every batch, so nobody need look for unused ones.
+        # Every trained parameter is in the graph of every batch, so DDP need not look for unused ones.
         strategy="auto" if world() == 1 else DDPStrategy(gradient_as_bucket_view=True, forward_sync_buffers=False),
         plugins=None if world() == 1 else [TorchElasticEnvironment()],
         use_distributed_sampler=False,
@@ -126,9 +126,9 @@ def fit(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except SystemExit as stop:
-            # Lightning makes an exit of Ctrl-C, and leaves the signal ignored.
+            # Lightning turns Ctrl-C into SystemExit, and leaves the signal ignored.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
-    module.to(place)  # Lightning leaves it on the CPU, and what is frozen where it was.
+    module.to(place)  # Lightning moves it to the CPU, and leaves the frozen models where they are.
     return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0, memory.figures

@@ -1,4 +1,4 @@
-"""Which models on this machine an adapter may fit: told from their ``config.json``, without loading one.
+"""Which models on this machine an adapter may fit, judged by their ``config.json`` without loading one.
 
 The family and the width of a port are compared. ``attach`` checks the rest: tokens, tokenizer, settings, weights.
 """
@@ -24,7 +24,7 @@ _OURS = {
     "blip_2_qformer": "qformer",
     "clap_audio_model": "clap",
 }
-"""Model type -> the family that its encoder is called here, where that is another word."""
+"""Model type -> name of its encoder's family, where the two differ."""
 
 _INNER = ("vision_config", "qformer_config", "text_config", "audio_config")
 _LARGEST = 1 << 20
@@ -73,7 +73,7 @@ def models_here(cache_dir: Path | None = None) -> dict[str, Offers]:
 
 
 def offers_of(path: Path) -> Offers:
-    """Families and widths out of a ``config.json``; nothing where there is none."""
+    """Families and widths in a ``config.json``; empty if there is none."""
     try:
         if path.stat().st_size > _LARGEST:
             return frozenset()
@@ -89,7 +89,7 @@ def _ports(config: Any) -> Iterator[tuple[str, int]]:
     kind = config.get("model_type")
     if isinstance(kind, str):
         family = _OURS.get(kind, kind)
-        # CLAP's pooled features are projected; another model's projection is not what an adapter reads.
+        # CLAP's pooled features are projected; adapters do not read the projections of other models.
         for key in (*_WIDTHS, "projection_dim") if family == "clap" else _WIDTHS:
             if type(config.get(key)) is int:
                 yield family, config[key]

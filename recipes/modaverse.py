@@ -40,9 +40,10 @@ FULL = {
         weight_decay=1e-3,
         betas=(0.9, 0.95),
         warmup=0.1,
+        schedule="linear",
     )
 }
-"""7B on one GPU, one epoch."""
+"""7B on one GPU, one epoch; DeepSpeed's ``WarmupDecayLR`` with a maximum of 5e-4 sets the learning rate."""
 
 MINIATURE_STAGES = {
     "instruct": Stage(

@@ -53,13 +53,23 @@ def _stages(layout: dict[str, Any], encode: Any, decode: Any, instruct: Any) -> 
 
 
 def full_stages(version: Version) -> dict[str, Stage]:
-    """7B, one epoch a stage; of the released code two GPUs with one conversation each."""
+    """7B, one epoch a stage; of the released code two GPUs with one conversation each.
+
+    The released configurations write learning rates of 4e-4 and 5e-4 for the optimizer, and DeepSpeed's
+    ``WarmupDecayLR`` with a maximum of 5e-4 and a linear decay to 0, which sets the rate in every stage.
+    """
     if version == "legacy":
-        base: dict[str, Any] = {"weight_decay": 1e-3, "betas": (0.9, 0.95), "warmup": 0.1, "batch_size": 2}
+        base: dict[str, Any] = {
+            "weight_decay": 1e-3,
+            "betas": (0.9, 0.95),
+            "warmup": 0.1,
+            "schedule": "linear",
+            "batch_size": 2,
+        }
         return _stages(
             {"template": "nextgpt"},
-            {**base, "lr": {"inputs": 4e-4}, "prompt": "generate a caption"},
-            {**base, "data": "align", "direction": "echo", "lr": {"outputs": 4e-4, "tokens": 4e-4}},
+            {**base, "lr": {"inputs": 5e-4}, "prompt": "generate a caption"},
+            {**base, "data": "align", "direction": "echo", "lr": {"outputs": 5e-4, "tokens": 5e-4}},
             {
                 **base,
                 "lr": {"lora": 5e-4, "inputs": 5e-4, "outputs": 5e-4, "tokens": 5e-4},

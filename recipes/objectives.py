@@ -1,6 +1,6 @@
-"""What a stage's objective means for a run: what trains on what, what it leaves behind, how it is measured.
+"""The plan of each objective: training module, data, result for later stages, and report.
 
-One function an objective; a stage chooses by its field ``objective``, and nothing asks for the name of a system.
+One function for each objective; a stage chooses by its field ``objective``, whatever its system.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def signals(task: Task) -> Plan | str:
 
 
 JUDGED = 250
-"""Captions that the miniature writes after a stage: enough to know the share of right ones to three points."""
+"""Captions that the miniature writes after a stage; the share of right ones is then known to three points."""
 
 OBJECTIVES: dict[Objective, Callable[[Task], Plan | str]] = {
     "next_token": next_token,
@@ -129,14 +129,14 @@ def _texts(task: Task) -> dict[str, str]:
 
 
 def _captions(task: Task) -> dict[str, float]:
-    """Captions of held-out pictures against what people wrote, and before the miniature's judge."""
+    """Scores of captions of held-out pictures against human captions, and by the miniature's judge."""
     if task.stage.data != "align" or not task.held_out:
         return {}
     shown = task.held_out[:JUDGED] if task.own_world else task.held_out
     samples = [phrased(sample, task.stage) for sample in shown]
     layout = task.stage.layout
     if task.stage.split == "random":
-        layout = replace(layout, prompt="")  # Nothing of the caption is given away.
+        layout = replace(layout, prompt="")  # The prompt would hold the beginning of the caption.
     answered = answer_all(task.model, samples, layout=layout, features=task.features, max_new_tokens=LONGEST)
     said, truths = [item.said for item in answered], [item.question.answers for item in answered]
     figures = caption_figures(said, truths)

@@ -1,14 +1,14 @@
-"""Several processes that train one model: which one this is, and the little that they say to one another.
+"""Several processes that train one model: rank, world size, and the exchange of small values.
 
-They are started by ``inlay train ... --devices 2`` (see :mod:`inlay.recipes.launch`) or by torchrun, and every process
-runs the same program on its own rows of each batch. What is said here are numbers and words, on the CPU; gradients are
-DDP's. In a single process every function answers at once.
+The processes are started by ``inlay train ... --devices 2`` (see :mod:`inlay.recipes.launch`) or by torchrun, and every
+process runs the same program on its own rows of each batch. The functions here exchange counts and texts, on the CPU;
+DDP exchanges the gradients. In a single process every function returns at once.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -31,36 +31,35 @@ __all__ = [
     "joined",
     "local_world",
     "rank",
-    "share",
-    "shared_mean",
     "started_with",
     "stop_together",
+    "summed",
     "world",
 ]
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-"""The others wait so long for the first, which measures alone after each stage."""
+"""The longest wait for another process: the first one evaluates alone after each stage."""
 
 
 class OtherProcessError(InlayError):
-    """This process is well; another one is not."""
+    """Another process has failed; this one stops with it."""
 
 
 def started_with() -> int:
-    """How many processes were started, as torchrun writes it into the environment; 1 without it."""
+    """The number of processes that were started, as torchrun writes it into the environment; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_world() -> int:
-    """How many of them run on this machine."""
+    """The number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if world() > 1 else 1
 
 
 @contextmanager
 def joined(accelerator: str) -> Iterator[None]:
-    """While this lasts, the processes know one another; nothing happens where there is one.
+    """A context in which the processes are connected; it does nothing for a single process.
 
     Args:
         accelerator: ``cpu``, ``gpu`` or ``auto``.
@@ -71,7 +70,7 @@ def joined(accelerator: str) -> Iterator[None]:
     gpu = device_of(accelerator).type == "cuda"
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    # Words and counts go over gloo on GPUs too: they wait for no kernel.
+    # Texts and counts go over gloo on GPUs too: they need not wait for a kernel.
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
     try:
         yield
@@ -85,23 +84,23 @@ def rank() -> int:
 
 
 def world() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, prints and measures."""
+    """Whether this is the process that writes, prints and evaluates."""
     return rank() == 0
 
 
 def first(make: Callable[[], T]) -> T:
-    """What the first process makes, in every process.
+    """Call a function in the first process alone, and return its result in every process.
 
     Args:
-        make: called in the first process alone; what it gives can be pickled.
+        make: returns something that can be pickled.
 
     Raises:
-        OtherProcessError: in the others, where the first failed with an error of ours, which it raises itself.
+        OtherProcessError: in the other processes, if the first failed with an ``InlayError``, which it raises itself.
     """
     if world() == 1:
         return make()
@@ -119,7 +118,7 @@ def first(make: Callable[[], T]) -> T:
 
 @contextmanager
 def first_ahead() -> Iterator[None]:
-    """The first process does this alone, then the others, which find the files that it wrote."""
+    """The first process runs the block alone, then the others run it and find the files that it wrote."""
     if not is_first():
         stop_together(None)
     failed: InlayError | None = None
@@ -143,7 +142,7 @@ def all_of(value: T) -> list[T]:
 
 
 def all_rows(tensor: Tensor) -> Tensor:
-    """The rows of all processes, in their order; gradients flow back to where they came from.
+    """The rows of all processes, in their order; gradients flow back to the process of each row.
 
     Args:
         tensor: ``[N, ...]``, of one shape in every process.
@@ -161,7 +160,7 @@ def all_rows(tensor: Tensor) -> Tensor:
 class _AllRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        """Every process gets everything."""
+        """Gather the rows in every process."""
         ctx.rows = len(tensor)
         parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world())]
         dist.all_gather(parts, tensor.contiguous())
@@ -170,50 +169,41 @@ class _AllRows(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, pull: Tensor) -> Tensor:
-        """The sum of what all processes ask of this one's rows."""
+        """The gradient of this process's rows, summed over all processes."""
         whole = pull.contiguous()
         dist.all_reduce(whole)
         return whole[rank() * ctx.rows : (rank() + 1) * ctx.rows]
 
 
 def stop_together(error: InlayError | None) -> None:
-    """Raise in all processes, if one has an error; every process has to come here.
+    """Raise in all processes, if one has an error; every process has to call this.
 
     Raises:
         InlayError: the error of this process.
-        OtherProcessError: that of another one.
+        OtherProcessError: another process has an error.
     """
     if world() > 1:
-        who = torch.tensor(world() if error is None else rank())
-        dist.all_reduce(who, dist.ReduceOp.MIN)
-        if error is None and int(who) < world():
-            told = [""]
-            dist.broadcast_object_list(told, src=int(who))
-            raise OtherProcessError(f"process {rank()} stops with process {int(who)}: {told[0]}")
-        if int(who) < world():
-            dist.broadcast_object_list([str(error)], src=int(who))
+        failed = torch.tensor(world() if error is None else rank())
+        dist.all_reduce(failed, dist.ReduceOp.MIN)
+        if error is None and int(failed) < world():
+            text = [""]
+            dist.broadcast_object_list(text, src=int(failed))
+            raise OtherProcessError(f"process {rank()} stops with process {int(failed)}: {text[0]}")
+        if int(failed) < world():
+            dist.broadcast_object_list([str(error)], src=int(failed))
     if error is not None:
         raise error
 
 
-def share(count: int) -> float:
-    """By what a mean over ``count`` terms of this process is multiplied, so that DDP's mean over processes is theirs.
-
-    DDP takes the mean of the gradients, as if every process had as many terms; ``count * processes / all terms`` makes
-    good for that. With it, the loss and the gradients are those that one process would have of the whole batch.
-    """
-    if world() == 1:
-        return 1.0
-    total = torch.tensor(count)
-    dist.all_reduce(total)
-    return count * world() / max(1, int(total))
-
-
-def shared_mean(mean: Tensor, count: int) -> Tensor:
-    """A mean over ``count`` terms of this process, weighted by :func:`share`; a process without terms gives any zero.
+def summed(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts of all processes added up, by name; each process has the same names in the same order.
 
     Example:
-        >>> shared_mean(torch.tensor(0.5), 3)
-        tensor(0.5000)
+        >>> summed({"labels": 3})
+        {'labels': 3}
     """
-    return mean if world() == 1 else mean * share(count)
+    if world() == 1:
+        return dict(counts)
+    total = torch.tensor(list(counts.values()))
+    dist.all_reduce(total)
+    return dict(zip(counts, total.tolist(), strict=True))

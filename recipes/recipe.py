@@ -23,7 +23,7 @@ from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
 from inlay.recipes.stages.settings import RepresentSettings, SignalSettings, TeacherSettings
 
-__all__ = ["Objective", "Recipe", "RecipeError", "Size", "Stage", "System", "World"]
+__all__ = ["Objective", "Recipe", "RecipeError", "Schedule", "Size", "Stage", "System", "World"]
 
 Size: TypeAlias = Literal["miniature", "full"]
 """Whose hyper-parameters: those of the embedded miniature, or the published ones."""
@@ -31,6 +31,9 @@ Size: TypeAlias = Literal["miniature", "full"]
 Objective: TypeAlias = Literal["next_token", "represent", "teach", "aligned", "signals"]
 """What a stage minimises; :mod:`inlay.recipes.objectives` has a module for each."""
 
+
+Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
+"""The learning rate after the warm-up."""
 
 PARTS = ("inputs", "outputs", "tokens", "lora", "teacher")
 """Groups of what can train; ``teacher`` in the stages of one."""
@@ -62,11 +65,12 @@ class Stage:
     max_steps: int | None = None
     """Optimizer steps at most; None for as many as the epochs give."""
     accumulate: int = 1
-    """Forward passes per optimizer step; each takes ``batch_size / accumulate`` conversations."""
+    """Forward passes per optimizer step; each takes ``batch_size / accumulate`` conversations. The gradient of the step
+    does not depend on it, except for contrast and matching, whose negatives come from one forward pass."""
     warmup: float = 0.03
     """Share of the steps in which the learning rate rises from zero."""
     weight_decay: float = 0.0
-    """AdamW's decoupled weight decay."""
+    """AdamW's decoupled weight decay, of matrices and tables; biases, norms and a learned temperature have none."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's moments."""
     clip: float = 1.0
@@ -85,6 +89,8 @@ class Stage:
     """Steps in which the learning rate rises; goes before ``warmup``."""
     start: float = 0.0
     """Learning rate at the first step, as a share of the peak."""
+    schedule: Schedule = "cosine"
+    """The learning rate after the warm-up: half a cosine or a straight line down to ``floor``, or constant."""
     floor: float = 0.0
     """Learning rate at the last step, as a share of the peak."""
     turns: Literal["together", "apart"] = "together"
@@ -126,6 +132,10 @@ class Stage:
             raise RecipeError("warmup lies between 0 and 1; clip and weight_decay are not negative")
         if not 0 <= self.start <= 1 or not 0 <= self.floor <= 1 or (self.warmup_steps or 0) < 0:
             raise RecipeError("start and floor lie between 0 and 1; warmup_steps is not negative")
+        if self.schedule not in get_args(Schedule):
+            raise RecipeError(f"schedule: expected one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")
+        if self.schedule == "constant" and self.floor:
+            raise RecipeError(f"floor: has no effect with schedule constant, got {self.floor}; leave one of them out")
         if self.direction != "as_is" and self.data != "align":
             raise RecipeError(f"direction: only captioned media (data: align) can be turned round, got {self.data}")
         if self.split == "random" and HOLE not in self.prompt:

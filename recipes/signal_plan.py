@@ -1,4 +1,4 @@
-"""The plan of a stage that learns to make media: on the LLM as it learns, or on states that were computed once."""
+"""The plan of a stage that learns to make media: on the LLM in the loop, or on states that were computed once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plan_signals(task: Task) -> Plan | str:
         The plan, or why this adapter has no such stage.
 
     Raises:
-        DataError: something made that nothing tells the look of, or nothing made at all where that alone is learnt.
+        DataError: a medium to be made without a caption, or no medium at all where output projectors alone train.
     """
     stage, model = task.stage, task.model
     if not model.adapter.outputs:
@@ -69,12 +69,12 @@ def plan_signals(task: Task) -> Plan | str:
 
 
 def _making(rows: Sequence[Sample]) -> list[Sample]:
-    """Conversations in which something is made; the others teach an output projector nothing."""
+    """Conversations in which something is made; an output projector learns nothing from the others."""
     return [row for row in rows if made_of(row.messages)]
 
 
 def _only_outputs(task: Task) -> bool:
-    """Whether output projectors alone train: what stands in front of them is then the same each time."""
+    """Whether output projectors alone train: their inputs are then the same each time."""
     learns = {part.name for part in task.model.adapter.parts() if rate_of(part.name, task.stage.lr) is not None}
     return learns <= {f"outputs.{modality}" for modality in task.model.adapter.outputs}
 
@@ -85,7 +85,7 @@ def _again(task: Task, rows: Sequence[Sample]) -> bool:
 
 
 def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequence[int]) -> StepData:
-    """Batches of states, in the very order in which the conversations would come."""
+    """Batches of states, in the order of the conversations."""
     rows = [row for own in held for row in own]
 
     def read(_: int, index: int) -> StateRow:

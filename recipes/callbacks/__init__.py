@@ -1,4 +1,4 @@
-"""Lightning callbacks: audits before training goes wrong silently, tables, and a resumable random state."""
+"""Lightning callbacks: audits of labels, losses and gradients, tables, and a resumable random state."""
 
 from __future__ import annotations
 

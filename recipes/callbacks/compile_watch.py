@@ -1,4 +1,4 @@
-"""Compiled layers in training, with what they cost and what they gain."""
+"""Compiled layers in training: cost and gain are measured."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from inlay.recipes.stages.next_token import NextToken
 __all__ = ["CompileWatch"]
 
 PLAIN = 6
-"""Batches that are timed before; the first two of them warm up."""
+"""Batches that are timed before compilation; the first two of them warm up."""
 GENERATING = 3
 """Batches that may generate code: for the first length, for lengths in general, for another layer's kind."""
 AFTER = 6
-"""Batches that are timed afterwards."""
+"""Batches that are timed after compilation."""
 
 
 class CompileWatch(Callback):
-    """Takes some batches as they are, compiles, takes some more, says what it cost, and goes back if nothing is gained.
+    """Times some batches, compiles, times some more, prints cost and gain, and switches compilation off without a gain.
 
     Args:
         wanted: whether to compile at all.
-        show: where lines go.
+        show: prints a line for the user.
         backend: as in :func:`inlay.adapters.language.compile.compiled`.
     """
 
@@ -43,7 +43,7 @@ class CompileWatch(Callback):
         self._begun = 0.0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """See whether it can be done.
+        """Check whether the model can be compiled.
 
         Raises:
             SettingsError: without a compiler on this machine.
@@ -55,14 +55,14 @@ class CompileWatch(Callback):
             self.show("compile: left out, this stage has no decoder-only language model in its loop")
         elif is_recomputed(module.model.backbone.llm.model):
             self.wanted = False
-            self.show("compile: left out, layers run twice here for want of memory (recompute)")
+            self.show("compile: left out, because recompute runs each layer twice here")
         elif lacking := missing_compiler(module.device):
             raise SettingsError(
                 f"compile: torch.compile needs {lacking}, which was not found; install it, or leave compile out"
             )
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Begin to compile behind the batches that were timed as they are."""
+        """Compile after the batches that are timed without compilation."""
         if not self._timing:
             return
         if len(self.times) == PLAIN and isinstance(module, NextToken):
@@ -76,7 +76,7 @@ class CompileWatch(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Time the batch; behind the last one that is timed, judge."""
+        """Time the batch; after the last one that is timed, decide."""
         if not self._timing:
             return
         self.times.append((self._now(module) - self._begun) / max(1, len(batch)))
@@ -84,12 +84,12 @@ class CompileWatch(Callback):
             self._judge(len(batch))
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Layers are their own again, however training ended."""
+        """Switch compilation off, however training ended."""
         self._open.close()
 
     @property
     def _timing(self) -> bool:
-        """Afterwards nothing is waited for: a GPU works on behind a call."""
+        """Whether batches are timed still; later ones are not, as timing waits for the GPU."""
         return self.wanted and len(self.times) < PLAIN + GENERATING + AFTER
 
     def _judge(self, size: int) -> None:

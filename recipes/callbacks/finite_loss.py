@@ -21,13 +21,13 @@ class NonFiniteLossError(InlayError):
 
 
 class FiniteLoss(Callback):
-    """Looks at the loss before the backward pass; nothing is updated or saved after a bad one."""
+    """Checks the loss before the backward pass; none that is not finite reaches the weights."""
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember who is in the batch, for the error."""
+        """Remember the names of the samples, for the error."""
         self.names = batch.names if isinstance(batch, Batch | CaptionBatch) else ()
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""At step one, every trainable tensor must have a gradient: days are lost to those that silently have none."""
+"""Before the first optimizer step, every trainable tensor must have a gradient."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class GradientAuditError(InlayError):
 class GradientAudit(Callback):
     """Runs before the first optimizer step, and for parts that a batch does not reach before the first that does.
 
-    A gradient of exact zeros is allowed for LoRA's ``A``, whose partner ``B`` starts at zero, and for what a module
-    itself lists as ``without_gradient``; a missing one never is. What a batch does not reach (the projector of sounds,
-    where there is no sound in it) the training module lists as ``idle``; of several processes, what no batch reaches.
+    A gradient of exact zeros is allowed for LoRA's ``A``, whose ``B`` starts at zero, and for the names that a module
+    itself lists as ``without_gradient``; a missing gradient never is. Tensors that no micro-batch of the step reaches
+    (the projector of sounds, if there is no sound in it) are listed by the training module as ``idle``; of several
+    processes, those that are idle in all count.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class GradientAudit(Callback):
             return
         tensors = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
         if self.waiting is None:
-            # At once and alone: the other processes wait for this gradient, and end with this one.
+            # Without an exchange: the other processes wait for this gradient in DDP, and are ended with this one.
             self._check_missing(tensors)
         idle = tuple(set.intersection(*(set(names) for names in all_of(tuple(getattr(module, "idle", ()))))))
         asked = set(tensors) if self.waiting is None else self.waiting

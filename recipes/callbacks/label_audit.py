@@ -1,4 +1,4 @@
-"""Before the first step: show what the loss is taken on, in words, and stop if a sample has nothing."""
+"""Before the first step: print which tokens have labels, as text; stop at a sample without labels."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class LabelAuditError(InlayError):
 
 
 class LabelAudit(Callback):
-    """Prints the first samples with the trained-on text in ``[[`` ``]]``.
+    """Prints the first samples with the labelled text in ``[[`` ``]]``.
 
     Args:
         tokenizer: to decode ids.
-        show: where lines go.
+        show: prints a line for the user.
     """
 
     def __init__(self, tokenizer: Any, show: Callable[[str], None] = print) -> None:
@@ -50,9 +50,9 @@ class LabelAudit(Callback):
 
 
 def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
-    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around what the loss is taken on.
+    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around labelled tokens.
 
-    What an encoder-decoder has to write stands behind what it reads.
+    The target of an encoder-decoder stands behind its input.
     """
     text = ""
     run: list[int] = []

@@ -1,4 +1,4 @@
-"""The plan of a stage's memory before its first step, and the measured peak beside it after the last."""
+"""The memory plan of a stage before its first step, and the measured peak after the last one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from inlay.recipes.stages.next_token import NextToken
 __all__ = ["MemoryWatch", "Recompute", "plan_memory"]
 
 PASSING = 1.5
-"""Of what a layer keeps."""
+"""Memory that a layer needs in passing, as a multiple of the activations that it keeps."""
 HOLES = 1.3
-"""On a CPU, malloc leaves holes between what is kept and what is given back; measured on LLaMA and OPT, 1.1 to 1.4."""
+"""On a CPU, memory is fragmented by malloc; the factor measured on LLaMA and OPT is 1.1 to 1.4."""
 
 Recompute: TypeAlias = bool | Literal["auto"]
 
 
 def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
-    """Count, and send the longest sample through the model once; no random number is lost, nothing is changed.
+    """Count, and run the model once on the longest sample; random state and weights stay as they are.
 
     Args:
         module: on the device where it trains.
@@ -59,14 +59,14 @@ def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
 
 
 class MemoryWatch(Callback):
-    """Prints the plan, decides on recompute, and holds the plan against the peak; ``figures`` has both, in bytes.
+    """Prints the plan, decides on recompute, and compares the plan with the peak; ``figures`` has both, in bytes.
 
-    Stages without a language model in the loop, and streams, of which nobody knows the longest sample, have no plan.
+    There is no plan for stages without a language model in the loop, nor for streams, whose longest sample is unknown.
 
     Args:
         data: of the stage.
-        recompute: ``auto`` where the plan does not fit, or always, or never.
-        show: where lines go.
+        recompute: ``auto`` if the plan does not fit, or always, or never.
+        show: prints a line for the user.
     """
 
     def __init__(self, data: Any, recompute: Recompute, show: Callable[[str], None] = print) -> None:
@@ -85,13 +85,16 @@ class MemoryWatch(Callback):
             self.plan = plan_memory(module, self.data)
             self.show(self.plan.lines())
         wanted = self.recompute is True or (self.recompute == "auto" and self.plan is not None and not self.plan.fits)
-        # Layers run twice in all processes or in none: they would wait for one another otherwise.
+        # In all processes or in none: otherwise they would wait for one another.
         if any(all_of(wanted)):
             if can_recompute(llm):
                 self._open.enter_context(recomputed(llm))
-                self.show("layers run twice (recompute): less memory, and a third more time")
+                self.show("recompute: each layer runs twice, which takes less memory and a third more time")
             else:
-                self.show(f"recompute: {type(llm).__name__} has no layers that could run twice; a smaller batch could")
+                self.show(
+                    f"recompute: {type(llm).__name__} has no layers that can be recomputed; lower batch_size, or "
+                    "raise accumulate"
+                )
         self._before = reset_peak(module.device)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -102,5 +105,5 @@ class MemoryWatch(Callback):
             self.show(f"memory in MiB: training added {peak / MIB:,.0f}, planned were {self.plan.to_come / MIB:,.0f}")
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Layers run once again, however training ended."""
+        """Switch recompute off, however training ended."""
         self._open.close()

@@ -1,4 +1,4 @@
-"""The part table: what trains, how fast, and how large the bundle will be, before a minute is spent."""
+"""The part table: which parts train, their learning rates, and the size of the bundle, before the first step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PartTable(Callback):
     """Prints the table when training starts.
 
     Args:
-        show: where the text goes.
+        show: prints the text.
     """
 
     def __init__(self, show: Callable[[str], None] = print) -> None:

@@ -1,6 +1,6 @@
-"""Dropout draws from torch's generator; its state goes into the checkpoint, so that a resumed run draws the same.
+"""The state of torch's random numbers is saved in the checkpoint, so that a resumed run has the same dropout.
 
-Of several processes each draws its own numbers, and the checkpoint holds the states of all.
+Each of several processes draws its own numbers, and the checkpoint holds the states of all.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class RandomState(Callback):
     """Saves torch's CPU generator with each checkpoint and puts it back when training goes on.
 
     Args:
-        begin: a state for the first batch, where setting up seeds anew, as Lightning does for several processes.
+        begin: a state for the first batch, if the set-up seeds again, as Lightning does for several processes.
     """
 
     def __init__(self, begin: Tensor | None = None) -> None:
         self.restored = begin
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Byte tensors, which load with ``weights_only=True``; every process comes here, the first one writes."""
+        """Byte tensors, which load with ``weights_only=True``; every process calls this, the first one writes."""
         states = all_of(torch.get_rng_state())
         checkpoint["inlay_random_state"] = states[0] if len(states) == 1 else torch.stack(states)
 

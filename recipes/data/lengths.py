@@ -22,7 +22,7 @@ from inlay.recipes.data.sample import Sample
 __all__ = ["WINDOW", "ByLength", "lengths_of"]
 
 WINDOW = 16
-"""Batches that are sorted together."""
+"""Batches (of an optimizer step each) that are sorted together."""
 
 
 class ByLength(Sampler[list[int]]):

@@ -68,7 +68,7 @@ class StageData(StepData):
         return row
 
     def row(self, number: int, sample: Sample) -> Encoded:
-        """One sample as ids, for the batch of this number."""
+        """One sample as ids, for the optimizer step of this number."""
         said = varied(sample, self.stage, seed=self.seed, number=number)
         return self.model.encode(said.messages, layout=self.stage.layout, name=said.id)
 

@@ -1,6 +1,6 @@
-"""The order of training: which sample comes at which step, as a pure function of seed and position.
+"""The order of training: which samples each optimizer step has, as a pure function of seed and position.
 
-So a resumed run takes up the very next batch, without having saved anything but a step number.
+So a resumed run continues with the very next step, and a checkpoint holds nothing but the number of steps.
 """
 
 from __future__ import annotations

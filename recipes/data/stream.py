@@ -20,7 +20,7 @@ from inlay.recipes.recipe import Stage
 __all__ = ["Row", "Shards", "StreamData"]
 
 Row: TypeAlias = Callable[[int, Sample], Any]
-"""Number of the batch, sample -> what is collated."""
+"""Number of the optimizer step, sample -> what is collated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class StreamData(StepData):
 
     @property
     def amount(self) -> str:
-        """How much there is, in words."""
+        """The amount of data, in words."""
         return f"{len(self.shards.files)} shard(s) as a stream"
 
     @property
@@ -94,7 +94,8 @@ class StreamData(StepData):
         done = self.trainer.global_step if self.trainer else 0
         self.pairs = self._stream(done * self.stage.accumulate)
         return StepLoader(
-            _Rows(self.pairs, self.row),
+            _Rows(self.pairs, self.row, self.stage.accumulate),
+            accumulate=self.stage.accumulate,
             state={
                 "shards": len(self.shards.files),
                 "shuffle": self.shards.shuffle,
@@ -122,14 +123,15 @@ class StreamData(StepData):
 
 
 class _Rows(IterableDataset[Any]):
-    """Rows with the number that their batch has in the whole stage, whichever worker reads them."""
+    """Rows with the number that their optimizer step has in the whole stage, whichever worker reads them."""
 
-    def __init__(self, pairs: TarPairs, row: Row) -> None:
-        self.pairs, self.row = pairs, row
+    def __init__(self, pairs: TarPairs, row: Row, accumulate: int) -> None:
+        self.pairs, self.row, self.accumulate = pairs, row, accumulate
 
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         # The loader asks its workers in turn, the first one first.
         for place, sample in enumerate(self.pairs):
-            yield self.row(self.pairs.start + place // self.pairs.batch_size * workers + number, sample)
+            batch = self.pairs.start + place // self.pairs.batch_size * workers + number
+            yield self.row(batch // self.accumulate, sample)

@@ -4,8 +4,8 @@ Suffixes: ``N`` pictures and texts of this process, ``M`` of all processes toget
 
 - contrast: ``s_nm = max_q cos(v_nq, t_m)`` over the queries ``q``; cross-entropy of ``s / temperature`` in both
   directions, with label smoothing;
-- matching: is this text about this picture? Each true pair brings two false ones, drawn from the contrast's softmax, so
-  that the harder ones come more often;
+- matching: does this text belong to this picture? Each true pair has two false ones, drawn from the contrast's softmax,
+  so that similar ones come more often;
 - generation: cross-entropy of each next word, with label smoothing.
 
 In a small or repetitive data set a batch holds the same picture or the same words twice. Such pairs are no negatives:
@@ -22,7 +22,7 @@ __all__ = ["contrast_loss", "generation_loss", "hard_negatives", "matches"]
 
 
 def matches(owners: Tensor, texts: Tensor, all_owners: Tensor, all_texts: Tensor) -> Tensor:
-    """Which pairs belong together: the same picture, or the same words.
+    """Which pictures and texts belong together: the same picture, or the same words.
 
     Args:
         owners: ``[N]``, the number of each picture.
@@ -63,13 +63,13 @@ def contrast_loss(to_texts: Tensor, to_images: Tensor, same: Tensor, smoothing: 
 
 
 def hard_negatives(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw one false partner for each row, with the probabilities of the softmax over what is false.
+    """Draw one false partner for each row, with the probabilities of the softmax over false partners.
 
     The numbers are drawn on the CPU, whose random state a checkpoint keeps.
 
     Args:
         scores: ``[N, M]``, divided by the temperature.
-        same: ``[N, M]`` bool, what is never drawn.
+        same: ``[N, M]`` bool, partners that are never drawn.
 
     Returns:
         Rows that have a false partner at all, ``[K]`` with K <= N, and the partners ``[K]``.

@@ -3,7 +3,7 @@
 Jian et al., 2023, https://arxiv.org/abs/2307.07063. *Teach*: from a caption, a part of it masked, the teacher makes the
 prompt with which the frozen LLM says that caption; its vectors stay near the LLM's own embeddings. *Aligned*: the
 projector learns next-token prediction, and its prompt for a picture is drawn towards the teacher's for the caption. The
-teacher is left behind then; no bundle holds it. The contrastive term of the original is left out.
+teacher is dropped then; no bundle holds it. The contrastive term of the original is left out.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
@@ -22,9 +20,10 @@ from inlay.adapters.inputs.pretraining.pformer import PFormer, alignment_loss, v
 from inlay.adapters.parts.part import Part
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.next_token import NextToken, labelled_loss
-from inlay.recipes.stages.schedule import choose_parts, optimizer_for
+from inlay.recipes.stages.next_token import NextToken, idle_parts, labelled_loss
+from inlay.recipes.stages.schedule import choose_parts
 from inlay.recipes.stages.settings import TeacherSettings
+from inlay.recipes.stages.step_module import StepModule, Term
 
 __all__ = ["Aligned", "Teach", "mask_words"]
 
@@ -46,8 +45,8 @@ def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
     return ids.masked_fill(words & drawn, mask_id)
 
 
-class Teach(LightningModule):
-    """The teacher's own stage; needs captions, and of pictures only their place in the sequence.
+class Teach(StepModule):
+    """The teacher's own stage; it needs captions, and of pictures only their places in the sequence.
 
     Args:
         model: the attached model, for the frozen LLM.
@@ -67,19 +66,27 @@ class Teach(LightningModule):
         stage: Stage,
         steps: int,
     ) -> None:
-        super().__init__()
-        self.teacher, self.stage, self.steps = teacher, stage, steps
+        super().__init__(stage, steps)
+        self.teacher = teacher
         self.tokens, self.captions = tokens, captions
         self.settings = stage.teacher or TeacherSettings()
         self._model = (model,)
         choose_parts(self.parts(), stage)
+        model.adapter.requires_grad_(False)  # LoRA of an earlier stage may be in the LLM; here it is frozen with it.
 
     def parts(self) -> Iterator[Part]:
-        """What the part table shows: the teacher, of which no bundle keeps anything."""
+        """The teacher; no bundle holds it."""
         yield Part("teacher", "pformer", self.teacher)
 
+    def train(self, mode: bool = True) -> Teach:
+        """The adapter, which is not a submodule here, is frozen too."""
+        super().train(mode)
+        self._model[0].adapter.eval()
+        return self
+
     def on_fit_start(self) -> None:
-        """Bring the frozen models to where the teacher trains."""
+        """Move the frozen models to the device on which the teacher trains."""
+        super().on_fit_start()
         self._model[0].backbone.to(self.device)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -92,15 +99,9 @@ class Teach(LightningModule):
         filled = splice.insert(embeddings, batch.slots, prompts.flatten(0, 1).to(embeddings.dtype), batch.names)
         lm = labelled_loss(self._model[0].predict(filled, batch, logits="none"))
         table = llm.model.get_input_embeddings().get_parameter("weight").to(prompts.dtype)
-        near = vocabulary_loss(prompts, table)
-        loss: Tensor = lm + self.settings.vocabulary * near
-        for name, value in (("loss", loss), ("lm", lm), ("vocabulary", near)):
-            self.log(name, value, prog_bar=True, batch_size=len(batch), sync_dist=True)
-        return loss
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; warm-up, then cosine."""
-        return optimizer_for(self.parts(), self.stage, self.steps)
+        # Every prompt has as many values, so the mean over values is the mean over samples.
+        near = Term(vocabulary_loss(prompts, table), per="samples", weight=self.settings.vocabulary)
+        return self.step_loss(batch, {"lm": lm, "vocabulary": near})
 
 
 class Aligned(NextToken):
@@ -130,20 +131,18 @@ class Aligned(NextToken):
         self._teacher = (teacher.eval().requires_grad_(False),)
 
     def on_fit_start(self) -> None:
-        """Bring the frozen models, the teacher among them, to where the adapter trains."""
+        """Move the frozen models, the teacher among them, to the device on which the adapter trains."""
         super().on_fit_start()
         self._teacher[0].to(self.device)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Mean cross-entropy over the labelled tokens, and the distance from the teacher's prompts."""
+        self.note_idle(idle_parts(self.adapter, batch))
         embeddings = self.model.embeddings(batch)
         lm = labelled_loss(self.model.predict(embeddings, batch, logits="none"))
         ids, mask = (part.to(self.device) for part in self.tokens([self.captions[name] for name in batch.names]))
         with torch.no_grad():
             wanted = self._teacher[0](ids, mask)
         given = embeddings[batch.slots].reshape(len(batch), -1, embeddings.shape[-1]).to(wanted.dtype)
-        align = alignment_loss(given, wanted)
-        loss: Tensor = lm + self.settings.align * align
-        for name, value in (("loss", loss), ("lm", lm), ("align", align)):
-            self.log(name, value, prog_bar=True, batch_size=len(batch), sync_dist=True)
-        return loss
+        align = Term(alignment_loss(given, wanted), per="samples", weight=self.settings.align)
+        return self.step_loss(batch, {"lm": lm, "align": align})

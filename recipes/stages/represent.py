@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
@@ -20,16 +18,17 @@ from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_sco
 from inlay.adapters.parts.part import Part
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.caption_batch import CaptionBatch
-from inlay.recipes.ranks import all_rows, shared_mean
+from inlay.recipes.ranks import all_rows
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.contrast import contrast_loss, generation_loss, hard_negatives, matches
-from inlay.recipes.stages.schedule import choose_parts, optimizer_for
+from inlay.recipes.stages.schedule import choose_parts
 from inlay.recipes.stages.settings import RepresentSettings
+from inlay.recipes.stages.step_module import StepModule, Term
 
 __all__ = ["Represent"]
 
 
-class Represent(LightningModule):
+class Represent(StepModule):
     """Contrast, matching and generation on captioned pictures.
 
     Args:
@@ -46,23 +45,24 @@ class Represent(LightningModule):
     def __init__(
         self, backbone: Backbone, pretrainer: QFormerPretrainer, tokens: CaptionTokens, stage: Stage, steps: int
     ) -> None:
-        super().__init__()
+        super().__init__(stage, steps)
         self.pretrainer = pretrainer
         self.settings = stage.represent or RepresentSettings()
-        self.stage, self.steps, self.tokens = stage, steps, tokens
+        self.tokens = tokens
         # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
         self._backbone = (backbone,)
         choose_parts(self.parts(), stage)
-        # A head without a loss gets no gradient, which the audit would rightly call an error.
+        # A head without a loss gets no gradient, which the gradient audit refuses for a tensor that trains.
         pretrainer.itm_head.requires_grad_(self.settings.itm > 0)
         pretrainer.lm_head.requires_grad_(self.settings.lm > 0)
 
     def parts(self) -> Iterator[Part]:
-        """What the part table shows: the Q-Former with text branch and heads, of which a bundle keeps a part."""
+        """The Q-Former with text branch and heads; a bundle keeps a part of it."""
         yield Part("inputs.image", "qformer, text, heads", self.pretrainer)
 
     def on_fit_start(self) -> None:
-        """Bring the frozen models to where the Q-Former trains."""
+        """Move the frozen models to the device on which the Q-Former trains."""
+        super().on_fit_start()
         self._backbone[0].to(self.device)
 
     def features(self, batch: CaptionBatch) -> Tensor:
@@ -73,24 +73,23 @@ class Represent(LightningModule):
         return held.to(self.pretrainer.query_tokens.dtype)
 
     def training_step(self, batch: CaptionBatch, _: int) -> Tensor:
-        """The weighted sum of the losses of one batch."""
+        """The weighted sum of the losses."""
         with torch.no_grad():
-            # In place, as a clamp in the graph would stop the gradient and with it every way back.
+            # In place: a clamp in the graph would have no gradient outside the bounds, from which it could not return.
             self.pretrainer.temperature.clamp_(*self.settings.temperature_bounds)
-        losses = self.losses(batch)
-        for name, value in losses.items():
-            self.log(name, value, prog_bar=True, batch_size=len(batch), sync_dist=True)
-        weights = {"itc": self.settings.itc, "itm": self.settings.itm, "lm": self.settings.lm}
-        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        self.log("loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)
-        return loss
+        settings = self.settings
+        weighed = {"itc": ("samples", settings.itc), "itm": ("pairs", settings.itm), "lm": ("tokens", settings.lm)}
+        return self.step_loss(batch, {name: Term(mean, *weighed[name]) for name, mean in self.losses(batch).items()})
 
     def losses(self, batch: CaptionBatch) -> dict[str, Tensor]:
-        """``itc``, and ``itm`` and ``lm`` where they have a weight."""
+        """``itc``, and ``itm`` and ``lm`` where they have a weight: means over the terms of this process.
+
+        Negatives come from this micro-batch, of all processes.
+        """
         former, settings = self.pretrainer, self.settings
         features = self.features(batch)
         all_ids, all_mask, all_owners = all_rows(batch.ids), all_rows(batch.mask), all_rows(batch.owners)
-        # Padding that no rank needs is cut off; ranks can only be joined at full length.
+        # Padding that no process needs is cut off, after the rows are gathered: they need one length in all processes.
         longest = int(all_mask.sum(dim=1).max())
         batch = replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest])
         all_ids, all_mask = all_ids[:, :longest], all_mask[:, :longest]
@@ -110,8 +109,7 @@ class Represent(LightningModule):
             )
         if settings.lm:
             logits = former.caption_logits(features, self.tokens.written(batch.ids), batch.mask)
-            lm = generation_loss(logits, batch.ids, batch.mask, settings.lm_smoothing)
-            found["lm"] = shared_mean(lm, int(batch.mask[:, 1:].sum()))
+            found["lm"] = generation_loss(logits, batch.ids, batch.mask, settings.lm_smoothing)
         return found
 
     def _matching(self, features: Tensor, ids: Tensor, mask: Tensor, *, true: int) -> Tensor:
@@ -119,8 +117,4 @@ class Represent(LightningModule):
         logits = self.pretrainer.matching_logits(features, ids, mask)
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         target[:true] = 1
-        return shared_mean(torch.nn.functional.cross_entropy(logits, target), len(target))
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; warm-up, then cosine."""
-        return optimizer_for(self.parts(), self.stage, self.steps)
+        return torch.nn.functional.cross_entropy(logits, target)

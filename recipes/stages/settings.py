@@ -31,11 +31,11 @@ class RepresentSettings:
     temperature: float = 0.07
     """First value of the learned temperature."""
     temperature_bounds: tuple[float, float] = (0.001, 0.5)
-    """What the temperature is kept between."""
+    """Bounds of the temperature."""
     text_tokens: int = 32
     """Tokens that a caption is cut to."""
     embedding: int = 256
-    """Width in which pictures and texts are compared."""
+    """Width of the space in which pictures and texts are compared."""
     bert: str = ""
     """Hub id or folder of the BERT that text branch and self-attention start from; empty for random values."""
     rerank: int = 0
@@ -62,12 +62,12 @@ class RepresentSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherSettings:
-    """P-Former: the teacher's own stage, and the stage that learns from it."""
+    """P-Former: the teacher's own stage, and the stage that learns from the teacher."""
 
     bert: str = "bert-base-uncased"
     """Hub id or folder of the BERT that the teacher starts from; the prompt tokenizer has to be its own."""
     masked: float = 0.25
-    """Share of a caption's words that the teacher does not see."""
+    """Share of a caption's words that are masked for the teacher."""
     vocabulary: float = 1.0
     """Weight of the distance between prompts and the LLM's nearest embeddings."""
     align: float = 1.0
@@ -84,7 +84,7 @@ class TeacherSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SignalSettings:
-    """NExT-GPT's output side: what the states of signal tokens are drawn to; the defaults are the published values."""
+    """NExT-GPT's output side: targets of the states of signal tokens; the defaults are the published values."""
 
     lm: float = 1.0
     """Weight of the cross-entropy over words and signal tokens; 0 leaves it out."""
@@ -102,7 +102,7 @@ class SignalSettings:
     min_snr: float | None = 5.0
     """Gamma of the diffusion loss's min-SNR weights; empty for none."""
     cache: bool = True
-    """Where output projectors alone train, the frozen LLM runs over each sample once, and not in the training loop."""
+    """If output projectors alone train, the frozen LLM runs once on each sample, before the training loop."""
 
     def __post_init__(self) -> None:
         weights = {name: getattr(self, name) for name in ("lm", "image", "audio", "video", "diffusion")}

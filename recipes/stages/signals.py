@@ -1,4 +1,4 @@
-"""NExT-GPT's output side: states of signal tokens are drawn to what the generator's text encoder says of the caption.
+"""NExT-GPT's output side: states of signal tokens learn the output of the generator's text encoder for the caption.
 
 Wu et al., 2023, https://arxiv.org/abs/2309.05519. The loss of a batch is the cross-entropy over words and signal
 tokens, and for every medium that is made the distance between the output projector's conditioning and the frozen text
@@ -11,9 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from inlay.adapters.adapter import Adapter, AttachedModel
@@ -24,11 +21,11 @@ from inlay.adapters.outputs.losses import conditioning_distance
 from inlay.adapters.parts.part import Part
 from inlay.recipes.data.states import StateBatch
 from inlay.recipes.data.targets import Targets
-from inlay.recipes.ranks import share
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken, idle_parts, labelled_loss
-from inlay.recipes.stages.schedule import choose_parts, optimizer_for, rate_of
+from inlay.recipes.stages.schedule import choose_parts
 from inlay.recipes.stages.settings import SignalSettings
+from inlay.recipes.stages.step_module import StepModule, Term
 
 __all__ = ["AlignSignals", "AlignStates", "Extra", "signal_losses"]
 
@@ -43,38 +40,37 @@ def signal_losses(
     targets: Targets,
     settings: SignalSettings,
     extra: Extra | None = None,
-) -> dict[str, Tensor]:
-    """Weighted losses by name: the distance of each modality, and the diffusion loss.
+) -> dict[str, Term]:
+    """Weighted losses by name: the distance of each modality, and the diffusion loss, as means over its media.
 
     Args:
-        adapter: whose output projectors are asked.
+        adapter: with the output projectors.
         states: ``[n, signals, width]`` a modality.
-        made: what the states are of, in reading order.
+        made: the medium of each state, in reading order.
         targets: conditionings of captions.
         settings: weights, and which distance.
         extra: the latent diffusion loss, where it has a weight.
     """
-    losses: dict[str, Tensor] = {}
+    losses: dict[str, Term] = {}
     for name in adapter.outputs:
         modality: Any = name
         conditioning = adapter.condition(modality, states[modality]).float()
         parts = [part for part in made if part.modality == modality]
-        part_of_all = share(len(parts))
         further = f"diffusion_{name}" if extra is not None and settings.diffusion else ""
         if not parts:
-            # No such medium: the projector is touched all the same, so that all ranks of a run have one graph.
-            losses |= {key: conditioning.sum() * 0 for key in (name, further) if key}
+            # No such medium: the projector is in the graph all the same, so that all processes have the same graph.
+            losses |= {key: Term(conditioning.sum() * 0, per=name) for key in (name, further) if key}
             continue
         wanted = targets.of(modality, parts).to(conditioning.device)
         distance = conditioning_distance(conditioning, wanted, settings.distance)
-        losses[name] = getattr(settings, modality) * part_of_all * distance
+        losses[name] = Term(getattr(settings, modality) * distance, per=name)
         if extra is not None and further:
-            losses[further] = settings.diffusion * part_of_all * extra(modality, conditioning, parts)
+            losses[further] = Term(settings.diffusion * extra(modality, conditioning, parts), per=name)
     return losses
 
 
 class AlignSignals(NextToken):
-    """One stage on an attached model; parts without a learning rate are frozen, and have no dropout.
+    """One stage on an attached model.
 
     Args:
         model: backbone and adapter.
@@ -91,28 +87,21 @@ class AlignSignals(NextToken):
         self.settings = stage.signals or SignalSettings()
         self._aims = (targets, extra)
 
-    def train(self, mode: bool = True) -> AlignSignals:
-        """Dropout belongs to what trains: states of frozen parts are the same each time."""
-        super().train(mode)
-        for part in self.parts():
-            if rate_of(part.name, self.stage.lr) is None:
-                part.module.eval()
-        return self
-
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The weighted sum of cross-entropy and distances."""
-        self.idle = idle_parts(self.adapter, batch)
+        self.note_idle(idle_parts(self.adapter, batch))
         output = self.model(batch, logits="none", states=True)
         targets, extra = self._aims
         states = output.signal_states or {}
         losses = signal_losses(self.adapter, states, batch.made, targets, self.settings, extra)
         if self.settings.lm:
-            losses["lm"] = self.settings.lm * labelled_loss(output)
-        return _logged(self, losses, len(batch))
+            lm = labelled_loss(output)
+            losses["lm"] = lm._replace(mean=self.settings.lm * lm.mean)
+        return self.step_loss(batch, losses)
 
 
-class AlignStates(LightningModule):
-    """The same on states that are at hand: the LLM is not run, and only output projectors train.
+class AlignStates(StepModule):
+    """The same on states that were computed before: the LLM is not run, and only output projectors train.
 
     Args:
         adapter: whose output projectors train.
@@ -125,33 +114,20 @@ class AlignStates(LightningModule):
     def __init__(
         self, adapter: Adapter, targets: Targets, stage: Stage, steps: int, extra: Extra | None = None
     ) -> None:
-        super().__init__()
-        self.adapter, self.stage, self.steps = adapter, stage, steps
+        super().__init__(stage, steps)
+        self.adapter = adapter
         self.settings = stage.signals or SignalSettings()
-        self.idle: tuple[str, ...] = ()
         self._aims = (targets, extra)
         choose_parts(adapter.parts(), stage)
 
     def parts(self) -> Iterator[Part]:
-        """What the part table shows: the adapter's parts."""
+        """The adapter's parts."""
         return self.adapter.parts()
 
     def training_step(self, batch: StateBatch, _: int) -> Tensor:
         """The weighted sum of the distances."""
         targets, extra = self._aims
         made = {part.modality for part in batch.made}
-        self.idle = tuple(f"adapter.outputs.{name}." for name in self.adapter.outputs if name not in made)
+        self.note_idle(tuple(f"adapter.outputs.{name}." for name in self.adapter.outputs if name not in made))
         losses = signal_losses(self.adapter, batch.states, batch.made, targets, self.settings, extra)
-        return _logged(self, losses, len(batch))
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with one group a part; warm-up, then cosine."""
-        return optimizer_for(self.parts(), self.stage, self.steps)
-
-
-def _logged(module: LightningModule, losses: Mapping[str, Tensor], count: int) -> Tensor:
-    for name, value in losses.items():
-        module.log(name, value, prog_bar=True, batch_size=count, sync_dist=True)
-    loss = torch.stack(list(losses.values())).sum()
-    module.log("loss", loss, prog_bar=True, batch_size=count, sync_dist=True)
-    return loss
+        return self.step_loss(batch, losses)

@@ -20,7 +20,7 @@ from inlay.recipes.data.sample import Sample
 from inlay.recipes.fit import fit
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plan import Task
-from inlay.recipes.ranks import all_of, first, first_ahead, is_first, rank, share, stop_together
+from inlay.recipes.ranks import all_of, first, first_ahead, is_first, rank, stop_together
 from inlay.recipes.recipe import RecipeError, Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import RunSettings
@@ -257,12 +257,6 @@ def test_all_stop_where_one_has_a_loss_that_is_not_finite(
     one, two = in_two(work)
     assert "OtherProcessError: process 0 stops with process 1: the loss is nan" in str(one)
     assert "NonFiniteLossError: the loss is nan" in str(two)
-
-
-def test_shares_weigh_processes_by_what_they_hold() -> None:
-    assert in_two(lambda: share(3 if rank() else 1)) == [0.5, 1.5]
-    assert in_two(lambda: share(rank())) == [0.0, 2.0]
-    assert share(3) == 1.0
 
 
 def test_first_makes_once_and_its_errors_reach_all(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def first_batch(plan: Any) -> Any:
     assert isinstance(plan, Plan)
     assert isinstance(plan.data, StreamData)
     assert plan.data.steps == STAGE.max_steps
-    return next(iter(plan.data.train_dataloader()))
+    return next(iter(plan.data.train_dataloader())).batch
 
 
 def test_conversations_are_those_of_the_shards_in_the_stage_s_phrasing(task_of: Any, shards: Shards) -> None:

@@ -105,7 +105,7 @@ def test_several_data_sets_are_drawn_by_square_roots_and_go_on_where_they_stoppe
         return index
 
     data = StepData([100, 10_000], read, list, stage(batch_size=10, epochs=1.0, max_steps=200), seed=3)
-    whole = list(data.train_dataloader())
+    whole = [part.batch for part in data.train_dataloader()]
     assert len(whole) == 200
     small = sum(index < 100 for batch in whole for index in batch) / 2000
     assert small == pytest.approx(10 / 110, abs=0.03)
@@ -116,5 +116,5 @@ def test_several_data_sets_are_drawn_by_square_roots_and_go_on_where_they_stoppe
     stopped: Any = Stopped()
     data.trainer = stopped
     seen.clear()
-    assert list(data.train_dataloader()) == whole[150:]
+    assert [part.batch for part in data.train_dataloader()] == whole[150:]
     assert seen[0][0] == 150

@@ -64,7 +64,7 @@ def data_of(files: tuple[Path, ...], step: int = 0, workers: int = 0, **fields: 
 
 
 def batches_of(data: StreamData, count: int) -> list[list[tuple[int, str]]]:
-    return list(islice(data.train_dataloader(), count))
+    return [part.batch for part in islice(data.train_dataloader(), count)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
