@@ -408,3 +408,16 @@ def test_one_name_for_each_conversation(world_of: Any) -> None:
     model = adapter_for(backbone := world_of()).eval().attach(backbone)
     with pytest.raises(LayoutError, match="names: expected one for each of 2 conversations, got 1"):
         model.answer([(ask(),), (ask(),)], names=["first"])
+
+
+def test_an_exception_of_on_text_comes_through_unchanged(world_of: Any) -> None:
+    """It is not reported as an option that generate refuses."""
+    model = adapter_for(backbone := world_of()).eval().attach(backbone)
+    own = ValueError("the window was closed")
+
+    def closed(_: str) -> None:
+        raise own
+
+    with pytest.raises(ValueError, match="window") as raised:
+        model.chat([{"role": "user", "content": "what is shown?"}], on_text=closed, max_new_tokens=6)
+    assert raised.value is own
