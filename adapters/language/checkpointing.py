@@ -70,8 +70,8 @@ def _run(forward: Any, config: Any, occupancy: Occupancy, *args: Any, **kwargs: 
         with occupancy.call():
             if occupancy.holders != holders:
                 raise AttachError(
-                    "the adapter was swapped or detached between the forward and the backward pass of a step with gradient "
-                    "checkpointing, which runs the layers again; call backward() first"
+                    "the adapter was swapped or detached between the forward and the backward pass of a step with "
+                    "gradient checkpointing, which runs the layers again; call backward() first"
                 )
             before, config._attn_implementation = config._attn_implementation, attention
             try:
