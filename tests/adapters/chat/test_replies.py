@@ -26,7 +26,7 @@ from inlay.adapters.llm_parts.signal_tokens import Signals, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.outputs import MlpOutputConfig, QFormerOutputConfig, TransformerOutputConfig
-from inlay.hub.errors import BundleError, InlayError
+from inlay.hub.errors import BundleError
 
 SMALL: Any = {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
 QFORMER: Any = {"hidden": 16, "ffn": 24, "heads": 2}
@@ -389,35 +389,3 @@ def test_three_output_projectors_round_trip_bit_for_bit(world_of: Any, tmp_path:
 def test_states_from_another_device_are_conditioned(world_of: Any) -> None:
     conditioning = adapter_for(world_of()).to("meta").condition("image", torch.zeros(2, 3, 32))
     assert (conditioning.device.type, conditioning.shape) == ("meta", (2, 9, 16))
-
-
-def test_several_replies_to_one_chat_are_refused(world_of: Any) -> None:
-    model = adapter_for(backbone := world_of()).eval().attach(backbone)
-    with pytest.raises(ReplyError, match=r"num_return_sequences=2; use model\.replies"):
-        model.chat([{"role": "user", "content": "what?"}], do_sample=True, num_return_sequences=2, max_new_tokens=2)
-
-
-@pytest.mark.parametrize("adapters", [None, []])
-def test_no_conversation_has_no_answer(world_of: Any, adapters: Any) -> None:
-    model = adapter_for(backbone := world_of()).eval().attach(backbone)
-    with pytest.raises(InlayError, match="at least one conversation"):
-        model.answer([], adapters=adapters)
-
-
-def test_one_name_for_each_conversation(world_of: Any) -> None:
-    model = adapter_for(backbone := world_of()).eval().attach(backbone)
-    with pytest.raises(LayoutError, match="names: expected one for each of 2 conversations, got 1"):
-        model.answer([(ask(),), (ask(),)], names=["first"])
-
-
-def test_an_exception_of_on_text_comes_through_unchanged(world_of: Any) -> None:
-    """It is not reported as an option that generate refuses."""
-    model = adapter_for(backbone := world_of()).eval().attach(backbone)
-    own = ValueError("the window was closed")
-
-    def closed(_: str) -> None:
-        raise own
-
-    with pytest.raises(ValueError, match="window") as raised:
-        model.chat([{"role": "user", "content": "what is shown?"}], on_text=closed, max_new_tokens=6)
-    assert raised.value is own
