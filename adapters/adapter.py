@@ -56,9 +56,9 @@ class Adapter(HubMethods):
 
         Args:
             backbone: the frozen models; on the meta device the parts are created there too.
-            system: as above.
-            name: as above.
-            layout: as above.
+            system: the system from the literature, such as ``llava``.
+            name: a name for people.
+            layout: how conversations are laid out.
             inputs: modality -> configuration of its projector, such as ``MlpConfig()``; widths may be left out.
             shared: one input projector serves all modalities, as in NExT-GPT.
             outputs: modality -> configuration of its output projector; widths and counts may be left out.

@@ -39,7 +39,7 @@ class MultimodalModel(ModelCore[A]):
     def __init__(self, backbone: Backbone, adapter: A) -> None:
         super().__init__(backbone, adapter)
         self.prefixes: PrefixCache | None = None
-        """Where given, :meth:`chat` does not read again what it has read before."""
+        """If given, :meth:`chat` reuses the keys and values of a conversation's beginning."""
 
     @exclusive
     def replies(

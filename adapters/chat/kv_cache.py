@@ -39,7 +39,7 @@ MAX_BYTES = 512 << 20
 """Bytes of keys and values that are kept; 7B with 32 heads takes half a megabyte a position in bfloat16."""
 
 Key: TypeAlias = tuple[object, ...]
-"""One entry a position: the id of a token, or what tells a feature of a medium from any other."""
+"""One entry a position: the id of a token, or the identity of one feature of a medium."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PrefixCache:
         max_bytes: of all keys and values; the oldest go first, and a conversation that alone is larger is not kept.
 
     Raises:
-        InlayError: a bound that is no number of bytes.
+        InlayError: a bound below one byte.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -164,12 +164,12 @@ def _same(pair: tuple[object, object]) -> bool:
 
 
 def _weights(adapter: AdapterParts) -> tuple[object, ...]:
-    """Differs once an adapter is another, or was written to; tensors of inference mode cannot say the latter."""
+    """Differs for another adapter and after each write to its weights; inference tensors do not count their writes."""
     return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in adapter.parameters())
 
 
 def _key(core: ModelCore[Any], row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
-    """What stands at each position, and where each medium begins and ends."""
+    """The token or the part of a medium at each position, and the positions where each medium begins and ends."""
     key: list[object] = row.ids.tolist()
     places = row.slots.nonzero().flatten().tolist()
     words = {modality: iter(prompts) for modality, prompts in row.prompts.items()}
@@ -185,7 +185,7 @@ def _key(core: ModelCore[Any], row: Encoded, layout: Layout) -> tuple[Key, list[
 
 
 def _behind(row: Encoded, cut: int, spans: Sequence[tuple[int, int]]) -> Encoded:
-    """What of a conversation begins at a position or behind it."""
+    """The part of a conversation that begins at a position."""
     left = [start >= cut for start, _ in spans]
     media: list[MediaPart] = [part for part, keep in zip(row.media, left, strict=True) if keep]
     prompts = {

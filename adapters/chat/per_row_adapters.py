@@ -72,8 +72,11 @@ def generate_mixed(
     """
     ends = {core.turn_end(layout or adapter.layout) for adapter in adapters}
     if len(ends) > 1:
-        texts = sorted(end.texts for end in ends)
-        raise AttachError(f"one batch for several adapters: expected layouts with one turn end, got {texts}")
+        names = ", ".join(sorted({(layout or adapter.layout).template for adapter in adapters}))
+        raise AttachError(
+            "one batch for several adapters: expected layouts whose answers end in the same tokens and stop texts, got "
+            f"templates {names} with different ends; answer their conversations apart, or give layout="
+        )
     with core.held():
         embeddings, mask = embed_mixed(core, conversations, adapters, layout=layout, features=features, names=names)
         with with_lora_of(core, adapters):

@@ -60,6 +60,8 @@ class TextStream(BaseStreamer):
         self.llm, self.layout, self.stop, self.on_text = llm, layout, tuple(stop), on_text
         self.ids: list[int] = []
         self.sent = ""
+        self.raised: Exception | None = None
+        """The exception of ``on_text``, which the caller gets unchanged."""
 
     def put(self, value: Tensor) -> None:
         """Take new ids: first the prompt, which is empty for a model that is given embeddings, then one at a time."""
@@ -83,7 +85,11 @@ class TextStream(BaseStreamer):
 
     def _send(self, text: str) -> None:
         if len(text) > len(self.sent) and text.startswith(self.sent):
-            self.on_text(text[len(self.sent) :])
+            try:
+                self.on_text(text[len(self.sent) :])
+            except Exception as error:
+                self.raised = error
+                raise
             self.sent = text
 
 

@@ -1,8 +1,8 @@
 """The canary: a tiny input made from a formula, and the logits that the attached model must give for it.
 
 A bundle on disk can be intact and still have no effect once attached: a renamed module, a dropped key, a changed
-default
-in a library. The canary runs the attached model once and compares numbers, so that a silent no-op becomes an error.
+default in a library. The canary runs the attached model once and compares numbers, so that a silent no-op becomes an
+error.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Digests that identify a backbone's weights and tokenizer.
 
 The weights digest hashes a fixed sample of every parameter, rounded to bfloat16, and ignores names. It is cheap for a
-13B model, equal for one checkpoint loaded in float32, float16 or bfloat16, and independent of renamed modules between
-versions
-of transformers. (A float32 file loaded as float16 is rounded twice, so its digest can differ; the backbone then counts
-as other weights, with a warning.)
+13B model, equal for one checkpoint loaded in float32, float16 or bfloat16, and independent of modules that are renamed
+between versions of transformers. (A float32 file loaded as float16 is rounded twice, so its digest can differ; the
+backbone then counts as one with other weights, with a warning.)
 
 :func:`exact_digest` reads every bit, for results that are only valid for exactly these weights.
 """

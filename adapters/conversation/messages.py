@@ -164,7 +164,7 @@ def _message(item: object, where: str) -> Message:
     if role not in get_args(Role):
         raise MessageError(f"{where}: role: expected one of {', '.join(get_args(Role))}, got {role!r}")
     if isinstance(content, str):
-        return Message(role, (TextPart(content),))
+        return Message(role, (TextPart(_unicode(content, f"{where}: content")),))
     if not isinstance(content, (list, tuple)):
         raise MessageError(f"{where}: content: expected text or a list of parts, got {type(content).__name__}")
     made = role == "assistant"
@@ -188,7 +188,7 @@ def _part(part: object, where: str, *, made: bool) -> Part:
     if isinstance(part, (TextPart, MediaPart, MadePart)):
         return part
     if isinstance(part, str):
-        return TextPart(part)
+        return TextPart(_unicode(part, where))
     if not isinstance(part, Mapping):
         raise MessageError(f"{where}: expected text or an object with 'type', got {type(part).__name__}")
     kind: Any = part.get("type")
@@ -196,17 +196,29 @@ def _part(part: object, where: str, *, made: bool) -> Part:
         text = part.get("text")
         if not isinstance(text, str):
             raise MessageError(f"{where}: text: expected a string, got {type(text).__name__}")
-        return TextPart(text)
+        return TextPart(_unicode(text, f"{where}: text"))
     if kind not in get_args(Modality):
         raise MessageError(f"{where}: type: expected text, {', '.join(get_args(Modality))}, got {kind!r}")
     source = part.get("path", part.get(kind))
-    if isinstance(source, str):
+    if isinstance(source, str):  # an array has no truth value, so only texts are asked whether they are empty
         source = Path(source) if source else None
     if made:
         return _made(kind, part, source, where)
     if source is None:
         raise MessageError(f"{where}: a part of type {kind!r} needs its source under 'path' or {kind!r}")
     return MediaPart(kind, source)
+
+
+def _unicode(text: str, where: str) -> str:
+    """Check that a text can be tokenised: JSON may hold one half of a character that is written as two."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise MessageError(
+            f"{where}: expected Unicode text, got the lone surrogate U+{ord(text[error.start]):04X} at character "
+            f"{error.start}; remove it"
+        ) from None
+    return text
 
 
 def _made(kind: Modality, part: Mapping[str, Any], source: Any, where: str) -> MadePart:
@@ -219,4 +231,6 @@ def _made(kind: Modality, part: Mapping[str, Any], source: Any, where: str) -> M
         )
     if embedding is not None and not isinstance(embedding, (str, Path)):
         raise MessageError(f"{where}: embedding: expected the path of an .npy file, got {type(embedding).__name__}")
-    return MadePart(kind, caption.strip(), source, None if embedding is None else Path(embedding))
+    return MadePart(
+        kind, _unicode(caption, f"{where}: caption").strip(), source, None if embedding is None else Path(embedding)
+    )

@@ -1,4 +1,4 @@
-"""What ends a turn: the tokens and texts on which generation must stop, because answers are trained to end in them."""
+"""The end of a turn: tokens and texts at which generation stops, because answers are trained to end in them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class TurnEnd:
 
 
 def turn_end(layout: Layout, tokenizer: Any) -> TurnEnd:
-    r"""What ends an answer, read off a short conversation that the layout's template lays out.
+    r"""Find what ends an answer, by laying out a short conversation with the layout's template.
 
-    So it is the same as what is labelled behind an answer, for every template and tokenizer.
+    The result equals the text that is labelled behind an answer in training, for every template and tokenizer.
 
     Args:
         layout: the adapter's layout.

@@ -43,7 +43,7 @@ def attach(adapter: AdapterParts, backbone: Backbone, *, strict: bool = False, v
         verify: run the canary where the weights are the same.
 
     Raises:
-        AttachError: the adapter is attached, or the language model is in use or carries foreign adapter layers.
+        AttachError: the adapter is attached, or the language model carries adapter layers, of inlay or another library.
         IncompatibleBackbone: with a table of the differences.
         CanaryError: the attached model gives other numbers than when the adapter was saved. Nothing stays attached.
     """

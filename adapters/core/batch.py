@@ -26,13 +26,13 @@ class Batch:
     """``B`` conversations, padded to ``T``."""
 
     ids: Tensor
-    """``[B, T]``."""
+    """``[B, T]``; the pad id in padding and in media slots."""
     labels: Tensor
-    """``[B, T]``."""
+    """``[B, T]``; :data:`IGNORE` where no loss is computed."""
     mask: Tensor
     """``[B, T]``; 1 where there is a token or a feature."""
     slots: Tensor
-    """``[B, T]`` bool."""
+    """``[B, T]`` bool; True in media slots."""
     order: tuple[Modality, ...] = ()
     """Modality of each medium, in reading order over the whole batch."""
     inputs: Mapping[Modality, Inputs] = field(default_factory=dict)

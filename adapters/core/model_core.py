@@ -106,6 +106,9 @@ class ModelCore(Generic[A]):
     def held(self) -> Iterator[None]:
         """Hold the language model for one call, in which other threads wait.
 
+        With gradient checkpointing, do not call ``backward()`` inside: on a GPU it runs in a thread of torch, which
+        would wait for this one.
+
         Raises:
             AttachError: the adapter is not attached any more.
         """

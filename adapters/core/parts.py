@@ -1,6 +1,6 @@
 """The parts of an adapter, held together by its interface and layout.
 
-What trains is what these parts declare; the backbone never trains.
+These parts declare which parameters train; the backbone never trains.
 """
 
 from __future__ import annotations

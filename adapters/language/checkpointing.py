@@ -66,16 +66,18 @@ def _run(forward: Any, config: Any, occupancy: Occupancy, *args: Any, **kwargs: 
     holders = occupancy.holders
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        if occupancy.holders != holders:
-            raise AttachError(
-                "the adapter was swapped or detached between the forward and the backward pass of a step with gradient "
-                "checkpointing, which runs the layers again; call backward() first"
-            )
-        before, config._attn_implementation = config._attn_implementation, attention
-        try:
-            return forward(*args, **kwargs)
-        finally:
-            config._attn_implementation = before
+        # The backward pass is no call of its own, and other threads may use the model: they wait for each layer.
+        with occupancy.call():
+            if occupancy.holders != holders:
+                raise AttachError(
+                    "the adapter was swapped or detached between the forward and the backward pass of a step with "
+                    "gradient checkpointing, which runs the layers again; call backward() first"
+                )
+            before, config._attn_implementation = config._attn_implementation, attention
+            try:
+                return forward(*args, **kwargs)
+            finally:
+                config._attn_implementation = before
 
     # No early stop: fused LoRA computes sibling linears together and returns them one by one.
     with set_checkpoint_early_stop(False):

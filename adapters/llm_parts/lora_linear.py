@@ -60,7 +60,7 @@ class LoraState:
         self.rows = PerRow()
 
     def __getstate__(self) -> dict[str, Any]:
-        # What runs in the threads of one process is not copied with the LLM.
+        # The state of running threads is not copied with the LLM.
         return {"part": self.part}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ RowsByTarget: TypeAlias = Mapping[str, RowMatrices]
 
 
 class PerRow:
-    """Which threads answer with one LoRA for each row, and their matrices; other threads are not affected."""
+    """The matrices of each thread that answers with one LoRA for each row; other threads are not affected."""
 
     def __init__(self) -> None:
         self.active: dict[int, RowsByTarget] = {}

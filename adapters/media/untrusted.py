@@ -93,7 +93,12 @@ def _checked_path(source: str | Path, root: Path | None) -> Path:
         inside = root is None or path.resolve().is_relative_to(root.resolve())
     except (OSError, ValueError, RuntimeError) as error:
         raise MediaError(f"expected a path, got {shown(str(source))}: {error}") from None
-    if "\0" in str(source):
+    try:
+        os.fsencode(path)
+        named = "\0" not in str(source)
+    except UnicodeEncodeError:  # half of a character
+        named = False
+    if not named:
         raise MediaError(f"expected a path, got {shown(str(source))}")
     if not inside:
         raise MediaError(f"{path}: lies outside of the folder {root}; only files below it are read")

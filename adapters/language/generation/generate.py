@@ -98,6 +98,8 @@ def generate(
     except InlayError:
         raise
     except (ValueError, TypeError, ArithmeticError) as error:
+        if getattr(options.get("streamer"), "raised", None) is error:  # of the caller's function, not of the options
+            raise
         raise LanguageModelError(
             f"{model.config.model_type}: transformers' generate refused its options: {error}"
         ) from error

@@ -139,7 +139,7 @@ def test_what_cannot_share_a_batch_is_refused(world_of: Make, backbone_of: Make,
     with pytest.raises(AttachError, match="expected one adapter for each of 6 conversations, got 2"):
         model.answer(asked, adapters=adapters[:2])
     adapters[1].layout = Layout(template="vicuna_v1", stop=("###",))
-    with pytest.raises(AttachError, match=r"expected layouts with one turn end, got \[\(\), \('###',\)\]"):
+    with pytest.raises(AttachError, match="got templates vicuna_v1 with different ends"):
         model.answer(asked[:2], adapters=adapters[:2])
     with pytest.raises(IncompatibleBackbone):
         model.answer(asked[:2], adapters=[adapters[0], adapter_of(backbone_of("qwen2"))])

@@ -107,3 +107,20 @@ def test_nothing_said_is_refused(raw: object, message: str) -> None:
 def test_an_answer_may_be_empty(content: object) -> None:
     asked = {"role": "user", "content": "draw"}
     assert parse_messages([asked, {"role": "assistant", "content": content}])[1].text == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["a\ud800b", ["a\ud800b"], [{"type": "text", "text": "a\ud800b"}], [{"type": "image", "caption": "a\ud800b"}]],
+)
+def test_half_of_a_character_is_refused(content: object) -> None:
+    r"""JSON may hold "\ud800", which no tokenizer takes."""
+    with pytest.raises(MessageError, match=r"message 0: content.* got the lone surrogate U\+D800 at character 1"):
+        parse_messages([{"role": "assistant", "content": content}])
+
+
+def test_an_array_is_a_source() -> None:
+    """It has no truth value."""
+    picture = np.zeros((4, 5, 3), np.uint8)
+    (message,) = parse_messages([{"role": "user", "content": [{"type": "image", "image": picture}]}])
+    assert message.content == (MediaPart("image", picture),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -67,3 +68,20 @@ def test_a_backward_pass_for_another_adapter_is_refused(backbone_of: Any, adapte
             adapter.detach()
         with pytest.raises(AttachError, match=r"call backward\(\) first"):
             loss.backward()
+
+
+def test_a_backward_pass_waits_for_a_call_of_another_thread(backbone_of: Any, adapter_of: Any) -> None:
+    """Both would set which attention the model uses."""
+    backbone = backbone_of()
+    model = adapter_of(backbone).attach(backbone)
+    turns = (Message("user", (TextPart("what?"),)), Message("assistant", (TextPart("red"),)))
+    with recomputed(backbone.llm.model):
+        loss = model(model.batch([turns]), logits="none").loss
+        done: list[str] = []
+        backward = Thread(target=lambda: (loss.backward(), done.append("backward")))
+        with model.held():
+            backward.start()
+            backward.join(timeout=0.5)
+            done.append("call")
+        backward.join()
+    assert done == ["call", "backward"]

@@ -31,3 +31,10 @@ def test_an_error_of_the_system_while_reading_is_a_media_error(tmp_path: Path) -
 
 def test_media_errors_are_inlay_errors() -> None:
     assert issubclass(MediaError, InlayError)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800b"])
+def test_a_text_that_names_no_file_is_refused(path: str, tmp_path: Path) -> None:
+    for root in (None, tmp_path):
+        with pytest.raises(MediaError, match="expected a path, got"), opened(path, root):
+            pass
