@@ -23,7 +23,10 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         >>> command_parser("chat", "Ask about a picture.").prog
         'inlay chat'
     """
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    # A value can name a class, which would be imported before it is refused; no setting here is a class.
+    set_parsing_settings(
+        docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=["inlay"]
+    )
     # Half a name is no name: a second option with the same beginning would change what a script does.
     return _Parser(prog=f"inlay {command}", description=about, allow_abbrev=False)
 
