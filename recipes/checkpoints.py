@@ -85,8 +85,9 @@ class _Recorded:
 
 def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
     recorded = _Recorded(file)
+    target: Any = recorded  # torch asks for no more than these two methods
     try:
-        torch.save(checkpoint, recorded)
+        torch.save(checkpoint, target)
     except RuntimeError as error:
         if recorded.error is not None:
             raise recorded.error from error

@@ -47,7 +47,7 @@ def parse_yaml(text: str) -> Any:
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"{error.problem or error.context}{where}") from None
     except yaml.YAMLError as error:
-        raise NotPlainError(str(error).partition("\n")[0]) from None  # a character that no YAML may hold
+        raise ValueError(str(error).partition("\n")[0]) from None  # a character that no YAML may hold
     except RecursionError:
         raise NotPlainError(f"expected at most {_MAX_DEPTH} levels of nesting") from None
 
