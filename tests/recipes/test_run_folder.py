@@ -365,3 +365,13 @@ def test_the_config_of_a_job_in_python_is_that_job(tmp_path: Path, system: str, 
         again = parse([str(tmp_path / "config.yaml")]).job()
         options = {recipe.projector: recipe.projector_options.get(recipe.projector, {})}
         assert again == replace(job, recipe=replace(recipe, projector_options=options))
+
+
+def test_a_picture_replaces_no_other_file(tmp_path: Path, capsys: Any) -> None:
+    root = finished(tmp_path / "run")
+    for target in (tmp_path / "photo.png", tmp_path / "notes.txt", root / "picture.png"):
+        target.write_bytes(b"mine")
+        named = [] if target.parent == root else [f"--output={target}"]
+        assert main(["picture", str(root), *named]) == 2
+        assert "exists, and is no picture of `inlay picture`" in capsys.readouterr().err
+        assert target.read_bytes() == b"mine"
