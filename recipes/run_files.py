@@ -20,16 +20,17 @@ MARKER = ".inlay-run"
 PICTURE = "picture.png"
 """What ``inlay picture`` draws; a run neither writes nor replaces it."""
 
-_FILES = ("config.yaml", "config.yaml.part", "metrics.json", "metrics.json.part", "answers.jsonl", "made.jsonl")
+_WHOLE = (MARKER, "config.yaml", "metrics.json")
+_FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
 _FOLDERS = ("bundle", "checkpoints", "logs", "data")
-_ENTRIES = frozenset({MARKER, *_FILES, *_FOLDERS})
+_ENTRIES = frozenset({*_FILES, *_FOLDERS})
 _EVENTS = r"events\.out\.tfevents\.[\w.\-]+"
 _DRAWN = r"(?:train|held_out)_(?:scene|digit)_\d{5}\.(?:png|jpg|webp)"
 _MEDIA = r"(?:train|held_out)_(?:image|audio|video)_\d{5}\.(?:png|wav|gif)"
 _WRITTEN = re.compile(
     "|".join(
         (
-            *map(re.escape, (MARKER, *_FILES)),
+            *map(re.escape, _FILES),
             *(re.escape(f"bundle/{name}") for name in KNOWN_NAMES),
             r"checkpoints/[^/]+/last\.ckpt(?:\.part|\.previous)?",
             rf"logs/[^/]+/version_\d+/(?:metrics\.csv|hparams\.yaml|{_EVENTS})",

@@ -128,42 +128,47 @@ class RunFolder:
             afterwards, the earlier run is put back.
         """
         lock: list[int] = []
+        written: list[Path] = []
 
         def begin() -> RunFolder:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock.append(self._lock())
+            marker = self.root / MARKER
+            if marker.is_file():
+                lock.append(self._lock(marker))
             if not settings.resume:
                 recover(self.root, show)
                 self.check(settings)
+                written.append(self.root)
                 if settings.overwrite and entries_of(self.root):
                     set_aside(self.root)
-                (self.root / MARKER).write_text("inlay run 1\n", encoding="utf-8")
+                self._write(marker, "inlay run 1\n")
+                lock.append(self._lock(marker))
                 self._write(self.config, config)
             return self
 
         try:
             yield begin
         except BaseException as error:
-            if lock and not settings.resume:
+            if written:
                 if (self.root / EARLIER).is_dir():
                     give_back(self.root, show)
                 elif isinstance(error, InlayError):  # After any other, such as a full disk, --resume goes on.
                     self._discard_unused()
             raise
         else:
-            if lock:
+            if written or settings.resume:
                 settle_earlier(self.root)
         finally:
             for handle in lock:
                 os.close(handle)
 
-    def _lock(self) -> int:
-        """A lock that the kernel releases when this process ends.
+    def _lock(self, marker: Path) -> int:
+        """A lock that the kernel releases when this process ends; that of the folder is taken to write the bundle.
 
         Raises:
             SettingsError: another process writes into this folder.
         """
-        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = os.open(marker, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from inlay.hub.errors import InlayError
+from inlay.hub.format.files import check_is_bundle
+from inlay.hub.safety.atomic import replace_folder
 from inlay.recipes import llava
 from inlay.recipes.cli import main
 from inlay.recipes.earlier_run import recover, set_aside
@@ -282,6 +284,25 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
     ):
         pass
     assert folder.config.is_file()
+
+
+def test_a_run_that_finds_its_folder_taken_when_it_begins_removes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    folder = RunFolder.check(settings(root))
+    with pytest.raises(KeyboardInterrupt), run(root) as other:
+        drawn(other, KeyboardInterrupt())
+    before = bytes_in(root)
+    with folder.writing(settings(root), "", print) as begin, pytest.raises(SettingsError, match="exists already"):
+        begin()
+    with pytest.raises(SettingsError, match="exists already"), folder.writing(settings(root), "", print) as begin:
+        begin()
+    assert bytes_in(root) == before
+
+
+def test_a_bundle_is_saved_while_the_run_holds_its_folder(tmp_path: Path) -> None:
+    with run(tmp_path / "run") as folder:
+        replace_folder(folder.bundle, {"inlay.json": b"{}"}, overwrite=False, check_old=check_is_bundle)
+    assert (folder.bundle / "inlay.json").is_file()
 
 
 def test_an_input_inside_the_run_that_is_replaced_is_refused(tmp_path: Path, capsys: Any) -> None:
