@@ -79,8 +79,8 @@ if TYPE_CHECKING:
     from inlay.adapters.language.model import LanguageModelError as LanguageModelError
     from inlay.adapters.language.occupancy import AttachError as AttachError
     from inlay.adapters.language.prompt_tokenizer import PromptTokenizer as PromptTokenizer
-    from inlay.adapters.llm_parts.lora import LoraConfig as LoraConfig
     from inlay.adapters.llm_parts.lora import LoraError as LoraError
+    from inlay.adapters.llm_parts.lora_config import LoraConfig as LoraConfig
     from inlay.adapters.llm_parts.token_rows import TokenRowsError as TokenRowsError
     from inlay.adapters.llm_parts.token_rows import TokensConfig as TokensConfig
     from inlay.adapters.loading.generators import load_generator as load_generator

@@ -14,14 +14,16 @@ flips pictures at random, and in its VQA stage it also trains the ViT, at 490 pi
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources
 from inlay.recipes.stages.settings import RepresentSettings, TeacherSettings
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["SYSTEM", "Version", "adapter", "full_stages", "miniature_stages", "recipe"]
 

@@ -6,6 +6,7 @@ import hashlib
 import signal
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -16,9 +17,10 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.callbacks import CompileWatch, FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 from inlay.recipes.callbacks.memory_watch import MemoryWatch
+from inlay.recipes.checkpoints import AtomicCheckpoints, intact
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.precision import autocast_of
-from inlay.recipes.ranks import local_world, rank, world
+from inlay.recipes.ranks import first, local_world, rank, world
 from inlay.recipes.recipe import Stage
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import RunSettings
@@ -95,7 +97,7 @@ def fit(
         num_nodes=world() // local_world(),
         # Every trained parameter is in the graph of every batch, so DDP need not look for unused ones.
         strategy="auto" if world() == 1 else DDPStrategy(gradient_as_bucket_view=True, forward_sync_buffers=False),
-        plugins=None if world() == 1 else [TorchElasticEnvironment()],
+        plugins=[AtomicCheckpoints(), *([] if world() == 1 else [TorchElasticEnvironment()])],
         use_distributed_sampler=False,
         precision=autocast_of(run.precision),
         logger=[
@@ -119,7 +121,7 @@ def fit(
         num_sanity_val_steps=0,
     )
     place = next(module.parameters()).device
-    resume = checkpoint if run.resume and checkpoint.exists() else None
+    resume = first(partial(intact, checkpoint, show)) if run.resume else None
     with warnings.catch_warnings():
         for notice in NOTICES:
             warnings.filterwarnings("ignore", message=notice)

@@ -10,14 +10,16 @@ recipe runs BLIP-2's two stages first.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.recipes import blip2
 from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["SYSTEM", "Version", "adapter", "recipe"]
 

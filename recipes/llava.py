@@ -9,13 +9,15 @@ The published hyper-parameters stand beside the miniature's; the one thing that 
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
-from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.recipes.recipe import Recipe, Size, Stage, System
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["LINEARS", "SYSTEM", "Version", "adapter", "recipe"]
 

@@ -9,13 +9,15 @@ With LLaMA-2 there is no Q-Former: four neighbouring patches are joined, and the
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, SAME, Sources
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["SYSTEM", "Version", "adapter", "recipe"]
 

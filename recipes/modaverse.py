@@ -11,16 +11,18 @@ The released code also trains, and stores, both whole embedding matrices; here t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.meta_response import FLAGS
 from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
-from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.nextgpt import MINIATURE_MAKING, QKVO, SOURCES
 from inlay.recipes.recipe import Recipe, Size, Stage, System
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["SYSTEM", "TOKENS", "Version", "adapter", "recipe"]
 

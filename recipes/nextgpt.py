@@ -14,17 +14,19 @@ option of a linear layer is.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
-from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature.film import FRAMES, SIDE
 from inlay.recipes.recipe import Recipe, Size, Stage, System
 from inlay.recipes.sources import MINIATURE, Sources
 from inlay.recipes.stages.settings import SignalSettings
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["MINIATURE_MAKING", "QKVO", "SIGNALS", "SOURCES", "SYSTEM", "Version", "adapter", "recipe"]
 

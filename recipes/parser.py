@@ -23,7 +23,10 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         >>> command_parser("chat", "Ask about a picture.").prog
         'inlay chat'
     """
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    # A value can name a class, which would be imported before it is refused; no setting here is a class.
+    set_parsing_settings(
+        docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=["inlay"]
+    )
     # Half a name is no name: a second option with the same beginning would change what a script does.
     return _Parser(prog=f"inlay {command}", description=about, allow_abbrev=False)
 
@@ -55,12 +58,14 @@ def _short(said: str) -> str:
         '--seed: expected int, got abc'
     """
     if not (key := re.match(r'Parser key "([\w.]+)":', said)):
-        return said
+        return " ".join(said.split())
     if unknown := re.search(r"Option '(\w+)' is not accepted", said):
         return f"--{key[1]}.{unknown[1]}: there is no such option"
+    if "denied by the" in said or "dot import path" in said:
+        return f"--{key[1]}: expected its fields, such as --{key[1]}.FIELD VALUE; settings are plain values, no class"
     wanted = re.findall(r"Expected an? (.+?)(?:\. Got value: |\n|$)", said)
     given = re.search(r"(?:Got value|Given value): (.*)", said)
-    if not wanted or given is None:
-        return said
     kinds = [re.sub(r"^(?:typing\.)?Literal\[(.*)\]$", r"one of \1", kind) for kind in wanted if kind != "NoneType"]
+    if not kinds or given is None:
+        return f"--{key[1]}: {' '.join(said[key.end() :].split())}"
     return f"--{key[1]}: expected {' or '.join(kinds)}, got {given[1]}"

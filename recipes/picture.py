@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from PIL import Image
 
 from inlay.recipes.metrics.vqa_accuracy import vqa_accuracy
+from inlay.recipes.run_files import PICTURE
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import SettingsError
 
 __all__ = ["draw_run", "losses", "main"]
 
+SOFTWARE = "inlay picture"
 SHOWN = 8
 SMOOTH = 5
 WIDEST = 38  # characters of a question in one line
@@ -29,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--output", type=Path | None, help="PNG to write; picture.png in the run folder if not given")
     parsed = parser.parse_args(list(argv))
-    target = parsed.output or parsed.run / "picture.png"
+    target = parsed.output or parsed.run / PICTURE
+    _check_target(target)
     draw_run(RunFolder(parsed.run), target)
     print(target)
     return 0
@@ -69,7 +73,20 @@ def draw_run(folder: RunFolder, target: Path) -> None:
     _curves(figure.add_subplot(grid[0, :]), losses(folder), figures)
     for index, shown in enumerate(_chosen(folder)):
         _question(figure.add_subplot(grid[1 + index // 4, index % 4]), shown, folder)
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=110, metadata={"Software": SOFTWARE})
+
+
+def _check_target(target: Path) -> None:
+    """See that no other file is replaced than a picture of an earlier call, which says so in its metadata."""
+    if not target.exists():
+        return
+    try:
+        with Image.open(target) as image:
+            made = image.info.get("Software") == SOFTWARE
+    except OSError:
+        made = False
+    if not made:
+        raise SettingsError(f"{target}: exists, and is no picture of `inlay picture`; choose another --output")
 
 
 def _curves(axes: Any, curves: dict[str, list[tuple[int, float]]], figures: dict[str, Any]) -> None:

@@ -9,13 +9,13 @@ every step.
 from __future__ import annotations
 
 import time
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import torch
 
-__all__ = ["Precision", "autocast_of", "device_of", "gemm_gain", "settle", "verdict"]
+from inlay.recipes.settings import Precision
 
-Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
+__all__ = ["Precision", "autocast_of", "device_of", "gemm_gain", "settle", "verdict"]
 
 WORTH = 1.2
 """A matrix product has to be so many times faster before activations are rounded for it."""

@@ -6,22 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.segments import HOLE
 from inlay.adapters.conversation.templates.registry import TEMPLATES
-from inlay.adapters.encoders import QFORMER_FAMILY
-from inlay.adapters.inputs import PROJECTORS, ProjectorConfig, projector_config
-from inlay.adapters.llm_parts.lora import LoraConfig
-from inlay.adapters.llm_parts.token_rows import TokensConfig
+from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.adapters.media.image import Geometry
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.outputs import OutputConfig, output_config
 from inlay.hub.errors import InlayError
-from inlay.recipes.caption_tokens import start_token
 from inlay.recipes.sources import Sources
 from inlay.recipes.stages.settings import RepresentSettings, SignalSettings, TeacherSettings
+
+# mypy takes this name for true. jsonargparse runs the block of the usual one from `typing`, and these modules import
+# torch, which takes longer than all that the command line has to check.
+MYPY = False
+if MYPY:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.backbone import Backbone
+    from inlay.adapters.inputs import ProjectorConfig
+    from inlay.adapters.llm_parts.token_rows import TokensConfig
+    from inlay.adapters.outputs import OutputConfig
 
 __all__ = ["Objective", "Recipe", "RecipeError", "Schedule", "Size", "Stage", "System", "World"]
 
@@ -220,6 +223,8 @@ class Recipe:
         Raises:
             RecipeError: the backbone has none of the encoders.
         """
+        from inlay.adapters.adapter import Adapter
+
         seen = [modality for modality in self.modalities if modality in backbone.encoders]
         if not seen:
             raise RecipeError(
@@ -241,17 +246,23 @@ class Recipe:
         )
 
     def _input(self, backbone: Backbone, modality: Modality) -> ProjectorConfig:
+        from inlay.adapters.inputs import projector_config
+
         widths = {"width_in": backbone.encoder(modality).width, "width_out": backbone.llm.width}
         chosen = self.projector_options.get(self.projector, {})
         return projector_config(self.projector, {**widths, **self._read(backbone, modality), **chosen})
 
     def _output(self, backbone: Backbone, modality: Modality, signals: int) -> OutputConfig:
+        from inlay.adapters.outputs import output_config
+
         generator = backbone.generator(modality)
         counts = {"signals": signals, "tokens": generator.tokens}
         widths = {"width_in": backbone.llm.width, "width_out": generator.width}
         return output_config(self.output or "", {**widths, **counts, **self.output_options})
 
     def _rows(self, backbone: Backbone, made: Mapping[Modality, int]) -> TokensConfig | None:
+        from inlay.adapters.llm_parts.token_rows import TokensConfig
+
         counts: dict[str, int] = {str(modality): count for modality, count in made.items()}
         if not counts and not self.tokens:
             return None
@@ -259,6 +270,10 @@ class Recipe:
 
     def _read(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
         """Fields that follow from the backbone: the prompt tokenizer's size, whether there is a class token."""
+        from inlay.adapters.encoders import QFORMER_FAMILY
+        from inlay.adapters.inputs import PROJECTORS
+        from inlay.recipes.caption_tokens import start_token
+
         known = {field.name for field in fields(PROJECTORS[self.projector][1])}
         found: dict[str, Any] = {}
         port = backbone.encoder(modality).port

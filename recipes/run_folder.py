@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from inlay.hub.errors import InlayError
+from inlay.recipes.earlier_run import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
+from inlay.recipes.plain_yaml import parse_yaml
+from inlay.recipes.run_files import MARKER, check_replaceable, entries_of, remove_run_files
 from inlay.recipes.settings import RunSettings, SettingsError
 
 __all__ = ["RunFolder"]
@@ -88,10 +92,10 @@ class RunFolder:
 
         Raises:
             SettingsError: it holds files already, and neither ``resume`` nor ``overwrite`` is set; there is nothing to
-                resume; or ``overwrite`` would remove a folder that is not a run folder.
+                resume; or ``overwrite`` would replace files that no run has written.
         """
         folder = cls(settings.output)
-        taken = folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir()))
+        taken = os.path.lexists(folder.root) and (not folder.root.is_dir() or any(folder.root.iterdir()))
         if settings.resume:
             if not folder.config.exists():
                 raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")
@@ -100,28 +104,82 @@ class RunFolder:
                     f"{folder.root}: this run is finished; choose another --output, or give --overwrite true"
                 )
         elif taken and settings.overwrite:
-            if not folder.config.exists():
-                raise SettingsError(f"{folder.root}: not a run folder (no config.yaml), so it is not replaced")
+            if not (folder.root / EARLIER).is_dir():
+                check_replaceable(folder.root)
         elif taken:
             hint = "--resume true goes on with an interrupted run, --overwrite true replaces it"
             raise SettingsError(f"{folder.root}: the output folder exists already; choose another --output, or: {hint}")
         return folder
 
-    @classmethod
-    def prepare(cls, settings: RunSettings) -> RunFolder:
-        """Create the folder, after removing the run that ``overwrite`` replaces.
+    @contextmanager
+    def writing(
+        self, settings: RunSettings, config: str, show: Callable[[str], None]
+    ) -> Iterator[Callable[[], RunFolder]]:
+        """The time in which a run writes here.
 
-        Called once the inputs of the run have been loaded, so that a run that cannot begin leaves no folder and removes
-        no earlier run.
+        Args:
+            settings: of the run.
+            config: the text of ``config.yaml``.
+            show: told where an earlier run is, if this one fails.
+
+        Yields:
+            What creates the folder and sets an earlier run aside. It is called once the inputs of the run have been
+            loaded, so that a run that cannot begin leaves no folder and touches no earlier run. If the run fails
+            afterwards, the earlier run is put back.
+        """
+        lock: list[int] = []
+        written: list[Path] = []
+
+        def begin() -> RunFolder:
+            self.root.mkdir(parents=True, exist_ok=True)
+            marker = self.root / MARKER
+            if marker.is_file():
+                lock.append(self._lock(marker))
+            if not settings.resume:
+                recover(self.root, show)
+                self.check(settings)
+                written.append(self.root)
+                if settings.overwrite and entries_of(self.root):
+                    set_aside(self.root)
+                self._write(marker, "inlay run 1\n")
+                lock.append(self._lock(marker))
+                self._write(self.config, config)
+            return self
+
+        try:
+            yield begin
+        except BaseException as error:
+            if written:
+                if (self.root / EARLIER).is_dir():
+                    give_back(self.root, show)
+                elif isinstance(error, InlayError):  # After any other, such as a full disk, --resume goes on.
+                    self._discard_unused()
+            raise
+        else:
+            if written or settings.resume:
+                settle_earlier(self.root)
+        finally:
+            for handle in lock:
+                os.close(handle)
+
+    def _lock(self, marker: Path) -> int:
+        """A lock that the kernel releases when this process ends; that of the folder is taken to write the bundle.
 
         Raises:
-            SettingsError: as of :meth:`check`.
+            SettingsError: another process writes into this folder.
         """
-        folder = cls.check(settings)
-        if settings.overwrite and not settings.resume and folder.root.exists():
-            shutil.rmtree(folder.root)
-        folder.root.mkdir(parents=True, exist_ok=True)
-        return folder
+        handle = os.open(marker, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise SettingsError(
+                f"{self.root}: another run is writing into this folder; wait until it has ended, or choose another "
+                "--output"
+            ) from None
+        except OSError:  # some network file systems have no locks
+            pass
+        return handle
 
     def check_same(self, settings: Mapping[str, Any]) -> None:
         """See whether a run that goes on has the settings that it began with; those that change no number may differ.
@@ -132,7 +190,11 @@ class RunFolder:
         Raises:
             SettingsError: names every field that differs.
         """
-        began = dict(_flat(yaml.safe_load(self.config.read_text(encoding="utf-8"))))
+        try:
+            began = dict(_flat(parse_yaml(self.config.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, AttributeError) as error:
+            raise SettingsError(f"{self.config}: expected the settings of an earlier run: {error}") from error
+        began["name"] = began.get("name") or self.root.absolute().name
         now = dict(_flat(settings))
         changed = [
             f"{name} was {began.get(name)!r} and is {now.get(name)!r}"
@@ -145,13 +207,10 @@ class RunFolder:
                 f"that as it was (inlay train {self.config} --resume true), or begin anew with --overwrite true"
             )
 
-    def discard_unused(self) -> None:
-        """Remove the folder if it holds only settings and the miniature's data, so that it does not block the next try.
-
-        Only for a folder that this run has created: neither can then be somebody's work.
-        """
-        if self.root.is_dir() and {path.name for path in self.root.iterdir()} <= {self.config.name, self.data.name}:
-            shutil.rmtree(self.root)
+    def _discard_unused(self) -> None:
+        """Remove what a run has written that has not trained yet, so that it does not block the next try."""
+        if set(entries_of(self.root)) <= BEGUN:
+            remove_run_files(self.root)
 
     def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write ``answers.jsonl``."""
@@ -163,10 +222,21 @@ class RunFolder:
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json``; it appears whole, and last of all files of a run."""
-        text = json.dumps(figures, indent=2, sort_keys=True) + "\n"
-        part = self.metrics.with_suffix(".json.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.metrics)
+        self._write(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file that appears whole or not at all."""
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> str:

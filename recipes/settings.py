@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from inlay.hub.errors import InlayError
-from inlay.recipes.precision import Precision
+from inlay.hub.safety.text import shown
 
-__all__ = ["BackboneSettings", "DataSettings", "RunSettings", "SettingsError"]
+__all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings", "SettingsError"]
+
+Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
+"""See :mod:`inlay.recipes.precision`."""
+LARGEST_SEED = (1 << 32) - 1
+"""NumPy's generators take no larger seed."""
 
 
 class SettingsError(InlayError):
@@ -110,6 +115,16 @@ class DataSettings:
         if self.cache_disk_mib < 1:
             raise SettingsError("data: cache_disk_mib is at least 1; leave cache_dir out for a run without that folder")
 
+    def check_drawn(self) -> None:
+        """Check that no file is named beside the miniature's data.
+
+        Raises:
+            SettingsError: names the settings.
+        """
+        names = ("align", "test", "align_test", "mix", "make_test", "images")
+        if self.train is None and (given := [name for name in names if getattr(self, name)]):
+            raise SettingsError(f"data: {', '.join(given)}: files of your own go with --data.train; give that too")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
@@ -126,7 +141,8 @@ class RunSettings:
     resume: bool = False
     """Go on where an interrupted run in the same folder stopped."""
     overwrite: bool = False
-    """Replace a finished run in the same folder."""
+    """Replace an earlier run in the same folder: it is set aside until this one has finished, and comes back if this
+    one fails. Files that no run has written stay."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Where to train."""
     devices: int = 1
@@ -152,6 +168,8 @@ class RunSettings:
     """Answer the held-out questions at the end."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise SettingsError(f"seed: expected a number from 0 to {LARGEST_SEED}, got {shown(self.seed)}")
         if self.devices < 1:
             raise SettingsError(f"devices: expected at least 1, got {self.devices}")
         if self.compile and self.recompute is True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,39 +22,32 @@ from inlay.recipes.backbones import backbone_from, chosen_sources
 from inlay.recipes.caching import Caching, store_at, visits_of
 from inlay.recipes.callbacks import LabelAudit
 from inlay.recipes.data.features import FeatureCache
-from inlay.recipes.data.load import check_drawn, load_data, sets_of, shards_of
+from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.prepare import phrased
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
 from inlay.recipes.fit import fit, seed_stage
 from inlay.recipes.int8 import HeldOutBatches, as_int8
+from inlay.recipes.job import Job, check_job, data_name
 from inlay.recipes.launch import check_processes
 from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives import OBJECTIVES
+from inlay.recipes.plain_yaml import parse_yaml
 from inlay.recipes.plan import Task
 from inlay.recipes.precision import device_of, settle, verdict
-from inlay.recipes.ranks import first_ahead, is_first, world
-from inlay.recipes.recipe import Recipe, RecipeError
+from inlay.recipes.ranks import first, first_ahead, is_first, world
+from inlay.recipes.recipe import RecipeError
 from inlay.recipes.run_folder import RunFolder
-from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.settings import SettingsError
 from inlay.recipes.sharding import shard
 from inlay.recipes.streaming import check_stage, plan_stream
+from inlay.recipes.train_parser import config_of
 
 __all__ = ["Job", "train"]
 
 PACKAGES = ("inlay", "torch", "transformers", "lightning")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Everything that a run is made of."""
-
-    recipe: Recipe
-    run: RunSettings
-    backbone: BackboneSettings
-    data: DataSettings
 
 
 def train(
@@ -62,7 +55,7 @@ def train(
     show: Callable[[str], None] = print,
     *,
     backbone: Backbone | None = None,
-    prepare: Callable[[], None] | None = None,
+    config: str | None = None,
 ) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
@@ -70,21 +63,43 @@ def train(
         job: what to do.
         show: where lines for the user go.
         backbone: frozen models put together by hand, instead of those that the job names.
-        prepare: creates the run folder; called once the user's data and the frozen models have been loaded.
+        config: the text of ``config.yaml``; written from the job if not given.
 
     Returns:
         What ``metrics.json`` holds; of several processes, in the first one.
+
+    Raises:
+        SettingsError: settings that contradict each other, or a folder that this run may not write into. An earlier
+            run is replaced only with ``overwrite``: it is set aside until this one has finished.
     """
-    started = time.perf_counter()
-    check_processes(job.run, job.recipe.stages, world())
+    check_job(job, own_models=backbone is not None)
+    job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
+    config = config_of(job) if config is None else config
+    folder = RunFolder(job.run.output)
+    first(partial(_check_folder, job, config))
     if not is_first():
         show = _silent
-    folder = RunFolder(job.run.output)
-    if job.data.train is None and job.backbone.llm is not None:
-        raise SettingsError(
-            "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
-        )
-    job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
+    with folder.writing(job.run, config, show) as begin:
+        return _train(job, show, backbone, folder, partial(first, begin))
+
+
+def _check_folder(job: Job, config: str) -> None:
+    """Check the run folder, and the settings of a run that goes on, before anything is loaded."""
+    folder = RunFolder.check(job.run)
+    if job.run.resume:
+        folder.check_same(parse_yaml(config))
+
+
+def _train(
+    job: Job,
+    show: Callable[[str], None],
+    backbone: Backbone | None,
+    folder: RunFolder,
+    begin: Callable[[], RunFolder],
+) -> dict[str, Any]:
+    """As :func:`train`, with settings and folder checked; ``begin`` creates the folder once the inputs are loaded."""
+    started = time.perf_counter()
+    check_processes(job.run, job.recipe.stages, world())
     half = job.run.precision == "bf16-true"
     if half and job.backbone.dtype not in ("auto", "bfloat16"):
         raise SettingsError(
@@ -105,7 +120,6 @@ def train(
     load = partial(load_data, job.data, folder.data, job.run.seed, job.recipe.world, show=show)
     drawn = job.data.train is None  # into the run folder
     if drawn:
-        check_drawn(job.data)
         samples = {}
     else:
         with first_ahead():
@@ -113,8 +127,7 @@ def train(
     store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
     device = device_of(job.run.accelerator)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store, device)
-    if prepare is not None:
-        prepare()
+    begin()
     if drawn:
         with first_ahead():
             samples = load()
@@ -129,7 +142,7 @@ def train(
     described = [sample for sample in test if sample.description]
     oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
 
-    adapter = job.recipe.adapter(backbone, job.run.name or job.run.output.name)
+    adapter = job.recipe.adapter(backbone, job.name)
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
@@ -295,7 +308,6 @@ def _begin(adapter: Adapter, source: Path) -> None:
 
 def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:
     """Provenance for the bundle."""
-    source = Path(job.data.train).name if job.data.train else "inlay miniature world"
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
@@ -304,7 +316,7 @@ def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[s
     return TrainingSpec(
         recipe=job.recipe.system,
         stages=tuple(figures["samples_per_second"]),
-        data=f"{source} ({sizes})",
+        data=f"{data_name(job.data)} ({sizes})",
         seed=job.run.seed,
         versions={name: version(name) for name in PACKAGES},
         metrics=measured,

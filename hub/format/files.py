@@ -130,8 +130,10 @@ def check_is_bundle(folder: Path) -> None:
         BundleError: names the other files.
     """
     try:
-        entries = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-        strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/"))
+        found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+        entries = {path.relative_to(folder).as_posix() for path in found}
+        # What huggingface_hub notes of its downloads; other files of such a folder are the user's.
+        strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/huggingface/"))
     except OSError as error:
         raise BundleError(str(folder), f"cannot be listed: {error.strerror}") from None
     if MANIFEST_NAME not in entries or strangers:

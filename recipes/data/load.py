@@ -14,9 +14,9 @@ from inlay.recipes.data.webdataset import shard_files
 from inlay.recipes.miniature.build import build
 from inlay.recipes.miniature.build_media import build_media
 from inlay.recipes.recipe import World
-from inlay.recipes.settings import DataSettings, SettingsError
+from inlay.recipes.settings import DataSettings
 
-__all__ = ["check_drawn", "load_data", "own_data", "sets_of", "shards_of"]
+__all__ = ["load_data", "own_data", "sets_of", "shards_of"]
 
 
 def load_data(
@@ -115,21 +115,10 @@ _OWN: dict[World, Callable[[Path], dict[str, Any]]] = {"pictures": _pictures, "s
 _BUILDERS: dict[World, Callable[[Path, int], None]] = {"pictures": build, "senses": build_media}
 
 
-def check_drawn(data: DataSettings) -> None:
-    """Check that no file is named beside the miniature's data.
-
-    Raises:
-        SettingsError: names the settings.
-    """
-    names = ("align", "test", "align_test", "mix", "make_test", "images")
-    if given := [name for name in names if getattr(data, name)]:
-        raise SettingsError(f"data: {', '.join(given)}: files of your own go with --data.train; give that too")
-
-
 def _miniature(
     data: DataSettings, folder: Path, seed: int, world: World, show: Callable[[str], object] | None
 ) -> DataSettings:
-    check_drawn(data)
+    data.check_drawn()
     files = _OWN[world](folder)
     if not files["test"].exists():
         if show is not None:

@@ -92,7 +92,8 @@ def tar_groups(path: Path, extensions: Container[str], max_bytes: int) -> Iterat
     group: Group | None = None
     try:
         with path.open("rb") as file, _Archive.open(fileobj=file, mode="r|", tarinfo=_Header) as archive:
-            while (member := archive.next()) is not None:
+            size = os.fstat(file.fileno()).st_size
+            while (member := _next(archive, path, size)) is not None:
                 archive.members.clear()  # it would remember every header
                 name = member.name.removeprefix("./")
                 folder, slash, last = name.rpartition("/")
@@ -115,6 +116,15 @@ def tar_groups(path: Path, extensions: Container[str], max_bytes: int) -> Iterat
         raise DamagedShard(f"{path}: not a tar that can be read to its end: {error}") from error
     if group is not None:
         yield group
+
+
+def _next(archive: tarfile.TarFile, path: Path, size: int) -> tarfile.TarInfo | None:
+    """The next member, unless the last one ends behind the file's end: the module would read there for ever."""
+    if archive.offset > size:
+        raise DamagedShard(
+            f"{path}: cut off or damaged: a member ends at byte {archive.offset:,} of a file of {size:,} bytes"
+        )
+    return archive.next()
 
 
 def _add(

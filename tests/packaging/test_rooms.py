@@ -18,7 +18,6 @@ TESTED_ELSEWHERE = {
     "hub/errors.py": "hub/test_import.py",
     "hub/lazy.py": "hub/test_import.py",
     "hub/format/difference.py": "recipes/test_hub_commands.py",
-    "hub/format/files.py": "hub/format/test_bundle.py",
     "hub/format/header.py": "hub/format/test_tensors.py",
     "hub/format/licences.py": "hub/format/test_card.py",
     "hub/format/migrations.py": "hub/test_frozen.py",

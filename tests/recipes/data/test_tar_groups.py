@@ -234,3 +234,25 @@ def test_groups_are_those_of_webdataset(tar: Tar) -> None:
             for sample in reader.group_by_keys(iter(files))
         ]
     assert [(group.key, group.parts) for group in read(path)] == expected
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "1.other", "folder/"])
+@pytest.mark.parametrize("size", [1 << 40, 8 << 60])
+def test_a_member_that_claims_more_bytes_than_the_file_has_is_refused_at_once(
+    tmp_path: Path, name: str, size: int
+) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = size
+    path = tmp_path / "shard.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 16))
+    with pytest.raises(DamagedShard, match="of a file of 66,048 bytes"):
+        read(path)
+
+
+def test_a_size_in_an_extended_header_is_refused_at_once(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("1.jpg")
+    info.pax_headers = {"size": str(8 << 60)}
+    path = tmp_path / "shard.tar"
+    path.write_bytes(info.tobuf(tarfile.PAX_FORMAT) + bytes(1 << 16))
+    with pytest.raises(DamagedShard, match="a member ends at byte"):
+        read(path)
