@@ -14,7 +14,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from inlay.recipes.callbacks import CompileWatch, FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.callbacks import (
+    CompileWatch,
+    FiniteLoss,
+    GradientAudit,
+    LabelAudit,
+    PartTable,
+    RandomState,
+    ReachedParts,
+    Speed,
+)
 from inlay.recipes.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.precision import autocast_of
@@ -107,6 +116,7 @@ def fit(
             labels,
             GradientAudit(),
             FiniteLoss(),
+            ReachedParts(show),
             RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
             memory,

@@ -69,6 +69,11 @@ class RunFolder:
         return self.root / "made.jsonl"
 
     @property
+    def invalid(self) -> Path:
+        """``invalid.jsonl``: rows of the data that cannot be used, with the reasons."""
+        return self.root / "invalid.jsonl"
+
+    @property
     def data(self) -> Path:
         """The miniature's data, where the run made its own."""
         return self.root / "data"
@@ -91,7 +96,10 @@ class RunFolder:
                 resume; or ``overwrite`` would remove a folder that is not a run folder.
         """
         folder = cls(settings.output)
-        taken = folder.root.exists() and (not folder.root.is_dir() or any(folder.root.iterdir()))
+        taken = folder.root.exists() and (
+            # The list of a run that did not begin does not block the next one.
+            not folder.root.is_dir() or any(path.name != folder.invalid.name for path in folder.root.iterdir())
+        )
         if settings.resume:
             if not folder.config.exists():
                 raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")
@@ -146,12 +154,19 @@ class RunFolder:
             )
 
     def discard_unused(self) -> None:
-        """Remove the folder if it holds only settings and the miniature's data, so that it does not block the next try.
+        """Remove settings and the miniature's data if the folder holds no more, so that it does not block the next try.
 
-        Only for a folder that this run has created: neither can then be somebody's work.
+        The list of rows that cannot be used stays, as the user needs it. Only for a folder that this run has created:
+        none of these can then be anybody's work.
         """
-        if self.root.is_dir() and {path.name for path in self.root.iterdir()} <= {self.config.name, self.data.name}:
-            shutil.rmtree(self.root)
+        if not self.root.is_dir():
+            return
+        names = {path.name for path in self.root.iterdir()}
+        if names <= {self.config.name, self.data.name, self.invalid.name}:
+            self.config.unlink(missing_ok=True)
+            shutil.rmtree(self.data, ignore_errors=True)
+            if self.invalid.name not in names:
+                self.root.rmdir()
 
     def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write ``answers.jsonl``."""

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from inlay.adapters.conversation.messages import Message, Part, TextPart, media_of
+from inlay.adapters.conversation.messages import Message, Part, TextPart, made_of, media_of
 from inlay.recipes.data.reverse import reversed_pairs
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, blip_caption, blip_question, choose, fill
@@ -30,7 +30,7 @@ def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
 
 
 def apart(sample: Sample) -> list[Sample]:
-    """Each question of a dialogue as a sample of its own, with all media of the dialogue in front.
+    """Each answered question of a dialogue as a sample of its own, with all media of the dialogue in front.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -46,6 +46,8 @@ def apart(sample: Sample) -> list[Sample]:
     media: tuple[Part, ...] = media_of(sample.messages)
     rows = []
     for turn, (asked, said) in enumerate(zip(turns[::2], turns[1::2], strict=True)):
+        if not said.text.strip() and not made_of([said]):
+            continue
         question = replace(asked, content=(*media, TextPart(asked.text)))
         rows.append(
             replace(
@@ -130,6 +132,8 @@ def _cut(sample: Sample, seed: int, number: int) -> Sample:
     """
     *before, asked, said = sample.messages
     words = said.text.split()
+    if not words:
+        return sample
     digest = hashlib.sha256(f"{seed} {number} {sample.id} cut".encode()).digest()
     place = int.from_bytes(digest[:8], "big") % len(words)
     user = with_words(asked, " ".join(words[:place]))

@@ -122,9 +122,8 @@ def test_what_is_wrong_with_pairs_is_said(write_lines: WriteLines, images: Path,
         read_pairs(write_lines(*lines), images)
 
 
-def test_pairs_are_json_lines(write_json: WriteJson, images: Path) -> None:
-    with pytest.raises(DataError, match=r"ends in \.jsonl"):
-        read_pairs(write_json([]), images)
+def test_pairs_may_be_a_list(write_json: WriteJson, images: Path) -> None:
+    assert said(read_pairs(write_json([{"image": "1.png", "text": "A."}]), images)) == [("item-0", "A.")]
 
 
 TRIPLE = {"image": "1.png", "text_input": "How many?", "text_output": "two"}
