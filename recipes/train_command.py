@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from inlay.adapters.outputs import OUTPUTS
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4, modaverse, nextgpt
 from inlay.recipes.launch import check_processes, launch
+from inlay.recipes.options import check_reached, flat_rates, given_options, split_rates, with_rates
 from inlay.recipes.parser import command_parser
 from inlay.recipes.precision import settle
 from inlay.recipes.ranks import first, is_first, joined, started_with
@@ -56,9 +58,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     recipe = SYSTEMS[system].recipe(**chosen)
     parser = _parser(system, recipe, chosen)
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
-    parsed = parser.parse_args(["--config", str(config), *rest] if config else rest)
+    parsed = parser.parse_args(_with_rates(parser, [*_config(config), *rest], list(recipe.stages)))
+    unread = partial(check_reached, given_options(rest), known=list(recipe.stages))
     if parsed.devices > 1 and started_with() == 1:
         asked = _job(parser, parsed, recipe)
+        unread(asked.recipe, data=asked.data, backbone=asked.backbone)
         check_processes(asked.run, asked.recipe.stages, parsed.devices)
         if backbone is not None:
             raise SettingsError("devices: models put together by hand cannot be sent to other processes; use torchrun")
@@ -67,6 +71,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         # Settled before it is written down: a run goes on with the precision that it began with, on any machine.
         parsed.precision = first(partial(settle, parsed.precision, parsed.accelerator))
         job = _job(parser, parsed, recipe)
+        unread(job.recipe, data=job.data, backbone=job.backbone)
         first(partial(_check_folder, parser, parsed, job))
         created: list[RunFolder] = []
 
@@ -115,6 +120,30 @@ def _what(arguments: Sequence[str]) -> tuple[str, Path | None]:
     if system not in SYSTEMS:
         raise SettingsError(f"{path}: system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
     return str(system), path
+
+
+def _config(path: Path | None) -> list[str]:
+    """The arguments that name the YAML file; its contents instead where learning rates are nested in it."""
+    if path is None:
+        return []
+    held = _yaml(path)
+    flat = flat_rates(held)
+    return ["--config", str(path) if flat == held else yaml.safe_dump(flat, sort_keys=False)]
+
+
+def _with_rates(parser: ArgumentParser, arguments: Sequence[str], stages: Sequence[str]) -> list[str]:
+    """The arguments with ``--stages.STAGE.lr.PART RATE`` as whole settings of ``lr``, which the parser understands."""
+    rest, rates = split_rates(arguments)
+    chosen = [name for name in stages if any(stage == name for stage, _, _ in rates)]
+    if unknown := [stage for stage, _, _ in rates if stage not in stages]:
+        raise SettingsError(f"--stages.{unknown[0]}: expected one of the stages {', '.join(stages)}")
+    if not rates or "--help" in rest or "-h" in rest:
+        return list(rest)
+    below = parser.parse_args([argument for argument in rest if not argument.startswith("--print_config")])
+    for name in chosen:
+        own = [(part, value) for stage, part, value in rates if stage == name]
+        rest.append(f"--stages.{name}.lr={json.dumps(with_rates(below.stages[name].lr, own, name))}")
+    return rest
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:

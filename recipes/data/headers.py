@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from inlay.adapters.media.budget import BUDGET
 from inlay.adapters.media.image import load_image
@@ -41,34 +44,32 @@ def header_problem(modality: Modality, path: Path) -> str:
 
 def _image(file: BinaryIO, path: Path) -> str:
     head = file.read(16)
-    kind = (
-        "JPEG"
-        if head.startswith(b"\xff\xd8\xff")
-        else "PNG"
-        if head.startswith(b"\x89PNG\r\n\x1a\n")
-        else "WEBP"
-        if head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-        else ""
-    )
-    if not kind:
-        return f"expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}"
     size, whole = os.fstat(file.fileno()).st_size, True
-    if kind == "WEBP":
-        whole = int.from_bytes(head[4:8], "little") + 8 <= size
+    reader: type[ImageFile]
+    if head.startswith(b"\xff\xd8\xff"):
+        reader, whole = JpegImageFile, _has(file, b"\xff\xd9", max(0, size - _TAIL))
+    elif head.startswith(b"\x89PNG\r\n\x1a\n"):
+        reader, whole = PngImageFile, _has(file, b"IEND", max(0, size - _TAIL))
+    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        reader, whole = WebPImageFile, int.from_bytes(head[4:8], "little") + 8 <= size
     else:
-        file.seek(max(0, size - (_TAIL if kind == "JPEG" else 64)))
-        whole = (b"\xff\xd9" if kind == "JPEG" else b"IEND") in file.read()
+        return f"expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}"
     if not whole:
         load_image(path)  # Says what is wrong with it, if anything is.
         return ""
     file.seek(0)
     try:
-        with Image.open(file, formats=(kind,)) as image:
-            width, height = image.size
+        found = reader(file).size
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged header.
         return f"the header is damaged: {error}"
-    BUDGET.check_picture((width, height), str(path))
+    BUDGET.check_picture(found, str(path))
     return ""
+
+
+def _has(file: BinaryIO, mark: bytes, start: int) -> bool:
+    """Whether a mark stands behind this position."""
+    file.seek(start)
+    return mark in file.read()
 
 
 def _audio(file: BinaryIO, path: Path) -> str:

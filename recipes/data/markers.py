@@ -45,10 +45,12 @@ def place(
     """
     held: list[dict[int, tuple[Modality, str, str]]] = [{} for _ in turns]
     front: list[tuple[Modality, str]] = []
-    for modality, names in files.items():
-        spots = _spots(turns, MARKERS[modality])
-        if modality == "video" and names and not spots and not files.get("image"):
-            spots = _spots(turns, MARKERS["image"])  # LLaVA-NeXT marks clips so.
+    marked: dict[Modality, str] = {modality: MARKERS[modality] for modality in files}
+    if files.get("video") and not files.get("image") and not _spots(turns, MARKERS["video"]):
+        marked["video"] = MARKERS["image"]  # LLaVA-NeXT marks clips so.
+        marked.pop("image", None)
+    for modality, marker in marked.items():
+        names, spots = files[modality], _spots(turns, marker)
         if names and not spots:
             front += [(modality, name) for name in names]
             offenders.note(f"have {modality} files and no marker: they stand in front of the first turn", where)
@@ -57,12 +59,11 @@ def place(
         if chosen is None:
             advice = "write a marker for each" if len(spots) < len(names) else "name a file for every marker"
             raise DataError(
-                f"{where}, {modality}: {len(names)} {modality}(s) for {len(spots)} marker(s) {MARKERS[modality]}; "
-                + advice
+                f"{where}, {modality}: {len(names)} {modality}(s) for {len(spots)} marker(s) {marker}; " + advice
             )
         if len(chosen) < len(spots):
-            offenders.note(f"have {MARKERS[modality]} as a word: it is read as text", where)
-        for (turn, start, marker), name in zip(chosen, names, strict=True):
+            offenders.note(f"have {marker} as a word: it is read as text", where)
+        for (turn, start, _), name in zip(chosen, names, strict=True):
             held[turn][start] = modality, name, marker
     first = next((number for number, (role, _) in enumerate(turns) if role == "user"), None)
     if front and first is None:

@@ -172,3 +172,38 @@ def test_what_the_assistant_makes(write_lines: WriteLines, line: Line, images: P
     assert second == MadePart("audio", "a beep")
     assert media_of(sample.messages) == ()
     assert [question.made for question in questions_of(sample)] == [(first,), (second,)]
+
+
+@pytest.mark.parametrize(
+    ("field", "files", "kind"),
+    [
+        ("image", "1.png", "image"),
+        ("images", ["1.png"], "image"),
+        ("video", "1.mp4", "video"),
+        ("videos", ["1.mp4"], "video"),
+        ("audios", ["1.wav"], "audio"),
+    ],
+)
+@pytest.mark.parametrize("written", ["part", "marker", "nothing"])
+def test_media_of_every_field_reach_the_first_turn(
+    write_lines: WriteLines, line: Line, images: Path, field: str, files: Any, kind: Any, written: str
+) -> None:
+    asked: Any = {"part": [{"type": kind}, say("What?")], "marker": f"<{kind}>What?", "nothing": "What?"}[written]
+    [sample] = read_messages_jsonl(write_lines(line(asked, "A disc.", **{field: files})), images)
+    name = files if isinstance(files, str) else files[0]
+    assert sample.messages[0].content == (MediaPart(kind, images / name), TextPart("What?"))
+
+
+def test_files_without_parts_stand_in_front_of_a_list_too(write_lines: WriteLines, line: Line, images: Path) -> None:
+    [sample] = read_messages_jsonl(write_lines(line([say("What?")], "A disc.", image="1.png")), images)
+    assert sample.messages[0].content == (MediaPart("image", images / "1.png"), TextPart("What?"))
+
+
+def test_a_system_field_is_the_system_message(write_lines: WriteLines, line: Line) -> None:
+    [sample] = read_messages_jsonl(write_lines(line("a", "b", system="Be brief.")), None)
+    assert (sample.messages[0].role, sample.messages[0].text) == ("system", "Be brief.")
+
+
+def test_a_medium_under_another_name_is_an_error(write_lines: WriteLines, line: Line, images: Path) -> None:
+    with pytest.raises(DataError, match=r"line 1, image_file: '1\.png' would not be read"):
+        read_messages_jsonl(write_lines(line("a", "b", image_file="1.png")), images)
