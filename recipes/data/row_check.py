@@ -1,13 +1,16 @@
 """Rows against the model, before the first step: do they fit into its context, and does each stage have what it trains?
 
-Reading the files finds bad turns and media; this check needs the tokenizer and the adapter. A row is tokenised only
-where the number of its bytes does not already show that it fits: a token of text has at least one byte.
+Reading the files finds bad turns and media; this check needs the tokenizer and the adapter. Most rows fit by the number
+of their bytes alone, as a token of text has at least one byte. The texts of the others are tokenised in batches, which
+fast tokenizers do in parallel, and what is then near the context is encoded exactly as in training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +28,9 @@ from inlay.recipes.stages.schedule import rate_of
 
 __all__ = ["RowCheck", "check_reached", "usable_rows"]
 
+_BATCH = 1024
+_SECONDS = 5.0
+"""Between two lines of progress."""
 _PER_TURN = 8
 """Tokens that a turn may have beyond its bytes and the template's: white space that a tokenizer adds."""
 
@@ -52,34 +58,47 @@ class RowCheck:
         self.model, self.layout, self.generation = model, layout, generation
         self.overhead = self._measure()
 
-    def problem(self, messages: Sequence[Message]) -> str:
-        """Why a row cannot be encoded; empty where it can."""
-        if self._fits(messages):
-            return ""
+    def problems(self, rows: Sequence[Sequence[Message]]) -> list[str]:
+        """Why each row cannot be encoded; empty where it can."""
+        told = [""] * len(rows)
+        usual = [self._usual(row) for row in rows]
+        unsure = [n for n, row in enumerate(rows) if not (usual[n] and self._fits(row, _bytes(row)))]
+        sizes = self._tokens([rows[n] for n in unsure if usual[n]])
+        for number in unsure:
+            if not (usual[number] and self._fits(rows[number], next(sizes))):
+                told[number] = self._exact(rows[number])
+        return told
+
+    def _exact(self, row: Sequence[Message]) -> str:
         try:
-            self.model.encode(messages, layout=self.layout, generation=self.generation)
+            self.model.encode(row, layout=self.layout, generation=self.generation)
         except InlayError as error:
             return str(error)
         return ""
 
-    def _fits(self, messages: Sequence[Message]) -> bool:
-        """Whether the row fits without being tokenised; rows with anything unusual are tokenised."""
+    def _usual(self, row: Sequence[Message]) -> bool:
+        """Whether a row has only words and known media, and an answer in every turn."""
+        turns = [message for message in row if message.role != "system"]
+        known = all(part.modality in self.model.tokens for part in media_of(row))
+        answered = all(message.text.strip() for message in turns if message.role == "assistant")
+        return self.overhead is not None and len(turns) == len(row) and known and answered and not made_of(row)
+
+    def _fits(self, row: Sequence[Message], size: int) -> bool:
+        """Whether a usual row fits if its texts have at most so many tokens."""
         context = self.model.backbone.llm.context
-        turns = [message for message in messages if message.role != "system"]
-        answers = [message for message in turns if message.role == "assistant"]
-        media = media_of(messages)
-        if self.overhead is None or len(turns) < len(messages) or made_of(messages):
-            return False
-        if not all(answer.text.strip() for answer in answers) or any(
-            p.modality not in self.model.tokens for p in media
-        ):
-            return False
-        if context is None:
-            return True
-        positions = self.overhead.first + self.overhead.further * (len(turns) // 2)
-        positions += sum(self.model.tokens[part.modality] for part in media) + _PER_TURN * len(turns)
-        positions += sum(len(message.text.encode()) for message in turns)
-        return positions <= context
+        if context is None or self.overhead is None:
+            return context is None
+        positions = self.overhead.first + self.overhead.further * (len(row) // 2) + _PER_TURN * len(row)
+        return positions + size + sum(self.model.tokens[part.modality] for part in media_of(row)) <= context
+
+    def _tokens(self, rows: Sequence[Sequence[Message]]) -> Iterator[int]:
+        """Tokens of the texts of each row, tokenised apart."""
+        texts = [message.text for row in rows for message in row]
+        if not texts:
+            return iter(())
+        ids = self.model.backbone.llm.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        counts = iter([len(own) for own in ids])
+        return iter([sum(next(counts) for _ in row) for row in rows])
 
     def _measure(self) -> _Overhead | None:
         """Positions of one and of two short questions; None where the layout cannot tell."""
@@ -127,16 +146,11 @@ def usable_rows(
     for name, stage in stages.items():
         if stage.objective == "represent" or (streamed and stage.data == "align"):
             continue
-        check = RowCheck(model, stage.layout)
-        for sample in _each(sets_of(stage.data, samples), bad):
-            for row in expanded([sample], stage):
-                if told := check.problem(varied(row, stage, seed=seed, number=0).messages):
-                    bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: stage {name}: {told}")
+        own = [sample for rows in sets_of(stage.data, samples) for sample in rows if id(sample) not in bad]
+        check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)
+        bad |= _bad(own, check, said, f"stage {name}: ", show)
     asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
-    for sample in _each([samples.get("test", [])], bad):
-        questions = questions_of(sample)
-        if questions and (told := asking.problem(questions[-1].prompt)):
-            bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: {told}")
+    bad |= _bad([row for row in samples.get("test", []) if id(row) not in bad], asking, _asked, "", show)
     if bad:
         settle(list(bad.values()), invalid, report=report, show=show)
     if report is not None:
@@ -185,5 +199,36 @@ def check_reached(name: str, stage: Stage, sets: Iterable[Sequence[Sample]], mod
     )
 
 
-def _each(sets: Iterable[Sequence[Sample]], bad: Mapping[int, Offender]) -> Iterable[Sample]:
-    return (sample for rows in sets for sample in rows if id(sample) not in bad)
+def _said(sample: Sample, *, stage: Stage, seed: int) -> list[tuple[Message, ...]]:
+    """What a stage learns from a sample."""
+    return [varied(row, stage, seed=seed, number=0).messages for row in expanded([sample], stage)]
+
+
+def _asked(sample: Sample) -> list[tuple[Message, ...]]:
+    """The longest prompt of a held-out sample."""
+    return [question.prompt for question in questions_of(sample)[-1:]]
+
+
+def _bad(
+    samples: Sequence[Sample],
+    check: RowCheck,
+    rows_of: Callable[[Sample], list[tuple[Message, ...]]],
+    place: str,
+    show: Callable[[str], object] | None,
+) -> dict[int, Offender]:
+    """Samples of which a row cannot be encoded, by identity."""
+    bad: dict[int, Offender] = {}
+    told = time.monotonic()
+    for start in range(0, len(samples), _BATCH):
+        pairs = [(sample, row) for sample in samples[start : start + _BATCH] for row in rows_of(sample)]
+        for (sample, _), problem in zip(pairs, check.problems([row for _, row in pairs]), strict=True):
+            if problem:
+                bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: {place}{problem}")
+        if show is not None and time.monotonic() - told > _SECONDS:
+            told = time.monotonic()
+            show(f"{place}measured {min(start + _BATCH, len(samples)):,} of {len(samples):,} rows")
+    return bad
+
+
+def _bytes(row: Sequence[Message]) -> int:
+    return sum(len(message.text.encode()) for message in row)

@@ -35,16 +35,18 @@ def model(senses_of: Any) -> Any:
     return senses_of().model
 
 
-def test_the_shortcut_and_the_tokenizer_agree(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    check, context = RowCheck(model, stage().layout), model.backbone.llm.context
+def test_the_shortcuts_and_the_encoder_agree(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = RowCheck(model, stage().layout)
     texts = ["a disc " * count for count in (1, 50, 100, 150, 300, 1000)] + ["\u00e9" * 200, "\n\n", "</s>" * 90]
-    rows = [(Message("user", (TextPart(text),)), Message("assistant", (TextPart(text),))) for text in texts]
-    quick = [check._fits(row) for row in rows]
-    assert True in quick
-    assert False in quick
-    for row, fits in zip(rows, quick, strict=True):
-        if fits:
-            assert len(model.encode(row, layout=stage().layout).ids) <= context
+    rows = [(Message("user", (TextPart(text),)), Message("assistant", (TextPart(text + "."),))) for text in texts]
+    exact: list[Any] = []
+    encode = check._exact
+    monkeypatch.setattr(check, "_exact", lambda row: exact.append(row) or encode(row))
+    told = check.problems(rows)
+    assert len(exact) < len(rows)
+    assert 0 < sum(map(bool, told)) < len(rows)
+    for row, problem in zip(rows, told, strict=True):
+        assert problem == encode(row)
 
 
 def test_a_row_longer_than_the_context_is_named_before_training(model: Any, tmp_path: Path) -> None:
