@@ -33,8 +33,8 @@ def load_data(
 ) -> dict[str, list[Sample]]:
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
-    What is learnt from has every caption of an image as a sample; what is measured by has an image once, with all its
-    captions. Shards are not read here and have no entry, see :func:`shards_of`.
+    Training files give every caption of an image as a sample; held-out files give an image once, with all its captions.
+    Shards are not read here and have no entry, see :func:`shards_of`.
 
     Args:
         data: which files; without a training file the miniature's are used.

@@ -1,7 +1,7 @@
-"""From what a file says to what a stage learns from: turns apart, wordings, one of several answers, cut captions.
+"""From the samples of a file to those of a stage: turns apart, wordings, one of several answers, cut captions.
 
-What a sample becomes is a pure function of the sample, the stage, the seed and the number of the batch. So it can be
-another one each time it comes, and a resumed run sees what the interrupted one would have seen.
+The result is a pure function of the sample, the stage, the seed and the number of the batch. So a sample may vary from
+visit to visit, and a resumed run sees the same variants as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_QUESTION = ("caption", "instruction", "talk")
 
 
 def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
-    """What does not change from epoch to epoch: the turns, the phrasing, and which way captioned media are read."""
+    """The changes that are the same in every epoch: turns apart, phrasing, direction of captioned media."""
     rows = [row for sample in samples for row in apart(sample)] if stage.turns == "apart" else list(samples)
     rows = [phrased(row, stage) for row in rows]
     return rows if stage.direction == "as_is" else reversed_pairs(rows, echo=stage.direction == "echo")
@@ -78,11 +78,11 @@ def phrased(sample: Sample, stage: Stage) -> Sample:
 
 
 def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
-    """What may be another each time: the answer, the words around a question, the place where a caption is cut.
+    """The changes that vary from visit to visit: the answer, the words around a question, the place of a cut.
 
     Args:
         sample: as :func:`expanded` gives it.
-        stage: which of them are wanted.
+        stage: selects the changes.
         seed: of the run.
         number: of the batch, counted over the whole stage.
     """
@@ -96,7 +96,7 @@ def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
 
 
 def _answered(sample: Sample, seed: int, number: int) -> Sample:
-    """In every turn one of people's answers, so that each is learnt as often as it was given."""
+    """One of people's answers in every turn, so that each is learnt as often as it was given."""
     given = iter(sample.answers)
     messages = []
     for message in sample.messages:
@@ -127,8 +127,7 @@ def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
 def _cut(sample: Sample, seed: int, number: int) -> Sample:
     """The last answer cut between two words.
 
-    The user says its beginning, which may be nothing, instead of their own words; the assistant says the rest, which is
-    at least one word.
+    The first part, which may be empty, replaces the user's words; the rest, at least one word, is the answer.
     """
     *before, asked, said = sample.messages
     words = said.text.split()

@@ -38,7 +38,7 @@ _HEAD = 1 << 20
 _SPACE = re.compile(r"\s*")
 
 Record = tuple[str, dict[str, Any]]
-"""Where a record stands, and its fields."""
+"""The place of a record, and its fields."""
 
 
 def table(path: Path, key: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -127,7 +127,7 @@ def whole(item: Mapping[str, Any], field: str, where: str) -> int:
 
 
 def filled(item: Mapping[str, Any], field: str, where: str) -> str:
-    """A text that is more than white space, without that at its ends.
+    """A text with more than white space, stripped.
 
     Example:
         >>> filled({"caption": " A disc. "}, "caption", "")
@@ -149,16 +149,16 @@ def described(
     kinds: tuple[str, ...] = (),
     answers: tuple[str, ...] = (),
 ) -> Sample:
-    """A sample of one turn: a picture and perhaps words, and what is said to them.
+    """A sample of one turn: a picture, words beside it if there are any, and the answer.
 
     Args:
         name: the sample's id.
         image: a path, or a picture in memory.
-        asked: what the user says besides; may be empty.
+        asked: the user's words beside the picture; may be empty.
         answer: the assistant's turn.
         where: the sample's origin.
         kinds: its type, if known.
-        answers: what people answered, if known.
+        answers: people's answers, if known.
     """
     content: tuple[Part, ...] = (MediaPart("image", image), *([TextPart(asked)] if asked else []))
     messages = (Message("user", content), Message("assistant", (TextPart(answer),)))

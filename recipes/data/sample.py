@@ -1,4 +1,4 @@
-"""One sample of a data set, whatever file it came from, and the checks that all formats share."""
+"""One sample of a data set, independent of its file format, and the checks that all formats share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["DataError", "Question", "Sample", "check_turns", "questions_of"]
 
 
 class DataError(InlayError):
-    """A data file is not what it should be; the text names the file, the item or line, and the field."""
+    """A data file is not in the expected form; the text names the file, the item or line, and the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A conversation with what is known about it."""
+    """A conversation and its annotations."""
 
     id: str
     """Unique in its file."""
@@ -29,16 +29,16 @@ class Sample:
     kinds: tuple[str, ...] = ()
     """The type of each question, one an assistant turn; empty when unknown."""
     answers: tuple[tuple[str, ...], ...] = ()
-    """What people answered, one tuple an assistant turn; empty when only the reference is known."""
+    """People's answers, one tuple an assistant turn; empty when only the reference is known."""
     description: str = ""
-    """What the picture shows, as text: what the oracle reads instead of it."""
+    """Description of the picture as text, which the oracle reads instead of it."""
 
 
 class Question(NamedTuple):
     """One assistant turn of a sample, as an evaluation asks for it."""
 
     prompt: tuple[Message, ...]
-    """All that was said before, earlier answers included; the last message is the user's."""
+    """The conversation before the answer, earlier answers included; the last message is the user's."""
     reference: str
     """The assistant's own answer."""
     answers: tuple[str, ...]
@@ -46,7 +46,7 @@ class Question(NamedTuple):
     kind: str
     """The question's type; empty when unknown."""
     made: tuple[MadePart, ...] = ()
-    """What the assistant makes in that turn."""
+    """Media that the assistant makes in that turn."""
 
 
 def questions_of(sample: Sample) -> list[Question]:
@@ -79,7 +79,7 @@ def check_turns(messages: Sequence[Message], where: str) -> None:
 
     Args:
         messages: the conversation.
-        where: what to put in front of the error.
+        where: the place, for errors.
 
     Raises:
         DataError: names the turn (system messages not counted, from 0).
