@@ -47,6 +47,7 @@ def read_vqa(
     pattern: str | None = None,
     seed: int = 0,
     offenders: Offenders | None = None,
+    links: bool = False,
 ) -> list[Sample]:
     """Read questions with their human answers.
 
@@ -64,6 +65,7 @@ def read_vqa(
         seed: of the draw of ``sampled``; the draw of a question does not depend on the others.
         offenders: takes the questions and annotations that cannot be used; the images are then not looked at. If not
             given, the first one is an error, and so is an image that is missing.
+        links: symbolic links may lead out of the folder of the images.
 
     Returns:
         The samples in the order of the questions; a sample's id is its question id.
@@ -99,17 +101,20 @@ def read_vqa(
         where, _ = next(iter(notes.values()))
         raise DataError(f"{where}: {questions} has no such question; so it is with {len(notes)} annotation(s)")
     if offenders is None:
-        check_media(samples, Path(images))
+        check_media(samples, Path(images), links=links)
     return samples
 
 
-def read_vqa_questions(questions: str | Path, images: str | Path, *, pattern: str | None = None) -> dict[int, Question]:
+def read_vqa_questions(
+    questions: str | Path, images: str | Path, *, pattern: str | None = None, links: bool = False
+) -> dict[int, Question]:
     """Read questions that have no public answers, such as the test split.
 
     Args:
         questions: the questions file.
         images: the folder of the images.
         pattern: as for :func:`read_vqa`.
+        links: as for :func:`read_vqa`.
 
     Returns:
         Questions by their ids in the order of the file; their reference and answers are empty. What a model says to
@@ -119,7 +124,9 @@ def read_vqa_questions(questions: str | Path, images: str | Path, *, pattern: st
         DataError: as for :func:`read_vqa`.
     """
     asked = _asked(Path(questions), Path(images).absolute(), pattern, Offenders())
-    check_media([Sample(str(item.question_id), (item.message,), item.where) for item in asked], Path(images))
+    check_media(
+        [Sample(str(item.question_id), (item.message,), item.where) for item in asked], Path(images), links=links
+    )
     return {item.question_id: Question((item.message,), "", (), "") for item in asked}
 
 
