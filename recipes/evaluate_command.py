@@ -60,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
         annotations=parsed.test_annotations,
         answers=parsed.answers,
         pattern=parsed.pattern,
+        links=parsed.links,
     )
     if not held.answered and parsed.results is None:
         raise SettingsError(
@@ -124,6 +125,9 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--data.images", dest="images", type=Path | None, help="folder of the media; each file's own if not given"
+    )
+    parser.add_argument(
+        "--data.links", dest="links", type=bool, default=False, help="links may lead out of the folder of the media"
     )
     parser.add_argument(
         "--data.answers", dest="answers", type=int, default=10, help="VQA v2: people who answered each question"

@@ -15,7 +15,16 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from inlay.recipes.callbacks import CompileWatch, FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.callbacks import (
+    CompileWatch,
+    FiniteLoss,
+    GradientAudit,
+    LabelAudit,
+    PartTable,
+    RandomState,
+    ReachedParts,
+    Speed,
+)
 from inlay.recipes.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.checkpoints import AtomicCheckpoints, intact
 from inlay.recipes.data.steps import StepData
@@ -109,6 +118,7 @@ def fit(
             labels,
             GradientAudit(),
             FiniteLoss(),
+            ReachedParts(show),
             RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
             memory,

@@ -9,6 +9,7 @@ from pathlib import Path
 from inlay.recipes.data.fields import decode, file_bytes, parse
 from inlay.recipes.data.load import own_data
 from inlay.recipes.data.read import read_samples
+from inlay.recipes.data.records import json_lines
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.vqa import read_vqa, read_vqa_questions
 from inlay.recipes.evaluate import Asked, asked_of
@@ -45,6 +46,7 @@ def read_held_out(
     annotations: Path | None = None,
     answers: int = 10,
     pattern: str | None = None,
+    links: bool = False,
 ) -> HeldOut:
     """Read what to measure by, and see that its images are there.
 
@@ -56,6 +58,7 @@ def read_held_out(
         annotations: VQA v2: the annotations of the questions in ``test``.
         answers: VQA v2: how many people answered each question.
         pattern: VQA v2: file name of an image by its number.
+        links: symbolic links may lead out of the folder of the media.
 
     Raises:
         SettingsError: no file, or annotations of nothing.
@@ -66,33 +69,33 @@ def read_held_out(
     if test is None and annotations is not None:
         raise SettingsError("data: --data.test_annotations goes with the questions that it answers: --data.test")
     if test is None and own is None and make_test:
-        return HeldOut(make_test[0], (), (), answered=True, making=_read_all(make_test, images))
+        return HeldOut(make_test[0], (), (), answered=True, making=_read_all(make_test, images, links))
     if test is None and (own is None or own.test is None):
         raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
     path = test or (own.test if own and own.test else run)
     folder = images or (own.images if test is None and own and own.images else path.parent)
     judged = own is not None and test is None and not make_test
-    making = _read_all(own.make_test, folder) if own is not None and judged else _read_all(make_test, images)
+    making = _read_all(own.make_test, folder) if own is not None and judged else _read_all(make_test, images, links)
     if annotations is not None:
-        samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern)
+        samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern, links=links)
     elif _are_questions(path):
-        found = read_vqa_questions(path, folder, pattern=pattern)
+        found = read_vqa_questions(path, folder, pattern=pattern, links=links)
         asked = [(question, question.prompt, str(number)) for number, question in found.items()]
         alone = [Sample(name, prompt, str(path)) for _, prompt, name in asked]
         return HeldOut(path, alone, asked, answered=False, making=making)
     else:
-        samples = read_samples(path, folder)
+        samples = read_samples(path, folder, links=links)
     return HeldOut(path, samples, asked_of(samples), answered=True, making=making, judged=judged)
 
 
-def _read_all(files: Sequence[Path], media: Path | None) -> list[Sample]:
+def _read_all(files: Sequence[Path], media: Path | None, links: bool = False) -> list[Sample]:
     """Samples of several files, whose media are in one folder, or each beside its file."""
-    return [sample for file in files for sample in read_samples(file, media or file.parent)]
+    return [sample for file in files for sample in read_samples(file, media or file.parent, links=links)]
 
 
 def _are_questions(path: Path) -> bool:
     """Whether a file is VQA v2's questions."""
-    if path.suffix.lower() != ".json":
+    if path.suffix.lower() != ".json" or json_lines(path):
         return False
     document = parse(decode(file_bytes(path), str(path)), str(path))
     return isinstance(document, dict) and "questions" in document

@@ -13,12 +13,14 @@ from inlay.hub.safety.text import shown
 from inlay.recipes.plain_yaml import parse_yaml
 from inlay.recipes.settings import SettingsError
 
-__all__ = ["MARKER", "PICTURE", "check_replaceable", "entries_of", "remove_run_files"]
+__all__ = ["INVALID", "MARKER", "PICTURE", "check_replaceable", "entries_of", "remove_run_files"]
 
 MARKER = ".inlay-run"
 """The file that every run writes into its folder first; a folder with it was made by a run."""
 PICTURE = "picture.png"
 """What ``inlay picture`` draws; a run neither writes nor replaces it."""
+INVALID = "invalid.jsonl"
+"""The list of invalid rows, which a run writes before it begins; it stays when the run cannot begin."""
 
 _WHOLE = (MARKER, "config.yaml", "metrics.json")
 _FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
@@ -68,7 +70,7 @@ def check_replaceable(root: Path) -> None:
     strangers = [
         name
         for name in _files(root)
-        if (top := name.partition("/")[0]) != PICTURE
+        if (top := name.partition("/")[0]) not in (PICTURE, INVALID)
         and (top in ours or not marked)
         and not (top in ours and _WRITTEN.fullmatch(name) and not (root / name).is_symlink())
     ]

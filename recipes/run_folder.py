@@ -14,7 +14,7 @@ from typing import Any
 from inlay.hub.errors import InlayError
 from inlay.recipes.earlier_run import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
 from inlay.recipes.plain_yaml import parse_yaml
-from inlay.recipes.run_files import MARKER, check_replaceable, entries_of, remove_run_files
+from inlay.recipes.run_files import INVALID, MARKER, check_replaceable, entries_of, remove_run_files
 from inlay.recipes.settings import RunSettings, SettingsError
 
 __all__ = ["RunFolder"]
@@ -73,6 +73,11 @@ class RunFolder:
         return self.root / "made.jsonl"
 
     @property
+    def invalid(self) -> Path:
+        """``invalid.jsonl``: rows of the data that cannot be used, with the reasons."""
+        return self.root / INVALID
+
+    @property
     def data(self) -> Path:
         """The miniature's data, where the run made its own."""
         return self.root / "data"
@@ -95,7 +100,10 @@ class RunFolder:
                 resume; or ``overwrite`` would replace files that no run has written.
         """
         folder = cls(settings.output)
-        taken = os.path.lexists(folder.root) and (not folder.root.is_dir() or any(folder.root.iterdir()))
+        taken = os.path.lexists(folder.root) and (
+            # The list of invalid rows of a run that did not begin does not block the next one.
+            not folder.root.is_dir() or any(path.name != folder.invalid.name for path in folder.root.iterdir())
+        )
         if settings.resume:
             if not folder.config.exists():
                 raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")

@@ -90,8 +90,11 @@ class DataSettings:
     """NExT-GPT's data: folder of the captions' embeddings (``.npy``); computed from the captions if not given."""
     shuffle: int = 1000
     """Shards: samples that wait in memory, undecoded, to be drawn from at random; 0 for the order of the files."""
-    broken: Literal["raise", "skip"] = "raise"
-    """Shards: ``raise`` stops at the first sample that cannot be used, ``skip`` leaves it out and counts it."""
+    invalid: Literal["raise", "skip"] = "raise"
+    """Rows and media that cannot be used: ``raise`` stops before the first step and lists them in
+    ``invalid.jsonl``; ``skip`` leaves them out. Shards are read as they come: ``raise`` stops at the first one."""
+    links: bool = False
+    """Symbolic links may lead out of the folder of the media."""
     workers: int = 0
     """Processes that load media."""
     cache_mib: int = 2048

@@ -23,7 +23,9 @@ from inlay.recipes.caching import Caching, store_at, visits_of
 from inlay.recipes.callbacks import LabelAudit
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data, sets_of, shards_of
+from inlay.recipes.data.offenders import Offender
 from inlay.recipes.data.prepare import phrased
+from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.stream import Shards
 from inlay.recipes.evaluate import Column, Scores, answer_all, answer_blind, answer_oracle, as_rows, score, score_table
@@ -117,7 +119,17 @@ def _train(
     shards = _shards(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
-    load = partial(load_data, job.data, folder.data, job.run.seed, job.recipe.world, show=show)
+    listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
+    load = partial(
+        load_data,
+        job.data,
+        folder.data,
+        job.run.seed,
+        job.recipe.world,
+        show=show,
+        report=listed,
+        left_out=left_out,
+    )
     drawn = job.data.train is None  # into the run folder
     if drawn:
         samples = {}
@@ -135,8 +147,7 @@ def _train(
         halve(backbone.llm.model)
     backbone.to(device)  # Here already: features are encoded before anything trains.
     last = list(job.recipe.stages.values())[-1]
-    test = [phrased(sample, last) for sample in samples.get("test", [])] if job.run.evaluate else []
-    making = _making(samples) if job.run.evaluate else []
+    test, making = _asked_at_end(job, samples)
     if job.run.dtype == "int8" and not (test or making):
         raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
     described = [sample for sample in test if sample.description]
@@ -146,6 +157,18 @@ def _train(
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
+    samples = usable_rows(
+        samples,
+        job.recipe.stages,
+        model,
+        seed=job.run.seed,
+        invalid=job.data.invalid,
+        streamed=bool(shards),
+        left_out=left_out,
+        report=listed,
+        show=show,
+    )
+    test, making = _asked_at_end(job, samples)
     if job.run.strategy == "fsdp":
         shard(backbone.llm.model, adapter.parameters(), "cuda")
     sizes = {
@@ -260,9 +283,13 @@ def _silent(_: str) -> None:
     """What the other processes say."""
 
 
-def _making(samples: Mapping[str, list[Sample]]) -> list[Sample]:
-    """Held-out conversations in which something is made."""
-    return [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
+def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[Sample], list[Sample]]:
+    """Held-out questions, and held-out conversations in which something is made."""
+    if not job.run.evaluate:
+        return [], []
+    last = list(job.recipe.stages.values())[-1]
+    making = [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
+    return [phrased(sample, last) for sample in samples.get("test", [])], making
 
 
 def _made(
@@ -289,7 +316,7 @@ def _shards(job: Job) -> Shards | None:
         return None
     for name, stage in job.recipe.stages.items():
         check_stage(name, stage)
-    return Shards(files=files, shuffle=job.data.shuffle, broken=job.data.broken)
+    return Shards(files=files, shuffle=job.data.shuffle, broken=job.data.invalid)
 
 
 def _begin(adapter: Adapter, source: Path) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inlay.recipes.job import check_job
+from inlay.recipes.options import check_reached, given_options
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import SettingsError
 from inlay.recipes.train_parser import SYSTEMS, check_projector_options, parse
@@ -30,6 +31,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     """
     parsed = parse(argv)
     job = parsed.job()
+    check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
     check_job(job, own_models=backbone is not None)
     if os.environ.get("WORLD_SIZE", "1") == "1":  # Of several processes, the first checks the folder, see train().
         RunFolder.check(job.run)

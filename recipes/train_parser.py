@@ -5,6 +5,7 @@ Nothing here imports torch, so that a wrong argument is reported at once.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,6 +19,7 @@ from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes import blip2, instructblip, llava, minigpt4, modaverse, nextgpt
 from inlay.recipes.job import Job
+from inlay.recipes.options import flat_rates, split_rates, with_rates
 from inlay.recipes.parser import command_parser
 from inlay.recipes.plain_yaml import MAX_CHARACTERS, NotPlainError, check_value, parse_yaml
 from inlay.recipes.recipe import Recipe, Size, Stage, System
@@ -124,7 +126,7 @@ def parse(argv: Sequence[str]) -> Parsed:
     recipe = SYSTEMS[system].recipe(**chosen)
     parser = _parser(system, recipe, chosen)
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
-    values = parser.parse_args(["--config", str(config), *rest] if config else rest)
+    values = parser.parse_args(_with_rates(parser, [*_config(config), *rest], list(recipe.stages)))
     return Parsed(parser=parser, values=values, recipe=recipe, arguments=arguments)
 
 
@@ -239,6 +241,30 @@ def _first(arguments: Sequence[str]) -> tuple[str, Path | None]:
     if system not in SYSTEMS:
         raise SettingsError(f"{path}: system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
     return str(system), path
+
+
+def _config(path: Path | None) -> list[str]:
+    """The arguments that name the YAML file; its contents instead where learning rates are nested in it."""
+    if path is None:
+        return []
+    held = _yaml(path)
+    flat = flat_rates(held)
+    return ["--config", str(path) if flat == held else yaml.safe_dump(flat, sort_keys=False)]
+
+
+def _with_rates(parser: ArgumentParser, arguments: Sequence[str], stages: Sequence[str]) -> list[str]:
+    """The arguments with ``--stages.STAGE.lr.PART RATE`` as whole settings of ``lr``, which the parser understands."""
+    rest, rates = split_rates(arguments)
+    chosen = [name for name in stages if any(stage == name for stage, _, _ in rates)]
+    if unknown := [stage for stage, _, _ in rates if stage not in stages]:
+        raise SettingsError(f"--stages.{unknown[0]}: expected one of the stages {', '.join(stages)}")
+    if not rates or "--help" in rest or "-h" in rest:
+        return list(rest)
+    below = parser.parse_args([argument for argument in rest if not argument.startswith("--print_config")])
+    for name in chosen:
+        own = [(part, value) for stage, part, value in rates if stage == name]
+        rest.append(f"--stages.{name}.lr={json.dumps(with_rates(below.stages[name].lr, own, name))}")
+    return rest
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from inlay.recipes.callbacks.gradient_audit import GradientAudit, GradientAuditE
 from inlay.recipes.callbacks.label_audit import LabelAudit, mark_trained
 from inlay.recipes.callbacks.part_table import PartTable, part_table
 from inlay.recipes.callbacks.random_state import RandomState
+from inlay.recipes.callbacks.reached_parts import ReachedParts
 from inlay.recipes.callbacks.speed import Speed
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NonFiniteLossError",
     "PartTable",
     "RandomState",
+    "ReachedParts",
     "Speed",
     "mark_trained",
     "part_table",

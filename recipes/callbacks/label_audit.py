@@ -1,4 +1,4 @@
-"""Before the first step: print which tokens have labels, as text; stop at a sample without labels."""
+"""Show the labelled text of the first samples, and stop at a sample without labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LabelAuditError(InlayError):
 
 
 class LabelAudit(Callback):
-    """Prints the first samples with the labelled text in ``[[`` ``]]``.
+    """Prints the first samples with their labelled text in ``[[`` ``]]``, and checks that every sample has labels.
 
     Args:
         tokenizer: to decode ids.
@@ -40,7 +40,7 @@ class LabelAudit(Callback):
         if not batch.supervised.all():
             empty = [name for name, good in zip(batch.names, batch.supervised.tolist(), strict=True) if not good]
             error = LabelAuditError(
-                f"no token is trained on in sample {', '.join(empty)}: its answers are empty or were masked"
+                f"no token has a label in sample {', '.join(empty)}: its answers are empty or masked"
             )
         stop_together(error)
         if not self.shown:
@@ -50,9 +50,9 @@ class LabelAudit(Callback):
 
 
 def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
-    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around labelled tokens.
+    """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around the labelled text.
 
-    The target of an encoder-decoder stands behind its input.
+    The target of an encoder-decoder stands behind its source.
     """
     text = ""
     run: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from inlay.recipes.data.coco_captions import read_coco_captions
 from inlay.recipes.data.jsonl import read_messages_jsonl
 from inlay.recipes.data.llava import read_llava, write_llava
+from inlay.recipes.data.media_check import check_media
 from inlay.recipes.data.minigpt4 import read_filter_cap
 from inlay.recipes.data.mixture import MixtureBatches, sqrt_shares
 from inlay.recipes.data.modaverse import read_modaverse
@@ -16,7 +17,7 @@ from inlay.recipes.data.pairs import read_pairs
 from inlay.recipes.data.pope import read_pope
 from inlay.recipes.data.read import read_samples
 from inlay.recipes.data.reverse import reversed_pairs
-from inlay.recipes.data.sample import DataError, Question, Sample, check_media, questions_of
+from inlay.recipes.data.sample import DataError, Question, Sample, questions_of
 from inlay.recipes.data.triples import read_triples
 from inlay.recipes.data.vqa import ANSWER_TYPES, read_vqa, read_vqa_questions
 from inlay.recipes.data.vqa_results import write_vqa_results

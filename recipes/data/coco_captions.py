@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from inlay.recipes.data.fields import image_path
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import described, filled, objects, table, whole
 from inlay.recipes.data.sample import DataError, Sample
 
@@ -25,7 +26,12 @@ class _Caption(NamedTuple):
 
 
 def read_coco_captions(
-    path: str | Path, images: str | Path | None, *, per: Literal["image", "caption"] = "image", asked: str = ""
+    path: str | Path,
+    images: str | Path | None,
+    *,
+    per: Literal["image", "caption"] = "image",
+    asked: str = "",
+    offenders: Offenders | None = None,
 ) -> list[Sample]:
     """Read a captions file.
 
@@ -36,16 +42,18 @@ def read_coco_captions(
             image is captioned once. ``caption`` gives one sample a caption: for training, where each is learnt. Either
             way a sample's answers are all captions of its image.
         asked: what the user says besides the image; empty for nothing.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         Samples in the order of the images or of the captions; their ids are the image ids or the caption ids. The
-        images themselves are not looked at, see :func:`~inlay.recipes.data.sample.check_media`.
+        images themselves are not looked at, see :func:`~inlay.recipes.data.media_check.check_media`.
 
     Raises:
         DataError: names the file, the entry (from 0) and the ids: a caption without its image, an image without a
             caption, an id twice, an empty caption, a field of the wrong type.
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
+    offenders = offenders or Offenders()
     document, notes = table(path, "annotations")
     listed = document.get("images")
     if not isinstance(listed, list) or not listed:
@@ -53,17 +61,20 @@ def read_coco_captions(
     files: dict[int, tuple[str, Path]] = {}
     for index, item in enumerate(objects(listed, f"{path}, images")):
         where = f"{path}, image {index}"
-        number = whole(item, "id", where)
-        if number in files:
-            raise DataError(f"{where}: id {number} is also the id of {files[number][0]}")
-        files[number] = where, image_path(filled(item, "file_name", where), root, f"{where} (id {number}), file_name")
-    captions = _captions(notes, files, path)
+        with offenders.row(where):
+            number = whole(item, "id", where)
+            if number in files:
+                raise DataError(f"{where}: id {number} is also the id of {files[number][0]}")
+            file = image_path(filled(item, "file_name", where), root, f"{where} (id {number}), file_name")
+            files[number] = where, file
+    captions = _captions(notes, files, path, offenders)
     by_image: dict[int, list[_Caption]] = {number: [] for number in files}
     for caption in captions:
         by_image[caption.image].append(caption)
-    for number, own in by_image.items():
-        if not own:
-            raise DataError(f"{files[number][0]} (id {number}): no annotation has a caption of this image")
+    for number in [number for number, own in by_image.items() if not own]:
+        where = files[number][0]
+        offenders.add(where, DataError(f"{where} (id {number}): no annotation has a caption of this image"))
+        del by_image[number]
     references = {number: tuple(caption.words for caption in own) for number, own in by_image.items()}
     chosen = [own[0] for own in by_image.values()] if per == "image" else captions
     return [
@@ -79,15 +90,18 @@ def read_coco_captions(
     ]
 
 
-def _captions(notes: list[dict[str, Any]], files: Mapping[int, tuple[str, Path]], path: Path) -> list[_Caption]:
+def _captions(
+    notes: list[dict[str, Any]], files: Mapping[int, tuple[str, Path]], path: Path, offenders: Offenders
+) -> list[_Caption]:
     captions: dict[int, _Caption] = {}
     for index, item in enumerate(notes):
         where = f"{path}, annotation {index}"
-        number, image = whole(item, "id", where), whole(item, "image_id", where)
-        where = f"{where} (id {number}, image_id {image})"
-        if image not in files:
-            raise DataError(f"{where}: no image has this image_id")
-        if number in captions:
-            raise DataError(f"{where}: the same id as {captions[number].where}")
-        captions[number] = _Caption(number, image, filled(item, "caption", where), where)
+        with offenders.row(where):
+            number, image = whole(item, "id", where), whole(item, "image_id", where)
+            where = f"{where} (id {number}, image_id {image})"
+            if image not in files:
+                raise DataError(f"{where}: no image has this image_id")
+            if number in captions:
+                raise DataError(f"{where}: the same id as {captions[number].where}")
+            captions[number] = _Caption(number, image, filled(item, "caption", where), where)
     return list(captions.values())

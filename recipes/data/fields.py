@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from json import JSONDecoder
 from pathlib import Path
@@ -11,6 +12,8 @@ from inlay.adapters.conversation.messages import Message
 from inlay.adapters.media.image import MediaError, path_inside
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.sample import DataError, Sample
+
+_ABSOLUTE = re.compile(r"[\\/]|[a-z]:", re.IGNORECASE)
 
 __all__ = ["annotated", "decode", "file_bytes", "identity", "image_list", "image_path", "parse", "text"]
 
@@ -107,15 +110,19 @@ def image_list(value: object, where: str) -> list[str]:
 
 
 def image_path(name: str, root: Path | None, where: str) -> Path:
-    """The path of an image in its folder.
+    r"""The path of a medium in its folder; a backslash separates folders, as in files written under Windows.
+
+    Example:
+        >>> image_path(r"sub\1.png", Path("images"), "train.json, item 0").as_posix()
+        'images/sub/1.png'
 
     Raises:
         DataError: no folder was given, or the path leaves it.
     """
     if root is None:
-        raise DataError(f"{where}: the data have images; say in which folder they are")
+        raise DataError(f"{where}: the data have media; say in which folder they are")
     try:
-        return path_inside(name, root)
+        return path_inside(name if _ABSOLUTE.match(name) else name.replace("\\", "/"), root)
     except MediaError as error:
         raise DataError(f"{where}: {error}") from None
 

@@ -1,61 +1,84 @@
-"""LLaVA's data format, one JSON list (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
+"""LLaVA's data format (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
 
-An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``; ``image`` is left out for
-text. The marker ``<image>`` may stand anywhere in what the human says; as in LLaVA it moves to the front of its turn,
-and the newline behind it belongs to the template. Three fields are ours: ``types`` (a question type for each answer),
-``answers`` (what people answered: a list for the last turn, or a list of lists, one a turn) and ``description`` (the
-picture as text).
+An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``, in one JSON list or one a
+line; ``image`` is left out for text, and ``video`` and ``audio`` stand for clips and sounds. The markers ``<image>``,
+``<video>`` and ``<audio>`` may stand anywhere in what the human says; as in LLaVA they move to the front of their turn,
+and the newline behind them belongs to the template.
+
+Files in use differ from that, and are read so (the first as LLaVA's own loader does, c121f04):
+
+- a dialogue that begins with ``gpt`` loses that turn, and one that ends with ``human`` loses that one;
+- ``user`` and ``assistant`` are other names of the roles, ``role`` and ``content`` of the fields; a turn of ``system``,
+  or a field ``system``, is the system message;
+- media without any marker stand in front of the first turn; a marker without a medium, inside a line, is text;
+- an empty answer among others is not trained on; an id that comes again is numbered (``000000033471#2``).
+
+Three fields are ours: ``types`` (a question type for each answer), ``answers`` (what people answered: a list for the
+last turn, or a list of lists, one a turn) and ``description`` (the picture as text).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inlay.adapters.conversation.messages import MediaPart, Message, Part, Role, TextPart, media_of
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.fields import annotated, decode, file_bytes, identity, image_list, image_path, parse, text
+from inlay.recipes.data.fields import annotated, identity, image_path, text
+from inlay.recipes.data.markers import MARKERS, place
+from inlay.recipes.data.media_fields import FIELDS, media_lists, refuse_unread, with_system
+from inlay.recipes.data.offenders import Offenders
+from inlay.recipes.data.records import records
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 from inlay.recipes.data.write import write_text
 
 __all__ = ["MARKER", "read_llava", "write_llava"]
 
-MARKER = "<image>"
-_ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant"}
-_NAMES: dict[str, str] = {role: name for name, role in _ROLES.items()}
+MARKER = MARKERS["image"]
+_ROLES: dict[str, Role] = {
+    "human": "user",
+    "gpt": "assistant",
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+}
+_NAMES: dict[str, str] = {"user": "human", "assistant": "gpt"}
+_READ = ("id", "conversations", "system", *(name for names in FIELDS.values() for name in names))
 
 
-def read_llava(path: str | Path, images: str | Path | None) -> list[Sample]:
-    """Read a LLaVA JSON file.
-
-    LLaVA-Instruct-150K uses the id of an image for every conversation about it, so an id may come again with another
-    conversation and is then numbered (``000000033471#2``); the very same item twice is an error.
+def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+    """Read a LLaVA file.
 
     Args:
         path: the JSON file.
-        images: the folder of the images; None when no item has one.
+        images: the folder of the media; None when no item has one.
+        offenders: takes the items that cannot be used, and notes on those that are read in another form; the first
+            such item is an error if not given.
 
     Returns:
-        The samples in the order of the file; the images' paths are absolute. The images themselves are not looked at,
-        see :func:`~inlay.recipes.data.sample.check_media`.
+        The samples in the order of the file; the paths of media are absolute. The media themselves are not looked at,
+        see :func:`~inlay.recipes.data.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the item (from 0) and the field.
+        DataError: names the file, the item (from 0) or line (from 1), and the field.
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
-    items = parse(decode(file_bytes(path), str(path)), str(path))
-    if not isinstance(items, list):
-        raise DataError(f"{path}: expected a JSON list of items, got {_json_name(items)}")
-    if not items:
-        raise DataError(f"{path}: expected at least one item, got an empty list")
-    samples = [_sample(item, root, f"{path}, item {index}", f"item-{index}") for index, item in enumerate(items)]
-    return _with_unique_ids(samples)
+    offenders = offenders or Offenders()
+    counts: dict[str, int] = {}
+    samples = []
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            sample = _sample(item, root, where, offenders)
+            times = counts[sample.id] = counts.get(sample.id, 0) + 1
+            samples.append(sample if times == 1 else replace(sample, id=f"{sample.id}#{times}"))
+    return samples
 
 
 def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path | None = None) -> None:
-    """Write samples as a LLaVA JSON file; whoever reads it sees the old file or the new one, never half of it.
+    """Write samples as a LLaVA JSON file; a reader sees the old file or the new one, never half of it.
 
     Args:
         path: the JSON file; its folder must exist.
@@ -72,58 +95,50 @@ def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path 
     write_text(path, data)
 
 
-def _sample(item: object, root: Path | None, where: str, default_id: str) -> Sample:
-    if not isinstance(item, dict):
-        raise DataError(f"{where}: expected an object, got {_json_name(item)}")
-    turns = item.get("conversations")
-    if not isinstance(turns, list) or not turns:
-        raise DataError(f"{where}, conversations: expected a list of turns, got {shown(turns)}")
-    names = image_list(item.get("image"), f"{where}, image")
-    values = [_value(turn, f"{where}, turn {number}") for number, turn in enumerate(turns)]
-    markers = sum(value.count(MARKER) for _, value in values)
-    if markers != len(names):
-        raise DataError(
-            f"{where}, image: {len(names)} image(s) for {markers} marker(s) {MARKER}; "
-            + ("write a marker for every image" if markers < len(names) else "name an image for every marker")
-        )
-    paths = iter([image_path(name, root, f"{where}, image") for name in names])
+def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: Offenders) -> Sample:
+    raw = item.get("conversations")
+    if not isinstance(raw, list) or not raw:
+        raise DataError(f"{where}, conversations: expected a list of turns, got {shown(raw)}")
+    refuse_unread(item, _READ, where, system=True)
+    turns = [_value(turn, f"{where}, turn {number}") for number, turn in enumerate(raw)]
+    placed = place(turns, media_lists(item, where), where, offenders)
     messages = []
-    for role, value in values:
-        content: list[Part] = [MediaPart("image", next(paths)) for _ in range(value.count(MARKER))]
-        said = value.replace(MARKER, "").strip() if content else value
-        messages.append(Message(role, (*content, TextPart(said)) if said else tuple(content)))
-    check_turns(messages, where)
-    return annotated(item, identity(item, where, default_id), tuple(messages), where)
+    for (role, _), (files, said) in zip(turns, placed, strict=True):
+        media: list[Part] = [
+            MediaPart(modality, image_path(name, root, f"{where}, {modality}")) for modality, name in files
+        ]
+        messages.append(Message(role, (*media, TextPart(said)) if said or not media else tuple(media)))
+    conversation = with_system(item, tuple(_trimmed(messages, where, offenders)), where)
+    check_turns(conversation, where)
+    return annotated(item, identity(item, where, _place_name(where)), conversation, where)
+
+
+def _trimmed(messages: list[Message], where: str, offenders: Offenders) -> list[Message]:
+    """Without an answer to nothing in front, and a question without an answer at the end."""
+    head = [message for message in messages[:1] if message.role == "system"]
+    turns = messages[len(head) :]
+    if len(turns) > 1 and turns[0].role == "assistant":
+        offenders.note("begin with an answer: that turn is left out, as by LLaVA's own loader", where)
+        turns = turns[1:]
+    if len(turns) > 1 and turns[-1].role == "user":
+        offenders.note("end with a question: that turn is left out, as nothing answers it", where)
+        turns = turns[:-1]
+    return head + turns
+
+
+def _place_name(where: str) -> str:
+    """``item-7`` of ``train.json, item 7``."""
+    return where.rpartition(", ")[2].replace(" ", "-")
 
 
 def _value(turn: object, where: str) -> tuple[Role, str]:
     if not isinstance(turn, dict):
         raise DataError(f"{where}: expected an object with 'from' and 'value', got {_json_name(turn)}")
-    name = turn.get("from")
+    name = turn.get("from", turn.get("role"))
     role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
-        raise DataError(f"{where}, from: expected {' or '.join(_ROLES)}, got {shown(name)}")
-    value = text(turn.get("value"), f"{where}, value")
-    if role == "assistant" and MARKER in value:
-        raise DataError(f"{where}, value: {MARKER} stands in an answer; it is only allowed in what the human says")
-    return role, value
-
-
-def _with_unique_ids(samples: list[Sample]) -> list[Sample]:
-    seen: dict[str, list[Sample]] = {}
-    unique = []
-    for sample in samples:
-        before = seen.setdefault(sample.id, [])
-        for other in before:
-            if other.messages == sample.messages:
-                raise DataError(f"{sample.origin}, id: {shown(sample.id)} with the same conversation as {other.origin}")
-        before.append(sample)
-        unique.append(sample if len(before) == 1 else _renamed(sample, f"{sample.id}#{len(before)}"))
-    return unique
-
-
-def _renamed(sample: Sample, name: str) -> Sample:
-    return Sample(name, sample.messages, sample.origin, sample.kinds, sample.answers, sample.description)
+        raise DataError(f"{where}, from: expected {', '.join(_ROLES)}, got {shown(name)}")
+    return role, text(turn.get("value", turn.get("content")), f"{where}, value")
 
 
 def _item(sample: Sample, root: Path | None) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from inlay.recipes.data.read import read_samples
-from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.media_check import MediaCheck
+from inlay.recipes.data.offenders import Offender, Offenders, settle
+from inlay.recipes.data.read import read_rows
+from inlay.recipes.data.sample import DataError, Sample
 from inlay.recipes.data.vqa import read_vqa
 from inlay.recipes.data.webdataset import shard_files
 from inlay.recipes.miniature.build import build
@@ -26,21 +28,26 @@ def load_data(
     world: World = "pictures",
     *,
     show: Callable[[str], object] | None = None,
+    report: Path | None = None,
+    left_out: list[Offender] | None = None,
 ) -> dict[str, list[Sample]]:
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
-    What is learnt from has every caption of an image as a sample; what is measured by has an image once, with all its
-    captions. Shards are not read here and have no entry, see :func:`shards_of`.
+    Training files give every caption of an image as a sample; held-out files give an image once, with all its captions.
+    Shards are not read here and have no entry, see :func:`shards_of`.
 
     Args:
         data: which files; without a training file the miniature's are used.
         folder: where the miniature's data are written, unless they are there already.
         seed: of the miniature's data.
         world: which of the miniature's data.
-        show: told before the miniature's are drawn, which takes a while.
+        show: where lines for the user go: before the miniature's data are drawn, how far a large set is, what is read
+            in another form than it is written, what is left out.
+        report: the list of rows that cannot be used, written if they stop the run; None to write none.
+        left_out: takes the rows that are left out.
 
     Raises:
-        DataError: a file, an item or a medium that cannot be used.
+        DataError: a file, a row or a medium that cannot be used; of rows and media after all have been looked at.
         SettingsError: files that do not go together.
     """
     chosen = _miniature(data, folder, seed, world, show) if data.train is None else data
@@ -54,14 +61,27 @@ def load_data(
         **{f"make_test {number}": (path, None, "image") for number, path in enumerate(chosen.make_test, 1)},
     }
     held: dict[tuple[Path, Path | None, str], list[Sample]] = {}
+    check = MediaCheck(links=chosen.links, show=show)
+    found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
+            offenders = Offenders(collect=True)
             images = chosen.images or path.parent
-            held[path, notes, per] = (
-                read_samples(path, images, per=per, embeddings=chosen.embeddings)
+            rows = (
+                read_rows(path, images, per=per, embeddings=chosen.embeddings, offenders=offenders)
                 if notes is None
-                else read_vqa(path, notes, images, answers=chosen.answers, pattern=chosen.pattern)
+                else read_vqa(path, notes, images, answers=chosen.answers, pattern=chosen.pattern, offenders=offenders)
             )
+            held[path, notes, per] = check.usable(rows, images, offenders)
+            found += offenders.found
+            if show is not None:
+                for line in offenders.lines():
+                    show(f"{path}: {line}")
+    settle(found, chosen.invalid, report=report, show=show)
+    if left_out is not None:
+        left_out += found
+    if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:
+        raise DataError(f"{', '.join(empty)}: no row is left that can be used")
     return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
 
 

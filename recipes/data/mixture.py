@@ -1,8 +1,8 @@
 """Several data sets at once, each in proportion to the square root of its size (InstructBLIP, Dai et al., 2023).
 
-In proportion to size, a large set would drown the small ones; evenly, small ones would be learnt by heart. Which
-sample comes at which step is a pure function of sizes, seed and step, as in :mod:`~inlay.recipes.data.order`, so that a
-resumed run takes up the very next batch. Source: https://arxiv.org/abs/2305.06500.
+In proportion to size, the small sets would hardly be seen; with equal shares, they would be memorised. The sample at
+each step is a pure function of sizes, seed and step, as in :mod:`~inlay.recipes.data.order`, so that a resumed run
+continues with the next batch. Source: https://arxiv.org/abs/2305.06500.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inlay.recipes.data.sample import DataError
 __all__ = ["MixtureBatches", "sqrt_shares"]
 
 _BLOCK = 4096
-"""So many draws are made at once, by one generator."""
+"""Draws that one generator makes at once."""
 
 
 def sqrt_shares(sizes: Sequence[int]) -> list[float]:
@@ -40,7 +40,7 @@ def sqrt_shares(sizes: Sequence[int]) -> list[float]:
 
 
 class MixtureBatches(Sampler[list[int]]):
-    """Index batches over the data sets laid end to end; every data set goes round in its own random orders.
+    """Index batches over the concatenated data sets; each data set has a new random order in every pass.
 
     Args:
         sizes: samples of each data set.
@@ -98,7 +98,7 @@ class MixtureBatches(Sampler[list[int]]):
             yield indices
 
     def epochs(self) -> tuple[float, ...]:
-        """How often each data set has been gone through at the start."""
+        """Passes over each data set before the start."""
         return tuple(count / size for count, size in zip(self._counts(self.start), self.sizes, strict=True))
 
     def _drawn(self, batch: int) -> list[int]:
@@ -109,7 +109,7 @@ class MixtureBatches(Sampler[list[int]]):
         return [int(self._block(draw // _BLOCK)[draw % _BLOCK]) for draw in range(first, first + self.batch_size)]
 
     def _counts(self, batches: int) -> list[int]:
-        """How many samples of each data set the first so many batches hold."""
+        """Samples of each data set in the first `batches` batches."""
         draws = batches if self.whole else batches * self.batch_size
         counts = torch.zeros(len(self.sizes), dtype=torch.int64)
         for number in range(-(-draws // _BLOCK)):

@@ -16,6 +16,8 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_path, text
+from inlay.recipes.data.media_fields import refuse_unread
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import filled, records
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 
@@ -23,13 +25,16 @@ __all__ = ["read_modaverse"]
 
 _NONE = "none"
 
+_READ = ("id", "instruction", "media", "meta_response")
 
-def read_modaverse(path: str | Path, media: str | Path | None) -> list[Sample]:
+
+def read_modaverse(path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
     """Read the file.
 
     Args:
         path: the JSON file.
         media: the folder of the media; None where no item has one.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         The samples in the order of the file, one question and its answer each.
@@ -39,14 +44,17 @@ def read_modaverse(path: str | Path, media: str | Path | None) -> list[Sample]:
     """
     path, root = Path(path), None if media is None else Path(media).absolute()
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-        if name in samples:
-            raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-        asked = (*_media(item, root, where), TextPart(filled(item, "instruction", where)))
-        messages = (Message("user", asked), Message("assistant", _answer(item.get("meta_response"), where)))
-        check_turns(messages, where)
-        samples[name] = annotated(item, name, messages, where)
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, _READ, where)
+            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
+            if name in samples:
+                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
+            asked = (*_media(item, root, where), TextPart(filled(item, "instruction", where)))
+            messages = (Message("user", asked), Message("assistant", _answer(item.get("meta_response"), where)))
+            check_turns(messages, where)
+            samples[name] = annotated(item, name, messages, where)
     return list(samples.values())
 
 

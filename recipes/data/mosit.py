@@ -17,13 +17,17 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_path, text
+from inlay.recipes.data.media_fields import refuse_unread
 from inlay.recipes.data.nextgpt import turns_of
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import filled, objects, records
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 
 __all__ = ["read_mosit"]
 
 _TAG = re.compile(r"<(image|audio|video)>(?:((?:(?!<(?:image|audio|video)>).)*?)</\1>)?", re.IGNORECASE | re.DOTALL)
+
+_READ = ("id", "conversation", "conversations", *(f"{kind}_list" for kind in get_args(Modality)))
 
 
 class _Entries:
@@ -55,12 +59,13 @@ class _Entries:
         return caption, next((file for known, file in self.entries if known == caption), "")
 
 
-def read_mosit(path: str | Path, media: str | Path | None) -> list[Sample]:
+def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
     """Read the file.
 
     Args:
         path: the JSON file.
         media: the folder of the media that are shown; None where none is.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         The samples in the order of the file.
@@ -71,17 +76,20 @@ def read_mosit(path: str | Path, media: str | Path | None) -> list[Sample]:
     """
     path, root = Path(path), None if media is None else Path(media).absolute()
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-        if name in samples:
-            raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-        entries = {kind: _Entries(kind, item, where) for kind in get_args(Modality)}
-        messages = tuple(
-            Message(role, tuple(_content(role, value, entries, root, f"{where}, turn {number}")))
-            for number, (role, value, _) in enumerate(turns_of(item, where))
-        )
-        check_turns(messages, where)
-        samples[name] = annotated(item, name, messages, where)
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, _READ, where)
+            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
+            if name in samples:
+                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
+            entries = {kind: _Entries(kind, item, where) for kind in get_args(Modality)}
+            messages = tuple(
+                Message(role, tuple(_content(role, value, entries, root, f"{where}, turn {number}")))
+                for number, (role, value, _) in enumerate(turns_of(item, where))
+            )
+            check_turns(messages, where)
+            samples[name] = annotated(item, name, messages, where)
     return list(samples.values())
 
 

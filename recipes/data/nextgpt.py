@@ -20,12 +20,23 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_list, image_path, text
+from inlay.recipes.data.media_fields import refuse_unread
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import objects, records
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 
-__all__ = ["ROLES", "Folders", "Made", "made_of_item", "read_nextgpt", "turns_of"]
+__all__ = ["READ", "ROLES", "Folders", "Made", "made_of_item", "read_nextgpt", "turns_of"]
 
 ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant"}
+
+READ = (
+    "id",
+    "conversation",
+    "conversations",
+    *(f"{way}_{kind}" for way in ("input", "output") for kind in get_args(Modality)),
+    *(f"{kind}_{what}" for kind in get_args(Modality) for what in ("captions", "caption_embeddings")),
+)
+"""Fields that are read of an item."""
 
 _MARKER = re.compile("<(image|audio|video)>")
 
@@ -102,7 +113,13 @@ def made_of_item(item: Mapping[str, Any], folders: Folders, where: str) -> dict[
     return {modality: Made(modality, item, folders, where) for modality in get_args(Modality)}
 
 
-def read_nextgpt(path: str | Path, media: str | Path | None, *, embeddings: str | Path | None = None) -> list[Sample]:
+def read_nextgpt(
+    path: str | Path,
+    media: str | Path | None,
+    *,
+    embeddings: str | Path | None = None,
+    offenders: Offenders | None = None,
+) -> list[Sample]:
     """Read the file.
 
     Args:
@@ -110,6 +127,7 @@ def read_nextgpt(path: str | Path, media: str | Path | None, *, embeddings: str 
         media: the folder of the media; None where none is shown. Files of what is made are named, and not looked for:
             only the latent diffusion loss reads them.
         embeddings: the folder of caption embeddings (``.npy``); None to compute them from the captions.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         The samples in the order of the file.
@@ -120,11 +138,14 @@ def read_nextgpt(path: str | Path, media: str | Path | None, *, embeddings: str 
     """
     path, folders = Path(path), Folders.of(media, embeddings)
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-        if name in samples:
-            raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-        samples[name] = annotated(item, name, _messages(item, folders, where), where)
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, READ, where)
+            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
+            if name in samples:
+                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
+            samples[name] = annotated(item, name, _messages(item, folders, where), where)
     return list(samples.values())
 
 

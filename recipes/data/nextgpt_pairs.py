@@ -15,6 +15,8 @@ from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextP
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import identity, image_path, text
+from inlay.recipes.data.media_fields import refuse_unread
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import filled, records
 from inlay.recipes.data.sample import DataError, Sample
 
@@ -23,32 +25,40 @@ __all__ = ["NAME_FIELDS", "read_nextgpt_pairs"]
 NAME_FIELDS: dict[str, Modality] = {f"{modality}_name": modality for modality in get_args(Modality)}
 """Field -> what kind of medium it names."""
 
+_READ = ("id", "caption", *NAME_FIELDS)
 
-def read_nextgpt_pairs(path: str | Path, media: str | Path | None, *, asked: str = "") -> list[Sample]:
+
+def read_nextgpt_pairs(
+    path: str | Path, media: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
+) -> list[Sample]:
     """Read the file; a medium may come with several captions, each in an item of its own.
 
     Args:
         path: the JSON file, or one with an object a line if its name ends in ``.jsonl``.
         media: the folder of the media.
         asked: what the user says besides the medium; empty for nothing.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         Samples in the order of the file, user's turn with the medium, assistant's turn with the caption. The media are
-        not looked at, see :func:`~inlay.recipes.data.sample.check_media`.
+        not looked at, see :func:`~inlay.recipes.data.media_check.check_media`.
 
     Raises:
         DataError: names the file, the item (from 0) and the field: no medium or two, an empty caption, an id twice.
     """
     path, root = Path(path), None if media is None else Path(media).absolute()
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        modality, file = _medium(item, root, where)
-        name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-        if name in samples:
-            raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-        shown_part: tuple[Part, ...] = (MediaPart(modality, file), *([TextPart(asked)] if asked else []))
-        said = TextPart(filled(item, "caption", where))
-        samples[name] = Sample(name, (Message("user", shown_part), Message("assistant", (said,))), where)
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, _READ, where)
+            modality, file = _medium(item, root, where)
+            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
+            if name in samples:
+                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
+            shown_part: tuple[Part, ...] = (MediaPart(modality, file), *([TextPart(asked)] if asked else []))
+            said = TextPart(filled(item, "caption", where))
+            samples[name] = Sample(name, (Message("user", shown_part), Message("assistant", (said,))), where)
     return list(samples.values())
 
 

@@ -22,17 +22,24 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import annotated, identity, image_list, image_path, text
-from inlay.recipes.data.nextgpt import Folders, Made, made_of_item, turns_of
+from inlay.recipes.data.media_fields import refuse_unread
+from inlay.recipes.data.nextgpt import READ, Folders, Made, made_of_item, turns_of
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import records
 from inlay.recipes.data.sample import DataError, Sample, check_turns
 
 __all__ = ["read_nextgpt_turns"]
 
+_READ = (*READ, *(f"{kind}_name" for kind in get_args(Modality)))
 _FIELDS = {"user": "input_modality", "assistant": "output_modality"}
 
 
 def read_nextgpt_turns(
-    path: str | Path, media: str | Path | None, *, embeddings: str | Path | None = None
+    path: str | Path,
+    media: str | Path | None,
+    *,
+    embeddings: str | Path | None = None,
+    offenders: Offenders | None = None,
 ) -> list[Sample]:
     """Read the file.
 
@@ -40,6 +47,7 @@ def read_nextgpt_turns(
         path: the JSON file.
         media: the folder of what is shown; None where nothing is.
         embeddings: the folder of caption embeddings (``.npy``); None to compute them from the captions.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         The samples in the order of the file; what is made stands behind the words of its turn.
@@ -50,13 +58,16 @@ def read_nextgpt_turns(
     """
     path, folders = Path(path), Folders.of(media, embeddings)
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-        if name in samples:
-            raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-        messages = _messages(item, folders, where)
-        check_turns(messages, where)
-        samples[name] = annotated(item, name, messages, where)
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, _READ, where)
+            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
+            if name in samples:
+                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
+            messages = _messages(item, folders, where)
+            check_turns(messages, where)
+            samples[name] = annotated(item, name, messages, where)
     return list(samples.values())
 
 

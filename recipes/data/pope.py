@@ -10,6 +10,8 @@ from pathlib import Path
 
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import image_path, text
+from inlay.recipes.data.media_fields import refuse_unread
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import described, filled, records, whole
 from inlay.recipes.data.sample import DataError, Sample
 
@@ -18,17 +20,20 @@ __all__ = ["KIND", "read_pope"]
 KIND = "yes/no"
 """The kind of every question, VQA v2's name for it."""
 
+_READ = ("question_id", "image", "text", "label")
 
-def read_pope(path: str | Path, images: str | Path | None) -> list[Sample]:
+
+def read_pope(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
     """Read questions.
 
     Args:
         path: the ``.jsonl`` file (the original's name ends in ``.json``, though it holds one object a line).
         images: the folder of the images.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         Samples in the order of the file; their ids are the question ids. The images themselves are not looked at, see
-        :func:`~inlay.recipes.data.sample.check_media`.
+        :func:`~inlay.recipes.data.media_check.check_media`.
 
     Raises:
         DataError: names the file, the line (from 1) and the field: a label that is neither yes nor no, an id twice, a
@@ -36,13 +41,16 @@ def read_pope(path: str | Path, images: str | Path | None) -> list[Sample]:
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        name = str(whole(item, "question_id", where))
-        if name in samples:
-            raise DataError(f"{where}, question_id: {name} is also the id of {samples[name].origin}")
-        image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
-        label = item.get("label")
-        if label not in ("yes", "no"):
-            raise DataError(f"{where}, label: expected 'yes' or 'no', got {shown(label)}")
-        samples[name] = described(name, image, filled(item, "text", where), str(label), where, kinds=(KIND,))
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, _READ, where)
+            name = str(whole(item, "question_id", where))
+            if name in samples:
+                raise DataError(f"{where}, question_id: {name} is also the id of {samples[name].origin}")
+            image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
+            label = item.get("label")
+            if label not in ("yes", "no"):
+                raise DataError(f"{where}, label: expected 'yes' or 'no', got {shown(label)}")
+            samples[name] = described(name, image, filled(item, "text", where), str(label), where, kinds=(KIND,))
     return list(samples.values())

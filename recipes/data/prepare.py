@@ -1,7 +1,7 @@
-"""From what a file says to what a stage learns from: turns apart, wordings, one of several answers, cut captions.
+"""From the samples of a file to those of a stage: turns apart, wordings, one of several answers, cut captions.
 
-What a sample becomes is a pure function of the sample, the stage, the seed and the number of the batch. So it can be
-another one each time it comes, and a resumed run sees what the interrupted one would have seen.
+The result is a pure function of the sample, the stage, the seed and the number of the batch. So a sample may vary from
+visit to visit, and a resumed run sees the same variants as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from inlay.adapters.conversation.messages import Message, Part, TextPart, media_of
+from inlay.adapters.conversation.messages import Message, Part, TextPart, made_of, media_of
 from inlay.recipes.data.reverse import reversed_pairs
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION, blip_caption, blip_question, choose, fill
@@ -23,14 +23,14 @@ NO_QUESTION = ("caption", "instruction", "talk")
 
 
 def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
-    """What does not change from epoch to epoch: the turns, the phrasing, and which way captioned media are read."""
+    """The changes that are the same in every epoch: turns apart, phrasing, direction of captioned media."""
     rows = [row for sample in samples for row in apart(sample)] if stage.turns == "apart" else list(samples)
     rows = [phrased(row, stage) for row in rows]
     return rows if stage.direction == "as_is" else reversed_pairs(rows, echo=stage.direction == "echo")
 
 
 def apart(sample: Sample) -> list[Sample]:
-    """Each question of a dialogue as a sample of its own, with all media of the dialogue in front.
+    """Each answered question of a dialogue as a sample of its own, with all media of the dialogue in front.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -46,6 +46,8 @@ def apart(sample: Sample) -> list[Sample]:
     media: tuple[Part, ...] = media_of(sample.messages)
     rows = []
     for turn, (asked, said) in enumerate(zip(turns[::2], turns[1::2], strict=True)):
+        if not said.text.strip() and not made_of([said]):
+            continue
         question = replace(asked, content=(*media, TextPart(asked.text)))
         rows.append(
             replace(
@@ -76,11 +78,11 @@ def phrased(sample: Sample, stage: Stage) -> Sample:
 
 
 def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
-    """What may be another each time: the answer, the words around a question, the place where a caption is cut.
+    """The changes that vary from visit to visit: the answer, the words around a question, the place of a cut.
 
     Args:
         sample: as :func:`expanded` gives it.
-        stage: which of them are wanted.
+        stage: selects the changes.
         seed: of the run.
         number: of the batch, counted over the whole stage.
     """
@@ -94,7 +96,7 @@ def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
 
 
 def _answered(sample: Sample, seed: int, number: int) -> Sample:
-    """In every turn one of people's answers, so that each is learnt as often as it was given."""
+    """One of people's answers in every turn, so that each is learnt as often as it was given."""
     given = iter(sample.answers)
     messages = []
     for message in sample.messages:
@@ -125,11 +127,12 @@ def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
 def _cut(sample: Sample, seed: int, number: int) -> Sample:
     """The last answer cut between two words.
 
-    The user says its beginning, which may be nothing, instead of their own words; the assistant says the rest, which is
-    at least one word.
+    The first part, which may be empty, replaces the user's words; the rest, at least one word, is the answer.
     """
     *before, asked, said = sample.messages
     words = said.text.split()
+    if not words:
+        return sample
     digest = hashlib.sha256(f"{seed} {number} {sample.id} cut".encode()).digest()
     place = int.from_bytes(digest[:8], "big") % len(words)
     user = with_words(asked, " ".join(words[:place]))

@@ -11,25 +11,31 @@ from typing import Any, Literal, TypeAlias
 
 from inlay.recipes.data.coco_captions import read_coco_captions
 from inlay.recipes.data.fields import decode, file_bytes, parse
-from inlay.recipes.data.jsonl import numbered_lines, read_messages_jsonl
+from inlay.recipes.data.jsonl import read_messages_jsonl
 from inlay.recipes.data.llava import read_llava
+from inlay.recipes.data.media_check import check_media
 from inlay.recipes.data.minigpt4 import read_filter_cap
 from inlay.recipes.data.modaverse import read_modaverse
 from inlay.recipes.data.mosit import read_mosit
 from inlay.recipes.data.nextgpt import read_nextgpt
 from inlay.recipes.data.nextgpt_pairs import NAME_FIELDS, read_nextgpt_pairs
 from inlay.recipes.data.nextgpt_turns import read_nextgpt_turns
-from inlay.recipes.data.pairs import read_pairs
+from inlay.recipes.data.offenders import Offenders
+from inlay.recipes.data.pairs import TEXT_FIELDS, read_pairs
 from inlay.recipes.data.pope import read_pope
-from inlay.recipes.data.sample import DataError, Sample, check_media
+from inlay.recipes.data.records import json_lines, numbered_lines
+from inlay.recipes.data.sample import DataError, Sample
 from inlay.recipes.data.triples import read_triples
 
-__all__ = ["read_samples"]
+__all__ = ["read_rows", "read_samples"]
 
-Reader: TypeAlias = Callable[[Path, Path | None], list[Sample]]
+Reader: TypeAlias = Callable[..., list[Sample]]
+"""``reader(path, media, offenders=...)``."""
 
 _SUFFIXES = (".json", ".jsonl")
 _HEAD = 1 << 20
+_KEYS_OF_LINES = ("messages", "conversations", "conversation", "text_input", "text", "caption", "meta_response")
+"""One of them is in every line of a known form."""
 
 
 def read_samples(
@@ -38,63 +44,88 @@ def read_samples(
     *,
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
+    links: bool = False,
 ) -> list[Sample]:
-    """Read samples and see that their media are there.
+    """Read samples and check that their media are there.
 
     Args:
-        path: ``.json`` is LLaVA's format, a list of InstructBLIP's triples, COCO captions, MiniGPT-4's
-            ``filter_cap.json``, or one of NExT-GPT's and ModaVerse's lists; ``.jsonl`` is one conversation, triple,
-            image-text pair or question of POPE a line. The first record tells which; VQA v2, which is two files, has
-            :func:`~inlay.recipes.data.vqa.read_vqa`.
+        path: a JSON list, JSON lines (``.jsonl``, or told by the contents), or one JSON object. Lists and lines hold
+            LLaVA's items, conversations of messages, InstructBLIP's triples, image-text pairs, POPE's questions, or
+            items of NExT-GPT and ModaVerse; an object is COCO captions or MiniGPT-4's ``filter_cap.json``. The first
+            record tells which; VQA v2, which is two files, has :func:`~inlay.recipes.data.vqa.read_vqa`.
         images: the folder that pictures, sounds and clips are in; None when the data are text only.
         per: of COCO captions, one sample an image, to be measured by, or one a caption, to learn from.
         embeddings: the folder of NExT-GPT's caption embeddings (``.npy``); None to compute them from the captions.
+        links: symbolic links may lead out of the folder of media.
 
     Raises:
-        DataError: an unknown suffix, anything wrong inside the file, or images that are missing.
+        DataError: an unknown suffix, anything wrong inside the file, or media that cannot be used.
 
     Example:
         >>> read_samples("train.csv")
         Traceback (most recent call last):
         inlay.recipes.data.sample.DataError: train.csv: expected a file that ends in .json or .jsonl
     """
+    samples = read_rows(path, images, per=per, embeddings=embeddings)
+    if images is not None:
+        check_media(samples, Path(images), links=links)
+    return samples
+
+
+def read_rows(
+    path: str | Path,
+    images: str | Path | None,
+    *,
+    per: Literal["image", "caption"] = "image",
+    embeddings: str | Path | None = None,
+    offenders: Offenders | None = None,
+) -> list[Sample]:
+    """Read samples without looking at their media.
+
+    Args:
+        path: as for :func:`read_samples`, and so are the others.
+        images: the folder of the media.
+        per: of COCO captions, what a sample is.
+        embeddings: the folder of caption embeddings.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
+    """
     path = Path(path)
     if path.suffix.lower() not in _SUFFIXES:
         hint = "; webdataset shards go to --data.align" if path.suffix.lower() == ".tar" else ""
         raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}{hint}")
-    reader = _of_lines(path) if path.suffix.lower() == ".jsonl" else _of_json(path, per, embeddings)
-    root = Path(images) if images is not None else None
-    samples = reader(path, root)
-    if root is not None:
-        check_media(samples, root)
-    return samples
+    first = _first(path)
+    reader = _of_object(path, per) if first is None else _of_record(first, embeddings)
+    return reader(path, Path(images) if images is not None else None, offenders=offenders)
 
 
-def _of_lines(path: Path) -> Reader:
-    """By the first line; a line of no known form is for the reader of conversations to complain about."""
-    number, line = next(numbered_lines(path), (0, "{}"))
-    first = parse(line, f"{path}, line {number}")
-    if not isinstance(first, dict) or "messages" in first:
+def _first(path: Path) -> dict[str, Any] | None:
+    """The first record of a list or of lines, found without reading the rest; None for a file of one object."""
+    if json_lines(path):
+        number, line = next(numbered_lines(path), (0, "{}"))
+        first: Any = None
+        with suppress(DataError):  # The reader reports a line that is no JSON.
+            first = parse(line, f"{path}, line {number}")
+        known = isinstance(first, dict) and any(key in first for key in _KEYS_OF_LINES)
+        return first if known else {"messages": None}
+    head = _head(path)
+    if head.startswith("{"):
+        return None
+    first = None
+    with suppress(ValueError, RecursionError):
+        first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
+    return first if isinstance(first, dict) else {}
+
+
+def _of_record(first: dict[str, Any], embeddings: str | Path | None) -> Reader:
+    """By the keys of the first record; LLaVA's reader reports a record of no known form."""
+    if "messages" in first:
         return read_messages_jsonl
-    if "text_input" in first:
+    if "text_input" in first and "conversations" not in first:
         return read_triples
     if "label" in first and "text" in first:
         return read_pope
-    return read_pairs if "image" in first and ("text" in first or "caption" in first) else read_messages_jsonl
-
-
-def _of_json(path: Path, per: Literal["image", "caption"], embeddings: str | Path | None) -> Reader:
-    """By the first item of a list, found without reading the rest, or by the keys of an object."""
-    head = _head(path)
-    if head.startswith("{"):
-        return _of_object(path, per)
-    first: Any = None
-    with suppress(ValueError, RecursionError):  # for the reader to complain about
-        first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
-    if not isinstance(first, dict):
-        return read_llava
-    if "text_input" in first and "conversations" not in first:
-        return read_triples
+    if "conversations" not in first and "image" in first and any(field in first for field in TEXT_FIELDS):
+        return read_pairs
     return _any_to_any(first, embeddings) or read_llava
 
 

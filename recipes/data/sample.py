@@ -1,27 +1,24 @@
-"""One sample of a data set, whatever file it came from, and the checks that all formats share."""
+"""One sample of a data set, independent of its file format, and the checks that all formats share."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of, media_of
+from inlay.adapters.conversation.messages import MadePart, Message, made_of, media_of
 from inlay.hub.errors import InlayError
 
-__all__ = ["DataError", "Question", "Sample", "check_media", "check_turns", "questions_of"]
+__all__ = ["DataError", "Question", "Sample", "check_turns", "questions_of"]
 
 
 class DataError(InlayError):
-    """A data file is not what it should be; the text names the file, the item or line, and the field."""
+    """A data file is not in the expected form; the text names the file, the item or line, and the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A conversation with what is known about it."""
+    """A conversation and its annotations."""
 
     id: str
     """Unique in its file."""
@@ -32,16 +29,16 @@ class Sample:
     kinds: tuple[str, ...] = ()
     """The type of each question, one an assistant turn; empty when unknown."""
     answers: tuple[tuple[str, ...], ...] = ()
-    """What people answered, one tuple an assistant turn; empty when only the reference is known."""
+    """People's answers, one tuple an assistant turn; empty when only the reference is known."""
     description: str = ""
-    """What the picture shows, as text: what the oracle reads instead of it."""
+    """Description of the picture as text, which the oracle reads instead of it."""
 
 
 class Question(NamedTuple):
     """One assistant turn of a sample, as an evaluation asks for it."""
 
     prompt: tuple[Message, ...]
-    """All that was said before, earlier answers included; the last message is the user's."""
+    """The conversation before the answer, earlier answers included; the last message is the user's."""
     reference: str
     """The assistant's own answer."""
     answers: tuple[str, ...]
@@ -49,11 +46,11 @@ class Question(NamedTuple):
     kind: str
     """The question's type; empty when unknown."""
     made: tuple[MadePart, ...] = ()
-    """What the assistant makes in that turn."""
+    """Media that the assistant makes in that turn."""
 
 
 def questions_of(sample: Sample) -> list[Question]:
-    """Every assistant turn as a question of its own, with the conversation before it.
+    """Every assistant turn as a question of its own, with the conversation before it; empty answers are left out.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -69,16 +66,20 @@ def questions_of(sample: Sample) -> list[Question]:
         answers = sample.answers[turn] if sample.answers else ()
         kind = sample.kinds[turn] if sample.kinds else ""
         made = made_of([sample.messages[place]])
+        if not (reference.strip() or made or any(answer.strip() for answer in answers)):
+            continue
         questions.append(Question(sample.messages[:place], reference, answers or (reference,), kind, made))
     return questions
 
 
 def check_turns(messages: Sequence[Message], where: str) -> None:
-    """Check that user and assistant alternate, end with an answer, and that none of them is empty.
+    """Check that user and assistant alternate and end with an answer, and that there is something to learn.
+
+    An empty answer among others is part of the conversation, and is not trained on.
 
     Args:
         messages: the conversation.
-        where: what to put in front of the error.
+        where: the place, for errors.
 
     Raises:
         DataError: names the turn (system messages not counted, from 0).
@@ -90,59 +91,13 @@ def check_turns(messages: Sequence[Message], where: str) -> None:
         expected = "assistant" if index % 2 else "user"
         if message.role != expected:
             raise DataError(f"{where}, turn {index}: expected the {expected}, got the {message.role}; they take turns")
-        if message.role == "assistant" and not message.text.strip() and not made_of([message]):
-            raise DataError(f"{where}, turn {index}: the assistant's answer is empty")
         if message.role == "assistant" and media_of([message]):
-            raise DataError(f"{where}, turn {index}: what is shown stands in what the user says")
+            raise DataError(f"{where}, turn {index}: media that are shown belong to the user's turns")
         if message.role == "user" and not message.text.strip() and not media_of([message]):
             raise DataError(f"{where}, turn {index}: the user says nothing")
     if not turns or turns[-1].role != "assistant":
         raise DataError(
             f"{where}: expected an assistant's answer as the last turn; without it there is nothing to learn"
         )
-
-
-def check_media(samples: Iterable[Sample], root: Path) -> None:
-    """See, before training starts, that every medium is a file below `root`; no pixel is decoded.
-
-    Args:
-        samples: media that are objects in memory are passed over.
-        root: the folder that all files must stay in, symbolic links followed.
-
-    Raises:
-        DataError: names the first samples whose file is missing, empty, no regular file, or leads out of the folder.
-    """
-    home = os.path.realpath(root)
-    folders: dict[str, str] = {}
-    problems: dict[str, str] = {}
-    seen: set[Path] = set()
-    for sample in samples:
-        for part in media_of(sample.messages):
-            if isinstance(part.source, Path) and part.source not in seen:
-                seen.add(part.source)
-                reason = _problem(part, home, folders)
-                if reason:
-                    problems[str(part.source)] = f"{sample.origin}: {part.source}: {reason}"
-    if problems:
-        first = "\n  ".join(list(problems.values())[:5])
-        raise DataError(f"{len(problems)} of {len(seen)} media files cannot be used:\n  {first}")
-
-
-def _problem(part: MediaPart, home: str, folders: dict[str, str]) -> str:
-    """Why a file cannot be used. The real path of a folder is asked for once, that of a file only if it is a link."""
-    parent, path = os.path.split(part.source)
-    if parent not in folders:
-        folders[parent] = os.path.realpath(parent)
-    real = os.path.join(folders[parent], path)
-    try:
-        status = os.lstat(real)
-        if stat.S_ISLNK(status.st_mode):
-            real = os.path.realpath(real)
-            status = os.stat(real)
-    except (OSError, ValueError):
-        return "no such file"
-    if os.path.commonpath([home, real]) != home:
-        return "lies outside of the folder"
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a file"
-    return "" if status.st_size else "the file is empty"
+    if not any(message.text.strip() or made_of([message]) for message in turns[1::2]):
+        raise DataError(f"{where}: every answer of the assistant is empty, so there is nothing to learn")

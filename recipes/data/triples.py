@@ -10,22 +10,27 @@ from pathlib import Path
 
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import identity, image_path, text
+from inlay.recipes.data.media_fields import refuse_unread
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import described, filled, records
 from inlay.recipes.data.sample import DataError, Sample
 
 __all__ = ["read_triples"]
 
+_READ = ("id", "image", "text_input", "text_output")
 
-def read_triples(path: str | Path, images: str | Path | None) -> list[Sample]:
+
+def read_triples(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
     """Read triples.
 
     Args:
         path: JSON lines if it ends in ``.jsonl``, otherwise a JSON list.
         images: the folder of the images.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
 
     Returns:
         Samples in the order of the file; the field ``id``, or the place, is their id. The images themselves are not
-        looked at, see :func:`~inlay.recipes.data.sample.check_media`.
+        looked at, see :func:`~inlay.recipes.data.media_check.check_media`.
 
     Raises:
         DataError: names the file, the item (from 0) or line (from 1), and the field: a field that is missing, empty or
@@ -33,11 +38,14 @@ def read_triples(path: str | Path, images: str | Path | None) -> list[Sample]:
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
     samples: dict[str, Sample] = {}
-    for where, item in records(path):
-        image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
-        name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-        if name in samples:
-            raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-        asked, answer = filled(item, "text_input", where), filled(item, "text_output", where)
-        samples[name] = described(name, image, asked, answer, where)
+    offenders = offenders or Offenders()
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            refuse_unread(item, _READ, where)
+            image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
+            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
+            if name in samples:
+                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
+            asked, answer = filled(item, "text_input", where), filled(item, "text_output", where)
+            samples[name] = described(name, image, asked, answer, where)
     return list(samples.values())

@@ -16,8 +16,10 @@ from typing import Any, Literal
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.fields import text
+from inlay.recipes.data.media_check import check_media
+from inlay.recipes.data.offenders import Offenders
 from inlay.recipes.data.records import filled, objects, table, whole
-from inlay.recipes.data.sample import DataError, Question, Sample, check_media
+from inlay.recipes.data.sample import DataError, Question, Sample
 from inlay.recipes.data.vqa_images import find_pattern, image_name
 
 __all__ = ["ANSWER_TYPES", "read_vqa", "read_vqa_questions"]
@@ -44,8 +46,10 @@ def read_vqa(
     kind: Literal["answer_type", "question_type"] | None = "answer_type",
     pattern: str | None = None,
     seed: int = 0,
+    offenders: Offenders | None = None,
+    links: bool = False,
 ) -> list[Sample]:
-    """Read questions with their human answers; every image must be there.
+    """Read questions with their human answers.
 
     Args:
         questions: the questions file.
@@ -59,6 +63,9 @@ def read_vqa(
         pattern: name of an image by its id, such as ``COCO_val2014_%012d.jpg``; found by looking at the folder if not
             given, see :func:`~inlay.recipes.data.vqa_images.find_pattern`.
         seed: of the draw of ``sampled``; the draw of a question does not depend on the others.
+        offenders: takes the questions and annotations that cannot be used; the images are then not looked at. If not
+            given, the first one is an error, and so is an image that is missing.
+        links: symbolic links may lead out of the folder of the images.
 
     Returns:
         The samples in the order of the questions; a sample's id is its question id.
@@ -68,36 +75,46 @@ def read_vqa(
             annotation or the other way round, an id twice, other than `answers` answers, none that says anything, an
             image that is missing, a field of the wrong type.
     """
-    asked = _asked(Path(questions), Path(images).absolute(), pattern)
-    notes = _by_question(Path(annotations))
+    chosen = offenders or Offenders()
+    asked = _asked(Path(questions), Path(images).absolute(), pattern, chosen)
+    notes = _by_question(Path(annotations), chosen)
     samples = []
     for item in asked:
-        if item.question_id not in notes:
-            raise DataError(f"{item.where}: {annotations} has no annotation of this question; are both of one split?")
-        where, note = notes.pop(item.question_id)
-        if whole(note, "image_id", where) != item.image_id:
-            raise DataError(f"{where}, image_id: {item.where} is about another image, got {note['image_id']}")
-        given = _answers(note, answers, where)
-        said = filled(note, "multiple_choice_answer", where) if target == "majority" else ""
-        if target == "sampled":
-            said = random.Random(f"{seed} {item.question_id}").choice([answer for answer in given if answer.strip()])
-        kinds = (filled(note, kind, where),) if kind else ()
-        messages = (item.message, Message("assistant", (TextPart(said.strip()),)))
-        samples.append(Sample(str(item.question_id), messages, item.where, kinds, (given,)))
-    if notes:
+        with chosen.row(item.where):
+            if item.question_id not in notes:
+                raise DataError(
+                    f"{item.where}: {annotations} has no annotation of this question; are both of one split?"
+                )
+            where, note = notes.pop(item.question_id)
+            if whole(note, "image_id", where) != item.image_id:
+                raise DataError(f"{where}, image_id: {item.where} is about another image, got {note['image_id']}")
+            given = _answers(note, answers, where)
+            said = filled(note, "multiple_choice_answer", where) if target == "majority" else ""
+            if target == "sampled":
+                said = random.Random(f"{seed} {item.question_id}").choice(
+                    [answer for answer in given if answer.strip()]
+                )
+            kinds = (filled(note, kind, where),) if kind else ()
+            messages = (item.message, Message("assistant", (TextPart(said.strip()),)))
+            samples.append(Sample(str(item.question_id), messages, item.where, kinds, (given,)))
+    if notes and not chosen.found:
         where, _ = next(iter(notes.values()))
         raise DataError(f"{where}: {questions} has no such question; so it is with {len(notes)} annotation(s)")
-    check_media(samples, Path(images))
+    if offenders is None:
+        check_media(samples, Path(images), links=links)
     return samples
 
 
-def read_vqa_questions(questions: str | Path, images: str | Path, *, pattern: str | None = None) -> dict[int, Question]:
+def read_vqa_questions(
+    questions: str | Path, images: str | Path, *, pattern: str | None = None, links: bool = False
+) -> dict[int, Question]:
     """Read questions that have no public answers, such as the test split.
 
     Args:
         questions: the questions file.
         images: the folder of the images.
         pattern: as for :func:`read_vqa`.
+        links: as for :func:`read_vqa`.
 
     Returns:
         Questions by their ids in the order of the file; their reference and answers are empty. What a model says to
@@ -106,44 +123,49 @@ def read_vqa_questions(questions: str | Path, images: str | Path, *, pattern: st
     Raises:
         DataError: as for :func:`read_vqa`.
     """
-    asked = _asked(Path(questions), Path(images).absolute(), pattern)
-    check_media([Sample(str(item.question_id), (item.message,), item.where) for item in asked], Path(images))
+    asked = _asked(Path(questions), Path(images).absolute(), pattern, Offenders())
+    check_media(
+        [Sample(str(item.question_id), (item.message,), item.where) for item in asked], Path(images), links=links
+    )
     return {item.question_id: Question((item.message,), "", (), "") for item in asked}
 
 
-def _asked(path: Path, images: Path, pattern: str | None) -> list[_Asked]:
+def _asked(path: Path, images: Path, pattern: str | None, offenders: Offenders) -> list[_Asked]:
     document, items = table(path, "questions")
     ids: dict[int, int] = {}
-    numbers = []
+    numbers: list[tuple[int, int, int]] = []
     for index, item in enumerate(items):
         where = f"{path}, question {index}"
-        question_id, image_id = whole(item, "question_id", where), whole(item, "image_id", where)
-        if question_id in ids:
-            raise DataError(f"{where}: question_id {question_id} is also the id of question {ids[question_id]}")
-        ids[question_id] = index
-        numbers.append((question_id, image_id))
-    pattern = pattern or find_pattern(images, [image for _, image in numbers], document.get("data_subtype"))
+        with offenders.row(where):
+            question_id, image_id = whole(item, "question_id", where), whole(item, "image_id", where)
+            if question_id in ids:
+                raise DataError(f"{where}: question_id {question_id} is also the id of question {ids[question_id]}")
+            ids[question_id] = index
+            numbers.append((index, question_id, image_id))
+    pattern = pattern or find_pattern(images, [image for _, _, image in numbers], document.get("data_subtype"))
     # One path an image, though it has several questions: making paths takes most of the time.
-    different = {number for _, number in numbers}
+    different = {number for _, _, number in numbers}
     pictures = {number: MediaPart("image", images / image_name(pattern, number)) for number in different}
     asked = []
-    for index, (item, (question_id, image_id)) in enumerate(zip(items, numbers, strict=True)):
+    for index, question_id, image_id in numbers:
         where = f"{path}, question {index} (question_id {question_id}, image_id {image_id})"
-        message = Message("user", (pictures[image_id], TextPart(filled(item, "question", where))))
-        asked.append(_Asked(question_id, image_id, message, where))
+        with offenders.row(where):
+            message = Message("user", (pictures[image_id], TextPart(filled(items[index], "question", where))))
+            asked.append(_Asked(question_id, image_id, message, where))
     return asked
 
 
-def _by_question(path: Path) -> dict[int, tuple[str, dict[str, Any]]]:
+def _by_question(path: Path, offenders: Offenders) -> dict[int, tuple[str, dict[str, Any]]]:
     _, items = table(path, "annotations")
     notes: dict[int, tuple[str, dict[str, Any]]] = {}
     for index, item in enumerate(items):
         where = f"{path}, annotation {index}"
-        question_id = whole(item, "question_id", where)
-        where = f"{where} (question_id {question_id}, image_id {shown(item.get('image_id'))})"
-        if question_id in notes:
-            raise DataError(f"{where}: the same question_id as {notes[question_id][0]}")
-        notes[question_id] = where, item
+        with offenders.row(where):
+            question_id = whole(item, "question_id", where)
+            where = f"{where} (question_id {question_id}, image_id {shown(item.get('image_id'))})"
+            if question_id in notes:
+                raise DataError(f"{where}: the same question_id as {notes[question_id][0]}")
+            notes[question_id] = where, item
     return notes
 
 

@@ -1,5 +1,7 @@
 r"""The answer normalisation of the VQA challenge (Antol et al., 2015, https://arxiv.org/abs/1505.00468).
 
+The rule is that of https://github.com/GT-Vision-Lab/VQA at revision a013f0043c1e (``vqaEval.py``).
+
 Newlines and tabs become spaces; punctuation is removed or becomes a space; periods go unless a digit follows; the text
 is lower-cased; number words become digits; articles go; apostrophes that were left out come back. Two slips of the
 official evaluation are kept, because published scores contain them:
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["normalize_answer", "tidy"]
+__all__ = ["normalize_answer"]
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
@@ -44,16 +46,6 @@ _REPAIRS = {lacking: form for form in _CONTRACTIONS.split() for lacking in _with
 _REPAIRS["somebody'd"] = "somebodyd"  # the official table has this one the wrong way round
 
 
-def tidy(answer: str) -> str:
-    r"""Newlines and tabs as spaces, no space at the ends: done to every answer, also where nothing else is.
-
-    Example:
-        >>> tidy(" dark\tred\n")
-        'dark red'
-    """
-    return answer.replace("\n", " ").replace("\t", " ").strip()
-
-
 def normalize_answer(answer: str) -> str:
     """The official normal form of an answer.
 
@@ -61,7 +53,8 @@ def normalize_answer(answer: str) -> str:
         >>> [normalize_answer(text) for text in ("The Cat.", "dont", "two dogs", "3.5", "1,000 $", "red/blue", "none")]
         ['cat', "don't", '2 dogs', '3.5', '1000 $', 'red blue', '0']
     """
-    words = _without_punctuation(tidy(answer)).lower().split()
+    spaced = answer.replace("\n", " ").replace("\t", " ").strip()
+    words = _without_punctuation(spaced).lower().split()
     digits = [_NUMBERS.get(word, word) for word in words]
     return " ".join(_REPAIRS.get(word, word) for word in digits if word not in _ARTICLES)
 

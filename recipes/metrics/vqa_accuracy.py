@@ -1,14 +1,18 @@
-"""VQA accuracy (Antol et al., 2015, https://arxiv.org/abs/1505.00468), as the official evaluation computes it.
+"""VQA accuracy (Antol et al., 2015, https://arxiv.org/abs/1505.00468).
 
 Each human answer is left out once; the prediction then scores min(1, matches among the others / 3); the accuracy is the
-mean. So 3 of 10 give 0.9, not 1. Answers are normalised only if the human answers differ, and then both sides are.
+mean. So 3 of 10 give 0.9, not 1.
+
+Both sides are always normalised. The official code (https://github.com/GT-Vision-Lab/VQA) did that to the prediction
+alone until revision 458a8b26, where people agree; since a013f004 it normalises neither side there, so that "red."
+scores 0 against ten times "red". Where people differ, it normalises both sides, and so its figures are these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inlay.recipes.metrics.normalize import normalize_answer, tidy
+from inlay.recipes.metrics.normalize import normalize_answer
 from inlay.recipes.metrics.score import MeanScore, MetricError
 
 __all__ = ["VQAAccuracy", "vqa_accuracy"]
@@ -22,7 +26,7 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     Args:
         prediction: what the model said.
         answers: what people said, ten in VQA v2. Any number from two on is treated alike, so with two or three people
-            even full agreement gives only 1/3 or 2/3. A single answer is compared as it is, for 0 or 1.
+            even full agreement gives only 1/3 or 2/3. With a single answer the accuracy is 0 or 1.
 
     Returns:
         0..1.
@@ -33,15 +37,13 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     Example:
         >>> vqa_accuracy("two", ["2"] * 3 + ["3"] * 7)
         0.9
-        >>> vqa_accuracy("Two.", ["two"] * 10)  # people agree, so nothing is normalised
-        0.0
+        >>> vqa_accuracy("Two.", ["two"] * 10)
+        1.0
     """
     if not answers:
         raise MetricError("expected at least one human answer, got none")
-    prediction, truths = tidy(prediction), [tidy(answer) for answer in answers]
-    if len(set(truths)) > 1:
-        prediction, truths = normalize_answer(prediction), [normalize_answer(truth) for truth in truths]
-    matches, people = truths.count(prediction), len(truths)
+    truths = [normalize_answer(answer) for answer in answers]
+    matches, people = truths.count(normalize_answer(prediction)), len(truths)
     if people == 1:
         return float(matches)
     # Leaving out one that matches leaves matches - 1; leaving out any other leaves them all. Whole numbers sum exactly.

@@ -51,6 +51,11 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
     names = [part.name for part in held]
     if unknown := set(stage.lr) - {*names, *map(_group, names)}:
         raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
+    if idle := set(stage.lr) - {name if name in stage.lr else _group(name) for name in names}:
+        raise RecipeError(
+            f"lr: {', '.join(sorted(idle))} has no effect, as each of its parts has a learning rate of its own; leave "
+            "one of them out"
+        )
     for part in held:
         part.module.requires_grad_(rate_of(part.name, stage.lr) is not None)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from inlay.recipes.cli import main
 from inlay.recipes.data.export_vqa import export_vqa
@@ -292,3 +293,44 @@ def test_bad_shards_are_status_2_and_leave_nothing_outside(
     assert main(arguments) == 2
     assert re.search(told, capsys.readouterr().err)
     assert not list(tmp_path.parent.glob("evil*"))
+
+
+def late(data: Path, tmp_path: Path, **changes: Any) -> Path:
+    """Questions for the last stage, one of which cannot be used."""
+    rows = json.loads((data / "triples.json").read_text())
+    rows[3] |= changes
+    path = tmp_path / "late.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"image": "late.jpg"}, "expected a JPEG, PNG or WebP file, got one that starts with b'GIF8"),
+        ({"image": "gone.jpg"}, "gone.jpg: no such file"),
+        ({"text_output": "a disc " * 1000}, "positions (4 of them media) are more than the context of 1024"),
+        ({"audio": "1.wav"}, "audio: '1.wav' would not be read"),
+    ],
+)
+def test_what_the_last_stage_cannot_use_is_found_before_the_first(
+    capsys: Any, folders: dict[str, Path], data: Path, tmp_path: Path, changes: dict[str, str], reason: str
+) -> None:
+    sizes = {**SIZES, "text_positions": 64, "prompt_tokens": 16}
+    path, run = late(data, tmp_path, **changes), tmp_path / "run"
+    Image.new("RGB", (8, 8)).save(data / "images" / "late.jpg", format="gif")
+    arguments = [
+        *("train", "instructblip", "--size=miniature", f"--output={run}", *models(folders, "llama")),
+        *(f"--backbone.prompt={folders['bert']}", f"--projector_options={json.dumps(sizes)}", "--accelerator=cpu"),
+        *(f"--data.align={data / 'pairs.jsonl'}", f"--data.train={path}", "--evaluate=false"),
+        *(f"--data.images={data / 'images'}", *steps("represent", "generate", "instruct")),
+    ]
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert "stage represent" not in captured.out
+    assert reason in captured.err
+    assert [path.name for path in run.iterdir()] == ["invalid.jsonl"]
+    assert json.loads((run / "invalid.jsonl").read_text())["where"] == f"{path}, item 3"
+    assert main([*arguments, "--data.invalid=skip"]) == 0
+    assert "left out: 1 row(s) of the data" in capsys.readouterr().out
+    assert reason in json.loads((run / "invalid.jsonl").read_text())["reason"]

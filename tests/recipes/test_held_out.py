@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inlay.recipes.data.sample import DataError
 from inlay.recipes.held_out import read_held_out
 from inlay.recipes.settings import SettingsError
 
@@ -50,3 +51,20 @@ def test_another_format_is_read_as_ever(root: Path) -> None:
 def test_no_file_is_an_error(root: Path, notes: Any, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         read_held_out(root, None, None, annotations=root / notes if notes else None)
+
+
+def test_pope_under_its_own_name_is_json_lines(root: Path) -> None:
+    rows = [{"question_id": n, "image": "7.png", "text": "a cat?", "label": "yes"} for n in (1, 2)]
+    (root / "coco_pope_random.json").write_text("\n".join(map(json.dumps, rows)))
+    assert len(read_held_out(root, root / "coco_pope_random.json", None).asked) == 2
+
+
+@pytest.mark.parametrize("notes", [None, "annotations.json"])
+def test_a_linked_folder_of_images_needs_an_option(root: Path, notes: Any) -> None:
+    (root / "project").mkdir()
+    for name in ("7.png", "questions.json", "annotations.json"):
+        (root / "project" / name).symlink_to(root / name)
+    more: dict[str, Any] = {"annotations": root / notes, "answers": 4} if notes else {}
+    with pytest.raises(DataError, match="lies outside of the folder"):
+        read_held_out(root, root / "questions.json", root / "project", **more)
+    assert len(read_held_out(root, root / "questions.json", root / "project", links=True, **more).asked) == 1

@@ -44,7 +44,7 @@ def command(data: Path, system: str, output: Path, *more: str) -> list[str]:
         f"--data.align_test={data / 'pairs_test.json'}",
         f"--data.make_test={make}",
         f"--data.images={data / 'media'}",
-        f"--output_options={json.dumps(small)}",
+        *([f"--output_options={json.dumps(small)}"] if system == "nextgpt" else []),
         "--lora.r=2",
         "--accelerator=cpu",
         *more,
@@ -118,3 +118,19 @@ def test_wrong_options_are_named(data: Path, tmp_path: Path, option: str, messag
     with pytest.raises(SettingsError, match=message):
         main(command(data, "nextgpt", tmp_path / "run", option))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_part_without_data_is_named_at_the_end_of_its_stages(
+    data: Path, tmp_path: Path, backbone: Any, capsys: Any
+) -> None:
+    own = tmp_path / "without clips"
+    own.mkdir()
+    for path in data.glob("*.json"):
+        items = [item for item in json.loads(path.read_text()) if "video" not in json.dumps(item)]
+        (own / path.name).write_text(json.dumps(items))
+    (own / "media").symlink_to(data / "media")
+    arguments = command(own, "nextgpt", tmp_path / "run", "--evaluate=false", "--data.links=true", *steps(*STAGES))
+    assert main(arguments, backbone) == 0
+    said = capsys.readouterr().out.split("stage decode:")
+    assert all("no batch of this stage reached outputs.video: its " in part for part in (said[0], said[1]))
+    assert "reached inputs" not in said[0]

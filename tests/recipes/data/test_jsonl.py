@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, TextPart, made_of, media_of
-from inlay.recipes.data import jsonl
+from inlay.recipes.data import records
 from inlay.recipes.data.jsonl import read_messages_jsonl
 from inlay.recipes.data.sample import DataError, questions_of
 
@@ -69,7 +69,7 @@ TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 BAD_LINES: list[tuple[str, Any, str]] = [
     ("not JSON", '{"messages": [', "not JSON"),
     ("trailing comma", '{"messages": [],}', "not JSON"),
-    ("a list", "[]", "expected an object, got []"),
+    ("a list", "[]", "expected an object, got a list"),
     ("no messages", {}, "messages: expected a list of messages, got None"),
     ("empty messages", {"messages": []}, "expected at least one message"),
     ("message is text", {"messages": ["a"]}, "message 0: expected an object"),
@@ -84,7 +84,11 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     ),
     ("half a surrogate", {"messages": [{"role": "user", "content": "\ud800"}]}, "content: half of a surrogate pair"),
     ("image without entry", {"messages": [{"role": "user", "content": [IMAGE]}]}, "without an entry left in 'images'"),
-    ("entry without image", {"messages": TURNS, "images": ["1.png"]}, "images: 1 more image(s) than parts"),
+    (
+        "more entries than parts",
+        {"messages": [{"role": "user", "content": [IMAGE]}, TURNS[1]], "images": ["1.png"] * 2},
+        "images: 1 more image(s) than parts",
+    ),
     ("images are numbers", {"messages": TURNS, "images": [1]}, "images: expected a path or a list of paths"),
     (
         "path leaves the folder",
@@ -99,7 +103,7 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     (
         "empty answer",
         {"messages": [TURNS[0], {"role": "assistant", "content": " "}]},
-        "turn 1: the assistant's answer is",
+        "every answer of the assistant is empty",
     ),
     ("assistant first", {"messages": TURNS[1:]}, "turn 0: expected the user, got the assistant"),
     ("no assistant", {"messages": TURNS[:1]}, "expected an assistant's answer as the last turn"),
@@ -142,7 +146,7 @@ def test_an_id_twice_is_an_error(write_lines: WriteLines, line: Line) -> None:
 def test_a_line_that_is_too_long_is_not_read(
     write_lines: WriteLines, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(records, "MAX_LINE_BYTES", 100)
     with pytest.raises(DataError, match="line 1: expected at most 100 bytes"):
         read_messages_jsonl(write_lines(line("a" * 1000, "b")), None)
 
@@ -150,7 +154,7 @@ def test_a_line_that_is_too_long_is_not_read(
 @pytest.mark.parametrize("content", [b"", b"\n\n"])
 def test_an_empty_file_is_an_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.jsonl: expected at least one line"):
+    with pytest.raises(DataError, match=r"a\.jsonl: expected at least one record"):
         read_messages_jsonl(tmp_path / "a.jsonl", None)
 
 
@@ -168,3 +172,38 @@ def test_what_the_assistant_makes(write_lines: WriteLines, line: Line, images: P
     assert second == MadePart("audio", "a beep")
     assert media_of(sample.messages) == ()
     assert [question.made for question in questions_of(sample)] == [(first,), (second,)]
+
+
+@pytest.mark.parametrize(
+    ("field", "files", "kind"),
+    [
+        ("image", "1.png", "image"),
+        ("images", ["1.png"], "image"),
+        ("video", "1.mp4", "video"),
+        ("videos", ["1.mp4"], "video"),
+        ("audios", ["1.wav"], "audio"),
+    ],
+)
+@pytest.mark.parametrize("written", ["part", "marker", "nothing"])
+def test_media_of_every_field_reach_the_first_turn(
+    write_lines: WriteLines, line: Line, images: Path, field: str, files: Any, kind: Any, written: str
+) -> None:
+    asked: Any = {"part": [{"type": kind}, say("What?")], "marker": f"<{kind}>What?", "nothing": "What?"}[written]
+    [sample] = read_messages_jsonl(write_lines(line(asked, "A disc.", **{field: files})), images)
+    name = files if isinstance(files, str) else files[0]
+    assert sample.messages[0].content == (MediaPart(kind, images / name), TextPart("What?"))
+
+
+def test_files_without_parts_stand_in_front_of_a_list_too(write_lines: WriteLines, line: Line, images: Path) -> None:
+    [sample] = read_messages_jsonl(write_lines(line([say("What?")], "A disc.", image="1.png")), images)
+    assert sample.messages[0].content == (MediaPart("image", images / "1.png"), TextPart("What?"))
+
+
+def test_a_system_field_is_the_system_message(write_lines: WriteLines, line: Line) -> None:
+    [sample] = read_messages_jsonl(write_lines(line("a", "b", system="Be brief.")), None)
+    assert (sample.messages[0].role, sample.messages[0].text) == ("system", "Be brief.")
+
+
+def test_a_medium_under_another_name_is_an_error(write_lines: WriteLines, line: Line, images: Path) -> None:
+    with pytest.raises(DataError, match=r"line 1, image_file: '1\.png' would not be read"):
+        read_messages_jsonl(write_lines(line("a", "b", image_file="1.png")), images)

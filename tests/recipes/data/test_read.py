@@ -82,7 +82,7 @@ def test_the_two_files_of_vqa_say_where_they_are_read(write_json: Callable[[Any]
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{}", "expected a JSON list of items, got an object"),
+        ("{}", "expected a JSON list of records, got an object"),
         ("", "empty, expected JSON"),
         ("[", "not JSON"),
         ("[" * 100_000, "too deeply nested"),

@@ -14,6 +14,7 @@ from inlay.recipes.data import DataError, Sample
 from inlay.recipes.data.coco_captions import read_coco_captions
 from inlay.recipes.data.minigpt4 import read_filter_cap
 from inlay.recipes.data.pairs import read_pairs
+from inlay.recipes.data.records import records
 from inlay.recipes.data.triples import read_triples
 
 WriteJson = Callable[[Any], Path]
@@ -122,9 +123,8 @@ def test_what_is_wrong_with_pairs_is_said(write_lines: WriteLines, images: Path,
         read_pairs(write_lines(*lines), images)
 
 
-def test_pairs_are_json_lines(write_json: WriteJson, images: Path) -> None:
-    with pytest.raises(DataError, match=r"ends in \.jsonl"):
-        read_pairs(write_json([]), images)
+def test_pairs_may_be_a_list(write_json: WriteJson, images: Path) -> None:
+    assert said(read_pairs(write_json([{"image": "1.png", "text": "A."}]), images)) == [("item-0", "A.")]
 
 
 TRIPLE = {"image": "1.png", "text_input": "How many?", "text_output": "two"}
@@ -186,3 +186,34 @@ def test_filter_cap_names_its_images_by_id(write_json: WriteJson, images: Path) 
 def test_what_is_wrong_with_filter_cap_is_said(write_json: WriteJson, images: Path, document: Any, told: str) -> None:
     with pytest.raises(DataError, match=told):
         read_filter_cap(write_json(document), images)
+
+
+@pytest.mark.parametrize(
+    ("read", "row", "field"),
+    [
+        (read_pairs, {"image": "1.png", "text": "A."}, "audio"),
+        (read_pairs, {"image": "1.png", "text": "A."}, "images"),
+        (read_triples, TRIPLE, "video_path"),
+        (read_triples, TRIPLE, "system"),
+    ],
+)
+def test_a_field_that_nothing_reads_is_an_error(
+    write_lines: WriteLines, images: Path, read: Any, row: dict[str, str], field: str
+) -> None:
+    with pytest.raises(DataError, match=rf"line 1, {field}: 'x' would not be read"):
+        read(write_lines(row | {field: "x"}), images)
+
+
+def test_what_describes_a_picture_that_is_read_is_no_medium(write_lines: WriteLines, images: Path) -> None:
+    row = {"image": "1.png", "text": "A.", "image_url": "http://host/1.png", "image_id": 3}
+    assert len(read_pairs(write_lines(row), images)) == 1
+
+
+def test_a_list_is_read_item_by_item_and_its_end_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text, told in (('[{"a": 1} {"b": 2}]', "not JSON: Expecting ',' delimiter"), ('[{"a": 1}] 7', "Extra data")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=told):
+            list(records(path))
+    path.write_text(' [ {"a": 1} , {"b": [2]} ] ')
+    assert [item for _, item in records(path)] == [{"a": 1}, {"b": [2]}]

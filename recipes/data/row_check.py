@@ -1,0 +1,234 @@
+"""Rows against the model, before the first step: do they fit into its context, and does each stage have what it trains?
+
+Reading the files finds bad turns and media; this check needs the tokenizer and the adapter. Most rows fit by the number
+of their bytes alone, as a token of text has at least one byte. The texts of the others are tokenised in batches, which
+fast tokenizers do in parallel, and what is then near the context is encoded exactly as in training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import Message, TextPart, made_of, media_of
+from inlay.adapters.media.modality import Modality
+from inlay.hub.errors import InlayError
+from inlay.recipes.data.load import sets_of
+from inlay.recipes.data.offenders import Invalid, Offender, settle, write_list
+from inlay.recipes.data.prepare import expanded, varied
+from inlay.recipes.data.sample import DataError, Sample, questions_of
+from inlay.recipes.recipe import Stage
+from inlay.recipes.stages.schedule import rate_of
+
+__all__ = ["RowCheck", "check_reached", "usable_rows"]
+
+_BATCH = 1024
+_SECONDS = 5.0
+"""Between two lines of progress."""
+_PER_TURN = 8
+"""Tokens that a turn may have beyond its bytes and the template's: white space that a tokenizer adds."""
+
+
+@dataclass(frozen=True)
+class _Overhead:
+    """Positions of a layout's own text."""
+
+    first: int
+    """Of the first question with its answer."""
+    further: int
+    """Of every further one."""
+
+
+class RowCheck:
+    """Whether rows can be encoded for a layout.
+
+    Args:
+        model: tokenizer, context and positions of media.
+        layout: of the rows.
+        generation: rows end where the model's answer begins.
+    """
+
+    def __init__(self, model: AttachedModel, layout: Layout, *, generation: bool = False) -> None:
+        self.model, self.layout, self.generation = model, layout, generation
+        self.overhead = self._measure()
+
+    def problems(self, rows: Sequence[Sequence[Message]]) -> list[str]:
+        """Why each row cannot be encoded; empty where it can."""
+        told = [""] * len(rows)
+        usual = [self._usual(row) for row in rows]
+        unsure = [n for n, row in enumerate(rows) if not (usual[n] and self._fits(row, _bytes(row)))]
+        sizes = self._tokens([rows[n] for n in unsure if usual[n]])
+        for number in unsure:
+            if not (usual[number] and self._fits(rows[number], next(sizes))):
+                told[number] = self._exact(rows[number])
+        return told
+
+    def _exact(self, row: Sequence[Message]) -> str:
+        try:
+            self.model.encode(row, layout=self.layout, generation=self.generation)
+        except InlayError as error:
+            return str(error)
+        return ""
+
+    def _usual(self, row: Sequence[Message]) -> bool:
+        """Whether a row has only words and known media, and an answer in every turn."""
+        turns = [message for message in row if message.role != "system"]
+        known = all(part.modality in self.model.tokens for part in media_of(row))
+        answered = all(message.text.strip() for message in turns if message.role == "assistant")
+        return self.overhead is not None and len(turns) == len(row) and known and answered and not made_of(row)
+
+    def _fits(self, row: Sequence[Message], size: int) -> bool:
+        """Whether a usual row fits if its texts have at most so many tokens."""
+        context = self.model.backbone.llm.context
+        if context is None or self.overhead is None:
+            return context is None
+        positions = self.overhead.first + self.overhead.further * (len(row) // 2) + _PER_TURN * len(row)
+        return positions + size + sum(self.model.tokens[part.modality] for part in media_of(row)) <= context
+
+    def _tokens(self, rows: Sequence[Sequence[Message]]) -> Iterator[int]:
+        """Tokens of the texts of each row, tokenised apart."""
+        texts = [message.text for row in rows for message in row]
+        if not texts:
+            return iter(())
+        ids = self.model.backbone.llm.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        counts = iter([len(own) for own in ids])
+        return iter([sum(next(counts) for _ in row) for row in rows])
+
+    def _measure(self) -> _Overhead | None:
+        """Positions of one and of two short questions; None where the layout cannot tell."""
+        asked, said = Message("user", (TextPart("a"),)), Message("assistant", (TextPart("b"),))
+        end = (asked,) if self.generation else (asked, said)
+        try:
+            one, two = (
+                len(self.model.encode(turns, layout=self.layout, generation=self.generation).ids)
+                for turns in (end, (asked, said, *end))
+            )
+        except InlayError:
+            return None
+        return _Overhead(one, max(0, two - one))
+
+
+def usable_rows(
+    samples: Mapping[str, list[Sample]],
+    stages: Mapping[str, Stage],
+    model: AttachedModel,
+    *,
+    seed: int,
+    invalid: Invalid,
+    streamed: bool = False,
+    left_out: Sequence[Offender] = (),
+    report: Path | None = None,
+    show: Callable[[str], object] | None = None,
+) -> dict[str, list[Sample]]:
+    """The samples that every stage, and the questions at the end, can encode.
+
+    Args:
+        samples: as :func:`~inlay.recipes.data.load.load_data` gives them.
+        stages: in their order.
+        model: the attached model.
+        seed: of the run.
+        invalid: what happens to the others.
+        streamed: the stages on captions read shards, which are not looked at here.
+        left_out: rows that were left out before.
+        report: the list of both; None to write none.
+        show: where lines for the user go.
+
+    Raises:
+        DataError: rows that cannot be encoded, or a stage whose data reach none of its parts.
+    """
+    bad: dict[int, Offender] = {}
+    for name, stage in stages.items():
+        if stage.objective == "represent" or (streamed and stage.data == "align"):
+            continue
+        own = [sample for rows in sets_of(stage.data, samples) for sample in rows if id(sample) not in bad]
+        check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)
+        bad |= _bad(own, check, said, f"stage {name}: ", show)
+    asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
+    bad |= _bad([row for row in samples.get("test", []) if id(row) not in bad], asking, _asked, "", show)
+    if bad:
+        settle(list(bad.values()), invalid, report=report, show=show)
+    if report is not None:
+        write_list(report, [*left_out, *bad.values()])
+    if bad:
+        kept = {id(rows): [row for row in rows if id(row) not in bad] for rows in samples.values()}
+        if empty := [name for name, rows in samples.items() if not kept[id(rows)]]:
+            raise DataError(f"{', '.join(empty)}: no row is left that can be used")
+        samples = {name: kept[id(rows)] for name, rows in samples.items()}
+    for name, stage in stages.items():
+        if not (streamed and stage.data == "align"):
+            check_reached(name, stage, sets_of(stage.data, samples), model)
+    return dict(samples)
+
+
+def check_reached(name: str, stage: Stage, sets: Iterable[Sequence[Sample]], model: AttachedModel) -> None:
+    """Check that the data of a stage hold what at least one of the parts that it trains learns from.
+
+    Raises:
+        DataError: they do not, so that the stage would train nothing.
+    """
+    adapter = model.adapter
+    trained = [part.name for part in adapter.parts() if rate_of(part.name, stage.lr) is not None]
+    wanted: dict[tuple[str, Modality], str] = {}
+    for part in trained:
+        side, _, kind = part.partition(".")
+        if side not in ("inputs", "outputs"):
+            return
+        for modality in get_args(Modality):
+            shared = side == "inputs" and modality in adapter.inputs and kind in adapter.inputs
+            if modality == kind or (shared and adapter.inputs[modality] is adapter.inputs[kind]):
+                wanted[side, modality] = part
+    if not wanted:
+        return
+    for rows in sets:
+        for sample in rows:
+            for row in expanded([sample], stage):
+                found: list[Any] = [("inputs", part.modality) for part in media_of(row.messages)]
+                found += [("outputs", part.modality) for part in made_of(row.messages)]
+                if any(key in wanted for key in found):
+                    return
+    kinds = sorted({modality for _, modality in wanted})
+    raise DataError(
+        f"stage {name} trains {', '.join(trained)} alone, and no row of its data holds a medium of type "
+        f"{' or '.join(kinds)}; name the media in the data, or leave the stage out with --order"
+    )
+
+
+def _said(sample: Sample, *, stage: Stage, seed: int) -> list[tuple[Message, ...]]:
+    """What a stage learns from a sample."""
+    return [varied(row, stage, seed=seed, number=0).messages for row in expanded([sample], stage)]
+
+
+def _asked(sample: Sample) -> list[tuple[Message, ...]]:
+    """The longest prompt of a held-out sample."""
+    return [question.prompt for question in questions_of(sample)[-1:]]
+
+
+def _bad(
+    samples: Sequence[Sample],
+    check: RowCheck,
+    rows_of: Callable[[Sample], list[tuple[Message, ...]]],
+    place: str,
+    show: Callable[[str], object] | None,
+) -> dict[int, Offender]:
+    """Samples of which a row cannot be encoded, by identity."""
+    bad: dict[int, Offender] = {}
+    told = time.monotonic()
+    for start in range(0, len(samples), _BATCH):
+        pairs = [(sample, row) for sample in samples[start : start + _BATCH] for row in rows_of(sample)]
+        for (sample, _), problem in zip(pairs, check.problems([row for _, row in pairs]), strict=True):
+            if problem:
+                bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: {place}{problem}")
+        if show is not None and time.monotonic() - told > _SECONDS:
+            told = time.monotonic()
+            show(f"{place}measured {min(start + _BATCH, len(samples)):,} of {len(samples):,} rows")
+    return bad
+
+
+def _bytes(row: Sequence[Message]) -> int:
+    return sum(len(message.text.encode()) for message in row)

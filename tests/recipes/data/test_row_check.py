@@ -1,0 +1,106 @@
+"""Rows against the model before the first step: context, modalities, and what a stage trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.recipes import nextgpt
+from inlay.recipes.data.offenders import Offender
+from inlay.recipes.data.row_check import RowCheck, usable_rows
+from inlay.recipes.data.sample import DataError, Sample
+from inlay.recipes.recipe import Stage
+
+LR = {"inputs": 1e-3, "outputs": 1e-3, "tokens": 1e-3, "lora": 1e-3}
+
+
+def stage(**fields: Any) -> Stage:
+    own: dict[str, Any] = {"data": "train", "template": "vicuna_v1", "geometry": "crop", "lr": LR, "batch_size": 2}
+    return Stage(**(own | fields))
+
+
+def dialogue(asked: str, said: str, *media: MediaPart, name: str = "a") -> Sample:
+    messages = (Message("user", (*media, TextPart(asked))), Message("assistant", (TextPart(said),)))
+    return Sample(name, messages, f"train.json, item {name}")
+
+
+@pytest.fixture
+def model(senses_of: Any) -> Any:
+    return senses_of().model
+
+
+def test_the_shortcuts_and_the_encoder_agree(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = RowCheck(model, stage().layout)
+    texts = ["a disc " * count for count in (1, 50, 100, 150, 300, 1000)] + ["\u00e9" * 200, "\n\n", "</s>" * 90]
+    rows = [(Message("user", (TextPart(text),)), Message("assistant", (TextPart(text + "."),))) for text in texts]
+    exact: list[Any] = []
+    encode = check._exact
+    monkeypatch.setattr(check, "_exact", lambda row: exact.append(row) or encode(row))
+    told = check.problems(rows)
+    assert len(exact) < len(rows)
+    assert 0 < sum(map(bool, told)) < len(rows)
+    for row, problem in zip(rows, told, strict=True):
+        assert problem == encode(row)
+
+
+def test_a_row_longer_than_the_context_is_named_before_training(model: Any, tmp_path: Path) -> None:
+    rows = {"train": [dialogue("what?", "a disc"), dialogue("what?", "a disc " * 2000, name="7")]}
+    report = tmp_path / "invalid.jsonl"
+    with pytest.raises(DataError, match=r"train\.json, item 7: stage one: .* are more than the context"):
+        usable_rows(rows, {"one": stage()}, model, seed=0, invalid="raise", report=report)
+    assert json.loads(report.read_text())["where"] == "train.json, item 7"
+
+
+def test_it_can_be_skipped_and_the_list_holds_what_was_left_out_before(model: Any, tmp_path: Path) -> None:
+    shared = [dialogue("what?", "a disc"), dialogue("what?", "a disc " * 2000, name="7")]
+    report, before = tmp_path / "run" / "invalid.jsonl", [Offender("train.json, item 3", "bad")]
+    kept = usable_rows(
+        {"train": shared, "align": shared},
+        {"one": stage()},
+        model,
+        seed=0,
+        invalid="skip",
+        left_out=before,
+        report=report,
+    )
+    assert [row.id for row in kept["train"]] == ["a"]
+    assert kept["align"] is kept["train"]
+    assert [json.loads(line)["where"][-6:] for line in report.read_text().splitlines()] == ["item 3", "item 7"]
+
+
+def test_a_held_out_question_that_is_too_long_is_named_too(model: Any) -> None:
+    rows = {"train": [dialogue("what?", "a disc")], "test": [dialogue("what? " * 2000, "a disc", name="9")]}
+    with pytest.raises(DataError, match=r"item 9: .*more than the context"):
+        usable_rows(rows, {"one": stage()}, model, seed=0, invalid="raise")
+
+
+def test_a_modality_without_encoder_is_named(senses_of: Callable[..., Any]) -> None:
+    model = senses_of(modalities=("image",)).model
+    rows = {"train": [dialogue("what?", "a disc", MediaPart("audio", Path("a.wav")))]}
+    with pytest.raises(DataError, match="a medium of type 'audio'"):
+        usable_rows(rows, {"one": stage()}, model, seed=0, invalid="raise")
+
+
+@pytest.mark.parametrize(("lr", "kind"), [({"inputs": 1e-3}, "audio"), ({"outputs.video": 1e-3}, "video")])
+def test_a_stage_whose_data_reach_none_of_its_parts_is_an_error(model: Any, lr: dict[str, float], kind: str) -> None:
+    rows = {"train": [dialogue("what?", "a disc")]}
+    with pytest.raises(DataError, match=f"stage one trains .* alone, and no row .*{kind}"):
+        usable_rows(rows, {"one": stage(lr=lr)}, model, seed=0, invalid="raise")
+    assert usable_rows(rows, {"one": stage(lr=LR)}, model, seed=0, invalid="raise") == rows
+
+
+def test_a_shared_projector_is_reached_by_any_of_its_media(model: Any) -> None:
+    rows = {"train": [dialogue("what?", "a disc", MediaPart("audio", Path("a.wav")))]}
+    assert usable_rows(rows, {"one": stage(lr={"inputs": 1e-3})}, model, seed=0, invalid="raise") == rows
+
+
+def test_every_stage_of_nextgpt_accepts_the_rows_it_is_made_for(senses_of: Any) -> None:
+    senses = senses_of()
+    stages = {"instruct": replace(nextgpt.recipe().stages["instruct"], data="train")}
+    assert usable_rows({"train": senses.samples}, stages, senses.model, seed=0, invalid="raise")["train"]
