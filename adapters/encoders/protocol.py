@@ -98,7 +98,8 @@ def check_encoder(name: str, encoder: object) -> nn.Module:
         The same object.
 
     Raises:
-        EncoderError: it is not an ``nn.Module``, or lacks attributes of the protocol, which are named.
+        EncoderError: it is not an ``nn.Module``, lacks attributes of the protocol, which are named, or has a
+            ``modality`` that is another one.
     """
     kind = type(encoder).__name__
     expected = f"encoders[{name!r}]: expected an nn.Module that implements inlay.adapters.encoders.Encoder"
@@ -108,4 +109,9 @@ def check_encoder(name: str, encoder: object) -> nn.Module:
     lacking = [attribute for attribute in _REQUIRED if inspect.getattr_static(encoder, attribute, None) is None]
     if lacking:
         raise EncoderError(f"{expected}; {kind} has no {', '.join(lacking)}")
+    if (own := getattr(encoder, "modality", name)) != name:
+        advice = "; FrameEncoder(encoder) shows an image encoder moments of a clip" if name == "video" else ""
+        raise EncoderError(
+            f"encoders[{name!r}]: expected an encoder of this modality, {kind} is one of {own!r}{advice}"
+        )
     return encoder

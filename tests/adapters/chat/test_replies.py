@@ -182,8 +182,6 @@ def test_a_conversation_has_one_reply_and_no_conversation_has_none(world_of: Any
         model.chat([ask()], num_return_sequences=2, do_sample=True)
     assert model.replies([]) == model.answer([]) == model.answer([], adapters=[]) == []
     assert len(model.answer([[ask()], [ask()]], num_return_sequences=2, num_beams=2, max_new_tokens=4)) == 4
-    with pytest.raises(LayoutError, match="names: expected one for each of 2 conversations, got 1"):
-        model.answer([[ask()], [ask()]], names=["x"])
 
 
 def test_a_reply_holds_words_and_media_in_order(world_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:

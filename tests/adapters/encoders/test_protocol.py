@@ -46,3 +46,10 @@ def test_missing_attributes_are_named() -> None:
 def test_every_encoder_of_ours_passes(clip_of: Any, vit_of: Any) -> None:
     for encoder in (clip_of(), vit_of()):
         assert check_encoder("image", encoder) is encoder
+
+
+def test_an_encoder_of_another_modality_is_refused(clip_of: Any) -> None:
+    with pytest.raises(EncoderError, match=r"this modality, ClipEncoder is one of 'image'; FrameEncoder\(encoder\)"):
+        check_encoder("video", clip_of())
+    with pytest.raises(EncoderError, match=r"encoders\['audio'\]: .*one of 'image'$"):
+        check_encoder("audio", clip_of())
