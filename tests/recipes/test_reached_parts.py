@@ -33,7 +33,7 @@ class Two(LightningModule):
 def fit(batches: list[float], module: LightningModule, watch: ReachedParts) -> None:
     options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(max_epochs=1, callbacks=[watch], accelerator="cpu", enable_model_summary=False, **options)
-    trainer.fit(module, DataLoader(torch.tensor(batches)))  # type: ignore[arg-type]  # a tensor is a data set
+    trainer.fit(module, DataLoader(torch.tensor(batches)))  # a tensor is a data set
 
 
 @pytest.mark.parametrize(("batches", "named"), [([0, 0, 0], True), ([0, 1, 0], False)])

@@ -55,7 +55,7 @@ def with_short_end(data: StepData, length: int) -> None:
     def order(start: int) -> Iterable[list[int]]:
         return [step[:length] if start + n == data.steps - 1 else step for n, step in enumerate(whole(start))]
 
-    data.order = order  # type: ignore[method-assign]
+    data.order = order
 
 
 def trained(make: Callable[[Stage], Any], stage: Stage, folder: Path, sgd: bool, short: int) -> dict[str, Any]:

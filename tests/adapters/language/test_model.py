@@ -62,4 +62,4 @@ def test_hooks_on_the_head_see_rows_and_change_scores(llm_of: Any) -> None:
 def test_a_model_in_the_wrapper_of_another_library_is_refused(llm_of: Any) -> None:
     llm = llm_of("llama")
     with pytest.raises(LanguageModelError, match="got DataParallel: give the model itself"):
-        LanguageModel(torch.nn.DataParallel(llm.model), llm.tokenizer)  # type: ignore[arg-type]
+        LanguageModel(torch.nn.DataParallel(llm.model), llm.tokenizer)

@@ -96,7 +96,7 @@ def test_the_schedule_reaches_the_optimizer() -> None:
 
 def test_an_unknown_schedule_and_a_floor_without_effect_are_refused() -> None:
     with pytest.raises(RecipeError, match="schedule: expected one of cosine, linear, constant, got 'cubic'"):
-        replace(STAGE, schedule="cubic")  # type: ignore[arg-type]
+        replace(STAGE, schedule="cubic")
     with pytest.raises(RecipeError, match="floor: has no effect with schedule constant"):
         replace(STAGE, schedule="constant", floor=0.1)
 

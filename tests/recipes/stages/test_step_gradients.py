@@ -115,7 +115,7 @@ def blip(eva_backbone_of: Any, former_fields: Any, captions: list[Sample], folde
             task = Task(stage=stage, model=adapter.attach(backbone), sets=[captions], seed=5, left=left)
             torch.manual_seed(12)
             if objective == "aligned":
-                OBJECTIVES["teach"](replace(task, stage=replace(stage, lr={"teacher": 1e-3}))).finish()  # type: ignore[union-attr]
+                OBJECTIVES["teach"](replace(task, stage=replace(stage, lr={"teacher": 1e-3}))).finish()
             torch.manual_seed(13)
             plan: Any = OBJECTIVES[stage.objective](task)
             for module in plan.module.modules():
@@ -159,7 +159,7 @@ def test_captions_and_prompts_count_over_the_step(
 
 def represent_stage(folders: dict[str, Path], **settings: float) -> Stage:
     settings = {"text_tokens": 16, "embedding": 8, **settings}
-    return caption_stage(folders, "represent", "inputs.image", represent=RepresentSettings(**settings))  # type: ignore[arg-type]
+    return caption_stage(folders, "represent", "inputs.image", represent=RepresentSettings(**settings))
 
 
 def test_contrast_is_the_same_in_one_process_and_in_two_with_the_same_micro_batches(

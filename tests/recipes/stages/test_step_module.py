@@ -60,7 +60,7 @@ def fit(model: Any, samples: list[Sample], lr: dict[str, float], *, validate: bo
     data = StageData(samples, model, stage, seed=7)
     modes = Modes()
     if validate:
-        data.val_dataloader = lambda: torch.utils.data.DataLoader([0])  # type: ignore[method-assign]
+        data.val_dataloader = lambda: torch.utils.data.DataLoader([0])
     Trainer(
         max_steps=4,
         accelerator="cpu",
@@ -144,7 +144,7 @@ def test_the_teacher_s_stage_freezes_the_adapter(backbone_of: Any, adapter_of: A
 
     model = attached(backbone_of, adapter_of)
     stage = Stage(data="align", template="plain", geometry="pad", lr={"teacher": 1e-3}, batch_size=2, objective="teach")
-    module = Teach(model, nn.Linear(2, 2), None, {}, stage, 4).train()  # type: ignore[arg-type]
+    module = Teach(model, nn.Linear(2, 2), None, {}, stage, 4).train()
     assert module.teacher.training
     assert not any(part.training for part in model.adapter.modules())
     assert not any(parameter.requires_grad for parameter in model.adapter.parameters())
