@@ -12,32 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from attached import with_tokens
 
 from inlay.adapters import Adapter, AdapterError, Backbone, StaleCanaryWarning, parse_messages
-from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.llm_parts.lora import LoraConfig
-from inlay.adapters.llm_parts.token_rows import TokensConfig
 
 ASKED = parse_messages([{"role": "user", "content": "what colour is it?"}])
 Make = Callable[..., Any]
-
-
-def with_tokens(backbone: Backbone, seed: int = 0, name: str = "any") -> Adapter:
-    """An adapter with token rows and LoRA."""
-    torch.manual_seed(seed)
-    adapter = Adapter.for_backbone(
-        backbone,
-        system="nextgpt",
-        name=name,
-        layout=Layout(template="vicuna_v1"),
-        inputs={},
-        tokens=TokensConfig.numbered(backbone.llm.width, image=2),
-        lora=LoraConfig(r=2, targets=("q_proj", "v_proj")),
-    )
-    with torch.no_grad():
-        for parameter in adapter.parameters():
-            parameter.normal_()
-    return adapter.eval()
 
 
 def test_a_loaded_adapter_is_in_eval_mode(backbone_of: Make, adapter_of: Make, tmp_path: Path) -> None:

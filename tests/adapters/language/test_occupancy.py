@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from attached import scores, unchanged
 
 from inlay.adapters import AttachError, Backbone
 
 Make = Callable[..., Any]
-
-
-def scores(llm: Any) -> Tensor:
-    ids = torch.arange(3, 12)[None]
-    with torch.no_grad():
-        logits: Tensor = llm.model(inputs_embeds=llm.embed(ids)).logits
-    return logits
-
-
-@contextmanager
-def unchanged(backbone: Backbone) -> Iterator[None]:
-    """The language model comes back as it was: numbers, module objects, tokenizer, calls, owner."""
-    llm = backbone.llm
-    before = scores(llm), list(llm.model.modules()), llm.tokenizer, [dict(m.__dict__) for m in llm.model.modules()]
-    yield
-    assert torch.equal(scores(llm), before[0])
-    assert all(one is two for one, two in zip(llm.model.modules(), before[1], strict=True))
-    assert llm.tokenizer is before[2]
-    for module, attributes in zip(llm.model.modules(), before[3], strict=True):
-        assert set(module.__dict__) == set(attributes), type(module).__name__
-        assert module.__dict__.get("forward") is attributes.get("forward")
-    assert backbone.attached is None
 
 
 def test_a_language_model_in_two_backbones_has_one_owner(backbone_of: Make, adapter_of: Make) -> None:
