@@ -84,7 +84,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         lines += [
             f"trained  {training['recipe']}: {', '.join(training['stages'])}; seed {training['seed']}",
             f"data     {training['data']}",
-            f"measured {_fields({key: round(value, 4) for key, value in training['metrics'].items()})}",
+            f"measured {_fields({key: round(value, 4) for key, value in training['metrics'].items()}) or 'nothing'}",
             f"with     {_fields(training['versions'])}",
         ]
     lines.append(f"licence  {facts['license'] or 'not stated'}")

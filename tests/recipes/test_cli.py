@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from inlay.recipes import inspect_command
 from inlay.recipes.cli import COMMANDS, main
 from inlay.recipes.miniature.build import build
 
@@ -231,6 +232,8 @@ def test_inspect_shows_parts_interface_and_size(capsys: Any, trained: Path) -> N
     facts = json.loads(out)
     assert facts["bytes"] == sum(path.stat().st_size for path in (trained / "bundle").rglob("*") if path.is_file())
     assert set(facts["parts"]) == {"inputs.image", "lora"}
+    training = {"recipe": "llava", "stages": ["align"], "seed": 0, "data": "own", "metrics": {}, "versions": {}}
+    assert "\nmeasured nothing\n" in inspect_command._text(facts | {"training": training}, tensors=False)
 
 
 def test_inspect_of_a_damaged_bundle_names_the_file(capsys: Any, trained: Path, tmp_path: Path) -> None:
