@@ -34,9 +34,9 @@ from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.precision import halve
-from inlay.recipes.backbones import miniature_backbone
-from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["CURVE", "Config", "Sides", "Sizes", "build", "measure"]
 

@@ -21,7 +21,7 @@ from benchmarks.outcome import Comparison, Outcome
 from benchmarks.setting import Setting
 from benchmarks.timing import Clock, Spent, Times, in_turn
 from inlay.adapters.generators import ClipText, StableDiffusion
-from inlay.recipes.backbones import miniature_backbone
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["overhead"]
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks.timing import Clock, Spent
-from inlay.recipes.stages.schedule import learning_rate
+from inlay.recipes.objectives.optimizer import learning_rate
 
 __all__ = ["fit_theirs", "optimizer_like_ours"]
 
@@ -48,7 +48,7 @@ class _Trainer(Trainer):
 
 
 def optimizer_like_ours(parameters: Sequence[nn.Parameter], steps: int, rate: float) -> tuple[Optimizer, LambdaLR]:
-    """What :func:`inlay.recipes.stages.schedule.optimizer_for` makes of a stage without settings of its own.
+    """What :func:`inlay.recipes.objectives.optimizer.optimizer_for` makes of a stage without settings of its own.
 
     Args:
         parameters: theirs.

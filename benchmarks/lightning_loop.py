@@ -12,8 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import Clock, Spent
-from inlay.recipes.callbacks import FiniteLoss, GradientAudit
-from inlay.recipes.precision import Precision, autocast_of
+from inlay.recipes.settings.precision import Precision, autocast_of
+from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit
 
 __all__ = ["fit_ours"]
 

@@ -28,9 +28,9 @@ from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraCo
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.precision import halve
-from inlay.recipes.backbones import miniature_backbone
-from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["CURVE_SIZES", "Config", "Sides", "build", "measure"]
 

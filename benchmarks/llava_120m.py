@@ -36,7 +36,7 @@ from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
-from inlay.recipes.backbones import miniature_backbone
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["LABELLED", "LENGTHS", "Made", "Ours", "Peers", "Sizes", "Trains", "Way", "make", "names_of", "rows_of"]
 

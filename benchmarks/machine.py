@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.timing import Clock
-from inlay.recipes.precision import gemm_gain
+from inlay.recipes.settings.precision import gemm_gain
 
 __all__ = ["gemm_rates", "machine", "sides_bf16", "versions"]
 

@@ -20,7 +20,7 @@ from benchmarks.llava_120m import LABELLED, LENGTHS, Sizes, names_of
 from benchmarks.outcome import Comparison, Outcome
 from benchmarks.setting import Setting
 from benchmarks.timing import saved_bytes
-from inlay.recipes.memory import peak_bytes, reset_peak
+from inlay.recipes.training.memory_plan import peak_bytes, reset_peak
 
 __all__ = ["peak_memory"]
 

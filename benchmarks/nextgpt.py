@@ -37,13 +37,13 @@ from inlay.adapters.llm_parts.signal_tokens import gather, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.outputs import TransformerOutputConfig
 from inlay.adapters.outputs.losses import per_token_l2
-from inlay.recipes.backbones import miniature_backbone
-from inlay.recipes.data.sample import Sample
-from inlay.recipes.data.states import StateBatch, collate_states, collect_states
-from inlay.recipes.data.targets import Targets as Conditionings
-from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.settings import SignalSettings
-from inlay.recipes.stages.signals import AlignStates
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.objectives.signals.module import AlignStates
+from inlay.recipes.objectives.signals.states import StateBatch, collate_states, collect_states
+from inlay.recipes.objectives.signals.targets import Targets as Conditionings
+from inlay.recipes.settings.objective_settings import SignalSettings
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["CURVE", "Config", "Sides", "Sizes", "build", "measure"]
 

@@ -20,7 +20,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.model import MultimodalModel
-from inlay.recipes.backbones import miniature_backbone
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["ADAPTERS", "Served", "build"]
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from benchmarks.machine import sides_bf16
-from inlay.recipes.precision import Precision
+from inlay.recipes.settings.precision import Precision
 
 __all__ = ["Setting"]
 

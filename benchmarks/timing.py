@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from inlay.recipes.memory import kept_bytes
+from inlay.recipes.training.memory_plan import kept_bytes
 
 __all__ = ["Clock", "Spent", "Timed", "Times", "abba", "in_turn", "saved_bytes"]
 

@@ -23,8 +23,8 @@ from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders import register_encoder, squares
 from inlay.adapters.media.image import Geometry
 from inlay.hub.format.manifest import PortSpec
-from inlay.recipes.backbones import miniature_path
-from inlay.recipes.train_command import main
+from inlay.recipes.commands.train.command import main
+from inlay.recipes.systems.load_backbone import miniature_path
 
 
 class RawPatches(nn.Module):

@@ -11,8 +11,8 @@ from inlay.adapters.media.geometry import Geometry
 from inlay.recipes.cache.encoders import load_encoder
 from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.data.features import FeatureCache, fits_in
-from inlay.recipes.data.sample import Sample
-from inlay.recipes.recipe import Stage
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.settings.recipe import Stage
 
 __all__ = ["Caching", "store_at", "visits_of"]
 

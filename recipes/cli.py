@@ -13,26 +13,32 @@ from inlay.hub.safety.atomic import DISK_FULL
 __all__ = ["main"]
 
 COMMANDS = {
-    "train": ("inlay.recipes.train_command", "train a system: `inlay train llava`, or `inlay train config.yaml`"),
+    "train": (
+        "inlay.recipes.commands.train.command",
+        "train a system: `inlay train llava`, or `inlay train config.yaml`",
+    ),
     "evaluate": (
-        "inlay.recipes.evaluate_command",
+        "inlay.recipes.commands.evaluate",
         "answer held-out questions, beside the blind baseline and the oracle",
     ),
-    "chat": ("inlay.recipes.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
-    "demo": ("inlay.recipes.demo", "a web page to show a picture and talk about it"),
-    "inspect": ("inlay.recipes.inspect_command", "what a bundle is, what it fits, how large, whether it is intact"),
-    "diff": ("inlay.recipes.diff_command", "what differs between two bundles"),
+    "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
+    "demo": ("inlay.recipes.commands.demo", "a web page to show a picture and talk about it"),
+    "inspect": (
+        "inlay.recipes.commands.bundles.inspect",
+        "what a bundle is, what it fits, how large, whether it is intact",
+    ),
+    "diff": ("inlay.recipes.commands.bundles.diff", "what differs between two bundles"),
     "verify": (
-        "inlay.recipes.verify_command",
+        "inlay.recipes.commands.bundles.verify",
         "check every byte, and the stored answer on the backbone",
     ),
-    "quantise": ("inlay.recipes.quantise_command", "a bundle in int8, if its held-out loss allows it"),
-    "sign": ("inlay.recipes.sign_command", "sign a bundle with a key or a certificate"),
-    "push": ("inlay.recipes.push_command", "send a bundle to the Hub, in one commit"),
-    "pull": ("inlay.recipes.pull_command", "fetch a bundle from the Hub, checked"),
-    "search": ("inlay.recipes.search_command", "bundles on the Hub and in the cache that fit a backbone"),
-    "gallery": ("inlay.recipes.gallery", "prompts with what an adapter made of them, on one page"),
-    "picture": ("inlay.recipes.picture", "a training run in one picture: loss curves, questions and answers"),
+    "quantise": ("inlay.recipes.commands.bundles.quantise", "a bundle in int8, if its held-out loss allows it"),
+    "sign": ("inlay.recipes.commands.bundles.sign", "sign a bundle with a key or a certificate"),
+    "push": ("inlay.recipes.commands.bundles.push", "send a bundle to the Hub, in one commit"),
+    "pull": ("inlay.recipes.commands.bundles.pull", "fetch a bundle from the Hub, checked"),
+    "search": ("inlay.recipes.commands.bundles.search", "bundles on the Hub and in the cache that fit a backbone"),
+    "gallery": ("inlay.recipes.commands.gallery", "prompts with what an adapter made of them, on one page"),
+    "picture": ("inlay.recipes.commands.plot", "a training run in one picture: loss curves, questions and answers"),
 }
 
 HELP = """usage: inlay COMMAND ...

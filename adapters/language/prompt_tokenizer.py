@@ -18,7 +18,7 @@ from inlay.adapters.compatibility.digest import tokenizer_digest
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["PromptError", "PromptTokenizer"]
+__all__ = ["PromptError", "PromptTokenizer", "start_token"]
 
 
 class PromptError(InlayError):
@@ -99,3 +99,13 @@ class PromptTokenizer:
             raise PromptError(f"expected a limit above the {around} special tokens around a prompt, got {limit}")
         ids = self.tokenizer(text, truncation=True, max_length=limit, split_special_tokens=True).input_ids
         return torch.tensor(ids, dtype=torch.long)
+
+
+START = "[DEC]"
+"""The token in front of a caption that BLIP-2's Q-Former writes (https://arxiv.org/abs/2301.12597)."""
+
+
+def start_token(prompter: PromptTokenizer) -> tuple[int, int]:
+    """The id of ``[DEC]``, and how many ids there are with it."""
+    start = int(prompter.tokenizer.get_vocab().get(START, prompter.vocabulary))
+    return start, max(prompter.vocabulary, start + 1)

@@ -26,7 +26,7 @@ from inlay.recipes.cache.facts import pattern_of
 from inlay.recipes.cache.fill import Fill, fill
 from inlay.recipes.cache.media import check_same, media_key
 from inlay.recipes.cache.store import CacheStore
-from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.rows.sample import Sample
 
 __all__ = ["FeatureCache", "fits_in"]
 

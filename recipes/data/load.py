@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from inlay.recipes.data.media_check import MediaCheck
-from inlay.recipes.data.offenders import Offender, Offenders, settle
-from inlay.recipes.data.read import read_rows
-from inlay.recipes.data.sample import DataError, Sample
-from inlay.recipes.data.vqa import read_vqa
-from inlay.recipes.data.webdataset import shard_files
+from inlay.recipes.data.formats.read import read_rows
+from inlay.recipes.data.formats.vqa.questions import read_vqa
+from inlay.recipes.data.rows.media_check import MediaCheck
+from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.miniature.build import build
 from inlay.recipes.miniature.build_media import build_media
-from inlay.recipes.recipe import World
-from inlay.recipes.settings import DataSettings
+from inlay.recipes.settings.recipe import World
+from inlay.recipes.settings.run import DataSettings
 
 __all__ = ["load_data", "own_data", "sets_of", "shards_of"]
 

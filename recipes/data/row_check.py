@@ -20,11 +20,10 @@ from inlay.adapters.conversation.messages import Message, TextPart, made_of, med
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.load import sets_of
-from inlay.recipes.data.offenders import Invalid, Offender, settle, write_list
-from inlay.recipes.data.prepare import expanded, varied
-from inlay.recipes.data.sample import DataError, Sample, questions_of
-from inlay.recipes.recipe import Stage
-from inlay.recipes.stages.schedule import rate_of
+from inlay.recipes.data.preparation.stage_samples import expanded, varied
+from inlay.recipes.data.rows.offenders import Invalid, Offender, settle, write_list
+from inlay.recipes.data.rows.sample import DataError, Sample, questions_of
+from inlay.recipes.settings.recipe import Stage, rate_of
 
 __all__ = ["RowCheck", "check_reached", "usable_rows"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inlay.recipes.data.templates import CAPTION, QUESTION, fill
+from inlay.recipes.data.preparation.instruction_templates import CAPTION, QUESTION, fill
 from inlay.recipes.miniature.corpus import DIGIT_QUESTIONS
 from inlay.recipes.miniature.digits import digit_caption
 from inlay.recipes.miniature.grammar import caption, describe, instruction

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from inlay.recipes.data.templates import QUESTION
+from inlay.recipes.data.preparation.instruction_templates import QUESTION
 from inlay.recipes.miniature.causal import batches, predict, read_accuracy
 from inlay.recipes.miniature.corpus import Mix
 from inlay.recipes.miniature.pretraining import Family, Phase, main

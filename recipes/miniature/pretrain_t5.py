@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inlay.recipes.data.templates import QUESTION
+from inlay.recipes.data.preparation.instruction_templates import QUESTION
 from inlay.recipes.miniature.corpus import Mix
 from inlay.recipes.miniature.corpus_layout import BLIP2_PROMPTS
 from inlay.recipes.miniature.pretraining import Family, Phase, main

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from inlay.recipes.data.templates import QUESTION
+from inlay.recipes.data.preparation.instruction_templates import QUESTION
 from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text
 from inlay.recipes.miniature.corpus_layout import BLIP2_PROMPTS, SYSTEM
 from inlay.recipes.miniature.senses_corpus import senses_text

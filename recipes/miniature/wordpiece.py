@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
+from inlay.recipes.data.preparation.instruction_templates import CAPTION, DESCRIBE, QUESTION
 from inlay.recipes.miniature.corpus import Mix, digit_text, sample_text
 from inlay.recipes.miniature.corpus_layout import SHORT_ANSWER, SYSTEM
 from inlay.recipes.miniature.questions import questions

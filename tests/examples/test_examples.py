@@ -15,8 +15,8 @@ from inlay.adapters import Adapter, Backbone
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.hub.errors import BundleError
-from inlay.recipes.backbones import miniature_backbone, miniature_path
 from inlay.recipes.miniature.build import build
+from inlay.recipes.systems.load_backbone import miniature_backbone, miniature_path
 
 pytestmark = pytest.mark.usefixtures("own_projectors", "own_encoders")
 

@@ -17,7 +17,7 @@ UNSORTED = {"recipes", "recipes/data", "recipes/miniature"}
 TESTED_ELSEWHERE = {
     "hub/errors.py": "hub/test_import.py",
     "hub/lazy.py": "hub/test_import.py",
-    "hub/format/difference.py": "recipes/test_hub_commands.py",
+    "hub/format/difference.py": "recipes/commands/test_hub_commands.py",
     "hub/format/header.py": "hub/format/test_tensors.py",
     "hub/format/licences.py": "hub/format/test_card.py",
     "hub/format/migrations.py": "hub/test_frozen.py",

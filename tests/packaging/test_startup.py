@@ -37,7 +37,7 @@ def test_importing_hub_does_not_import(heavy: str) -> None:
 
 def test_adapters_work_without_peft() -> None:
     """PEFT is the format of a LoRA on disk; the library is a reference for tests and benchmarks alone."""
-    _python("import sys; sys.modules['peft'] = None; import inlay.adapters.adapter, inlay.recipes.train")
+    _python("import sys; sys.modules['peft'] = None; import inlay.adapters.adapter, inlay.recipes.training.run")
 
 
 def test_help_names_the_commands() -> None:

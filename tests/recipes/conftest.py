@@ -34,12 +34,12 @@ from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.media.modality import Modality
-from inlay.recipes import nextgpt
-from inlay.recipes.data.sample import Sample
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.demo.demonstration import Demonstration, Example
+from inlay.recipes.demo.limits import Limits
+from inlay.recipes.demo.server import DemoServer
 from inlay.recipes.miniature.build import build
-from inlay.recipes.web.demonstration import Demonstration, Example
-from inlay.recipes.web.limits import Limits
-from inlay.recipes.web.server import DemoServer
+from inlay.recipes.systems import nextgpt
 
 WORDS = "a the small large red green blue circle square star ring is there in center left right top bottom and ."
 PROCESSOR = BlipImageProcessorPil(size={"height": 16, "width": 16})

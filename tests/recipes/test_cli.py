@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from inlay.recipes import inspect_command
 from inlay.recipes.cli import COMMANDS, main
+from inlay.recipes.commands.bundles import inspect as inspect_command
 from inlay.recipes.miniature.build import build
 
 
@@ -28,8 +28,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an untrained adapter on the miniature, in a run folder."""
-    from inlay.recipes import llava
-    from inlay.recipes.backbones import miniature_backbone
+    from inlay.recipes.systems import llava
+    from inlay.recipes.systems.load_backbone import miniature_backbone
 
     root = tmp_path_factory.mktemp("runs") / "llava"
     backbone = miniature_backbone()

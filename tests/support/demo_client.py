@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from inlay.adapters.chat.reply import Reply
-from inlay.recipes.web.server import DemoServer
+from inlay.recipes.demo.server import DemoServer
 
 __all__ = ["BOUNDARY", "Answer", "Client", "Echo", "Opened", "bomb", "conversation", "form", "png", "resident", "until"]
 

@@ -15,13 +15,13 @@ from lightning.pytorch import Callback
 from torch import Tensor
 from two_processes import in_two
 
-from inlay.recipes.callbacks import LabelAudit
-from inlay.recipes.data.steps import StepData
-from inlay.recipes.fit import fit
-from inlay.recipes.ranks import rank
-from inlay.recipes.recipe import Stage
-from inlay.recipes.run_folder import RunFolder
-from inlay.recipes.settings import RunSettings
+from inlay.recipes.data.sampling.step_data import StepData
+from inlay.recipes.distributed.ranks import rank
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.trainer import fit
 
 __all__ = ["TOLERANCE", "assert_same", "distance", "logged", "way"]
 

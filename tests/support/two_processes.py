@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in its list of public names
 
-from inlay.recipes.ranks import joined
+from inlay.recipes.distributed.ranks import joined
 
 __all__ = ["in_two"]
 

@@ -1,6 +1,6 @@
 """Compiled layers: every layer runs as generated code, and what others put on a layer keeps working.
 
-Loss and gradients with an adapter are compared in ``tests/recipes/test_compile.py``.
+Loss and gradients with an adapter are compared in ``tests/recipes/training/callbacks/test_compile.py``.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from inlay.recipes import backbones
 from inlay.recipes.cache import sources
 from inlay.recipes.cli import main
-from inlay.recipes.settings import DataSettings, SettingsError
+from inlay.recipes.settings.run import DataSettings, SettingsError
+from inlay.recipes.systems import load_backbone as backbones
 
 
 def command(folders: dict[str, Path], output: Path, *more: str) -> list[str]:

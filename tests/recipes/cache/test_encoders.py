@@ -15,14 +15,14 @@ from PIL import Image
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.recipes import backbones
-from inlay.recipes.backbones import load_backbone
 from inlay.recipes.cache import sources
 from inlay.recipes.cache.encoders import StoredEncoder
 from inlay.recipes.cache.store import CacheStore, CacheWarning
 from inlay.recipes.data.features import FeatureCache
-from inlay.recipes.data.sample import Sample
-from inlay.recipes.sources import Sources
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.settings.default_models import Sources
+from inlay.recipes.systems import load_backbone as backbones
+from inlay.recipes.systems.load_backbone import load_backbone
 
 
 @pytest.fixture(autouse=True)

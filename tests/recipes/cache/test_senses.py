@@ -14,17 +14,17 @@ from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.cache.shard import read_shard, write_shard
 from inlay.recipes.cache.store import CacheStore, CacheWarning
 from inlay.recipes.caching import Caching
-from inlay.recipes.callbacks import RandomState
+from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data
-from inlay.recipes.data.module import StageData
-from inlay.recipes.data.states import collect_states
 from inlay.recipes.miniature.build_media import build_media
-from inlay.recipes.objectives import signals
-from inlay.recipes.plan import Task
-from inlay.recipes.recipe import Stage
-from inlay.recipes.settings import DataSettings
-from inlay.recipes.stages.next_token import NextToken
+from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.plan import Task
+from inlay.recipes.objectives.registry import signals
+from inlay.recipes.objectives.signals.states import collect_states
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.training.callbacks import RandomState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
 

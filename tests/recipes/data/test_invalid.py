@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from inlay.recipes.data.load import load_data
-from inlay.recipes.data.offenders import SHOWN, Offender
-from inlay.recipes.data.sample import DataError
-from inlay.recipes.settings import DataSettings
+from inlay.recipes.data.rows.offenders import SHOWN, Offender
+from inlay.recipes.data.rows.sample import DataError
+from inlay.recipes.settings.run import DataSettings
 
 PICTURE = "1.png"
 

@@ -10,9 +10,9 @@ import pytest
 
 from inlay.recipes.data import load
 from inlay.recipes.data.load import load_data, sets_of, shards_of
-from inlay.recipes.data.sample import DataError
+from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.miniature.build import build
-from inlay.recipes.settings import DataSettings, SettingsError
+from inlay.recipes.settings.run import DataSettings, SettingsError
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.recipes import nextgpt
-from inlay.recipes.data.offenders import Offender
 from inlay.recipes.data.row_check import RowCheck, usable_rows
-from inlay.recipes.data.sample import DataError, Sample
-from inlay.recipes.recipe import Stage
+from inlay.recipes.data.rows.offenders import Offender
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.systems import nextgpt
 
 LR = {"inputs": 1e-3, "outputs": 1e-3, "tokens": 1e-3, "lora": 1e-3}
 

@@ -11,8 +11,7 @@ from inlay.adapters.inputs.pretraining.bert import load_bert
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainConfig, QFormerPretrainer
 from inlay.adapters.inputs.qformer import QFormerSizes
 from inlay.adapters.loading.language import load_prompt_tokenizer
-from inlay.recipes.caption_tokens import CaptionTokens
-from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
+from inlay.recipes.data.preparation.instruction_templates import CAPTION, DESCRIBE, QUESTION
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.clozes import sample_cloze
 from inlay.recipes.miniature.corpus import DIGIT_QUESTIONS
@@ -22,7 +21,8 @@ from inlay.recipes.miniature.pretrain_bert import encode, hide, word_accuracy
 from inlay.recipes.miniature.questions import questions
 from inlay.recipes.miniature.wordpiece import POSITIONS, SPECIAL, make_wordpiece
 from inlay.recipes.miniature.world import sample_scene
-from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
+from inlay.recipes.objectives.caption_tokens import CaptionTokens
+from inlay.recipes.systems.miniature_sizes import MINIATURE_PROJECTORS
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,6 @@ pytest.importorskip("diffusers")
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.adapters.loading.generators import load_generator
-from inlay.recipes import nextgpt
-from inlay.recipes.backbones import backbone_for, backbone_from
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.clap import ATTRIBUTES, matching, partly, train_clap
 from inlay.recipes.miniature.judge_made import judge_made
@@ -26,7 +24,9 @@ from inlay.recipes.miniature.probe_media import probe_encoders
 from inlay.recipes.miniature.senses import TONES
 from inlay.recipes.miniature.senses_grammar import caption_of
 from inlay.recipes.miniature.text_tokenizers import make_roberta_tokenizer
-from inlay.recipes.settings import BackboneSettings
+from inlay.recipes.settings.run import BackboneSettings
+from inlay.recipes.systems import nextgpt
+from inlay.recipes.systems.load_backbone import backbone_for, backbone_from
 
 
 def test_a_text_with_all_attributes_is_the_caption() -> None:

@@ -23,8 +23,8 @@ from inlay.recipes.miniature.play import RATE, play
 from inlay.recipes.miniature.senses import TONES
 from inlay.recipes.miniature.senses_grammar import caption_of
 from inlay.recipes.miniature.spectrogram import log_mel as own_log_mel
-from inlay.recipes.signal_plan import _diffusion_loss
-from inlay.recipes.stages.settings import SignalSettings
+from inlay.recipes.objectives.signals.plan import _diffusion_loss
+from inlay.recipes.settings.objective_settings import SignalSettings
 
 HELD_OUT = [tone for tone in TONES if tone.split == "held_out"]
 

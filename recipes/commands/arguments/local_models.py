@@ -1,0 +1,97 @@
+"""Which models on this machine an adapter may fit, judged by their ``config.json`` without loading one.
+
+The family and the width of a port are compared. ``attach`` checks the rest: tokens, tokenizer, settings, weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from inlay.hub.format.manifest import PortSpec
+from inlay.hub.remote.search import Offers
+from inlay.recipes.miniature import BackboneName, MiniatureError, backbone_path
+from inlay.recipes.settings.default_models import MINIATURE
+
+__all__ = ["fitting", "models_here", "offers_of"]
+
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "word_embed_proj_dim", "width_out")
+_OURS = {
+    "blip_2_vision_model": "eva",
+    "instructblip_vision_model": "eva",
+    "blip_2_qformer": "qformer",
+    "clap_audio_model": "clap",
+}
+"""Model type -> name of its encoder's family, where the two differ."""
+
+_INNER = ("vision_config", "qformer_config", "text_config", "audio_config")
+_LARGEST = 1 << 20
+
+
+def fitting(
+    interface: Mapping[str, PortSpec], models: Mapping[str, frozenset[tuple[str, int]]]
+) -> dict[str, list[str]]:
+    """Port -> names of the models that may fit it.
+
+    Args:
+        interface: what the adapter needs.
+        models: as :func:`models_here` gives them.
+
+    Example:
+        >>> port = PortSpec(kind="llm", family="llama", width=128, weights="sha256:" + "0" * 64)
+        >>> fitting({"llm": port}, {"a": frozenset({("llama", 128)}), "b": frozenset({("llama", 4096)})})
+        {'llm': ['a']}
+    """
+    return {
+        name: sorted(model for model, offers in models.items() if (port.family, port.width) in offers)
+        for name, port in interface.items()
+        if port.kind in ("llm", "encoder")
+    }
+
+
+def models_here(cache_dir: Path | None = None) -> dict[str, Offers]:
+    """Name -> families and widths, of the miniature's models and of those in the cache of huggingface_hub.
+
+    Args:
+        cache_dir: another cache.
+    """
+    from huggingface_hub import constants
+
+    found: dict[str, Offers] = {}
+    for name in get_args(BackboneName):
+        try:
+            found[f"{MINIATURE}{name}"] = offers_of(backbone_path(name) / "config.json")
+        except MiniatureError:
+            continue
+    for repo in sorted(Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).glob("models--*")):
+        offers = [offers_of(path) for path in repo.glob("snapshots/*/config.json")]
+        if offers:
+            found[repo.name.removeprefix("models--").replace("--", "/")] = frozenset().union(*offers)
+    return {name: offers for name, offers in found.items() if offers}
+
+
+def offers_of(path: Path) -> Offers:
+    """Families and widths in a ``config.json``; empty if there is none."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return frozenset()
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return frozenset()
+    return frozenset(_ports(config))
+
+
+def _ports(config: Any) -> Iterator[tuple[str, int]]:
+    if not isinstance(config, dict):
+        return
+    kind = config.get("model_type")
+    if isinstance(kind, str):
+        family = _OURS.get(kind, kind)
+        # CLAP's pooled features are projected; adapters do not read the projections of other models.
+        for key in (*_WIDTHS, "projection_dim") if family == "clap" else _WIDTHS:
+            if type(config.get(key)) is int:
+                yield family, config[key]
+    for inner in _INNER:
+        yield from _ports(config.get(inner))

@@ -1,0 +1,1 @@
+"""Commands on bundles: inspect, compare, verify, quantise, sign, push, pull, search."""

@@ -1,0 +1,45 @@
+"""``inlay diff``: what differs between two bundles, field by field and tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from inlay.adapters.bundles.bundle_io import open_bundle
+from inlay.hub.format.difference import Change, Difference, compare
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.parser import command_parser
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print what differs; the exit status is 0 also when something does."""
+    parser = command_parser("diff", __doc__)
+    parser.add_argument("one", type=str, help=BUNDLE)
+    parser.add_argument("two", type=str, help="the other one")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(list(argv))
+    difference = compare(open_bundle(parsed.one), open_bundle(parsed.two))
+    print(json.dumps(asdict(difference) | {"same": difference.same}, indent=2) if parsed.json else _text(difference))
+    return 0
+
+
+def _text(difference: Difference) -> str:
+    if difference.same:
+        return "the same"
+    lines = [f"{change.name}: {change.one or 'none'} -> {change.two or 'none'}" for change in difference.fields]
+    return "\n".join([*lines, *map(_tensor, difference.tensors)])
+
+
+def _tensor(change: Change) -> str:
+    if change.distance is None:
+        return f"tensor {change.name}: {change.one or 'none'} -> {change.two or 'none'}"
+    kinds = "" if change.one == change.two else f", {change.one} -> {change.two}"
+    return f"tensor {change.name}: moved by {change.distance:.3g} of its length{kinds}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""``inlay pull``: download a bundle from the Hub into the cache or a folder, and check it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from inlay.hub import pull
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED
+from inlay.recipes.commands.arguments.parser import command_parser
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Download, and print the folder."""
+    parser = command_parser("pull", __doc__)
+    parser.add_argument("source", type=str, help=BUNDLE)
+    parser.add_argument(
+        "folder", type=Path | None, nargs="?", help="copy it to this folder; without it: only the cache"
+    )
+    parser.add_argument("--revision", type=str | None, help="branch, tag or commit; main if not given")
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the folder")
+    parser.add_argument("--force", action="store_true", help="download every file again")
+    parser.add_argument("--trusted", type=Path | None, help=TRUSTED)
+    parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(_options_first(parser, argv))
+    pulled = pull(
+        parsed.source,
+        folder=parsed.folder,
+        revision=parsed.revision,
+        overwrite=parsed.overwrite,
+        force_download=parsed.force,
+        endpoint=parsed.endpoint,
+        trusted=parsed.trusted,
+    )
+    facts = {"folder": str(pulled.folder), "repo_id": pulled.repo_id, "commit": pulled.commit}
+    origin = f" (commit {pulled.commit} of {pulled.repo_id})" if pulled.commit else ""
+    print(json.dumps(facts, indent=2) if parsed.json else f"{pulled.folder}{origin}")
+    return 0
+
+
+def _options_first(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Move options before the positionals: argparse takes an optional positional behind an option for unknown."""
+    options: list[str] = []
+    positionals: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("-"):
+            positionals.append(word)
+            continue
+        options.append(word)
+        action = parser._option_string_actions.get(word)
+        if action is not None and action.nargs != 0:
+            options += [value for value in [next(words, None)] if value is not None]
+    return options + positionals
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""``inlay quantise``: a bundle in int8, if its loss on held-out conversations allows it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.bundles.bundle_io import open_bundle
+from inlay.adapters.bundles.int8_gate import LIMIT, quantise
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.evaluation.eval_data import read_held_out
+from inlay.recipes.evaluation.quantization_gate import HeldOutBatches
+from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.systems.load_backbone import backbone_for
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, round, measure, and write only then."""
+    parser = command_parser("quantise", f"{__doc__} Projectors become int8 with a scale a row; LoRA stays bfloat16.")
+    parser.add_argument("bundle", type=str, help=BUNDLE)
+    parser.add_argument("output", type=Path, help="folder for the new bundle, for `inlay push`")
+    parser.add_argument(
+        "--data.test",
+        dest="test",
+        type=Path | None,
+        help="held-out conversations with answers, in any format; the run's own if not given",
+    )
+    parser.add_argument(
+        "--data.images", dest="images", type=Path | None, help="folder of the media; the file's own if not given"
+    )
+    parser.add_argument("--limit", type=float, default=LIMIT, help="how much the loss may rise, as a share")
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the output folder")
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(list(argv))
+    if parsed.output.exists() and not parsed.overwrite:
+        raise SettingsError(f"{parsed.output}: already exists; choose another folder, or --overwrite")
+    held = read_held_out(Path(parsed.bundle), parsed.test, parsed.images)
+    samples = [*held.samples, *held.making]
+    if not held.answered or not samples:
+        raise SettingsError(f"{held.path}: the loss is taken on answers, and these questions have none")
+    before = open_bundle(parsed.bundle).bytes
+    adapter = Adapter.from_pretrained(parsed.bundle).eval()
+    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    found = quantise(model, HeldOutBatches(model, samples), limit=parsed.limit)
+    adapter.save_pretrained(parsed.output, dtype="int8", overwrite=parsed.overwrite)
+    after = open_bundle(parsed.output).bytes
+    if parsed.json:
+        print(json.dumps({"before": found.before, "after": found.after, "bytes_before": before, "bytes_after": after}))
+        return 0
+    print(f"{found}, allowed {parsed.limit:+.3%}\n{parsed.output}: {before:,} -> {after:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

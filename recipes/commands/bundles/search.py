@@ -1,0 +1,67 @@
+"""``inlay search``: list bundles on the Hub and in the cache, all of them or those that fit a backbone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from inlay.hub.errors import HubError
+from inlay.hub.remote.search import Found, Offers, in_cache, on_hub
+from inlay.recipes.commands.arguments.local_models import models_here, offers_of
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.settings.run import SettingsError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print one bundle per line."""
+    parser = command_parser("search", f"{__doc__} Families and widths are compared.")
+    model = "that the bundles must fit: a folder, or a Hub id in the cache"
+    parser.add_argument("--llm", type=str | None, help=f"a language model {model}")
+    parser.add_argument("--image", type=str | None, help=f"an image encoder {model}")
+    parser.add_argument("--author", type=str | None, help="only bundles of this user or organisation")
+    parser.add_argument("--limit", type=int, default=100, help="most bundles")
+    parser.add_argument("--cache_only", action="store_true", help="list the cache only, without a request to the Hub")
+    parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(list(argv))
+    ports = _ports({"llm": parsed.llm, "image": parsed.image})
+    found = in_cache(ports)
+    if not parsed.cache_only:
+        try:
+            found = [*on_hub(ports, author=parsed.author, limit=parsed.limit, endpoint=parsed.endpoint), *found]
+        except HubError as error:
+            if error.problem not in ("offline", "network"):
+                raise
+            raise HubError("the Hub", f"{error.reason}; --cache_only lists the cache", error.problem) from None
+    if parsed.json:
+        print(json.dumps([asdict(item) for item in found], indent=2))
+    else:
+        print("\n".join(map(_line, found)) or "none")
+    return 0
+
+
+def _ports(sources: Mapping[str, str | None]) -> dict[str, Offers]:
+    here = models_here()
+    ports = {}
+    for port, source in sources.items():
+        if source is None:
+            continue
+        offers = here.get(source) or offers_of(Path(source) / "config.json")
+        if not offers:
+            reason = f"--{port} {source}: neither in the cache nor a folder with a config.json"
+            raise SettingsError(f"{reason}; download it first, or name one of {', '.join(here) or 'your own'}")
+        ports[port] = offers
+    return ports
+
+
+def _line(found: Found) -> str:
+    return f"{found.where:<6}{found.repo_id}  {(found.commit or '')[:8]}  {' '.join(found.tags)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

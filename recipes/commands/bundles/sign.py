@@ -1,0 +1,32 @@
+"""``inlay sign``: sign a bundle with a private key, and optionally certificates; works offline."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inlay.hub import sign
+from inlay.recipes.commands.arguments.parser import command_parser
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Sign, and print the file of the signature."""
+    parser = command_parser("sign", f"{__doc__} Push sends the signature with the bundle.")
+    parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
+    parser.add_argument("--key", type=Path, required=True, help="PEM file with an elliptic-curve private key")
+    parser.add_argument(
+        "--certificates", type=list[Path], default=[], help="PEM files: your certificate, then the chain up to the root"
+    )
+    parsed = parser.parse_args(list(argv))
+    # From the environment, because every user of the machine can read a command line.
+    password = os.environ.get("INLAY_KEY_PASSWORD")
+    print(sign(parsed.folder, parsed.key, password=password, certificates=tuple(parsed.certificates)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

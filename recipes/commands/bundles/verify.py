@@ -1,0 +1,59 @@
+"""``inlay verify``: check every byte of a bundle, its signature, and its stored test input on the backbone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inlay.hub.format.files import SIGNATURE_NAME
+from inlay.hub.remote.pull import pull
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.settings.run import BackboneSettings
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the results; the first failed check is an error."""
+    about = f"{__doc__} Models that are not named are those that it was trained on, from the cache or the Hub."
+    parser = command_parser("verify", about)
+    parser.add_argument("bundle", type=str, help=BUNDLE)
+    parser.add_argument("--key", type=Path | None, help="PEM file with the signer's public key, or a root certificate")
+    parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(list(argv))
+    pulled = pull(parsed.bundle, trusted=parsed.key)
+    facts: dict[str, Any] = {"files": "intact"}
+    if pulled.commit is not None:  # a folder on this machine has none
+        facts["commit"] = pulled.commit
+    signed = "present, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
+    facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
+    if not parsed.files_only:
+        facts |= _canary(str(pulled.folder), BackboneSettings(**vars(parsed.backbone)))
+    print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))
+    return 0
+
+
+def _canary(folder: str, settings: BackboneSettings) -> dict[str, Any]:
+    from inlay.adapters.adapter import Adapter
+    from inlay.adapters.compatibility import canary
+    from inlay.recipes.systems.load_backbone import backbone_for
+
+    adapter = Adapter.from_pretrained(folder)
+    backbone = backbone_for(adapter, settings)
+    verdict = adapter.compatibility(backbone).verdict
+    model = adapter.attach(backbone, strict=True, verify=False)
+    if adapter.canary is None:
+        return {"backbone": verdict, "canary": "none stored"}
+    difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype)
+    passed = f"passes: differs by {difference:.3g}, and {adapter.canary.tolerance:.3g} is allowed"
+    return {"backbone": verdict, "canary": passed}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,203 @@
+"""``inlay chat``: one question about a picture, a sound or a clip, or a conversation in the terminal.
+
+Words appear as they are written, what is made behind them. Ctrl-C breaks an answer off and the conversation goes on as
+if nothing had been asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
+from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
+from inlay.hub.errors import InlayError
+from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_trusted_bundle
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.media_files.save import free_name, save_medium
+from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.load_backbone import backbone_for
+
+__all__ = ["Conversation", "main"]
+
+HELP = (
+    "/image FILE  show a picture with the next question    /audio FILE  a sound    /video FILE  a clip    "
+    "/reset  forget everything    /quit  leave    Ctrl-C  break an answer off"
+)
+
+
+class Conversation:
+    """The turns so far.
+
+    Args:
+        model: attached.
+        max_new_tokens: of an answer.
+        media: how each modality is generated, see :meth:`inlay.adapters.model.MultimodalModel.chat`.
+        save: folder for what the model makes; without one it is told and not kept.
+    """
+
+    def __init__(
+        self,
+        model: AttachedModel,
+        max_new_tokens: int,
+        media: Mapping[Modality, Mapping[str, Any]] | None = None,
+        save: Path | None = None,
+    ) -> None:
+        self.model, self.max_new_tokens = model, max_new_tokens
+        self.media = dict(media or {})
+        self.save = save
+        self.turns: list[Message] = []
+        self.shown: list[MediaPart] = []
+
+    def show(self, path: Path, modality: Modality = "image") -> None:
+        """Show a medium with the next question.
+
+        Raises:
+            MediaError: it cannot be read; nothing is remembered then.
+        """
+        part = MediaPart(modality, path)
+        load_medium(part.modality, part.source)
+        self.shown.append(part)
+
+    def ask(self, question: str, on_text: Callable[[str], None] | None = None) -> str:
+        """Ask, and remember question and answer; of a question that fails or is broken off, only its media are kept.
+
+        Args:
+            question: of the user.
+            on_text: gets the words while they are written.
+
+        Returns:
+            Words and, in their places, the files of what was made; without the words that ``on_text`` got.
+        """
+        heard: list[str] = []
+
+        def hear(piece: str) -> None:
+            heard.append(piece)
+            if on_text is not None:
+                on_text(piece)
+
+        turn = Message("user", (*self.shown, TextPart(question)))
+        streamed: dict[str, Any] = {} if on_text is None else {"on_text": hear}
+        reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens, **streamed)
+        said: tuple[Part, ...] = reply.parts or (TextPart(reply.text),)
+        self.turns, self.shown = [*self.turns, turn, Message("assistant", said)], []
+        # What was written while it could not yet be read to its end may read otherwise in the whole.
+        return self._told(reply, words="".join(heard).split() != reply.text.split())
+
+    def _told(self, reply: Reply, *, words: bool) -> str:
+        lines = []
+        for part in reply.parts or (TextPart(reply.text),):
+            if isinstance(part, TextPart):
+                lines += [part.text] if words else []
+            elif isinstance(part, MadePart) and part.source is not None:
+                lines.append(self._kept(part))
+        return "\n".join([*lines, *(f"({why})" for why in reply.missing)])
+
+    def _kept(self, part: MadePart) -> str:
+        if self.save is None:
+            return f"({part.modality}; --save DIR keeps it)"
+        return f"({part.modality}: {save_medium(part.source, self.save, free_name(self.save, part.modality))})"
+
+    def reset(self) -> None:
+        """Forget turns and media."""
+        self.turns, self.shown = [], []
+
+
+def main(argv: Sequence[str]) -> int:
+    """Answer once when a question is given, else read lines until the end of input."""
+    parser = command_parser("chat", __doc__)
+    add_trusted_bundle(parser)
+    parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
+    parser.add_argument("--image", type=Path | None, help="picture that the first question is about")
+    parser.add_argument("--audio", type=Path | None, help="sound that the first question is about")
+    parser.add_argument("--video", type=Path | None, help="clip that the first question is about")
+    parser.add_argument("--save", type=Path | None, help="folder for the pictures, sounds and clips that it makes")
+    parser.add_argument("--seed", type=int | None, help="of what it makes; another noise each time if not given")
+    parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parsed = parser.parse_args(list(argv))
+    if parsed.max_new_tokens < 1:
+        raise SettingsError(f"max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
+    if parsed.question is not None and not parsed.question.strip():
+        raise SettingsError("question: expected words, got none")
+    if parsed.save is not None and parsed.save.exists() and not parsed.save.is_dir():
+        raise SettingsError(f"save: expected a folder, and {parsed.save} is a file")
+    given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
+    for modality, path in given.items():
+        load_medium(modality, path)
+    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
+    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    model.adapter.eval()
+    model.prefixes = prefix_cache(parsed.prefix_mib)
+    talk = Conversation(model, parsed.max_new_tokens, making_of(adapter, model.backbone, parsed.seed), parsed.save)
+    for modality, path in given.items():
+        talk.show(path, modality)
+    if parsed.question is not None:
+        _answer(talk, parsed.question)
+        return 0
+    return _loop(talk, _read)
+
+
+def _read() -> str | None:
+    try:
+        return input("> " if sys.stdin.isatty() else "")
+    except EOFError:
+        return None
+
+
+def _answer(talk: Conversation, question: str) -> None:
+    """Words at once, even through a pipe; then what was made."""
+    begun = False
+
+    def show(piece: str) -> None:
+        nonlocal begun
+        begun = True
+        print(piece, end="", flush=True)
+
+    try:
+        rest = talk.ask(question, show)
+    finally:
+        if begun:
+            print(flush=True)
+    if rest or not begun:
+        print(rest, flush=True)
+
+
+def _loop(talk: Conversation, read: Callable[[], str | None]) -> int:
+    print(HELP, flush=True)
+    while True:
+        try:
+            line = read()
+            if line is None:
+                break
+            command, _, rest = line.strip().partition(" ")
+            kind: Any = command.removeprefix("/")
+            if command == "/quit":
+                break
+            if command == "/reset":
+                talk.reset()
+                print("(forgotten)")
+            elif command.startswith("/") and kind in get_args(Modality):
+                talk.show(Path(rest.strip()), kind)
+                print(f"({'listening to' if kind == 'audio' else 'looking at'} {Path(rest.strip()).name})")
+            elif command.startswith("/"):
+                print(HELP)
+            elif line.strip():
+                _answer(talk, line.strip())
+        except InlayError as error:
+            print(f"! {error}", flush=True)
+        except KeyboardInterrupt:
+            print("\n(interrupted; what was asked is forgotten. /quit leaves)", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

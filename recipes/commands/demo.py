@@ -1,0 +1,84 @@
+"""``inlay demo``: a web page to upload a picture and talk about it with an adapter."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
+from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_trusted_bundle
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.demo.demonstration import Demonstration, examples_of
+from inlay.recipes.demo.limits import Limits
+from inlay.recipes.demo.server import DemoServer
+from inlay.recipes.settings.run import BackboneSettings
+from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.load_backbone import backbone_for
+
+__all__ = ["main", "serve"]
+
+_PATIENCE = 10.0  # seconds that an answer under way is waited for
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until Ctrl-C."""
+    own = Limits()
+    parser = command_parser("demo", __doc__)
+    add_trusted_bundle(parser)
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all, no password")
+    parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
+    parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer; the page can change it")
+    parser.add_argument("--limit", type=int, default=own.new_tokens, help="tokens that an answer never exceeds")
+    parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="size of a request")
+    parser.add_argument("--waiting", type=int, default=own.waiting, help="requests that may wait for the one answered")
+    parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parsed = parser.parse_args(list(argv))
+    limits = Limits(
+        upload_bytes=int(parsed.upload_mb * 1e6),
+        new_tokens=parsed.limit,
+        waiting=parsed.waiting,
+    )
+    with DemoServer(parsed.host, parsed.port, limits) as server:  # closed also if no adapter or backbone can be loaded
+        adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
+        model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+        model.adapter.eval()
+        model.prefixes = prefix_cache(parsed.prefix_mib)
+        tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
+        examples = examples_of(Path(parsed.bundle))
+        title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
+        return serve(server, Demonstration(model, title, tokens, limits, examples, media))
+
+
+def serve(server: DemoServer, demonstration: Demonstration) -> int:
+    """Answer until Ctrl-C, then let the answer under way end."""
+    server.open(demonstration)
+    try:
+        _tell(server, demonstration.title)
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print("\nstopped", flush=True)
+    finally:
+        server.server_close()
+        server.turnstile.drain(_PATIENCE)
+    return 0
+
+
+def _tell(server: DemoServer, title: str) -> None:
+    if not _is_loopback(server.host):
+        print("anybody who can reach this machine can use the page: there is no password", file=sys.stderr)
+    print(f"{title}: {server.url}    (Ctrl-C ends it)", flush=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""``inlay gallery``: prompts with the pictures, spectrograms and film strips that an adapter made, on one page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart
+from inlay.adapters.media.load import Medium
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.data.formats.read import read_samples
+from inlay.recipes.data.load import own_data
+from inlay.recipes.data.rows.sample import Question, questions_of
+from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
+from inlay.recipes.media_files.save import save_medium
+from inlay.recipes.media_files.show import as_picture
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.load_backbone import backbone_for
+
+__all__ = ["held_out_prompts", "main", "write_gallery"]
+
+TITLE = "# What the adapter made"
+KINDS = {"image": "Pictures", "audio": "Sounds", "video": "Clips"}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Make one page."""
+    parser = command_parser("gallery", __doc__)
+    parser.add_argument("bundle", type=str, help=BUNDLE)
+    parser.add_argument("--output", type=Path, required=True, help="folder for the page and its pictures")
+    parser.add_argument(
+        "--prompts", type=list[str], default=[], help="what to ask for; held-out prompts of the run if not given"
+    )
+    parser.add_argument("--number", type=int, default=6, help="held-out prompts of each modality")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise that media begin with")
+    parser.add_class_arguments(BackboneSettings, "backbone")
+    parsed = parser.parse_args(list(argv))
+    if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
+        raise SettingsError(f"output: {parsed.output} holds other files than a gallery's; choose another folder")
+    asked = [_prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
+    adapter = Adapter.from_pretrained(parsed.bundle)
+    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
+    return 0
+
+
+def _is_gallery(folder: Path) -> bool:
+    page = folder / "index.md"
+    return page.is_file() and page.read_text(encoding="utf-8", errors="replace").startswith(TITLE)
+
+
+def held_out_prompts(run: Path, number: int) -> list[Question]:
+    """Held-out instructions of a run on the miniature, so many of each modality, each with another caption.
+
+    Raises:
+        SettingsError: the run has none.
+    """
+    own = own_data(RunFolder(run).data)
+    if own is None or not own.make_test:
+        raise SettingsError(f"{run}: no held-out instructions of its own; give --prompts '[\"draw a red circle.\"]'")
+    samples = [sample for path in own.make_test for sample in read_samples(path, own.images)]
+    found: list[Question] = []
+    for modality in get_args(Modality):
+        making = [q for sample in samples for q in questions_of(sample) if [p.modality for p in q.made] == [modality]]
+        distinct: dict[str, Question] = {}
+        for question in making:
+            distinct.setdefault(question.made[0].caption, question)
+        found += list(distinct.values())[:number]
+    return found
+
+
+def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path, *, seed: int = 0) -> Path:
+    """Ask, and write ``index.md`` with a PNG for each medium, and the media themselves.
+
+    Args:
+        model: attached.
+        asked: questions; where it is known what had to be made, what the generator's own text encoder gives stands
+            beside it.
+        folder: where to.
+        seed: of the noise.
+
+    Returns:
+        The page.
+    """
+    media = making_of(model.adapter, model.backbone)
+    answers = answer_with_media(model, [(q, str(n)) for n, q in enumerate(asked)], media=media, seed=seed)
+    sections: dict[str, list[str]] = {}
+    for number, answer in enumerate(answers):
+        wanted = answer.question.made[0] if answer.question.made else None
+        first = wanted.modality if wanted else answer.chosen[0] if answer.chosen else None
+        sections.setdefault(KINDS.get(str(first), "Words"), []).append(_row(model, answer, number, folder, seed))
+    head = "| asked | said | made by the adapter | by the generator's own text encoder |\n|---|---|---|---|\n"
+    body = "\n\n".join(f"## {title}\n\n{head}" + "\n".join(rows) for title, rows in sections.items())
+    facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; made by `inlay gallery`."
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / "index.md"
+    page.write_text(f"{TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
+    return page
+
+
+def _row(model: AttachedModel, answer: Answer, number: int, folder: Path, seed: int) -> str:
+    made = [part for part in answer.reply.parts if isinstance(part, MadePart)]
+    cells = [_kept(part.source, folder, f"{number:02d}-{part.modality}") for part in made if part.source is not None]
+    cells += [_escaped(why) for why in answer.reply.missing]
+    own = ""
+    if answer.question.made and answer.question.made[0].caption:
+        wanted = answer.question.made[0]
+        if wanted.modality in model.backbone.generators:
+            media = making_of(model.adapter, model.backbone)
+            (medium,) = reference_media(model.backbone, {wanted.modality: [wanted.caption]}, media, seed)[
+                wanted.modality
+            ]
+            own = _kept(medium, folder, f"{number:02d}-{wanted.modality}-own")
+    asked = "<br>".join(f"*{_escaped(line)}*" for line in _said(answer.question))
+    return f"| {asked} | {_escaped(answer.reply.text)} | {' '.join(cells) or '(nothing)'} | {own} |"
+
+
+def _said(question: Question) -> list[str]:
+    """The conversation so far in a line a turn."""
+    lines = []
+    for turn in question.prompt:
+        shown = [f"[{part.modality}]" for part in turn.content if not isinstance(part, TextPart)]
+        lines.append(" ".join([*shown, turn.text]).strip())
+    return lines
+
+
+def _kept(medium: Medium, folder: Path, name: str) -> str:
+    """The picture of a medium on the page; a sound or a clip is linked behind it."""
+    picture = save_medium(as_picture(medium), folder, name)
+    file = save_medium(medium, folder, f"{name}-file")
+    return f"[![{name}]({picture.name})]({file.name})"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\n", " ").replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _prompt(text: str) -> Question:
+    return Question((Message("user", (TextPart(text),)),), "", (), "")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""`inlay train`: the arguments, what they may not be, and the command."""

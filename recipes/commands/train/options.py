@@ -1,0 +1,192 @@
+"""Options that need more than a type: nested learning rates, and those that no part of the run would read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.settings.recipe import Recipe, Stage
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, SettingsError
+
+__all__ = ["check_reached", "flat_rates", "given_options", "split_rates", "with_rates"]
+
+_RATE = re.compile(r"--stages\.(\w+)\.lr\.([\w.]+)")
+_FOR_OBJECTIVE = {"represent": ("represent",), "teacher": ("teach", "aligned"), "signals": ("signals",)}
+"""Settings of a stage -> the objectives that read them."""
+
+
+def split_rates(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str]]]:
+    """Take options such as ``--stages.instruct.lr.inputs.image 1e-4`` out of a command line.
+
+    Returns:
+        The other arguments; stage, part and value of each that was taken out.
+
+    Raises:
+        SettingsError: an option without a value.
+
+    Example:
+        >>> split_rates(["llava", "--stages.align.lr.inputs=1e-4", "--seed", "3"])
+        (['llava', '--seed', '3'], [('align', 'inputs', '1e-4')])
+    """
+    rest: list[str] = []
+    rates: list[tuple[str, str, str]] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        name, equals, value = argument.partition("=")
+        if not (found := _RATE.fullmatch(name)):
+            rest.append(argument)
+            continue
+        if not equals:
+            value = next(waiting, "")
+        if not value or value.startswith("--"):
+            raise SettingsError(f"{name}: expected a learning rate behind it")
+        rates.append((found[1], found[2], value))
+    return rest, rates
+
+
+def with_rates(lr: Mapping[str, float], given: Iterable[tuple[str, str]], stage: str) -> dict[str, float]:
+    """Learning rates with those of the command line over them; the rate of a group replaces those of its parts.
+
+    Args:
+        lr: part or group -> rate.
+        given: part or group, and the rate as it was written.
+        stage: for errors.
+
+    Raises:
+        SettingsError: a rate that is no number.
+
+    Example:
+        >>> with_rates({"inputs.image": 1e-3, "lora": 2e-4}, [("inputs", "1e-4")], "instruct")
+        {'lora': 0.0002, 'inputs': 0.0001}
+    """
+    rates: dict[str, float] = {}
+    for name, value in given:
+        try:
+            rates[name] = float(value)
+        except ValueError:
+            raise SettingsError(f"--stages.{stage}.lr.{name}: expected a learning rate, got {value}") from None
+    groups = tuple(f"{name}." for name in rates)
+    kept = {name: rate for name, rate in lr.items() if not name.startswith(groups)} if groups else dict(lr)
+    return kept | rates
+
+
+def flat_rates(settings: Any) -> Any:
+    """Settings of a YAML file whose learning rates may be nested: ``lr: {inputs: {image: 1e-4}}``.
+
+    Example:
+        >>> flat_rates({"stages": {"align": {"lr": {"inputs": {"image": 1e-4}, "lora": 1e-3}}}})
+        {'stages': {'align': {'lr': {'inputs.image': 0.0001, 'lora': 0.001}}}}
+    """
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("stages"), Mapping):
+        return settings
+    stages = {name: _flat_stage(stage) for name, stage in settings["stages"].items()}
+    return {**settings, "stages": stages}
+
+
+def _flat_stage(stage: Any) -> Any:
+    if not isinstance(stage, Mapping) or not isinstance(stage.get("lr"), Mapping):
+        return stage
+    flat: dict[str, Any] = {}
+    for name, rate in stage["lr"].items():
+        flat |= {f"{name}.{part}": own for part, own in rate.items()} if isinstance(rate, Mapping) else {name: rate}
+    return {**stage, "lr": flat}
+
+
+def given_options(arguments: Iterable[str]) -> list[str]:
+    """The names of the options of a command line, without their values.
+
+    Example:
+        >>> given_options(["llava", "--seed", "3", "--data.train=a.json"])
+        ['seed', 'data.train']
+    """
+    return [text.partition("=")[0][2:] for text in arguments if text.startswith("--") and len(text) > 2]
+
+
+def check_reached(
+    given: Sequence[str], recipe: Recipe, known: Iterable[str], data: DataSettings, backbone: BackboneSettings
+) -> None:
+    """Check that every option of the command line, and every learning rate, reaches something.
+
+    Args:
+        given: names of the options, such as ``stages.align.lr.inputs``.
+        recipe: parts and stages as they will run.
+        known: all stages of the system, whether or not they run.
+        data: files.
+        backbone: frozen models.
+
+    Raises:
+        SettingsError: names the option, and why nothing reads it.
+    """
+    rates = [f"stages.{name}.lr.{part}" for name, stage in recipe.stages.items() for part in stage.lr]
+    for option in [*given, *rates]:
+        if reason := _why_unread(option, recipe, set(known), data, backbone):
+            raise SettingsError(f"--{option} has no effect: {reason}; leave it out")
+
+
+def _why_unread(option: str, recipe: Recipe, known: set[str], data: DataSettings, backbone: BackboneSettings) -> str:
+    head, *path = option.split(".")
+    if head == "stages" and path:
+        return _of_stage(path, recipe, known)
+    if head == "data" and path:
+        return _of_data(path[0], data)
+    if head in ("output_projector", "output_options", "signals") and not recipe.signals and recipe.output is None:
+        return f"{recipe.system} has no output projectors"
+    if head == "output_options" and recipe.output is None:
+        return "the run has no output projectors (output_projector)"
+    if head == "shared" and len(recipe.modalities) < 2:
+        return f"{recipe.system} takes in {', '.join(recipe.modalities)} alone"
+    kind: Any = path[0].removeprefix("generate_") if path else ""
+    if head == "backbone" and path and path[0] in ("audio", "video") and kind not in recipe.modalities:
+        return f"{recipe.system} takes in {', '.join(recipe.modalities)} alone"
+    return ""
+
+
+def _of_stage(path: Sequence[str], recipe: Recipe, known: set[str]) -> str:
+    name, *fields = path
+    if name not in recipe.stages:
+        return f"the stage {name} does not run (--order)" if name in known else ""
+    stage, field = recipe.stages[name], fields[0] if fields else ""
+    if field in _FOR_OBJECTIVE and stage.objective not in _FOR_OBJECTIVE[field]:
+        return f"the objective of this stage is {stage.objective}, not {' or '.join(_FOR_OBJECTIVE[field])}"
+    if field == "warmup" and stage.warmup_steps is not None:
+        return f"the stage warms up for {stage.warmup_steps} steps (warmup_steps)"
+    if field == "lr" and len(fields) > 1:
+        return _of_part(".".join(fields[1:]), recipe, stage)
+    return ""
+
+
+def _of_part(part: str, recipe: Recipe, stage: Stage) -> str:
+    """Why no part of the run has this learning rate; what only the models can tell is checked when training starts."""
+    group, _, modality = part.partition(".")
+    kind: Any = modality
+    made: Sequence[Modality] = tuple(recipe.signals) if recipe.output else ()
+    members = {"inputs": recipe.modalities, "outputs": made}.get(part, ())
+    if members and all(f"{part}.{member}" in stage.lr for member in members):
+        return f"{', '.join(f'{part}.{member}' for member in members)} have learning rates of their own"
+    if group == "inputs" and modality and kind not in recipe.modalities:
+        return f"{recipe.system} takes in {', '.join(recipe.modalities)}"
+    if group == "outputs" and (not made or (modality and kind not in made)):
+        return f"the run has output projectors for {', '.join(made) or 'nothing'}"
+    if group == "lora" and recipe.lora is None:
+        return "the run has no LoRA"
+    if group == "tokens" and not recipe.signals and not recipe.tokens:
+        return "the run has no new tokens"
+    if group == "teacher" and stage.objective != "teach":
+        return f"the objective of this stage is {stage.objective}, and only 'teach' trains a teacher"
+    return ""
+
+
+def _of_data(field: str, data: DataSettings) -> str:
+    tables = data.annotations is not None or data.test_annotations is not None
+    shards = data.align is not None and data.align.suffix.lower() == ".tar"
+    if field in ("answers", "pattern") and not tables:
+        return "it is for VQA v2, and no annotations are named (--data.annotations, --data.test_annotations)"
+    if field == "shuffle" and not shards:
+        return "--data.align names no shards"
+    if field in ("cache_when", "cache_disk_mib") and data.cache_dir is None:
+        return "no folder is named (--data.cache_dir)"
+    if field in ("embeddings", "links", "invalid") and data.train is None:
+        return "the miniature's data are used (--data.train)"
+    return ""

@@ -1,0 +1,180 @@
+"""LLaVA's data format (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
+
+An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``, in one JSON list or one a
+line; ``image`` is left out for text, and ``video`` and ``audio`` stand for clips and sounds. The markers ``<image>``,
+``<video>`` and ``<audio>`` may stand anywhere in what the human says; as in LLaVA they move to the front of their turn,
+and the newline behind them belongs to the template.
+
+Files in use differ from that, and are read so (the first as LLaVA's own loader does, c121f04):
+
+- a dialogue that begins with ``gpt`` loses that turn, and one that ends with ``human`` loses that one;
+- ``user`` and ``assistant`` are other names of the roles, ``role`` and ``content`` of the fields; a turn of ``system``,
+  or a field ``system``, is the system message;
+- media without any marker stand in front of the first turn; a marker without a medium, inside a line, is text;
+- an empty answer among others is not trained on; an id that comes again is numbered (``000000033471#2``).
+
+Three fields are ours: ``types`` (a question type for each answer), ``answers`` (what people answered: a list for the
+last turn, or a list of lists, one a turn) and ``description`` (the picture as text).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, Role, TextPart, media_of
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
+from inlay.recipes.data.rows.markers import MARKERS, place
+from inlay.recipes.data.rows.media_fields import FIELDS, media_lists, refuse_unread, with_system
+from inlay.recipes.data.rows.offenders import Offenders
+from inlay.recipes.data.rows.records import records
+from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
+from inlay.recipes.data.rows.write import write_text
+
+__all__ = ["MARKER", "read_llava", "write_llava"]
+
+MARKER = MARKERS["image"]
+_ROLES: dict[str, Role] = {
+    "human": "user",
+    "gpt": "assistant",
+    "user": "user",
+    "assistant": "assistant",
+    "system": "system",
+}
+_NAMES: dict[str, str] = {"user": "human", "assistant": "gpt"}
+_READ = ("id", "conversations", "system", *(name for names in FIELDS.values() for name in names))
+
+
+def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+    """Read a LLaVA file.
+
+    Args:
+        path: the JSON file.
+        images: the folder of the media; None when no item has one.
+        offenders: takes the items that cannot be used, and notes on those that are read in another form; the first
+            such item is an error if not given.
+
+    Returns:
+        The samples in the order of the file; the paths of media are absolute. The media themselves are not looked at,
+        see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+
+    Raises:
+        DataError: names the file, the item (from 0) or line (from 1), and the field.
+    """
+    path, root = Path(path), None if images is None else Path(images).absolute()
+    offenders = offenders or Offenders()
+    counts: dict[str, int] = {}
+    samples = []
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            sample = _sample(item, root, where, offenders)
+            times = counts[sample.id] = counts.get(sample.id, 0) + 1
+            samples.append(sample if times == 1 else replace(sample, id=f"{sample.id}#{times}"))
+    return samples
+
+
+def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path | None = None) -> None:
+    """Write samples as a LLaVA JSON file; a reader sees the old file or the new one, never half of it.
+
+    Args:
+        path: the JSON file; its folder must exist.
+        samples: what to write.
+        images: the folder that all images lie in; the file holds their paths relative to it.
+
+    Raises:
+        DataError: a sample that the format cannot hold: a system message, an image in memory or outside of the folder,
+            a medium that is no image, or the text ``<image>``.
+    """
+    path = Path(path)
+    root = None if images is None else Path(images).absolute()
+    data = json.dumps([_item(sample, root) for sample in samples], ensure_ascii=False, indent=1) + "\n"
+    write_text(path, data)
+
+
+def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: Offenders) -> Sample:
+    raw = item.get("conversations")
+    if not isinstance(raw, list) or not raw:
+        raise DataError(f"{where}, conversations: expected a list of turns, got {shown(raw)}")
+    refuse_unread(item, _READ, where, system=True)
+    turns = [_value(turn, f"{where}, turn {number}") for number, turn in enumerate(raw)]
+    placed = place(turns, media_lists(item, where), where, offenders)
+    messages = []
+    for (role, _), (files, said) in zip(turns, placed, strict=True):
+        media: list[Part] = [
+            MediaPart(modality, image_path(name, root, f"{where}, {modality}")) for modality, name in files
+        ]
+        messages.append(Message(role, (*media, TextPart(said)) if said or not media else tuple(media)))
+    conversation = with_system(item, tuple(_trimmed(messages, where, offenders)), where)
+    check_turns(conversation, where)
+    return annotated(item, identity(item, where, _place_name(where)), conversation, where)
+
+
+def _trimmed(messages: list[Message], where: str, offenders: Offenders) -> list[Message]:
+    """Without an answer to nothing in front, and a question without an answer at the end."""
+    head = [message for message in messages[:1] if message.role == "system"]
+    turns = messages[len(head) :]
+    if len(turns) > 1 and turns[0].role == "assistant":
+        offenders.note("begin with an answer: that turn is left out, as by LLaVA's own loader", where)
+        turns = turns[1:]
+    if len(turns) > 1 and turns[-1].role == "user":
+        offenders.note("end with a question: that turn is left out, as nothing answers it", where)
+        turns = turns[:-1]
+    return head + turns
+
+
+def _place_name(where: str) -> str:
+    """``item-7`` of ``train.json, item 7``."""
+    return where.rpartition(", ")[2].replace(" ", "-")
+
+
+def _value(turn: object, where: str) -> tuple[Role, str]:
+    if not isinstance(turn, dict):
+        raise DataError(f"{where}: expected an object with 'from' and 'value', got {_json_name(turn)}")
+    name = turn.get("from", turn.get("role"))
+    role = _ROLES.get(name) if isinstance(name, str) else None
+    if role is None:
+        raise DataError(f"{where}, from: expected {', '.join(_ROLES)}, got {shown(name)}")
+    return role, text(turn.get("value", turn.get("content")), f"{where}, value")
+
+
+def _item(sample: Sample, root: Path | None) -> dict[str, Any]:
+    where = f"sample {shown(sample.id)}"
+    check_turns(sample.messages, where)
+    item: dict[str, Any] = {"id": sample.id}
+    names = [_name(part, root, where) for part in media_of(sample.messages)]
+    if names:
+        item["image"] = names[0] if len(names) == 1 else names
+    item["conversations"] = [_turn(message, where) for message in sample.messages]
+    extra = {"types": sample.kinds, "answers": sample.answers, "description": sample.description}
+    return item | {key: value for key, value in extra.items() if value}
+
+
+def _turn(message: Message, where: str) -> dict[str, str]:
+    if message.role not in _NAMES:
+        raise DataError(f"{where}: LLaVA's format has no {message.role} message; write JSONL or leave it out")
+    if MARKER in message.text:
+        raise DataError(f"{where}: the text holds {MARKER}, which LLaVA's format reads as an image")
+    markers = MARKER * len(media_of([message]))
+    return {
+        "from": _NAMES[message.role],
+        "value": f"{markers}\n{message.text}".strip("\n") if markers else message.text,
+    }
+
+
+def _name(part: MediaPart, root: Path | None, where: str) -> str:
+    if part.modality != "image" or not isinstance(part.source, Path) or root is None:
+        raise DataError(
+            f"{where}: expected an image file in the image folder, got {part.modality} {shown(part.source)}"
+        )
+    source = part.source.absolute()
+    if not source.is_relative_to(root):
+        raise DataError(f"{where}: {source} lies outside of the image folder {root}")
+    return source.relative_to(root).as_posix()
+
+
+def _json_name(value: object) -> str:
+    return {dict: "an object", list: "a list", str: "text", type(None): "null"}.get(type(value), f"{shown(value)}")

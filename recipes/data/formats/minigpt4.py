@@ -1,0 +1,53 @@
+"""MiniGPT-4's second-stage pairs, ``filter_cap.json`` (Zhu et al., 2023, https://arxiv.org/abs/2304.10592).
+
+``{"annotations": [{"image_id", "caption"}]}`` beside a folder ``image`` of ``<image_id>.jpg``; the captions are long
+descriptions. What the user says is chosen from ``DESCRIBE`` of
+:mod:`~inlay.recipes.data.preparation.instruction_templates`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inlay.recipes.data.rows.fields import image_path
+from inlay.recipes.data.rows.offenders import Offenders
+from inlay.recipes.data.rows.records import described, filled, table, whole
+from inlay.recipes.data.rows.sample import DataError, Sample
+
+__all__ = ["read_filter_cap"]
+
+
+def read_filter_cap(
+    path: str | Path, images: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
+) -> list[Sample]:
+    """Read the file.
+
+    Args:
+        path: the JSON file.
+        images: the folder that holds the pictures themselves, named by their ids.
+        asked: what the user says besides the image; empty for nothing.
+        offenders: takes the rows that cannot be used; the first one is an error if not given.
+
+    Returns:
+        Samples in the order of the file; their ids are the image ids. The images themselves are not looked at, see
+        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+
+    Raises:
+        DataError: names the file, the annotation (from 0) and the id: an id twice, an empty caption, a field of the
+            wrong type.
+    """
+    path, root = Path(path), None if images is None else Path(images).absolute()
+    _, notes = table(path, "annotations")
+    samples: dict[str, Sample] = {}
+    offenders = offenders or Offenders()
+    for index, item in enumerate(notes):
+        where = f"{path}, annotation {index}"
+        with offenders.row(where):
+            number = isinstance(item.get("image_id"), int)
+            name = str(whole(item, "image_id", where)) if number else filled(item, "image_id", where)
+            where = f"{where} (image_id {name})"
+            if name in samples:
+                raise DataError(f"{where}: the same image_id as {samples[name].origin}")
+            image = image_path(f"{name}.jpg", root, where)
+            samples[name] = described(name, image, asked, filled(item, "caption", where), where)
+    return list(samples.values())

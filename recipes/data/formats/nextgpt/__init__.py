@@ -1,0 +1,1 @@
+"""NExT-GPT's file formats."""

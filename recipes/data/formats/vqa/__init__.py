@@ -1,0 +1,1 @@
+"""VQA v2: questions and annotations, image names, result files."""

@@ -1,0 +1,189 @@
+"""VQA v2: questions, annotations and a folder of images (Goyal et al., 2017, https://arxiv.org/abs/1612.00837).
+
+Questions are ``{"questions": [{"question_id", "image_id", "question"}]}``; annotations, ``{"annotations": [...]}``, are
+``{"question_id", "image_id", "question_type", "answer_type", "multiple_choice_answer", "answers": [{"answer"}, ...]}``,
+ten answers each. Other fields are not looked at. The two files must be about the same questions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.formats.vqa.images import find_pattern, image_name
+from inlay.recipes.data.rows.fields import text
+from inlay.recipes.data.rows.media_check import check_media
+from inlay.recipes.data.rows.offenders import Offenders
+from inlay.recipes.data.rows.records import filled, objects, table, whole
+from inlay.recipes.data.rows.sample import DataError, Question, Sample
+
+__all__ = ["ANSWER_TYPES", "read_vqa", "read_vqa_questions"]
+
+ANSWER_TYPES = ("yes/no", "number", "other")
+"""The answer types of the official evaluation, in its order: ``VQAAccuracy(kinds=ANSWER_TYPES)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    question_id: int
+    image_id: int
+    message: Message
+    where: str
+
+
+def read_vqa(
+    questions: str | Path,
+    annotations: str | Path,
+    images: str | Path,
+    *,
+    answers: int = 10,
+    target: Literal["majority", "sampled"] = "majority",
+    kind: Literal["answer_type", "question_type"] | None = "answer_type",
+    pattern: str | None = None,
+    seed: int = 0,
+    offenders: Offenders | None = None,
+    links: bool = False,
+) -> list[Sample]:
+    """Read questions with their human answers.
+
+    Args:
+        questions: the questions file.
+        annotations: the annotations file.
+        images: the folder of the images.
+        answers: how many people answered each question.
+        target: what the assistant says, so what training teaches: ``majority`` is ``multiple_choice_answer``, the
+            answer that most people gave; ``sampled`` is one person's answer drawn at random, so that each answer is
+            taught as often as it was given. The metric sees all answers either way.
+        kind: the annotation's field that becomes the sample's kind, by which the metric is broken down; None for none.
+        pattern: name of an image by its id, such as ``COCO_val2014_%012d.jpg``; found by looking at the folder if not
+            given, see :func:`~inlay.recipes.data.formats.vqa.images.find_pattern`.
+        seed: of the draw of ``sampled``; the draw of a question does not depend on the others.
+        offenders: takes the questions and annotations that cannot be used; the images are then not looked at. If not
+            given, the first one is an error, and so is an image that is missing.
+        links: symbolic links may lead out of the folder of the images.
+
+    Returns:
+        The samples in the order of the questions; a sample's id is its question id.
+
+    Raises:
+        DataError: names the file, the place in the list (from 0), the question id and the image id: a question without
+            annotation or the other way round, an id twice, other than `answers` answers, none that says anything, an
+            image that is missing, a field of the wrong type.
+    """
+    chosen = offenders or Offenders()
+    asked = _asked(Path(questions), Path(images).absolute(), pattern, chosen)
+    notes = _by_question(Path(annotations), chosen)
+    samples = []
+    for item in asked:
+        with chosen.row(item.where):
+            if item.question_id not in notes:
+                raise DataError(
+                    f"{item.where}: {annotations} has no annotation of this question; are both of one split?"
+                )
+            where, note = notes.pop(item.question_id)
+            if whole(note, "image_id", where) != item.image_id:
+                raise DataError(f"{where}, image_id: {item.where} is about another image, got {note['image_id']}")
+            given = _answers(note, answers, where)
+            said = filled(note, "multiple_choice_answer", where) if target == "majority" else ""
+            if target == "sampled":
+                said = random.Random(f"{seed} {item.question_id}").choice(
+                    [answer for answer in given if answer.strip()]
+                )
+            kinds = (filled(note, kind, where),) if kind else ()
+            messages = (item.message, Message("assistant", (TextPart(said.strip()),)))
+            samples.append(Sample(str(item.question_id), messages, item.where, kinds, (given,)))
+    if notes and not chosen.found:
+        where, _ = next(iter(notes.values()))
+        raise DataError(f"{where}: {questions} has no such question; so it is with {len(notes)} annotation(s)")
+    if offenders is None:
+        check_media(samples, Path(images), links=links)
+    return samples
+
+
+def read_vqa_questions(
+    questions: str | Path, images: str | Path, *, pattern: str | None = None, links: bool = False
+) -> dict[int, Question]:
+    """Read questions that have no public answers, such as the test split.
+
+    Args:
+        questions: the questions file.
+        images: the folder of the images.
+        pattern: as for :func:`read_vqa`.
+        links: as for :func:`read_vqa`.
+
+    Returns:
+        Questions by their ids in the order of the file; their reference and answers are empty. Answers to
+        ``question.prompt`` go to :func:`~inlay.recipes.data.formats.vqa.results.write_vqa_results` under the same
+        ids.
+
+    Raises:
+        DataError: as for :func:`read_vqa`.
+    """
+    asked = _asked(Path(questions), Path(images).absolute(), pattern, Offenders())
+    check_media(
+        [Sample(str(item.question_id), (item.message,), item.where) for item in asked], Path(images), links=links
+    )
+    return {item.question_id: Question((item.message,), "", (), "") for item in asked}
+
+
+def _asked(path: Path, images: Path, pattern: str | None, offenders: Offenders) -> list[_Asked]:
+    document, items = table(path, "questions")
+    ids: dict[int, int] = {}
+    numbers: list[tuple[int, int, int]] = []
+    for index, item in enumerate(items):
+        where = f"{path}, question {index}"
+        with offenders.row(where):
+            question_id, image_id = whole(item, "question_id", where), whole(item, "image_id", where)
+            if question_id in ids:
+                raise DataError(f"{where}: question_id {question_id} is also the id of question {ids[question_id]}")
+            ids[question_id] = index
+            numbers.append((index, question_id, image_id))
+    pattern = pattern or find_pattern(images, [image for _, _, image in numbers], document.get("data_subtype"))
+    # One path an image, though it has several questions: making paths takes most of the time.
+    different = {number for _, _, number in numbers}
+    pictures = {number: MediaPart("image", images / image_name(pattern, number)) for number in different}
+    asked = []
+    for index, question_id, image_id in numbers:
+        where = f"{path}, question {index} (question_id {question_id}, image_id {image_id})"
+        with offenders.row(where):
+            message = Message("user", (pictures[image_id], TextPart(filled(items[index], "question", where))))
+            asked.append(_Asked(question_id, image_id, message, where))
+    return asked
+
+
+def _by_question(path: Path, offenders: Offenders) -> dict[int, tuple[str, dict[str, Any]]]:
+    _, items = table(path, "annotations")
+    notes: dict[int, tuple[str, dict[str, Any]]] = {}
+    for index, item in enumerate(items):
+        where = f"{path}, annotation {index}"
+        with offenders.row(where):
+            question_id = whole(item, "question_id", where)
+            where = f"{where} (question_id {question_id}, image_id {shown(item.get('image_id'))})"
+            if question_id in notes:
+                raise DataError(f"{where}: the same question_id as {notes[question_id][0]}")
+            notes[question_id] = where, item
+    return notes
+
+
+def _answers(note: Mapping[str, Any], number: int, where: str) -> tuple[str, ...]:
+    """All that people answered. One of them may have said nothing, but not all."""
+    where = f"{where}, answers"
+    given = note.get("answers")
+    if not isinstance(given, list):
+        raise DataError(f"{where}: expected a list, got {shown(given)}")
+    if len(given) != number:
+        raise DataError(
+            f"{where}: expected {number} human answers, got {len(given)}; if that is right, say answers={len(given)} "
+            f"(on the command line --data.answers {len(given)})"
+        )
+    said = tuple(
+        text(item.get("answer"), f"{where}[{index}], answer") for index, item in enumerate(objects(given, where))
+    )
+    if not any(answer.strip() for answer in said):
+        raise DataError(f"{where}: all {number} human answers are empty")
+    return said

@@ -1,0 +1,146 @@
+"""Instruction templates: several wordings of one request, so that a model does not learn a single wording.
+
+InstructBLIP (Dai et al., 2023, https://arxiv.org/abs/2305.06500) puts one of several templates around each question
+and in front of each caption; MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592) requests its descriptions
+in four wordings. The wordings are ours, except for BLIP-2's two prompts for questions and its prompt for captions.
+BLIP-2 and InstructBLIP also normalise the text of questions and captions, as LAVIS' text processors do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.rows.sample import DataError, Sample
+
+__all__ = ["CAPTION", "DESCRIBE", "QUESTION", "blip_caption", "blip_question", "choose", "fill", "instructed"]
+
+QUESTION = (
+    "{}",
+    "Question: {} Short answer:",
+    "Question: {} Answer:",
+    "Look at the picture. {} Answer in a word or two.",
+    "{} Give a short answer.",
+    "Here is a question about the picture: {} The answer is",
+    "Someone asks about this picture: {} What do you reply?",
+    "Using what can be seen, answer briefly: {}",
+    "Q: {} A:",
+)
+"""Around a question that has a short answer; ``{}`` is the question."""
+
+CAPTION = (
+    "a photo of",
+    "Write a short caption.",
+    "A caption for this picture:",
+    "In one sentence, what does the picture show?",
+    "Say briefly what can be seen here.",
+    "What is in this picture? Answer in one sentence.",
+    "Give the picture a short description.",
+)
+"""In front of a short caption."""
+
+DESCRIBE = (
+    "Tell me in detail what this picture shows.",
+    "Look closely and describe everything that you see.",
+    "Please write a full description of the picture.",
+    "What is going on here? Take a whole paragraph.",
+)
+"""In front of a long description."""
+
+
+_MARKS = re.compile(r"[.!\"()*#:;~]")
+_SPACES = re.compile(r"\s{2,}")
+
+
+def blip_question(text: str, words: int = 50) -> str:
+    """A question in lower case, without ``.!"()*#:;~``, cut to a number of words.
+
+    Example:
+        >>> blip_question('How many "cats" are there (in total)?')
+        'how many cats are there in total?'
+    """
+    return _first(_MARKS.sub("", text.lower()).rstrip(" "), words)
+
+
+def blip_caption(text: str, words: int = 50) -> str:
+    """A caption in lower case, the same marks replaced by spaces, runs of white space by one space.
+
+    Example:
+        >>> blip_caption("Two cats. On a sofa!")
+        'two cats on a sofa'
+    """
+    spaced = _SPACES.sub(" ", _MARKS.sub(" ", text.lower()))
+    return _first(spaced.rstrip("\n").strip(" "), words)
+
+
+def _first(text: str, words: int) -> str:
+    parts = text.split(" ")
+    return " ".join(parts[:words]) if len(parts) > words else text
+
+
+def fill(template: str, words: str) -> str:
+    """A template with the user's own words in it.
+
+    Args:
+        template: with one ``{}`` for the words, or with none if there are no words.
+        words: inserted as they are; braces in them are plain text.
+
+    Raises:
+        DataError: words without ``{}``, ``{}`` without words, or more than one ``{}``.
+
+    Example:
+        >>> fill("Question: {} Short answer:", "How many {x}?")
+        'Question: How many {x}? Short answer:'
+    """
+    if template.count("{}") != bool(words):
+        wanted = "one {}" if words else "no {}, as there are no words to put there"
+        raise DataError(f"expected a template with {wanted}, got {shown(template)}")
+    return template.replace("{}", words)
+
+
+def choose(templates: Sequence[str], name: str, *, seed: int, visit: int = 0) -> str:
+    """One of several templates: the same for the same name, seed and visit, in every process and at any time.
+
+    Raises:
+        DataError: no templates.
+
+    Example:
+        >>> [choose(CAPTION, "7", seed=0, visit=visit) == choose(CAPTION, "7", seed=0) for visit in range(4)]
+        [True, False, False, True]
+    """
+    if not templates:
+        raise DataError("expected at least one template, got none")
+    digest = hashlib.sha256(f"{seed} {visit} {name}".encode()).digest()
+    return templates[int.from_bytes(digest[:8], "big") % len(templates)]
+
+
+def instructed(sample: Sample, templates: Sequence[str], *, seed: int = 0, visit: int = 0) -> Sample:
+    """The sample with a template around the user's words, the same one in every turn.
+
+    Args:
+        sample: the user's turns hold a question, or media alone.
+        templates: to choose from.
+        seed: of the choice.
+        visit: number of the sample's earlier visits; each visit may choose another template.
+
+    Raises:
+        DataError: no template, or one that does not fit the user's words.
+
+    Example:
+        >>> from inlay.recipes.data.rows.records import described
+        >>> sample = described("7", "1.png", "How many?", "two", "")
+        >>> instructed(sample, ["Question: {} Short answer:"]).messages[0].text
+        'Question: How many? Short answer:'
+    """
+    template = choose(templates, sample.id, seed=seed, visit=visit)
+    turns = [_turn(message, template) if message.role == "user" else message for message in sample.messages]
+    return replace(sample, messages=tuple(turns))
+
+
+def _turn(message: Message, template: str) -> Message:
+    media: list[Part] = [part for part in message.content if isinstance(part, MediaPart)]
+    return replace(message, content=(*media, TextPart(fill(template, message.text))))

@@ -1,0 +1,50 @@
+"""Captioned media the other way round: from the words to the medium, which is what the output side learns first.
+
+NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) aligns its output side on the captions of the very pairs
+that align its input side. The medium itself is read only where the latent diffusion loss asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inlay.adapters.conversation.messages import MadePart, Message, Part, TextPart, media_of
+from inlay.recipes.data.rows.sample import DataError, Sample
+
+__all__ = ["reversed_pairs"]
+
+
+def reversed_pairs(samples: Sequence[Sample], *, echo: bool = False) -> list[Sample]:
+    """One sample a medium: the user says the caption, the assistant makes the medium.
+
+    Args:
+        samples: captioned media, one medium and one answer each; others cannot be turned round.
+        echo: the assistant says the caption again in front of what it makes, as NExT-GPT's released code has it.
+
+    Raises:
+        DataError: names the sample that has no medium, several, or several turns.
+
+    Example:
+        >>> from inlay.adapters.conversation.messages import parse_messages
+        >>> messages = parse_messages([
+        ...     {"role": "user", "content": [{"type": "audio", "path": "7.wav"}]},
+        ...     {"role": "assistant", "content": "rain"}])
+        >>> turned = reversed_pairs([Sample("7", messages, "pairs.json, item 0")])[0].messages
+        >>> turned[0].text, turned[1].content[0].caption
+        ('rain', 'rain')
+    """
+    turned = []
+    for sample in samples:
+        media = media_of(sample.messages)
+        answers = [message for message in sample.messages if message.role == "assistant"]
+        if len(media) != 1 or len(answers) != 1 or not answers[0].text.strip():
+            raise DataError(
+                f"{sample.origin}: expected one medium and one caption to turn round, got {len(media)} and "
+                f"{len(answers)}; name a file of captioned media"
+            )
+        caption = answers[0].text.strip()
+        made: tuple[Part, ...] = (MadePart(media[0].modality, caption, media[0].source),)
+        said = (TextPart(caption), *made) if echo else made
+        messages = (Message("user", (TextPart(caption),)), Message("assistant", said))
+        turned.append(Sample(sample.id, messages, sample.origin, kinds=(media[0].modality,)))
+    return turned

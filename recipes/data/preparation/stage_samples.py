@@ -1,0 +1,153 @@
+"""From the samples of a file to those of a stage: turns apart, wordings, one of several answers, cut captions.
+
+The result is a pure function of the sample, the stage, the seed and the number of the batch. So a sample may vary from
+visit to visit, and a resumed run sees the same variants as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from inlay.adapters.conversation.messages import Message, Part, TextPart, made_of, media_of
+from inlay.recipes.data.preparation.instruction_templates import (
+    CAPTION,
+    DESCRIBE,
+    QUESTION,
+    blip_caption,
+    blip_question,
+    choose,
+    fill,
+)
+from inlay.recipes.data.preparation.reverse import reversed_pairs
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.settings.recipe import Stage
+
+__all__ = ["apart", "expanded", "phrased", "varied", "with_words"]
+
+NO_QUESTION = ("caption", "instruction", "talk")
+"""Types of turns in which the user's words are an instruction already."""
+
+
+def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
+    """The changes that are the same in every epoch: turns apart, phrasing, direction of captioned media."""
+    rows = [row for sample in samples for row in apart(sample)] if stage.turns == "apart" else list(samples)
+    rows = [phrased(row, stage) for row in rows]
+    return rows if stage.direction == "as_is" else reversed_pairs(rows, echo=stage.direction == "echo")
+
+
+def apart(sample: Sample) -> list[Sample]:
+    """Each answered question of a dialogue as a sample of its own, with all media of the dialogue in front.
+
+    Example:
+        >>> from inlay.adapters.conversation.messages import parse_messages
+        >>> turns = [("user", "colour?"), ("assistant", "red"), ("user", "shape?"), ("assistant", "disc")]
+        >>> messages = parse_messages([{"role": role, "content": text} for role, text in turns])
+        >>> [(row.id, row.messages[0].text) for row in apart(Sample("7", messages, ""))]
+        [('7/1', 'colour?'), ('7/2', 'shape?')]
+    """
+    head = [message for message in sample.messages if message.role == "system"]
+    turns = [message for message in sample.messages if message.role != "system"]
+    if len(turns) == 2:
+        return [sample]
+    media: tuple[Part, ...] = media_of(sample.messages)
+    rows = []
+    for turn, (asked, said) in enumerate(zip(turns[::2], turns[1::2], strict=True)):
+        if not said.text.strip() and not made_of([said]):
+            continue
+        question = replace(asked, content=(*media, TextPart(asked.text)))
+        rows.append(
+            replace(
+                sample,
+                id=f"{sample.id}/{turn + 1}",
+                messages=(*head, question, said),
+                kinds=sample.kinds[turn : turn + 1],
+                answers=sample.answers[turn : turn + 1],
+            )
+        )
+    return rows
+
+
+def phrased(sample: Sample, stage: Stage) -> Sample:
+    """Questions and captions in the stage's phrasing; an answer to a question stays as it is."""
+    if stage.phrasing == "as_is":
+        return sample
+    messages, caption = [], False
+    for message in sample.messages:
+        if message.role == "user":
+            caption = not message.text.strip() or stage.data == "align"
+            messages.append(message if caption else with_words(message, blip_question(message.text)))
+        elif message.role == "assistant" and caption:
+            messages.append(with_words(message, blip_caption(message.text) or message.text))
+        else:
+            messages.append(message)
+    return replace(sample, messages=tuple(messages))
+
+
+def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
+    """The changes that vary from visit to visit: the answer, the words around a question, the place of a cut.
+
+    Args:
+        sample: as :func:`expanded` gives it.
+        stage: selects the changes.
+        seed: of the run.
+        number: of the batch, counted over the whole stage.
+    """
+    if stage.answers == "sampled" and sample.answers:
+        sample = _answered(sample, seed, number)
+    if stage.templates != "none":
+        sample = _worded(sample, stage, seed, number)
+    if stage.split == "random":
+        sample = _cut(sample, seed, number)
+    return sample
+
+
+def _answered(sample: Sample, seed: int, number: int) -> Sample:
+    """One of people's answers in every turn, so that each is learnt as often as it was given."""
+    given = iter(sample.answers)
+    messages = []
+    for message in sample.messages:
+        if message.role == "assistant":
+            said = [answer for answer in next(given) if answer.strip()]
+            message = with_words(message, choose(said, sample.id, seed=seed, visit=number).strip()) if said else message
+        messages.append(message)
+    return replace(sample, messages=tuple(messages))
+
+
+def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
+    """Words in front of captions, and around questions where they are known to be questions."""
+    messages, turn = [], 0
+    for message in sample.messages:
+        if message.role == "user":
+            kind = sample.kinds[turn] if sample.kinds else ""
+            turn += 1
+            words = message.text.strip()
+            if not words:
+                before = DESCRIBE if stage.templates == "describe" else CAPTION
+                message = with_words(message, choose(before, sample.id, seed=seed, visit=number))
+            elif stage.templates == "instruct" and kind and kind not in NO_QUESTION:
+                message = with_words(message, fill(choose(QUESTION, sample.id, seed=seed, visit=number), words))
+        messages.append(message)
+    return replace(sample, messages=tuple(messages))
+
+
+def _cut(sample: Sample, seed: int, number: int) -> Sample:
+    """The last answer cut between two words.
+
+    The first part, which may be empty, replaces the user's words; the rest, at least one word, is the answer.
+    """
+    *before, asked, said = sample.messages
+    words = said.text.split()
+    if not words:
+        return sample
+    digest = hashlib.sha256(f"{seed} {number} {sample.id} cut".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") % len(words)
+    user = with_words(asked, " ".join(words[:place]))
+    return replace(sample, messages=(*before, user, with_words(said, " ".join(words[place:]))))
+
+
+def with_words(message: Message, text: str) -> Message:
+    """The message with other words and the same media."""
+    media: tuple[Part, ...] = media_of([message])
+    return replace(message, content=(*media, *([TextPart(text)] if text else [])))

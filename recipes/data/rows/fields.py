@@ -1,0 +1,163 @@
+"""The fields that our JSON formats share, each checked by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from json import JSONDecoder
+from pathlib import Path
+from typing import Any
+
+from inlay.adapters.conversation.messages import Message
+from inlay.adapters.media.image import MediaError, path_inside
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.rows.sample import DataError, Sample
+
+_ABSOLUTE = re.compile(r"[\\/]|[a-z]:", re.IGNORECASE)
+
+__all__ = ["annotated", "decode", "file_bytes", "identity", "image_list", "image_path", "parse", "text"]
+
+
+def file_bytes(path: Path) -> bytes:
+    """The whole file.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def decode(data: bytes, where: str) -> str:
+    r"""UTF-8, with or without a byte-order mark.
+
+    Example:
+        >>> decode(b"caf\xe9", "train.json")
+        Traceback (most recent call last):
+        inlay.recipes.data.rows.sample.DataError: train.json: expected UTF-8, got an invalid byte at position 3
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: expected UTF-8, got an invalid byte at position {error.start}") from None
+
+
+def parse(data: str, where: str) -> Any:
+    """Any JSON value.
+
+    Example:
+        >>> parse("[1, 2", "a.json")
+        Traceback (most recent call last):
+        inlay.recipes.data.rows.sample.DataError: a.json: not JSON: Expecting ',' delimiter: line 1 column 6 (char 5)
+    """
+    if not data.strip():
+        raise DataError(f"{where}: empty, expected JSON")
+    try:
+        return JSONDecoder().decode(data)
+    except RecursionError:
+        raise DataError(f"{where}: not JSON that can be read: too deeply nested") from None
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+
+
+def text(value: object, where: str) -> str:
+    """A string that can be written as UTF-8, as a tokenizer needs it.
+
+    Example:
+        >>> text(None, "train.json, item 0, value")
+        Traceback (most recent call last):
+        inlay.recipes.data.rows.sample.DataError: train.json, item 0, value: expected text, got None
+    """
+    if not isinstance(value, str):
+        raise DataError(f"{where}: expected text, got {shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where}: half of a surrogate pair at position {error.start} is no character") from None
+    return value
+
+
+def identity(item: Mapping[str, Any], where: str, default: str) -> str:
+    """The sample's id: text, or an integer as text; `default` where there is none.
+
+    Example:
+        >>> identity({"id": 7}, "train.json, item 0", "item-0"), identity({}, "train.json, item 0", "item-0")
+        ('7', 'item-0')
+    """
+    value = item.get("id", default)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise DataError(f"{where}, id: expected text or an integer, got {shown(value)}")
+    return text(value, f"{where}, id")
+
+
+def image_list(value: object, where: str) -> list[str]:
+    """The images of an item: none, one path, or a list of paths.
+
+    Example:
+        >>> image_list(None, ""), image_list("1.png", ""), image_list(["1.png", "2.png"], "")
+        ([], ['1.png'], ['1.png', '2.png'])
+    """
+    if value is None:
+        return []
+    names = value if isinstance(value, list) else [value]
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where}: expected a path or a list of paths, got {shown(value)}")
+    return [text(name, where) for name in names]
+
+
+def image_path(name: str, root: Path | None, where: str) -> Path:
+    r"""The path of a medium in its folder; a backslash separates folders, as in files written under Windows.
+
+    Example:
+        >>> image_path(r"sub\1.png", Path("images"), "train.json, item 0").as_posix()
+        'images/sub/1.png'
+
+    Raises:
+        DataError: no folder was given, or the path leaves it.
+    """
+    if root is None:
+        raise DataError(f"{where}: the data have media; say in which folder they are")
+    try:
+        return path_inside(name if _ABSOLUTE.match(name) else name.replace("\\", "/"), root)
+    except MediaError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def annotated(item: Mapping[str, Any], name: str, messages: tuple[Message, ...], where: str) -> Sample:
+    """A sample with the optional fields ``types``, ``answers`` and ``description``.
+
+    Raises:
+        DataError: a field of the wrong type, or with another number of entries than there are answers by the assistant.
+    """
+    turns = sum(message.role == "assistant" for message in messages)
+    description = text(item.get("description", ""), f"{where}, description")
+    return Sample(name, messages, where, _kinds(item, turns, where), _answers(item, turns, where), description)
+
+
+def _kinds(item: Mapping[str, Any], turns: int, where: str) -> tuple[str, ...]:
+    value = item.get("types")
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) != turns:
+        raise DataError(f"{where}, types: expected a list of {turns}, one for each answer, got {shown(value)}")
+    return tuple(text(kind, f"{where}, types") for kind in value)
+
+
+def _answers(item: Mapping[str, Any], turns: int, where: str) -> tuple[tuple[str, ...], ...]:
+    """People's answers: one list for the last turn, or a list of lists, one a turn."""
+    value = item.get("answers")
+    if value is None:
+        return ()
+    where = f"{where}, answers"
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{where}: expected a list of answers or a list of such lists, got {shown(value)}")
+    rows = value if isinstance(value[0], list) else [[]] * (turns - 1) + [value]
+    if len(rows) != turns:
+        raise DataError(f"{where}: expected {turns} lists, one for each answer, got {len(rows)}")
+    if not all(isinstance(row, list) for row in rows):
+        raise DataError(f"{where}: expected only lists or only texts, got a mixture")
+    return tuple(tuple(text(answer, where) for answer in row) for row in rows)

@@ -1,0 +1,127 @@
+"""All media of a data set are looked at before the first step, by threads: presence, place, first bytes, header."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from inlay.adapters.conversation.messages import MediaPart, made_of, media_of
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.rows.media_headers import header_problem
+from inlay.recipes.data.rows.offenders import SHOWN, Offenders
+from inlay.recipes.data.rows.sample import DataError, Sample
+
+__all__ = ["MediaCheck", "check_media"]
+
+THREADS = 8
+"""Most of the time is spent waiting for the disk."""
+_BATCH = 256
+_SECONDS = 5.0
+"""Between two lines of progress."""
+_NUMPY = b"\x93NUMPY"
+
+
+def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -> None:
+    """See that every medium is a file below `root` that can be read, as far as its header says.
+
+    Args:
+        samples: media that are objects in memory are passed over.
+        root: the folder that all files must stay in, symbolic links followed.
+        links: symbolic links may lead out of the folder.
+
+    Raises:
+        DataError: names the first samples whose file is missing, empty, no regular file, no medium of its kind, or
+            leads out of the folder.
+    """
+    check, rows = MediaCheck(links=links), list(samples)
+    check.look(rows, root)
+    problems = {path: (sample, reason) for sample in rows for path, reason in check.problems_of(sample)}
+    if problems:
+        first = [f"{sample.origin}: {path}: {reason}" for path, (sample, reason) in problems.items()][:SHOWN]
+        raise DataError(f"{len(problems)} of {len(check.seen)} media files cannot be used:\n  " + "\n  ".join(first))
+
+
+class MediaCheck:
+    """Looks at each file once, however many samples and data files name it.
+
+    Args:
+        links: symbolic links may lead out of the folder of the media.
+        show: told how far a large set is.
+    """
+
+    def __init__(self, *, links: bool = False, show: Callable[[str], object] | None = None) -> None:
+        self.links, self.show = links, show
+        self.seen: dict[tuple[Modality | None, Path], str] = {}
+
+    def usable(self, samples: Sequence[Sample], root: Path, offenders: Offenders) -> list[Sample]:
+        """The samples whose media can all be read; the others become offenders."""
+        self.look(samples, root)
+        kept = []
+        for sample in samples:
+            if bad := self.problems_of(sample):
+                told = "; ".join(f"{path}: {reason}" for path, reason in bad)
+                offenders.add(sample.origin, DataError(f"{sample.origin}: {told}"))
+            else:
+                kept.append(sample)
+        return kept
+
+    def problems_of(self, sample: Sample) -> list[tuple[Path, str]]:
+        """The files of a sample that cannot be used, and why."""
+        found = [(path, self.seen.get((kind, path), "")) for kind, path in _files(sample)]
+        return [(path, reason) for path, reason in found if reason]
+
+    def look(self, samples: Iterable[Sample], root: Path) -> None:
+        """Look at all files that were not looked at before."""
+        new = list(dict.fromkeys(key for sample in samples for key in _files(sample) if key not in self.seen))
+        home, folders = os.path.realpath(root), dict[str, str]()
+
+        def problem(key: tuple[Modality | None, Path]) -> str:
+            return _problem(*key, home, folders, links=self.links)
+
+        told = time.monotonic()
+        with ThreadPoolExecutor(THREADS) as threads:
+            for start in range(0, len(new), _BATCH):
+                part = new[start : start + _BATCH]
+                self.seen.update(zip(part, threads.map(problem, part), strict=True))
+                if self.show is not None and time.monotonic() - told > _SECONDS:
+                    told = time.monotonic()
+                    self.show(f"looked at {start + len(part):,} of {len(new):,} media files in {root}")
+
+
+def _files(sample: Sample) -> list[tuple[Modality | None, Path]]:
+    """Media that are shown, and embeddings (None) of what is made, as far as they are files."""
+    shown: list[MediaPart] = [part for part in media_of(sample.messages) if isinstance(part.source, Path)]
+    embedded = [part.embedding for part in made_of(sample.messages) if part.embedding is not None]
+    return [*((part.modality, part.source) for part in shown), *((None, path) for path in embedded)]
+
+
+def _problem(modality: Modality | None, file: Path, home: str, folders: dict[str, str], *, links: bool) -> str:
+    """Why a file cannot be used. The real path of a folder is asked for once, that of a file only if it is a link."""
+    parent, name = os.path.split(file)
+    if parent not in folders:
+        folders[parent] = os.path.realpath(parent)
+    real = os.path.join(folders[parent], name)
+    try:
+        status = os.lstat(real)
+        if stat.S_ISLNK(status.st_mode):
+            real = os.path.realpath(real)
+            status = os.stat(real)
+    except (OSError, ValueError):
+        return "no such file"
+    if modality is not None and not links and os.path.commonpath([home, real]) != home:
+        return f"lies outside of the folder {home}; --data.links true allows links that lead out of it"
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a file"
+    if not status.st_size:
+        return "the file is empty"
+    if modality is not None:
+        return header_problem(modality, file)
+    try:
+        with file.open("rb") as opened:
+            return "" if opened.read(len(_NUMPY)) == _NUMPY else "expected an .npy file"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"

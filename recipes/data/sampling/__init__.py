@@ -1,0 +1,1 @@
+"""Which samples an optimizer step has: order, mixture, lengths, and counts of its loss terms."""

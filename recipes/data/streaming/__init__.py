@@ -1,0 +1,1 @@
+"""Captioned pictures out of webdataset shards."""

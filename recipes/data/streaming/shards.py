@@ -1,0 +1,137 @@
+"""Training batches out of webdataset shards, read as a stream: of a size that nobody knows, resumable all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.sampling.step_data import StepData, StepLoader, processes
+from inlay.recipes.data.streaming.webdataset import TarPairs
+from inlay.recipes.distributed.ranks import world
+from inlay.recipes.settings.recipe import Stage
+
+__all__ = ["Row", "Shards", "StreamData"]
+
+Row: TypeAlias = Callable[[int, Sample], Any]
+"""Number of the optimizer step, sample -> what is collated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """Where a stream comes from."""
+
+    files: tuple[Path, ...]
+    """The tars."""
+    shuffle: int = 1000
+    """Samples that wait to be drawn from."""
+    broken: Literal["raise", "skip"] = "raise"
+    """What becomes of a sample that cannot be used."""
+
+    def first(self, count: int) -> list[Sample]:
+        """The first samples of the first shards, in the order of the files.
+
+        Raises:
+            DataError: one of them cannot be used, or there is none.
+        """
+        found = list(islice(TarPairs(self.files, buffer=0, passes=1, broken=self.broken), count))
+        if not found:
+            raise DataError(f"{self.files[0]} and {len(self.files) - 1} more shards: no sample that can be used")
+        return found
+
+
+class StreamData(StepData):
+    """Batches of a stage from shards. The stage says how many steps; a stream has no epochs.
+
+    Of several processes each reads shards of its own, so what stands beside what in a batch depends on their number.
+
+    Args:
+        shards: where it comes from.
+        row: what becomes of a sample.
+        collate: rows -> a batch.
+        stage: batch size and steps.
+        seed: of the order.
+        workers: processes that read; each needs a shard of its own.
+
+    Raises:
+        DataError: the stage does not say how many steps.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        row: Row,
+        collate: Callable[[list[Any]], Any],
+        stage: Stage,
+        *,
+        seed: int,
+        workers: int = 0,
+    ) -> None:
+        if stage.max_steps is None:
+            raise DataError("max_steps: shards are a stream without an end, so say how many steps the stage shall take")
+        super().__init__([1], lambda *_: None, collate, stage, seed=seed, workers=workers)
+        self.shards, self.row, self.steps = shards, row, stage.max_steps
+        self.pairs = self._stream(0)
+
+    @property
+    def amount(self) -> str:
+        """The amount of data, in words."""
+        return f"{len(self.shards.files)} shard(s) as a stream"
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """What was left out so far, by reason."""
+        return {reason: count for reason, count in self.pairs.skipped.items() if count}
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches from the step on at which the trainer stands."""
+        done = self.trainer.global_step if self.trainer else 0
+        self.pairs = self._stream(done * self.stage.accumulate)
+        return StepLoader(
+            _Rows(self.pairs, self.row, self.stage.accumulate),
+            accumulate=self.stage.accumulate,
+            state={
+                "shards": len(self.shards.files),
+                "shuffle": self.shards.shuffle,
+                "batch_size": self.pairs.batch_size,
+                "batches": self.steps * self.stage.accumulate,
+                "seed": self.seed,
+                **processes(),
+            },
+            batch_size=self.pairs.batch_size,
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            # A generator of its own: else every new iterator would draw from the state that dropout draws from.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _stream(self, start: int) -> TarPairs:
+        return TarPairs(
+            self.shards.files,
+            seed=self.seed,
+            buffer=self.shards.shuffle,
+            broken=self.shards.broken,
+            batch_size=self.stage.batch_size // self.stage.accumulate // world(),
+            start=start,
+        )
+
+
+class _Rows(IterableDataset[Any]):
+    """Rows with the number that their optimizer step has in the whole stage, whichever worker reads them."""
+
+    def __init__(self, pairs: TarPairs, row: Row, accumulate: int) -> None:
+        self.pairs, self.row, self.accumulate = pairs, row, accumulate
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = get_worker_info()
+        number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        # The loader asks its workers in turn, the first one first.
+        for place, sample in enumerate(self.pairs):
+            batch = self.pairs.start + place // self.pairs.batch_size * workers + number
+            yield self.row(batch // self.accumulate, sample)

@@ -1,0 +1,53 @@
+"""One at a time, a few in the queue, the rest is sent away: what keeps memory flat however many come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from inlay.recipes.demo.limits import DemoError
+
+__all__ = ["Turnstile"]
+
+
+class Turnstile:
+    """A lock with a short queue.
+
+    Args:
+        waiting: how many may wait while one is inside.
+
+    Example:
+        >>> gate = Turnstile(0)
+        >>> with gate.place(), gate.turn():
+        ...     print("answering")
+        answering
+    """
+
+    def __init__(self, waiting: int) -> None:
+        self._places = threading.BoundedSemaphore(waiting + 1)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the queue, taken before a body is read, so that only so many bodies are ever in memory.
+
+        Raises:
+            DemoError: 503, all places are taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise DemoError("many are asking just now; try again in a few seconds", status=503, retry_after=5)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the turn and hold it."""
+        with self._lock:
+            yield
+
+    def drain(self, seconds: float) -> bool:
+        """Wait for the one inside, and let nobody in any more; whether it has left."""
+        return self._lock.acquire(timeout=seconds)

@@ -1,0 +1,1 @@
+"""Measuring an adapter on held-out data: answers, captions, generated media."""

@@ -1,0 +1,113 @@
+"""How held-out questions are asked and answered, as fields of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.messages import Message
+from inlay.adapters.conversation.segments import HOLE
+from inlay.recipes.data.preparation.instruction_templates import blip_question
+from inlay.recipes.data.preparation.stage_samples import with_words
+from inlay.recipes.settings.run import SettingsError
+
+__all__ = ["AnswerSettings", "candidates_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    """Decoding and wording; what is not given is greedy, or as the system was published."""
+
+    decoding: Literal["greedy", "published"] = "greedy"
+    """What the fields below begin with: ``published`` is how the system's paper answers, such as five beams."""
+    num_beams: int | None = None
+    """Sequences that beam search keeps."""
+    length_penalty: float | None = None
+    """Exponent of the length by which a beam's score is divided; below 0 short answers win."""
+    min_new_tokens: int | None = None
+    """Fewest tokens of an answer."""
+    max_new_tokens: int | None = None
+    """Most tokens of an answer; 16 for answers, 50 for captions and 64 where media are made if empty."""
+    repetition_penalty: float | None = None
+    """Above 1: tokens that an answer has already become less likely."""
+    prompt: str | None = None
+    """What becomes of a question, such as ``Question: {} Short answer:``; the bundle's own wording if not given."""
+    phrasing: Literal["as_is", "blip"] = "as_is"
+    """``blip``: questions in lower case without most punctuation, as BLIP-2 and InstructBLIP are evaluated."""
+    rank: str | None = None
+    """Answers to choose from by likelihood instead of writing one: ``yes,no``, or a ``.txt`` file with one a line."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_beams", "max_new_tokens"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise SettingsError(f"{name}: expected a number from 1, got {value}")
+        if (self.min_new_tokens or 0) < 0 or (self.repetition_penalty is not None and self.repetition_penalty <= 0):
+            raise SettingsError("min_new_tokens is not negative, repetition_penalty is above 0")
+        if self.max_new_tokens is not None and (self.min_new_tokens or 0) > self.max_new_tokens:
+            raise SettingsError(
+                f"min_new_tokens, max_new_tokens: expected at most {self.max_new_tokens}, got {self.min_new_tokens}"
+            )
+        if self.prompt is not None and self.prompt.count(HOLE) > 1:
+            raise SettingsError(f"prompt: expected one {HOLE} for the question, or none, got {self.prompt!r}")
+        if self.rank is not None and (self.options or self.decoding != "greedy"):
+            raise SettingsError("rank: given answers are not decoded; leave decoding, beams, penalties and tokens out")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields of decoding that are given."""
+        names = [field.name for field in fields(self) if field.name.endswith(("_beams", "_penalty", "_new_tokens"))]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def decoded(self, published: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
+        """Options for ``generate``.
+
+        Args:
+            published: how the system's paper answers.
+            max_new_tokens: where nothing says how many.
+
+        Example:
+            >>> AnswerSettings(num_beams=3).decoded({"num_beams": 5, "length_penalty": -1.0}, 16)
+            {'max_new_tokens': 16, 'num_beams': 3}
+            >>> AnswerSettings(decoding="published", num_beams=3).decoded({"num_beams": 5, "length_penalty": -1.0}, 16)
+            {'max_new_tokens': 16, 'num_beams': 3, 'length_penalty': -1.0}
+        """
+        first = dict(published) if self.decoding == "published" else {}
+        return {"max_new_tokens": max_new_tokens} | first | self.options
+
+    def layout(self, own: Layout) -> Layout:
+        """The bundle's layout with the prompt that was asked for."""
+        return own if self.prompt is None else replace(own, prompt=self.prompt)
+
+    def phrased(self, prompt: Iterable[Message]) -> tuple[Message, ...]:
+        """A conversation whose questions are phrased as was asked for."""
+        if self.phrasing == "as_is":
+            return tuple(prompt)
+        return tuple(with_words(turn, blip_question(turn.text)) if turn.role == "user" else turn for turn in prompt)
+
+
+def candidates_of(rank: str | None) -> tuple[str, ...]:
+    """The answers to choose from.
+
+    Raises:
+        SettingsError: a file that cannot be read, fewer than two answers, or one twice.
+
+    Example:
+        >>> candidates_of("yes, no")
+        ('yes', 'no')
+    """
+    if rank is None:
+        return ()
+    if rank.endswith(".txt"):
+        try:
+            words = Path(rank).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"rank: {rank}: cannot be read: {error}") from error
+    else:
+        words = rank.split(",")
+    found = [word.strip() for word in words if word.strip()]
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise SettingsError(f"rank: expected two or more different answers, got {found}")
+    return tuple(found)

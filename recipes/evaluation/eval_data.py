@@ -1,0 +1,101 @@
+"""What a bundle is measured by: a file of any format, the two of VQA v2, or the run's own held-out questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inlay.recipes.data.formats.read import read_samples
+from inlay.recipes.data.formats.vqa.questions import read_vqa, read_vqa_questions
+from inlay.recipes.data.load import own_data
+from inlay.recipes.data.rows.fields import decode, file_bytes, parse
+from inlay.recipes.data.rows.records import json_lines
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.evaluation.answering import Asked, asked_of
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.settings.run import SettingsError
+
+__all__ = ["HeldOut", "read_held_out"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Questions to ask."""
+
+    path: Path
+    """The file that they come from."""
+    samples: Sequence[Sample]
+    """What was read; of questions without answers, the user's turn alone."""
+    asked: Sequence[Asked]
+    """Every question."""
+    answered: bool
+    """Whether there are answers to compare with."""
+    making: Sequence[Sample] = ()
+    """Conversations in which something is made."""
+    judged: bool = False
+    """Whether they are of the built-in world, whose judge looks at what is made."""
+
+
+def read_held_out(
+    bundle: Path,
+    test: Path | None,
+    images: Path | None,
+    *,
+    make_test: Sequence[Path] = (),
+    annotations: Path | None = None,
+    answers: int = 10,
+    pattern: str | None = None,
+    links: bool = False,
+) -> HeldOut:
+    """Read what to measure by, and see that its images are there.
+
+    Args:
+        bundle: of a run folder, the run's own test set is taken where no file is named.
+        test: the file.
+        images: folder of its images; the folder of the file if not given.
+        make_test: files of conversations in which something is made; the run's own go with its own test set.
+        annotations: VQA v2: the annotations of the questions in ``test``.
+        answers: VQA v2: how many people answered each question.
+        pattern: VQA v2: file name of an image by its number.
+        links: symbolic links may lead out of the folder of the media.
+
+    Raises:
+        SettingsError: no file, or annotations of nothing.
+        DataError: anything wrong in the files.
+    """
+    run = RunFolder(bundle).data
+    own = own_data(run)
+    if test is None and annotations is not None:
+        raise SettingsError("data: --data.test_annotations goes with the questions that it answers: --data.test")
+    if test is None and own is None and make_test:
+        return HeldOut(make_test[0], (), (), answered=True, making=_read_all(make_test, images, links))
+    if test is None and (own is None or own.test is None):
+        raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
+    path = test or (own.test if own and own.test else run)
+    folder = images or (own.images if test is None and own and own.images else path.parent)
+    judged = own is not None and test is None and not make_test
+    making = _read_all(own.make_test, folder) if own is not None and judged else _read_all(make_test, images, links)
+    if annotations is not None:
+        samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern, links=links)
+    elif _are_questions(path):
+        found = read_vqa_questions(path, folder, pattern=pattern, links=links)
+        asked = [(question, question.prompt, str(number)) for number, question in found.items()]
+        alone = [Sample(name, prompt, str(path)) for _, prompt, name in asked]
+        return HeldOut(path, alone, asked, answered=False, making=making)
+    else:
+        samples = read_samples(path, folder, links=links)
+    return HeldOut(path, samples, asked_of(samples), answered=True, making=making, judged=judged)
+
+
+def _read_all(files: Sequence[Path], media: Path | None, links: bool = False) -> list[Sample]:
+    """Samples of several files, whose media are in one folder, or each beside its file."""
+    return [sample for file in files for sample in read_samples(file, media or file.parent, links=links)]
+
+
+def _are_questions(path: Path) -> bool:
+    """Whether a file is VQA v2's questions."""
+    if path.suffix.lower() != ".json" or json_lines(path):
+        return False
+    document = parse(decode(file_bytes(path), str(path)), str(path))
+    return isinstance(document, dict) and "questions" in document

@@ -1,0 +1,264 @@
+"""What was made on held-out prompts: the modality that was chosen, and a judge's word on the media.
+
+Each figure stands between two references: what the generator makes of the true caption with its own text encoder (the
+most that an adapter can reach), and what it makes of another prompt's caption (what chance gives).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, get_args
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.chat.reply import Reply
+from inlay.adapters.conversation.messages import MadePart
+from inlay.adapters.media.load import Medium
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.rows.sample import Question, Sample, questions_of
+from inlay.recipes.evaluation.caption_scores import aligned
+
+__all__ = [
+    "Answer",
+    "Judge",
+    "answer_with_media",
+    "as_made_rows",
+    "asked_to_make",
+    "made_figures",
+    "made_table",
+    "measure_made",
+    "reference_media",
+]
+
+_MODALITIES: tuple[Modality, ...] = get_args(Modality)
+BATCH = 32
+MAX_NEW_TOKENS = 64
+
+
+class Judge(Protocol):
+    """Tells whether a medium shows what a caption says."""
+
+    def __call__(self, caption: str, medium: Medium) -> Mapping[str, bool] | None:
+        """By attribute, and ``right`` for all that counts; None where the caption says nothing that can be judged."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A held-out turn with what the model answered."""
+
+    question: Question
+    reply: Reply
+    name: str
+    """The sample's id."""
+
+    @property
+    def chosen(self) -> tuple[Modality, ...]:
+        """What was made, or would have been with a generator for it."""
+        return tuple(sorted(part.modality for part in self.reply.parts if isinstance(part, MadePart)))
+
+    @property
+    def wanted(self) -> tuple[Modality, ...]:
+        """What had to be made; nothing for an answer in words."""
+        return tuple(sorted(part.modality for part in self.question.made))
+
+
+def asked_to_make(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
+    """Every turn of the samples, those that are answered in words too, with the sample's id."""
+    return [(question, sample.id) for sample in samples for question in questions_of(sample)]
+
+
+def answer_with_media(
+    model: AttachedModel,
+    asked: Sequence[tuple[Question, str]],
+    *,
+    features: FeatureCache | None = None,
+    media: Mapping[Modality, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> list[Answer]:
+    """Ask the attached model; the order is that of the questions.
+
+    Args:
+        model: attached.
+        asked: of :func:`asked_to_make`.
+        features: frozen features, if they are cached.
+        media: how each modality is generated.
+        seed: of the noise that media begin with.
+        options: of decoding; greedily and 64 tokens at most if there are none.
+    """
+    was_training = model.adapter.training
+    model.adapter.eval()
+    found: dict[int, Answer] = {}
+    # Prompts of similar length together, so that little is padding.
+    order = sorted(range(len(asked)), key=lambda n: sum(len(turn.text) for turn in asked[n][0].prompt))
+    for start in range(0, len(order), BATCH):
+        group = order[start : start + BATCH]
+        seeded = {name: {**(media or {}).get(name, {}), "seed": seed + start} for name in _MODALITIES}
+        chosen = {"max_new_tokens": MAX_NEW_TOKENS} | options
+        replies = model.replies(
+            [asked[number][0].prompt for number in group],
+            features=features,
+            names=[asked[number][1] for number in group],
+            media=seeded,
+            **chosen,
+        )
+        found |= {n: Answer(asked[n][0], reply, asked[n][1]) for n, reply in zip(group, replies, strict=True)}
+    model.adapter.train(was_training)
+    return [found[number] for number in range(len(asked))]
+
+
+def reference_media(
+    backbone: Backbone, captions: Mapping[Modality, Sequence[str]], media: Mapping[Modality, Any], seed: int = 0
+) -> dict[Modality, list[Medium]]:
+    """What each generator makes of captions with its own text encoder.
+
+    Args:
+        backbone: with generators.
+        captions: modality -> captions.
+        media: how each modality is generated.
+        seed: of the noise.
+    """
+    found: dict[Modality, list[Medium]] = {}
+    for modality, texts in captions.items():
+        generator = backbone.generator(modality)
+        found[modality] = []
+        for start in range(0, len(texts), BATCH):
+            conditioning = generator.encode_text(texts[start : start + BATCH])
+            options = {**media.get(modality, {}), "seed": seed + start}
+            found[modality] += generator.generate(conditioning, **options)
+    return found
+
+
+def measure_made(
+    model: AttachedModel,
+    asked: Sequence[tuple[Question, str]],
+    judge: Judge | None = None,
+    *,
+    features: FeatureCache | None = None,
+    media: Mapping[Modality, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> tuple[list[Answer], dict[str, Any]]:
+    """Ask, and measure the answers beside the generators' own; arguments as of the two functions that it joins.
+
+    Returns:
+        Answers of :func:`answer_with_media`, and their :func:`made_figures`.
+    """
+    answers = answer_with_media(model, asked, features=features, media=media, seed=seed, **options)
+    return answers, made_figures(answers, judge, model.backbone, media, seed)
+
+
+def made_figures(
+    answers: Sequence[Answer],
+    judge: Judge | None = None,
+    backbone: Backbone | None = None,
+    media: Mapping[Modality, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Figures of held-out turns.
+
+    Args:
+        answers: of :func:`answer_with_media`.
+        judge: of the media; without one, the choice of the modality alone is counted.
+        backbone: whose generators give the two references; without one there are none.
+        media: how each modality is generated.
+        seed: of the references' noise.
+
+    Returns:
+        ``choice``: the share of turns in which what had to be made was made, and nothing else; ``choice_by_type``;
+        ``made``: modality -> ``asked``, and ``right`` with the judge's other attributes, beside ``own_encoder`` and
+        ``wrong_prompt``.
+    """
+    rights = [answer.chosen == answer.wanted for answer in answers]
+    kinds = ["+".join(answer.wanted) or "text" for answer in answers]
+    totals, hits = Counter(kinds), Counter(kind for kind, right in zip(kinds, rights, strict=True) if right)
+    figures: dict[str, Any] = {
+        "choice": sum(rights) / max(1, len(rights)),
+        "choice_by_type": {kind: hits[kind] / totals[kind] for kind in sorted(totals)},
+        "made": {},
+    }
+    if judge is None:
+        return figures
+    for modality in _MODALITIES:
+        rows = [(answer, part) for answer in answers for part in answer.question.made if part.modality == modality]
+        rows = [(answer, part) for answer, part in rows if part.caption]
+        if not rows or (backbone is not None and modality not in backbone.generators):
+            continue
+        captions = [part.caption for _, part in rows]
+        figures["made"][modality] = {
+            "asked": len(rows),
+            **_shares(judge, captions, [_first(answer.reply, modality) for answer, _ in rows]),
+        }
+        if backbone is not None:
+            # Made once: what a prompt gave is, for the caption of another prompt, what a wrong prompt gives.
+            own = reference_media(backbone, {modality: captions}, media or {}, seed)[modality]
+            figures["made"][modality]["own_encoder"] = _shares(judge, captions, own)["right"]
+            figures["made"][modality]["wrong_prompt"] = _shares(judge, _other(captions), own)["right"]
+    return figures
+
+
+def as_made_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Plain values for a file: what was asked, wanted, chosen, and said."""
+    return [
+        {
+            "id": answer.name,
+            "asked": answer.question.prompt[-1].text,
+            "wanted": [{"modality": part.modality, "caption": part.caption} for part in answer.question.made],
+            "chosen": list(answer.chosen),
+            "said": answer.reply.text,
+            "reference": answer.question.reference,
+            "missing": list(answer.reply.missing),
+        }
+        for answer in answers
+    ]
+
+
+def _shares(judge: Judge, captions: Sequence[str], media: Sequence[Medium | None]) -> dict[str, float]:
+    """The share of right media by attribute; what was not made is wrong in all."""
+    marks: list[Mapping[str, bool]] = []
+    for caption, medium in zip(captions, media, strict=True):
+        found: Mapping[str, bool] | None = {} if medium is None else judge(caption, medium)
+        if found is not None:
+            marks.append(found)
+    names = list(dict.fromkeys(name for mark in marks for name in mark)) or ["right"]
+    return {name: sum(mark.get(name, False) for mark in marks) / max(1, len(marks)) for name in names}
+
+
+def _first(reply: Reply, modality: Modality) -> Medium | None:
+    made = (part.source for part in reply.parts if isinstance(part, MadePart) and part.modality == modality)
+    return next((source for source in made if source is not None), None)
+
+
+def _other(captions: Sequence[str]) -> list[str]:
+    """For each caption another one of the same list, from half-way round on; itself where there is no other."""
+    half, count = len(captions) // 2, len(captions)
+    found = []
+    for number, caption in enumerate(captions):
+        further = (captions[(number + half + step) % count] for step in range(count))
+        found.append(next((other for other in further if other != caption), caption))
+    return found
+
+
+def made_table(figures: Mapping[str, Any]) -> str:
+    """Modalities down.
+
+    Example:
+        >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
+        >>> print(made_table({"choice": 1.0, "made": {"image": one}}))
+        what was made on held-out prompts, in percent
+        made   asked  right  own encoder  wrong prompt
+        image      4   75.0        100.0          25.0
+        modality chosen rightly: 100.0
+    """
+    rows = [("made", "asked", "right", "own encoder", "wrong prompt")]
+    for modality, own in figures["made"].items():
+        shown = (f"{100 * own[name]:.1f}" if name in own else "-" for name in ("right", "own_encoder", "wrong_prompt"))
+        rows.append((modality, str(own["asked"]), *shown))
+    table = aligned(rows) + "\n" if len(rows) > 1 else ""
+    return (
+        f"what was made on held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"
+    )

@@ -1,0 +1,99 @@
+"""POPE: does a model see objects that are not there (Li et al., 2023, https://arxiv.org/abs/2305.10355)?
+
+Every question asks for an object and is answered yes or no. Free answers are read as the official evaluation reads
+them: the text before the first period, its commas removed, cut at spaces; *no* if one of its words is ``No``, ``no``
+or ``not``, otherwise *yes*. So an answer that is neither counts as yes, and ``NO`` does too; how many answers hold
+neither word is reported as ``unclear``, and more than a few there mean that the other figures say little.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from inlay.hub.safety.text import shown
+from inlay.recipes.evaluation.metrics.score import MetricError
+
+__all__ = ["Pope", "says_yes"]
+
+_NO = frozenset({"No", "no", "not"})
+_EITHER = re.compile(r"\b(?:yes|no|not)\b", re.IGNORECASE)
+
+
+def says_yes(answer: str) -> bool:
+    """Whether the official evaluation takes an answer for yes.
+
+    Example:
+        >>> [says_yes(text) for text in ("Yes, there is.", "No", "There is not a dog. Yes.", "NO", "a dog")]
+        [True, False, False, True, True]
+    """
+    return _NO.isdisjoint(answer.partition(".")[0].replace(",", "").split(" "))
+
+
+class Pope(Metric):
+    """Accuracy, precision, recall and F1 of *yes*, the ratio of yes, and the share of unclear answers, each 0..1.
+
+    POPE's three sets (random, popular, adversarial) are three metrics. What would divide by zero is 0: precision when
+    nothing was answered with yes, recall when nothing is there.
+
+    Example:
+        >>> metric = Pope()
+        >>> metric.update(["Yes.", "No, there is none.", "Yes", "no"], ["yes", "no", "no", "yes"])
+        >>> {name: value.item() for name, value in metric.compute().items()}
+        {'accuracy': 0.5, 'precision': 0.5, 'recall': 0.5, 'f1': 0.5, 'yes_ratio': 0.5, 'unclear': 0.0}
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+    table: Tensor
+    unclear: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("table", torch.zeros(2, 2, dtype=torch.int64), dist_reduce_fx="sum")  # [truth, said]
+        self.add_state("unclear", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, predictions: Sequence[str], labels: Sequence[str]) -> None:
+        """Add answers.
+
+        Args:
+            predictions: what the model said, free text.
+            labels: ``yes`` or ``no``.
+
+        Raises:
+            MetricError: the numbers differ, or a label is neither.
+        """
+        if isinstance(predictions, str) or len(predictions) != len(labels):
+            raise MetricError(f"expected a label for each answer, got {len(predictions)} and {len(labels)}")
+        if wrong := [label for label in labels if label not in ("yes", "no")]:
+            raise MetricError(f"labels: expected 'yes' or 'no', got {shown(wrong[0])}")
+        table = torch.zeros_like(self.table)
+        for said, label in zip(predictions, labels, strict=True):
+            table[int(label == "yes"), int(says_yes(said))] += 1
+        self.table = self.table + table
+        self.unclear = self.unclear + sum(_EITHER.search(said) is None for said in predictions)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures as float64; nan before the first update."""
+        (true_no, false_yes), (false_no, true_yes) = self.table.tolist()
+        total = true_no + false_yes + false_no + true_yes
+        figures = {
+            "accuracy": _share(true_yes + true_no, total),
+            "precision": _share(true_yes, true_yes + false_yes),
+            "recall": _share(true_yes, true_yes + false_no),
+            "f1": _share(2 * true_yes, 2 * true_yes + false_yes + false_no),
+            "yes_ratio": _share(true_yes + false_yes, total),
+            "unclear": _share(int(self.unclear), total),
+        }
+        return {
+            name: torch.tensor(value if total else torch.nan, dtype=torch.float64) for name, value in figures.items()
+        }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

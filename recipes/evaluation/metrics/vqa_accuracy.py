@@ -1,0 +1,64 @@
+"""VQA accuracy (Antol et al., 2015, https://arxiv.org/abs/1505.00468).
+
+Each human answer is left out once; the prediction then scores min(1, matches among the others / 3); the accuracy is the
+mean. So 3 of 10 give 0.9, not 1.
+
+Both sides are always normalised. The official code (https://github.com/GT-Vision-Lab/VQA) did that to the prediction
+alone until revision 458a8b26, where people agree; since a013f004 it normalises neither side there, so that "red."
+scores 0 against ten times "red". Where people differ, it normalises both sides, and so its figures are these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inlay.recipes.evaluation.metrics.normalize import normalize_answer
+from inlay.recipes.evaluation.metrics.score import MeanScore, MetricError
+
+__all__ = ["VQAAccuracy", "vqa_accuracy"]
+
+_ENOUGH = 3
+
+
+def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
+    """The accuracy of one prediction.
+
+    Args:
+        prediction: what the model said.
+        answers: what people said, ten in VQA v2. Any number from two on is treated alike, so with two or three people
+            even full agreement gives only 1/3 or 2/3. With a single answer the accuracy is 0 or 1.
+
+    Returns:
+        0..1.
+
+    Raises:
+        MetricError: no answers.
+
+    Example:
+        >>> vqa_accuracy("two", ["2"] * 3 + ["3"] * 7)
+        0.9
+        >>> vqa_accuracy("Two.", ["two"] * 10)
+        1.0
+    """
+    if not answers:
+        raise MetricError("expected at least one human answer, got none")
+    truths = [normalize_answer(answer) for answer in answers]
+    matches, people = truths.count(normalize_answer(prediction)), len(truths)
+    if people == 1:
+        return float(matches)
+    # Leaving out one that matches leaves matches - 1; leaving out any other leaves them all. Whole numbers sum exactly.
+    total = matches * min(_ENOUGH, matches - 1) + (people - matches) * min(_ENOUGH, matches)
+    return total / (_ENOUGH * people)
+
+
+class VQAAccuracy(MeanScore):
+    """Mean VQA accuracy, over all and by kind of question.
+
+    Example:
+        >>> metric = VQAAccuracy(kinds=["colour", "count"])
+        >>> metric.update(["red", "2"], [["red"] * 10, ["two"] * 3 + ["three"] * 7], ["colour", "count"])
+        >>> {kind: round(value.item(), 2) for kind, value in metric.compute().items()}
+        {'overall': 0.95, 'colour': 1.0, 'count': 0.9}
+    """
+
+    score = staticmethod(vqa_accuracy)

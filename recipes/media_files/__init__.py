@@ -1,0 +1,1 @@
+"""Generated media as files and as pictures."""

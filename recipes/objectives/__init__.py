@@ -1,0 +1,1 @@
+"""Training objectives; one objective a file or folder."""

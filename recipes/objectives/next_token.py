@@ -1,0 +1,80 @@
+"""Next-token prediction: the objective of LLaVA's stages, of captioning and of instruction tuning.
+
+Only the adapter is a submodule, so checkpoints hold trainable state and nothing else; the frozen backbone is made again
+from its own files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.core.batch import Batch
+from inlay.adapters.model import Output
+from inlay.adapters.parts.part import Part
+from inlay.recipes.objectives.optimizer import choose_parts
+from inlay.recipes.objectives.step_module import StepModule, Term
+from inlay.recipes.settings.recipe import RecipeError, Stage
+
+__all__ = ["NextToken", "idle_parts", "labelled_loss"]
+
+
+def labelled_loss(output: Output) -> Term:
+    """The mean cross-entropy over the labelled tokens of a micro-batch.
+
+    Raises:
+        RecipeError: it has none.
+    """
+    if output.loss is None:
+        raise RecipeError("a batch without labels reached the model")
+    return Term(output.loss, per="labels")
+
+
+def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
+    """Beginnings of the names of tensors that a batch does not reach: projectors of media that are not in it."""
+    seen = {module for name, module in adapter.inputs.items() if name in batch.order}
+    made = {part.modality for part in batch.made}
+    inputs = [f"adapter.inputs.{name}." for name, module in adapter.inputs.items() if module not in seen]
+    outputs = [f"adapter.outputs.{name}." for name in adapter.outputs if name not in made]
+    return (*inputs, *outputs, *(() if made else ("adapter.tokens.input",)))
+
+
+class NextToken(StepModule):
+    """One stage on an attached model.
+
+    Args:
+        model: backbone and adapter.
+        stage: which parts train, and how.
+        steps: optimizer steps of the whole stage.
+
+    Raises:
+        RecipeError: the stage names a part that the adapter lacks.
+    """
+
+    def __init__(self, model: AttachedModel, stage: Stage, steps: int) -> None:
+        super().__init__(stage, steps)
+        self.adapter = model.adapter
+        # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
+        self._model = (model,)
+        choose_parts(self.adapter.parts(), stage)
+
+    @property
+    def model(self) -> AttachedModel:
+        """Backbone and adapter."""
+        return self._model[0]
+
+    def on_fit_start(self) -> None:
+        """Move the frozen models to the device on which the adapter trains."""
+        super().on_fit_start()
+        self.model.backbone.to(self.device)
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Cross-entropy: the mean over the labelled tokens of the whole optimizer step."""
+        self.note_idle(idle_parts(self.adapter, batch))
+        return self.step_loss(batch, {"lm": labelled_loss(self.model(batch, logits="none"))})
+
+    def parts(self) -> Iterator[Part]:
+        """The adapter's parts."""
+        return self.adapter.parts()

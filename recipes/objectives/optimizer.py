@@ -1,0 +1,116 @@
+"""The optimizer of all stages: AdamW, a learning rate for each part, warm-up, then cosine, linear decay or neither.
+
+Weight decay reaches matrices and tables alone (tensors of two dimensions and more): not biases, not the scales of norms
+and not a learned temperature. That is the rule of LAVIS, the authors' code of BLIP-2 and InstructBLIP, and MiniGPT-4's,
+which is built on it (``get_optimizer_params``: ``p.ndim < 2 or "bias" in n or "ln" in n or "bn" in n`` have none);
+transformers' Trainer, on which LLaVA trains, exempts biases and norms as well. Query tokens and the Q-Former's word
+table have two dimensions and more and decay in LAVIS, so they decay here; so do the rows of new tokens, as whole
+embedding matrices do in NExT-GPT's and ModaVerse's code (DeepSpeed's Adam, one group for all tensors).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from inlay.adapters.parts.part import Part
+from inlay.recipes.settings.recipe import RecipeError, Schedule, Stage, group_of, rate_of
+
+__all__ = ["choose_parts", "decays", "learning_rate", "optimizer_for"]
+
+
+def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
+    """Let the parts with a learning rate train, and freeze the others.
+
+    Raises:
+        RecipeError: the stage names a part that is not there.
+    """
+    held = list(parts)
+    names = [part.name for part in held]
+    if unknown := set(stage.lr) - {*names, *map(group_of, names)}:
+        raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
+    if idle := set(stage.lr) - {name if name in stage.lr else group_of(name) for name in names}:
+        raise RecipeError(
+            f"lr: {', '.join(sorted(idle))} has no effect, as each of its parts has a learning rate of its own; leave "
+            "one of them out"
+        )
+    for part in held:
+        part.module.requires_grad_(rate_of(part.name, stage.lr) is not None)
+
+
+def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerLRSchedulerConfig:
+    """AdamW with a learning rate of its own for each part; warm-up, then the stage's schedule.
+
+    Args:
+        parts: those without a learning rate in the stage are left out, and so are frozen tensors.
+        stage: rates, moments, weight decay and schedule.
+        steps: optimizer steps of the whole stage.
+    """
+    groups = [
+        group
+        for part in parts
+        if (rate := rate_of(part.name, stage.lr)) is not None
+        for group in _groups_of(part, rate, stage.weight_decay)
+    ]
+    optimizer = AdamW(groups, betas=stage.betas, weight_decay=stage.weight_decay)
+    factor = learning_rate(steps, stage.rise(steps), stage.schedule, start=stage.start, floor=stage.floor)
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
+    }
+
+
+def decays(parameter: nn.Parameter) -> bool:
+    """Whether weight decay reaches a tensor: a matrix or a table, no bias, no scale of a norm, no single number."""
+    return parameter.ndim >= 2
+
+
+def _groups_of(part: Part, rate: float, weight_decay: float) -> Iterator[dict[str, Any]]:
+    """One group for what decays and one for the rest; a single one without weight decay."""
+    trained = [parameter for parameter in part.module.parameters() if parameter.requires_grad]
+    if not weight_decay:
+        yield {"params": trained, "lr": rate, "name": part.name}
+        return
+    for decayed, name in ((True, part.name), (False, f"{part.name} (no decay)")):
+        if chosen := [parameter for parameter in trained if decays(parameter) is decayed]:
+            yield {"params": chosen, "lr": rate, "name": name, "weight_decay": weight_decay if decayed else 0.0}
+
+
+def learning_rate(
+    steps: int, rise: int, schedule: Schedule = "cosine", *, start: float = 0.0, floor: float = 0.0
+) -> Callable[[int], float]:
+    """Factor on the learning rate by step: linear to 1 over the warm-up, then down to the floor, or constant.
+
+    Args:
+        steps: of the whole stage.
+        rise: steps of the warm-up.
+        schedule: ``cosine`` (half a period), ``linear`` or ``constant`` after the warm-up.
+        start: factor from which the warm-up starts.
+        floor: factor at which the decay ends.
+
+    Example:
+        >>> factor = learning_rate(100, 10)
+        >>> [round(factor(step), 2) for step in (0, 9, 10, 55, 99)]
+        [0.1, 1.0, 1.0, 0.5, 0.0]
+        >>> [round(learning_rate(100, 10, "linear", floor=0.5)(step), 2) for step in (10, 55, 100)]
+        [1.0, 0.75, 0.5]
+        >>> learning_rate(100, 10, "constant")(99)
+        1.0
+    """
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return start + (1 - start) * (step + 1) / rise
+        if schedule == "constant":
+            return 1.0
+        done = min(1.0, (step - rise) / max(1, steps - rise))
+        left = 1 - done if schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+        return floor + (1 - floor) * left
+
+    return factor

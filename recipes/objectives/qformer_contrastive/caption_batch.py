@@ -1,0 +1,118 @@
+"""Captioned pictures for a stage that no language model takes part in: features, and captions in BERT's tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.messages import MediaPart, media_of
+from inlay.adapters.media.image import Geometry, load_image
+from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.objectives.caption_tokens import CaptionTokens
+
+__all__ = ["CaptionBatch", "Captioned", "captioned", "collate_captions", "owners_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Captioned:
+    """One picture with one of its captions."""
+
+    picture: MediaPart
+    text: str
+    name: str
+    """The sample's id, for errors."""
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """``N`` pictures with a caption each."""
+
+    ids: Tensor
+    """``[N, L]``."""
+    mask: Tensor
+    """``[N, L]``; 1 where there is a token."""
+    owners: Tensor
+    """``[N]``, a number for each picture: equal where the pictures are."""
+    pixels: Tensor
+    """``[N, 3, size, size]``, or empty where the features are at hand."""
+    features: Tensor | None
+    """``[N, tokens, width]``, if they are cached."""
+    names: tuple[str, ...]
+    """Sample ids."""
+
+    def to(self, device: torch.device) -> CaptionBatch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            mask=self.mask.to(device),
+            owners=self.owners.to(device),
+            pixels=self.pixels.to(device),
+            features=None if self.features is None else self.features.to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def captioned(sample: Sample) -> Captioned:
+    """The picture of a sample and its first answer.
+
+    Raises:
+        DataError: not exactly one picture.
+    """
+    media = media_of(sample.messages)
+    if len(media) != 1 or media[0].modality != "image":
+        raise DataError(f"{sample.origin}: expected one picture to learn from, got {len(media)} media")
+    text = next(message.text for message in sample.messages if message.role == "assistant")
+    return Captioned(media[0], text.strip(), sample.id)
+
+
+def owners_of(rows: Sequence[Captioned]) -> dict[str, int]:
+    """A number for each different picture, by its path (or identity in memory)."""
+    return {key: number for number, key in enumerate(dict.fromkeys(_key(row.picture) for row in rows))}
+
+
+def collate_captions(
+    rows: Sequence[Captioned],
+    *,
+    tokens: CaptionTokens,
+    backbone: Backbone,
+    geometry: Geometry,
+    owners: Mapping[str, int],
+    features: FeatureCache | Callable[[MediaPart], Tensor] | None = None,
+) -> CaptionBatch:
+    """One batch.
+
+    Args:
+        rows: pictures with captions.
+        tokens: how captions become ids.
+        backbone: whose encoder prepares the pixels.
+        geometry: how a picture becomes a square.
+        owners: of :func:`owners_of`; a picture out of a stream, which nobody has counted, is numbered by its sample.
+        features: gives the frozen features of a picture, if they are cached.
+    """
+    ids, mask = tokens([row.text for row in rows])
+    pixels, held = torch.empty(0), None
+    if features is not None:
+        held = torch.stack([features(row.picture) for row in rows])
+    else:
+        pictures = [load_image(row.picture.source) for row in rows]
+        pixels = backbone.encoder("image").preprocess(pictures, geometry)
+    numbers = torch.tensor([owners.get(_key(row.picture), _number(row.name)) for row in rows])
+    return CaptionBatch(ids, mask, numbers, pixels, held, tuple(row.name for row in rows))
+
+
+def _number(name: str) -> int:
+    """The same in every process, and hardly ever the same for two names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+
+
+def _key(picture: MediaPart) -> str:
+    return str(picture.source) if not hasattr(picture.source, "tobytes") else f"object {id(picture.source)}"

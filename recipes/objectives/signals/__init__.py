@@ -1,0 +1,1 @@
+"""NExT-GPT's output side: states of signal tokens and their targets."""

@@ -1,0 +1,119 @@
+"""The plan of a stage that learns to make media: on the LLM in the loop, or on states that were computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.conversation.messages import MadePart, made_of
+from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.conversations import StageData
+from inlay.recipes.data.preparation.stage_samples import expanded
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.sampling.lengths import lengths_of
+from inlay.recipes.data.sampling.step_data import StepData
+from inlay.recipes.objectives.plan import Plan, Task
+from inlay.recipes.objectives.signals.module import AlignSignals, AlignStates, Extra
+from inlay.recipes.objectives.signals.states import StateRow, collate_states, collect_states, states_fit_in
+from inlay.recipes.objectives.signals.targets import Targets
+from inlay.recipes.settings.objective_settings import ObjectiveError, SignalSettings
+from inlay.recipes.settings.recipe import rate_of
+
+__all__ = ["plan_signals"]
+
+
+def plan_signals(task: Task) -> Plan | str:
+    """NExT-GPT's decoding-side alignment, and its instruction tuning.
+
+    Returns:
+        The plan, or why this adapter has no such stage.
+
+    Raises:
+        DataError: a medium to be made without a caption, or no medium at all where output projectors alone train.
+    """
+    stage, model = task.stage, task.model
+    if not model.adapter.outputs:
+        return "this adapter makes nothing of the LLM's states (it has no output projectors)"
+    settings = stage.signals or SignalSettings()
+    sets = [expanded(samples, stage) for samples in task.sets]
+    rows = [row for own in sets for row in own]
+    targets = Targets(model.backbone, task.memory)
+    extra = _diffusion(model, settings) if settings.diffusion else None
+    if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
+        sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
+        count = sum(len(own) for own in sets)
+        visits = stage.steps(count) * stage.batch_size / count if count else 1.0
+        held = [
+            collect_states(model, own, stage, task.features, task.store, visits=visits, show=task.show) for own in sets
+        ]
+        data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
+        return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
+    if _only_outputs(task):
+        sets = [making for own in sets if (making := _making(own))]
+        rows = [row for own in sets for row in own]
+    conversations = StageData(
+        rows,
+        model,
+        stage,
+        seed=task.seed,
+        sizes=[len(own) for own in sets],
+        features=task.features,
+        workers=task.workers,
+    )
+    return Plan(module=AlignSignals(model, targets, stage, conversations.steps, extra), data=conversations)
+
+
+def _making(rows: Sequence[Sample]) -> list[Sample]:
+    """Conversations in which something is made; an output projector learns nothing from the others."""
+    return [row for row in rows if made_of(row.messages)]
+
+
+def _only_outputs(task: Task) -> bool:
+    """Whether output projectors alone train: their inputs are then the same each time."""
+    learns = {part.name for part in task.model.adapter.parts() if rate_of(part.name, task.stage.lr) is not None}
+    return learns <= {f"outputs.{modality}" for modality in task.model.adapter.outputs}
+
+
+def _again(task: Task, rows: Sequence[Sample]) -> bool:
+    """Whether conversations come more than once: otherwise computing states beforehand saves nothing."""
+    return not task.stage.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
+
+
+def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequence[int]) -> StepData:
+    """Batches of states, in the order of the conversations."""
+    rows = [row for own in held for row in own]
+
+    def read(_: int, index: int) -> StateRow:
+        return rows[index]
+
+    grouped = lengths if task.stage.grouping == "length" else None
+    return StepData([len(own) for own in held], read, collate_states, task.stage, seed=task.seed, lengths=grouped)
+
+
+def _diffusion(model: AttachedModel, settings: SignalSettings) -> Extra:
+    return partial(_diffusion_loss, model, settings)
+
+
+def _diffusion_loss(
+    model: AttachedModel, settings: SignalSettings, modality: Modality, given: Tensor, parts: Sequence[MadePart]
+) -> Tensor:
+    """The latent diffusion loss of the media themselves."""
+    generator: Any = model.backbone.generator(modality)
+    if lacking := [part.caption for part in parts if part.source is None]:
+        raise DataError(
+            f"signals.diffusion: the medium itself is needed, and {lacking[0]!r} has none; name its file, or set "
+            "--stages.STAGE.signals.diffusion 0"
+        )
+    if not hasattr(generator, "encode_media"):
+        raise ObjectiveError(
+            f"signals.diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
+            "--stages.STAGE.signals.diffusion 0, or leave that generator out"
+        )
+    media = [load_medium(modality, part.source) for part in parts]
+    loss: Tensor = generator.diffusion_loss(given, generator.encode_media(media), snr_gamma=settings.min_snr)
+    return loss

@@ -1,0 +1,142 @@
+"""The base of all training modules: the loss of a whole optimizer step, and eval mode for whatever is frozen.
+
+Lightning divides the loss of every micro-batch by their number, and DDP takes the mean of the gradients of all
+processes: micro-batches and processes would count equally, however many labelled tokens each has. Here a micro-batch
+returns the sum over its terms, divided by the number of terms of the whole step, and multiplied by what Lightning and
+DDP divide by. So the gradient of a step depends on its samples alone, not on how they were cut up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+
+from inlay.adapters.parts.part import Part
+from inlay.recipes.data.sampling.step_counts import Share, counts_of
+from inlay.recipes.distributed.ranks import summed, world
+from inlay.recipes.objectives.optimizer import optimizer_for
+from inlay.recipes.settings.recipe import RecipeError, Stage
+
+__all__ = ["StepModule", "Term", "eval_frozen"]
+
+
+class Term(NamedTuple):
+    """One loss of a micro-batch."""
+
+    mean: Tensor
+    """Mean over the terms of this micro-batch, a scalar; any zero where there are none."""
+    per: str
+    """The terms' name in :func:`~inlay.recipes.data.sampling.step_counts.counts_of`."""
+    weight: float = 1.0
+    """In the sum of all losses; the logged value is without it."""
+
+
+def eval_frozen(module: nn.Module) -> None:
+    """Put every submodule whose parameters are all frozen into eval mode; the others keep their mode."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        eval_frozen(child)
+
+
+class StepModule(LightningModule):
+    """A stage's objective; a subclass gives ``parts`` and a ``training_step`` that returns :meth:`step_loss`.
+
+    Args:
+        stage: which parts train, and how.
+        steps: optimizer steps of the whole stage.
+    """
+
+    def __init__(self, stage: Stage, steps: int) -> None:
+        super().__init__()
+        self.stage, self.steps = stage, steps
+        self.idle: tuple[str, ...] = ()
+        """Beginnings of the names of tensors that no micro-batch of this step reached so far."""
+        self.share: Share | None = None
+        """The current micro-batch's part of its step, set by ``StepData``; None for the batches of another loader."""
+        self._sums: dict[str, Tensor] = {}
+        self._logged: dict[str, Tensor] = {}
+
+    def parts(self) -> Iterable[Part]:
+        """All parts of this stage, trained and frozen."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> StepModule:
+        """Dropout is for what trains: frozen submodules are in eval mode, whatever is asked for."""
+        super().train(mode)
+        eval_frozen(self)
+        return self
+
+    def on_fit_start(self) -> None:
+        """Check the accumulation; leave the eval mode of an adapter that was loaded to serve, which Lightning keeps.
+
+        Raises:
+            RecipeError: the trainer accumulates another number of micro-batches than the stage says.
+        """
+        if self.trainer.accumulate_grad_batches != self.stage.accumulate:
+            raise RecipeError(
+                f"accumulate: the stage has {self.stage.accumulate} micro-batches an optimizer step, and the trainer "
+                f"{self.trainer.accumulate_grad_batches}; give the Trainer accumulate_grad_batches="
+                f"{self.stage.accumulate}"
+            )
+        super().train()
+
+    def on_train_start(self) -> None:
+        """Put what is frozen into eval mode; before this hook Lightning would warn of modules in eval mode."""
+        self.train()
+
+    def note_idle(self, names: tuple[str, ...]) -> None:
+        """Remember the tensors that no micro-batch of the step has reached so far.
+
+        Args:
+            names: beginnings of the names of tensors that this micro-batch does not reach.
+        """
+        begins = self.share is None or self.share.first
+        self.idle = names if begins else tuple(name for name in self.idle if name in names)
+
+    def step_loss(self, batch: Any, terms: Mapping[str, Term]) -> Tensor:
+        """The value for ``training_step`` to return, with which the step's gradient is that of the step's loss.
+
+        At the last micro-batch of a step the loss of the whole step, of all processes, is logged, and each term by its
+        name where there are several.
+
+        Args:
+            batch: the micro-batch.
+            terms: name -> loss.
+
+        Raises:
+            RecipeError: micro-batches are accumulated that were not counted by the loader.
+        """
+        share, scale = self.share, world() * self.stage.accumulate
+        if share is None:
+            if self._trainer is not None and self.stage.accumulate > 1:
+                raise RecipeError(
+                    "accumulate: the batches do not say how many labels their optimizer step has; give the Trainer a "
+                    "StepData as datamodule, or set accumulate to 1 and lower batch_size"
+                )
+            own = counts_of(batch)
+            share, scale = Share(own, summed(own)), world()
+        parts = {name: term.mean * share.of(term.per) for name, term in terms.items()}
+        loss = torch.stack([terms[name].weight * part for name, part in parts.items()]).sum()
+        self._log_step({"loss": loss, **(parts if len(parts) > 1 else {})}, share, len(batch))
+        return loss * scale
+
+    def _log_step(self, values: Mapping[str, Tensor], share: Share, size: int) -> None:
+        """Add up over the micro-batches; until the last one, the values of the step before are logged again."""
+        before = {} if share.first else self._sums
+        self._sums = {name: before.get(name, 0) + value.detach() for name, value in values.items()}
+        if share.last:
+            self._logged = self._sums
+        for name, value in self._logged.items():
+            self.log(name, value, prog_bar=True, batch_size=size, sync_dist=True, reduce_fx="sum")
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with a learning rate of its own for each part; warm-up, then the stage's schedule."""
+        return optimizer_for(self.parts(), self.stage, self.steps)

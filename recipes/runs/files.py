@@ -1,0 +1,121 @@
+"""Which files of a folder a run has written, so that only those are ever replaced."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from inlay.hub.format.files import KNOWN_NAMES
+from inlay.hub.safety.text import shown
+from inlay.recipes.settings.plain_yaml import parse_yaml
+from inlay.recipes.settings.run import SettingsError
+
+__all__ = ["INVALID", "MARKER", "PICTURE", "check_replaceable", "entries_of", "remove_run_files"]
+
+MARKER = ".inlay-run"
+"""The file that every run writes into its folder first; a folder with it was made by a run."""
+PICTURE = "picture.png"
+"""What ``inlay picture`` draws; a run neither writes nor replaces it."""
+INVALID = "invalid.jsonl"
+"""The list of invalid rows, which a run writes before it begins; it stays when the run cannot begin."""
+
+_WHOLE = (MARKER, "config.yaml", "metrics.json")
+_FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
+_FOLDERS = ("bundle", "checkpoints", "logs", "data")
+_ENTRIES = frozenset({*_FILES, *_FOLDERS})
+_EVENTS = r"events\.out\.tfevents\.[\w.\-]+"
+_DRAWN = r"(?:train|held_out)_(?:scene|digit)_\d{5}\.(?:png|jpg|webp)"
+_MEDIA = r"(?:train|held_out)_(?:image|audio|video)_\d{5}\.(?:png|wav|gif)"
+_WRITTEN = re.compile(
+    "|".join(
+        (
+            *map(re.escape, _FILES),
+            *(re.escape(f"bundle/{name}") for name in KNOWN_NAMES),
+            r"checkpoints/[^/]+/last\.ckpt(?:\.part|\.previous)?",
+            rf"logs/[^/]+/version_\d+/(?:metrics\.csv|hparams\.yaml|{_EVENTS})",
+            r"data/README\.md",
+            r"data/(?:align|train|pairs|questions|t2m|mosit|modaverse|align_test|test)(?:_test)?\.json",
+            rf"data/images/{_DRAWN}",
+            rf"data/media/{_MEDIA}",
+        )
+    )
+)
+"""Paths inside a run folder that a run writes."""
+
+
+def entries_of(root: Path) -> list[str]:
+    """Names at the top of a folder that are a run's, the settings last: without them a run cannot be resumed."""
+    names = {path.name for path in root.iterdir()} & _ENTRIES
+    if "data" in names and not _draws_its_data(root):
+        names.remove("data")
+    return sorted(names, key=lambda name: (name == "config.yaml", name))
+
+
+def check_replaceable(root: Path) -> None:
+    """Check that a folder is one that a run made, and that its parts hold nothing else.
+
+    A folder without the marker, of an earlier version of inlay, is recognised only if every file in it is one that a
+    run writes.
+
+    Raises:
+        SettingsError: names the files that no run has written; nothing was changed.
+    """
+    if not root.is_dir():
+        raise SettingsError(f"{root}: expected a run folder to replace, got a file; choose another --output")
+    marked = (root / MARKER).is_file()
+    ours = set(entries_of(root))
+    strangers = [
+        name
+        for name in _files(root)
+        if (top := name.partition("/")[0]) not in (PICTURE, INVALID)
+        and (top in ours or not marked)
+        and not (top in ours and _WRITTEN.fullmatch(name) and not (root / name).is_symlink())
+    ]
+    if not marked and "config.yaml" not in ours:
+        why = "it is not a run folder: it has no config.yaml"
+    elif not marked and not ours & {"bundle", "checkpoints", "logs", "metrics.json", "data"}:
+        why = "it is not a run folder: it has a config.yaml, and nothing that a run writes beside it"
+    elif strangers:
+        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
+        why = f"it holds files that no run has written: {', '.join(map(shown, strangers[:5]))}{more}"
+    else:
+        return
+    raise SettingsError(
+        f"{root}: --overwrite replaces only what an earlier run has written, and {why}; nothing was changed. Choose "
+        "another --output, or move these files away"
+    )
+
+
+def remove_run_files(folder: Path) -> None:
+    """Remove the files that a run has written, and the folders that are empty then; anything else stays."""
+    for name in entries_of(folder):
+        for path in [folder / name] if (folder / name).is_file() else sorted((folder / name).rglob("*"), reverse=True):
+            if path.is_symlink() or not path.is_dir():
+                if _WRITTEN.fullmatch(path.relative_to(folder).as_posix()):
+                    path.unlink()
+            elif not any(path.iterdir()):
+                path.rmdir()
+        if (folder / name).is_dir() and not any((folder / name).iterdir()):
+            (folder / name).rmdir()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _files(root: Path) -> Iterator[str]:
+    """All files, and links to folders, as paths with ``/``."""
+    for place, folders, files in os.walk(root):
+        inner = Path(place).relative_to(root)
+        linked = [name for name in folders if (Path(place) / name).is_symlink()]
+        yield from ((inner / name).as_posix() for name in sorted((*files, *linked)))
+
+
+def _draws_its_data(root: Path) -> bool:
+    """Whether ``data`` is the miniature's: a run that was given files writes no such folder."""
+    try:
+        settings: Any = parse_yaml((root / "config.yaml").read_text(encoding="utf-8"))
+        return settings.get("data", {}).get("train") is None
+    except (OSError, ValueError, AttributeError):
+        return False

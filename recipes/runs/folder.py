@@ -1,0 +1,260 @@
+"""The run folder: where a run writes, and how every other command finds what a run wrote."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inlay.hub.errors import InlayError
+from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
+from inlay.recipes.settings.plain_yaml import parse_yaml
+from inlay.recipes.runs.files import INVALID, MARKER, check_replaceable, entries_of, remove_run_files
+from inlay.recipes.settings.run import RunSettings, SettingsError
+
+__all__ = ["RunFolder"]
+
+MAY_CHANGE = frozenset(
+    {
+        "output",
+        "resume",
+        "overwrite",
+        "accelerator",
+        "checkpoint_every",
+        "recompute",
+        "data.workers",
+        "data.cache_mib",
+        "data.cache_disk_mib",
+        "data.cache_when",
+    }
+)
+"""Settings that an interrupted run may go on with otherwise: no number depends on them."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside one run.
+
+    Example:
+        >>> RunFolder(Path("runs/llava")).bundle.as_posix()
+        'runs/llava/bundle'
+    """
+
+    root: Path
+
+    @property
+    def bundle(self) -> Path:
+        """The adapter."""
+        return self.root / "bundle"
+
+    @property
+    def metrics(self) -> Path:
+        """``metrics.json``: the figures of the saved bundle."""
+        return self.root / "metrics.json"
+
+    @property
+    def config(self) -> Path:
+        """``config.yaml``: every setting of the run; ``inlay train config.yaml`` repeats it."""
+        return self.root / "config.yaml"
+
+    @property
+    def answers(self) -> Path:
+        """``answers.jsonl``: every held-out question with what the adapter said."""
+        return self.root / "answers.jsonl"
+
+    @property
+    def made(self) -> Path:
+        """``made.jsonl``: every held-out instruction with what the adapter chose to make."""
+        return self.root / "made.jsonl"
+
+    @property
+    def invalid(self) -> Path:
+        """``invalid.jsonl``: rows of the data that cannot be used, with the reasons."""
+        return self.root / INVALID
+
+    @property
+    def data(self) -> Path:
+        """The miniature's data, where the run made its own."""
+        return self.root / "data"
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard and CSV logs."""
+        return self.root / "logs"
+
+    def checkpoint(self, stage: str) -> Path:
+        """The last checkpoint of a stage."""
+        return self.root / "checkpoints" / stage / "last.ckpt"
+
+    @classmethod
+    def check(cls, settings: RunSettings) -> RunFolder:
+        """Check that a run may write into the folder; nothing is created or removed.
+
+        Raises:
+            SettingsError: it holds files already, and neither ``resume`` nor ``overwrite`` is set; there is nothing to
+                resume; or ``overwrite`` would replace files that no run has written.
+        """
+        folder = cls(settings.output)
+        taken = os.path.lexists(folder.root) and (
+            # The list of invalid rows of a run that did not begin does not block the next one.
+            not folder.root.is_dir() or any(path.name != folder.invalid.name for path in folder.root.iterdir())
+        )
+        if settings.resume:
+            if not folder.config.exists():
+                raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")
+            if folder.metrics.exists():
+                raise SettingsError(
+                    f"{folder.root}: this run is finished; choose another --output, or give --overwrite true"
+                )
+        elif taken and settings.overwrite:
+            if not (folder.root / EARLIER).is_dir():
+                check_replaceable(folder.root)
+        elif taken:
+            hint = "--resume true goes on with an interrupted run, --overwrite true replaces it"
+            raise SettingsError(f"{folder.root}: the output folder exists already; choose another --output, or: {hint}")
+        return folder
+
+    @contextmanager
+    def writing(
+        self, settings: RunSettings, config: str, show: Callable[[str], None]
+    ) -> Iterator[Callable[[], RunFolder]]:
+        """The time in which a run writes here.
+
+        Args:
+            settings: of the run.
+            config: the text of ``config.yaml``.
+            show: told where an earlier run is, if this one fails.
+
+        Yields:
+            What creates the folder and sets an earlier run aside. It is called once the inputs of the run have been
+            loaded, so that a run that cannot begin leaves no folder and touches no earlier run. If the run fails
+            afterwards, the earlier run is put back.
+        """
+        lock: list[int] = []
+        written: list[Path] = []
+
+        def begin() -> RunFolder:
+            self.root.mkdir(parents=True, exist_ok=True)
+            marker = self.root / MARKER
+            if marker.is_file():
+                lock.append(self._lock(marker))
+            if not settings.resume:
+                recover(self.root, show)
+                self.check(settings)
+                written.append(self.root)
+                if settings.overwrite and entries_of(self.root):
+                    set_aside(self.root)
+                self._write(marker, "inlay run 1\n")
+                lock.append(self._lock(marker))
+                self._write(self.config, config)
+            return self
+
+        try:
+            yield begin
+        except BaseException as error:
+            if written:
+                if (self.root / EARLIER).is_dir():
+                    give_back(self.root, show)
+                elif isinstance(error, InlayError):  # After any other, such as a full disk, --resume goes on.
+                    self._discard_unused()
+            raise
+        else:
+            if written or settings.resume:
+                settle_earlier(self.root)
+        finally:
+            for handle in lock:
+                os.close(handle)
+
+    def _lock(self, marker: Path) -> int:
+        """A lock that the kernel releases when this process ends; that of the folder is taken to write the bundle.
+
+        Raises:
+            SettingsError: another process writes into this folder.
+        """
+        handle = os.open(marker, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise SettingsError(
+                f"{self.root}: another run is writing into this folder; wait until it has ended, or choose another "
+                "--output"
+            ) from None
+        except OSError:  # some network file systems have no locks
+            pass
+        return handle
+
+    def check_same(self, settings: Mapping[str, Any]) -> None:
+        """See whether a run that goes on has the settings that it began with; those that change no number may differ.
+
+        Args:
+            settings: of now, as ``config.yaml`` would hold them.
+
+        Raises:
+            SettingsError: names every field that differs.
+        """
+        try:
+            began = dict(_flat(parse_yaml(self.config.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, AttributeError) as error:
+            raise SettingsError(f"{self.config}: expected the settings of an earlier run: {error}") from error
+        began["name"] = began.get("name") or self.root.absolute().name
+        now = dict(_flat(settings))
+        changed = [
+            f"{name} was {began.get(name)!r} and is {now.get(name)!r}"
+            for name in sorted(began | now)
+            if name not in MAY_CHANGE and began.get(name) != now.get(name)
+        ]
+        if changed:
+            raise SettingsError(
+                f"{self.root}: a run goes on with the settings that it began with, and {'; '.join(changed)}; leave "
+                f"that as it was (inlay train {self.config} --resume true), or begin anew with --overwrite true"
+            )
+
+    def _discard_unused(self) -> None:
+        """Remove what a run has written that has not trained yet, so that it does not block the next try."""
+        if set(entries_of(self.root)) <= BEGUN:
+            remove_run_files(self.root)
+
+    def write_answers(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write ``answers.jsonl``."""
+        self.answers.write_text(_lines(rows), encoding="utf-8")
+
+    def write_made(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Write ``made.jsonl``."""
+        self.made.write_text(_lines(rows), encoding="utf-8")
+
+    def write_metrics(self, figures: dict[str, Any]) -> None:
+        """Write ``metrics.json``; it appears whole, and last of all files of a run."""
+        self._write(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
+
+    def _write(self, path: Path, text: str) -> None:
+        """Write a file that appears whole or not at all."""
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names, the way that the command line spells them."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

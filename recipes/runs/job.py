@@ -1,0 +1,113 @@
+"""Everything that a training run is made of, and what can be seen wrong with it before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from inlay.hub.errors import BundleError
+from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
+from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.runs.files import entries_of
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.settings.default_models import MINIATURE
+
+__all__ = ["Job", "check_job", "data_name"]
+
+_MODELS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt", "qformer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that a run is made of."""
+
+    recipe: Recipe
+    run: RunSettings
+    backbone: BackboneSettings
+    data: DataSettings
+
+    @property
+    def name(self) -> str:
+        """Of the adapter."""
+        return self.run.name or self.run.output.absolute().name
+
+
+def check_job(job: Job, *, own_models: bool = False) -> None:
+    """Check settings against each other, names against the bundle's schema, and that files are there.
+
+    Args:
+        job: the run.
+        own_models: the frozen models come from the caller, and those that the job names are not used.
+
+    Raises:
+        SettingsError: names the setting, what was expected and what came.
+    """
+    if job.data.train is None and job.backbone.llm is not None:
+        raise SettingsError(
+            "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
+        )
+    job.data.check_drawn()
+    _check_names(job)
+    files = list(_files(job, own_models))
+    for field, path in files:
+        if "\0" in str(path) or not path.exists():
+            raise SettingsError(f"{field}: {path}: cannot be read: there is no such file or folder")
+    if job.run.overwrite and not job.run.resume:
+        _check_apart(job.run.output, files)
+
+
+def _check_names(job: Job) -> None:
+    """What goes from the settings into the bundle, by the bundle's own schema."""
+    stages = tuple(job.recipe.stages)
+    try:
+        training = TrainingSpec(recipe=job.recipe.system, stages=stages, data=data_name(job.data), seed=job.run.seed)
+        Manifest(
+            system=job.recipe.system,
+            name=job.name,
+            interface={},
+            layout=job.recipe.layout.spec,
+            parts={},
+            training=training,
+        )
+    except ValidationError as error:
+        problem: BundleError = manifest_error(error, "inlay.json")
+        origin = " (from --output, as no --name is given)" if problem.field == "name" and not job.run.name else ""
+        raise SettingsError(f"{problem.field}{origin}: a bundle cannot hold it: {problem.reason}") from None
+
+
+def data_name(data: DataSettings) -> str:
+    """What a bundle says of its data."""
+    return data.train.name if data.train else "inlay miniature world"
+
+
+def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
+    """Files and folders that the settings name; patterns of shards and names on the Hub are looked up later."""
+    for field, value in vars(job.data).items():
+        paths: Any = value if isinstance(value, tuple) else (value,)
+        for path in paths:
+            if isinstance(path, Path) and field != "cache_dir" and "{" not in path.name:
+                yield f"data.{field}", path
+    if job.run.begin is not None and (job.run.begin.is_absolute() or len(job.run.begin.parts) != 2):
+        yield "begin", job.run.begin
+    for field in () if own_models else _MODELS:
+        source = getattr(job.backbone, field)
+        if source and not source.startswith(MINIATURE) and (source[0] in "./" or source.count("/") > 1):
+            yield f"backbone.{field}", Path(source)
+
+
+def _check_apart(output: Path, files: list[tuple[str, Path]]) -> None:
+    """A run cannot read what it replaces."""
+    if not output.is_dir():
+        return
+    replaced = [Path(os.path.realpath(output / name)) for name in entries_of(output)]
+    for field, path in files:
+        real = Path(os.path.realpath(path))
+        if any(real == place or place in real.parents for place in replaced):
+            raise SettingsError(
+                f"{field}: {path} belongs to the run in {output}, which --overwrite replaces; choose another --output"
+            )

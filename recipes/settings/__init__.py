@@ -1,0 +1,1 @@
+"""Typed settings of a run, its stages and its frozen models."""

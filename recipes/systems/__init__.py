@@ -1,0 +1,1 @@
+"""Systems of the literature, one a file, and their frozen models."""

@@ -1,0 +1,34 @@
+"""How an adapter's media are generated where the user says nothing: steps and guidance of its system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.commands.train.command import SYSTEMS
+from inlay.recipes.settings.default_models import MINIATURE
+from inlay.recipes.settings.recipe import Size
+
+__all__ = ["making_of"]
+
+
+def making_of(adapter: Adapter, backbone: Backbone, seed: int | None = None) -> dict[Modality, dict[str, Any]]:
+    """Options for every modality.
+
+    Args:
+        adapter: of a known system; another's media are made as their generators have it.
+        backbone: whose generators are miniatures or not.
+        seed: of the noise; None draws anew each time.
+    """
+    found: dict[Modality, dict[str, Any]] = {}
+    for modality in get_args(Modality):
+        own: Mapping[str, Any] = {}
+        if modality in backbone.generators and adapter.system in SYSTEMS:
+            small = str(backbone.generator(modality).port.source).startswith(MINIATURE)
+            size: Size = "miniature" if small else "full"
+            own = SYSTEMS[adapter.system].recipe(size=size).making.get(modality, {})
+        found[modality] = {**own, **({} if seed is None else {"seed": seed})}
+    return found

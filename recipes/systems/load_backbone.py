@@ -1,0 +1,316 @@
+"""Which backbone goes with a run or an adapter: each port is found again by the name that its source carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.compatibility.ports import PRECISION, PROMPT_PORT, generator_port
+from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
+from inlay.adapters.generators import Generator
+from inlay.adapters.inputs import QFormerProjector
+from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.loading.dtype import chosen_dtype
+from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
+from inlay.adapters.loading.pretrained import BackboneError, given, loading
+from inlay.adapters.loading.released.weights_file import kind_of
+from inlay.adapters.media.modality import Modality
+from inlay.hub.format.manifest import PortSpec
+from inlay.recipes.cache.encoders import stored_encoders
+from inlay.recipes.cache.facts import versions
+from inlay.recipes.cache.sources import Files
+from inlay.recipes.cache.store import CacheStore
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.settings.default_models import MINIATURE, MINIATURE_GENERATORS, SAME, Sources
+
+if TYPE_CHECKING:
+    from inlay.recipes.settings.run import BackboneSettings
+
+__all__ = [
+    "MINIATURE",
+    "backbone_for",
+    "backbone_from",
+    "chosen_sources",
+    "load_backbone",
+    "miniature_backbone",
+    "miniature_path",
+]
+
+
+GENERATORS = tuple(f"generate_{modality}" for modality in get_args(Modality))
+FURTHER = ("audio", "video", *GENERATORS)
+PORTS = ("llm", "image", "prompt", *FURTHER)
+"""Fields of the settings that name a frozen model."""
+
+
+def miniature_path(source: str) -> Path:
+    """The folder of ``inlay-miniature/NAME``.
+
+    Raises:
+        MiniatureError: no such model.
+    """
+    name: Any = source.removeprefix(MINIATURE)
+    return backbone_path(name)
+
+
+def miniature_backbone(sources: Sources | None = None) -> Backbone:
+    """Embedded models, in float32; LLaMA and CLIP if no others are named.
+
+    Example:
+        >>> backbone = miniature_backbone()
+        >>> backbone.llm.family, backbone.encoder("image").family
+        ('llama', 'clip_vision_model')
+    """
+    return load_backbone(sources or Sources())
+
+
+def backbone_for(
+    adapter: Adapter, settings: BackboneSettings | None = None, store: CacheStore | None = None
+) -> Backbone:
+    """The backbone that an adapter was trained on, from the miniature, from the Hub's cache or from the Hub.
+
+    Args:
+        adapter: its interface names the sources, the layer and the class-token rule.
+        settings: other sources, a data type.
+        store: where features are kept; encoders are then loaded when one is needed that is not there.
+
+    Raises:
+        BackboneError: a source that cannot be loaded.
+    """
+    ports: Mapping[str, PortSpec] = adapter.interface
+    named = {name: port.source for name, port in ports.items() if port.source}
+    image, audio, prompt = ports.get("image"), ports.get("audio"), ports.get(PROMPT_PORT)
+    chosen = _chosen(ports)
+    qformer = (settings.qformer if settings else None) or None
+    if qformer is None and image is not None and image.family == QFORMER_FAMILY:
+        qformer = f"{MINIATURE}qformer" if str(image.source).startswith(MINIATURE) else SAME
+    asked = {name: getattr(settings, name) for name in PORTS} if settings else dict.fromkeys(PORTS)
+    own = any(asked.values())
+    stock = (
+        MINIATURE_GENERATORS if adapter.layout.meta and not own and named.get("llm", "").startswith(MINIATURE) else {}
+    )
+    return load_backbone(
+        Sources(
+            llm=(settings.llm if settings else None) or named.get("llm", ""),
+            image=(settings.image if settings else None) or named.get("image", ""),
+            prompt=((settings.prompt if settings else None) or named.get(PROMPT_PORT)) if prompt else None,
+            qformer=qformer,
+            audio=(asked["audio"] or named.get("audio")) if audio else None,
+            video=(asked["video"] or named.get("video")) if "video" in ports else None,
+            audio_scale=chosen["scale"],
+            **{
+                name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) or stock.get(name)
+                for name in GENERATORS
+            },
+        ),
+        dtype=_dtype(settings),
+        rule=chosen["rule"],
+        revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
+        store=store,
+        # On what it was trained on, unless the user says otherwise.
+        quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
+    )
+
+
+def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
+    """Which layer and class-token rule the image encoder has, and whether ImageBind's factor on sounds is on."""
+    image, audio = ports.get("image"), ports.get("audio")
+    rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
+    scale = None if audio is None else audio.settings.get("scale")
+    return {
+        "rule": {key: value for key, value in rule.items() if value is not None},
+        "scale": None if scale is None else scale != 1.0,
+    }
+
+
+def backbone_from(
+    settings: BackboneSettings,
+    sources: Sources | None = None,
+    store: CacheStore | None = None,
+    device: torch.device | None = None,
+) -> Backbone:
+    """The backbone that a training run asks for, on the CPU.
+
+    Args:
+        settings: what the user names.
+        sources: what the system takes where the user names nothing.
+        store: as for :func:`backbone_for`.
+        device: where it will train, on which ``dtype: auto`` depends.
+    """
+    rule = {"layer": settings.layer, "class_token": settings.class_token}
+    return load_backbone(
+        chosen_sources(settings, sources or Sources()),
+        dtype=_dtype(settings, device),
+        rule={key: value for key, value in rule.items() if value is not None},
+        store=store,
+        quantise=settings.quantise,
+    )
+
+
+def _recorded(port: PortSpec | None) -> str | None:
+    """In what a bundle's language model was kept, where it was quantised."""
+    held = None if port is None else port.settings.get(PRECISION)
+    return None if held is None else str(held)
+
+
+def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
+    """What the user names, and the system's own for the rest.
+
+    Raises:
+        MiniatureError: a miniature that the package does not have; nothing is loaded to find out.
+    """
+    # Beside a language model of the user's own, miniatures of other senses would be of no use.
+    further = {
+        name: source
+        for name in FURTHER
+        if (source := getattr(own, name)) and (settings.llm is None or not source.startswith(MINIATURE))
+    }
+    chosen = Sources(
+        llm=settings.llm or own.llm,
+        image=settings.image or own.image,
+        prompt=settings.prompt or own.prompt,
+        qformer=settings.qformer or own.qformer,
+        audio_scale=own.audio_scale,
+        **{name: getattr(settings, name) or further.get(name) for name in FURTHER},
+    )
+    for source in (chosen.qformer, *(getattr(chosen, name) for name in PORTS)):
+        if source is not None and source.startswith(MINIATURE):
+            miniature_path(source)
+    return chosen
+
+
+def load_backbone(
+    sources: Sources,
+    *,
+    dtype: str = "float32",
+    rule: Mapping[str, Any] | None = None,
+    revisions: Mapping[str, str] | None = None,
+    store: CacheStore | None = None,
+    quantise: str | None = None,
+) -> Backbone:
+    """Load every port from its own source.
+
+    Args:
+        sources: miniatures are always float32.
+        dtype: of all others.
+        rule: layer and class token of the image encoder.
+        revisions: port -> commit, branch or tag.
+        store: as for :func:`backbone_for`.
+        quantise: ``nf4`` or ``int8``, of the LLM.
+
+    Raises:
+        BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
+        MiniatureError: a miniature that the package does not have.
+    """
+    held = dict(revisions or {})
+    language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
+    prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
+    load = partial(_encoders, sources, dtype, rule or {}, held)
+    if store is None:
+        encoders = load()
+    else:
+        encoders = stored_encoders(store, *_files(sources, dtype, rule or {}, held), load, _chosen)
+    return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
+
+
+def _encoders(
+    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
+) -> dict[Modality, Encoder]:
+    """Encoders of all senses that have a source; an ImageBind that several name is loaded once."""
+    named: dict[Modality, str | None] = {"image": sources.image, "audio": sources.audio, "video": sources.video}
+    found: dict[Modality, Encoder] = {}
+    if sources.qformer is not None:
+        found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
+        del named["image"]
+    rules: dict[Modality, Mapping[str, Any]] = {"image": rule} if rule else {}
+    if sources.audio_scale is not None and named["audio"] and _is_imagebind(named["audio"], revisions.get("audio")):
+        rules["audio"] = {"scaled": sources.audio_scale}
+    for ours in (True, False):
+        own = {name: source for name, source in named.items() if source and source.startswith(MINIATURE) == ours}
+        found |= load_encoders(
+            {name: miniature_path(source) if ours else source for name, source in own.items()},
+            revisions={} if ours else revisions,
+            dtype=torch.float32 if ours else chosen_dtype(dtype),
+            feature_options=rules,
+            names=own if ours else {},
+        )
+    return found
+
+
+def _files(
+    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
+) -> tuple[list[Modality], Files]:
+    """Which encoders :func:`_encoders` loads, and all that decides what they are."""
+    modalities = [modality for modality in get_args(Modality) if getattr(sources, modality)]
+    named = {name: getattr(sources, name) for name in (*modalities, "qformer")}
+    places = {
+        name: miniature_path(source) if source.startswith(MINIATURE) else source
+        for name, source in named.items()
+        if source and source != SAME
+    }
+    facts = {"named": named, "dtype": dtype, "rule": dict(rule), "scale": sources.audio_scale}
+    return modalities, Files(places, revisions, {**facts, "versions": versions(*modalities)})
+
+
+def _is_imagebind(source: str, revision: str | None) -> bool:
+    """Whether an encoder of sounds is one that has a factor to be switched off; others are taken as they are."""
+    place = miniature_path(source) if source.startswith(MINIATURE) else source
+    with loading(place, "audio encoder"):
+        return kind_of(place, given(revision=revision)) == "imagebind"
+
+
+def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> dict[Modality, Generator]:
+    """Generators of all modalities that have a source."""
+    from inlay.adapters.loading.generators import load_generator
+
+    found: dict[Modality, Generator] = {}
+    for modality in get_args(Modality):
+        source = getattr(sources, f"generate_{modality}")
+        if source:
+            found[modality] = load_generator(**_asked(source, dtype, revisions.get(generator_port(modality))))
+    return found
+
+
+def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: str | None) -> ImageEncoder:
+    """The image encoder with a frozen Q-Former behind it."""
+    asked = _asked(sources.image, dtype, revision)
+    if sources.qformer == SAME:
+        return load_image_encoder(**asked, feature_options=rule, qformer=True)
+    encoder = load_image_encoder(**asked, feature_options=rule)
+    if not isinstance(encoder, VisionEncoder):
+        raise BackboneError(f"{sources.image}: expected a vision encoder for the Q-Former to read")
+    name = str(sources.qformer)
+    trained = Adapter.from_pretrained(miniature_path(name) if name.startswith(MINIATURE) else name)
+    projector = dict(trained.inputs.items()).get("image")
+    if not isinstance(projector, QFormerProjector):
+        kinds = ", ".join(f"{part.name} ({part.kind})" for part in trained.parts()) or "nothing"
+        raise BackboneError(f"{name}: expected a bundle with a Q-Former (kind 'qformer') for images, it holds {kinds}")
+    return QFormerEncoder(encoder, projector.qformer)
+
+
+def _prompter(source: str, revision: str | None) -> PromptTokenizer:
+    asked = _asked(source, "", revision)
+    del asked["dtype"]
+    return load_prompt_tokenizer(**asked)
+
+
+def _asked(source: str, dtype: str, revision: str | None) -> dict[str, Any]:
+    """Arguments of a loader."""
+    if source.startswith(MINIATURE):
+        return {"source": miniature_path(source), "dtype": torch.float32, "name": source}
+    return {"source": source, "dtype": chosen_dtype(dtype) if dtype else None, "revision": revision}
+
+
+def _dtype(settings: BackboneSettings | None, device: torch.device | None = None) -> str:
+    """``auto`` is bfloat16 on a GPU that supports it, float32 otherwise."""
+    if settings is not None and settings.dtype != "auto":
+        return settings.dtype
+    return "bfloat16" if chosen_dtype("auto", device) == torch.bfloat16 else "float32"

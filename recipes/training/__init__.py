@@ -1,0 +1,1 @@
+"""The training of a run: its stages, the trainer, checkpoints."""

@@ -1,0 +1,117 @@
+"""The memory plan of a stage before its first step, and the measured peak after the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Literal, TypeAlias
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.language.checkpointing import can_recompute, recomputed
+from inlay.recipes.data.conversations import StageData
+from inlay.recipes.distributed.ranks import all_of, world
+from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.training.memory_plan import (
+    MIB,
+    MemoryPlan,
+    available_bytes,
+    head_bytes,
+    kept_bytes,
+    peak_bytes,
+    reset_peak,
+)
+
+__all__ = ["MemoryWatch", "Recompute", "plan_memory"]
+
+PASSING = 1.5
+"""Memory that a layer needs in passing, as a multiple of the activations that it keeps."""
+HOLES = 1.3
+"""On a CPU, memory is fragmented by malloc; the factor measured on LLaMA and OPT is 1.1 to 1.4."""
+
+Recompute: TypeAlias = bool | Literal["auto"]
+
+
+def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
+    """Count, and run the model once on the longest sample; random state and weights stay as they are.
+
+    Args:
+        module: on the device where it trains.
+        data: of the stage.
+    """
+    model, stage = module.model, module.stage
+    llm = model.backbone.llm
+    sizes = data.lengths or [0]
+    longest = max(range(len(sizes)), key=lambda index: sizes[index])
+    rows = max(1, stage.batch_size // stage.accumulate // world())
+    devices = [module.device] if module.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), kept_bytes([model.backbone, module]) as kept:
+        batch = data.collate([data.read(0, longest)]).to(module.device)
+        output = model(batch, logits="none")
+        del output
+    keeps = int(rows * kept.total * (HOLES if module.device.type == "cpu" else 1.0))
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    size = sum(parameter.nbytes for parameter in trained)
+    features: Any = getattr(data.features, "held", {})
+    return MemoryPlan(
+        weights=sum(p.nbytes for p in {*model.backbone.parameters(), *module.parameters()}),
+        features=sum(tensor.nbytes for tensor in features.values()),
+        gradients=size,
+        optimizer=2 * size,
+        activations=keeps,
+        passing=int(PASSING * keeps / int(llm.model.config.num_hidden_layers)),
+        head=head_bytes(batch, len(llm.model.get_input_embeddings().get_parameter("weight")), rows),
+        available=available_bytes(module.device),
+    )
+
+
+class MemoryWatch(Callback):
+    """Prints the plan, decides on recompute, and compares the plan with the peak; ``figures`` has both, in bytes.
+
+    There is no plan for stages without a language model in the loop, nor for streams, whose longest sample is unknown.
+
+    Args:
+        data: of the stage.
+        recompute: ``auto`` if the plan does not fit, or always, or never.
+        show: prints a line for the user.
+    """
+
+    def __init__(self, data: Any, recompute: Recompute, show: Callable[[str], None] = print) -> None:
+        self.data, self.recompute, self.show = data, recompute, show
+        self.plan: MemoryPlan | None = None
+        self.figures: dict[str, int] = {}
+        self._before = 0
+        self._open = ExitStack()
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Plan."""
+        if not isinstance(module, NextToken):
+            return
+        llm = module.model.backbone.llm.model
+        if isinstance(self.data, StageData):
+            self.plan = plan_memory(module, self.data)
+            self.show(self.plan.lines())
+        wanted = self.recompute is True or (self.recompute == "auto" and self.plan is not None and not self.plan.fits)
+        # In all processes or in none: otherwise they would wait for one another.
+        if any(all_of(wanted)):
+            if can_recompute(llm):
+                self._open.enter_context(recomputed(llm))
+                self.show("recompute: each layer runs twice, which takes less memory and a third more time")
+            else:
+                self.show(
+                    f"recompute: {type(llm).__name__} has no layers that can be recomputed; lower batch_size, or "
+                    "raise accumulate"
+                )
+        self._before = reset_peak(module.device)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Compare."""
+        if self.plan is not None:
+            peak = peak_bytes(module.device) - self._before
+            self.figures = {"planned": self.plan.to_come, "measured": peak, "held": self.plan.weights}
+            self.show(f"memory in MiB: training added {peak / MIB:,.0f}, planned were {self.plan.to_come / MIB:,.0f}")
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Switch recompute off, however training ended."""
+        self._open.close()

@@ -1,0 +1,57 @@
+"""The part table: which parts train, their learning rates, and the size of the bundle, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, runtime_checkable
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.parts.part import Part
+from inlay.recipes.settings.recipe import Stage, rate_of
+
+__all__ = ["PartTable", "part_table"]
+
+BYTES_ON_DISK = 2
+
+
+@runtime_checkable
+class _HasParts(Protocol):
+    stage: Stage
+
+    def parts(self) -> Iterable[Part]:
+        """Every trainable piece."""
+        ...
+
+
+def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype in training, parameters, bytes in a bundle."""
+    rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes saved")]
+    total = 0
+    for part in parts:
+        rate = rate_of(part.name, lr)
+        mode = "frozen" if rate is None else "lora" if part.kind == "lora" else "full"
+        shown = "-" if rate is None else f"{rate:g}"
+        size = part.parameters * BYTES_ON_DISK
+        total += size
+        rows.append((part.name, part.kind, mode, shown, part.dtype, f"{part.parameters:,}", f"{size:,}"))
+    rows.append(("sum", "", "", "", "", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+class PartTable(Callback):
+    """Prints the table when training starts.
+
+    Args:
+        show: prints the text.
+    """
+
+    def __init__(self, show: Callable[[str], None] = print) -> None:
+        self.show = show
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Print once a stage."""
+        if isinstance(module, _HasParts):
+            self.show(part_table(module.parts(), module.stage.lr))

@@ -1,0 +1,359 @@
+"""Train a system: its stages one after the other, then the bundle, then the held-out table. Lightning does the loop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import seed_everything
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.language.precision import halve
+from inlay.adapters.loading.quantisation import check_quantised
+from inlay.hub.format.manifest import TrainingSpec
+from inlay.recipes.caching import Caching, store_at, visits_of
+from inlay.recipes.commands.train.parser import config_of
+from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.load import load_data, sets_of, shards_of
+from inlay.recipes.data.preparation.stage_samples import phrased
+from inlay.recipes.data.row_check import usable_rows
+from inlay.recipes.data.rows.offenders import Offender
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.streaming.shards import Shards
+from inlay.recipes.distributed.launch import check_processes
+from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
+from inlay.recipes.distributed.sharding import shard
+from inlay.recipes.evaluation.answering import (
+    Column,
+    Scores,
+    answer_all,
+    answer_blind,
+    answer_oracle,
+    as_rows,
+    score,
+    score_table,
+)
+from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
+from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
+from inlay.recipes.miniature.judge_made import judge_made
+from inlay.recipes.objectives.plan import Task
+from inlay.recipes.objectives.registry import OBJECTIVES
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.runs.job import Job, check_job, data_name
+from inlay.recipes.settings.plain_yaml import parse_yaml
+from inlay.recipes.settings.precision import device_of, settle, verdict
+from inlay.recipes.settings.recipe import RecipeError
+from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
+from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.streaming import check_stage, plan_stream
+from inlay.recipes.training.trainer import fit, seed_stage
+
+__all__ = ["Job", "train"]
+
+PACKAGES = ("inlay", "torch", "transformers", "lightning")
+
+
+def train(
+    job: Job,
+    show: Callable[[str], None] = print,
+    *,
+    backbone: Backbone | None = None,
+    config: str | None = None,
+) -> dict[str, Any]:
+    """Run every stage, save the bundle, measure it.
+
+    Args:
+        job: what to do.
+        show: where lines for the user go.
+        backbone: frozen models put together by hand, instead of those that the job names.
+        config: the text of ``config.yaml``; written from the job if not given.
+
+    Returns:
+        What ``metrics.json`` holds; of several processes, in the first one.
+
+    Raises:
+        SettingsError: settings that contradict each other, or a folder that this run may not write into. An earlier
+            run is replaced only with ``overwrite``: it is set aside until this one has finished.
+    """
+    check_job(job, own_models=backbone is not None)
+    job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
+    config = config_of(job) if config is None else config
+    folder = RunFolder(job.run.output)
+    first(partial(_check_folder, job, config))
+    if not is_first():
+        show = _silent
+    with folder.writing(job.run, config, show) as begin:
+        return _train(job, show, backbone, folder, partial(first, begin))
+
+
+def _check_folder(job: Job, config: str) -> None:
+    """Check the run folder, and the settings of a run that goes on, before anything is loaded."""
+    folder = RunFolder.check(job.run)
+    if job.run.resume:
+        folder.check_same(parse_yaml(config))
+
+
+def _train(
+    job: Job,
+    show: Callable[[str], None],
+    backbone: Backbone | None,
+    folder: RunFolder,
+    begin: Callable[[], RunFolder],
+) -> dict[str, Any]:
+    """As :func:`train`, with settings and folder checked; ``begin`` creates the folder once the inputs are loaded."""
+    started = time.perf_counter()
+    check_processes(job.run, job.recipe.stages, world())
+    half = job.run.precision == "bf16-true"
+    if half and job.backbone.dtype not in ("auto", "bfloat16"):
+        raise SettingsError(
+            "precision bf16-true takes the frozen models in bfloat16, and --backbone.dtype asks for "
+            f"{job.backbone.dtype}; leave one of them out"
+        )
+    if half:
+        job = replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
+        show(verdict(job.run.precision, job.run.accelerator))
+    if backbone is None:
+        # Before data are made for a backbone that is not there.
+        chosen_sources(job.backbone, job.recipe.sources)
+        if job.backbone.quantise is not None:
+            check_quantised(job.backbone.quantise)
+    shards = _shards(job)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    seed_everything(job.run.seed, verbose=False)
+    listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
+    load = partial(
+        load_data,
+        job.data,
+        folder.data,
+        job.run.seed,
+        job.recipe.world,
+        show=show,
+        report=listed,
+        left_out=left_out,
+    )
+    drawn = job.data.train is None  # into the run folder
+    if drawn:
+        samples = {}
+    else:
+        with first_ahead():
+            samples = load()
+    store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
+    device = device_of(job.run.accelerator)
+    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store, device)
+    begin()
+    if drawn:
+        with first_ahead():
+            samples = load()
+    if half:
+        halve(backbone.llm.model)
+    backbone.to(device)  # Here already: features are encoded before anything trains.
+    last = list(job.recipe.stages.values())[-1]
+    test, making = _asked_at_end(job, samples)
+    if job.run.dtype == "int8" and not (test or making):
+        raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
+    described = [sample for sample in test if sample.description]
+    oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
+
+    adapter = job.recipe.adapter(backbone, job.name)
+    if job.run.begin is not None:
+        _begin(adapter, job.run.begin)
+    model = adapter.attach(backbone)
+    samples = usable_rows(
+        samples,
+        job.recipe.stages,
+        model,
+        seed=job.run.seed,
+        invalid=job.data.invalid,
+        streamed=bool(shards),
+        left_out=left_out,
+        report=listed,
+        show=show,
+    )
+    test, making = _asked_at_end(job, samples)
+    if job.run.strategy == "fsdp":
+        shard(backbone.llm.model, adapter.parameters(), "cuda")
+    sizes = {
+        name: sum(map(len, sets_of(stage.data, samples)))
+        for name, stage in job.recipe.stages.items()
+        if not (shards and stage.data == "align")
+    }
+    visits = visits_of(job.recipe.stages, sizes, evaluated=bool(test or making))
+    caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
+    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
+    features = caching.caches.get(last.geometry)
+    if not is_first():
+        if job.run.strategy == "fsdp":
+            adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
+        return {}
+
+    adapter.round_to("bfloat16")
+    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
+    figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
+    columns: dict[Column, Scores] = {}
+    if job.run.dtype == "int8":
+        figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], features), show)
+    if test:
+        show(f"\nanswering {len(test)} held-out questions, as trained and blind")
+        answered = answer_all(model, test, features=features, **job.recipe.decoding)
+        folder.write_answers(as_rows(answered, folder.root))
+        columns = {"adapter": score(answered), "blind": score(answer_blind(model, test, **job.recipe.decoding))}
+        columns |= {"oracle": oracle} if oracle is not None else {}
+        figures |= {("accuracy" if name == "adapter" else name): value.overall for name, value in columns.items()}
+        figures["by_type"] = {
+            kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type
+        }
+        figures["by_modality"] = {
+            name: {c: s.by_modality.get(name) for c, s in columns.items()} for name in columns["adapter"].by_modality
+        }
+    if making:
+        show(f"making the media of {len(making)} held-out prompts, from the trained parts and for comparison")
+        figures |= _made(job, model, making, features, folder)
+    adapter.training_facts = _facts(job, samples, figures)
+    accepted = figures.get("int8", {}).get("accepted", False)
+    adapter.save_pretrained(folder.bundle, dtype="int8" if accepted else "bfloat16", overwrite=folder.bundle.exists())
+    figures["bundle_bytes"] = sum(path.stat().st_size for path in folder.bundle.rglob("*") if path.is_file())
+    figures["seconds"] = round(time.perf_counter() - started, 1)
+    folder.write_metrics(figures)
+    if columns:
+        show("\nVQA accuracy on held-out questions, in percent\n" + score_table(columns))
+    if making:
+        show("\n" + made_table(figures))
+    show(f"\nbundle: {folder.bundle} ({figures['bundle_bytes']:,} bytes), {figures['seconds']} s in all")
+    return figures
+
+
+def _stages(
+    job: Job,
+    model: AttachedModel,
+    samples: Mapping[str, list[Sample]],
+    shards: Shards | None,
+    test: Sequence[Sample],
+    caching: Caching,
+    folder: RunFolder,
+    show: Callable[[str], None],
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
+    """Every stage in its order; speeds, figures and memory by stage."""
+    left: dict[str, Any] = {}
+    speeds: dict[str, float] = {}
+    memory: dict[str, dict[str, int]] = {}
+    reports: dict[str, dict[str, float]] = {}
+    held_out = samples.get("align_test", []) if job.run.evaluate else []
+    for name, stage in job.recipe.stages.items():
+        stream = shards if stage.data == "align" else None
+        sets = [] if stream else sets_of(stage.data, samples)
+        rows = [row for own in sets for row in own]
+        seen = [*rows, *test, *held_out]
+        cache = caching.features(model.backbone, stage.geometry, None if stream else seen)
+        seed_stage(job.run.seed, name)
+        task = Task(
+            stage=stage,
+            model=model,
+            sets=sets,
+            held_out=held_out,
+            features=cache,
+            seed=job.run.seed,
+            workers=job.data.workers,
+            left=left,
+            memory=job.data.cache_mib << 20,
+            store=caching.store,
+            show=show,
+            own_world=job.data.train is None,
+        )
+        plan = plan_stream(task, name, stream) if stream else OBJECTIVES[stage.objective](task)
+        if isinstance(plan, str):
+            show(f"\nstage {name}: left out, {plan}")
+            continue
+        show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
+        labels = LabelAudit(model.backbone.llm.tokenizer, show)
+        with model.adapter.sparing():
+            speeds[name], memory[name] = fit(
+                plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
+            )
+        plan.finish()
+        if skipped := plan.data.skipped:
+            show(f"left out in {name}: " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))
+        reports[name] = plan.report() if held_out and is_first() else {}
+        if reports[name]:
+            show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
+    if not speeds:
+        raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
+    return speeds, {name: report for name, report in reports.items() if report}, memory
+
+
+def _silent(_: str) -> None:
+    """What the other processes say."""
+
+
+def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[Sample], list[Sample]]:
+    """Held-out questions, and held-out conversations in which something is made."""
+    if not job.run.evaluate:
+        return [], []
+    last = list(job.recipe.stages.values())[-1]
+    making = [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
+    return [phrased(sample, last) for sample in samples.get("test", [])], making
+
+
+def _made(
+    job: Job, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
+) -> dict[str, Any]:
+    """Answer held-out instructions with media, and measure them; the miniature has a judge of its own."""
+    answers, figures = measure_made(
+        model,
+        asked_to_make(samples),
+        judge_made if job.data.train is None else None,
+        features=features,
+        media=job.recipe.making,
+        seed=job.run.seed,
+        **job.recipe.decoding,
+    )
+    folder.write_made(as_made_rows(answers))
+    return figures
+
+
+def _shards(job: Job) -> Shards | None:
+    """Where captions are streamed from, once every stage is known to be able to learn from a stream."""
+    files = shards_of(job.data)
+    if not files:
+        return None
+    for name, stage in job.recipe.stages.items():
+        check_stage(name, stage)
+    return Shards(files=files, shuffle=job.data.shuffle, broken=job.data.invalid)
+
+
+def _begin(adapter: Adapter, source: Path) -> None:
+    """Weights of a bundle as the first weights; every tensor of the projector has to be there."""
+    held = Adapter.from_pretrained(source)
+    for name, projector in adapter.inputs.items():
+        given = dict(held.inputs.items()).get(name)
+        if given is None or vars(adapter.projector(name).config) != vars(held.projector(name).config):
+            found = "none" if given is None else f"{held.projector(name).kind} {held.projector(name).config}"
+            raise SettingsError(
+                f"begin: {source} does not hold the projector of this run for {name}: expected "
+                f"{adapter.projector(name).kind} {adapter.projector(name).config}, found {found}"
+            )
+        projector.load_state_dict(given.state_dict())
+
+
+def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:
+    """Provenance for the bundle."""
+    streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
+    counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
+    sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    measured = {key: float(figures[key]) for key in ("accuracy", "blind", "oracle", "choice") if key in figures}
+    measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
+    return TrainingSpec(
+        recipe=job.recipe.system,
+        stages=tuple(figures["samples_per_second"]),
+        data=f"{data_name(job.data)} ({sizes})",
+        seed=job.run.seed,
+        versions={name: version(name) for name in PACKAGES},
+        metrics=measured,
+    )

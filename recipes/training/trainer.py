@@ -1,0 +1,146 @@
+"""One stage under Lightning: loggers, audits, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+from inlay.recipes.data.sampling.step_data import StepData
+from inlay.recipes.distributed.ranks import first, local_world, rank, world
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.settings.precision import autocast_of
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.training.callbacks import (
+    CompileWatch,
+    FiniteLoss,
+    GradientAudit,
+    LabelAudit,
+    PartTable,
+    RandomState,
+    ReachedParts,
+    Speed,
+)
+from inlay.recipes.training.callbacks.memory_watch import MemoryWatch
+from inlay.recipes.training.checkpoints import AtomicCheckpoints, intact
+
+__all__ = ["fit", "seed_stage"]
+
+NOTICES = (
+    # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
+    "The 'train_dataloader' does not have many workers",
+    # With --resume true it is.
+    "Checkpoint directory .* exists and is not empty",
+    # lightning 2.6 flattens its loaders with torch's old spelling.
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    # torch.compile's own tracing.
+    "The .grad attribute of a Tensor that is not a leaf",
+)
+"""Warnings of Lightning and torch that a user of inlay cannot act on."""
+
+
+def seed_stage(seed: int, name: str) -> None:
+    """Seed torch's random numbers for a stage.
+
+    They must not depend on how an earlier stage ended, which a resumed run skips. Numbers drawn before training, such
+    as first weights, are the same in all processes; :func:`fit` seeds each process for training.
+    """
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def fit(
+    module: LightningModule,
+    data: StepData,
+    *,
+    name: str,
+    stage: Stage,
+    run: RunSettings,
+    folder: RunFolder,
+    labels: LabelAudit,
+    show: Callable[[str], None],
+) -> tuple[float, dict[str, int]]:
+    """Train one stage, or resume it.
+
+    Args:
+        module: the training module.
+        data: its batches.
+        name: of the stage.
+        stage: accumulation, gradient norm.
+        run: checkpoints, precision, accelerator, whether to resume.
+        folder: for logs and checkpoints.
+        labels: prints the first samples with their labels.
+        show: prints a line for the user.
+
+    Returns:
+        Samples per second; planned and measured memory in bytes, where there was a plan.
+    """
+    speed, memory = Speed(), MemoryWatch(data, run.recompute, show)
+    checkpoint = folder.checkpoint(name)
+    saver = ModelCheckpoint(
+        dirpath=checkpoint.parent,
+        filename="last",
+        every_n_train_steps=run.checkpoint_every,
+        enable_version_counter=False,
+        save_top_k=1,
+    )
+    if rank():  # Each process has its own dropout; the first draws the numbers of a single process.
+        seed_stage(run.seed, f"{name} process {rank()}")
+    trainer = Trainer(
+        max_steps=data.steps,
+        max_epochs=-1,
+        accumulate_grad_batches=stage.accumulate,
+        gradient_clip_val=stage.clip or None,
+        accelerator=run.accelerator,
+        devices=local_world(),
+        num_nodes=world() // local_world(),
+        # Every trained parameter is in the graph of every batch, so DDP need not look for unused ones.
+        strategy="auto" if world() == 1 else DDPStrategy(gradient_as_bucket_view=True, forward_sync_buffers=False),
+        plugins=[AtomicCheckpoints(), *([] if world() == 1 else [TorchElasticEnvironment()])],
+        use_distributed_sampler=False,
+        precision=autocast_of(run.precision),
+        logger=[
+            CSVLogger(folder.logs, name=f"{name}-csv"),
+            TensorBoardLogger(folder.logs, name=name),
+        ],
+        callbacks=[
+            PartTable(show),
+            labels,
+            GradientAudit(),
+            FiniteLoss(),
+            ReachedParts(show),
+            RandomState(None if world() == 1 else torch.get_rng_state()),
+            speed,
+            memory,
+            CompileWatch(run.compile, show),
+            saver,
+            TQDMProgressBar(refresh_rate=20),
+        ],
+        log_every_n_steps=min(10, data.steps),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    place = next(module.parameters()).device
+    resume = first(partial(intact, checkpoint, show)) if run.resume else None
+    with warnings.catch_warnings():
+        for notice in NOTICES:
+            warnings.filterwarnings("ignore", message=notice)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except SystemExit as stop:
+            # Lightning turns Ctrl-C into SystemExit, and leaves the signal ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from stop
+    trainer.save_checkpoint(checkpoint)
+    module.to(place)  # Lightning moves it to the CPU, and leaves the frozen models where they are.
+    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0, memory.figures

@@ -1,0 +1,70 @@
+"""Sorted batches: every sample still once an epoch, little padding, and any position without the way there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inlay.adapters.conversation.messages import parse_messages
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.sampling.lengths import WINDOW, ByLength, lengths_of
+from inlay.recipes.data.sampling.mixture import MixtureBatches
+from inlay.recipes.data.sampling.order import StepBatches
+
+
+def sorted_batches(lengths: list[int], size: int, batches: int, seed: int, start: int = 0) -> list[list[int]]:
+    return list(
+        ByLength(lambda first: StepBatches(len(lengths), size, batches, seed, first), lengths, batches, seed, start)
+    )
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.integers(1, 5), st.integers(1, 50), st.integers(0, 50))
+def test_any_position_is_reached_without_the_way_there(lengths: list[int], size: int, batches: int, start: int) -> None:
+    everything = sorted_batches(lengths, size, batches, seed=3)
+    assert [len(batch) for batch in everything] == [size] * batches
+    start = min(start, batches)
+    assert sorted_batches(lengths, size, batches, 3, start) == everything[start:]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_window_holds_the_samples_of_the_order_that_is_sorted(mixed: bool) -> None:
+    lengths = torch.randint(1, 100, (60,), generator=torch.Generator().manual_seed(0)).tolist()
+
+    def order(first: int) -> StepBatches | MixtureBatches:
+        return MixtureBatches([20, 40], 4, 40, 1, first) if mixed else StepBatches(60, 4, 40, 1, first)
+
+    plain, grouped = list(order(0)), list(ByLength(order, lengths, 40, 1))
+    assert plain != grouped
+    for first in range(0, 40, WINDOW):
+        window = slice(first, first + WINDOW)
+        assert Counter(chain(*plain[window])) == Counter(chain(*grouped[window]))
+
+
+def test_little_is_padded_and_batches_do_not_grow_from_first_to_last() -> None:
+    lengths = torch.randint(1, 100, (640,), generator=torch.Generator().manual_seed(0)).tolist()
+
+    def padded(batches: list[list[int]]) -> float:
+        whole = sum(max(lengths[index] for index in batch) * len(batch) for batch in batches)
+        return 1 - sum(lengths[index] for batch in batches for index in batch) / whole
+
+    plain, grouped = list(StepBatches(640, 8, 80, 5)), sorted_batches(lengths, 8, 80, 5)
+    assert padded(plain) > 0.35
+    assert padded(grouped) < 0.08
+    longest = [max(lengths[index] for index in batch) for batch in grouped[:WINDOW]]
+    assert longest != sorted(longest)
+    assert grouped != sorted_batches(lengths, 8, 80, 6)
+
+
+def test_a_medium_counts_as_text_does() -> None:
+    turns = [{"role": "user", "content": "colour?"}, {"role": "assistant", "content": "red"}]
+    seen = [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "colour?"}]}]
+    firsts: list[list[Any]] = [[*turns[:1]], [*seen]]
+    samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate(firsts)]
+    assert lengths_of(samples) == [10, 110]

@@ -1,0 +1,163 @@
+"""The plan of the memory against the measured peak, and recompute against the plain pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.language.checkpointing import can_recompute, recomputed
+from inlay.recipes.data.conversations import StageData
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.memory_plan import MemoryPlan, kept_bytes
+from inlay.recipes.training.trainer import fit
+
+BAND = 0.3
+
+
+def rows(folder: Path, image_of: Any, words: int) -> list[Sample]:
+    path = folder / "picture.png"
+    image_of(0).save(path)
+    user = Message("user", (MediaPart("image", path), TextPart("what is shown? " * words)))
+    return [Sample(f"s{n}", (user, Message("assistant", (TextPart("red blue"),))), "rows") for n in range(16)]
+
+
+def stage_of(**fields: Any) -> Stage:
+    rates = {"inputs.image": 1e-3, "lora": 1e-3}
+    shared = {"data": "train", "template": "vicuna_v1", "geometry": "pad", "lr": rates, "batch_size": 16}
+    return Stage(**{**shared, "max_steps": 2, "epochs": 9, **fields})
+
+
+def trained(model: Any, samples: list[Sample], folder: Path, **run: Any) -> tuple[dict[str, int], list[str], Any]:
+    lines: list[str] = []
+    stage = stage_of()
+    data = StageData(samples, model, stage, seed=0)
+    module = NextToken(model, stage, data.steps)
+    audit = LabelAudit(model.backbone.llm.tokenizer, lambda _: None)
+    settings = RunSettings(output=folder, accelerator="cpu", **run)
+    held = RunFolder(folder)
+    _, figures = fit(module, data, name="only", stage=stage, run=settings, folder=held, labels=audit, show=lines.append)
+    return figures, lines, module
+
+
+def measure(backbone: Any, adapter: Any, folder: Path, image_of: Any) -> None:
+    """In a process of its own, whose memory no other test has touched."""
+    torch.set_num_threads(1)  # a fork has none of its parent's threads, and OpenMP would wait for them
+    model = adapter.attach(backbone)
+    trained(model, rows(folder, image_of, 2), folder / "warm")  # libraries and threads come with the first steps
+    figures, _, _ = trained(model, rows(folder, image_of, 60), folder / "run")
+    (folder / "figures").write_text(f"{figures['planned']} {figures['measured']}")
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])
+def test_the_plan_is_within_thirty_per_cent_of_the_peak(
+    llm_of: Any, clip_of: Any, adapter_of: Any, image_of: Any, tmp_path: Path, family: str
+) -> None:
+    from multiprocessing import get_context
+
+    from inlay.adapters.backbone import Backbone
+
+    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "max_position_embeddings": 2048}
+    backbone = Backbone(llm_of(family, **sizes), {"image": clip_of()})
+    child = get_context("fork").Process(target=measure, args=(backbone, adapter_of(backbone), tmp_path, image_of))
+    child.start()
+    child.join(120)
+    child.kill()
+    assert child.exitcode == 0
+    planned, measured = map(int, (tmp_path / "figures").read_text().split())
+    assert measured > 50 << 20  # large enough to be told from noise
+    assert planned == pytest.approx(measured, rel=BAND)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "qwen3"])
+def test_recompute_gives_loss_and_gradients_of_the_plain_pass_and_keeps_less(
+    llm_of: Any, clip_of: Any, adapter_of: Any, image_of: Any, family: str
+) -> None:
+    from inlay.adapters.backbone import Backbone
+
+    backbone = Backbone(llm_of(family, num_hidden_layers=4), {"image": clip_of()})
+    model = adapter_of(backbone, dropout=0.3).attach(backbone)
+    model.adapter.train()
+    user = Message("user", (MediaPart("image", image_of(0)), TextPart("what is shown?")))
+    batch = model.batch([[user, Message("assistant", (TextPart("a small red star"),))]])
+
+    def step() -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
+        torch.manual_seed(5)
+        model.adapter.zero_grad()
+        with kept_bytes([backbone, model.adapter]) as kept:
+            loss = model(batch, logits="none").loss
+        loss.backward()
+        return loss, {name: p.grad.clone() for name, p in model.adapter.named_parameters()}, kept.total
+
+    plain, gradients, kept = step()
+    with recomputed(backbone.llm.model):
+        loss, again, less = step()
+    assert torch.equal(loss, plain)
+    assert all(torch.allclose(again[name], gradient, rtol=1e-5, atol=1e-7) for name, gradient in gradients.items())
+    assert less < kept / 2
+    assert torch.equal(step()[0], plain)  # and off again
+
+
+def test_fused_lora_stays_fused_after_recompute(backbone_of: Any, adapter_of: Any, image_of: Any) -> None:
+    backbone = backbone_of()
+    model = adapter_of(backbone).attach(backbone)
+    user = Message("user", (MediaPart("image", image_of(0)), TextPart("what is shown?")))
+    batch = model.batch([[user, Message("assistant", (TextPart("red"),))]])
+    with recomputed(backbone.llm.model):
+        model(batch, logits="none").loss.backward()
+        model(batch, logits="none").loss.backward()
+    # Of the last layer, whose queries are asked at labelled positions alone, the two are apart anyway.
+    first = [backbone.llm.model.get_submodule(name) for name in model.adapter.lora.targets if ".layers.0." in name]
+    assert [len(layer.siblings.layers) for layer in first] == [2, 2]  # queries and values of a layer
+
+
+def test_encoder_decoders_are_not_run_twice(llm_of: Any) -> None:
+    assert not can_recompute(llm_of("t5").model)
+
+
+def plan(**fields: Any) -> MemoryPlan:
+    names = ("weights", "features", "gradients", "optimizer", "activations", "passing", "head", "available")
+    parts = dict.fromkeys(names, 0)
+    return MemoryPlan(**(parts | fields))
+
+
+def test_a_plan_fits_where_what_is_to_come_is_free() -> None:
+    assert plan(activations=6, optimizer=2, gradients=1, head=1, weights=99, available=10).fits
+    assert not plan(activations=7, optimizer=2, gradients=1, head=1, available=10).fits
+
+
+def test_layers_run_twice_only_where_the_plan_does_not_fit_or_when_asked(
+    backbone_of: Any, adapter_of: Any, image_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = backbone_of()
+    model = adapter_of(backbone).attach(backbone)
+    samples = rows(tmp_path, image_of, 1)
+
+    def told(**run: Any) -> bool:
+        _, lines, _ = trained(model, samples, tmp_path / str(len(list(tmp_path.iterdir()))), **run)
+        assert any(line.startswith("memory in MiB: weights ") for line in lines)
+        return any(line.startswith("recompute: each layer runs twice") for line in lines)
+
+    assert not told()
+    assert told(recompute=True)
+    monkeypatch.setattr("inlay.recipes.training.callbacks.memory_watch.available_bytes", lambda _: 10)
+    assert told()
+    assert not told(recompute=False)
+    assert not any("forward" in layer.__dict__ for layer in backbone.llm.model.get_decoder().layers)
+
+
+def test_what_is_kept_twice_is_counted_once() -> None:
+    layer = nn.Linear(4, 4)
+    x = torch.ones(2, 4, requires_grad=True)
+    with kept_bytes([layer]) as kept:
+        layer(x).sum() + layer(x).sum()
+    assert kept.total == x.nbytes

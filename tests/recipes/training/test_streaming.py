@@ -1,0 +1,142 @@
+"""Stages that learn from shards: which can, and that they train on what the shards hold."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from inlay.recipes.data.streaming.shards import Shards, StreamData
+from inlay.recipes.objectives.plan import Plan, Task
+from inlay.recipes.settings.objective_settings import RepresentSettings
+from inlay.recipes.settings.recipe import Recipe, Stage
+from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.training.callbacks import RandomState
+from inlay.recipes.training.streaming import check_stage, plan_stream
+
+STAGE = Stage(
+    data="align",
+    template="blip2",
+    geometry="squash",
+    prompt="",
+    represent=RepresentSettings(embedding=8, text_tokens=16),
+    phrasing="blip",
+    lr={"inputs.image": 1e-3},
+    batch_size=2,
+    max_steps=3,
+)
+
+
+@pytest.fixture
+def shards(tmp_path: Path, image_of: Any) -> Shards:
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for number, colour in enumerate(["red", "green", "blue", "red"]):
+            buffer = io.BytesIO()
+            image_of(number).save(buffer, "PNG")
+            for name, data in ((f"{number}.png", buffer.getvalue()), (f"{number}.txt", f"A {colour} circle!".encode())):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    return Shards(files=(tmp_path / "0.tar",), shuffle=0)
+
+
+@pytest.fixture
+def task_of(eva_backbone_of: Any, former_fields: Any) -> Any:
+    def make(**fields: Any) -> Task:
+        stage = replace(STAGE, **fields)
+        backbone = eva_backbone_of()
+        torch.manual_seed(0)
+        recipe = Recipe(
+            system="test", projector="qformer", stages={"only": stage}, projector_options={"qformer": former_fields}
+        )
+        return Task(stage=stage, model=recipe.adapter(backbone, "test").attach(backbone), sets=[])
+
+    return make
+
+
+def first_batch(plan: Any) -> Any:
+    assert isinstance(plan, Plan)
+    assert isinstance(plan.data, StreamData)
+    assert plan.data.steps == STAGE.max_steps
+    return next(iter(plan.data.train_dataloader())).batch
+
+
+def test_conversations_are_those_of_the_shards_in_the_stage_s_phrasing(task_of: Any, shards: Shards) -> None:
+    task = task_of()
+    batch = first_batch(plan_stream(task, "only", shards))
+    labels = [row[row >= 0].tolist() for row in batch.labels]
+    assert task.model.backbone.llm.tokenizer.batch_decode(labels) == ["a red circle\n", "a green circle\n"]
+    assert batch.inputs["image"].shape[0] == 2
+
+
+def test_the_first_stage_tells_the_pictures_of_a_stream_apart(task_of: Any, shards: Shards) -> None:
+    plan: Any = plan_stream(task_of(objective="represent", batch_size=4), "only", shards)
+    batch = first_batch(plan)
+    assert len(set(batch.owners.tolist())) == 4
+    assert plan.module.losses(batch)["itc"].isfinite()
+
+
+def test_a_projector_without_a_first_stage_says_why(task_of: Any, shards: Shards) -> None:
+    task = task_of(objective="represent")
+    task.model.adapter.inputs["image"] = torch.nn.Identity()
+    assert "only a Q-Former" in str(plan_stream(task, "only", shards))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"max_steps": None}, r"stage only: .*--stages\.only\.max_steps"),
+        ({"objective": "teach"}, r"stage only: the objective 'teach' has to know every caption"),
+        ({"data": "all"}, r"stage only learns from all files"),
+    ],
+)
+def test_a_stage_that_cannot_learn_from_a_stream_says_why(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        check_stage("only", replace(STAGE, **fields))
+
+
+def test_a_stage_that_learns_from_another_file_needs_no_steps() -> None:
+    check_stage("only", replace(STAGE, data="train", max_steps=None))
+
+
+def fit(task: Task, shards: Shards, folder: Path, *, stop: int, resume: bool = False) -> dict[str, torch.Tensor]:
+    """Train to a step, from the last checkpoint on if asked to; the projector's weights."""
+    plan: Any = plan_stream(task, "only", shards)
+    trainer = Trainer(
+        max_steps=stop,
+        max_epochs=-1,
+        accumulate_grad_batches=task.stage.accumulate,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            RandomState(),
+            ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
+        ],
+    )
+    path = folder / "last.ckpt" if resume else None
+    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
+    assert trainer.global_step == stop
+    return {name: tensor.detach().clone() for name, tensor in task.model.adapter.state_dict().items()}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:Checkpoint directory .* exists and is not empty",
+)
+def test_stopped_and_resumed_run_equals_one_that_never_stopped(task_of: Any, shards: Shards, tmp_path: Path) -> None:
+    mixed = replace(shards, shuffle=3)
+    settings = {"max_steps": 6, "batch_size": 4, "accumulate": 2}
+    whole = fit(task_of(**settings), mixed, tmp_path / "whole", stop=6)
+    first = fit(task_of(**settings), mixed, tmp_path / "parts", stop=2)
+    second = fit(task_of(**settings), mixed, tmp_path / "parts", stop=6, resume=True)
+    assert not all(torch.equal(first[name], whole[name]) for name in whole)
+    assert all(torch.equal(second[name], whole[name]) for name in whole)
