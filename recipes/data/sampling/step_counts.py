@@ -17,12 +17,9 @@ from typing import Any, get_args
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.distributed.ranks import all_rows, summed
-from inlay.recipes.objectives.qformer_contrastive.caption_batch import CaptionBatch
-from inlay.recipes.objectives.qformer_contrastive.losses import matches
-from inlay.recipes.objectives.signals.states import StateBatch
+from inlay.recipes.distributed.ranks import summed
 
-__all__ = ["Share", "StepBatch", "by_step", "counts_of"]
+__all__ = ["Share", "StepBatch", "by_step", "counts_of", "media_counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +85,10 @@ def _conversations(batch: Batch) -> dict[str, int]:
         labels = len(batch.plan)
     else:
         labels = int((batch.labels[:, 1:] if batch.target is None else batch.target).ne(IGNORE).sum())
-    return {"labels": labels, "samples": len(batch), **_made(part.modality for part in batch.made)}
+    return {"labels": labels, "samples": len(batch), **media_counts(part.modality for part in batch.made)}
 
 
-@counts_of.register
-def _states(batch: StateBatch) -> dict[str, int]:
-    """Samples, and media that are made."""
-    return {"samples": len(batch), **_made(part.modality for part in batch.made)}
-
-
-@counts_of.register
-def _captions(batch: CaptionBatch) -> dict[str, int]:
-    """Samples, tokens of their captions, and pairs for matching: true ones, and two false ones where there are any."""
-    same = matches(batch.owners, batch.ids, all_rows(batch.owners), all_rows(batch.ids))
-    false = int((~same.all(dim=1)).sum())
-    return {"samples": len(batch), "tokens": int(batch.mask[:, 1:].sum()), "pairs": len(batch) + 2 * false}
-
-
-def _made(modalities: Iterable[Modality]) -> dict[str, int]:
+def media_counts(modalities: Iterable[Modality]) -> dict[str, int]:
+    """Modality -> generated media of it in a micro-batch."""
     found = list(modalities)
     return {modality: found.count(modality) for modality in get_args(Modality)}

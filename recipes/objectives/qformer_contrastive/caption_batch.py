@@ -14,7 +14,10 @@ from inlay.adapters.conversation.messages import MediaPart, media_of
 from inlay.adapters.media.image import Geometry, load_image
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.sampling.step_counts import counts_of
+from inlay.recipes.distributed.ranks import all_rows
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
+from inlay.recipes.objectives.qformer_contrastive.losses import matches
 
 __all__ = ["CaptionBatch", "Captioned", "captioned", "collate_captions", "owners_of"]
 
@@ -116,3 +119,11 @@ def _number(name: str) -> int:
 
 def _key(picture: MediaPart) -> str:
     return str(picture.source) if not hasattr(picture.source, "tobytes") else f"object {id(picture.source)}"
+
+
+@counts_of.register
+def _counts(batch: CaptionBatch) -> dict[str, int]:
+    """Samples, tokens of their captions, and pairs for matching: true ones, and two false ones where there are any."""
+    same = matches(batch.owners, batch.ids, all_rows(batch.owners), all_rows(batch.ids))
+    false = int((~same.all(dim=1)).sum())
+    return {"samples": len(batch), "tokens": int(batch.mask[:, 1:].sum()), "pairs": len(batch) + 2 * false}

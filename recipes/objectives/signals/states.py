@@ -24,6 +24,7 @@ from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
+from inlay.recipes.data.sampling.step_counts import counts_of, media_counts
 from inlay.recipes.settings.recipe import Stage
 
 __all__ = ["StateBatch", "StateRow", "collate_states", "collect_states", "states_fit_in"]
@@ -160,3 +161,9 @@ def states_fit_in(model: AttachedModel, samples: Sequence[Sample], budget: int) 
     signals = {modality: len(ids) for modality, ids in model.adapter.signals.ids.items()}
     count = sum(signals.get(part.modality, 0) for sample in samples for part in made_of(sample.messages))
     return count * size <= budget
+
+
+@counts_of.register
+def _counts(batch: StateBatch) -> dict[str, int]:
+    """Samples, and media that are made."""
+    return {"samples": len(batch), **media_counts(part.modality for part in batch.made)}
