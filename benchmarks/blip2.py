@@ -34,8 +34,8 @@ from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.precision import halve
-from inlay.recipes.objectives.next_token import NextToken
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["CURVE", "Config", "Sides", "Sizes", "build", "measure"]
@@ -150,7 +150,7 @@ class Sides:
         stage = Stage(
             data="align", template="blip2", geometry="squash", prompt="", lr={"inputs.image": RATE}, batch_size=1
         )
-        module = NextToken(self.model, stage, len(batches))
+        module = NextTokenModule(self.model, stage, len(batches))
         return fit_ours(module, batches, precision=self.setting.precision(bf16), device=self.setting.device)
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:

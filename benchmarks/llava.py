@@ -28,8 +28,8 @@ from inlay.adapters import Adapter, Backbone, ClipEncoder, LanguageModel, LoraCo
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.precision import halve
-from inlay.recipes.objectives.next_token import NextToken
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["CURVE_SIZES", "Config", "Sides", "build", "measure"]
@@ -80,7 +80,7 @@ class Sides:
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
         """Our stage over batches."""
-        module = NextToken(self.model, self.stage, len(batches))
+        module = NextTokenModule(self.model, self.stage, len(batches))
         precision = self.setting.precision(bf16)
         return fit_ours(module, batches, precision=precision, device=self.setting.device)
 

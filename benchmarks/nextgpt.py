@@ -38,11 +38,11 @@ from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.outputs import TransformerOutputConfig
 from inlay.adapters.outputs.losses import per_token_l2
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.objectives.signals.module import AlignStates
+from inlay.recipes.objectives.signals.module import SignalStatesModule
+from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.objectives.signals.states import StateBatch, collate_states, collect_states
 from inlay.recipes.objectives.signals.targets import Targets as Conditionings
-from inlay.recipes.settings.objective_settings import SignalSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
 __all__ = ["CURVE", "Config", "Sides", "Sizes", "build", "measure"]
@@ -107,7 +107,7 @@ class Sides:
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
         """Our stage over states."""
-        module = AlignStates(self.model.adapter, self.kept, self.stage, len(batches))
+        module = SignalStatesModule(self.model.adapter, self.kept, Signals(lm=0.0), self.stage, len(batches))
         return fit_ours(module, batches, precision=self.setting.precision(bf16), device=self.setting.device)
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
@@ -277,8 +277,7 @@ def _stage() -> Stage:
         geometry="squash",
         lr={"outputs": RATE},
         batch_size=1,
-        signals=SignalSettings(lm=0.0),
-        objective="signals",
+        objective=Signals(lm=0.0),
     )
 
 

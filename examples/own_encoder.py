@@ -24,7 +24,7 @@ from inlay.adapters.encoders import register_encoder, squares
 from inlay.adapters.media.image import Geometry
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.commands.train.command import main
-from inlay.recipes.systems.load_backbone import miniature_path
+from inlay.recipes.settings.default_models import miniature_path
 
 
 class RawPatches(nn.Module):

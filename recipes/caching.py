@@ -12,7 +12,7 @@ from inlay.recipes.cache.encoders import load_encoder
 from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["Caching", "store_at", "visits_of"]
 

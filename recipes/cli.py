@@ -17,6 +17,7 @@ COMMANDS = {
         "inlay.recipes.commands.train.command",
         "train a system: `inlay train llava`, or `inlay train config.yaml`",
     ),
+    "config": ("inlay.recipes.commands.train.config", "print every setting of a run as YAML: `inlay config llava`"),
     "evaluate": (
         "inlay.recipes.commands.evaluate",
         "answer held-out questions, beside the blind baseline and the oracle",

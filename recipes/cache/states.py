@@ -14,7 +14,7 @@ from inlay.recipes.cache.encoders import space_of
 from inlay.recipes.cache.facts import configs_of, module_digest, versions
 from inlay.recipes.cache.media import media_key
 from inlay.recipes.cache.store import CacheStore, Space, digest_of
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["states_key", "states_space"]
 

@@ -21,7 +21,8 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.media_files.save import free_name, save_medium
-from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
 from inlay.recipes.systems.load_backbone import backbone_for
 

@@ -19,7 +19,6 @@ from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.caching import Caching, store_at
 from inlay.recipes.commands.arguments.bundle_argument import add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.commands.train.command import SYSTEMS
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
 from inlay.recipes.evaluation.answering import Answered, Scores, answer_oracle, ask, blind, score, score_table
@@ -28,9 +27,11 @@ from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
-from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
 from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.systems.registry import SYSTEMS
 
 __all__ = ["main"]
 

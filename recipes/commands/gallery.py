@@ -20,7 +20,8 @@ from inlay.recipes.evaluation.generation import Answer, answer_with_media, refer
 from inlay.recipes.media_files.save import save_medium
 from inlay.recipes.media_files.show import as_picture
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
 from inlay.recipes.systems.load_backbone import backbone_for
 

@@ -16,7 +16,7 @@ from PIL import Image
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 from inlay.recipes.runs.files import PICTURE
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["draw_run", "losses", "main"]
 

@@ -12,7 +12,7 @@ from inlay.recipes.data.preparation.stage_samples import varied
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.data.sampling.step_data import StepData
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["StageData"]
 
@@ -63,7 +63,7 @@ class StageData(StepData):
         if index in self.encoded:
             return self.encoded[index]
         row = self.row(number, self.samples[index])
-        if len(self.samples) <= KEEP_ENCODED and not self.stage.varies:
+        if len(self.samples) <= KEEP_ENCODED and not self.stage.samples.varies:
             self.encoded[index] = row
         return row
 

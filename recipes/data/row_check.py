@@ -23,7 +23,7 @@ from inlay.recipes.data.load import sets_of
 from inlay.recipes.data.preparation.stage_samples import expanded, varied
 from inlay.recipes.data.rows.offenders import Invalid, Offender, settle, write_list
 from inlay.recipes.data.rows.sample import DataError, Sample, questions_of
-from inlay.recipes.settings.recipe import Stage, rate_of
+from inlay.recipes.settings.stage import Stage, rate_of
 
 __all__ = ["RowCheck", "check_reached", "usable_rows"]
 
@@ -143,7 +143,7 @@ def usable_rows(
     """
     bad: dict[int, Offender] = {}
     for name, stage in stages.items():
-        if stage.objective == "represent" or (streamed and stage.data == "align"):
+        if not stage.objective.conversations or (streamed and stage.data == "align"):
             continue
         own = [sample for rows in sets_of(stage.data, samples) for sample in rows if id(sample) not in bad]
         check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)

@@ -19,9 +19,10 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in i
 
 from inlay.recipes.distributed.ranks import started_with
 from inlay.recipes.distributed.sharding import check_sharding
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
-from inlay.recipes.settings.recipe import Stage
-from inlay.recipes.settings.run import RunSettings, SettingsError
+from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["check_processes", "launch"]
 

@@ -19,7 +19,7 @@ from torch.distributed.fsdp import fully_shard
 
 from inlay.adapters.language.decoder_layers import decoder_layers
 from inlay.recipes.distributed.ranks import local_world, rank, world
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["check_sharding", "cut_layers", "shard"]
 

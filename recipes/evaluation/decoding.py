@@ -12,7 +12,7 @@ from inlay.adapters.conversation.messages import Message
 from inlay.adapters.conversation.segments import HOLE
 from inlay.recipes.data.preparation.instruction_templates import blip_question
 from inlay.recipes.data.preparation.stage_samples import with_words
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["AnswerSettings", "candidates_of"]
 

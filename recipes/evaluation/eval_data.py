@@ -14,7 +14,7 @@ from inlay.recipes.data.rows.records import json_lines
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.evaluation.answering import Asked, asked_of
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["HeldOut", "read_held_out"]
 

@@ -20,7 +20,9 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from inlay.adapters.parts.part import Part
-from inlay.recipes.settings.recipe import RecipeError, Schedule, Stage, group_of, rate_of
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.optimizer import Schedule
+from inlay.recipes.settings.stage import Stage, group_of, rate_of
 
 __all__ = ["choose_parts", "decays", "learning_rate", "optimizer_for"]
 
@@ -56,10 +58,11 @@ def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerL
         group
         for part in parts
         if (rate := rate_of(part.name, stage.lr)) is not None
-        for group in _groups_of(part, rate, stage.weight_decay)
+        for group in _groups_of(part, rate, stage.optimizer.weight_decay)
     ]
-    optimizer = AdamW(groups, betas=stage.betas, weight_decay=stage.weight_decay)
-    factor = learning_rate(steps, stage.rise(steps), stage.schedule, start=stage.start, floor=stage.floor)
+    chosen = stage.optimizer
+    optimizer = AdamW(groups, betas=chosen.betas, weight_decay=chosen.weight_decay)
+    factor = learning_rate(steps, chosen.rise(steps), chosen.schedule, start=chosen.start, floor=chosen.floor)
     return {
         "optimizer": optimizer,
         "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},

@@ -1,21 +1,26 @@
-"""What a stage's objective is given, and what it makes of it; the objectives themselves are in `objectives`."""
+"""The input of an objective (:class:`Task`), and its result (:class:`Plan`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import LightningModule
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.recipes.cache.store import CacheStore
+from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_data import StepData
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.evaluation.answering import answer_all
+from inlay.recipes.evaluation.caption_scores import caption_figures
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["Plan", "Task"]
+__all__ = ["Plan", "Task", "conversation_data", "conversation_plan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,25 +37,82 @@ class Task:
     """Frozen features, if they are cached."""
     seed: int = 0
     workers: int = 0
-    left: dict[str, Any] = field(default_factory=dict)
-    """What earlier stages of the run left behind for later ones: ``teacher``."""
+    carried: dict[str, Any] = field(default_factory=dict)
+    """Results of earlier stages that later ones need: ``teacher``."""
     memory: int = 2 << 30
     """Bytes that captions' embeddings, and states of signal tokens, may each take."""
     store: CacheStore | None = None
     """Where what frozen models compute is kept on disk."""
     show: Callable[[str], None] = print
     """Where lines for the user go."""
-    own_world: bool = False
-    """Whether the captions are the miniature's, which has a judge of its own."""
+    judge: Callable[[str, str], bool] | None = None
+    """Whether a written caption is right, from it and the reference; None where that cannot be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be done in a stage."""
+    """Module, batches and report of one stage."""
 
     module: LightningModule
     data: StepData
     finish: Callable[[], None] = lambda: None
-    """Brings what was learnt into the adapter, where it did not learn there."""
+    """Runs after training; copies trained weights into the adapter, where they were trained outside of it."""
+    stream_row: Callable[[int, Sample], Any] | None = None
+    """Turns a sample of a stream into a row, for the optimizer step of this number; None where ``data`` holds
+    conversations, or where no stream can be read."""
     report: Callable[[], dict[str, float]] = dict
     """Figures of the stage, measured after it."""
+
+
+def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None) -> StageData:
+    """The data of a stage in which a language model reads conversations.
+
+    Args:
+        task: stage, model and data.
+        sets: samples that have been expanded for the stage already; those of the task if not given.
+    """
+    ready = [expanded(rows, task.stage) for rows in task.sets] if sets is None else sets
+    return StageData(
+        [row for rows in ready for row in rows],
+        task.model,
+        task.stage,
+        seed=task.seed,
+        sizes=[len(rows) for rows in ready],
+        features=task.features,
+        workers=task.workers,
+    )
+
+
+def conversation_plan(task: Task, module: Callable[[int], LightningModule]) -> Plan:
+    """The plan of an objective on conversations: its batches, and a report of the captions where captions are learnt.
+
+    Args:
+        task: stage, model and data.
+        module: optimizer steps of the stage -> the training module.
+    """
+    data = conversation_data(task)
+    return Plan(module=module(data.steps), data=data, report=partial(caption_report, task), stream_row=data.row)
+
+
+JUDGED = 250
+"""Captions that are written for a judge; the share of right ones is then known to three points."""
+LONGEST_CAPTION = 60
+"""Tokens of a written caption."""
+
+
+def caption_report(task: Task) -> dict[str, float]:
+    """Scores of written captions of held-out pictures, and the share that the judge calls right."""
+    if task.stage.data != "align" or not task.held_out:
+        return {}
+    shown = task.held_out[:JUDGED] if task.judge is not None else task.held_out
+    samples = [phrased(sample, task.stage) for sample in shown]
+    layout = task.stage.layout
+    if task.stage.samples.split == "random":
+        layout = replace(layout, prompt="")  # The prompt would hold the beginning of the caption.
+    answered = answer_all(task.model, samples, layout=layout, features=task.features, max_new_tokens=LONGEST_CAPTION)
+    said, truths = [item.said for item in answered], [item.question.answers for item in answered]
+    figures = caption_figures(said, truths)
+    if task.judge is not None:
+        right = [task.judge(item.said, item.question.reference) for item in answered]
+        figures["right"] = sum(right) / len(right)
+    return figures

@@ -20,7 +20,8 @@ from inlay.adapters.parts.part import Part
 from inlay.recipes.data.sampling.step_counts import Share, counts_of
 from inlay.recipes.distributed.ranks import summed, world
 from inlay.recipes.objectives.optimizer import optimizer_for
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["StepModule", "Term", "eval_frozen"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from inlay.hub.format.files import KNOWN_NAMES
 from inlay.hub.safety.text import shown
 from inlay.recipes.settings.plain_yaml import parse_yaml
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["INVALID", "MARKER", "PICTURE", "check_replaceable", "entries_of", "remove_run_files"]
 

@@ -15,7 +15,8 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.runs.files import INVALID, MARKER, check_replaceable, entries_of, remove_run_files
-from inlay.recipes.settings.run import RunSettings, SettingsError
+from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["RunFolder"]
 

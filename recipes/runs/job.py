@@ -14,7 +14,8 @@ from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.runs.files import entries_of
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.default_models import MINIATURE
 
 __all__ = ["Job", "check_job", "data_name"]

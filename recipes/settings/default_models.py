@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-__all__ = ["MINIATURE", "MINIATURE_GENERATORS", "SAME", "Sources"]
+from inlay.recipes.miniature import backbone_path
+
+__all__ = ["MINIATURE", "MINIATURE_GENERATORS", "SAME", "Sources", "miniature_path"]
 
 MINIATURE = "inlay-miniature/"
 """Sources with this prefix are the models that ship with the package."""
@@ -45,3 +49,13 @@ class Sources:
     """The generator of sounds."""
     generate_video: str | None = None
     """The generator of clips."""
+
+
+def miniature_path(source: str) -> Path:
+    """The folder of ``inlay-miniature/NAME``.
+
+    Raises:
+        MiniatureError: no such model.
+    """
+    name: Any = source.removeprefix(MINIATURE)
+    return backbone_path(name)

@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import shown
+from inlay.recipes.settings.errors import SettingsError
 
-__all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings", "SettingsError"]
+__all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
 """See :mod:`inlay.recipes.settings.precision`."""
 LARGEST_SEED = (1 << 32) - 1
 """NumPy's generators take no larger seed."""
-
-
-class SettingsError(InlayError):
-    """Settings that contradict each other."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any, get_args
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.commands.train.command import SYSTEMS
 from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.recipe import Size
+from inlay.recipes.systems.registry import SYSTEMS
 
 __all__ = ["making_of"]
 

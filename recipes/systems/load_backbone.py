@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -28,8 +27,7 @@ from inlay.recipes.cache.encoders import stored_encoders
 from inlay.recipes.cache.facts import versions
 from inlay.recipes.cache.sources import Files
 from inlay.recipes.cache.store import CacheStore
-from inlay.recipes.miniature import backbone_path
-from inlay.recipes.settings.default_models import MINIATURE, MINIATURE_GENERATORS, SAME, Sources
+from inlay.recipes.settings.default_models import MINIATURE, MINIATURE_GENERATORS, SAME, Sources, miniature_path
 
 if TYPE_CHECKING:
     from inlay.recipes.settings.run import BackboneSettings
@@ -41,7 +39,6 @@ __all__ = [
     "chosen_sources",
     "load_backbone",
     "miniature_backbone",
-    "miniature_path",
 ]
 
 
@@ -49,16 +46,6 @@ GENERATORS = tuple(f"generate_{modality}" for modality in get_args(Modality))
 FURTHER = ("audio", "video", *GENERATORS)
 PORTS = ("llm", "image", "prompt", *FURTHER)
 """Fields of the settings that name a frozen model."""
-
-
-def miniature_path(source: str) -> Path:
-    """The folder of ``inlay-miniature/NAME``.
-
-    Raises:
-        MiniatureError: no such model.
-    """
-    name: Any = source.removeprefix(MINIATURE)
-    return backbone_path(name)
 
 
 def miniature_backbone(sources: Sources | None = None) -> Backbone:

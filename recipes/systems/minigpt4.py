@@ -2,95 +2,108 @@
 
 One linear layer on top of BLIP-2's frozen Q-Former, which counts as part of the encoder here. Stage *pretrain* shows
 pictures with captions, without any prompt; *finetune* a few thousand long descriptions, asked for in four ways, laid
-out with ``###Human`` and ``###Assistant``.
-
-With LLaMA-2 there is no Q-Former: four neighbouring patches are joined, and the linear layer is wider.
+out with ``###Human`` and ``###Assistant``. With LLaMA-2 there is no Q-Former: four neighbouring patches are joined, and
+the linear layer is wider.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import replace
+from typing import Literal, TypeAlias
 
-from inlay.recipes.settings.default_models import MINIATURE, SAME, Sources
-from inlay.recipes.settings.recipe import Recipe, Size, Stage, System
+from inlay.recipes.settings.default_models import MINIATURE as MINIATURE_MODELS
+from inlay.recipes.settings.default_models import SAME, Sources
+from inlay.recipes.settings.optimizer import OptimizerSettings
+from inlay.recipes.settings.recipe import Recipe, Size
+from inlay.recipes.settings.samples import SampleSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.miniature_sizes import MINIATURE_PROJECTORS
+from inlay.recipes.systems.registry import System
 
-if TYPE_CHECKING:
-    from inlay.adapters.adapter import Adapter
-    from inlay.adapters.backbone import Backbone
-
-__all__ = ["SYSTEM", "Version", "adapter", "recipe"]
+__all__ = ["SYSTEM", "Version", "recipe"]
 
 Version: TypeAlias = Literal["vicuna", "llama2"]
 
-TEMPLATE = {"vicuna": "minigpt4", "llama2": "minigpt4_llama2"}
-PROJECTOR = {"vicuna": "linear", "llama2": "patch_merge"}
-
-
-def _stages(version: Version, pretrain: dict[str, Any], finetune: dict[str, Any]) -> dict[str, Stage]:
-    return {
-        "pretrain": Stage(data="align", template="plain", geometry="squash", **pretrain),
-        "finetune": Stage(
-            data="train", template=TEMPLATE[version], geometry="squash", templates="describe", **finetune
+# train_configs/minigpt4_stage1_pretrain.yaml (four GPUs with 64 pictures each) and minigpt4_stage2_finetune.yaml; the
+# paper says 400 steps for the second stage, the configuration five epochs of 200.
+PUBLISHED = Recipe(
+    system="minigpt4",
+    projector="linear",
+    sources=Sources(llm=f"{MINIATURE_MODELS}llama", image=f"{MINIATURE_MODELS}eva", qformer=SAME),
+    stages={
+        "pretrain": Stage(
+            data="align",
+            template="plain",
+            geometry="squash",
+            lr={"inputs.image": 1e-4},
+            batch_size=256,
+            accumulate=4,
+            max_steps=20_000,
+            optimizer=OptimizerSettings(weight_decay=0.05, clip=0.0, warmup_steps=5000, start=0.01, floor=0.8),
+            samples=SampleSettings(phrasing="blip"),
         ),
-    }
+        "finetune": Stage(
+            data="train",
+            template="minigpt4",
+            geometry="squash",
+            lr={"inputs.image": 3e-5},
+            batch_size=12,
+            epochs=5.0,
+            max_steps=1000,
+            optimizer=OptimizerSettings(weight_decay=0.05, clip=0.0, warmup_steps=200, start=1 / 30, floor=1 / 3),
+            samples=SampleSettings(templates="describe"),
+        ),
+    },
+)
 
-
-def full_stages(version: Version) -> dict[str, Stage]:
-    """20,000 steps of 256 (four GPUs with 64 each), then 1000 steps of 12; the paper says 400."""
-    shared: dict[str, Any] = {"weight_decay": 0.05, "clip": 0.0}
-    return _stages(
-        version,
-        {
-            **shared,
-            "phrasing": "blip",
-            "lr": {"inputs.image": 1e-4},
-            "batch_size": 256,
-            "accumulate": 4,
-            "max_steps": 20_000,
-            "warmup_steps": 5000,
-            "start": 0.01,
-            "floor": 0.8,
-        },
-        {
-            **shared,
-            "lr": {"inputs.image": 3e-5},
-            "batch_size": 12,
-            "epochs": 5.0,
-            "max_steps": 1000,
-            "warmup_steps": 200,
-            "start": 1 / 30,
-            "floor": 1 / 3,
-        },
-    )
+MINIATURE = Recipe(
+    system="minigpt4",
+    projector="linear",
+    projector_options=MINIATURE_PROJECTORS,
+    sources=Sources(
+        llm=f"{MINIATURE_MODELS}llama", image=f"{MINIATURE_MODELS}eva", qformer=f"{MINIATURE_MODELS}qformer"
+    ),
+    stages={
+        "pretrain": Stage(
+            data="align",
+            template="plain",
+            geometry="squash",
+            lr={"inputs.image": 1e-2},
+            batch_size=32,
+            epochs=8.0,
+            grouping="length",
+        ),
+        "finetune": Stage(
+            data="train",
+            template="minigpt4",
+            geometry="squash",
+            lr={"inputs.image": 1e-2},
+            batch_size=32,
+            epochs=8.0,
+            grouping="length",
+            samples=SampleSettings(templates="describe"),
+        ),
+    },
+)
 
 
 def recipe(version: Version = "vicuna", size: Size = "miniature") -> Recipe:
-    """MiniGPT-4's stages and parts.
+    """MiniGPT-4's parts and stages.
 
     Args:
         version: the LLM, and with it whether there is a Q-Former.
-        size: the published numbers, or those for the embedded miniature.
+        size: the published settings, or those for the embedded miniature.
     """
-    small = size == "miniature"
-    miniature: dict[str, Any] = {"lr": {"inputs.image": 1e-2}, "batch_size": 32, "epochs": 8.0, "grouping": "length"}
-    return Recipe(
-        system="minigpt4",
-        projector=PROJECTOR[version],
-        projector_options=MINIATURE_PROJECTORS if small else {},
-        stages=_stages(version, miniature, miniature) if small else full_stages(version),
-        sources=Sources(
-            llm=f"{MINIATURE}llama",
-            image=f"{MINIATURE}eva",
-            qformer=None if version == "llama2" else f"{MINIATURE}qformer" if small else SAME,
-        ),
+    chosen = replace(PUBLISHED if size == "full" else MINIATURE, version=version, size=size)
+    if version == "vicuna":
+        return chosen
+    finetune = replace(chosen.stages["finetune"], template="minigpt4_llama2")
+    return replace(
+        chosen,
+        projector="patch_merge",
+        sources=replace(chosen.sources, qformer=None),
+        stages={**chosen.stages, "finetune": finetune},
     )
 
 
-def adapter(backbone: Backbone, version: Version = "vicuna", size: Size = "full", name: str = "minigpt4") -> Adapter:
-    """An untrained MiniGPT-4 adapter whose widths are read from the backbone."""
-    return recipe(version, size).adapter(backbone, name)
-
-
 SYSTEM = System(recipe=recipe, versions=("vicuna", "llama2"))
-"""For the command line."""

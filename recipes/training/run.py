@@ -19,7 +19,6 @@ from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
 from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes.caching import Caching, store_at, visits_of
-from inlay.recipes.commands.train.parser import config_of
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
@@ -42,15 +41,15 @@ from inlay.recipes.evaluation.answering import (
 )
 from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
+from inlay.recipes.miniature.judge import caption_is_right
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives.plan import Task
-from inlay.recipes.objectives.registry import OBJECTIVES
+from inlay.recipes.runs.config import config_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job, data_name
+from inlay.recipes.settings.errors import RecipeError, SettingsError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import device_of, settle, verdict
-from inlay.recipes.settings.recipe import RecipeError
-from inlay.recipes.settings.run import SettingsError
 from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.streaming import check_stage, plan_stream
@@ -66,7 +65,6 @@ def train(
     show: Callable[[str], None] = print,
     *,
     backbone: Backbone | None = None,
-    config: str | None = None,
 ) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
@@ -74,7 +72,6 @@ def train(
         job: what to do.
         show: where lines for the user go.
         backbone: frozen models put together by hand, instead of those that the job names.
-        config: the text of ``config.yaml``; written from the job if not given.
 
     Returns:
         What ``metrics.json`` holds; of several processes, in the first one.
@@ -85,7 +82,7 @@ def train(
     """
     check_job(job, own_models=backbone is not None)
     job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
-    config = config_of(job) if config is None else config
+    config = config_of(job)
     folder = RunFolder(job.run.output)
     first(partial(_check_folder, job, config))
     if not is_first():
@@ -241,7 +238,7 @@ def _stages(
     show: Callable[[str], None],
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
     """Every stage in its order; speeds, figures and memory by stage."""
-    left: dict[str, Any] = {}
+    carried: dict[str, Any] = {}
     speeds: dict[str, float] = {}
     memory: dict[str, dict[str, int]] = {}
     reports: dict[str, dict[str, float]] = {}
@@ -261,13 +258,13 @@ def _stages(
             features=cache,
             seed=job.run.seed,
             workers=job.data.workers,
-            left=left,
+            carried=carried,
             memory=job.data.cache_mib << 20,
             store=caching.store,
             show=show,
-            own_world=job.data.train is None,
+            judge=caption_is_right if job.data.train is None else None,
         )
-        plan = plan_stream(task, name, stream) if stream else OBJECTIVES[stage.objective](task)
+        plan = plan_stream(task, name, stream) if stream else stage.objective.plan(task)
         if isinstance(plan, str):
             show(f"\nstage {name}: left out, {plan}")
             continue

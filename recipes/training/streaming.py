@@ -6,38 +6,19 @@ then its batches are taken from the stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.preparation.stage_samples import expanded
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.data.sampling.step_data import StepData
-from inlay.recipes.data.streaming.shards import Row, Shards, StreamData
+from inlay.recipes.data.streaming.shards import Shards, StreamData
 from inlay.recipes.objectives.plan import Plan, Task
-from inlay.recipes.objectives.qformer_contrastive.caption_batch import captioned
-from inlay.recipes.objectives.registry import OBJECTIVES
-from inlay.recipes.settings.recipe import Objective, Stage
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["check_stage", "plan_stream"]
 
 FIRST = 4
-
-
-def _conversation(data: StepData, stage: Stage) -> Row:
-    if not isinstance(data, StageData):
-        raise TypeError(f"expected conversations, got {type(data).__name__}")
-    return data.row
-
-
-def _caption(data: StepData, stage: Stage) -> Row:
-    return lambda _, sample: captioned(sample)
-
-
-ROWS: dict[Objective, Callable[[StepData, Stage], Row]] = {"next_token": _conversation, "represent": _caption}
-"""Objective -> what it makes of a sample, after it has been phrased."""
 
 
 def check_stage(name: str, stage: Stage) -> None:
@@ -58,10 +39,10 @@ def check_stage(name: str, stage: Stage) -> None:
         raise SettingsError(
             f"stage {name}: shards are a stream without an end, so say how many steps: --stages.{name}.max_steps 1000"
         )
-    if stage.objective not in ROWS:
+    if not stage.objective.streamed:
         raise SettingsError(
-            f"stage {name}: the objective {stage.objective!r} has to know every caption beforehand, and a stream does "
-            "not; give the captions as JSON lines instead"
+            f"stage {name}: the objective {stage.objective.name} has to know every caption beforehand, and a stream "
+            "does not; give the captions as JSON lines instead"
         )
 
 
@@ -81,10 +62,12 @@ def plan_stream(task: Task, name: str, shards: Shards) -> Plan | str:
     check_stage(name, stage)
     # So many passes over so few samples that the steps alone decide.
     first = replace(stage, epochs=float((stage.max_steps or 1) * stage.batch_size))
-    plan = OBJECTIVES[stage.objective](replace(task, stage=first, sets=[shards.first(FIRST)], features=None))
+    plan: Plan | str = stage.objective.plan(replace(task, stage=first, sets=[shards.first(FIRST)], features=None))
     if isinstance(plan, str):
         return plan
-    row = ROWS[stage.objective](plan.data, stage)
+    row = plan.stream_row
+    if row is None:
+        raise SettingsError(f"stage {name}: the objective {stage.objective.name} cannot read a stream of captions")
 
     def phrased_row(number: int, sample: Sample) -> Any:
         (phrased,) = expanded([sample], stage)

@@ -19,8 +19,8 @@ from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.distributed.ranks import first, local_world, rank, world
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.precision import autocast_of
-from inlay.recipes.settings.recipe import Stage
 from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import (
     CompileWatch,
     FiniteLoss,
@@ -100,7 +100,7 @@ def fit(
         max_steps=data.steps,
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
-        gradient_clip_val=stage.clip or None,
+        gradient_clip_val=stage.optimizer.clip or None,
         accelerator=run.accelerator,
         devices=local_world(),
         num_nodes=world() // local_world(),

@@ -58,7 +58,7 @@ def test_no_command_is_wrong_usage(capsys: Any) -> None:
 def test_unknown_command_names_those_that_exist(capsys: Any) -> None:
     status, _, err = run(capsys, "fly")
     assert status == 2
-    assert "train, evaluate, chat, demo, inspect" in err
+    assert "train, config, evaluate, chat, demo, inspect" in err
 
 
 def test_version_is_printed(capsys: Any) -> None:
@@ -115,18 +115,18 @@ def test_every_field_is_explained_by_its_own_line(capsys: Any, command: list[str
     assert told in " ".join(out.split())
 
 
-def test_print_config_shows_every_setting_and_can_be_read_back(capsys: Any, tmp_path: Path) -> None:
-    status, out, _ = run(capsys, "train", "llava", "--stages.instruct.lr.lora", "0.5", "--print_config")
+def test_config_shows_every_setting_and_can_be_read_back(capsys: Any, tmp_path: Path) -> None:
+    status, out, _ = run(capsys, "config", "llava", "--stages.instruct.lr.lora", "0.5")
     assert status == 0
     assert "lora: 0.5" in out
     (tmp_path / "run.yaml").write_text(out)
-    again = run(capsys, "train", str(tmp_path / "run.yaml"), "--print_config")
+    again = run(capsys, "config", str(tmp_path / "run.yaml"))
     assert again[:2] == (0, out)
 
 
 def test_full_size_is_the_default_with_a_backbone_of_ones_own(capsys: Any) -> None:
-    arguments = ["--backbone.llm", "a/b", "--backbone.image", "c/d", "--print_config"]
-    status, out, _ = run(capsys, "train", "llava", *arguments)
+    arguments = ["--backbone.llm", "a/b", "--backbone.image", "c/d"]
+    status, out, _ = run(capsys, "config", "llava", *arguments)
     assert status == 0
     assert "size: full" in out
     assert "r: 128" in out
@@ -136,16 +136,16 @@ def test_full_size_is_the_default_with_a_backbone_of_ones_own(capsys: Any) -> No
 @pytest.mark.parametrize("size", ["miniature", "full"])
 def test_config_of_every_system_can_be_read_back(capsys: Any, tmp_path: Path, system: str, size: str) -> None:
     arguments = ["--size", size, "--projector_options", "{}", "--data.mix", "[a.json, b.json]"]
-    status, out, _ = run(capsys, "train", system, *arguments, "--print_config")
+    status, out, _ = run(capsys, "config", system, *arguments)
     assert status == 0
     (tmp_path / "run.yaml").write_text(out)
-    again = run(capsys, "train", str(tmp_path / "run.yaml"), "--print_config")
+    again = run(capsys, "config", str(tmp_path / "run.yaml"))
     assert again[:2] == (0, out)
 
 
 def test_settings_of_an_objective_can_be_overridden(capsys: Any) -> None:
-    arguments = ["--stages.represent.represent.lm", "0.5", "--stages.vqa.answers", "sampled", "--print_config"]
-    status, out, _ = run(capsys, "train", "blip2", *arguments)
+    arguments = ["--stages.represent.objective.lm", "0.5", "--stages.vqa.samples.answers", "sampled"]
+    status, out, _ = run(capsys, "config", "blip2", *arguments)
     assert status == 0
     assert "lm: 0.5" in out
     assert "answers: sampled" in out

@@ -18,8 +18,8 @@ from two_processes import in_two
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.distributed.ranks import rank
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.recipe import Stage
 from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import fit
 

@@ -28,7 +28,7 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=["inlay"]
     )
     # Half a name is no name: a second option with the same beginning would change what a script does.
-    return _Parser(prog=f"inlay {command}", description=about, allow_abbrev=False)
+    return _Parser(prog=f"inlay {command}", description=about, allow_abbrev=False, print_config=None)
 
 
 class _Parser(ArgumentParser):

@@ -14,7 +14,8 @@ from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches
-from inlay.recipes.settings.run import BackboneSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
 
 __all__ = ["main"]

@@ -12,7 +12,7 @@ from inlay.hub.errors import HubError
 from inlay.hub.remote.search import Found, Offers, in_cache, on_hub
 from inlay.recipes.commands.arguments.local_models import models_here, offers_of
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["main"]
 

@@ -10,15 +10,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inlay.recipes.commands.train.options import check_reached, given_options
-from inlay.recipes.commands.train.parser import SYSTEMS, check_projector_options, parse
+from inlay.recipes.commands.train.parser import check_projector_options, parse
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import check_job
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
 
-__all__ = ["SYSTEMS", "main"]
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -51,7 +51,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     with joined(job.run.accelerator):
         precision = first(partial(settle, job.run.precision, job.run.accelerator))
         job = replace(job, run=replace(job.run, precision=precision))
-        train(job, backbone=backbone, config=parsed.config(precision))
+        train(job, backbone=backbone)
     return 0
 
 

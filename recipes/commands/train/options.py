@@ -1,97 +1,17 @@
-"""Options that need more than a type: nested learning rates, and those that no part of the run would read."""
+"""Options that no part of the run would read are refused."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.settings.recipe import Recipe, Stage
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.run import BackboneSettings, DataSettings
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["check_reached", "flat_rates", "given_options", "split_rates", "with_rates"]
-
-_RATE = re.compile(r"--stages\.(\w+)\.lr\.([\w.]+)")
-_FOR_OBJECTIVE = {"represent": ("represent",), "teacher": ("teach", "aligned"), "signals": ("signals",)}
-"""Settings of a stage -> the objectives that read them."""
-
-
-def split_rates(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str]]]:
-    """Take options such as ``--stages.instruct.lr.inputs.image 1e-4`` out of a command line.
-
-    Returns:
-        The other arguments; stage, part and value of each that was taken out.
-
-    Raises:
-        SettingsError: an option without a value.
-
-    Example:
-        >>> split_rates(["llava", "--stages.align.lr.inputs=1e-4", "--seed", "3"])
-        (['llava', '--seed', '3'], [('align', 'inputs', '1e-4')])
-    """
-    rest: list[str] = []
-    rates: list[tuple[str, str, str]] = []
-    waiting = iter(arguments)
-    for argument in waiting:
-        name, equals, value = argument.partition("=")
-        if not (found := _RATE.fullmatch(name)):
-            rest.append(argument)
-            continue
-        if not equals:
-            value = next(waiting, "")
-        if not value or value.startswith("--"):
-            raise SettingsError(f"{name}: expected a learning rate behind it")
-        rates.append((found[1], found[2], value))
-    return rest, rates
-
-
-def with_rates(lr: Mapping[str, float], given: Iterable[tuple[str, str]], stage: str) -> dict[str, float]:
-    """Learning rates with those of the command line over them; the rate of a group replaces those of its parts.
-
-    Args:
-        lr: part or group -> rate.
-        given: part or group, and the rate as it was written.
-        stage: for errors.
-
-    Raises:
-        SettingsError: a rate that is no number.
-
-    Example:
-        >>> with_rates({"inputs.image": 1e-3, "lora": 2e-4}, [("inputs", "1e-4")], "instruct")
-        {'lora': 0.0002, 'inputs': 0.0001}
-    """
-    rates: dict[str, float] = {}
-    for name, value in given:
-        try:
-            rates[name] = float(value)
-        except ValueError:
-            raise SettingsError(f"--stages.{stage}.lr.{name}: expected a learning rate, got {value}") from None
-    groups = tuple(f"{name}." for name in rates)
-    kept = {name: rate for name, rate in lr.items() if not name.startswith(groups)} if groups else dict(lr)
-    return kept | rates
-
-
-def flat_rates(settings: Any) -> Any:
-    """Settings of a YAML file whose learning rates may be nested: ``lr: {inputs: {image: 1e-4}}``.
-
-    Example:
-        >>> flat_rates({"stages": {"align": {"lr": {"inputs": {"image": 1e-4}, "lora": 1e-3}}}})
-        {'stages': {'align': {'lr': {'inputs.image': 0.0001, 'lora': 0.001}}}}
-    """
-    if not isinstance(settings, Mapping) or not isinstance(settings.get("stages"), Mapping):
-        return settings
-    stages = {name: _flat_stage(stage) for name, stage in settings["stages"].items()}
-    return {**settings, "stages": stages}
-
-
-def _flat_stage(stage: Any) -> Any:
-    if not isinstance(stage, Mapping) or not isinstance(stage.get("lr"), Mapping):
-        return stage
-    flat: dict[str, Any] = {}
-    for name, rate in stage["lr"].items():
-        flat |= {f"{name}.{part}": own for part, own in rate.items()} if isinstance(rate, Mapping) else {name: rate}
-    return {**stage, "lr": flat}
+__all__ = ["check_reached", "given_options"]
 
 
 def given_options(arguments: Iterable[str]) -> list[str]:
@@ -148,10 +68,8 @@ def _of_stage(path: Sequence[str], recipe: Recipe, known: set[str]) -> str:
     if name not in recipe.stages:
         return f"the stage {name} does not run (--order)" if name in known else ""
     stage, field = recipe.stages[name], fields[0] if fields else ""
-    if field in _FOR_OBJECTIVE and stage.objective not in _FOR_OBJECTIVE[field]:
-        return f"the objective of this stage is {stage.objective}, not {' or '.join(_FOR_OBJECTIVE[field])}"
-    if field == "warmup" and stage.warmup_steps is not None:
-        return f"the stage warms up for {stage.warmup_steps} steps (warmup_steps)"
+    if fields == ["optimizer", "warmup"] and stage.optimizer.warmup_steps is not None:
+        return f"the stage warms up for {stage.optimizer.warmup_steps} steps (optimizer.warmup_steps)"
     if field == "lr" and len(fields) > 1:
         return _of_part(".".join(fields[1:]), recipe, stage)
     return ""
@@ -173,8 +91,6 @@ def _of_part(part: str, recipe: Recipe, stage: Stage) -> str:
         return "the run has no LoRA"
     if group == "tokens" and not recipe.signals and not recipe.tokens:
         return "the run has no new tokens"
-    if group == "teacher" and stage.objective != "teach":
-        return f"the objective of this stage is {stage.objective}, and only 'teach' trains a teacher"
     return ""
 
 

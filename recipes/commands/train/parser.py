@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -18,24 +18,19 @@ from jsonargparse import ArgumentParser, Namespace
 from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.commands.train.options import flat_rates, split_rates, with_rates
+from inlay.recipes.commands.train.overrides import EVERY_STAGE, flat_rates, split_rates, spread, with_rates
 from inlay.recipes.runs.job import Job
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.objective import Objective, ObjectiveError, objective_type
+from inlay.recipes.settings.optimizer import OptimizerSettings
 from inlay.recipes.settings.plain_yaml import MAX_CHARACTERS, NotPlainError, check_value, parse_yaml
-from inlay.recipes.settings.recipe import Recipe, Size, Stage, System
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
-from inlay.recipes.systems import blip2, instructblip, llava, minigpt4, modaverse, nextgpt
+from inlay.recipes.settings.recipe import Recipe, Size
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.settings.samples import SampleSettings
+from inlay.recipes.settings.stage import Stage
+from inlay.recipes.systems.registry import SYSTEMS
 
-__all__ = ["OUTPUTS", "PROJECTORS", "SYSTEMS", "Parsed", "check_projector_options", "config_of", "kinds", "parse"]
-
-SYSTEMS: dict[str, System] = {
-    "llava": llava.SYSTEM,
-    "blip2": blip2.SYSTEM,
-    "instructblip": instructblip.SYSTEM,
-    "minigpt4": minigpt4.SYSTEM,
-    "nextgpt": nextgpt.SYSTEM,
-    "modaverse": modaverse.SYSTEM,
-}
-"""System -> its versions and its recipe."""
+__all__ = ["OUTPUTS", "PROJECTORS", "Parsed", "check_projector_options", "kinds", "parse"]
 
 PROJECTORS = (
     "linear",
@@ -88,32 +83,35 @@ class Parsed:
                 output_options=built.output_options,
                 signals=built.signals,
                 lora=built.lora,
-                stages=_ordered(vars(built.stages), built.order),
+                stages=_ordered(self._stages(built.stages), built.order),
             ),
             run=RunSettings(**{field.name: getattr(built, field.name) for field in fields(RunSettings)}),
             backbone=_settings(BackboneSettings, built.backbone),
             data=_settings(DataSettings, built.data),
         )
 
-    def config(self, precision: str) -> str:
-        """The text of ``config.yaml``: every setting, so that the file alone repeats the run.
+    def _stages(self, values: Namespace) -> dict[str, Stage]:
+        """Each stage with its objective; the error of one that contradicts itself names it."""
+        stages = {}
+        for name, stage in self.recipe.stages.items():
+            fields_of = dict(vars(getattr(values, name)))
+            own = dict(vars(fields_of.pop("objective")))
+            own.pop("name")
+            fields_of["optimizer"] = _settings(OptimizerSettings, fields_of["optimizer"], f"stages.{name}.optimizer")
+            fields_of["samples"] = _settings(SampleSettings, fields_of["samples"])
+            try:
+                stages[name] = Stage(**fields_of, objective=type(stage.objective)(**own))
+            except InlayError as error:
+                raise SettingsError(f"stages.{name}: {error}") from None
+        return stages
 
-        Args:
-            precision: the one that ``auto`` stands for on this machine; a run goes on with it on any other.
-        """
-        name = self.values.name or self.values.output.absolute().name
-        settled = {"precision": precision, "name": name, "resume": False, "overwrite": False}
-        values = self.values.clone()
-        for field, value in settled.items():
-            values[field] = value
-        return str(self.parser.dump(values, skip_unset=False))
 
-
-def parse(argv: Sequence[str]) -> Parsed:
+def parse(argv: Sequence[str], command: str = "train") -> Parsed:
     """Read the arguments of ``inlay train``.
 
     Args:
         argv: the system or a YAML file, and settings.
+        command: in the usage line and in errors.
 
     Raises:
         SettingsError: an unknown system, no YAML, or YAML that is more than plain settings.
@@ -123,41 +121,13 @@ def parse(argv: Sequence[str]) -> Parsed:
     system, config = _first(arguments)
     _check_values(arguments)
     chosen = _choices(system, arguments, config)
-    recipe = SYSTEMS[system].recipe(**chosen)
-    parser = _parser(system, recipe, chosen)
+    held = _yaml(config) if config else {}
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
-    values = parser.parse_args(_with_rates(parser, [*_config(config), *rest], list(recipe.stages)))
+    recipe = _with_objectives(SYSTEMS[system].recipe(**chosen), held, rest)
+    parser = _parser(command, system, recipe, chosen)
+    of_file, options = spread(rest, held, recipe.stages)
+    values = parser.parse_args(_with_rates(parser, [*of_file, *_config(config), *options]))
     return Parsed(parser=parser, values=values, recipe=recipe, arguments=arguments)
-
-
-def config_of(job: Job) -> str:
-    """The text of ``config.yaml`` for a job that was made in Python.
-
-    Of a system of the package, the file repeats the run on the command line. The recipe of another system cannot be
-    told from a file; what can be written of it is.
-    """
-    recipe = job.recipe
-    plain = {
-        "system": recipe.system,
-        **_plain(asdict(replace(job.run, name=job.name, resume=False, overwrite=False))),
-        "backbone": _plain(asdict(job.backbone)),
-        "data": _plain(asdict(job.data)),
-        "projector": recipe.projector,
-        "projector_options": _plain(dict(recipe.projector_options.get(recipe.projector, {}))),
-        "shared": recipe.shared,
-        "output_projector": recipe.output,
-        "output_options": _plain(dict(recipe.output_options)),
-        "signals": _plain(dict(recipe.signals)),
-        "order": ",".join(recipe.stages),
-        "lora": _plain(asdict(recipe.lora)) if recipe.lora else None,
-        "stages": {name: _plain(asdict(stage)) for name, stage in recipe.stages.items()},
-    }
-    for chosen in _origins(recipe):
-        own = SYSTEMS[recipe.system].recipe(**chosen)
-        parser = _parser(recipe.system, own, chosen)
-        return str(parser.dump(parser.parse_object({**plain, **chosen}), skip_unset=False))
-    about = "# The recipe is not one of the package, so this file alone does not repeat the run.\n"
-    return about + yaml.safe_dump(plain, sort_keys=False)
 
 
 def check_projector_options(kind: str, options: Mapping[str, Any]) -> None:
@@ -184,27 +154,6 @@ def kinds(registry: str, packaged: tuple[str, ...]) -> tuple[str, ...]:
 def _check_kind(field: str, kind: str, known: tuple[str, ...]) -> None:
     if kind not in known:
         raise SettingsError(f"{field}: expected one of {', '.join(known)}, got {kind!r}")
-
-
-def _origins(recipe: Recipe) -> Iterator[dict[str, str]]:
-    """Version and size of the packaged recipes whose fields that are no options are those of this one."""
-    system = SYSTEMS.get(recipe.system)
-    for size in get_args(Size) if system else ():
-        for version in system.versions if system else ():
-            chosen = {"version": version, "size": size}
-            own = SYSTEMS[recipe.system].recipe(**chosen)
-            fixed = ("decoding", "sources", "modalities", "tokens", "making", "world")
-            if set(recipe.stages) <= set(own.stages) and all(getattr(own, f) == getattr(recipe, f) for f in fixed):
-                yield chosen
-
-
-def _plain(value: Any) -> Any:
-    """Values that YAML can hold."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _check_values(arguments: Sequence[str]) -> None:
@@ -252,19 +201,43 @@ def _config(path: Path | None) -> list[str]:
     return ["--config", str(path) if flat == held else yaml.safe_dump(flat, sort_keys=False)]
 
 
-def _with_rates(parser: ArgumentParser, arguments: Sequence[str], stages: Sequence[str]) -> list[str]:
+def _with_rates(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
     """The arguments with ``--stages.STAGE.lr.PART RATE`` as whole settings of ``lr``, which the parser understands."""
     rest, rates = split_rates(arguments)
-    chosen = [name for name in stages if any(stage == name for stage, _, _ in rates)]
-    if unknown := [stage for stage, _, _ in rates if stage not in stages]:
-        raise SettingsError(f"--stages.{unknown[0]}: expected one of the stages {', '.join(stages)}")
     if not rates or "--help" in rest or "-h" in rest:
-        return list(rest)
-    below = parser.parse_args([argument for argument in rest if not argument.startswith("--print_config")])
-    for name in chosen:
+        return rest
+    below = parser.parse_args(rest)
+    for name in dict.fromkeys(stage for stage, _, _ in rates):
         own = [(part, value) for stage, part, value in rates if stage == name]
         rest.append(f"--stages.{name}.lr={json.dumps(with_rates(below.stages[name].lr, own, name))}")
     return rest
+
+
+def _with_objectives(recipe: Recipe, held: Mapping[str, Any], arguments: Sequence[str]) -> Recipe:
+    """The recipe with the objectives that YAML or ``--stages.STAGE.objective.name`` names, and their defaults."""
+    in_file = held.get("stages") if isinstance(held.get("stages"), Mapping) else {}
+    stages = {}
+    for name, stage in recipe.stages.items():
+        own = in_file.get(name) if isinstance(in_file, Mapping) else None
+        objective = own.get("objective") if isinstance(own, Mapping) else None
+        chosen = objective.get("name") if isinstance(objective, Mapping) else None
+        chosen = _value_of(f"--stages.{name}.objective.name", arguments) or chosen or stage.objective.name
+        try:
+            kind: type[Objective] = objective_type(str(chosen))
+            stages[name] = stage if kind is type(stage.objective) else replace(stage, objective=kind())
+        except ObjectiveError as error:
+            raise SettingsError(f"stages.{name}.{error}") from None
+    return replace(recipe, stages=stages)
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str:
+    """The value of an option; empty where it is not given."""
+    found = ""
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == option:
+            found = value if equals else "".join(arguments[index + 1 : index + 2])
+    return found
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
@@ -290,19 +263,17 @@ def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict
         "version": str(held.get("version", choices["version"][0])),
         "size": str(held.get("size", "full" if own else "miniature")),
     }
-    for index, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if (field := name.removeprefix("--")) in chosen and name.startswith("--"):
-            chosen[field] = value if equals else "".join(arguments[index + 1 : index + 2])
+    for field in chosen:
+        chosen[field] = _value_of(f"--{field}", arguments) or chosen[field]
     for field, value in chosen.items():
         if value not in choices[field]:
             raise SettingsError(f"{field}: expected one of {', '.join(choices[field])}, got {value!r}")
     return chosen
 
 
-def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
+def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
     parser = command_parser(
-        f"train {system}",
+        f"{command} {system}",
         f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
@@ -343,8 +314,16 @@ def _parser(system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentP
         help="stages in the order in which they run, such as encode,instruct,decode; those left out are not run",
     )
     parser.add_argument("--lora", default=recipe.lora, type=LoraConfig | None, help="LoRA on the LLM")
+    for option, about in EVERY_STAGE.items():  # Taken out of the arguments before; here for --help.
+        parser.add_argument(f"--{option}", type=float | None, help=about)
     for name, stage in recipe.stages.items():
-        parser.add_argument(f"--stages.{name}", default=stage, type=Stage, help=f"the stage {name}")
+        group = f"stages.{name}"
+        parser.add_class_arguments(Stage, group, default=stage, skip={"objective"}, instantiate=False, sub_configs=True)
+        parser.add_argument(
+            f"--{group}.objective.name", default=stage.objective.name, type=str, help="what the stage minimises"
+        )
+        kind = type(stage.objective)
+        parser.add_class_arguments(kind, f"{group}.objective", default=stage.objective, instantiate=False)
     return parser
 
 
@@ -357,12 +336,15 @@ def _ordered(stages: dict[str, Stage], order: str) -> dict[str, Stage]:
 
 
 def _reason(error: BaseException) -> BaseException:
-    """Our own words, where jsonargparse has wrapped them into its own."""
+    """The error of our own that jsonargparse has wrapped, or its own."""
     inner: BaseException | None = error
     while inner is not None and not isinstance(inner, InlayError):
         inner = inner.__cause__ or inner.__context__
     return inner or error
 
 
-def _settings(kind: type[T], built: Any) -> T:
-    return built if isinstance(built, kind) else kind(**vars(built))
+def _settings(kind: type[T], built: Any, name: str = "") -> T:
+    try:
+        return built if isinstance(built, kind) else kind(**vars(built))
+    except InlayError as error:
+        raise SettingsError(f"{name}: {error}" if name else str(error)) from None

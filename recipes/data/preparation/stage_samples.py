@@ -22,7 +22,7 @@ from inlay.recipes.data.preparation.instruction_templates import (
 )
 from inlay.recipes.data.preparation.reverse import reversed_pairs
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["apart", "expanded", "phrased", "varied", "with_words"]
 
@@ -32,9 +32,9 @@ NO_QUESTION = ("caption", "instruction", "talk")
 
 def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
     """The changes that are the same in every epoch: turns apart, phrasing, direction of captioned media."""
-    rows = [row for sample in samples for row in apart(sample)] if stage.turns == "apart" else list(samples)
+    rows = [row for sample in samples for row in apart(sample)] if stage.samples.turns == "apart" else list(samples)
     rows = [phrased(row, stage) for row in rows]
-    return rows if stage.direction == "as_is" else reversed_pairs(rows, echo=stage.direction == "echo")
+    return rows if stage.samples.direction == "as_is" else reversed_pairs(rows, echo=stage.samples.direction == "echo")
 
 
 def apart(sample: Sample) -> list[Sample]:
@@ -71,7 +71,7 @@ def apart(sample: Sample) -> list[Sample]:
 
 def phrased(sample: Sample, stage: Stage) -> Sample:
     """Questions and captions in the stage's phrasing; an answer to a question stays as it is."""
-    if stage.phrasing == "as_is":
+    if stage.samples.phrasing == "as_is":
         return sample
     messages, caption = [], False
     for message in sample.messages:
@@ -94,11 +94,11 @@ def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
         seed: of the run.
         number: of the batch, counted over the whole stage.
     """
-    if stage.answers == "sampled" and sample.answers:
+    if stage.samples.answers == "sampled" and sample.answers:
         sample = _answered(sample, seed, number)
-    if stage.templates != "none":
+    if stage.samples.templates != "none":
         sample = _worded(sample, stage, seed, number)
-    if stage.split == "random":
+    if stage.samples.split == "random":
         sample = _cut(sample, seed, number)
     return sample
 
@@ -124,9 +124,9 @@ def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
             turn += 1
             words = message.text.strip()
             if not words:
-                before = DESCRIBE if stage.templates == "describe" else CAPTION
+                before = DESCRIBE if stage.samples.templates == "describe" else CAPTION
                 message = with_words(message, choose(before, sample.id, seed=seed, visit=number))
-            elif stage.templates == "instruct" and kind and kind not in NO_QUESTION:
+            elif stage.samples.templates == "instruct" and kind and kind not in NO_QUESTION:
                 message = with_words(message, fill(choose(QUESTION, sample.id, seed=seed, visit=number), words))
         messages.append(message)
     return replace(sample, messages=tuple(messages))

@@ -16,7 +16,7 @@ from inlay.recipes.data.sampling.mixture import MixtureBatches
 from inlay.recipes.data.sampling.order import StepBatches
 from inlay.recipes.data.sampling.step_counts import StepBatch, by_step
 from inlay.recipes.distributed.ranks import rank, world
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["StepData", "StepLoader", "micro_batches", "processes"]
 

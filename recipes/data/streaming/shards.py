@@ -15,7 +15,7 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.step_data import StepData, StepLoader, processes
 from inlay.recipes.data.streaming.webdataset import TarPairs
 from inlay.recipes.distributed.ranks import world
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["Row", "Shards", "StreamData"]
 

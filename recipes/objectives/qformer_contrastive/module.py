@@ -22,20 +22,21 @@ from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.optimizer import choose_parts
 from inlay.recipes.objectives.qformer_contrastive.caption_batch import CaptionBatch
 from inlay.recipes.objectives.qformer_contrastive.losses import contrast_loss, generation_loss, hard_negatives, matches
+from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
 from inlay.recipes.objectives.step_module import StepModule, Term
-from inlay.recipes.settings.objective_settings import RepresentSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["Represent"]
+__all__ = ["QFormerContrastiveModule"]
 
 
-class Represent(StepModule):
+class QFormerContrastiveModule(StepModule):
     """Contrast, matching and generation on captioned pictures.
 
     Args:
         backbone: whose image encoder gives the features.
         pretrainer: what trains.
         tokens: how captions become ids.
+        settings: weights of the losses.
         stage: how it trains; the part is called ``inputs.image``.
         steps: optimizer steps of the whole stage.
 
@@ -44,11 +45,17 @@ class Represent(StepModule):
     """
 
     def __init__(
-        self, backbone: Backbone, pretrainer: QFormerPretrainer, tokens: CaptionTokens, stage: Stage, steps: int
+        self,
+        backbone: Backbone,
+        pretrainer: QFormerPretrainer,
+        tokens: CaptionTokens,
+        settings: QFormerContrastive,
+        stage: Stage,
+        steps: int,
     ) -> None:
         super().__init__(stage, steps)
         self.pretrainer = pretrainer
-        self.settings = stage.represent or RepresentSettings()
+        self.settings = settings
         self.tokens = tokens
         # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
         self._backbone = (backbone,)

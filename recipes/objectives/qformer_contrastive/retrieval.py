@@ -14,14 +14,12 @@ from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_scores
-from inlay.adapters.media.image import load_image
+from inlay.adapters.media.image import Geometry, load_image
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.evaluation.metrics.recall import recall_at_k
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.qformer_contrastive.caption_batch import captioned
-from inlay.recipes.settings.objective_settings import RepresentSettings
-from inlay.recipes.settings.recipe import Stage
 
 __all__ = ["rerank", "retrieval_report"]
 
@@ -34,7 +32,8 @@ def retrieval_report(
     backbone: Backbone,
     tokens: CaptionTokens,
     samples: Sequence[Sample],
-    stage: Stage,
+    geometry: Geometry,
+    reranked: int = 0,
     features: FeatureCache | None = None,
 ) -> dict[str, float]:
     """Recall at 1, 5 and 10 in both directions, and how many pictures and captions there were.
@@ -44,7 +43,8 @@ def retrieval_report(
         backbone: whose encoder gives the features.
         tokens: how captions become ids.
         samples: held-out pictures; all answers of a sample count as its captions.
-        stage: geometry, and how many candidates matching puts in a new order.
+        geometry: how a picture becomes a square.
+        reranked: candidates of each query that matching puts in a new order.
         features: frozen features, if they are cached.
 
     Returns:
@@ -71,12 +71,12 @@ def retrieval_report(
             found = torch.stack([features(picture) for picture in group])
         else:
             pictures = [load_image(picture.source) for picture in group]
-            found = encoder.encode(encoder.preprocess(pictures, stage.geometry))
+            found = encoder.encode(encoder.preprocess(pictures, geometry))
         found = found.to(device, dtype)
         scores.append(itc_scores(former.image_embeddings(found), words))
         seen.append(found)
     table = torch.cat(scores)
-    count = min((stage.represent or RepresentSettings()).rerank, *table.shape)
+    count = min(reranked, *table.shape)
     looked = torch.cat(seen) if count else table
     to_texts = rerank(former, table, looked, ids, mask, count, of="pictures")
     to_images = rerank(former, table.T, looked, ids, mask, count, of="texts")

@@ -2,8 +2,9 @@
 
 Wu et al., 2023, https://arxiv.org/abs/2309.05519. The loss of a batch is the cross-entropy over words and signal
 tokens, and for every medium that is made the distance between the output projector's conditioning and the frozen text
-encoder's, optionally with the latent diffusion loss. :class:`AlignSignals` runs the LLM; where nothing in front of the
-output projectors trains, :class:`AlignStates` learns from states that were computed once, and gives the same numbers.
+encoder's, optionally with the latent diffusion loss. :class:`SignalsModule` runs the LLM; where nothing in front of the
+output projectors trains, :class:`SignalStatesModule` learns from states that were computed once, and gives the same
+numbers.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from inlay.adapters.core.batch import Batch
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.outputs.losses import conditioning_distance
 from inlay.adapters.parts.part import Part
-from inlay.recipes.objectives.next_token import NextToken, idle_parts, labelled_loss
+from inlay.recipes.objectives.next_token.module import NextTokenModule, idle_parts, labelled_loss
 from inlay.recipes.objectives.optimizer import choose_parts
+from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.objectives.signals.states import StateBatch
 from inlay.recipes.objectives.signals.targets import Targets
 from inlay.recipes.objectives.step_module import StepModule, Term
-from inlay.recipes.settings.objective_settings import SignalSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["AlignSignals", "AlignStates", "Extra", "signal_losses"]
+__all__ = ["Extra", "SignalStatesModule", "SignalsModule", "signal_losses"]
 
 Extra: TypeAlias = Callable[[Modality, Tensor, Sequence[MadePart]], Tensor]
 """A further loss of conditionings ``[n, tokens, width]`` of media: the latent diffusion loss."""
@@ -38,7 +39,7 @@ def signal_losses(
     states: Mapping[Modality, Tensor],
     made: Sequence[MadePart],
     targets: Targets,
-    settings: SignalSettings,
+    settings: Signals,
     extra: Extra | None = None,
 ) -> dict[str, Term]:
     """Weighted losses by name: the distance of each modality, and the diffusion loss, as means over its media.
@@ -69,22 +70,29 @@ def signal_losses(
     return losses
 
 
-class AlignSignals(NextToken):
+class SignalsModule(NextTokenModule):
     """One stage on an attached model.
 
     Args:
         model: backbone and adapter.
         targets: conditionings of captions.
+        settings: weights of the losses, and which distance.
         stage: which parts train, and how.
         steps: optimizer steps of the whole stage.
         extra: the latent diffusion loss, where it has a weight.
     """
 
     def __init__(
-        self, model: AttachedModel, targets: Targets, stage: Stage, steps: int, extra: Extra | None = None
+        self,
+        model: AttachedModel,
+        targets: Targets,
+        settings: Signals,
+        stage: Stage,
+        steps: int,
+        extra: Extra | None = None,
     ) -> None:
         super().__init__(model, stage, steps)
-        self.settings = stage.signals or SignalSettings()
+        self.settings = settings
         self._aims = (targets, extra)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
@@ -100,23 +108,30 @@ class AlignSignals(NextToken):
         return self.step_loss(batch, losses)
 
 
-class AlignStates(StepModule):
+class SignalStatesModule(StepModule):
     """The same on states that were computed before: the LLM is not run, and only output projectors train.
 
     Args:
         adapter: whose output projectors train.
         targets: conditionings of captions.
+        settings: weights of the losses, and which distance.
         stage: how they train.
         steps: optimizer steps of the whole stage.
         extra: the latent diffusion loss, where it has a weight.
     """
 
     def __init__(
-        self, adapter: Adapter, targets: Targets, stage: Stage, steps: int, extra: Extra | None = None
+        self,
+        adapter: Adapter,
+        targets: Targets,
+        settings: Signals,
+        stage: Stage,
+        steps: int,
+        extra: Extra | None = None,
     ) -> None:
         super().__init__(stage, steps)
         self.adapter = adapter
-        self.settings = stage.signals or SignalSettings()
+        self.settings = settings
         self._aims = (targets, extra)
         choose_parts(adapter.parts(), stage)
 

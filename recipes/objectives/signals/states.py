@@ -25,7 +25,7 @@ from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.data.sampling.step_counts import counts_of, media_counts
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 __all__ = ["StateBatch", "StateRow", "collate_states", "collect_states", "states_fit_in"]
 

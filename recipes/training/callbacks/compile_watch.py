@@ -13,8 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.language.checkpointing import is_recomputed
 from inlay.adapters.language.compile import compiled, compiles, missing_compiler
-from inlay.recipes.objectives.next_token import NextToken
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["CompileWatch"]
 
@@ -50,7 +50,7 @@ class CompileWatch(Callback):
         """
         if not self.wanted:
             return
-        if not isinstance(module, NextToken) or not compiles(module.model.backbone.llm.model):
+        if not isinstance(module, NextTokenModule) or not compiles(module.model.backbone.llm.model):
             self.wanted = False
             self.show("compile: left out, this stage has no decoder-only language model in its loop")
         elif is_recomputed(module.model.backbone.llm.model):
@@ -65,7 +65,7 @@ class CompileWatch(Callback):
         """Compile after the batches that are timed without compilation."""
         if not self._timing:
             return
-        if len(self.times) == PLAIN and isinstance(module, NextToken):
+        if len(self.times) == PLAIN and isinstance(module, NextTokenModule):
             model = module.model
             lora = model.adapter.lora
             plain = None if lora is None else lora.plain()

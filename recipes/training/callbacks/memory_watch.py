@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.distributed.ranks import all_of, world
-from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.training.memory_plan import (
     MIB,
     MemoryPlan,
@@ -33,7 +33,7 @@ HOLES = 1.3
 Recompute: TypeAlias = bool | Literal["auto"]
 
 
-def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
+def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
     """Count, and run the model once on the longest sample; random state and weights stay as they are.
 
     Args:
@@ -86,7 +86,7 @@ class MemoryWatch(Callback):
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Plan."""
-        if not isinstance(module, NextToken):
+        if not isinstance(module, NextTokenModule):
             return
         llm = module.model.backbone.llm.model
         if isinstance(self.data, StageData):

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.parts.part import Part
-from inlay.recipes.settings.recipe import Stage, rate_of
+from inlay.recipes.settings.stage import Stage, rate_of
 
 __all__ = ["PartTable", "part_table"]
 

@@ -10,7 +10,8 @@ import pytest
 
 from inlay.recipes.cache import sources
 from inlay.recipes.cli import main
-from inlay.recipes.settings.run import DataSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import DataSettings
 from inlay.recipes.systems import load_backbone as backbones
 
 

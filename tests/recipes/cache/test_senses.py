@@ -18,12 +18,13 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data
 from inlay.recipes.miniature.build_media import build_media
-from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.objectives.next_token.settings import NextToken
 from inlay.recipes.objectives.plan import Task
-from inlay.recipes.objectives.registry import signals
+from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.objectives.signals.states import collect_states
-from inlay.recipes.settings.recipe import Stage
 from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import RandomState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
@@ -34,8 +35,12 @@ def store_of(tmp_path: Path) -> Any:
     return lambda **options: CacheStore(tmp_path / "cache", **({"always": True} | options))
 
 
+def planned(task: Task) -> Any:
+    return task.stage.objective.plan(task)
+
+
 def stage_of(**fields: Any) -> Stage:
-    base: dict[str, Any] = {"data": "train", "template": "nextgpt", "geometry": "crop", "objective": "signals"}
+    base: dict[str, Any] = {"data": "train", "template": "nextgpt", "geometry": "crop", "objective": Signals()}
     return Stage(**{**base, "lr": {"outputs": 1e-2}, "batch_size": 3, "epochs": 4.0, **fields})
 
 
@@ -218,7 +223,7 @@ def test_a_run_through_the_folder_resumes_to_the_very_bits_of_one_without(
             store=store,
             show=silent,
         )
-        fit(signals(task), tmp_path / name, stop=stop, resume=resume)
+        fit(planned(task), tmp_path / name, stop=stop, resume=resume)
         results.append(senses.state())
     whole, stopped, resumed = results
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
@@ -231,7 +236,7 @@ def test_two_encoders_in_one_stage_train_to_the_same_bits_from_disk(
     results = []
     for name in ("memory", "disk", "again"):
         senses = senses_of()
-        stage = stage_of(objective="next_token", lr={"inputs": 1e-2, "lora": 1e-2})
+        stage = stage_of(objective=NextToken(), lr={"inputs": 1e-2, "lora": 1e-2})
         caching = Caching(memory=1 << 30, store=None if name == "memory" else store_of(), show=silent)
         features = caching.features(senses.model.backbone, "crop", senses.samples)
         for modality in senses.model.backbone.encoders:
@@ -239,7 +244,7 @@ def test_two_encoders_in_one_stage_train_to_the_same_bits_from_disk(
         torch.manual_seed(12)
         data = StageData(senses.samples, senses.model, stage, seed=7, features=features)
         plan = Task(stage=stage, model=senses.model, sets=[])
-        module = NextToken(plan.model, stage, data.steps)
+        module = NextTokenModule(plan.model, stage, data.steps)
         fit(type("Plan", (), {"module": module, "data": data}), tmp_path / name)
         assert not any(senses.model.backbone.encoder(modality).runs for modality in ("image", "audio"))
         results.append(senses.state())

@@ -20,7 +20,7 @@ from inlay.recipes.commands.gallery import held_out_prompts, write_gallery
 from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.media_files.save import free_name, save_medium
 from inlay.recipes.media_files.show import as_picture, film_strip, spectrogram
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.systems.generation_options import making_of
 
 

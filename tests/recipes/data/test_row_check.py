@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stages import stage_from
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.row_check import RowCheck, usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import DataError, Sample
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import nextgpt
 
 LR = {"inputs": 1e-3, "outputs": 1e-3, "tokens": 1e-3, "lora": 1e-3}
@@ -22,7 +23,7 @@ LR = {"inputs": 1e-3, "outputs": 1e-3, "tokens": 1e-3, "lora": 1e-3}
 
 def stage(**fields: Any) -> Stage:
     own: dict[str, Any] = {"data": "train", "template": "vicuna_v1", "geometry": "crop", "lr": LR, "batch_size": 2}
-    return Stage(**(own | fields))
+    return stage_from(**(own | fields))
 
 
 def dialogue(asked: str, said: str, *media: MediaPart, name: str = "a") -> Sample:

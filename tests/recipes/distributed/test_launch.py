@@ -14,7 +14,8 @@ import pytest
 
 from inlay.recipes.cli import main
 from inlay.recipes.distributed.launch import check_processes, launch
-from inlay.recipes.settings.run import RunSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.systems import llava
 
 STAGES = llava.recipe().stages

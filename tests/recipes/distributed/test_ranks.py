@@ -16,14 +16,15 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.distributed.ranks import all_of, first, first_ahead, is_first, rank, stop_together
-from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.qformer_contrastive.caption_batch import captioned
-from inlay.recipes.objectives.registry import OBJECTIVES
+from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
+from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.objective_settings import RepresentSettings, SignalSettings
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import fit
 
@@ -113,7 +114,7 @@ def conversations(
     model = adapter_of(backbone, dropout=dropout).attach(backbone)
     torch.manual_seed(12)
     data = StageData(samples, model, stage, seed=7)
-    module = NextToken(model, stage, data.steps)
+    module = NextTokenModule(model, stage, data.steps)
     return run(module, data, stage, folder, backbone.llm.tokenizer, **options)
 
 
@@ -177,7 +178,7 @@ def test_a_checkpoint_of_two_processes_is_refused_by_one(
 def of_objective(make: Any, stage: Stage, folder: Path) -> dict[str, Any]:
     torch.manual_seed(3)
     model, sets, features = make()
-    plan: Any = OBJECTIVES[stage.objective](Task(stage=stage, model=model, sets=sets, features=features, seed=7))
+    plan: Any = stage.objective.plan(Task(stage=stage, model=model, sets=sets, features=features, seed=7))
     torch.manual_seed(5)
     return run(plan.module, plan.data, stage, folder, model.backbone.llm.tokenizer)
 
@@ -193,8 +194,7 @@ def test_media_that_only_one_process_makes_give_the_numbers_of_one(senses_of: An
         lr=rates,
         batch_size=2,
         epochs=3,
-        objective="signals",
-        signals=SignalSettings(lm=0.0 if cache else 1.0, cache=cache),
+        objective=Signals(lm=0.0 if cache else 1.0, cache=cache),
     )
 
     def make() -> Any:
@@ -217,8 +217,7 @@ def test_contrast_over_both_processes_gives_the_numbers_of_one(
         lr={"inputs.image": 1e-3},
         batch_size=4,
         epochs=4,
-        objective="represent",
-        represent=RepresentSettings(itm=0.0),  # false pairs are drawn at random, by each process for itself
+        objective=QFormerContrastive(itm=0.0),  # false pairs are drawn at random, by each process for itself
     )
     shown = [sample for sample in samples if captionable(sample)]
     recipe = blip2.recipe()
@@ -243,7 +242,7 @@ def captionable(sample: Sample) -> bool:
 def test_all_stop_where_one_has_a_loss_that_is_not_finite(
     backbone_of: Any, adapter_of: Any, samples: list[Sample], tmp_path: Path
 ) -> None:
-    class Poisoned(NextToken):
+    class Poisoned(NextTokenModule):
         def training_step(self, batch: Any, number: int) -> torch.Tensor:
             return super().training_step(batch, number) * (float("nan") if rank() == 1 else 1.0)
 

@@ -11,7 +11,7 @@ from two_processes import in_two
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.distributed.sharding import check_sharding, cut_layers, shard
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",

@@ -10,7 +10,7 @@ import pytest
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 PUBLISHED = {"num_beams": 5, "length_penalty": -1.0, "max_new_tokens": 10}
 

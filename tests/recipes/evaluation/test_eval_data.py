@@ -10,7 +10,7 @@ import pytest
 
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.evaluation.eval_data import read_held_out
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 
 @pytest.fixture

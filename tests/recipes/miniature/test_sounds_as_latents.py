@@ -23,8 +23,8 @@ from inlay.recipes.miniature.play import RATE, play
 from inlay.recipes.miniature.senses import TONES
 from inlay.recipes.miniature.senses_grammar import caption_of
 from inlay.recipes.miniature.spectrogram import log_mel as own_log_mel
-from inlay.recipes.objectives.signals.plan import _diffusion_loss
-from inlay.recipes.settings.objective_settings import SignalSettings
+from inlay.recipes.objectives.signals.planning import _diffusion_loss
+from inlay.recipes.objectives.signals.settings import Signals
 
 HELD_OUT = [tone for tone in TONES if tone.split == "held_out"]
 
@@ -74,7 +74,7 @@ def test_the_gradient_of_the_diffusion_loss_reaches_the_output_projector(generat
     config = TransformerOutputConfig(width_in=32, signals=2, tokens=1, width_out=generator.width, **sizes)
     projector = TransformerOutput(config)
     model: Any = SimpleNamespace(backbone=SimpleNamespace(generator=lambda _: generator))
-    settings = SignalSettings(diffusion=1.0)
+    settings = Signals(diffusion=1.0)
     parts = [MadePart("audio", caption_of(tone), sound) for tone, sound in zip(HELD_OUT, sounds, strict=True)]
     states = torch.randn(len(parts), 2, 32)
     losses = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from stages import changed, stage_from
 from torch import nn
 from transformers import get_linear_schedule_with_warmup
 
@@ -14,10 +14,11 @@ from inlay.adapters.inputs import projector_config
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainConfig, QFormerPretrainer
 from inlay.adapters.parts.part import Part
 from inlay.recipes.objectives.optimizer import learning_rate, optimizer_for
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import blip2, modaverse, nextgpt
 
-STAGE = Stage(
+STAGE = stage_from(
     data="align", template="plain", geometry="pad", lr={"inputs": 1e-3}, batch_size=4, weight_decay=0.05, warmup_steps=1
 )
 
@@ -64,7 +65,7 @@ def test_a_tensor_without_decay_and_without_gradient_stays_as_it_is(former: QFor
 
 def test_a_part_is_one_group_without_weight_decay_and_two_with_it(former: QFormerPretrainer) -> None:
     part = Part("inputs.image", "test", former)
-    plain: Any = optimizer_for([part], replace(STAGE, weight_decay=0.0), 10)["optimizer"]
+    plain: Any = optimizer_for([part], changed(STAGE, weight_decay=0.0), 10)["optimizer"]
     both: Any = optimizer_for([part], STAGE, 10)["optimizer"]
     assert [group["name"] for group in plain.param_groups] == ["inputs.image"]
     assert [group["name"] for group in both.param_groups] == ["inputs.image", "inputs.image (no decay)"]
@@ -83,7 +84,7 @@ def test_the_schedule_reaches_the_optimizer() -> None:
     rates = {}
     for schedule in ("cosine", "linear", "constant"):
         made: Any = optimizer_for(
-            [Part("inputs.image", "test", nn.Linear(2, 2))], replace(STAGE, schedule=schedule, warmup_steps=10), 100
+            [Part("inputs.image", "test", nn.Linear(2, 2))], changed(STAGE, schedule=schedule, warmup_steps=10), 100
         )
         factor = made["lr_scheduler"]["scheduler"].lr_lambdas[0]
         rates[schedule] = [round(factor(step), 3) for step in (0, 9, 32, 99)]
@@ -96,17 +97,19 @@ def test_the_schedule_reaches_the_optimizer() -> None:
 
 def test_an_unknown_schedule_and_a_floor_without_effect_are_refused() -> None:
     with pytest.raises(RecipeError, match="schedule: expected one of cosine, linear, constant, got 'cubic'"):
-        replace(STAGE, schedule="cubic")
+        changed(STAGE, schedule="cubic")
     with pytest.raises(RecipeError, match="floor: has no effect with schedule constant"):
-        replace(STAGE, schedule="constant", floor=0.1)
+        changed(STAGE, schedule="constant", floor=0.1)
 
 
 def test_released_configurations_of_nextgpt_and_modaverse_decay_linearly_from_5e_4() -> None:
-    stages = [*nextgpt.full_stages("legacy").values(), *modaverse.recipe(size="full").stages.values()]
+    stages = [*nextgpt.LEGACY.values(), *modaverse.recipe(size="full").stages.values()]
     assert {rate for stage in stages for rate in stage.lr.values()} == {5e-4}
-    assert {(stage.schedule, stage.warmup, stage.weight_decay) for stage in stages} == {("linear", 0.1, 1e-3)}
+    assert {(stage.optimizer.schedule, stage.optimizer.warmup, stage.optimizer.weight_decay) for stage in stages} == {
+        ("linear", 0.1, 1e-3)
+    }
 
 
 def test_the_later_code_of_nextgpt_and_blip2_keep_the_cosine() -> None:
-    stages = [*nextgpt.full_stages("1.5").values(), *blip2.recipe(size="full").stages.values()]
-    assert {stage.schedule for stage in stages} == {"cosine"}
+    stages = [*nextgpt.LATER.values(), *blip2.recipe(size="full").stages.values()]
+    assert {stage.optimizer.schedule for stage in stages} == {"cosine"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from stages import stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -17,10 +18,11 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import projector_config
 from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
 from inlay.recipes.objectives.plan import Task
-from inlay.recipes.objectives.registry import OBJECTIVES
-from inlay.recipes.settings.objective_settings import RepresentSettings, SignalSettings, TeacherSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
+from inlay.recipes.objectives.signals.settings import Signals
+from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings(
     # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
@@ -48,7 +50,7 @@ def test_the_metrics_hold_the_loss_of_the_step_and_of_each_term(senses: Any, tmp
 
 def signal_stage(cache: bool) -> Stage:
     rates = {"outputs": 1e-3} if cache else {"inputs": 1e-3, "lora": 1e-3, "tokens": 1e-3, "outputs": 1e-3}
-    return Stage(
+    return stage_from(
         data="train",
         template="vicuna_v1",
         geometry="pad",
@@ -57,8 +59,7 @@ def signal_stage(cache: bool) -> Stage:
         max_steps=3,
         epochs=3.0,
         warmup_steps=1,
-        objective="signals",
-        signals=SignalSettings(lm=0.0 if cache else 1.0, cache=cache),
+        objective=Signals(lm=0.0 if cache else 1.0, cache=cache),
     )
 
 
@@ -69,7 +70,7 @@ def senses(senses_of: Any) -> Any:
         options = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "ffn": 24, "dropout": 0.0}
         held = senses_of(dropout=0.0, output_options=options)
         task = Task(stage=stage, model=held.model, sets=[held.samples], seed=7, show=lambda _: None)
-        plan: Any = OBJECTIVES["signals"](task)
+        plan: Any = stage.objective.plan(task)
         return plan.module, plan.data, held.model.backbone.llm.tokenizer
 
     return make
@@ -98,9 +99,9 @@ def captions(image_of: Any, tmp_path: Path) -> list[Sample]:
 
 @pytest.fixture
 def blip(eva_backbone_of: Any, former_fields: Any, captions: list[Sample], folders: dict[str, Path]) -> Any:
-    """Objective -> a function of the stage, for a Q-Former without dropout."""
+    """A function of the stage, for a Q-Former without dropout, after a stage with this teacher."""
 
-    def of(objective: Any) -> Any:
+    def of(teacher: Any = None) -> Any:
         def make(stage: Stage) -> Any:
             backbone = eva_backbone_of()
             torch.manual_seed(11)
@@ -111,13 +112,13 @@ def blip(eva_backbone_of: Any, former_fields: Any, captions: list[Sample], folde
                 layout=Layout.published("blip2"),
                 inputs={"image": projector_config("qformer", former_fields | {"dropout": 0.0})},
             )
-            left: dict[str, Any] = {}
-            task = Task(stage=stage, model=adapter.attach(backbone), sets=[captions], seed=5, left=left)
+            task = Task(stage=stage, model=adapter.attach(backbone), sets=[captions], seed=5)
             torch.manual_seed(12)
-            if objective == "aligned":
-                OBJECTIVES["teach"](replace(task, stage=replace(stage, lr={"teacher": 1e-3}))).finish()
+            if teacher is not None:
+                taught: Any = replace(stage, lr={"teacher": 1e-3}, objective=teacher)
+                taught.objective.plan(replace(task, stage=taught)).finish()
             torch.manual_seed(13)
-            plan: Any = OBJECTIVES[stage.objective](task)
+            plan: Any = stage.objective.plan(task)
             for module in plan.module.modules():
                 if isinstance(module, torch.nn.Dropout):
                     module.p = 0.0
@@ -128,14 +129,13 @@ def blip(eva_backbone_of: Any, former_fields: Any, captions: list[Sample], folde
     return of
 
 
-def caption_stage(folders: dict[str, Path], objective: Any, part: str, **fields: Any) -> Stage:
-    return Stage(
+def caption_stage(objective: Any, part: str, **fields: Any) -> Stage:
+    return stage_from(
         data="align",
         template="blip2",
         geometry="squash",
         prompt="",
         objective=objective,
-        teacher=TeacherSettings(bert=str(folders["bert"]), text_tokens=16, masked=0.0),
         lr={part: 1e-3},
         batch_size=4,
         max_steps=2,
@@ -145,11 +145,13 @@ def caption_stage(folders: dict[str, Path], objective: Any, part: str, **fields:
     )
 
 
-@pytest.mark.parametrize(("objective", "part"), [("teach", "teacher"), ("aligned", "inputs.image")])
+@pytest.mark.parametrize("part", ["teacher", "inputs.image"])
 def test_captions_and_prompts_count_over_the_step(
-    blip: Any, folders: dict[str, Path], tmp_path: Path, objective: Any, part: str
+    blip: Any, folders: dict[str, Path], tmp_path: Path, part: str
 ) -> None:
-    stage, make = caption_stage(folders, objective, part), blip(objective)
+    teacher = PFormerTeacher(bert=str(folders["bert"]), text_tokens=16, masked=0.0)
+    objective, before = (teacher, None) if part == "teacher" else (PFormerStudent(text_tokens=16), teacher)
+    stage, make = caption_stage(objective, part), blip(before)
     one = way(make, stage, 1, 1, tmp_path / "one", sgd=True, short=0)
     for processes, accumulate in [(1, 4), (2, 1), (2, 2)]:
         assert_same(
@@ -157,16 +159,16 @@ def test_captions_and_prompts_count_over_the_step(
         )
 
 
-def represent_stage(folders: dict[str, Path], **settings: float) -> Stage:
+def represent_stage(**settings: float) -> Stage:
     settings = {"text_tokens": 16, "embedding": 8, **settings}
-    return caption_stage(folders, "represent", "inputs.image", represent=RepresentSettings(**settings))
+    return caption_stage(QFormerContrastive(**settings), "inputs.image")
 
 
 def test_contrast_is_the_same_in_one_process_and_in_two_with_the_same_micro_batches(
     blip: Any, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     """Its negatives are those of a micro-batch, so accumulation changes them; the number of processes does not."""
-    stage, make = replace(represent_stage(folders, itm=0.0), max_steps=1), blip("represent")
+    stage, make = replace(represent_stage(itm=0.0), max_steps=1), blip()
     for accumulate in (1, 2):
         one = way(make, stage, 1, accumulate, tmp_path / f"one-{accumulate}", sgd=True, short=0)
         assert_same(one, way(make, stage, 2, accumulate, tmp_path / f"two-{accumulate}", sgd=True, short=0))
@@ -174,7 +176,7 @@ def test_contrast_is_the_same_in_one_process_and_in_two_with_the_same_micro_batc
 
 def test_generation_beside_contrast_counts_over_the_step(blip: Any, folders: dict[str, Path], tmp_path: Path) -> None:
     """The head that writes captions learns from no other loss, so its gradient does not depend on accumulation."""
-    stage, make = replace(represent_stage(folders, itm=0.0), max_steps=1), blip("represent")
+    stage, make = replace(represent_stage(itm=0.0), max_steps=1), blip()
     one, two = (way(make, stage, 1, cut, tmp_path / str(cut), sgd=True, short=0)["gradients"][0] for cut in (1, 2))
     head = [{name: gradient for name, gradient in found.items() if "lm_head" in name} for found in (one, two)]
     assert head[0]
@@ -187,7 +189,7 @@ def test_pairs_of_matching_are_counted_as_they_are_trained_on(
 ) -> None:
     from inlay.recipes.data.sampling.step_counts import counts_of
 
-    module, data, _ = blip("represent")(represent_stage(folders))
+    module, data, _ = blip()(represent_stage())
     seen: list[int] = []
     real = module.pretrainer.matching_logits
     monkeypatch.setattr(module.pretrainer, "matching_logits", lambda *given: seen.append(len(given[0])) or real(*given))

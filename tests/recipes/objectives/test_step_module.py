@@ -14,9 +14,9 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_counts import Share
-from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.objectives.step_module import eval_frozen
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The '(train|val)_dataloader' does not have many workers",
@@ -45,7 +45,7 @@ class Modes(Callback):
         self.seen.append({part.name: all(m.training for m in part.module.modules()) for part in module.parts()})
 
 
-class Validated(NextToken):
+class Validated(NextTokenModule):
     """With validation, after which Lightning puts modules back into a mode."""
 
     def validation_step(self, batch: Any, _: int) -> None:
@@ -71,7 +71,7 @@ def fit(model: Any, samples: list[Sample], lr: dict[str, float], *, validate: bo
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[modes],
-    ).fit((Validated if validate else NextToken)(model, stage, 4), datamodule=data)
+    ).fit((Validated if validate else NextTokenModule)(model, stage, 4), datamodule=data)
     return modes.seen
 
 
@@ -105,7 +105,7 @@ def test_the_loss_over_frozen_lora_is_the_same_each_time(
 ) -> None:
     model = attached(backbone_of, adapter_of)
     stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr={"inputs": 1e-3}, batch_size=2)
-    module = NextToken(model, stage, 4).train()
+    module = NextTokenModule(model, stage, 4).train()
     batch = model.batch([sample.messages for sample in samples])
     losses = [module.training_step(batch, 0).item() for _ in range(2)]
     assert losses[0] == losses[1]
@@ -121,7 +121,7 @@ def test_an_adapter_that_was_loaded_to_serve_trains_with_dropout(
 
 def test_idle_is_what_no_micro_batch_of_the_step_reaches(backbone_of: Any, adapter_of: Any) -> None:
     stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr={"lora": 1e-3}, batch_size=2, accumulate=2)
-    module = NextToken(attached(backbone_of, adapter_of), stage, 4)
+    module = NextTokenModule(attached(backbone_of, adapter_of), stage, 4)
     idle = []
     for first, names in ((True, ("a.", "b.")), (False, ("b.", "c.")), (True, ("c.",))):
         module.share = Share({}, {}, first, not first)
@@ -140,11 +140,14 @@ def test_a_frozen_piece_of_a_part_that_trains_is_in_eval_mode() -> None:
 
 
 def test_the_teacher_s_stage_freezes_the_adapter(backbone_of: Any, adapter_of: Any) -> None:
-    from inlay.recipes.objectives.pformer import Teach
+    from inlay.recipes.objectives.pformer.module import PFormerTeacherModule
+    from inlay.recipes.objectives.pformer.settings import PFormerTeacher
 
     model = attached(backbone_of, adapter_of)
-    stage = Stage(data="align", template="plain", geometry="pad", lr={"teacher": 1e-3}, batch_size=2, objective="teach")
-    module = Teach(model, nn.Linear(2, 2), None, {}, stage, 4).train()
+    stage = Stage(
+        data="align", template="plain", geometry="pad", lr={"teacher": 1e-3}, batch_size=2, objective=PFormerTeacher()
+    )
+    module = PFormerTeacherModule(model, nn.Linear(2, 2), None, {}, PFormerTeacher(), stage, 4).train()
     assert module.teacher.training
     assert not any(part.training for part in model.adapter.modules())
     assert not any(parameter.requires_grad for parameter in model.adapter.parameters())

@@ -22,9 +22,10 @@ from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.build import build
 from inlay.recipes.runs.files import entries_of
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.training.run import train
-from inlay.recipes.commands.train.parser import SYSTEMS, config_of, parse
+from inlay.recipes.commands.train.parser import parse
 
 
 @pytest.fixture
@@ -373,19 +374,6 @@ def test_train_in_python_keeps_to_the_rules_of_the_command_line(
     with pytest.raises(InlayError, match="x"):
         train(replace(job, run=replace(job.run, overwrite=True)))
     assert bytes_in(folder.root) == before
-
-
-@pytest.mark.parametrize("size", ["miniature", "full"])
-@pytest.mark.parametrize("system", list(SYSTEMS))
-def test_the_config_of_a_job_in_python_is_that_job(tmp_path: Path, system: str, size: Any) -> None:
-    for version in SYSTEMS[system].versions:
-        recipe = SYSTEMS[system].recipe(version=version, size=size)
-        run = RunSettings(output=tmp_path / "run", name="x", seed=7)
-        job = Job(recipe=recipe, run=run, backbone=BackboneSettings(), data=DataSettings(images=tmp_path))
-        (tmp_path / "config.yaml").write_text(config_of(job))
-        again = parse([str(tmp_path / "config.yaml")]).job()
-        options = {recipe.projector: recipe.projector_options.get(recipe.projector, {})}
-        assert again == replace(job, recipe=replace(recipe, projector_options=options))
 
 
 def test_a_picture_replaces_no_other_file(tmp_path: Path, capsys: Any) -> None:

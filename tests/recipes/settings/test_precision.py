@@ -18,10 +18,10 @@ from inlay.adapters.language.precision import halve
 from inlay.recipes.commands.train.command import main
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.settings import precision
 from inlay.recipes.settings.precision import autocast_of, gemm_gain, settle, verdict
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 CPU = torch.device("cpu")
 COLOURS = ("red", "green", "blue", "yellow")
@@ -61,7 +61,7 @@ def test_halving_rounds_what_is_frozen_and_leaves_the_rest(llm_of: Any) -> None:
     assert weights_digest(model) == digest
 
 
-class Recorded(NextToken):
+class Recorded(NextTokenModule):
     """Keeps the loss of each step, and in which type the language model was."""
 
     def __init__(self, *args: Any) -> None:

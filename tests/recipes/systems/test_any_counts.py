@@ -15,7 +15,7 @@ from inlay.adapters.compatibility.digest import META_DIGEST
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
-from inlay.recipes.settings.recipe import RecipeError
+from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.systems import modaverse, nextgpt
 
 
@@ -66,7 +66,7 @@ def counts(adapter: Any) -> dict[str, int]:
 
 
 def test_nextgpt_as_released(language: LanguageModel) -> None:
-    adapter = nextgpt.adapter(backbone(language, "image", "audio", "video"))
+    adapter = nextgpt.recipe(size="full").adapter(backbone(language, "image", "audio", "video"), "nextgpt")
     assert counts(adapter) == {
         "inputs.image": 4_198_400,
         "outputs.image": 31_958_784,
@@ -81,24 +81,24 @@ def test_nextgpt_as_released(language: LanguageModel) -> None:
 
 
 def test_modaverse_has_no_output_projector(language: LanguageModel) -> None:
-    adapter = modaverse.adapter(backbone(language, "image", "audio", "video"))
+    adapter = modaverse.recipe(size="full").adapter(backbone(language, "image", "audio", "video"), "modaverse")
     assert counts(adapter) == {"inputs.image": 4_198_400, "tokens": 2 * 6 * 4096, "lora": 33_554_432}
     assert adapter.tokens.config.strings == ("<Media>", "</Media>", "[TEXT]", "[IMAGE]", "[AUDIO]", "[VIDEO]")
 
 
 def test_what_the_backbone_lacks_has_no_projector(language: LanguageModel) -> None:
-    adapter = nextgpt.adapter(backbone(language, "image", "audio"))
+    adapter = nextgpt.recipe(size="full").adapter(backbone(language, "image", "audio"), "nextgpt")
     assert set(adapter.inputs) == {"image", "audio"}
     assert set(counts(adapter)) == {"inputs.image", "outputs.image", "outputs.audio", "tokens", "lora"}
     assert counts(adapter)["tokens"] == 2 * 12 * 4096
     with pytest.raises(RecipeError, match="no encoder for any of them"):
-        nextgpt.adapter(Backbone(language))
+        nextgpt.recipe(size="full").adapter(Backbone(language), "nextgpt")
 
 
 def test_encoders_of_different_widths_do_not_share(language: LanguageModel) -> None:
     mixed = backbone(language, "image", "audio", width=768)
     with pytest.raises(Exception, match="one feature width"):
-        nextgpt.adapter(mixed)
+        nextgpt.recipe(size="full").adapter(mixed, "nextgpt")
     apart = replace(nextgpt.recipe(size="full"), shared=False).adapter(mixed, "apart")
     assert counts(apart)["inputs.image"] == (768 + 1) * 4096
     assert counts(apart)["inputs.audio"] == 4_198_400
@@ -117,4 +117,9 @@ def test_published_hyper_parameters(version: Any) -> None:
 
 def test_modaverse_is_one_stage() -> None:
     stage = modaverse.recipe(size="full").stages["instruct"]
-    assert (stage.batch_size, stage.accumulate, stage.betas, stage.weight_decay) == (16, 4, (0.9, 0.95), 1e-3)
+    assert (stage.batch_size, stage.accumulate, stage.optimizer.betas, stage.optimizer.weight_decay) == (
+        16,
+        4,
+        (0.9, 0.95),
+        1e-3,
+    )

@@ -72,7 +72,7 @@ def count(adapter: Any) -> int:
     [("opt", 2560, 107_133_696), ("opt", 4096, 108_314_880), ("t5", 2048, 106_739_968), ("t5", 4096, 108_314_880)],
 )
 def test_blip2(version: Any, width: int, expected: int) -> None:
-    adapter = blip2.adapter(backbone(version, width), version)
+    adapter = blip2.recipe(version, "full").adapter(backbone(version, width), "blip2")
     assert count(adapter) == expected
     assert adapter.interface["image"].tokens == 257
 
@@ -83,14 +83,14 @@ def test_blip2_on_clip_vit_l_reads_the_block_before_the_last_with_its_class_toke
     with torch.device("meta"):
         vision = CLIPVisionModel(CLIPVisionConfig(**sizes, num_hidden_layers=2))
         encoder = ClipEncoder(vision, processor, layer=-2, class_token="keep")
-    adapter = blip2.adapter(Backbone(backbone("opt", 2560).llm, {"image": encoder}))
+    adapter = blip2.recipe(size="full").adapter(Backbone(backbone("opt", 2560).llm, {"image": encoder}), "blip2")
     assert adapter.interface["image"].tokens == 257
     # Q-Former for 1024 values, queries, projection, ln_vision.
     assert count(adapter) == 101_598_720 + 32 * 768 + 1_968_640 + 2 * 1024
 
 
 def test_instructblip_7b_counts_the_row_of_dec() -> None:
-    adapter = instructblip.adapter(backbone("llama", 4096))
+    adapter = instructblip.recipe(size="full").adapter(backbone("llama", 4096), "instructblip")
     assert count(adapter) == 188_837_376
     assert adapter.interface["prompt"].width == BERT_WORDS
     assert adapter.projector("image").config.vocabulary == BERT_WORDS + 1
@@ -98,11 +98,11 @@ def test_instructblip_7b_counts_the_row_of_dec() -> None:
 
 @pytest.mark.parametrize(("width", "expected"), [(4096, 3_149_824), (5120, 3_937_280)])
 def test_minigpt4_trains_one_linear_layer(width: int, expected: int) -> None:
-    assert count(minigpt4.adapter(backbone("llama", width, qformer=True))) == expected
+    assert count(minigpt4.recipe(size="full").adapter(backbone("llama", width, qformer=True), "minigpt4")) == expected
 
 
 def test_minigpt4_on_llama2_joins_four_patches() -> None:
-    adapter = minigpt4.adapter(backbone("llama", 4096), "llama2")
+    adapter = minigpt4.recipe("llama2", "full").adapter(backbone("llama", 4096), "minigpt4")
     assert count(adapter) == 23_072_768
     assert adapter.projector("image").tokens(257) == 64
 
@@ -112,13 +112,13 @@ def test_published_hyper_parameters_stand_in_the_recipes() -> None:
     assert list(stages) == ["represent", "generate", "vqa"]
     assert (stages["represent"].batch_size, stages["represent"].steps(129_000_000)) == (1680, 250_000)
     assert (stages["generate"].batch_size, stages["generate"].steps(129_000_000)) == (1920, 80_000)
-    assert stages["generate"].betas == (0.9, 0.98)
+    assert stages["generate"].optimizer.betas == (0.9, 0.98)
     assert stages["vqa"].lr == {"inputs.image": 1e-5}
     assert stages["vqa"].layout.prompt == "Question: {} Answer:"
     assert blip2.recipe("t5", "full").stages["generate"].batch_size == 1520
-    assert blip2.recipe("t5", "full").stages["generate"].split == "random"
+    assert blip2.recipe("t5", "full").stages["generate"].samples.split == "random"
     instruct = instructblip.recipe("vicuna", "full").stages["instruct"]
-    assert (instruct.steps(10**7), instruct.data, instruct.templates) == (60_000, "all", "instruct")
+    assert (instruct.steps(10**7), instruct.data, instruct.samples.templates) == (60_000, "all", "instruct")
     first, second = minigpt4.recipe("vicuna", "full").stages.values()
     assert (first.template, first.batch_size, first.steps(5_120_000)) == ("plain", 256, 20_000)
     assert (second.template, second.batch_size, second.steps(3500)) == ("minigpt4", 12, 1000)

@@ -47,19 +47,19 @@ def counts(adapter: Any) -> dict[str, int]:
 
 
 def test_llava_1_0_7b(tokenizer: Any) -> None:
-    adapter = llava.adapter(backbone(tokenizer, SEVEN, 224), "1.0")
+    adapter = llava.recipe("1.0", "full").adapter(backbone(tokenizer, SEVEN, 224), "llava")
     assert counts(adapter)["inputs.image"] == 4_198_400
     assert adapter.interface["image"].tokens == 256
 
 
 def test_llava_1_5_7b(tokenizer: Any) -> None:
-    adapter = llava.adapter(backbone(tokenizer, SEVEN, 336), "1.5")
+    adapter = llava.recipe("1.5", "full").adapter(backbone(tokenizer, SEVEN, 336), "llava")
     assert counts(adapter) == {"inputs.image": 20_979_712, "lora": 319_815_680}
     assert adapter.interface["image"].tokens == 576
 
 
 def test_llava_1_5_13b(tokenizer: Any) -> None:
-    adapter = llava.adapter(backbone(tokenizer, THIRTEEN, 336), "1.5")
+    adapter = llava.recipe("1.5", "full").adapter(backbone(tokenizer, THIRTEEN, 336), "llava")
     assert counts(adapter) == {"inputs.image": 31_467_520, "lora": 500_695_040}
 
 

@@ -13,10 +13,10 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.recipe import Stage
 from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.memory_plan import MemoryPlan, kept_bytes
 from inlay.recipes.training.trainer import fit
@@ -41,7 +41,7 @@ def trained(model: Any, samples: list[Sample], folder: Path, **run: Any) -> tupl
     lines: list[str] = []
     stage = stage_of()
     data = StageData(samples, model, stage, seed=0)
-    module = NextToken(model, stage, data.steps)
+    module = NextTokenModule(model, stage, data.steps)
     audit = LabelAudit(model.backbone.llm.tokenizer, lambda _: None)
     settings = RunSettings(output=folder, accelerator="cpu", **run)
     held = RunFolder(folder)

@@ -15,8 +15,8 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.order import StepBatches
-from inlay.recipes.objectives.next_token import NextToken
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 
 pytestmark = pytest.mark.filterwarnings(
@@ -49,7 +49,7 @@ def attached(backbone_of: Any, adapter_of: Any, dropout: float = 0.3) -> Any:
 def fit(model: Any, samples: list[Sample], folder: Path, *, stop: int = 12, resume: bool = False, **stage: Any) -> Any:
     chosen = Stage(**{**vars(STAGE), "max_steps": 12, **stage})
     data = StageData(samples, model, chosen, seed=7)
-    module = NextToken(model, chosen, data.steps)
+    module = NextTokenModule(model, chosen, data.steps)
     trainer = Trainer(
         max_steps=stop,
         max_epochs=-1,
@@ -139,7 +139,7 @@ def test_parts_without_a_learning_rate_stay_frozen(
 def test_parts_have_their_own_learning_rates(backbone_of: Any, adapter_of: Any) -> None:
     model = attached(backbone_of, adapter_of)
     stage = Stage(**{**vars(STAGE), "lr": {"inputs.image": 2e-5, "lora": 2e-4}})
-    groups = NextToken(model, stage, 10).configure_optimizers()["optimizer"].param_groups
+    groups = NextTokenModule(model, stage, 10).configure_optimizers()["optimizer"].param_groups
     assert {group["name"]: group["initial_lr"] for group in groups} == {"inputs.image": 2e-5, "lora": 2e-4}
 
 
@@ -188,7 +188,7 @@ def test_part_table_shows_mode_rate_and_bytes(
         enable_checkpointing=False,
         callbacks=[PartTable(lines.append), Speed()],
     )
-    trainer.fit(NextToken(model, chosen, 1), datamodule=data)
+    trainer.fit(NextTokenModule(model, chosen, 1), datamodule=data)
     table = {row.split()[0]: row.split()[1:] for row in lines[0].splitlines()}
     projector = sum(parameter.numel() for parameter in model.adapter.inputs.parameters())
     assert table["inputs.image"] == ["mlp", "full", "0.01", "float32", f"{projector:,}", f"{2 * projector:,}"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from stages import changed, stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from two_processes import in_two
 
@@ -17,8 +18,9 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.step_data import StepData, micro_batches
 from inlay.recipes.distributed.ranks import all_of, rank, summed
-from inlay.recipes.objectives.next_token import NextToken
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings(
     # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 LONG = "a very large yellow star in the center of the picture and two small green circles"
-STAGE = Stage(
+STAGE = stage_from(
     data="train",
     template="vicuna_v1",
     geometry="pad",
@@ -66,7 +68,7 @@ def llava(backbone_of: Any, adapter_of: Any, samples: list[Sample]) -> Any:
             if name.endswith("/B"):  # as after some training: at zero, A would have no gradient
                 torch.nn.init.normal_(parameter, std=0.02)
         data = StageData(samples, model, stage, seed=7)
-        return NextToken(model, stage, data.steps), data, backbone.llm.tokenizer
+        return NextTokenModule(model, stage, data.steps), data, backbone.llm.tokenizer
 
     return make
 
@@ -74,7 +76,7 @@ def llava(backbone_of: Any, adapter_of: Any, samples: list[Sample]) -> Any:
 @pytest.mark.parametrize(("sgd", "clip"), [(False, 0.0), (True, 0.01)], ids=["adamw", "sgd-clipped"])
 def test_a_step_is_the_same_however_it_is_cut(llava: Any, tmp_path: Path, sgd: bool, clip: float) -> None:
     """Gradients of a whole step and of a shorter last one, the weights after them, and the loss in the log."""
-    stage = replace(STAGE, max_steps=2, clip=clip)
+    stage = changed(STAGE, max_steps=2, clip=clip)
     one = way(llava, stage, 1, 1, tmp_path / "one", sgd=sgd, short=5)
     assert len(one["gradients"]) == 2
     for processes, accumulate in WAYS:

@@ -12,21 +12,23 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from stages import stage_from
 
 from inlay.recipes.data.streaming.shards import Shards, StreamData
+from inlay.recipes.objectives.pformer.settings import PFormerTeacher
 from inlay.recipes.objectives.plan import Plan, Task
-from inlay.recipes.settings.objective_settings import RepresentSettings
-from inlay.recipes.settings.recipe import Recipe, Stage
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.training.callbacks import RandomState
 from inlay.recipes.training.streaming import check_stage, plan_stream
 
-STAGE = Stage(
+CONTRAST = QFormerContrastive(embedding=8, text_tokens=16)
+STAGE = stage_from(
     data="align",
     template="blip2",
     geometry="squash",
     prompt="",
-    represent=RepresentSettings(embedding=8, text_tokens=16),
     phrasing="blip",
     lr={"inputs.image": 1e-3},
     batch_size=2,
@@ -77,14 +79,14 @@ def test_conversations_are_those_of_the_shards_in_the_stage_s_phrasing(task_of: 
 
 
 def test_the_first_stage_tells_the_pictures_of_a_stream_apart(task_of: Any, shards: Shards) -> None:
-    plan: Any = plan_stream(task_of(objective="represent", batch_size=4), "only", shards)
+    plan: Any = plan_stream(task_of(objective=CONTRAST, batch_size=4), "only", shards)
     batch = first_batch(plan)
     assert len(set(batch.owners.tolist())) == 4
     assert plan.module.losses(batch)["itc"].isfinite()
 
 
 def test_a_projector_without_a_first_stage_says_why(task_of: Any, shards: Shards) -> None:
-    task = task_of(objective="represent")
+    task = task_of(objective=CONTRAST)
     task.model.adapter.inputs["image"] = torch.nn.Identity()
     assert "only a Q-Former" in str(plan_stream(task, "only", shards))
 
@@ -93,7 +95,7 @@ def test_a_projector_without_a_first_stage_says_why(task_of: Any, shards: Shards
     ("fields", "told"),
     [
         ({"max_steps": None}, r"stage only: .*--stages\.only\.max_steps"),
-        ({"objective": "teach"}, r"stage only: the objective 'teach' has to know every caption"),
+        ({"objective": PFormerTeacher()}, r"stage only: the objective pformer_teacher has to know every caption"),
         ({"data": "all"}, r"stage only learns from all files"),
     ],
 )

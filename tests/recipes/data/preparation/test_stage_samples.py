@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from stages import stage_from
 
 from inlay.adapters.conversation.messages import MediaPart, media_of, parse_messages
 from inlay.recipes.data.preparation.instruction_templates import CAPTION, DESCRIBE
@@ -12,14 +13,15 @@ from inlay.recipes.data.preparation.stage_samples import apart, expanded, phrase
 from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_data import StepData
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 
 PICTURE = MediaPart("image", "1.png")
 
 
 def stage(**changes: Any) -> Stage:
     fields = {"data": "train", "template": "blip2", "geometry": "squash", "lr": {"inputs.image": 1.0}, "batch_size": 2}
-    return Stage(**fields | changes)
+    return stage_from(**fields | changes)
 
 
 def dialogue() -> Sample:
@@ -93,7 +95,7 @@ def test_what_is_not_known_to_be_a_question_keeps_its_words(kinds: tuple[str, ..
 
 
 def test_cut_without_a_place_for_its_beginning_is_refused() -> None:
-    with pytest.raises(RecipeError, match="this prompt has none"):
+    with pytest.raises(RecipeError, match="which has none"):
         stage(split="random", prompt="")
 
 

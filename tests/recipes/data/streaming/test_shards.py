@@ -13,7 +13,7 @@ from PIL import Image
 
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.streaming.shards import Shards, StreamData
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
 # A loader warns of more workers than the machine has cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")

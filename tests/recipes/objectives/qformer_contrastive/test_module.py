@@ -18,9 +18,9 @@ from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.qformer_contrastive.former import hand_over, hinders
 from inlay.recipes.objectives.qformer_contrastive.losses import contrast_loss, generation_loss, matches
-from inlay.recipes.objectives.registry import represent
-from inlay.recipes.settings.objective_settings import ObjectiveError, RepresentSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
+from inlay.recipes.settings.objective import ObjectiveError
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, PartTable, RandomState, Speed
 
 pytestmark = pytest.mark.filterwarnings(
@@ -35,7 +35,6 @@ STAGE: dict[str, Any] = {
     "template": "blip2",
     "geometry": "squash",
     "prompt": "",
-    "objective": "represent",
     "lr": {"inputs.image": 1e-2},
     "batch_size": 4,
     "epochs": 9,
@@ -72,10 +71,12 @@ def plan_of(eva_backbone_of: Any, former_fields: Any, samples: list[Sample]) -> 
             layout=Layout.published("blip2"),
             inputs={"image": projector_config(kind, fields if "qformer" in kind else {})},
         )
-        settings = RepresentSettings(**{"embedding": 8, "text_tokens": 16, **(represent_fields or {})})
-        stage = Stage(**STAGE | {"represent": settings} | changes)
+        settings = QFormerContrastive(**{"embedding": 8, "text_tokens": 16, **(represent_fields or {})})
+        stage = Stage(**STAGE | {"objective": settings} | changes)
         torch.manual_seed(12)
-        found = represent(Task(stage=stage, model=adapter.attach(backbone), sets=[samples], held_out=samples, seed=5))
+        found = settings.plan(
+            Task(stage=stage, model=adapter.attach(backbone), sets=[samples], held_out=samples, seed=5)
+        )
         assert isinstance(found, Plan)
         return found
 
@@ -286,7 +287,7 @@ def test_part_table_counts_text_branch_and_heads(plan_of: Any) -> None:
 )
 def test_contradictory_settings_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ObjectiveError):
-        RepresentSettings(**fields)
+        QFormerContrastive(**fields)
 
 
 def test_captions_of_more_tokens_than_positions_are_refused(plan_of: Any) -> None:

@@ -13,11 +13,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.objectives.plan import Task
-from inlay.recipes.objectives.registry import signals
-from inlay.recipes.objectives.signals.module import AlignSignals, AlignStates
+from inlay.recipes.objectives.signals.module import SignalsModule, SignalStatesModule
+from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.objectives.signals.states import collate_states, collect_states
-from inlay.recipes.settings.objective_settings import ObjectiveError, SignalSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.objective import ObjectiveError
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
 
 pytestmark = pytest.mark.filterwarnings(
@@ -28,8 +28,12 @@ pytestmark = pytest.mark.filterwarnings(
 ALL = {"inputs": 1e-2, "lora": 1e-2, "outputs": 1e-2, "tokens": 1e-2}
 
 
+def planned(task: Task) -> Any:
+    return task.stage.objective.plan(task)
+
+
 def stage_of(**fields: Any) -> Stage:
-    base: dict[str, Any] = {"data": "train", "template": "nextgpt", "geometry": "crop", "objective": "signals"}
+    base: dict[str, Any] = {"data": "train", "template": "nextgpt", "geometry": "crop", "objective": Signals()}
     return Stage(**{**base, "lr": {"outputs": 1e-2}, "batch_size": 3, "epochs": 4.0, **fields})
 
 
@@ -83,10 +87,10 @@ def conditionings(senses: Any) -> torch.Tensor:
 
 def test_states_that_were_computed_once_train_the_same_projectors(senses_of: Any, tmp_path: Path) -> None:
     fast, slow = senses_of(), senses_of()
-    cached = signals(task_of(fast, stage_of()))
-    looped = signals(task_of(slow, stage_of(signals=SignalSettings(cache=False))))
-    assert isinstance(cached.module, AlignStates)
-    assert isinstance(looped.module, AlignSignals)
+    cached = planned(task_of(fast, stage_of()))
+    looped = planned(task_of(slow, stage_of(objective=Signals(cache=False))))
+    assert isinstance(cached.module, SignalStatesModule)
+    assert isinstance(looped.module, SignalsModule)
     start = fast.state()
     fit(cached, tmp_path / "fast")
     fit(looped, tmp_path / "slow")
@@ -101,7 +105,7 @@ def test_with_cached_states_the_llm_reads_each_conversation_once(
 ) -> None:
     senses = senses_of()
     runs = count_runs(senses.model, monkeypatch)
-    plan = signals(task_of(senses, stage_of(epochs=5.0)))
+    plan = planned(task_of(senses, stage_of(epochs=5.0)))
     assert len(runs) == 1  # six conversations are one batch
     fit(plan, tmp_path / "run")
     assert len(runs) == 1
@@ -109,7 +113,7 @@ def test_with_cached_states_the_llm_reads_each_conversation_once(
     with torch.no_grad():  # the first loss tests the fast paths on a few tokens
         slow.model(slow.model.batch([slow.samples[0].messages]), logits="none")
     runs = count_runs(slow.model, monkeypatch)
-    plan = signals(task_of(slow, stage_of(epochs=5.0, signals=SignalSettings(cache=False))))
+    plan = planned(task_of(slow, stage_of(epochs=5.0, objective=Signals(cache=False))))
     fit(plan, tmp_path / "slow")
     assert len(runs) == plan.data.steps == 10
 
@@ -133,11 +137,11 @@ def test_stopped_and_resumed_equals_one_that_never_stopped(senses_of: Any, tmp_p
     for name, stop in (("whole", None), ("parts", 4)):
         senses = senses_of()
         torch.manual_seed(12)
-        fit(signals(task_of(senses, stage_of(lr=lr))), tmp_path / name, stop=stop)
+        fit(planned(task_of(senses, stage_of(lr=lr))), tmp_path / name, stop=stop)
         states.append(senses.state())
     senses = senses_of()
     torch.manual_seed(99)
-    fit(signals(task_of(senses, stage_of(lr=lr))), tmp_path / "parts", resume=True)
+    fit(planned(task_of(senses, stage_of(lr=lr))), tmp_path / "parts", resume=True)
     resumed = senses.state()
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in states[0].items())
     assert not all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
@@ -150,7 +154,7 @@ def test_instruction_tuning_moves_every_part_and_no_bit_of_the_backbone(senses_o
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     senses.model = adapter.attach(backbone)
     start = senses.state()
-    fit(signals(task_of(senses, stage_of(lr=ALL))), tmp_path / "run")
+    fit(planned(task_of(senses, stage_of(lr=ALL))), tmp_path / "run")
     still = {name for name, tensor in senses.state().items() if torch.equal(tensor, start[name])}
     assert not still
     adapter.detach()
@@ -206,7 +210,7 @@ def test_a_shared_projector_names_a_real_one(senses_of: Any, tmp_path: Path, dam
 
 def test_the_first_batch_need_not_reach_every_projector(senses_of: Any, tmp_path: Path) -> None:
     senses = senses_of()
-    plan = signals(task_of(senses, stage_of(lr=ALL, batch_size=1, epochs=3.0)))
+    plan = planned(task_of(senses, stage_of(lr=ALL, batch_size=1, epochs=3.0)))
     fit(plan, tmp_path / "run")
     assert plan.module.idle  # one conversation makes one medium
 
@@ -215,16 +219,16 @@ def test_the_diffusion_loss_reads_the_media(senses_of: Any, tmp_path: Path) -> N
     from dataclasses import replace
 
     senses = senses_of()
-    settings = SignalSettings(lm=0.0, image=0.0, audio=0.0, video=0.0, diffusion=1.0, min_snr=None)
-    stage = stage_of(signals=settings, max_steps=1)
+    settings = Signals(lm=0.0, image=0.0, audio=0.0, video=0.0, diffusion=1.0, min_snr=None)
+    stage = stage_of(objective=settings, max_steps=1)
     with pytest.raises(DataError, match="'a red disc' has none; name its file"):
-        fit(signals(Task(stage=stage, model=senses.model, sets=[senses.samples[:1]], seed=7)), tmp_path / "none")
+        fit(planned(Task(stage=stage, model=senses.model, sets=[senses.samples[:1]], seed=7)), tmp_path / "none")
     first = senses.samples[0]
     made = replace(first.messages[1].content[1], source=senses.media / "0.png")
     messages = (first.messages[0], replace(first.messages[1], content=(made,)), *first.messages[2:])
     rows = [replace(first, messages=messages)]
     before = senses.state()
-    fit(signals(Task(stage=stage, model=senses.model, sets=[rows], seed=7)), tmp_path / "run")
+    fit(planned(Task(stage=stage, model=senses.model, sets=[rows], seed=7)), tmp_path / "run")
     after = senses.state()
     assert any(not torch.equal(after[name], before[name]) for name in after if name.startswith("outputs.image"))
 
@@ -235,24 +239,24 @@ def test_nothing_made_is_an_error_where_that_alone_is_learnt(senses_of: Any) -> 
 
     words = [replace(sample, messages=sample.messages[2:]) for sample in senses.samples]
     with pytest.raises(DataError, match="in which the assistant makes something, got none"):
-        signals(Task(stage=stage_of(), model=senses.model, sets=[words], seed=7))
+        planned(Task(stage=stage_of(), model=senses.model, sets=[words], seed=7))
 
 
 def test_an_adapter_without_output_projectors_has_no_such_stage(senses_of: Any) -> None:
     senses = senses_of(output=None)
-    assert "makes nothing" in str(signals(task_of(senses, stage_of())))
+    assert "makes nothing" in str(planned(task_of(senses, stage_of())))
 
 
 def test_settings_that_contradict_themselves() -> None:
     with pytest.raises(ObjectiveError, match="expected weights from 0"):
-        SignalSettings(image=-1.0)
+        Signals(image=-1.0)
     with pytest.raises(ObjectiveError, match="min_snr lies above 0"):
-        SignalSettings(min_snr=0.0)
+        Signals(min_snr=0.0)
 
 
 def test_the_label_audit_shows_signal_tokens(senses_of: Any, tmp_path: Path) -> None:
     senses = senses_of()
-    plan = signals(task_of(senses, stage_of(lr=ALL)))
+    plan = planned(task_of(senses, stage_of(lr=ALL)))
     lines: list[str] = []
     audit = LabelAudit(senses.model.backbone.llm.tokenizer, lines.append)
     batch = plan.data.collate([plan.data.read(0, 0)])

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from stages import changed
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.labels import IGNORE
-from inlay.recipes.objectives.next_token import NextToken
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import (
     FiniteLoss,
     GradientAudit,
@@ -77,13 +79,13 @@ def test_two_samples_are_printed_once(model: Any, image_of: Any) -> None:
 
 
 def test_tensor_without_gradient_is_named(model: Any) -> None:
-    module = NextToken(model, STAGE, 3)
+    module = NextTokenModule(model, STAGE, 3)
     with pytest.raises(GradientAuditError, match=r"adapter\.inputs\.image\.layers\.0\.weight"):
         GradientAudit().on_before_optimizer_step(StandIn(), module, None)
 
 
 def test_gradient_of_zeros_is_named(model: Any, image_of: Any) -> None:
-    module = NextToken(model, STAGE, 3)
+    module = NextTokenModule(model, STAGE, 3)
     model(batch_of(model, image_of())).loss.backward()
     GradientAudit().on_before_optimizer_step(StandIn(), module, None)
     next(model.adapter.inputs.parameters()).grad.zero_()
@@ -92,7 +94,7 @@ def test_gradient_of_zeros_is_named(model: Any, image_of: Any) -> None:
 
 
 def test_gradient_of_zeros_is_right_where_the_module_says_so(model: Any, image_of: Any) -> None:
-    module = NextToken(model, STAGE, 3)
+    module = NextTokenModule(model, STAGE, 3)
     model(batch_of(model, image_of())).loss.backward()
     next(model.adapter.inputs.parameters()).grad.zero_()
     model.adapter.inputs["image"].without_gradient = frozenset({"layers.0.weight"})
@@ -111,7 +113,7 @@ def test_loss_that_is_not_finite_stops_with_step_and_samples(model: Any, image_o
 
 def test_unknown_part_in_a_stage_is_refused(model: Any) -> None:
     with pytest.raises(RecipeError, match=r"no part is called outputs\.image; this adapter has inputs\.image, lora"):
-        NextToken(model, replace(STAGE, lr={"outputs.image": 1e-3}), 3)
+        NextTokenModule(model, replace(STAGE, lr={"outputs.image": 1e-3}), 3)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +131,4 @@ def test_unknown_part_in_a_stage_is_refused(model: Any) -> None:
 )
 def test_contradictory_stage_is_refused(field: str, value: Any) -> None:
     with pytest.raises(RecipeError, match=field):
-        replace(STAGE, **{field: value})
+        changed(STAGE, **{field: value})

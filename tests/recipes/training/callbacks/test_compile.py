@@ -12,7 +12,8 @@ import torch
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.compile import compiled, compiles, missing_compiler
-from inlay.recipes.settings.run import RunSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.training.callbacks import CompileWatch
 from inlay.recipes.training.callbacks.compile_watch import AFTER, GENERATING, PLAIN
 
@@ -93,12 +94,12 @@ class Run:
     """A stage of 32 batches under a clock that we turn."""
 
     def __init__(self, model: Any, watch: CompileWatch, seconds: Iterator[float]) -> None:
-        from inlay.recipes.objectives.next_token import NextToken
-        from inlay.recipes.settings.recipe import Stage
+        from inlay.recipes.objectives.next_token.module import NextTokenModule
+        from inlay.recipes.settings.stage import Stage
 
         rates = {"inputs.image": 1e-3, "lora": 1e-3}
         stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr=rates, batch_size=1)
-        self.module: Any = NextToken(model, stage, 32)
+        self.module: Any = NextTokenModule(model, stage, 32)
         self.watch, self.seconds, self.now = watch, seconds, 0.0
         watch._now = lambda _: self.now
 

@@ -19,13 +19,13 @@ from inlay.adapters.core.batch import Batch
 from inlay.adapters.inputs.pretraining.pformer import PFormer, alignment_loss, vocabulary_loss
 from inlay.adapters.parts.part import Part
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
-from inlay.recipes.objectives.next_token import NextToken, idle_parts, labelled_loss
+from inlay.recipes.objectives.next_token.module import NextTokenModule, idle_parts, labelled_loss
 from inlay.recipes.objectives.optimizer import choose_parts
+from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
 from inlay.recipes.objectives.step_module import StepModule, Term
-from inlay.recipes.settings.objective_settings import TeacherSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["Aligned", "Teach", "mask_words"]
+__all__ = ["PFormerStudentModule", "PFormerTeacherModule", "mask_words"]
 
 
 def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
@@ -45,7 +45,7 @@ def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
     return ids.masked_fill(words & drawn, mask_id)
 
 
-class Teach(StepModule):
+class PFormerTeacherModule(StepModule):
     """The teacher's own stage; it needs captions, and of pictures only their places in the sequence.
 
     Args:
@@ -53,6 +53,7 @@ class Teach(StepModule):
         teacher: what trains.
         tokens: how captions become the teacher's ids.
         captions: sample id -> caption.
+        settings: weights of the losses.
         stage: the part is called ``teacher``.
         steps: optimizer steps of the whole stage.
     """
@@ -63,13 +64,14 @@ class Teach(StepModule):
         teacher: PFormer,
         tokens: CaptionTokens,
         captions: Mapping[str, str],
+        settings: PFormerTeacher,
         stage: Stage,
         steps: int,
     ) -> None:
         super().__init__(stage, steps)
         self.teacher = teacher
         self.tokens, self.captions = tokens, captions
-        self.settings = stage.teacher or TeacherSettings()
+        self.settings = settings
         self._model = (model,)
         choose_parts(self.parts(), stage)
         model.adapter.requires_grad_(False)  # LoRA of an earlier stage may be in the LLM; here it is frozen with it.
@@ -78,7 +80,7 @@ class Teach(StepModule):
         """The teacher; no bundle holds it."""
         yield Part("teacher", "pformer", self.teacher)
 
-    def train(self, mode: bool = True) -> Teach:
+    def train(self, mode: bool = True) -> PFormerTeacherModule:
         """The adapter, which is not a submodule here, is frozen too."""
         super().train(mode)
         self._model[0].adapter.eval()
@@ -104,7 +106,7 @@ class Teach(StepModule):
         return self.step_loss(batch, {"lm": lm, "vocabulary": near})
 
 
-class Aligned(NextToken):
+class PFormerStudentModule(NextTokenModule):
     """Next-token prediction with the teacher's prompts as an extra target.
 
     Args:
@@ -112,6 +114,7 @@ class Aligned(NextToken):
         teacher: trained; it is not part of this module's state.
         tokens: how captions become the teacher's ids.
         captions: sample id -> caption.
+        settings: weights of the losses.
         stage: which parts train, and how.
         steps: optimizer steps of the whole stage.
     """
@@ -122,12 +125,13 @@ class Aligned(NextToken):
         teacher: PFormer,
         tokens: CaptionTokens,
         captions: Mapping[str, str],
+        settings: PFormerStudent,
         stage: Stage,
         steps: int,
     ) -> None:
         super().__init__(model, stage, steps)
         self.tokens, self.captions = tokens, captions
-        self.settings = stage.teacher or TeacherSettings()
+        self.settings = settings
         self._teacher = (teacher.eval().requires_grad_(False),)
 
     def on_fit_start(self) -> None:

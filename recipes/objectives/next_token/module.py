@@ -14,11 +14,14 @@ from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.model import Output
 from inlay.adapters.parts.part import Part
+from inlay.recipes.objectives.next_token.settings import NextToken
 from inlay.recipes.objectives.optimizer import choose_parts
+from inlay.recipes.objectives.plan import Plan, Task, conversation_plan
 from inlay.recipes.objectives.step_module import StepModule, Term
-from inlay.recipes.settings.recipe import RecipeError, Stage
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["NextToken", "idle_parts", "labelled_loss"]
+__all__ = ["NextTokenModule", "idle_parts", "labelled_loss", "next_token_plan"]
 
 
 def labelled_loss(output: Output) -> Term:
@@ -41,7 +44,7 @@ def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
     return (*inputs, *outputs, *(() if made else ("adapter.tokens.input",)))
 
 
-class NextToken(StepModule):
+class NextTokenModule(StepModule):
     """One stage on an attached model.
 
     Args:
@@ -78,3 +81,8 @@ class NextToken(StepModule):
     def parts(self) -> Iterator[Part]:
         """The adapter's parts."""
         return self.adapter.parts()
+
+
+def next_token_plan(_: NextToken, task: Task) -> Plan:
+    """The plan of a stage that learns by next-token prediction."""
+    return conversation_plan(task, lambda steps: NextTokenModule(task.model, task.stage, steps))

@@ -9,26 +9,31 @@ import pytest
 import torch
 
 from inlay.recipes.data.rows.records import described
-from inlay.recipes.objectives.pformer import mask_words
+from inlay.recipes.objectives.pformer.module import mask_words
+from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
 from inlay.recipes.objectives.plan import Task
-from inlay.recipes.objectives.registry import aligned, teach
-from inlay.recipes.settings.objective_settings import ObjectiveError, TeacherSettings
-from inlay.recipes.settings.recipe import Recipe, Stage
+from inlay.recipes.settings.objective import ObjectiveError
+from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
 
 
+def planned(task: Task) -> Any:
+    return task.stage.objective.plan(task)
+
+
 @pytest.fixture
 def task_of(eva_backbone_of: Any, former_fields: Any, image_of: Any, folders: dict[str, Path], tmp_path: Path) -> Any:
-    def make(objective: Any, left: dict[str, Any], part: str) -> Task:
-        settings = TeacherSettings(bert=str(folders["bert"]), text_tokens=16)
+    def make(left: dict[str, Any], part: str) -> Task:
+        teacher = PFormerTeacher(bert=str(folders["bert"]), text_tokens=16)
+        objective: Any = teacher if part == "teacher" else PFormerStudent(text_tokens=16)
         stage = Stage(
             data="align",
             template="blip2",
             geometry="squash",
             prompt="",
             objective=objective,
-            teacher=settings,
             lr={part: 1e-3},
             batch_size=2,
         )
@@ -42,7 +47,7 @@ def task_of(eva_backbone_of: Any, former_fields: Any, image_of: Any, folders: di
             image_of(index).save(tmp_path / f"{index}.png")
             rows.append(described(f"s{index}", tmp_path / f"{index}.png", "", text, "rows"))
         model = recipe.adapter(backbone, "test").attach(backbone)
-        return Task(stage=stage, model=model, sets=[rows], left=left)
+        return Task(stage=stage, model=model, sets=[rows], carried=left)
 
     return make
 
@@ -63,8 +68,8 @@ def test_only_words_between_the_first_and_last_token_are_masked() -> None:
 
 
 def test_every_tensor_of_the_teacher_gets_a_gradient_and_the_adapter_none(task_of: Any) -> None:
-    task = task_of("teach", {}, "teacher")
-    plan = teach(task)
+    task = task_of({}, "teacher")
+    plan = planned(task)
     plan.module.training_step(batch_of(plan), 0).backward()
     assert [name for name, p in plan.module.named_parameters() if p.grad is None or not p.grad.any()] == []
     assert all(parameter.grad is None for parameter in task.model.adapter.parameters())
@@ -73,9 +78,9 @@ def test_every_tensor_of_the_teacher_gets_a_gradient_and_the_adapter_none(task_o
 
 def test_student_is_drawn_towards_the_teacher_that_was_left_behind(task_of: Any) -> None:
     left: dict[str, Any] = {}
-    teach(task_of("teach", left, "teacher")).finish()
-    task = task_of("aligned", left, "inputs.image")
-    plan: Any = aligned(task)
+    planned(task_of(left, "teacher")).finish()
+    task = task_of(left, "inputs.image")
+    plan: Any = planned(task)
     batch = batch_of(plan)
     model, teacher = task.model, left["teacher"]
     model.adapter.eval()
@@ -92,4 +97,4 @@ def test_student_is_drawn_towards_the_teacher_that_was_left_behind(task_of: Any)
 
 def test_student_without_a_teacher_is_refused(task_of: Any) -> None:
     with pytest.raises(ObjectiveError, match="no teacher"):
-        aligned(task_of("aligned", {}, "inputs.image"))
+        planned(task_of({}, "inputs.image"))

@@ -12,22 +12,22 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.preparation.stage_samples import expanded
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.data.sampling.step_data import StepData
-from inlay.recipes.objectives.plan import Plan, Task
-from inlay.recipes.objectives.signals.module import AlignSignals, AlignStates, Extra
+from inlay.recipes.objectives.plan import Plan, Task, caption_report, conversation_data
+from inlay.recipes.objectives.signals.module import Extra, SignalsModule, SignalStatesModule
+from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.objectives.signals.states import StateRow, collate_states, collect_states, states_fit_in
 from inlay.recipes.objectives.signals.targets import Targets
-from inlay.recipes.settings.objective_settings import ObjectiveError, SignalSettings
-from inlay.recipes.settings.recipe import rate_of
+from inlay.recipes.settings.objective import ObjectiveError
+from inlay.recipes.settings.stage import rate_of
 
-__all__ = ["plan_signals"]
+__all__ = ["signals_plan"]
 
 
-def plan_signals(task: Task) -> Plan | str:
+def signals_plan(settings: Signals, task: Task) -> Plan | str:
     """NExT-GPT's decoding-side alignment, and its instruction tuning.
 
     Returns:
@@ -39,7 +39,6 @@ def plan_signals(task: Task) -> Plan | str:
     stage, model = task.stage, task.model
     if not model.adapter.outputs:
         return "this adapter makes nothing of the LLM's states (it has no output projectors)"
-    settings = stage.signals or SignalSettings()
     sets = [expanded(samples, stage) for samples in task.sets]
     rows = [row for own in sets for row in own]
     targets = Targets(model.backbone, task.memory)
@@ -52,20 +51,13 @@ def plan_signals(task: Task) -> Plan | str:
             collect_states(model, own, stage, task.features, task.store, visits=visits, show=task.show) for own in sets
         ]
         data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
-        return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
+        states = SignalStatesModule(model.adapter, targets, settings, stage, data.steps, extra)
+        return Plan(module=states, data=data, report=partial(caption_report, task))
     if _only_outputs(task):
         sets = [making for own in sets if (making := _making(own))]
-        rows = [row for own in sets for row in own]
-    conversations = StageData(
-        rows,
-        model,
-        stage,
-        seed=task.seed,
-        sizes=[len(own) for own in sets],
-        features=task.features,
-        workers=task.workers,
-    )
-    return Plan(module=AlignSignals(model, targets, stage, conversations.steps, extra), data=conversations)
+    conversations = conversation_data(task, sets)
+    module = SignalsModule(model, targets, settings, stage, conversations.steps, extra)
+    return Plan(module=module, data=conversations, report=partial(caption_report, task))
 
 
 def _making(rows: Sequence[Sample]) -> list[Sample]:
@@ -81,7 +73,7 @@ def _only_outputs(task: Task) -> bool:
 
 def _again(task: Task, rows: Sequence[Sample]) -> bool:
     """Whether conversations come more than once: otherwise computing states beforehand saves nothing."""
-    return not task.stage.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
+    return not task.stage.samples.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
 
 
 def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequence[int]) -> StepData:
@@ -95,24 +87,24 @@ def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequenc
     return StepData([len(own) for own in held], read, collate_states, task.stage, seed=task.seed, lengths=grouped)
 
 
-def _diffusion(model: AttachedModel, settings: SignalSettings) -> Extra:
+def _diffusion(model: AttachedModel, settings: Signals) -> Extra:
     return partial(_diffusion_loss, model, settings)
 
 
 def _diffusion_loss(
-    model: AttachedModel, settings: SignalSettings, modality: Modality, given: Tensor, parts: Sequence[MadePart]
+    model: AttachedModel, settings: Signals, modality: Modality, given: Tensor, parts: Sequence[MadePart]
 ) -> Tensor:
     """The latent diffusion loss of the media themselves."""
     generator: Any = model.backbone.generator(modality)
     if lacking := [part.caption for part in parts if part.source is None]:
         raise DataError(
-            f"signals.diffusion: the medium itself is needed, and {lacking[0]!r} has none; name its file, or set "
-            "--stages.STAGE.signals.diffusion 0"
+            f"diffusion: the medium itself is needed, and {lacking[0]!r} has none; name its file, or set "
+            "--stages.STAGE.objective.diffusion 0"
         )
     if not hasattr(generator, "encode_media"):
         raise ObjectiveError(
-            f"signals.diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
-            "--stages.STAGE.signals.diffusion 0, or leave that generator out"
+            f"diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
+            "--stages.STAGE.objective.diffusion 0, or leave that generator out"
         )
     media = [load_medium(modality, part.source) for part in parts]
     loss: Tensor = generator.diffusion_loss(given, generator.encode_media(media), snr_gamma=settings.min_snr)

@@ -1,0 +1,19 @@
+"""Next-token prediction as an objective: it has no settings of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from inlay.recipes.settings.objective import Objective
+
+__all__ = ["NextToken"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextToken(Objective):
+    """The cross-entropy of the assistant's turns."""
+
+    name: ClassVar[str] = "next_token"
+    planner: ClassVar[str] = "inlay.recipes.objectives.next_token.module:next_token_plan"
+    streamed: ClassVar[bool] = True

@@ -1,0 +1,42 @@
+"""The plans of P-Former's two objectives."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from inlay.recipes.data.preparation.stage_samples import expanded
+from inlay.recipes.objectives.caption_tokens import CaptionTokens
+from inlay.recipes.objectives.pformer.module import PFormerStudentModule, PFormerTeacherModule
+from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
+from inlay.recipes.objectives.plan import Plan, Task, conversation_data, conversation_plan
+from inlay.recipes.objectives.pretrained_bert import new_teacher
+from inlay.recipes.objectives.qformer_contrastive.caption_batch import captioned
+from inlay.recipes.settings.objective import ObjectiveError
+
+__all__ = ["student_plan", "teacher_plan"]
+
+
+def teacher_plan(settings: PFormerTeacher, task: Task) -> Plan:
+    """The text-only teacher of later stages."""
+    tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
+    teacher = new_teacher(settings.bert, queries=task.model.tokens["image"], width=task.model.backbone.llm.width)
+    data = conversation_data(task)
+    module = PFormerTeacherModule(task.model, teacher, tokens, _texts(task), settings, task.stage, data.steps)
+    return Plan(module=module, data=data, finish=partial(task.carried.update, teacher=teacher))
+
+
+def student_plan(settings: PFormerStudent, task: Task) -> Plan:
+    """Next-token prediction with the teacher's prompts as an extra target."""
+    if "teacher" not in task.carried:
+        raise ObjectiveError(f"{settings.name}: there is no teacher; a stage with pformer_teacher has to run before")
+    tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
+    teacher = task.carried["teacher"]
+    return conversation_plan(
+        task, lambda steps: PFormerStudentModule(task.model, teacher, tokens, _texts(task), settings, task.stage, steps)
+    )
+
+
+def _texts(task: Task) -> dict[str, str]:
+    """Sample id -> caption."""
+    rows = [captioned(sample) for samples in task.sets for sample in expanded(samples, task.stage)]
+    return {row.name: row.text for row in rows}

@@ -1,0 +1,37 @@
+"""BERT's pretrained weights, from which a Q-Former and a P-Former teacher start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoModelForMaskedLM
+
+from inlay.adapters.inputs.pretraining.pformer import PFormer, PFormerConfig
+from inlay.recipes.settings.default_models import MINIATURE, miniature_path
+from inlay.recipes.settings.objective import ObjectiveError
+
+__all__ = ["masked_bert", "new_teacher"]
+
+
+def new_teacher(bert: str, *, queries: int, width: int) -> PFormer:
+    """A P-Former on BERT, with as many vectors as the projector gives and the LLM's width.
+
+    Raises:
+        ObjectiveError: no BERT under this name.
+    """
+    # The class token's state is taken as it is, so BERT's pooler would never train.
+    return PFormer(PFormerConfig(queries=queries, width_out=width), masked_bert(bert).bert).train()
+
+
+def masked_bert(source: str) -> Any:
+    """The ``BertForMaskedLM`` of a Hub id, a folder or ``inlay-miniature/bert``.
+
+    Raises:
+        ObjectiveError: it cannot be loaded.
+    """
+    where: Any = miniature_path(source) if source.startswith(MINIATURE) else source
+    try:
+        return AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ObjectiveError(f"bert: {source}: no BERT could be loaded: {reason}") from error

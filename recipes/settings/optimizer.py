@@ -1,0 +1,52 @@
+"""Settings of a stage's optimizer: AdamW, its warm-up and its schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from inlay.recipes.settings.errors import RecipeError
+
+__all__ = ["OptimizerSettings", "Schedule"]
+
+Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
+"""The learning rate after the warm-up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """AdamW, and the learning rate over a stage as a share of its peak."""
+
+    weight_decay: float = 0.0
+    """Decoupled weight decay, of matrices and tables; biases, norms and a learned temperature have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of the moments."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
+    warmup: float = 0.03
+    """Share of the steps in which the learning rate rises."""
+    warmup_steps: int | None = None
+    """Steps in which the learning rate rises; takes precedence over ``warmup``."""
+    start: float = 0.0
+    """Learning rate at the first step, as a share of the peak."""
+    schedule: Schedule = "cosine"
+    """The learning rate after the warm-up: half a cosine or a straight line down to ``floor``, or constant."""
+    floor: float = 0.0
+    """Learning rate at the last step, as a share of the peak."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup <= 1 or self.clip < 0 or self.weight_decay < 0:
+            raise RecipeError("warmup lies between 0 and 1; clip and weight_decay are not negative")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"betas: expected two numbers from 0 to below 1, got {self.betas}")
+        if not 0 <= self.start <= 1 or not 0 <= self.floor <= 1 or (self.warmup_steps or 0) < 0:
+            raise RecipeError("start and floor lie between 0 and 1; warmup_steps is not negative")
+        if self.schedule not in get_args(Schedule):
+            raise RecipeError(f"schedule: expected one of {', '.join(get_args(Schedule))}, got {self.schedule!r}")
+        if self.schedule == "constant" and self.floor:
+            raise RecipeError(f"floor: has no effect with schedule constant, got {self.floor}; leave one of them out")
+
+    def rise(self, steps: int) -> int:
+        """Optimizer steps in which the learning rate rises, out of so many."""
+        wanted = round(steps * self.warmup) if self.warmup_steps is None else min(self.warmup_steps, steps)
+        return max(1, wanted)

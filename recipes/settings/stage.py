@@ -1,0 +1,117 @@
+"""One training stage of a system as a typed configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.conversation.segments import HOLE
+from inlay.adapters.conversation.templates.registry import TEMPLATES
+from inlay.adapters.media.image import Geometry
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.objective import Objective, objective_type
+from inlay.recipes.settings.optimizer import OptimizerSettings
+from inlay.recipes.settings.samples import SampleSettings
+
+__all__ = ["Stage", "group_of", "rate_of"]
+
+PARTS = ("inputs", "outputs", "tokens", "lora")
+"""Groups of parts that an adapter has; an objective may train parts of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training step of a system: which parts train, on which data, how."""
+
+    data: Literal["align", "train", "all"]
+    """Which file of the data: captioned pictures, instructions, or all, drawn by the square roots of their sizes."""
+    template: str
+    """Layout of the conversations, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``."""
+    geometry: Geometry
+    """How a picture becomes a square."""
+    lr: dict[str, float]
+    """Part (``inputs.image``), or group of parts (``inputs``) -> peak learning rate. All others are frozen."""
+    batch_size: int
+    """Conversations per optimizer step."""
+    epochs: float = 1.0
+    """Passes over the data; may be a fraction."""
+    max_steps: int | None = None
+    """Optimizer steps at most; None for as many as the epochs give."""
+    accumulate: int = 1
+    """Forward passes per optimizer step; each takes ``batch_size / accumulate`` conversations. The gradient of the step
+    does not depend on it, except for contrast and matching, whose negatives come from one forward pass."""
+    grouping: Literal["length", "none"] = "none"
+    """``length``: batches hold conversations of like length, so that little is padded; that is faster, and may teach
+    less, where length goes with content."""
+    system: str = ""
+    """System sentence of the layout."""
+    prompt: str = HOLE
+    """The user's turn, such as ``Question: {} Short answer:``; without ``{}`` the user's words are left out."""
+    objective: Objective = field(default_factory=lambda: objective_type("next_token")())
+    """What is minimised, with its settings."""
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    """AdamW, warm-up and schedule."""
+    samples: SampleSettings = field(default_factory=SampleSettings)
+    """How samples become those of the stage."""
+
+    def __post_init__(self) -> None:
+        if self.template not in TEMPLATES:
+            raise RecipeError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
+        if not self.lr:
+            raise RecipeError("lr: expected at least one part to train, got none")
+        known = (*PARTS, *self.objective.parts)
+        if unknown := [name for name in self.lr if name.partition(".")[0] not in known]:
+            raise RecipeError(f"lr: no part is called {', '.join(unknown)}; expected {', '.join(known)}")
+        if any(not 0 < rate < 10 for rate in self.lr.values()):
+            raise RecipeError(f"lr: expected learning rates above 0 and below 10, got {self.lr}")
+        if self.batch_size < 1 or self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise RecipeError(
+                f"batch_size, accumulate: expected a batch that accumulate divides, got {self.batch_size} "
+                f"and {self.accumulate}"
+            )
+        if self.epochs <= 0 or (self.max_steps is not None and self.max_steps < 1):
+            raise RecipeError(f"epochs, max_steps: expected more than 0, got {self.epochs} and {self.max_steps}")
+        if self.samples.direction != "as_is" and self.data != "align":
+            raise RecipeError(
+                f"samples.direction: only captioned media (data: align) have another direction, got {self.data}"
+            )
+        if self.samples.split == "random" and HOLE not in self.prompt:
+            raise RecipeError(
+                "samples.split: a caption's beginning takes the place of {} in the prompt, which has none"
+            )
+        self.objective.check(self)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of this stage's conversations."""
+        return Layout.published(
+            self.template, system=self.system, geometry={"image": self.geometry}, prompt=self.prompt
+        )
+
+    def steps(self, samples: int) -> int:
+        """Optimizer steps for so many samples.
+
+        Example:
+            >>> Stage(data="align", template="plain", geometry="crop", lr={"lora": 1e-3}, batch_size=32).steps(100)
+            4
+        """
+        steps = max(1, -(-int(samples * self.epochs) // self.batch_size))
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+def rate_of(name: str, lr: Mapping[str, float]) -> float | None:
+    """The learning rate of a part: its own, or that of its group; None where it is frozen.
+
+    Example:
+        >>> lr = {"inputs": 1e-3, "inputs.audio": 1e-4}
+        >>> rate_of("inputs.image", lr), rate_of("inputs.audio", lr), rate_of("lora", lr)
+        (0.001, 0.0001, None)
+    """
+    return lr.get(name, lr.get(group_of(name)))
+
+
+def group_of(name: str) -> str:
+    """``inputs`` of ``inputs.image``: the group of a part."""
+    return name.partition(".")[0]
