@@ -18,9 +18,9 @@ from benchmarks.equal import train_step
 from benchmarks.llava import Sides, build
 from benchmarks.llava_120m import LABELLED, LENGTHS, Sizes, names_of
 from benchmarks.outcome import Comparison, Outcome
+from benchmarks.peak import peak_bytes, reset_peak
 from benchmarks.setting import Setting
 from benchmarks.timing import saved_bytes
-from inlay.recipes.training.memory_plan import peak_bytes, reset_peak
 
 __all__ = ["peak_memory"]
 

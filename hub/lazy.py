@@ -35,6 +35,7 @@ def lazy_names(package: str, file: str) -> tuple[list[str], Callable[[str], Any]
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(homes[name]), name)
+        home = import_module(homes[name])
+        return getattr(home, name) if hasattr(home, name) else import_module(f"{homes[name]}.{name}")
 
     return sorted(homes), load

@@ -1,1 +1,33 @@
-"""Train, evaluate, chat: the systems, their data and their metrics."""
+"""Train, evaluate, chat: the systems, their data and their metrics.
+
+The names below load on first use; each is documented where it is defined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inlay.hub.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from inlay.recipes.runs.job import Job as Job
+    from inlay.recipes.settings.objective import Objective as Objective
+    from inlay.recipes.settings.objective import register_objective as register_objective
+    from inlay.recipes.settings.optimizer import OptimizerSettings as OptimizerSettings
+    from inlay.recipes.settings.recipe import Recipe as Recipe
+    from inlay.recipes.settings.run import BackboneSettings as BackboneSettings
+    from inlay.recipes.settings.run import DataSettings as DataSettings
+    from inlay.recipes.settings.run import RunSettings as RunSettings
+    from inlay.recipes.settings.samples import SampleSettings as SampleSettings
+    from inlay.recipes.settings.stage import Stage as Stage
+    from inlay.recipes.systems import blip2 as blip2
+    from inlay.recipes.systems import instructblip as instructblip
+    from inlay.recipes.systems import llava as llava
+    from inlay.recipes.systems import minigpt4 as minigpt4
+    from inlay.recipes.systems import modaverse as modaverse
+    from inlay.recipes.systems import nextgpt as nextgpt
+    from inlay.recipes.systems.registry import register_system as register_system
+    from inlay.recipes.training.finetune import Run as Run
+    from inlay.recipes.training.finetune import finetune as finetune
+
+__all__, __getattr__ = lazy_names(__name__, __file__)

@@ -16,7 +16,7 @@ from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from inlay.adapters.parts.part import Part
@@ -46,13 +46,19 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
         part.module.requires_grad_(rate_of(part.name, stage.lr) is not None)
 
 
-def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerLRSchedulerConfig:
+def optimizer_for(
+    parts: Iterable[Part],
+    stage: Stage,
+    steps: int,
+    make: Callable[[list[dict[str, Any]]], Optimizer] | None = None,
+) -> OptimizerLRSchedulerConfig:
     """AdamW with a learning rate of its own for each part; warm-up, then the stage's schedule.
 
     Args:
         parts: those without a learning rate in the stage are left out, and so are frozen tensors.
         stage: rates, moments, weight decay and schedule.
         steps: optimizer steps of the whole stage.
+        make: parameter groups -> optimizer, instead of AdamW.
     """
     groups = [
         group
@@ -61,7 +67,7 @@ def optimizer_for(parts: Iterable[Part], stage: Stage, steps: int) -> OptimizerL
         for group in _groups_of(part, rate, stage.optimizer.weight_decay)
     ]
     chosen = stage.optimizer
-    optimizer = AdamW(groups, betas=chosen.betas, weight_decay=chosen.weight_decay)
+    optimizer = AdamW(groups, betas=chosen.betas, weight_decay=chosen.weight_decay) if make is None else make(groups)
     factor = learning_rate(steps, chosen.rise(steps), chosen.schedule, start=chosen.start, floor=chosen.floor)
     return {
         "optimizer": optimizer,

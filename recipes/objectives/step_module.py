@@ -8,13 +8,14 @@ DDP divide by. So the gradient of a step depends on its samples alone, not on ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from inlay.adapters.parts.part import Part
 from inlay.recipes.data.sampling.step_counts import Share, counts_of
@@ -62,6 +63,8 @@ class StepModule(LightningModule):
         """Beginnings of the names of tensors that no micro-batch of this step reached so far."""
         self.share: Share | None = None
         """The current micro-batch's part of its step, set by ``StepData``; None for the batches of another loader."""
+        self.make_optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None
+        """Makes the optimizer from parameter groups; AdamW with the settings of the stage if None."""
         self._sums: dict[str, Tensor] = {}
         self._logged: dict[str, Tensor] = {}
 
@@ -139,5 +142,5 @@ class StepModule(LightningModule):
             self.log(name, value, prog_bar=True, batch_size=size, sync_dist=True, reduce_fx="sum")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with a learning rate of its own for each part; warm-up, then the stage's schedule."""
-        return optimizer_for(self.parts(), self.stage, self.steps)
+        """A learning rate for each part; warm-up, then the stage's schedule."""
+        return optimizer_for(self.parts(), self.stage, self.steps, self.make_optimizer)

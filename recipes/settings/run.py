@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from inlay.hub.safety.text import shown
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.loggers import check_logger
 
 __all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings"]
 
@@ -163,12 +164,16 @@ class RunSettings:
     otherwise the bundle stays bfloat16."""
     checkpoint_every: int = 200
     """Optimizer steps between checkpoints."""
+    logger: str = "csv,tensorboard"
+    """Where figures of the training go: names of loggers with commas between them (csv, tensorboard, wandb, mlflow)."""
     evaluate: bool = True
     """Answer the held-out questions at the end."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= LARGEST_SEED:
             raise SettingsError(f"seed: expected a number from 0 to {LARGEST_SEED}, got {shown(self.seed)}")
+        for name in self.logger.split(","):
+            check_logger(name.strip())
         if self.devices < 1:
             raise SettingsError(f"devices: expected at least 1, got {self.devices}")
         if self.compile and self.recompute is True:

@@ -1,4 +1,4 @@
-"""The memory that a stage will take, part by part, before its first step; and what it has taken, after its last.
+"""The memory that a stage will take, part by part, before its first step.
 
 Weights, gradients and AdamW's moments are counted. Activations are not guessed by a formula for each family: the
 longest sample goes through the model once, what autograd keeps of it is counted, and a batch of such samples keeps as
@@ -7,8 +7,6 @@ many times that. It is the worst batch, so a stage of mixed lengths stays below 
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import resource
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.cross_entropy import CHUNK_BYTES
 
-__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
+__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes"]
 
 MIB = 1 << 20
 COPIES = 2
@@ -118,36 +116,11 @@ def available_bytes(device: torch.device) -> int:
     return free
 
 
-def reset_peak(device: torch.device) -> int:
-    """Begin to watch the peak.
-
-    Returns:
-        Bytes in use now: of the process on a CPU, of torch's tensors on a GPU.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return int(torch.cuda.memory_allocated(device))
-    _release_unused()
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # Not Linux, or not allowed: the peak is then that of the whole process.
-        return peak_bytes(device)
-    return _proc("/proc/self/status", "VmRSS")
-
-
-def _release_unused() -> None:
-    """Give memory that was freed back to the system, where the C library can: reused, it would not count as added."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def peak_bytes(device: torch.device) -> int:
-    """The most bytes in use since :func:`reset_peak`."""
+    """The most bytes in use so far: of torch's tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return _proc("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _proc(file: str, name: str) -> int:

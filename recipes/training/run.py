@@ -52,6 +52,7 @@ from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import device_of, settle, verdict
 from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
 from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.extras import Extras
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.trainer import fit, seed_stage
 
@@ -65,6 +66,7 @@ def train(
     show: Callable[[str], None] = print,
     *,
     backbone: Backbone | None = None,
+    extras: Extras | None = None,
 ) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
@@ -72,6 +74,7 @@ def train(
         job: what to do.
         show: where lines for the user go.
         backbone: frozen models put together by hand, instead of those that the job names.
+        extras: callbacks, loggers, Trainer arguments and optimizer of the user.
 
     Returns:
         What ``metrics.json`` holds; of several processes, in the first one.
@@ -88,7 +91,9 @@ def train(
     if not is_first():
         show = _silent
     with folder.writing(job.run, config, show) as begin:
-        return _train(job, show, backbone, folder, partial(first, begin))
+        return _train(
+            job, show, backbone, folder, partial(first, begin), extras or Extras(logger=job.run.logger.split(","))
+        )
 
 
 def _check_folder(job: Job, config: str) -> None:
@@ -104,6 +109,7 @@ def _train(
     backbone: Backbone | None,
     folder: RunFolder,
     begin: Callable[[], RunFolder],
+    extras: Extras,
 ) -> dict[str, Any]:
     """As :func:`train`, with settings and folder checked; ``begin`` creates the folder once the inputs are loaded."""
     started = time.perf_counter()
@@ -184,7 +190,7 @@ def _train(
     }
     visits = visits_of(job.recipe.stages, sizes, evaluated=bool(test or making))
     caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
-    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
+    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show, extras)
     features = caching.caches.get(last.geometry)
     if not is_first():
         if job.run.strategy == "fsdp":
@@ -236,6 +242,7 @@ def _stages(
     caching: Caching,
     folder: RunFolder,
     show: Callable[[str], None],
+    extras: Extras,
 ) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
     """Every stage in its order; speeds, figures and memory by stage."""
     carried: dict[str, Any] = {}
@@ -272,7 +279,15 @@ def _stages(
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
         with model.adapter.sparing():
             speeds[name], memory[name] = fit(
-                plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
+                plan.module,
+                plan.data,
+                name=name,
+                stage=stage,
+                run=job.run,
+                folder=folder,
+                labels=labels,
+                show=show,
+                extras=extras,
             )
         plan.finish()
         if skipped := plan.data.skipped:

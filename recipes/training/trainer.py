@@ -12,27 +12,28 @@ import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.distributed.ranks import first, local_world, rank, world
+from inlay.recipes.objectives.step_module import StepModule
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.precision import autocast_of
 from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import (
-    CompileWatch,
+    CompileLayers,
     FiniteLoss,
     GradientAudit,
     LabelAudit,
+    Meters,
     PartTable,
     RandomState,
     ReachedParts,
-    Speed,
 )
 from inlay.recipes.training.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.training.checkpoints import AtomicCheckpoints, intact
+from inlay.recipes.training.extras import Extras
 
 __all__ = ["fit", "seed_stage"]
 
@@ -69,6 +70,7 @@ def fit(
     folder: RunFolder,
     labels: LabelAudit,
     show: Callable[[str], None],
+    extras: Extras = Extras(),  # noqa: B008 - frozen
 ) -> tuple[float, dict[str, int]]:
     """Train one stage, or resume it.
 
@@ -81,11 +83,13 @@ def fit(
         folder: for logs and checkpoints.
         labels: prints the first samples with their labels.
         show: prints a line for the user.
+        extras: callbacks, loggers, Trainer arguments and optimizer of the user.
 
     Returns:
-        Samples per second; planned and measured memory in bytes, where there was a plan.
+        Samples per second; planned memory and peak in bytes, where there was a plan.
     """
-    speed, memory = Speed(), MemoryWatch(data, run.recompute, show)
+    sizes = sum(getattr(data, "sizes", ()))
+    speed, memory = Meters(sizes, stage.batch_size), MemoryWatch(data, run.recompute, show)
     checkpoint = folder.checkpoint(name)
     saver = ModelCheckpoint(
         dirpath=checkpoint.parent,
@@ -96,8 +100,17 @@ def fit(
     )
     if rank():  # Each process has its own dropout; the first draws the numbers of a single process.
         seed_stage(run.seed, f"{name} process {rank()}")
+    if extras.optimizer is not None and isinstance(module, StepModule):
+        module.make_optimizer = extras.optimizer
+    chosen = {
+        "max_steps": data.steps,
+        "log_every_n_steps": min(10, data.steps),
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        **extras.trainer,
+    }
     trainer = Trainer(
-        max_steps=data.steps,
+        **chosen,
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         gradient_clip_val=stage.optimizer.clip or None,
@@ -109,10 +122,7 @@ def fit(
         plugins=[AtomicCheckpoints(), *([] if world() == 1 else [TorchElasticEnvironment()])],
         use_distributed_sampler=False,
         precision=autocast_of(run.precision),
-        logger=[
-            CSVLogger(folder.logs, name=f"{name}-csv"),
-            TensorBoardLogger(folder.logs, name=name),
-        ],
+        logger=extras.loggers(folder.logs, name),
         callbacks=[
             PartTable(show),
             labels,
@@ -122,13 +132,11 @@ def fit(
             RandomState(None if world() == 1 else torch.get_rng_state()),
             speed,
             memory,
-            CompileWatch(run.compile, show),
+            *([CompileLayers(show)] if run.compile else []),
             saver,
             TQDMProgressBar(refresh_rate=20),
+            *extras.callbacks,
         ],
-        log_every_n_steps=min(10, data.steps),
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
     )
     place = next(module.parameters()).device
     resume = first(partial(intact, checkpoint, show)) if run.resume else None

@@ -8,10 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from inlay.adapters.core.batch import Batch
 from inlay.hub.errors import InlayError
 from inlay.recipes.distributed.ranks import stop_together
-from inlay.recipes.objectives.qformer_contrastive.caption_batch import CaptionBatch
 
 __all__ = ["FiniteLoss", "NonFiniteLossError"]
 
@@ -28,7 +26,7 @@ class FiniteLoss(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Remember the names of the samples, for the error."""
-        self.names = batch.names if isinstance(batch, Batch | CaptionBatch) else ()
+        self.names = tuple(getattr(batch, "names", ()))
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
         """Raise on NaN and infinity, in all processes together."""

@@ -1,4 +1,4 @@
-"""The memory plan of a stage before its first step, and the measured peak after the last one."""
+"""The memory plan of a stage before its first step; its peak in the log; advice where memory runs out."""
 
 from __future__ import annotations
 
@@ -10,20 +10,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.language.checkpointing import can_recompute, recomputed
+from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.distributed.ranks import all_of, world
 from inlay.recipes.objectives.next_token.module import NextTokenModule
-from inlay.recipes.training.memory_plan import (
-    MIB,
-    MemoryPlan,
-    available_bytes,
-    head_bytes,
-    kept_bytes,
-    peak_bytes,
-    reset_peak,
-)
+from inlay.recipes.training.memory_plan import MIB, MemoryPlan, available_bytes, head_bytes, kept_bytes, peak_bytes
 
-__all__ = ["MemoryWatch", "Recompute", "plan_memory"]
+__all__ = ["MemoryWatch", "OutOfMemoryError", "Recompute", "plan_memory"]
 
 PASSING = 1.5
 """Memory that a layer needs in passing, as a multiple of the activations that it keeps."""
@@ -31,6 +24,10 @@ HOLES = 1.3
 """On a CPU, memory is fragmented by malloc; the factor measured on LLaMA and OPT is 1.1 to 1.4."""
 
 Recompute: TypeAlias = bool | Literal["auto"]
+
+
+class OutOfMemoryError(InlayError):
+    """The device has no memory left for a batch."""
 
 
 def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
@@ -67,7 +64,7 @@ def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
 
 
 class MemoryWatch(Callback):
-    """Prints the plan, decides on recompute, and compares the plan with the peak; ``figures`` has both, in bytes.
+    """Prints the plan, decides on recompute, logs the peak; ``figures`` holds plan and peak in bytes.
 
     There is no plan for stages without a language model in the loop, nor for streams, whose longest sample is unknown.
 
@@ -81,7 +78,6 @@ class MemoryWatch(Callback):
         self.data, self.recompute, self.show = data, recompute, show
         self.plan: MemoryPlan | None = None
         self.figures: dict[str, int] = {}
-        self._before = 0
         self._open = ExitStack()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -103,14 +99,31 @@ class MemoryWatch(Callback):
                     f"recompute: {type(llm).__name__} has no layers that can be recomputed; lower batch_size, or "
                     "raise accumulate"
                 )
-        self._before = reset_peak(module.device)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Log the peak so far."""
+        module.log("peak MiB", peak_bytes(module.device) / MIB, batch_size=1)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Compare."""
+        """Keep plan and peak."""
         if self.plan is not None:
-            peak = peak_bytes(module.device) - self._before
-            self.figures = {"planned": self.plan.to_come, "measured": peak, "held": self.plan.weights}
-            self.show(f"memory in MiB: training added {peak / MIB:,.0f}, planned were {self.plan.to_come / MIB:,.0f}")
+            self.figures = {"planned": self.plan.to_come, "held": self.plan.weights, "peak": peak_bytes(module.device)}
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Advise where memory runs out.
+
+        Raises:
+            OutOfMemoryError: names the step, the plan and settings that need less memory.
+        """
+        if isinstance(exception, torch.OutOfMemoryError):
+            planned = f"; the plan was {self.plan.lines()}" if self.plan is not None else ""
+            raise OutOfMemoryError(
+                f"out of memory at step {trainer.global_step}{planned}; raise accumulate (fewer conversations in a "
+                "forward pass, the same training), set --recompute true, --precision bf16-true or "
+                "--backbone.quantise nf4"
+            ) from exception
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         """Switch recompute off, however training ended."""

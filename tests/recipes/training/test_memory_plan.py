@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.callbacks.memory_watch import MemoryWatch, OutOfMemoryError
 from inlay.recipes.training.memory_plan import MemoryPlan, kept_bytes
 from inlay.recipes.training.trainer import fit
 
@@ -54,8 +59,13 @@ def measure(backbone: Any, adapter: Any, folder: Path, image_of: Any) -> None:
     torch.set_num_threads(1)  # a fork has none of its parent's threads, and OpenMP would wait for them
     model = adapter.attach(backbone)
     trained(model, rows(folder, image_of, 2), folder / "warm")  # libraries and threads come with the first steps
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of the process starts again
+    before = int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
     figures, _, _ = trained(model, rows(folder, image_of, 60), folder / "run")
-    (folder / "figures").write_text(f"{figures['planned']} {figures['measured']}")
+    peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    (folder / "figures").write_text(f"{figures['planned']} {peak - before}")
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])
@@ -161,3 +171,14 @@ def test_what_is_kept_twice_is_counted_once() -> None:
     with kept_bytes([layer]) as kept:
         layer(x).sum() + layer(x).sum()
     assert kept.total == x.nbytes
+
+
+def test_where_memory_runs_out_the_error_says_what_to_change(backbone_of: Any, adapter_of: Any) -> None:
+    model = adapter_of(backbone_of()).attach(backbone_of())
+    module: Any = NextTokenModule(model, stage_of(), 2)
+    watch = MemoryWatch(None, "auto", lambda _: None)
+    trainer: Any = SimpleNamespace(global_step=7)
+    with pytest.raises(OutOfMemoryError, match=r"out of memory at step 7; raise accumulate") as told:
+        watch.on_exception(trainer, module, torch.OutOfMemoryError("CUDA out of memory"))
+    assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
+    watch.on_exception(trainer, module, ValueError("another"))

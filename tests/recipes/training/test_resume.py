@@ -17,7 +17,7 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.order import StepBatches
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, Meters, PartTable, RandomState
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -186,7 +186,7 @@ def test_part_table_shows_mode_rate_and_bytes(
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        callbacks=[PartTable(lines.append), Speed()],
+        callbacks=[PartTable(lines.append), Meters()],
     )
     trainer.fit(NextTokenModule(model, chosen, 1), datamodule=data)
     table = {row.split()[0]: row.split()[1:] for row in lines[0].splitlines()}

@@ -21,7 +21,7 @@ from inlay.recipes.objectives.qformer_contrastive.losses import contrast_loss, g
 from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, PartTable, RandomState, Speed
+from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, Meters, PartTable, RandomState
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -96,7 +96,7 @@ def fit(plan: Plan, folder: Path, *, stop: int = 8, resume: bool = False) -> dic
             RandomState(),
             GradientAudit(),
             FiniteLoss(),
-            Speed(),
+            Meters(),
             ModelCheckpoint(folder, filename="last", every_n_train_steps=4, enable_version_counter=False),
         ],
     )

@@ -18,7 +18,7 @@ from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.objectives.signals.states import collate_states, collect_states
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, Meters, PartTable, RandomState
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -53,7 +53,7 @@ def fit(plan: Any, folder: Path, *, stop: int | None = None, resume: bool = Fals
             RandomState(),
             GradientAudit(),
             FiniteLoss(),
-            Speed(),
+            Meters(),
             PartTable(lambda _: None),
             ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
         ],

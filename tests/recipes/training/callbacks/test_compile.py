@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.compile import compiled, compiles, missing_compiler
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import RunSettings
-from inlay.recipes.training.callbacks import CompileWatch
-from inlay.recipes.training.callbacks.compile_watch import AFTER, GENERATING, PLAIN
+from inlay.recipes.training.callbacks.compile_layers import CompileLayers
 
 # Of torch's own tracing and code generator.
 pytestmark = pytest.mark.filterwarnings(
@@ -91,57 +88,37 @@ def test_encoder_decoders_are_left_out(llm_of: Any) -> None:
 
 
 class Run:
-    """A stage of 32 batches under a clock that we turn."""
+    """A stage whose callback is called without a trainer."""
 
-    def __init__(self, model: Any, watch: CompileWatch, seconds: Iterator[float]) -> None:
+    def __init__(self, model: Any, callback: CompileLayers) -> None:
         from inlay.recipes.objectives.next_token.module import NextTokenModule
         from inlay.recipes.settings.stage import Stage
 
         rates = {"inputs.image": 1e-3, "lora": 1e-3}
         stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr=rates, batch_size=1)
         self.module: Any = NextTokenModule(model, stage, 32)
-        self.watch, self.seconds, self.now = watch, seconds, 0.0
-        watch._now = lambda _: self.now
+        self.callback = callback
 
-    def go(self, batches: int) -> None:
+    def start(self) -> None:
         trainer: Any = None
-        self.watch.on_train_start(trainer, self.module)
-        for number in range(batches):
-            self.watch.on_train_batch_start(trainer, self.module, [0], number)
-            self.now += next(self.seconds)
-            self.watch.on_train_batch_end(trainer, self.module, None, [0], number)
+        self.callback.on_train_start(trainer, self.module)
+
+    def stop(self) -> None:
+        trainer: Any = None
+        self.callback.teardown(trainer, self.module, "fit")
 
     @property
     def is_compiled(self) -> bool:
         return "forward" in self.module.model.backbone.llm.model.get_decoder().layers[0].__dict__
 
 
-def timings(after: float) -> Iterator[float]:
-    yield from [2.0] * PLAIN
-    yield from [50.0, 20.0, after]
-    while True:
-        yield after
-
-
-@pytest.mark.parametrize(
-    ("after", "stays", "told"), [(1.0, True, "pays after 68 batches"), (2.5, False, "switched off")]
-)
-def test_cost_and_gain_are_said_and_a_loss_is_not_kept(attached: Any, after: float, stays: bool, told: str) -> None:
+def test_layers_are_compiled_for_one_stage(attached: Any) -> None:
     lines: list[str] = []
-    watch = CompileWatch(True, lines.append, backend="eager")
-    run = Run(attached(), watch, timings(after))
-    run.go(PLAIN + 1)
+    run = Run(attached(), CompileLayers(lines.append, backend="eager"))
+    run.start()
     assert run.is_compiled
-    watch.times.clear()
-    watch._open.close()
-    run.seconds = timings(after)
-    run.go(PLAIN + GENERATING + AFTER + 3)
-    assert run.is_compiled is stays
-    assert told in lines[-1], lines
-    assert re.search(r"a batch takes \d\.\d{3} s instead of 2\.000 s", lines[-1])
-    assert watch.figures["batch_after"] == after
-    trainer: Any = None
-    watch.teardown(trainer, run.module, "fit")
+    assert "samples/s in the log shows the gain" in lines[-1]
+    run.stop()
     assert not run.is_compiled
 
 
@@ -152,14 +129,14 @@ def test_without_a_compiler_it_says_what_is_missing(
     monkeypatch.delenv("CXX", raising=False)
     assert "g++" in missing_compiler(torch.device("cpu"))
     with pytest.raises(SettingsError, match=r"C\+\+ compiler \(g\+\+\), which was not found"):
-        Run(attached(), CompileWatch(True, print), timings(1.0)).go(1)
+        Run(attached(), CompileLayers(print)).start()
 
 
 def test_stages_that_cannot_are_left_out_with_a_word(attached: Any) -> None:
     lines: list[str] = []
-    run = Run(attached(), CompileWatch(True, lines.append), timings(1.0))
+    run = Run(attached(), CompileLayers(lines.append))
     run.module.model.backbone.llm.model.config.is_encoder_decoder = True
-    run.go(PLAIN + 2)
+    run.start()
     assert "left out" in lines[0]
     assert len(lines) == 1
 

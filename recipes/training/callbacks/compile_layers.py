@@ -1,0 +1,53 @@
+"""Compile the LLM's layers for one stage, where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from inlay.adapters.language.checkpointing import is_recomputed
+from inlay.adapters.language.compile import compiled, compiles, missing_compiler
+from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.settings.errors import SettingsError
+
+__all__ = ["CompileLayers"]
+
+
+class CompileLayers(Callback):
+    """Compiles when training starts, and undoes it when training ends.
+
+    Args:
+        show: prints a line for the user.
+        backend: as in :func:`inlay.adapters.language.compile.compiled`.
+    """
+
+    def __init__(self, show: Callable[[str], None] = print, backend: str = "inductor") -> None:
+        self.show, self.backend = show, backend
+        self._open = ExitStack()
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Compile.
+
+        Raises:
+            SettingsError: without a compiler on this machine.
+        """
+        if not isinstance(module, NextTokenModule) or not compiles(module.model.backbone.llm.model):
+            self.show("compile: left out, this stage has no decoder-only language model in its loop")
+            return
+        llm = module.model.backbone.llm.model
+        if is_recomputed(llm):
+            self.show("compile: left out, because recompute runs each layer twice here")
+            return
+        if lacking := missing_compiler(module.device):
+            raise SettingsError(
+                f"compile: torch.compile needs {lacking}, which was not found; install it, or leave compile out"
+            )
+        lora = module.model.adapter.lora
+        self._open.enter_context(compiled(llm, None if lora is None else lora.plain(), backend=self.backend))
+        self.show("compile: the first batches generate code and are slow; samples/s in the log shows the gain")
+
+    def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        """Undo, however training ended."""
+        self._open.close()

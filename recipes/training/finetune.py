@@ -1,0 +1,122 @@
+"""Training from Python: a recipe, data and a few settings, with callbacks, loggers and an optimizer of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
+from inlay.recipes.runs.job import Job
+from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, Precision, RunSettings
+from inlay.recipes.systems.registry import SYSTEMS
+from inlay.recipes.training.extras import Extras, LoggerChoice, OptimizerFactory
+from inlay.recipes.training.run import train as train_job
+
+__all__ = ["Run", "finetune"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    """The run folder: ``bundle/``, ``config.yaml``, ``metrics.json``, ``logs/``, ``checkpoints/``."""
+    metrics: Mapping[str, Any]
+    """The contents of ``metrics.json``; empty in all processes but the first."""
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the bundle."""
+        return self.folder / "bundle"
+
+    def adapter(self) -> Adapter:
+        """The trained adapter, read from the bundle, in eval mode."""
+        return Adapter.from_pretrained(self.bundle)
+
+
+def finetune(
+    recipe: Recipe | str,
+    *,
+    output: str | Path,
+    train: str | Path | None = None,
+    align: str | Path | None = None,
+    test: str | Path | None = None,
+    images: str | Path | None = None,
+    data: DataSettings | None = None,
+    backbone: Backbone | BackboneSettings | None = None,
+    callbacks: Sequence[Callback] = (),
+    logger: LoggerChoice = ("csv", "tensorboard"),
+    trainer: Mapping[str, Any] | None = None,
+    optimizer: OptimizerFactory | None = None,
+    name: str = "",
+    seed: int = 0,
+    precision: Precision = "32-true",
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    devices: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: RunSettings | None = None,
+    show: Callable[[str], None] = print,
+) -> Run:
+    """Train every stage of a recipe, save the bundle and measure it.
+
+    Args:
+        recipe: parts and stages, such as ``llava.recipe(size="full")``, or the name of a system for its default one.
+        output: the run folder.
+        train: file of instructions; the embedded miniature world if neither this nor ``data`` is given.
+        align: file of captioned pictures; ``train`` if not given.
+        test: file of held-out questions.
+        images: folder of the media; the folder of each file if not given.
+        data: all settings of the data, instead of the four above.
+        backbone: frozen models, or their names; the embedded miniature if not given.
+        callbacks: of Lightning, run in every stage.
+        logger: ``csv``, ``tensorboard``, ``wandb``, ``mlflow``, loggers of Lightning, or several of them.
+        trainer: arguments of :class:`lightning.pytorch.Trainer`, such as ``{"max_steps": 200}``.
+        optimizer: parameter groups -> optimizer; AdamW if not given.
+        name: of the adapter; the name of the run folder if empty.
+        seed: of the data, the first weights and the order.
+        precision: see :mod:`inlay.recipes.settings.precision`.
+        accelerator: where to train.
+        devices: processes on this machine, one a GPU; needs a script, which each of them runs again.
+        resume: go on where an interrupted run in the same folder stopped.
+        overwrite: replace an earlier run in the same folder.
+        settings: all settings of the run, instead of the seven above and ``output``.
+        show: where lines for the user go.
+
+    Raises:
+        SettingsError: settings that contradict each other, or a folder that this run may not write into.
+        DataError: rows or media that cannot be used.
+
+    Example:
+        >>> from inlay.recipes import finetune, llava  # doctest: +SKIP
+        >>> run = finetune(llava.recipe(), train="train.json", images="images", output="runs/mine")  # doctest: +SKIP
+        >>> run.metrics["accuracy"], run.adapter()  # doctest: +SKIP
+    """
+    chosen = SYSTEMS[recipe].recipe() if isinstance(recipe, str) else recipe
+    files = [None if path is None else Path(path) for path in (train, align, test, images)]
+    job = Job(
+        recipe=chosen,
+        run=settings
+        or RunSettings(
+            output=Path(output),
+            name=name,
+            seed=seed,
+            precision=precision,
+            accelerator=accelerator,
+            devices=devices,
+            resume=resume,
+            overwrite=overwrite,
+        ),
+        backbone=backbone if isinstance(backbone, BackboneSettings) else BackboneSettings(),
+        data=data or DataSettings(train=files[0], align=files[1], test=files[2], images=files[3]),
+    )
+    models = backbone if isinstance(backbone, Backbone) else None
+    extras = Extras(callbacks=callbacks, logger=logger, trainer=trainer or {}, optimizer=optimizer)
+    metrics = train_job(job, show, backbone=models, extras=extras)
+    return Run(folder=job.run.output, metrics=metrics)
