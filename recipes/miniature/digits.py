@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from inlay.recipes.miniature.corpus import DIGIT_QUESTIONS
 from inlay.recipes.miniature.questions import Question
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from inlay.recipes.miniature.world import Split
 
 HELD_OUT = 360  # the last of the 1797
+DIGIT_QUESTIONS = ("which digit is shown?", "what digit is this?", "which number is written here?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

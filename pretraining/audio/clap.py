@@ -1,0 +1,184 @@
+"""Pretrain the miniature CLAP: sounds in the space in which the miniature AudioLDM reads its prompts.
+
+`python -m pretraining.audio.clap --output DIR --seed 0` makes such weights again. The text tower is that
+of the shipped `audioldm`, and stays as it is (a locked tower, https://arxiv.org/abs/2111.07991); the audio tower,
+HTSAT, learns to meet it (CLAP, https://arxiv.org/abs/2211.06687). So what AudioLDM is told may also be the vector of a
+sound, as in AudioLDM's own training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import normalize
+
+from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.play import RATE, play
+from inlay.recipes.miniature.senses import Tone, sample_sensed
+from pretraining import training_loop
+from pretraining.audio.audioldm import embed_prompts
+from pretraining.audio.sound_text_matching import ATTRIBUTES, match_loss
+from pretraining.diffusion.prompt_tokenizers import CLAP_WIDTH
+from pretraining.multimodal.vector_probe import probe_encoders, shown
+from pretraining.muon import optimizers
+from pretraining.rounded_weights import save_rounded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import ClapFeatureExtractor, ClapModel, RobertaTokenizer
+
+    from inlay.adapters.media.audio import Sound
+
+WIDTH, DEPTHS, HEADS = 24, (2, 2, 2), (2, 4, 8)  # of the audio tower; each stage doubles the width
+BANDS, SPEC = 32, 64  # SPEC / BANDS halves of the time stand below each other in a square of SPEC
+SECONDS = 2
+HOP = RATE * SECONDS // (SPEC * SPEC // BANDS - 3)  # samples: 126 frames, brought to 128
+POOL = 3000  # sounds that are played once
+BATCH, STRANGE = 48, 24  # sounds of a step, and such as the world never has them
+SEVERAL = 0.2  # weight of texts that name several attributes beside those that name one
+NOISE = 1.0  # deviation of what is added to spectrograms, in decibels
+SHIFT = 6  # frames by which a spectrogram may move
+LEARNING_RATE = 2e-3  # of embeddings, norms and projections
+MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
+WARM_UP, DECAY = 60, 0.4  # steps; the last share of the steps, in which the learning rate falls to zero
+
+
+def make_extractor() -> ClapFeatureExtractor:
+    """32 bands up to 8 kHz, 126 frames of 2 seconds."""
+    from transformers import ClapFeatureExtractor
+
+    return ClapFeatureExtractor(
+        feature_size=BANDS,
+        sampling_rate=RATE,
+        hop_length=HOP,
+        max_length_s=SECONDS,
+        frequency_max=RATE // 2,
+        truncation="rand_trunc",
+    )
+
+
+def make_clap(text: Any) -> ClapModel:
+    """A `ClapModel` around a text tower with its projection; the audio tower has random weights."""
+    from transformers import ClapConfig, ClapModel
+
+    audio: dict[str, Any] = {
+        "spec_size": SPEC,
+        "num_mel_bins": BANDS,
+        "window_size": 4,
+        "patch_embeds_hidden_size": WIDTH,
+        "hidden_size": WIDTH * 2 ** (len(DEPTHS) - 1),
+        "depths": list(DEPTHS),
+        "num_attention_heads": list(HEADS),
+        "num_hidden_layers": len(DEPTHS),
+        "hidden_dropout_prob": 0.0,
+        "mlp_ratio": 2.0,
+        "dtype": "float32",  # in memory, where the audio tower is loaded alone
+    }
+    # Where the text tower was loaded from is nobody's business.
+    sizes = {
+        name: value for name, value in text.config.to_dict().items() if name not in ("_name_or_path", "architectures")
+    }
+    model = ClapModel(ClapConfig(text_config=sizes, audio_config=audio, projection_dim=CLAP_WIDTH))
+    model.text_model.load_state_dict(text.text_model.state_dict())
+    model.text_projection.load_state_dict(text.text_projection.state_dict())
+    return model
+
+
+def mels_of(extractor: ClapFeatureExtractor, sounds: list[Sound]) -> Tensor:
+    """Spectrograms in decibels, (n, 1, 126, 32)."""
+    rows = [sound.samples for sound in sounds]
+    mels: Tensor = extractor(rows, sampling_rate=RATE, return_tensors="pt").input_features
+    return mels.float()
+
+
+def strange(mels: Tensor) -> Tensor:
+    """Spectrograms (n, 1, frames, bands) whose bands are rolled, each by its own step.
+
+    Rhythm is all that can still be said of them; so it is learnt for every pitch and timbre, those of held-out
+    combinations too.
+    """
+    steps = torch.randint(2, BANDS - 2, (len(mels),))
+    return torch.stack([mel.roll(int(step), dims=-1) for mel, step in zip(mels, steps, strict=True)])
+
+
+def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path, rng: Random, *, steps: int) -> None:
+    """Train the audio tower in place: Muon and AdamW, warm-up, constant rate, linear decay to zero.
+
+    Args:
+        model: Its text tower stays as it is.
+        tokenizer: Of the text tower.
+        text: The text tower with its projection, as it came.
+        folder: Where the model lies while it is measured.
+        rng: The source of chance, beside torch's own.
+        steps: All steps.
+    """
+    extractor = make_extractor()
+    tones = [sample_sensed(Tone, rng) for _ in range(POOL)]
+    mels = torch.cat(
+        [mels_of(extractor, [play(tone, rng) for tone in tones[n : n + 100]]) for n in range(0, POOL, 100)]
+    )
+    tower = torch.nn.ModuleDict({"audio": model.audio_model, "projection": model.audio_projection}).train()
+    embed = torch.no_grad()(partial(embed_prompts, text, tokenizer))
+
+    def losses(step: int) -> dict[str, Tensor]:
+        del step  # all are alike
+        chosen = torch.randint(POOL, (BATCH + STRANGE,))
+        drawn = [tones[int(number)] for number in chosen]
+        heard = mels[chosen].roll(int(torch.randint(-SHIFT, SHIFT + 1, ())), dims=2)
+        heard = torch.cat([heard[:BATCH], strange(heard[BATCH:])])
+        pooled = model.audio_model(heard + NOISE * torch.randn_like(heard)).pooler_output
+        sounds = normalize(model.audio_projection(pooled), dim=-1)
+        parts = {name: match_loss(sounds[:BATCH], drawn[:BATCH], embed, rng, [name]) for name in ATTRIBUTES}
+        parts["several"] = SEVERAL * match_loss(sounds[:BATCH], drawn[:BATCH], embed, rng)
+        parts["strange"] = match_loss(sounds[BATCH:], drawn[BATCH:], embed, rng, ["rhythm"])
+        return parts
+
+    both = optimizers(
+        tower, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=steps, inside="blocks"
+    )
+
+    def report() -> None:
+        model.save_pretrained(folder)
+        extractor.save_pretrained(folder)
+        print(shown(measured(folder, number=300)), flush=True)
+
+    training_loop.train(tower, losses, both, steps=steps, report=report)
+    model.train(mode=False)
+
+
+def measured(folder: Path, *, number: int = 800) -> dict[str, float]:
+    """What a linear probe reads off the vectors of held-out sounds."""
+    return probe_encoders({"audio": load_audio_encoder(folder, dtype=torch.float32)}, number=number)
+
+
+def main() -> None:
+    """Train, round to bfloat16, measure what was saved."""
+    from transformers import ClapTextModelWithProjection, RobertaTokenizer
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    pipeline = backbone_path("audioldm")
+    tokenizer = RobertaTokenizer.from_pretrained(pipeline / "tokenizer")
+    text: Any = ClapTextModelWithProjection.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
+    model = make_clap(text)
+    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    train(model, tokenizer, text, options.output, Random(options.seed), steps=options.steps)
+    save_rounded(model, options.output)
+    tokenizer.save_pretrained(options.output)
+    print(f"saved: {shown(measured(options.output))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The miniature AudioLDM's vocoder: a small HiFi-GAN (https://arxiv.org/abs/2010.05646) without a discriminator.
+
+The loss is the distance of magnitudes at several resolutions (https://arxiv.org/abs/1910.11480); beeps have no texture
+that a discriminator would have to judge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inlay.recipes.miniature.play import RATE
+from pretraining import training_loop
+from pretraining.audio.spectrogram import BANDS, DEVIATION, HOP, MEAN, log_mel, magnitudes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+WINDOWS = (256, 512, 1024, 2048)  # samples, of the compared magnitudes
+SEGMENT = 40  # frames of the spectrogram that one step learns from
+QUIET = 0.1  # a magnitude below which differences hardly count
+LEARNING_RATE = 2e-3
+WARM_UP = 50  # steps
+
+
+def make_vocoder() -> Any:
+    """A `SpeechT5HifiGan` with random weights: 256 samples for each frame of 64 bands."""
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    spectrograms: dict[str, Any] = {"mel_scale": "htk"}  # no field of transformers': it tells how they are made
+    config = SpeechT5HifiGanConfig(
+        model_in_dim=BANDS,
+        sampling_rate=RATE,
+        upsample_initial_channel=64,
+        upsample_rates=[8, 8, 4],
+        upsample_kernel_sizes=[16, 16, 8],
+        resblock_kernel_sizes=[3, 7],
+        resblock_dilation_sizes=[[1, 3], [1, 3]],
+        initializer_range=0.05,
+        normalize_before=True,
+        **spectrograms,
+    )
+    model = SpeechT5HifiGan(config)
+    model.mean.fill_(MEAN)
+    model.scale.fill_(DEVIATION)
+    return model
+
+
+def distance(made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """How far two sounds are apart, by the magnitudes of their spectra.
+
+    Args:
+        made: Samples (n, length), the length a multiple of 512.
+        wanted: The same.
+
+    Returns:
+        The mean distance of the logarithms, and the relative error of the magnitudes; means over the resolutions.
+    """
+    logarithms, relative = [], []
+    for window in WINDOWS:
+        a, b = (magnitudes(samples, window, window // 4) for samples in (made, wanted))
+        logarithms.append(((a + QUIET).log() - (b + QUIET).log()).abs().mean())
+        relative.append(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b))
+    return torch.stack(logarithms).mean(), torch.stack(relative).mean()
+
+
+def train_vocoder(model: Any, draw: Callable[[], Tensor], *, steps: int) -> None:
+    """Train in place, on a piece of each sound.
+
+    Args:
+        model: A `SpeechT5HifiGan`.
+        draw: Gives a fresh batch of samples (n, length).
+        steps: All steps; the rate falls linearly over the second half.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.8, 0.99), weight_decay=0.0)
+
+    def rate(step: int) -> float:
+        return min((step + 1) / WARM_UP, 2 * (steps - step) / steps, 1.0)
+
+    def losses(step: int) -> dict[str, Tensor]:
+        del step  # all are alike
+        wanted = draw()
+        mel = log_mel(wanted)
+        start = int(torch.randint(mel.shape[1] - SEGMENT + 1, ()))
+        made = model(mel[:, start : start + SEGMENT])
+        parts = distance(made, wanted[:, start * HOP : (start + SEGMENT) * HOP])
+        return dict(zip(("logarithms", "relative"), parts, strict=True))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    training_loop.train(model, losses, [(optimizer, schedule)], steps=steps, report=lambda: None)
+    model.eval()

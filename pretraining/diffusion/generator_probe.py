@@ -1,0 +1,141 @@
+"""How well the miniature generators make what their own text encoders are asked for: the upper bound, and the floor.
+
+`python -m pretraining.diffusion.generator_probe` gives each shipped generator the captions of held-out drawings,
+sounds and clips, and prints how often a deterministic judge (`inlay.recipes.miniature.judge_media`) finds in the result
+what was asked for; then how often it does so by accident, when each result is judged by any other caption.
+diffusers' own pipelines run the models.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+
+from inlay.adapters.media.audio import Sound
+from inlay.adapters.media.video import Video
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.film import FPS, FRAMES
+from inlay.recipes.miniature.marks import marks, shown
+from inlay.recipes.miniature.play import RATE
+from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES, Sensed
+from inlay.recipes.miniature.senses_grammar import caption_of
+from pretraining.diffusion.prompted_pipelines import GUIDANCE, STEPS, pictures_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+GeneratorName: TypeAlias = Literal["sd", "audioldm", "video"]
+Medium: TypeAlias = "Image.Image | Sound | Video"
+
+_VALUES: dict[GeneratorName, tuple[Sensed, ...]] = {"sd": DRAWINGS, "audioldm": TONES, "video": MOVEMENTS}
+_BATCH = 24
+
+
+def _picture(made: Any) -> list[Medium]:
+    return [*pictures_of(2 * made.images - 1)]
+
+
+def _sounds(made: Any) -> list[Medium]:
+    return [Sound(samples, RATE) for samples in made.audios]
+
+
+def _clips(made: Any) -> list[Medium]:
+    return [Video(tuple(pictures_of(2 * frames - 1)), FPS) for frames in made.frames]
+
+
+_READERS: dict[GeneratorName, Callable[[Any], list[Medium]]] = {"sd": _picture, "audioldm": _sounds, "video": _clips}
+_OPTIONS: dict[GeneratorName, dict[str, Any]] = {
+    "sd": {"output_type": "pt"},
+    "audioldm": {"output_type": "np"},
+    "video": {"output_type": "pt", "num_frames": FRAMES},
+}
+
+
+def load_pipeline(folder: Path) -> Any:
+    """A pipeline of diffusers in single precision, without a progress bar."""
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def make(
+    name: GeneratorName,
+    pipeline: Any,
+    prompts: Sequence[str],
+    *,
+    seed: int = 0,
+    guidance: float = GUIDANCE,
+    steps: int = STEPS,
+) -> list[Medium]:
+    """Pictures, sounds or clips from prompts.
+
+    Args:
+        name: Which generator it is.
+        pipeline: See `load_pipeline`.
+        prompts: What is asked for.
+        seed: Of the noise.
+        guidance: Classifier-free guidance scale; 1 for none.
+        steps: Of sampling.
+    """
+    noise = torch.Generator().manual_seed(seed)
+    media: list[Medium] = []
+    for start in range(0, len(prompts), _BATCH):
+        part = list(prompts[start : start + _BATCH])
+        options = {"num_inference_steps": steps, "guidance_scale": guidance, "generator": noise, **_OPTIONS[name]}
+        media += _READERS[name](pipeline(part, **options))
+    return media
+
+
+def held_out(name: GeneratorName, number: int, seed: int) -> list[Sensed]:
+    """Held-out values for a generator, each as often as the others or once more, in random order."""
+    values = [value for value in _VALUES[name] if value.split == "held_out"]
+    drawn = [*values * (number // len(values)), *Random(seed).sample(values, number % len(values))]
+    Random(seed).shuffle(drawn)
+    return drawn
+
+
+def probe(
+    name: GeneratorName, folder: Path | None = None, *, number: int = 96, seed: int = 0, guidance: float = GUIDANCE
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Judged accuracy by the prompt, and by a random other one.
+
+    Args:
+        name: Which generator.
+        folder: Its pipeline; the shipped one if not given.
+        number: How many held-out prompts.
+        seed: Of prompts and noise.
+        guidance: Classifier-free guidance scale.
+
+    Returns:
+        Shares by attribute and altogether (`"right"`), for both.
+    """
+    asked = held_out(name, number, seed)
+    pipeline = load_pipeline(folder or backbone_path(name))
+    made = make(name, pipeline, [caption_of(value) for value in asked], seed=seed, guidance=guidance)
+    others = Random(seed + 1).choices(_VALUES[name], k=len(asked))
+    return marks(asked, made), marks(others, made)
+
+
+def main() -> None:
+    """Probe the shipped generators, or some of them, or another folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--generator", choices=list(_VALUES), nargs="+", default=list(_VALUES))
+    parser.add_argument("--folder", type=Path, help="of one generator, instead of the shipped one")
+    parser.add_argument("--number", type=int, default=96)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE)
+    options = parser.parse_args()
+    for name in options.generator:
+        right, wrong = probe(name, options.folder, number=options.number, seed=options.seed, guidance=options.guidance)
+        print(f"{name}: own prompt: {shown(right)}; wrong prompt: {shown(wrong)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Pretrain the miniature Stable Diffusion: drawings of 32 pixels from prompts.
+
+`python -m pretraining.diffusion.stable_diffusion --output DIR --seed 0` makes such weights again: first the
+autoencoder, on drawings and frames of clips, then text encoder and U-Net together, on drawings
+(https://arxiv.org/abs/2112.10752; see `pretraining.diffusion.denoiser_training`). The folder is a
+`StableDiffusionPipeline`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inlay.recipes.miniature.film import SIDE, draw_one, film
+from inlay.recipes.miniature.marks import marks, shown
+from inlay.recipes.miniature.senses import DRAWINGS, Drawing, Movement, sample_sensed
+from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+from pretraining.diffusion import denoiser_training
+from pretraining.diffusion.autoencoder import PICTURES, latents_of, make_autoencoder, train_autoencoder
+from pretraining.diffusion.prompt_tokenizers import make_clip_tokenizer
+from pretraining.diffusion.prompted_pipelines import (
+    TEXT_WIDTH,
+    denoise,
+    embed_prompts,
+    make_text_encoder,
+    pictures_of,
+    pixels_of,
+    sample,
+    save_pipeline,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+    from transformers import CLIPTokenizer
+
+POOL = 3000  # drawings that are encoded once
+BATCH = 48  # pictures of a step of the autoencoder, half of them frames of clips
+LATENT = SIDE // 4
+WIDTHS = (64, 96)  # of the U-Net, at 8 x 8 and 4 x 4
+
+
+def make_unet() -> Any:
+    """A `UNet2DConditionModel` of 8 x 8 latents with random weights."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=LATENT,
+        in_channels=PICTURES.latent,
+        out_channels=PICTURES.latent,
+        down_block_types=("CrossAttnDownBlock2D",) * len(WIDTHS),
+        up_block_types=("CrossAttnUpBlock2D",) * len(WIDTHS),
+        block_out_channels=WIDTHS,
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=4,  # what diffusers means by it here is the number of heads
+        norm_num_groups=PICTURES.groups,
+    )
+
+
+def draw_pictures(rng: Random, count: int = BATCH) -> Tensor:
+    """Fresh drawings and frames of clips, (count, 3, 32, 32)."""
+    pictures: list[Image.Image] = []
+    while len(pictures) < count:
+        if rng.random() < 0.5:
+            pictures.append(draw_one(sample_sensed(Drawing, rng), rng))
+        else:
+            pictures += rng.sample(film(sample_sensed(Movement, rng), rng).frames, 2)
+    return pixels_of(pictures[:count])
+
+
+@torch.no_grad()
+def paint(
+    text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]
+) -> list[Image.Image]:
+    """Pictures from prompts."""
+    rows = embed_prompts(text, tokenizer, [""] * len(prompts) + prompts)
+    shape = (len(prompts), PICTURES.latent, LATENT, LATENT)
+    latents = sample(lambda noisy, time: unet(noisy, time, rows).sample, shape, seed=0)
+    return pictures_of(vae.decode(latents / vae.config.scaling_factor).sample)
+
+
+def train(
+    tokenizer: CLIPTokenizer, text: Any, unet: Any, vae: Any, plan: denoiser_training.Plan, rng: Random
+) -> tuple[Any, Any]:
+    """Text encoder and U-Net on drawings; gives back the averaged ones."""
+    drawings = [sample_sensed(Drawing, rng) for _ in range(POOL)]
+    latents = latents_of(vae, pixels_of([draw_one(drawing, rng) for drawing in drawings]))
+
+    def report(text: nn.Module, unet: nn.Module) -> None:
+        held_out = [drawing for drawing in DRAWINGS if drawing.split == "held_out"] * 4
+        made = paint(text, unet, vae, tokenizer, [caption_of(drawing) for drawing in held_out])
+        print(f"held out: {shown(marks(held_out, made))}", flush=True)
+
+    return denoiser_training.train(
+        text,
+        unet,
+        latents,
+        lambda number, rng: prompt_of(drawings[number], rng),
+        partial(denoise, tokenizer),
+        plan,
+        rng,
+        report=report,
+    )
+
+
+def main() -> None:
+    """Train the autoencoder, then the rest; save in half precision."""
+    from diffusers import StableDiffusionPipeline
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the pipeline to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--autoencoder-steps", type=int, default=900)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    rng = Random(options.seed)
+    vae = make_autoencoder(PICTURES)
+    length = options.autoencoder_steps
+    train_autoencoder(vae, lambda: draw_pictures(rng), PICTURES, steps=length, decoder_steps=2 * length // 3)
+    tokenizer = make_clip_tokenizer()
+    text, unet = make_text_encoder(tokenizer), make_unet()
+    plan = denoiser_training.Plan(steps=options.steps)
+    text, unet = train(tokenizer, text, unet, vae, plan, rng)
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=denoiser_training.make_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    save_pipeline(pipeline, options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Pretrain the miniature BERT, from which the Q-Formers begin, on what is said in the world.
+
+`python -m pretraining.language.bert --output DIR --seed 0` makes such weights again. Architecture and
+objective are BERT's masked words (https://arxiv.org/abs/1810.04805), without its pairs of sentences. Of the tokens 30 %
+are masked, as more than 15 % teaches better (https://arxiv.org/abs/2202.08005), and half of the answers whole. Token
+types are zero and stay so: a Q-Former has none, so nothing is lost on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from inlay.recipes.miniature.grammar import caption
+from inlay.recipes.miniature.world import COLOURS, EVERY, SHAPES, SIZES, sample_scene
+from pretraining import training_loop
+from pretraining.language.masked_texts import Cloze, described, sample_cloze, twice
+from pretraining.language.wordpiece_tokenizer import POSITIONS, make_wordpiece
+from pretraining.muon import optimizers
+from pretraining.rounded_weights import save_rounded
+from pretraining.vision.patch_probe import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+    from transformers import BertForMaskedLM, BertTokenizer
+
+BATCH = 64
+LEARNING_RATE = 2e-3  # of embeddings, norms and the head
+MATRIX_RATE = 3e-3  # of the matrices inside the layers, by Muon
+WARM_UP = 100  # steps
+DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
+MASKED = 0.3  # of all tokens, of which 80 % become [MASK], 10 % another word, 10 % stay
+WHOLE = 0.5  # of the answers that are masked whole
+FEW, FEW_STEPS = 3, 0.25  # values of a first, smaller world, in which look-up is learnt; share of the steps it takes
+_POOL = 10  # batches made at once
+_PLACES = ("top", "bottom", "center", "left", "right")
+
+Row = tuple[list[int], list[bool]]  # token ids; whether the token belongs to an answer
+Batch = tuple["Tensor", "Tensor", "Tensor"]  # ids, mask and labels, -100 where nothing is predicted
+
+
+def make_model(tokenizer: BertTokenizer) -> BertForMaskedLM:
+    """A BERT 128 wide, of 4 layers and 4 heads, with random weights; the sizes of the miniature's Q-Formers."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=POSITIONS,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initializer_range=128**-0.5,  # 0.02 leaves so narrow a model with flat attention for long
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model = BertForMaskedLM(config)
+    torch.nn.init.zeros_(model.bert.embeddings.token_type_embeddings.weight).requires_grad_(False)
+    return model
+
+
+def encode(clozes: list[Cloze], tokenizer: BertTokenizer) -> list[Row]:
+    """Tokenise, contexts and answers on their own."""
+    contexts, answers = (
+        tokenizer(texts, add_special_tokens=False)["input_ids"]
+        for texts in ([cloze.context for cloze in clozes], [cloze.answer for cloze in clozes])
+    )
+    rows = []
+    for context, answer in zip(contexts, answers, strict=True):
+        ids = [tokenizer.cls_token_id, *context, *answer, tokenizer.sep_token_id]
+        asked = [False] * (1 + len(context)) + [True] * len(answer) + [False]
+        rows.append((ids[:POSITIONS], asked[:POSITIONS]))
+    return rows
+
+
+def pad(rows: list[Row], tokenizer: BertTokenizer) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, mask and what belongs to an answer, (batch, longest) each."""
+    longest = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row, _ in rows])
+    asked = torch.tensor([row + [False] * (longest - len(row)) for _, row in rows])
+    return ids, (ids != tokenizer.pad_token_id).long(), asked
+
+
+def hide(rows: list[Row], tokenizer: BertTokenizer) -> Batch:
+    """Mask words as BERT does, and some answers whole."""
+    ids, mask, asked = pad(rows, tokenizer)
+    words = (ids != tokenizer.cls_token_id) & (ids != tokenizer.sep_token_id) & mask.bool()
+    drawn = words & (torch.rand(ids.shape) < MASKED)
+    whole = asked & (torch.rand(len(ids), 1) < WHOLE)
+    labels = ids.masked_fill(~(drawn | whole), -100)
+    which = torch.rand(ids.shape)
+    others = torch.randint(len(tokenizer.all_special_ids), len(tokenizer), ids.shape)
+    shown_ids = torch.where(drawn & (which < 0.1), others, ids)
+    return shown_ids.masked_fill(whole | (drawn & (which >= 0.2)), tokenizer.mask_token_id), mask, labels
+
+
+def batches(tokenizer: BertTokenizer, rng: Random, values: int) -> Iterator[Batch]:
+    """Endless batches of fresh texts of the training split."""
+    while True:
+        rows = encode([sample_cloze(rng, values) for _ in range(BATCH * _POOL)], tokenizer)
+        for chosen in training_loop.by_length(rows, BATCH, rng):
+            yield hide(chosen, tokenizer)
+
+
+def predict(model: BertForMaskedLM, ids: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
+    """Logits (tokens where `wanted` is true, vocabulary)."""
+    states = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    logits: Tensor = model.cls(states[wanted])
+    return logits
+
+
+@torch.no_grad()
+def word_accuracy(model: BertForMaskedLM, tokenizer: BertTokenizer, *, seed: int, scenes: int) -> dict[str, float]:
+    """Share of hidden words that are found, on texts about held-out scenes.
+
+    Returns:
+        `"grammar"`: a word of a caption that its grammar decides, hidden alone. `"twice"`: a size, colour, shape or
+        word of place in a caption behind a description of the same scene. `"answers"` and each kind of question: the
+        whole answer behind description and question, all its words hidden.
+    """
+    rng = Random(seed)
+    held_out = [sample_scene(rng, "held_out") for _ in range(scenes)]
+    vocabulary = tokenizer.get_vocab()
+    attributes = {vocabulary[word] for word in (*SIZES, *COLOURS, *SHAPES, *_PLACES)}
+    tests: list[tuple[str, Row]] = []
+    for name, texts in (
+        ("grammar", [Cloze("", caption(scene, rng)) for scene in held_out]),
+        ("twice", [_halves(twice(scene, rng)) for scene in held_out]),
+    ):
+        for ids, asked in encode(texts, tokenizer):
+            hidden = [at for at, own in enumerate(asked) if own and (ids[at] in attributes) == (name == "twice")]
+            at = rng.choice(hidden)
+            tests.append((name, (ids, [place == at for place in range(len(ids))])))
+    asked_of = [described(scene, rng) for scene in held_out]
+    tests += zip((cloze.kind for cloze in asked_of), encode(asked_of, tokenizer), strict=True)
+    right: dict[str, list[bool]] = {}
+    for start in range(0, len(tests), 100):
+        part = tests[start : start + 100]
+        truth, mask, asked_for = pad([row for _, row in part], tokenizer)
+        filled = truth.clone()
+        seen = truth.masked_fill(asked_for, tokenizer.mask_token_id)
+        filled[asked_for] = predict(model, seen, mask, asked_for).argmax(-1)
+        for (name, _), same in zip(part, (filled == truth).all(1).tolist(), strict=True):
+            right.setdefault(name, []).append(same)
+    answers = [hit for name, hits in right.items() if name not in {"grammar", "twice"} for hit in hits]
+    found = {"answers": answers, **{name: right[name] for name in sorted(right)}}
+    return {name: sum(hits) / len(hits) for name, hits in found.items()}
+
+
+def _halves(cloze: Cloze) -> Cloze:
+    """A scene said twice, with the second time as the answer."""
+    first, _, second = cloze.context.partition(". ")
+    return Cloze(f"{first}.", second)
+
+
+def main() -> None:
+    """Train, round to bfloat16, measure what was saved."""
+    from transformers import BertForMaskedLM
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its tokenizer to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    tokenizer = make_wordpiece()
+    model = make_model(tokenizer)
+    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    both = optimizers(
+        model,
+        lr=LEARNING_RATE,
+        matrix_lr=MATRIX_RATE,
+        warm_up=WARM_UP,
+        decay=DECAY,
+        steps=options.steps,
+        inside="encoder.layer.",
+    )
+    rng = Random(options.seed)
+    few, every = batches(tokenizer, rng, FEW), batches(tokenizer, rng, EVERY)
+
+    def losses(step: int) -> dict[str, Tensor]:
+        ids, mask, labels = next(few if step <= FEW_STEPS * options.steps else every)
+        wanted = labels != -100
+        return {"words": cross_entropy(predict(model, ids, mask, wanted), labels[wanted])}
+
+    def report() -> None:
+        print(f"held out: {shown(word_accuracy(model, tokenizer, seed=12345, scenes=300))}", flush=True)
+
+    training_loop.train(model, losses, both, steps=options.steps, report=report)
+    save_rounded(model, options.output)
+    tokenizer.save_pretrained(options.output)
+    saved = BertForMaskedLM.from_pretrained(options.output)
+    print(f"saved: {shown(word_accuracy(saved, tokenizer, seed=12345, scenes=1000))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

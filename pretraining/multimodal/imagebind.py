@@ -1,0 +1,210 @@
+"""Pretrain the miniature ImageBind: drawings, sounds and clips in one space with what is said about them.
+
+`python -m pretraining.multimodal.imagebind --output DIR --seed 0` makes such weights again. The loss is
+ImageBind's (https://arxiv.org/abs/2305.05665), a contrast between two kinds of data; here the kind that all others are
+bound to is text, of which the miniature has plenty, and not pictures. Drawings and clips share one branch.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize, one_hot
+
+from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
+from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, TextConfig, VisionConfig
+from inlay.adapters.loading.released.imagebind import load_imagebind
+from inlay.adapters.loading.released.weights_file import write_folder
+from inlay.recipes.miniature.build_media import MODALITIES, render
+from inlay.recipes.miniature.film import FPS, FRAMES, SIDE
+from inlay.recipes.miniature.media_questions import attributes_of
+from inlay.recipes.miniature.senses import Sensed, Tone, sample_kind
+from inlay.recipes.miniature.senses_grammar import prompt_of
+from pretraining import training_loop
+from pretraining.diffusion.prompt_tokenizers import PROMPT_TOKENS, make_clip_tokenizer
+from pretraining.multimodal.vector_probe import probe_media, shown
+from pretraining.muon import optimizers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import CLIPTokenizer
+
+WIDTH, BLOCKS, HEADS = 96, 3, 4
+WIDTH_OUT = 128
+POOL = 1600  # media of each kind that are rendered once
+BATCH = 40  # media of each kind in a step
+LEARNING_RATE = 2e-3  # of embeddings, norms and heads
+MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
+WARM_UP = 80  # steps
+DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
+SCALE = 14.0  # what cosines are multiplied with
+CAPTIONS = 0.2  # weight of whole captions beside single words
+STRANGE = 0.5  # weight of single words for media that are not of the world
+NOISE = 0.1  # deviation of what is added to pixels and spectrograms, which have deviation 1
+SPELLED = {"1": "one", "2": "two", "3": "three"}  # as captions have it
+
+
+def make_model(vocabulary: int) -> ImageBind:
+    """An ImageBind of three branches, 96 wide and 3 blocks deep; random weights."""
+    trunk = {"width": WIDTH, "blocks": BLOCKS, "heads": HEADS}
+    vision = VisionConfig(**trunk, image_size=SIDE, patch=8, clips=1, crops=1, clip_seconds=FRAMES / FPS)
+    audio = AudioConfig(**trunk, bands=64, frames=152, clips=1, clip_seconds=1.6, mean=-9.0, deviation=4.0)
+    text = TextConfig(width=64, blocks=2, heads=4, context=PROMPT_TOKENS, vocabulary=vocabulary)
+    return ImageBind(ImageBindConfig(width_out=WIDTH_OUT, vision=vision, audio=audio, text=text))
+
+
+def tensors_of(model: ImageBind, media: Sequence[Sensed], rng: Random) -> Tensor:
+    """Media of one kind, rendered, as the branch takes them."""
+    modality = MODALITIES[type(media[0])]
+    encoder = ImageBindEncoder(model, modality)  # type: ignore[arg-type]
+    return encoder.preprocess([render(value, rng) for value in media], "squash")
+
+
+def text_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Ids (texts, 16), filled up with zeros; the end token has the highest id."""
+    rows = tokenizer(texts, truncation=True, max_length=PROMPT_TOKENS)["input_ids"]
+    return torch.tensor([row + [0] * (PROMPT_TOKENS - len(row)) for row in rows])
+
+
+def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
+    """The contrastive loss, both ways.
+
+    Args:
+        media: Unit vectors (n, width).
+        texts: Unit vectors of the distinct values' prompts (m, width).
+        owners: For each medium its text (n,); several media may share one.
+    """
+    logits = SCALE * media @ texts.T
+    shared = one_hot(owners, len(texts)).float()
+    return (cross_entropy(logits, owners) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
+
+
+def strange(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Media as the world never has them, and what can still be said of them.
+
+    Pictures turn grey and take one random tint, ground and all; the bands of spectrograms are rolled. So shape is
+    learnt without colour, and rhythm without pitch, and no held-out combination is shown.
+
+    Args:
+        media: Of one kind, normalised: pictures (n, 3, ...), clips (n, clips, 3, ...), spectrograms
+            (n, clips, 1, bands, frames).
+
+    Returns:
+        Media of the same shape, and the attributes that they keep.
+    """
+    if media.ndim == 5:
+        return media.roll(int(torch.randint(4, 40, ())), dims=3), ("count", "tempo")
+    colours = 1 if media.ndim == 4 else 2
+    shape = [len(media), *(3 if axis == colours else 1 for axis in range(1, media.ndim))]
+    grey = media.mean(colours, keepdim=True)
+    return grey * (0.6 + 0.6 * torch.rand(shape)) + 0.8 * torch.randn(shape), ("shape", "size", "direction")
+
+
+def word_losses(
+    model: ImageBind,
+    tokenizer: CLIPTokenizer,
+    drawn: list[Sensed],
+    media: Tensor,
+    said: tuple[str, ...] | None = None,
+) -> Tensor:
+    """The match of media with the single words that fit them, attribute by attribute.
+
+    Whole captions alone would make every combination a cluster of its own, and a new one would fall anywhere.
+
+    Args:
+        model: Its text branch reads the words.
+        tokenizer: Of the text branch.
+        drawn: What is shown or played, n of one kind.
+        media: Its unit vectors (n, width).
+        said: Attributes to match; all if not given.
+
+    Returns:
+        The mean over the attributes.
+    """
+    known = [attributes_of(value) for value in drawn]
+    names = sorted({name for one in known for name in one if said is None or name in said})
+    found = {name: sorted({one[name] for one in known if name in one}) for name in names}
+    flat = [SPELLED.get(word, word) for name in names for word in found[name]]
+    texts = model.embed("text", text_ids(tokenizer, flat), scaled=False)
+    losses = []
+    for name, of_words in zip(names, torch.split(texts, [len(found[name]) for name in names]), strict=True):
+        having = [number for number, one in enumerate(known) if name in one]
+        owners = torch.tensor([found[name].index(known[number][name]) for number in having])
+        losses.append(cross_entropy(SCALE * media[having] @ of_words.T, owners))
+    return torch.stack(losses).mean()
+
+
+def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int) -> None:
+    """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
+    pools: dict[type[Sensed], tuple[list[Sensed], Tensor]] = {}
+    for kind in MODALITIES:
+        values = [sample_kind(kind, rng) for _ in range(POOL)]
+        pools[kind] = values, tensors_of(model, values, rng)
+    model.requires_grad_(True).train()
+    both = optimizers(
+        model,
+        lr=LEARNING_RATE,
+        matrix_lr=MATRIX_RATE,
+        warm_up=WARM_UP,
+        decay=DECAY,
+        steps=steps,
+        inside="blocks",
+    )
+
+    def losses(step: int) -> dict[str, Tensor]:
+        del step  # all are alike
+        parts = {}
+        for kind, (values, tensors) in pools.items():
+            chosen = torch.randint(len(values), (BATCH,))
+            drawn = [values[int(number)] for number in chosen]
+            distinct = list(dict.fromkeys(drawn))
+            texts = model.embed(
+                "text", text_ids(tokenizer, [prompt_of(value, rng) for value in distinct]), scaled=False
+            )
+            branch: Branch = "audio" if kind is Tone else "vision"
+            seen = tensors[chosen]
+            media = normalize(model.embed(branch, seen + NOISE * torch.randn_like(seen), scaled=False), dim=-1)
+            owners = torch.tensor([distinct.index(value) for value in drawn])
+            parts[f"{MODALITIES[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
+            parts[f"{MODALITIES[kind]} words"] = word_losses(model, tokenizer, drawn, media)
+            altered, said = strange(seen)
+            media = normalize(model.embed(branch, altered, scaled=False), dim=-1)
+            parts[f"{MODALITIES[kind]} strange"] = STRANGE * word_losses(model, tokenizer, drawn, media, said)
+        return parts
+
+    def report() -> None:
+        print(shown(probe_media(model, number=300)), flush=True)
+        model.requires_grad_(True)  # as a port, which the probe makes of it, it is frozen
+
+    training_loop.train(model, losses, both, steps=steps, report=report)
+
+
+def main() -> None:
+    """Train, round to bfloat16, measure what was saved."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its tokenizer to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    tokenizer = make_clip_tokenizer()
+    model = make_model(len(tokenizer))
+    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    train(model, tokenizer, Random(options.seed), steps=options.steps)
+    sizes = model.config.to_json() | {"dtype": "float32"}  # in memory; two bytes a number on disk
+    write_folder(options.output, sizes, model.to(torch.bfloat16))
+    tokenizer.save_pretrained(options.output)
+    saved, _ = load_imagebind(options.output, dtype=torch.float32)
+    print(f"saved: {shown(probe_media(saved))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What can be read off pooled vectors of ImageBind or CLAP: a linear probe, as in https://arxiv.org/abs/1610.01644.
+
+`python -m pretraining.multimodal.vector_probe` fits, on training media, one linear map from a vector to each attribute
+of what is shown or played, and reports its accuracy on held-out combinations.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, get_args
+
+import torch
+
+from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder
+from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.released.weights_file import kind_of
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.build_media import MODALITIES, render
+from inlay.recipes.miniature.media_questions import attributes_of
+from inlay.recipes.miniature.senses import Sensed, sample_kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from inlay.adapters.encoders.protocol import Encoder
+    from inlay.recipes.miniature.world import Split
+
+_RIDGE = 1e-4
+
+
+def _vectors(encoder: Encoder, values: list[Sensed], rng: Random) -> Tensor:
+    """Vectors of media of one kind, (n, width + 1), the last being one."""
+    media = [render(value, rng) for value in values]
+    parts = [
+        encoder.encode(encoder.preprocess(media[start : start + 100], "squash"))[:, 0]
+        for start in range(0, len(media), 100)
+    ]
+    return torch.cat([torch.cat(parts), torch.ones(len(values), 1)], dim=1)
+
+
+def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[str, float]:
+    """Accuracy of linear probes on held-out combinations.
+
+    Args:
+        model: In single precision.
+        seed: Of the media.
+        number: Training media of each kind; half as many held-out ones.
+
+    Returns:
+        By modality and attribute, such as `"audio pitch"`.
+    """
+    encoders: dict[Modality, Encoder] = {
+        name: ImageBindEncoder(model, name, scaled=False) for name in get_args(Modality)
+    }
+    return probe_encoders(encoders, seed=seed, number=number)
+
+
+def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, number: int = 800) -> dict[str, float]:
+    """The same of encoders with one vector a medium, by modality."""
+    held: dict[str, Encoder] = {str(name): encoder for name, encoder in encoders.items()}
+    rng = Random(seed)
+    figures = {}
+    for kind, modality in MODALITIES.items():
+        if modality not in held:
+            continue
+        seen: dict[Split, tuple[list[Sensed], Tensor]] = {}
+        splits: tuple[tuple[Split, int], ...] = (("train", number), ("held_out", number // 2))
+        for split, count in splits:
+            values = [sample_kind(kind, rng, split) for _ in range(count)]
+            seen[split] = values, _vectors(held[modality], values, rng)
+        (values, vectors), (others, unseen) = seen["train"], seen["held_out"]
+        for name in dict.fromkeys(name for value in values for name in attributes_of(value)):
+            figures[f"{modality} {name}"] = _accuracy(name, values, vectors, others, unseen)
+    return figures
+
+
+def _accuracy(name: str, values: list[Sensed], vectors: Tensor, others: list[Sensed], unseen: Tensor) -> float:
+    """Of one attribute, among the media that have it."""
+    answers = [attributes_of(value).get(name) for value in values]
+    kept = torch.tensor([answer is not None for answer in answers])
+    classes = sorted({answer for answer in answers if answer is not None})
+    labels = torch.tensor([classes.index(answer) for answer in answers if answer is not None])
+    features = vectors[kept]
+    gram = features.T @ features + _RIDGE * len(features) * torch.eye(features.shape[1])
+    wanted = torch.nn.functional.one_hot(labels, len(classes)).float()
+    scores = unseen @ torch.linalg.solve(gram, features.T @ wanted)
+    truth = [attributes_of(value).get(name) for value in others]
+    right = [classes[int(best)] == answer for best, answer in zip(scores.argmax(1), truth, strict=True) if answer]
+    return sum(right) / len(right)
+
+
+def shown(figures: dict[str, float]) -> str:
+    """Figures in per cent, on one line."""
+    return ", ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items())
+
+
+def main() -> None:
+    """Probe the shipped ImageBind, or another folder: of a CLAP, on sounds alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", type=Path, default=None, help="a folder; the shipped one if not given")
+    folder: Path = parser.parse_args().backbone or backbone_path("imagebind")
+    every: tuple[Modality, ...] = get_args(Modality) if kind_of(folder, {}) == "imagebind" else ("audio",)
+    print(shown(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))
+
+
+if __name__ == "__main__":
+    main()

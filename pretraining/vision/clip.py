@@ -1,0 +1,147 @@
+"""Pretrain the miniature CLIP on pictures of the world and their captions.
+
+`python -m pretraining.vision.clip --output DIR --seed 0 --steps 1400` makes such weights again. The
+architecture and the loss between pictures and captions are CLIP's (https://arxiv.org/abs/2103.00020); a second loss
+matches every patch with the phrase of what covers it, so that attributes are bound to places. It is taken behind the
+last layer and, as in deep supervision (https://arxiv.org/abs/1409.5185), behind the one before, which adapters read.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import normalize
+
+from inlay.recipes.miniature.draw import SIZE
+from pretraining import training_loop
+from pretraining.language.byte_pair_tokenizers import make_tokenizer
+from pretraining.muon import optimizers
+from pretraining.rounded_weights import save_rounded
+from pretraining.vision.captioned_pictures import TWINS, sample_pairs
+from pretraining.vision.contrastive_losses import contrast, embed_texts
+from pretraining.vision.pixels import PATCH, pixels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import CLIPModel, PreTrainedTokenizerFast
+
+GROUPS, DIGITS = 14, 8  # of each batch: groups of twins, handwritten digits
+LEARNING_RATE = 2e-3  # of embeddings, projections and norms
+MATRIX_RATE = 3e-3  # of the matrices inside the layers, by Muon
+WARM_UP = 100  # steps
+DECAY = 0.35  # the last share of the steps, in which the learning rate falls to zero
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
+    """A CLIP whose vision tower is 128 wide and 4 layers deep, and sees 36 patches; random weights."""
+    from transformers import CLIPConfig, CLIPModel
+
+    vision = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": SIZE,
+        "patch_size": PATCH,
+        "projection_dim": 96,
+    }
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 96,
+        "intermediate_size": 384,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 64,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "projection_dim": 96,
+    }
+    return CLIPModel(CLIPConfig(vision_config=vision, text_config=text, projection_dim=96))
+
+
+def make_processor() -> Any:
+    """CLIP's image processor (PIL) at the miniature's size: shortest side to 48, centre crop, normalise."""
+    from transformers import CLIPImageProcessorPil
+
+    return CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
+
+
+def embed_images(model: CLIPModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit embeddings of the pictures (batch, 96) and of all their patches, by two layers (2, batch, 36, 96)."""
+    vision = model.vision_model
+    layers = torch.stack(vision(pixel_values=images, output_hidden_states=True).hidden_states[-2:])
+    embedded = normalize(model.visual_projection(vision.post_layernorm(layers)), dim=-1)
+    return embedded[-1, :, 0], embedded[:, :, 1:]
+
+
+@torch.no_grad()
+def retrieval(
+    model: CLIPModel, tokenizer: PreTrainedTokenizerFast, *, seed: int, groups: int = 100
+) -> dict[str, float]:
+    """Recall at 1 of the caption, on held-out scenes: among `groups` random scenes, and among near twins."""
+    rng = Random(seed)
+    pairs = sample_pairs(rng, groups=groups, digits=0, split="held_out")
+    images, _ = embed_images(model, pixels([pair.image for pair in pairs]))
+    logits = images @ embed_texts(model, tokenizer, [pair.text for pair in pairs]).T
+    strangers = logits[::TWINS, ::TWINS].argmax(1) == torch.arange(groups)
+    blocks = torch.stack(
+        [logits[start : start + TWINS, start : start + TWINS] for start in range(0, len(pairs), TWINS)]
+    )
+    twins = blocks.argmax(2) == torch.arange(TWINS)
+    return {f"of {groups}": strangers.float().mean().item(), f"of {TWINS} twins": twins.float().mean().item()}
+
+
+def train(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, *, seed: int, steps: int) -> None:
+    """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
+    both = optimizers(model, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=steps)
+    rng = Random(seed)
+
+    def losses(step: int) -> dict[str, Tensor]:
+        del step  # all are alike
+        pairs = sample_pairs(rng, groups=GROUPS, digits=DIGITS)
+        images, patches = embed_images(model, pixels([pair.image for pair in pairs]))
+        scale = model.logit_scale.exp().clamp(max=100)
+        parts = contrast(pairs, images, patches, lambda texts: embed_texts(model, tokenizer, texts), scale)
+        return dict(zip(("captions", "patches"), parts, strict=True))
+
+    training_loop.train(model, losses, both, steps=steps, report=lambda: _report(model, tokenizer))
+
+
+def _report(model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    figures = retrieval(model, tokenizer, seed=12345)
+    print("held out: " + " ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items()), flush=True)
+
+
+def main() -> None:
+    """Train, round to bfloat16, measure what was saved."""
+    from transformers import CLIPModel, PreTrainedTokenizerFast
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its processors to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="folder of a model to go on from, instead of random weights")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    tokenizer = make_tokenizer("clip")
+    if options.start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(options.start)
+    model = CLIPModel.from_pretrained(options.start) if options.start else make_model(tokenizer)
+    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    train(model, tokenizer, seed=options.seed, steps=options.steps)
+    save_rounded(model, options.output)
+    tokenizer.save_pretrained(options.output)
+    make_processor().save_pretrained(options.output)
+    saved = CLIPModel.from_pretrained(options.output)
+    _report(saved, tokenizer)
+
+
+if __name__ == "__main__":
+    main()

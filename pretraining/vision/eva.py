@@ -1,0 +1,199 @@
+"""Pretrain the miniature EVA, the vision tower of the BLIP systems, on what the miniature CLIP sees.
+
+`python -m pretraining.vision.eva --output DIR --seed 0` makes such weights again. As EVA
+(https://arxiv.org/abs/2211.07636) it first learns to tell CLIP's features of every patch, also of patches that are
+hidden from it; as EVA-CLIP (https://arxiv.org/abs/2303.15389) it then goes on to match pictures with texts, here those
+of CLIP's frozen text tower. BLIP-2 reads the last block before any norm, so that is where all losses are taken; the
+norm behind it belongs to the heads, and is saved as a start for `ln_vision`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
+
+from inlay.adapters.language.freeze import freeze
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.draw import SIZE
+from pretraining import training_loop
+from pretraining.muon import optimizers
+from pretraining.rounded_weights import save_rounded
+from pretraining.vision.captioned_pictures import Pair, sample_pairs
+from pretraining.vision.contrastive_losses import contrast, embed_texts
+from pretraining.vision.patch_probe import patch_reader, probe, shown
+from pretraining.vision.pixels import PATCH, PATCHES, pixels
+
+if TYPE_CHECKING:
+    from transformers import Blip2VisionModel, CLIPModel, PreTrainedTokenizerFast
+
+WIDTH, BLOCKS, HEADS = 128, 5, 4
+GROUPS, DIGITS = 14, 8  # of each batch: groups of twins, handwritten digits
+MASKED = 32  # pictures of the 64 in a batch, of which patches are hidden
+HIDDEN_BLOCKS = 4  # of the nine blocks of 2 x 2 patches
+FEATURE_WEIGHT = 3.0
+LEARNING_RATE = 2e-3  # of embeddings, norms and heads
+MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
+WARM_UP = 100  # steps
+DECAY = 0.4  # the last share of the steps: the learning rate falls to zero, nothing is hidden, and texts come in
+
+
+def make_model() -> Blip2VisionModel:
+    """A tower 128 wide and 5 blocks deep that sees 36 patches; random weights."""
+    from transformers import Blip2VisionConfig, Blip2VisionModel
+
+    config = Blip2VisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        num_hidden_layers=BLOCKS,
+        num_attention_heads=HEADS,
+        image_size=SIZE,
+        patch_size=PATCH,
+        initializer_range=0.02,
+    )
+    return Blip2VisionModel(config)
+
+
+def make_processor() -> Any:
+    """BLIP's image processor (PIL) at the miniature's size: squashed to 48 x 48, CLIP's mean and deviation."""
+    from transformers import BlipImageProcessorPil
+
+    return BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+
+
+class Teacher:
+    """The miniature CLIP, frozen; every channel of its features is scaled to mean 0 and deviation 1."""
+
+    def __init__(self, model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.model, self.tokenizer = freeze(model), tokenizer
+        pairs = sample_pairs(Random(0), groups=8 * GROUPS, digits=8 * DIGITS)
+        patches, _ = self._read(pixels([pair.image for pair in pairs]))
+        self.mean, self.deviation = patches.mean((0, 1)), patches.std((0, 1))
+
+    @property
+    def scale(self) -> Tensor:
+        """What CLIP multiplies cosines with."""
+        logarithm: Tensor = self.model.logit_scale
+        return logarithm.exp()
+
+    def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled features of the patches by the last two layers, (batch, 36, 256), and embeddings (batch, 96)."""
+        patches, embedded = self._read(images)
+        return (patches - self.mean) / self.deviation, embedded
+
+    @torch.no_grad()
+    def read(self, texts: list[str]) -> Tensor:
+        """Unit embeddings of shape (texts, 96)."""
+        return embed_texts(self.model, self.tokenizer, texts)
+
+    @torch.no_grad()
+    def _read(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.model.vision_model(pixel_values=images, output_hidden_states=True)
+        patches = torch.cat(seen.hidden_states[-2:], dim=-1)[:, 1:]
+        return patches, self.model.visual_projection(seen.pooler_output)
+
+
+class Student(nn.Module):
+    """The tower with what it is trained by and sheds afterwards: the hidden patch's stand-in and two heads."""
+
+    def __init__(self, tower: Blip2VisionModel, *, features: int, embedding: int) -> None:
+        super().__init__()
+        self.tower: Any = tower
+        self.stand_in = nn.Parameter(torch.zeros(WIDTH))
+        self.features = nn.Linear(WIDTH, features)
+        self.projection = nn.Linear(WIDTH, embedding, bias=False)
+
+    def forward(self, images: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """The last block's output behind the norm.
+
+        Args:
+            images: (batch, 3, 48, 48).
+            hidden: True for a patch that is not shown, (batch, 36).
+
+        Returns:
+            (batch, 37, 128).
+        """
+        embeddings = self.tower.embeddings
+        if hidden is None:
+            start = embeddings(images)
+        else:
+            patches = embeddings.patch_embedding(images).flatten(2).transpose(1, 2)
+            patches = torch.where(hidden[..., None], self.stand_in, patches)
+            first = embeddings.class_embedding.expand(len(images), -1, -1)
+            start = torch.cat([first, patches], dim=1) + embeddings.position_embedding
+        states: Tensor = self.tower.post_layernorm(self.tower.encoder(inputs_embeds=start).last_hidden_state)
+        return states
+
+
+def hide(pictures: int) -> Tensor:
+    """Blocks of 2 x 2 patches to hide, 4 of 9, anywhere: (pictures, 36)."""
+    chosen = torch.rand(pictures, 9).argsort(1) < HIDDEN_BLOCKS
+    grid = chosen.view(pictures, 3, 3).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    down, right = torch.randint(0, PATCHES, (2,)).tolist()
+    return grid.roll((down, right), (1, 2)).flatten(1)
+
+
+def losses(student: Student, teacher: Teacher, pairs: list[Pair], *, texts: bool) -> dict[str, Tensor]:
+    """Distances from CLIP's features and embeddings; with `texts`, the match with them, and nothing is hidden."""
+    images = pixels([pair.image for pair in pairs])
+    wanted, embedding = teacher.see(images)
+    hidden = None
+    if not texts:
+        hidden = torch.zeros(len(images), PATCHES**2, dtype=torch.bool)
+        hidden[torch.randperm(len(images))[:MASKED]] = hide(MASKED)
+    states = student(images, hidden)
+    seen = student.projection(states)
+    parts = {
+        "features": FEATURE_WEIGHT * smooth_l1_loss(student.features(states[:, 1:]), wanted),
+        "class": 1 - cosine_similarity(seen[:, 0], embedding).mean(),
+    }
+    if texts:
+        seen = normalize(seen, dim=-1)
+        matched = contrast(pairs, seen[:, 0], seen[None, :, 1:], teacher.read, teacher.scale)
+        parts |= dict(zip(("captions", "patches"), matched, strict=True))
+    return parts
+
+
+def main() -> None:
+    """Train, round to bfloat16, measure what was saved."""
+    from transformers import CLIPModel, PreTrainedTokenizerFast
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its processor to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    clip = CLIPModel.from_pretrained(backbone_path("clip"))
+    teacher = Teacher(clip, PreTrainedTokenizerFast.from_pretrained(backbone_path("clip")))
+    tower = make_model()
+    print(f"{sum(parameter.numel() for parameter in tower.parameters()):,} parameters", flush=True)
+    student = Student(tower, features=len(teacher.mean), embedding=clip.visual_projection.out_features)
+    both = optimizers(
+        student, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=options.steps
+    )
+    rng = Random(options.seed)
+
+    def of_step(step: int) -> dict[str, Tensor]:
+        pairs = sample_pairs(rng, groups=GROUPS, digits=DIGITS)
+        return losses(student, teacher, pairs, texts=step > (1 - DECAY) * options.steps)
+
+    def report() -> None:
+        figures = probe(lambda images: tower(images, output_hidden_states=True).hidden_states[-1][:, 1:], scenes=300)
+        print(f"held out: {shown(figures)}", flush=True)
+
+    training_loop.train(student, of_step, both, steps=options.steps, report=report)
+    save_rounded(tower, options.output)
+    make_processor().save_pretrained(options.output)
+    print(f"saved: {shown(probe(patch_reader(options.output)))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""What can be read off single patches of a vision tower: a linear probe, as in https://arxiv.org/abs/1610.01644.
+
+`python -m pretraining.vision.patch_probe --backbone clip` fits, on training scenes, one linear map from a patch's
+features to the shape, colour and size of the object in its cell (or none), and reports its accuracy on held-out scenes.
+The features are those that adapters read, but for the class token: of CLIP the last hidden states but one, of EVA the
+last ones before any norm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+
+from inlay.adapters.loading.image import load_image_encoder
+from inlay.recipes.miniature import backbone_path
+from inlay.recipes.miniature.draw import draw
+from inlay.recipes.miniature.world import COLOURS, PLACES, SHAPES, SIZES, Split, sample_scene
+from pretraining.vision.pixels import cell_of_patch, pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+Read: TypeAlias = "Callable[[Tensor], Tensor]"
+"""Pixels (n, 3, 48, 48) to the features of their patches (n, 36, width)."""
+
+_VALUES: dict[str, tuple[str, ...]] = {"shape": SHAPES, "colour": COLOURS, "size": SIZES}
+_RIDGE = 1e-2
+
+
+@torch.no_grad()
+def patches_of(read: Read, split: Split, *, seed: int, scenes: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Features (scenes * 36, width + 1), the last being one, and per attribute the value's index, 0 for none."""
+    rng = Random(seed)
+    drawn = [sample_scene(rng, split) for _ in range(scenes)]
+    seen = pixels([draw(scene, rng) for scene in drawn])
+    features = torch.cat([read(part) for part in torch.split(seen, 100)]).flatten(0, 1)
+    cells = {name: torch.zeros(scenes, 9, dtype=torch.long) for name in (*_VALUES, "place")}
+    for number, scene in enumerate(drawn):
+        for thing in scene.things:
+            for name, values in _VALUES.items():
+                cells[name][number, thing.place] = 1 + values.index(getattr(thing, name))
+    cells["place"] = torch.arange(1, 10).expand(scenes, 9)
+    labels = {name: of_cell[:, cell_of_patch()].flatten() for name, of_cell in cells.items()}
+    return torch.cat([features, torch.ones(len(features), 1)], dim=1), labels
+
+
+def probe(read: Read, *, seed: int = 0, scenes: int = 1000) -> dict[str, float]:
+    """Accuracy of linear probes on the patches of held-out scenes whose cell holds an object.
+
+    Args:
+        read: The vision tower.
+        seed: Of the scenes.
+        scenes: Training scenes; half as many held-out ones.
+
+    Returns:
+        For each attribute, and for the place among nine, the share of right patches; `"object"` is the share of all
+        patches for which it is right whether their cell holds an object.
+    """
+    features, labels = patches_of(read, "train", seed=seed, scenes=scenes)
+    held_out, truth = patches_of(read, "held_out", seed=seed + 1, scenes=scenes // 2)
+    gram = features.T @ features + _RIDGE * len(features) * torch.eye(features.shape[1])
+    occupied = truth["shape"] > 0
+    figures = {}
+    for name, classes in (*((name, len(values)) for name, values in _VALUES.items()), ("place", len(PLACES))):
+        one_hot = torch.nn.functional.one_hot(labels[name], classes + 1).float()
+        scores = held_out @ torch.linalg.solve(gram, features.T @ one_hot)
+        if name == "shape":
+            figures["object"] = ((scores.argmax(1) > 0) == occupied).float().mean().item()
+        figures[name] = (scores[:, 1:].argmax(1) + 1 == truth[name])[occupied].float().mean().item()
+    return figures
+
+
+def patch_reader(folder: Path) -> Read:
+    """What adapters read of the patches of a saved vision tower.
+
+    Raises:
+        BackboneError: no vision tower of transformers.
+    """
+    encoder = load_image_encoder(folder, dtype=torch.float32, feature_options={"class_token": "drop"})
+    return encoder.encode
+
+
+def shown(figures: dict[str, float]) -> str:
+    """Figures in per cent, on one line."""
+    return " ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items())
+
+
+def main() -> None:
+    """Probe a shipped backbone, or another."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="clip", help="clip, eva, or a folder")
+    backbone = parser.parse_args().backbone
+    print(shown(probe(patch_reader(Path(backbone) if Path(backbone).is_dir() else backbone_path(backbone)))))
+
+
+if __name__ == "__main__":
+    main()
