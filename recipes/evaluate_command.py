@@ -27,7 +27,7 @@ from inlay.recipes.held_out import HeldOut, read_held_out
 from inlay.recipes.made import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
 from inlay.recipes.making import making_of
 from inlay.recipes.measures import caption_figures, figure_table, pope_figures
-from inlay.recipes.miniature.judge_made import judge_made
+from inlay.recipes.miniature.judges.generated_media import judge_made
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings, SettingsError
 from inlay.recipes.train_command import SYSTEMS

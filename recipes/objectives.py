@@ -17,7 +17,7 @@ from inlay.recipes.data.steps import StepData
 from inlay.recipes.evaluate import answer_all
 from inlay.recipes.former import hand_over, hinders, new_pretrainer, new_teacher
 from inlay.recipes.measures import caption_figures
-from inlay.recipes.miniature.judge import LONGEST, caption_is_right
+from inlay.recipes.miniature.judges.captions import LONGEST, caption_is_right
 from inlay.recipes.plan import Plan, Task
 from inlay.recipes.recipe import Objective
 from inlay.recipes.retrieval import retrieval_report

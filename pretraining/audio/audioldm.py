@@ -19,10 +19,10 @@ import torch
 from torch.nn.functional import normalize
 
 from inlay.adapters.media.audio import Sound
-from inlay.recipes.miniature.marks import marks, shown
-from inlay.recipes.miniature.play import RATE, SAMPLES, play
-from inlay.recipes.miniature.senses import TONES, Tone, sample_sensed
-from inlay.recipes.miniature.senses_grammar import caption_of
+from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.media.captions import caption_of
+from inlay.recipes.miniature.media.sounds import RATE, SAMPLES, play
+from inlay.recipes.miniature.media.specs import TONES, Tone, sample_sensed
 from pretraining.audio.sound_text_matching import some_names, text_of, train_clap
 from pretraining.audio.spectrogram import BANDS, DEVIATION, HOP, MEAN, log_mel, samples_of
 from pretraining.audio.vocoder import make_vocoder, train_vocoder
@@ -30,6 +30,7 @@ from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import Sizes, latents_of, make_autoencoder, train_autoencoder
 from pretraining.diffusion.prompt_tokenizers import CLAP_WIDTH, make_roberta_tokenizer
 from pretraining.diffusion.prompted_pipelines import sample, save_pipeline
+from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +145,7 @@ def train(
         held_out = [tone for tone in TONES if tone.split == "held_out"] * 8
         prompts = [caption_of(tone) for tone in held_out]
         made = sing(text, unet, parts["vae"], parts["vocoder"], tokenizer, prompts)
-        print(f"held out: {shown(marks(held_out, made))}", flush=True)
+        print(f"held out: {percentages(marks(held_out, made))}", flush=True)
 
     return denoiser_training.train(
         parts["text"],

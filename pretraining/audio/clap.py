@@ -19,14 +19,15 @@ from torch.nn.functional import normalize
 
 from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.play import RATE, play
-from inlay.recipes.miniature.senses import Tone, sample_sensed
+from inlay.recipes.miniature.media.sounds import RATE, play
+from inlay.recipes.miniature.media.specs import Tone, sample_sensed
 from pretraining import training_loop
 from pretraining.audio.audioldm import embed_prompts
 from pretraining.audio.sound_text_matching import ATTRIBUTES, match_loss
 from pretraining.diffusion.prompt_tokenizers import CLAP_WIDTH
-from pretraining.multimodal.vector_probe import probe_encoders, shown
+from pretraining.multimodal.vector_probe import probe_encoders
 from pretraining.muon import optimizers
+from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
     def report() -> None:
         model.save_pretrained(folder)
         extractor.save_pretrained(folder)
-        print(shown(measured(folder, number=300)), flush=True)
+        print(percentages(measured(folder, number=300)), flush=True)
 
     training_loop.train(tower, losses, both, steps=steps, report=report)
     model.train(mode=False)
@@ -177,7 +178,7 @@ def main() -> None:
     train(model, tokenizer, text, options.output, Random(options.seed), steps=options.steps)
     save_rounded(model, options.output)
     tokenizer.save_pretrained(options.output)
-    print(f"saved: {shown(measured(options.output))}", flush=True)
+    print(f"saved: {percentages(measured(options.output))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 
-from inlay.recipes.miniature.senses import Tone
-from inlay.recipes.miniature.senses_grammar import prompt_of
+from inlay.recipes.miniature.media.captions import prompt_of
+from inlay.recipes.miniature.media.specs import Tone
 from pretraining import training_loop
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from inlay.recipes.miniature.play import RATE
+from inlay.recipes.miniature.media.sounds import RATE
 
 if TYPE_CHECKING:
     from torch import Tensor

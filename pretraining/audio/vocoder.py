@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inlay.recipes.miniature.play import RATE
+from inlay.recipes.miniature.media.sounds import RATE
 from pretraining import training_loop
 from pretraining.audio.spectrogram import BANDS, DEVIATION, HOP, MEAN, log_mel, magnitudes
 

@@ -1,9 +1,9 @@
 """How well the miniature generators make what their own text encoders are asked for: the upper bound, and the floor.
 
 `python -m pretraining.diffusion.generator_probe` gives each shipped generator the captions of held-out drawings,
-sounds and clips, and prints how often a deterministic judge (`inlay.recipes.miniature.judge_media`) finds in the result
-what was asked for; then how often it does so by accident, when each result is judged by any other caption.
-diffusers' own pipelines run the models.
+sounds and clips, and prints how often a deterministic judge (`inlay.recipes.miniature.judges`) finds in the result what
+the caption asks for; then how often it does by accident, when each result is judged by a random other caption. The
+pipelines of diffusers run the models.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import torch
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.film import FPS, FRAMES
-from inlay.recipes.miniature.marks import marks, shown
-from inlay.recipes.miniature.play import RATE
-from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES, Sensed
-from inlay.recipes.miniature.senses_grammar import caption_of
+from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.media.captions import caption_of
+from inlay.recipes.miniature.media.clips import FPS, FRAMES
+from inlay.recipes.miniature.media.sounds import RATE
+from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, Sensed
 from pretraining.diffusion.prompted_pipelines import GUIDANCE, STEPS, pictures_of
+from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -134,7 +135,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.generator:
         right, wrong = probe(name, options.folder, number=options.number, seed=options.seed, guidance=options.guidance)
-        print(f"{name}: own prompt: {shown(right)}; wrong prompt: {shown(wrong)}", flush=True)
+        print(f"{name}: own prompt: {percentages(right)}; wrong prompt: {percentages(wrong)}", flush=True)
 
 
 if __name__ == "__main__":

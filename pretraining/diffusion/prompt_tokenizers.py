@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from inlay.recipes.miniature.senses import EVERYTHING
-from inlay.recipes.miniature.senses_grammar import prompts_of
+from inlay.recipes.miniature.media.captions import prompts_of
+from inlay.recipes.miniature.media.specs import EVERYTHING
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, RobertaTokenizer

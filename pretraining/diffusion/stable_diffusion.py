@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inlay.recipes.miniature.film import SIDE, draw_one, film
-from inlay.recipes.miniature.marks import marks, shown
-from inlay.recipes.miniature.senses import DRAWINGS, Drawing, Movement, sample_sensed
-from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.media.captions import caption_of, prompt_of
+from inlay.recipes.miniature.media.clips import SIDE, draw_one, film
+from inlay.recipes.miniature.media.specs import DRAWINGS, Drawing, Movement, sample_sensed
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import PICTURES, latents_of, make_autoencoder, train_autoencoder
 from pretraining.diffusion.prompt_tokenizers import make_clip_tokenizer
@@ -33,6 +33,7 @@ from pretraining.diffusion.prompted_pipelines import (
     sample,
     save_pipeline,
 )
+from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -95,7 +96,7 @@ def train(
     def report(text: nn.Module, unet: nn.Module) -> None:
         held_out = [drawing for drawing in DRAWINGS if drawing.split == "held_out"] * 4
         made = paint(text, unet, vae, tokenizer, [caption_of(drawing) for drawing in held_out])
-        print(f"held out: {shown(marks(held_out, made))}", flush=True)
+        print(f"held out: {percentages(marks(held_out, made))}", flush=True)
 
     return denoiser_training.train(
         text,

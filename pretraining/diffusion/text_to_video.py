@@ -20,10 +20,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.film import FPS, FRAMES, film
-from inlay.recipes.miniature.marks import marks, shown
-from inlay.recipes.miniature.senses import DIRECTIONS, MOVEMENTS, Drawing, Movement, sample_sensed
-from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.media.captions import caption_of, prompt_of
+from inlay.recipes.miniature.media.clips import FPS, FRAMES, film
+from inlay.recipes.miniature.media.specs import DIRECTIONS, MOVEMENTS, Drawing, Movement, sample_sensed
 from pretraining import training_loop
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import PICTURES, latents_of
@@ -37,6 +37,7 @@ from pretraining.diffusion.prompted_pipelines import (
     save_pipeline,
 )
 from pretraining.diffusion.stable_diffusion import LATENT, WIDTHS
+from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -148,7 +149,7 @@ def train(
 
     def report(text: nn.Module, unet: nn.Module) -> None:
         made = shoot(text, unet, vae, tokenizer, [caption_of(movement) for movement in judged])
-        print(f"held out: {shown(marks(judged, made))}", flush=True)
+        print(f"held out: {percentages(marks(judged, made))}", flush=True)
 
     return denoiser_training.train(
         text,

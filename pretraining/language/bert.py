@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from inlay.recipes.miniature.grammar import caption
-from inlay.recipes.miniature.world import COLOURS, EVERY, SHAPES, SIZES, sample_scene
+from inlay.recipes.miniature.world.descriptions import caption
+from inlay.recipes.miniature.world.scenes import COLOURS, EVERY, SHAPES, SIZES, sample_scene
 from pretraining import training_loop
 from pretraining.language.masked_texts import Cloze, described, sample_cloze, twice
 from pretraining.language.wordpiece_tokenizer import POSITIONS, make_wordpiece
 from pretraining.muon import optimizers
+from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
-from pretraining.vision.patch_probe import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -194,13 +194,13 @@ def main() -> None:
         return {"words": cross_entropy(predict(model, ids, mask, wanted), labels[wanted])}
 
     def report() -> None:
-        print(f"held out: {shown(word_accuracy(model, tokenizer, seed=12345, scenes=300))}", flush=True)
+        print(f"held out: {percentages(word_accuracy(model, tokenizer, seed=12345, scenes=300))}", flush=True)
 
     training_loop.train(model, losses, both, steps=options.steps, report=report)
     save_rounded(model, options.output)
     tokenizer.save_pretrained(options.output)
     saved = BertForMaskedLM.from_pretrained(options.output)
-    print(f"saved: {shown(word_accuracy(saved, tokenizer, seed=12345, scenes=1000))}", flush=True)
+    print(f"saved: {percentages(word_accuracy(saved, tokenizer, seed=12345, scenes=1000))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inlay.recipes.miniature.digits import DIGIT_QUESTIONS
-from inlay.recipes.miniature.grammar import INSTRUCTIONS, STYLES, caption, instruction
-from inlay.recipes.miniature.questions import ask, matching, refer
-from inlay.recipes.miniature.world import COLOURS, EVERY, SHAPES, Scene, Split, sample_scene
+from inlay.recipes.miniature.world.descriptions import INSTRUCTIONS, STYLES, caption, instruction
+from inlay.recipes.miniature.world.digits import DIGIT_QUESTIONS
+from inlay.recipes.miniature.world.questions import ask, matching, refer
+from inlay.recipes.miniature.world.scenes import COLOURS, EVERY, SHAPES, Scene, Split, sample_scene
 from pretraining.language.corpus_layout import LayoutName, Piece, captioned, dialogue, drill
 from pretraining.language.media_corpus import senses_text
 

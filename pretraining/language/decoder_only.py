@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inlay.recipes.miniature.world import sample_scene
+from inlay.recipes.miniature.world.scenes import sample_scene
 from pretraining.language.corpus import Mix, digit_text, sample_text, scene_text
 from pretraining.language.corpus_layout import LayoutName, Piece
 from pretraining.language.media_corpus import senses_text

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inlay.recipes.data.templates import CAPTION, QUESTION, fill
-from inlay.recipes.miniature.digits import DIGIT_QUESTIONS, digit_caption
-from inlay.recipes.miniature.grammar import caption, describe, instruction
-from inlay.recipes.miniature.questions import questions
-from inlay.recipes.miniature.world import EVERY, Scene, sample_scene
+from inlay.recipes.miniature.world.descriptions import caption, describe, instruction
+from inlay.recipes.miniature.world.digits import DIGIT_QUESTIONS, digit_caption
+from inlay.recipes.miniature.world.questions import questions
+from inlay.recipes.miniature.world.scenes import EVERY, Scene, sample_scene
 
 if TYPE_CHECKING:
     from random import Random

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inlay.recipes.miniature.media_dialogues import description
-from inlay.recipes.miniature.media_dialogues import dialogue as changing
-from inlay.recipes.miniature.media_questions import questions_of
-from inlay.recipes.miniature.senses import sample_any
-from inlay.recipes.miniature.senses_grammar import caption_of, prompt_of
+from inlay.recipes.miniature.media.captions import caption_of, prompt_of
+from inlay.recipes.miniature.media.dialogues import description
+from inlay.recipes.miniature.media.dialogues import dialogue as changing
+from inlay.recipes.miniature.media.questions import questions_of
+from inlay.recipes.miniature.media.specs import sample_any
 from pretraining.language.corpus_layout import LayoutName, Piece, dialogue
 
 if TYPE_CHECKING:
     from random import Random
 
-    from inlay.recipes.miniature.world import Split
+    from inlay.recipes.miniature.world.scenes import Split
 
 LAYOUTS: tuple[LayoutName, ...] = ("vicuna", "vicuna_v0", "vicuna_v0")
 ASKED = 0.4  # texts that are questions about one thing; the others are dialogues in which it changes

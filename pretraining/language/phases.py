@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pretraining import training_loop
+from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def train(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, phase:
 
 def _report(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, *, scenes: int) -> None:
     figures = family.accuracy(model, tokenizer, scenes)
-    print("held out: " + " ".join(f"{kind} {100 * share:.1f}%" for kind, share in figures.items()), flush=True)
+    print(f"held out: {percentages(figures)}", flush=True)
 
 
 def main(family: Family, description: str | None) -> None:

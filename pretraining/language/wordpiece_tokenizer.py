@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
-from inlay.recipes.miniature.questions import questions
-from inlay.recipes.miniature.world import sample_scene
+from inlay.recipes.miniature.world.questions import questions
+from inlay.recipes.miniature.world.scenes import sample_scene
 from pretraining.language.corpus import Mix, digit_text, sample_text
 from pretraining.language.corpus_layout import SHORT_ANSWER, SYSTEM
 

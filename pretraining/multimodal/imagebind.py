@@ -20,15 +20,16 @@ from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageB
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, TextConfig, VisionConfig
 from inlay.adapters.loading.released.imagebind import load_imagebind
 from inlay.adapters.loading.released.weights_file import write_folder
-from inlay.recipes.miniature.build_media import MODALITIES, render
-from inlay.recipes.miniature.film import FPS, FRAMES, SIDE
-from inlay.recipes.miniature.media_questions import attributes_of
-from inlay.recipes.miniature.senses import Sensed, Tone, sample_kind
-from inlay.recipes.miniature.senses_grammar import prompt_of
+from inlay.recipes.miniature.datasets.media import MODALITIES, render
+from inlay.recipes.miniature.media.captions import prompt_of
+from inlay.recipes.miniature.media.clips import FPS, FRAMES, SIDE
+from inlay.recipes.miniature.media.questions import attributes_of
+from inlay.recipes.miniature.media.specs import Sensed, Tone, sample_kind
 from pretraining import training_loop
 from pretraining.diffusion.prompt_tokenizers import PROMPT_TOKENS, make_clip_tokenizer
-from pretraining.multimodal.vector_probe import probe_media, shown
+from pretraining.multimodal.vector_probe import probe_media
 from pretraining.muon import optimizers
+from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +180,7 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
         return parts
 
     def report() -> None:
-        print(shown(probe_media(model, number=300)), flush=True)
+        print(percentages(probe_media(model, number=300)), flush=True)
         model.requires_grad_(True)  # as a port, which the probe makes of it, it is frozen
 
     training_loop.train(model, losses, both, steps=steps, report=report)
@@ -203,7 +204,7 @@ def main() -> None:
     write_folder(options.output, sizes, model.to(torch.bfloat16))
     tokenizer.save_pretrained(options.output)
     saved, _ = load_imagebind(options.output, dtype=torch.float32)
-    print(f"saved: {shown(probe_media(saved))}", flush=True)
+    print(f"saved: {percentages(probe_media(saved))}", flush=True)
 
 
 if __name__ == "__main__":

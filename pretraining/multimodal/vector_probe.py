@@ -18,9 +18,10 @@ from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.loading.released.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.build_media import MODALITIES, render
-from inlay.recipes.miniature.media_questions import attributes_of
-from inlay.recipes.miniature.senses import Sensed, sample_kind
+from inlay.recipes.miniature.datasets.media import MODALITIES, render
+from inlay.recipes.miniature.media.questions import attributes_of
+from inlay.recipes.miniature.media.specs import Sensed, sample_kind
+from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from inlay.adapters.encoders.protocol import Encoder
-    from inlay.recipes.miniature.world import Split
+    from inlay.recipes.miniature.world.scenes import Split
 
 _RIDGE = 1e-4
 
@@ -94,18 +95,13 @@ def _accuracy(name: str, values: list[Sensed], vectors: Tensor, others: list[Sen
     return sum(right) / len(right)
 
 
-def shown(figures: dict[str, float]) -> str:
-    """Figures in per cent, on one line."""
-    return ", ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items())
-
-
 def main() -> None:
     """Probe the shipped ImageBind, or another folder: of a CLAP, on sounds alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", type=Path, default=None, help="a folder; the shipped one if not given")
     folder: Path = parser.parse_args().backbone or backbone_path("imagebind")
     every: tuple[Modality, ...] = get_args(Modality) if kind_of(folder, {}) == "imagebind" else ("audio",)
-    print(shown(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))
+    print(percentages(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))
 
 
 if __name__ == "__main__":

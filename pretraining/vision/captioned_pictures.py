@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from inlay.recipes.miniature.digits import digit_caption, draw_digit, load_digits
-from inlay.recipes.miniature.draw import draw
-from inlay.recipes.miniature.grammar import caption, describe
-from inlay.recipes.miniature.world import COLOURS, PLACES, SHAPES, SIZES, Scene, Split, sample_scene
+from inlay.recipes.miniature.world.descriptions import caption, describe
+from inlay.recipes.miniature.world.digits import digit_caption, draw_digit, load_digits
+from inlay.recipes.miniature.world.drawing import draw
+from inlay.recipes.miniature.world.scenes import COLOURS, PLACES, SHAPES, SIZES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
     from random import Random

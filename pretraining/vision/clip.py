@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from inlay.recipes.miniature.draw import SIZE
+from inlay.recipes.miniature.world.drawing import SIZE
 from pretraining import training_loop
 from pretraining.language.byte_pair_tokenizers import make_tokenizer
 from pretraining.muon import optimizers
+from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 from pretraining.vision.captioned_pictures import TWINS, sample_pairs
 from pretraining.vision.contrastive_losses import contrast, embed_texts
@@ -114,7 +115,7 @@ def train(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, *, seed: int, st
 
 def _report(model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
     figures = retrieval(model, tokenizer, seed=12345)
-    print("held out: " + " ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items()), flush=True)
+    print(f"held out: {percentages(figures)}", flush=True)
 
 
 def main() -> None:

@@ -20,13 +20,14 @@ from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
 
 from inlay.adapters.language.freeze import freeze
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.draw import SIZE
+from inlay.recipes.miniature.world.drawing import SIZE
 from pretraining import training_loop
 from pretraining.muon import optimizers
+from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 from pretraining.vision.captioned_pictures import Pair, sample_pairs
 from pretraining.vision.contrastive_losses import contrast, embed_texts
-from pretraining.vision.patch_probe import patch_reader, probe, shown
+from pretraining.vision.patch_probe import patch_reader, probe
 from pretraining.vision.pixels import PATCH, PATCHES, pixels
 
 if TYPE_CHECKING:
@@ -187,12 +188,12 @@ def main() -> None:
 
     def report() -> None:
         figures = probe(lambda images: tower(images, output_hidden_states=True).hidden_states[-1][:, 1:], scenes=300)
-        print(f"held out: {shown(figures)}", flush=True)
+        print(f"held out: {percentages(figures)}", flush=True)
 
     training_loop.train(student, of_step, both, steps=options.steps, report=report)
     save_rounded(tower, options.output)
     make_processor().save_pretrained(options.output)
-    print(f"saved: {shown(probe(patch_reader(options.output)))}", flush=True)
+    print(f"saved: {percentages(probe(patch_reader(options.output)))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ import torch
 
 from inlay.adapters.loading.image import load_image_encoder
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.draw import draw
-from inlay.recipes.miniature.world import COLOURS, PLACES, SHAPES, SIZES, Split, sample_scene
+from inlay.recipes.miniature.world.drawing import draw
+from inlay.recipes.miniature.world.scenes import COLOURS, PLACES, SHAPES, SIZES, Split, sample_scene
+from pretraining.percentages import percentages
 from pretraining.vision.pixels import cell_of_patch, pixels
 
 if TYPE_CHECKING:
@@ -86,17 +87,12 @@ def patch_reader(folder: Path) -> Read:
     return encoder.encode
 
 
-def shown(figures: dict[str, float]) -> str:
-    """Figures in per cent, on one line."""
-    return " ".join(f"{name} {100 * share:.1f}%" for name, share in figures.items())
-
-
 def main() -> None:
     """Probe a shipped backbone, or another."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="clip", help="clip, eva, or a folder")
     backbone = parser.parse_args().backbone
-    print(shown(probe(patch_reader(Path(backbone) if Path(backbone).is_dir() else backbone_path(backbone)))))
+    print(percentages(probe(patch_reader(Path(backbone) if Path(backbone).is_dir() else backbone_path(backbone)))))
 
 
 if __name__ == "__main__":

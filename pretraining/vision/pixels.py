@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from inlay.recipes.miniature.draw import SIZE
+from inlay.recipes.miniature.world.drawing import SIZE
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -13,8 +13,8 @@ from inlay.recipes.data.read import read_rows
 from inlay.recipes.data.sample import DataError, Sample
 from inlay.recipes.data.vqa import read_vqa
 from inlay.recipes.data.webdataset import shard_files
-from inlay.recipes.miniature.build import build
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.recipe import World
 from inlay.recipes.settings import DataSettings
 

@@ -16,7 +16,7 @@ from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.hub.errors import BundleError
 from inlay.recipes.backbones import miniature_backbone, miniature_path
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 
 pytestmark = pytest.mark.usefixtures("own_projectors", "own_encoders")
 

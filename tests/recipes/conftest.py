@@ -36,7 +36,7 @@ from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes import nextgpt
 from inlay.recipes.data.sample import Sample
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.web.demonstration import Demonstration, Example
 from inlay.recipes.web.limits import Limits
 from inlay.recipes.web.server import DemoServer

@@ -19,7 +19,7 @@ from demo_client import BOUNDARY, Answer, Client, Echo, Opened, conversation, fo
 from PIL import Image
 
 from inlay.recipes.demo import main
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.web.demonstration import examples_of
 from inlay.recipes.web.limits import DemoError, Limits
 

@@ -15,7 +15,7 @@ from inlay.recipes import evaluate_command, train_command
 from inlay.recipes.backbones import backbone_for
 from inlay.recipes.data import load
 from inlay.recipes.held_out import read_held_out
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.nextgpt import MINIATURE_MAKING
 from inlay.recipes.settings import BackboneSettings
 

@@ -86,9 +86,9 @@ def test_every_turn_is_asked_with_what_was_made_before(senses_of: Any) -> None:
 def test_the_miniature_judges_shape_and_colour(caption: str, expected: bool) -> None:
     from random import Random
 
-    from inlay.recipes.miniature.film import draw_one
-    from inlay.recipes.miniature.judge_made import judge_made
-    from inlay.recipes.miniature.senses import Drawing
+    from inlay.recipes.miniature.judges.generated_media import judge_made
+    from inlay.recipes.miniature.media.clips import draw_one
+    from inlay.recipes.miniature.media.specs import Drawing
 
     picture = draw_one(Drawing("large", "red", "circle"), Random(0))
     assert judge_made(caption, picture)["right"] is expected

@@ -19,7 +19,7 @@ from inlay.recipes.cli import main
 from inlay.recipes.earlier_run import recover, set_aside
 from inlay.recipes.job import Job
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.run_files import entries_of
 from inlay.recipes.run_folder import RunFolder
 from inlay.recipes.settings import BackboneSettings, DataSettings, RunSettings, SettingsError

@@ -15,7 +15,7 @@ from inlay.recipes.data.load import load_data, own_data
 from inlay.recipes.data.sample import questions_of
 from inlay.recipes.evaluate import Answered, as_rows
 from inlay.recipes.held_out import read_held_out
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.settings import BackboneSettings, DataSettings, SettingsError
 from inlay.recipes.sources import MINIATURE, Sources
 

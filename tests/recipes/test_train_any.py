@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters.adapter import Adapter
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.settings import SettingsError
 from inlay.recipes.train_command import main
 

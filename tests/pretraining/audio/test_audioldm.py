@@ -18,10 +18,10 @@ from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.outputs import TransformerOutput, TransformerOutputConfig
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judge_made import judge_made
-from inlay.recipes.miniature.play import RATE, play
-from inlay.recipes.miniature.senses import TONES
-from inlay.recipes.miniature.senses_grammar import caption_of
+from inlay.recipes.miniature.judges.generated_media import judge_made
+from inlay.recipes.miniature.media.captions import caption_of
+from inlay.recipes.miniature.media.sounds import RATE, play
+from inlay.recipes.miniature.media.specs import TONES
 from inlay.recipes.signal_plan import _diffusion_loss
 from inlay.recipes.stages.settings import SignalSettings
 from pretraining.audio.spectrogram import log_mel as own_log_mel

@@ -17,10 +17,10 @@ from inlay.adapters.loading.generators import load_generator
 from inlay.recipes import nextgpt
 from inlay.recipes.backbones import backbone_for, backbone_from
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judge_made import judge_made
-from inlay.recipes.miniature.play import play
-from inlay.recipes.miniature.senses import TONES
-from inlay.recipes.miniature.senses_grammar import caption_of
+from inlay.recipes.miniature.judges.generated_media import judge_made
+from inlay.recipes.miniature.media.captions import caption_of
+from inlay.recipes.miniature.media.sounds import play
+from inlay.recipes.miniature.media.specs import TONES
 from inlay.recipes.settings import BackboneSettings
 from pretraining.audio.audioldm import embed_prompts, make_text_encoder
 from pretraining.audio.clap import make_extractor, mels_of, strange

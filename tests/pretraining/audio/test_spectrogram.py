@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from inlay.recipes.miniature.play import HERTZ, RATE, SAMPLES, play
-from inlay.recipes.miniature.senses import PITCHES, Tone
+from inlay.recipes.miniature.media.sounds import HERTZ, RATE, SAMPLES, play
+from inlay.recipes.miniature.media.specs import PITCHES, Tone
 from pretraining.audio.spectrogram import BANDS, FLOOR, HOP, bands, log_mel, magnitudes, samples_of
 
 

@@ -4,8 +4,8 @@ from random import Random
 
 import torch
 
-from inlay.recipes.miniature.play import SAMPLES, play
-from inlay.recipes.miniature.senses import TONES
+from inlay.recipes.miniature.media.sounds import SAMPLES, play
+from inlay.recipes.miniature.media.specs import TONES
 from pretraining.audio.spectrogram import log_mel, samples_of
 from pretraining.audio.vocoder import distance, make_vocoder, train_vocoder
 

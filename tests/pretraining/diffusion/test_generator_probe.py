@@ -12,8 +12,8 @@ import torch
 pytest.importorskip("diffusers")
 
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.marks import marks
-from inlay.recipes.miniature.senses_grammar import caption_of
+from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.media.captions import caption_of
 from pretraining.diffusion.denoiser_training import make_scheduler
 from pretraining.diffusion.generator_probe import held_out, load_pipeline, make
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from transformers import CLIPTokenizer, RobertaTokenizer
 
-from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES
-from inlay.recipes.miniature.senses_grammar import prompts_of
+from inlay.recipes.miniature.media.captions import prompts_of
+from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES
 from pretraining.diffusion.prompt_tokenizers import (
     CLAP_WIDTH,
     PROMPT_TOKENS,

@@ -14,10 +14,10 @@ from inlay.adapters.loading.language import load_prompt_tokenizer
 from inlay.recipes.caption_tokens import CaptionTokens
 from inlay.recipes.data.templates import CAPTION, DESCRIBE, QUESTION
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.digits import DIGIT_QUESTIONS
-from inlay.recipes.miniature.grammar import INSTRUCTIONS, caption, describe, instruction
-from inlay.recipes.miniature.questions import questions
-from inlay.recipes.miniature.world import sample_scene
+from inlay.recipes.miniature.world.descriptions import INSTRUCTIONS, caption, describe, instruction
+from inlay.recipes.miniature.world.digits import DIGIT_QUESTIONS
+from inlay.recipes.miniature.world.questions import questions
+from inlay.recipes.miniature.world.scenes import sample_scene
 from inlay.recipes.miniature_projectors import MINIATURE_PROJECTORS
 from pretraining.language.bert import encode, hide, word_accuracy
 from pretraining.language.corpus_layout import SHORT_ANSWER

@@ -7,8 +7,8 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.senses import DIRECTIONS, PITCHES, TIMBRES
-from inlay.recipes.miniature.world import COLOURS, SHAPES, SIZES
+from inlay.recipes.miniature.media.specs import DIRECTIONS, PITCHES, TIMBRES
+from inlay.recipes.miniature.world.scenes import COLOURS, SHAPES, SIZES
 from pretraining.language.byte_pair_tokenizers import add_words, train_bpe
 
 

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.senses_grammar import read_sensed
-from inlay.recipes.miniature.world import sample_scene
+from inlay.recipes.miniature.media.captions import read_sensed
+from inlay.recipes.miniature.world.scenes import sample_scene
 from pretraining.language.corpus import Mix, scene_text
 from pretraining.language.decoder_only import read_accuracy
 from pretraining.language.media_corpus import senses_text

@@ -7,9 +7,9 @@ import torch
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
 from inlay.adapters.loading.released.imagebind import load_imagebind
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.build_media import MODALITIES, render
-from inlay.recipes.miniature.senses import DRAWINGS, MOVEMENTS, TONES
-from inlay.recipes.miniature.senses_grammar import caption_of
+from inlay.recipes.miniature.datasets.media import MODALITIES, render
+from inlay.recipes.miniature.media.captions import caption_of
+from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES
 from pretraining.diffusion.prompt_tokenizers import make_clip_tokenizer
 from pretraining.multimodal.imagebind import contrast, make_model, strange, tensors_of, text_ids, word_losses
 from pretraining.multimodal.vector_probe import probe_media

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.world import sample_scene
+from inlay.recipes.miniature.world.scenes import sample_scene
 from pretraining.vision.captioned_pictures import sample_pairs, twin
 from pretraining.vision.clip import retrieval
 from pretraining.vision.patch_probe import patch_reader, probe

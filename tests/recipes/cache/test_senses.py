@@ -19,7 +19,7 @@ from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.states import collect_states
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.objectives import signals
 from inlay.recipes.plan import Task
 from inlay.recipes.recipe import Stage

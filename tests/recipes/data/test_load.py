@@ -11,7 +11,7 @@ import pytest
 from inlay.recipes.data import load
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.sample import DataError
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.settings import DataSettings, SettingsError
 
 

@@ -1,0 +1,25 @@
+"""Is a caption of the miniature right? A deterministic judge: it names the things that are there, and no others."""
+
+from __future__ import annotations
+
+from inlay.recipes.miniature.world.descriptions import read_caption
+
+__all__ = ["LONGEST", "caption_is_right"]
+
+LONGEST = 60
+"""Tokens of the longest caption, with some room."""
+
+
+def caption_is_right(said: str, reference: str) -> bool:
+    """Whether a caption names exactly the things of the reference, with size, colour, shape and place, in any order.
+
+    Where the reference names none (a digit), the wording must be the same.
+
+    Example:
+        >>> caption_is_right("there is a small red ring in the center.", "a small red ring in the center.")
+        True
+        >>> caption_is_right("a large red ring in the center.", "a small red ring in the center.")
+        False
+    """
+    things = read_caption(reference)
+    return read_caption(said) == things if things else said.strip() == reference.strip()

@@ -1,0 +1,164 @@
+"""The miniature world beyond scenes: single drawings, sounds, and clips of moving shapes, as values.
+
+They are what generators make and what one sense can tell another: a drawing begins to move, a clip becomes a sound.
+About one combination in eight is *held out*, by the same hash as the scenes of `inlay.recipes.miniature.world.scenes`:
+neither a backbone nor an adapter is trained on it. Every value of every attribute occurs in training.
+
+From sense to sense (`sounding`, `moving`, `stilled`) shape decides the timbre, and size and direction the pitch: round
+is pure, boxy is bright, spiky is buzzing; what is large or sinks is low, what is small or rises is high.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from inlay.recipes.miniature.world.scenes import COLOURS, HELD_OUT, SHAPES, SIZES, Split
+
+if TYPE_CHECKING:
+    from random import Random
+
+PITCHES = ("low", "middle", "high")
+TIMBRES = ("pure", "bright", "buzzing")
+RHYTHMS = ("one long", "two slow", "two fast", "three slow", "three fast")
+DIRECTIONS = ("left", "right", "up", "down")
+
+_TIMBRE_OF = {
+    "circle": "pure",
+    "ring": "pure",
+    "square": "bright",
+    "cross": "bright",
+    "triangle": "buzzing",
+    "star": "buzzing",
+}
+_PITCH_OF = {"small": "high", "large": "low", "up": "high", "down": "low", "left": "middle", "right": "middle"}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One shape in the middle of a picture."""
+
+    size: str
+    """One of `SIZES`."""
+    colour: str
+    """One of `COLOURS`."""
+    shape: str
+    """One of `SHAPES`."""
+
+    @property
+    def combination(self) -> str:
+        """What the split is decided on; both sizes of a coloured shape fall on one side."""
+        return f"draw a {self.colour} {self.shape}"
+
+    @property
+    def split(self) -> Split:
+        """Whether a backbone may have seen it."""
+        return _split(self.combination)
+
+
+@dataclass(frozen=True, slots=True)
+class Tone:
+    """One or several beeps of one pitch."""
+
+    rhythm: str
+    """One of `RHYTHMS`."""
+    pitch: str
+    """One of `PITCHES`."""
+    timbre: str
+    """One of `TIMBRES`."""
+
+    @property
+    def combination(self) -> str:
+        """What the split is decided on: everything."""
+        return f"{self.rhythm} {self.pitch} {self.timbre} beep"
+
+    @property
+    def split(self) -> Split:
+        """Whether a backbone may have heard it."""
+        return _split(self.combination)
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One shape that crosses the picture."""
+
+    colour: str
+    """One of `COLOURS`."""
+    shape: str
+    """One of `SHAPES`."""
+    direction: str
+    """One of `DIRECTIONS`."""
+
+    @property
+    def combination(self) -> str:
+        """What the split is decided on: everything."""
+        return f"a clip of a {self.colour} {self.shape} {self.direction}"
+
+    @property
+    def split(self) -> Split:
+        """Held out if the clip is, or the drawing of what moves."""
+        still = Drawing(SIZES[0], self.colour, self.shape).split
+        return "held_out" if still == "held_out" else _split(self.combination)
+
+
+Sensed: TypeAlias = Drawing | Tone | Movement
+Kind = TypeVar("Kind", Drawing, Tone, Movement)
+
+
+def _split(combination: str) -> Split:
+    digest = hashlib.sha256(combination.encode()).digest()
+    return "held_out" if int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64 else "train"
+
+
+DRAWINGS = tuple(Drawing(size, colour, shape) for size in SIZES for colour in COLOURS for shape in SHAPES)
+TONES = tuple(Tone(rhythm, pitch, timbre) for rhythm in RHYTHMS for pitch in PITCHES for timbre in TIMBRES)
+MOVEMENTS = tuple(
+    Movement(colour, shape, direction) for colour in COLOURS for shape in SHAPES for direction in DIRECTIONS
+)
+
+EVERYTHING: tuple[Sensed, ...] = (*DRAWINGS, *TONES, *MOVEMENTS)
+
+_ALL: dict[type, tuple[Sensed, ...]] = {Drawing: DRAWINGS, Tone: TONES, Movement: MOVEMENTS}
+
+
+def sample_sensed(kind: type[Kind], rng: Random, split: Split = "train") -> Kind:
+    """Draw a value of one kind and split, all alike likely.
+
+    Example:
+        >>> from random import Random
+        >>> sample_sensed(Tone, Random(0), "held_out").split
+        'held_out'
+    """
+    while True:
+        value = rng.choice(_ALL[kind])
+        if value.split == split and isinstance(value, kind):
+            return value
+
+
+def sample_kind(kind: type[Sensed], rng: Random, split: Split = "train") -> Sensed:
+    """The same where the kind is known only when it runs."""
+    if kind is Drawing:
+        return sample_sensed(Drawing, rng, split)
+    return sample_sensed(Tone, rng, split) if kind is Tone else sample_sensed(Movement, rng, split)
+
+
+def sample_any(rng: Random, split: Split = "train") -> Sensed:
+    """Draw a drawing, a tone or a movement of one split; the three are alike likely."""
+    return sample_kind(rng.choice((Drawing, Tone, Movement)), rng, split)
+
+
+def sounding(seen: Drawing | Movement, rhythm: str) -> Tone:
+    """What a drawing or a clip sounds like, in a rhythm that is asked for."""
+    height = seen.size if isinstance(seen, Drawing) else seen.direction
+    return Tone(rhythm, _PITCH_OF[height], _TIMBRE_OF[seen.shape])
+
+
+def moving(seen: Drawing, direction: str) -> Movement:
+    """What a drawing becomes when it moves; its size is lost."""
+    return Movement(seen.colour, seen.shape, direction)
+
+
+def stilled(seen: Movement, size: str) -> Drawing:
+    """A drawing, in a size that is asked for, of what moves in a clip."""
+    return Drawing(size, seen.colour, seen.shape)
