@@ -27,7 +27,7 @@ from inlay.recipes.held_out import HeldOut, read_held_out
 from inlay.recipes.made import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
 from inlay.recipes.making import making_of
 from inlay.recipes.measures import caption_figures, figure_table, pope_figures
-from inlay.recipes.miniature.judges.generated_media import judge_made
+from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.parser import command_parser
 from inlay.recipes.settings import BackboneSettings, SettingsError
 from inlay.recipes.train_command import SYSTEMS
@@ -212,7 +212,7 @@ def _made(
     _, figures = measure_made(
         model,
         asked,
-        judge_made if held.judged else None,
+        judge_generated if held.judged else None,
         media=making_of(model.adapter, model.backbone),
         seed=seed if seed is not None else facts.seed if facts is not None else 0,
         **options,

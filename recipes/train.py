@@ -34,7 +34,7 @@ from inlay.recipes.int8 import HeldOutBatches, as_int8
 from inlay.recipes.job import Job, check_job, data_name
 from inlay.recipes.launch import check_processes
 from inlay.recipes.made import as_made_rows, asked_to_make, made_table, measure_made
-from inlay.recipes.miniature.judges.generated_media import judge_made
+from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.objectives import OBJECTIVES
 from inlay.recipes.plain_yaml import parse_yaml
 from inlay.recipes.plan import Task
@@ -299,7 +299,7 @@ def _made(
     answers, figures = measure_made(
         model,
         asked_to_make(samples),
-        judge_made if job.data.train is None else None,
+        judge_generated if job.data.train is None else None,
         features=features,
         media=job.recipe.making,
         seed=job.run.seed,

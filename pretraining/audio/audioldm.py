@@ -19,10 +19,10 @@ import torch
 from torch.nn.functional import normalize
 
 from inlay.adapters.media.audio import Sound
-from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.judges.generated_media import accuracies
 from inlay.recipes.miniature.media.captions import caption_of
-from inlay.recipes.miniature.media.sounds import RATE, SAMPLES, play
-from inlay.recipes.miniature.media.specs import TONES, Tone, sample_sensed
+from inlay.recipes.miniature.media.sounds import RATE, SAMPLES, render_sound
+from inlay.recipes.miniature.media.specs import TONES, Tone, sample_spec
 from pretraining.audio.sound_text_matching import some_names, text_of, train_clap
 from pretraining.audio.spectrogram import BANDS, DEVIATION, HOP, MEAN, log_mel, samples_of
 from pretraining.audio.vocoder import make_vocoder, train_vocoder
@@ -107,7 +107,7 @@ def denoise(
 
 
 @torch.no_grad()
-def sing(
+def generate_sounds(
     text: nn.Module, unet: nn.Module, vae: Any, vocoder: Any, tokenizer: RobertaTokenizer, prompts: list[str]
 ) -> list[Sound]:
     """Sounds from prompts."""
@@ -144,8 +144,8 @@ def train(
     def report(text: nn.Module, unet: nn.Module) -> None:
         held_out = [tone for tone in TONES if tone.split == "held_out"] * 8
         prompts = [caption_of(tone) for tone in held_out]
-        made = sing(text, unet, parts["vae"], parts["vocoder"], tokenizer, prompts)
-        print(f"held out: {percentages(marks(held_out, made))}", flush=True)
+        made = generate_sounds(text, unet, parts["vae"], parts["vocoder"], tokenizer, prompts)
+        print(f"held out: {percentages(accuracies(held_out, made))}", flush=True)
 
     return denoiser_training.train(
         parts["text"],
@@ -174,8 +174,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     rng = Random(options.seed)
-    tones = [sample_sensed(Tone, rng) for _ in range(POOL)]
-    samples = samples_of([play(tone, rng) for tone in tones])
+    tones = [sample_spec(Tone, rng) for _ in range(POOL)]
+    samples = samples_of([render_sound(tone, rng) for tone in tones])
     spectrograms = torch.cat([log_mel(part) for part in torch.split(samples, 100)])[:, None]
 
     vocoder, vae, tokenizer = make_vocoder(), make_autoencoder(SPECTROGRAMS), make_roberta_tokenizer()

@@ -19,8 +19,8 @@ from torch.nn.functional import normalize
 
 from inlay.adapters.loading.audio import load_audio_encoder
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.media.sounds import RATE, play
-from inlay.recipes.miniature.media.specs import Tone, sample_sensed
+from inlay.recipes.miniature.media.sounds import RATE, render_sound
+from inlay.recipes.miniature.media.specs import Tone, sample_spec
 from pretraining import training_loop
 from pretraining.audio.audioldm import embed_prompts
 from pretraining.audio.sound_text_matching import ATTRIBUTES, match_loss
@@ -98,7 +98,7 @@ def mels_of(extractor: ClapFeatureExtractor, sounds: list[Sound]) -> Tensor:
     return mels.float()
 
 
-def strange(mels: Tensor) -> Tensor:
+def roll_bands(mels: Tensor) -> Tensor:
     """Spectrograms (n, 1, frames, bands) whose bands are rolled, each by its own step.
 
     Rhythm is all that can still be said of them; so it is learnt for every pitch and timbre, those of held-out
@@ -120,9 +120,9 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
         steps: All steps.
     """
     extractor = make_extractor()
-    tones = [sample_sensed(Tone, rng) for _ in range(POOL)]
+    tones = [sample_spec(Tone, rng) for _ in range(POOL)]
     mels = torch.cat(
-        [mels_of(extractor, [play(tone, rng) for tone in tones[n : n + 100]]) for n in range(0, POOL, 100)]
+        [mels_of(extractor, [render_sound(tone, rng) for tone in tones[n : n + 100]]) for n in range(0, POOL, 100)]
     )
     tower = torch.nn.ModuleDict({"audio": model.audio_model, "projection": model.audio_projection}).train()
     embed = torch.no_grad()(partial(embed_prompts, text, tokenizer))
@@ -132,7 +132,7 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
         chosen = torch.randint(POOL, (BATCH + STRANGE,))
         drawn = [tones[int(number)] for number in chosen]
         heard = mels[chosen].roll(int(torch.randint(-SHIFT, SHIFT + 1, ())), dims=2)
-        heard = torch.cat([heard[:BATCH], strange(heard[BATCH:])])
+        heard = torch.cat([heard[:BATCH], roll_bands(heard[BATCH:])])
         pooled = model.audio_model(heard + NOISE * torch.randn_like(heard)).pooler_output
         sounds = normalize(model.audio_projection(pooled), dim=-1)
         parts = {name: match_loss(sounds[:BATCH], drawn[:BATCH], embed, rng, [name]) for name in ATTRIBUTES}

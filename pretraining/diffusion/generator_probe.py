@@ -19,11 +19,11 @@ import torch
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.judges.generated_media import accuracies
 from inlay.recipes.miniature.media.captions import caption_of
 from inlay.recipes.miniature.media.clips import FPS, FRAMES
 from inlay.recipes.miniature.media.sounds import RATE
-from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, Sensed
+from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, MediumSpec
 from pretraining.diffusion.prompted_pipelines import GUIDANCE, STEPS, pictures_of
 from pretraining.percentages import percentages
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 GeneratorName: TypeAlias = Literal["sd", "audioldm", "video"]
 Medium: TypeAlias = "Image.Image | Sound | Video"
 
-_VALUES: dict[GeneratorName, tuple[Sensed, ...]] = {"sd": DRAWINGS, "audioldm": TONES, "video": MOVEMENTS}
+_VALUES: dict[GeneratorName, tuple[MediumSpec, ...]] = {"sd": DRAWINGS, "audioldm": TONES, "video": MOVEMENTS}
 _BATCH = 24
 
 
@@ -94,7 +94,7 @@ def make(
     return media
 
 
-def held_out(name: GeneratorName, number: int, seed: int) -> list[Sensed]:
+def held_out(name: GeneratorName, number: int, seed: int) -> list[MediumSpec]:
     """Held-out values for a generator, each as often as the others or once more, in random order."""
     values = [value for value in _VALUES[name] if value.split == "held_out"]
     drawn = [*values * (number // len(values)), *Random(seed).sample(values, number % len(values))]
@@ -121,7 +121,7 @@ def probe(
     pipeline = load_pipeline(folder or backbone_path(name))
     made = make(name, pipeline, [caption_of(value) for value in asked], seed=seed, guidance=guidance)
     others = Random(seed + 1).choices(_VALUES[name], k=len(asked))
-    return marks(asked, made), marks(others, made)
+    return accuracies(asked, made), accuracies(others, made)
 
 
 def main() -> None:

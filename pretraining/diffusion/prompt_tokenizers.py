@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from inlay.recipes.miniature.media.captions import prompts_of
-from inlay.recipes.miniature.media.specs import EVERYTHING
+from inlay.recipes.miniature.media.specs import ALL_SPECS
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer, RobertaTokenizer
@@ -23,7 +23,7 @@ CLAP_WIDTH = 64
 
 
 def _texts() -> list[str]:
-    return [text for value in EVERYTHING for text in prompts_of(value)]
+    return [text for value in ALL_SPECS for text in prompts_of(value)]
 
 
 def _trained(end_of_word: str, special: list[str]) -> tuple[dict[str, int], Any]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.judges.generated_media import accuracies
 from inlay.recipes.miniature.media.captions import caption_of, prompt_of
-from inlay.recipes.miniature.media.clips import SIDE, draw_one, film
-from inlay.recipes.miniature.media.specs import DRAWINGS, Drawing, Movement, sample_sensed
+from inlay.recipes.miniature.media.clips import SIDE, draw_shape, render_clip
+from inlay.recipes.miniature.media.specs import DRAWINGS, Drawing, Movement, sample_spec
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import PICTURES, latents_of, make_autoencoder, train_autoencoder
 from pretraining.diffusion.prompt_tokenizers import make_clip_tokenizer
@@ -69,14 +69,14 @@ def draw_pictures(rng: Random, count: int = BATCH) -> Tensor:
     pictures: list[Image.Image] = []
     while len(pictures) < count:
         if rng.random() < 0.5:
-            pictures.append(draw_one(sample_sensed(Drawing, rng), rng))
+            pictures.append(draw_shape(sample_spec(Drawing, rng), rng))
         else:
-            pictures += rng.sample(film(sample_sensed(Movement, rng), rng).frames, 2)
+            pictures += rng.sample(render_clip(sample_spec(Movement, rng), rng).frames, 2)
     return pixels_of(pictures[:count])
 
 
 @torch.no_grad()
-def paint(
+def generate_pictures(
     text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]
 ) -> list[Image.Image]:
     """Pictures from prompts."""
@@ -90,13 +90,13 @@ def train(
     tokenizer: CLIPTokenizer, text: Any, unet: Any, vae: Any, plan: denoiser_training.Plan, rng: Random
 ) -> tuple[Any, Any]:
     """Text encoder and U-Net on drawings; gives back the averaged ones."""
-    drawings = [sample_sensed(Drawing, rng) for _ in range(POOL)]
-    latents = latents_of(vae, pixels_of([draw_one(drawing, rng) for drawing in drawings]))
+    drawings = [sample_spec(Drawing, rng) for _ in range(POOL)]
+    latents = latents_of(vae, pixels_of([draw_shape(drawing, rng) for drawing in drawings]))
 
     def report(text: nn.Module, unet: nn.Module) -> None:
         held_out = [drawing for drawing in DRAWINGS if drawing.split == "held_out"] * 4
-        made = paint(text, unet, vae, tokenizer, [caption_of(drawing) for drawing in held_out])
-        print(f"held out: {percentages(marks(held_out, made))}", flush=True)
+        made = generate_pictures(text, unet, vae, tokenizer, [caption_of(drawing) for drawing in held_out])
+        print(f"held out: {percentages(accuracies(held_out, made))}", flush=True)
 
     return denoiser_training.train(
         text,

@@ -20,10 +20,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 from inlay.adapters.media.video import Video
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.judges.generated_media import accuracies
 from inlay.recipes.miniature.media.captions import caption_of, prompt_of
-from inlay.recipes.miniature.media.clips import FPS, FRAMES, film
-from inlay.recipes.miniature.media.specs import DIRECTIONS, MOVEMENTS, Drawing, Movement, sample_sensed
+from inlay.recipes.miniature.media.clips import FPS, FRAMES, render_clip
+from inlay.recipes.miniature.media.specs import DIRECTIONS, MOVEMENTS, Drawing, Movement, sample_spec
 from pretraining import training_loop
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import PICTURES, latents_of
@@ -106,11 +106,11 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
 
     def losses(step: int) -> dict[str, Tensor]:
         del step  # all are alike
-        moving = [sample_sensed(Movement, rng) for _ in range(WORDED)]
+        moving = [sample_spec(Movement, rng) for _ in range(WORDED)]
         rows = embed_prompts(text, tokenizer, [prompt_of(movement, rng) for movement in moving])
         told = head(normalize(rows.mean(1), dim=-1) * SCALE)
         wanted = torch.tensor([DIRECTIONS.index(movement.direction) for movement in moving])
-        drawn = [prompt_of(sample_sensed(Drawing, rng), rng) for _ in range(WORDED)]
+        drawn = [prompt_of(sample_spec(Drawing, rng), rng) for _ in range(WORDED)]
         with torch.no_grad():
             before = embed_prompts(known, tokenizer, drawn)
         kept = (embed_prompts(text, tokenizer, drawn) - before) ** 2
@@ -121,7 +121,9 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
 
 
 @torch.no_grad()
-def shoot(text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]) -> list[Video]:
+def generate_clips(
+    text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]
+) -> list[Video]:
     """Clips from prompts."""
     rows = embed_prompts(text, tokenizer, [""] * len(prompts) + prompts)
     shape = (len(prompts), PICTURES.latent, FRAMES, LATENT, LATENT)
@@ -142,14 +144,14 @@ def train(
     tokenizer: CLIPTokenizer, text: Any, unet: Any, vae: Any, plan: denoiser_training.Plan, rng: Random
 ) -> tuple[Any, Any]:
     """Text encoder and U-Net on clips; gives back the averaged ones."""
-    movements = [sample_sensed(Movement, rng) for _ in range(POOL)]
-    latents = latents_of_clips(vae, [film(movement, rng) for movement in movements])
+    movements = [sample_spec(Movement, rng) for _ in range(POOL)]
+    latents = latents_of_clips(vae, [render_clip(movement, rng) for movement in movements])
     held_out = [movement for movement in MOVEMENTS if movement.split == "held_out"]
     judged = Random(0).sample(held_out, min(JUDGED, len(held_out)))
 
     def report(text: nn.Module, unet: nn.Module) -> None:
-        made = shoot(text, unet, vae, tokenizer, [caption_of(movement) for movement in judged])
-        print(f"held out: {percentages(marks(judged, made))}", flush=True)
+        made = generate_clips(text, unet, vae, tokenizer, [caption_of(movement) for movement in judged])
+        print(f"held out: {percentages(accuracies(judged, made))}", flush=True)
 
     return denoiser_training.train(
         text,

@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from inlay.recipes.miniature.world.descriptions import caption
-from inlay.recipes.miniature.world.scenes import COLOURS, EVERY, SHAPES, SIZES, sample_scene
+from inlay.recipes.miniature.world.scenes import ALL_VALUES, COLOURS, SHAPES, SIZES, sample_scene
 from pretraining import training_loop
 from pretraining.language.masked_texts import Cloze, described, sample_cloze, twice
 from pretraining.language.wordpiece_tokenizer import POSITIONS, make_wordpiece
@@ -186,7 +186,7 @@ def main() -> None:
         inside="encoder.layer.",
     )
     rng = Random(options.seed)
-    few, every = batches(tokenizer, rng, FEW), batches(tokenizer, rng, EVERY)
+    few, every = batches(tokenizer, rng, FEW), batches(tokenizer, rng, ALL_VALUES)
 
     def losses(step: int) -> dict[str, Tensor]:
         ids, mask, labels = next(few if step <= FEW_STEPS * options.steps else every)

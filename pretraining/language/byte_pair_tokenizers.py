@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from inlay.recipes.data.templates import QUESTION
 from pretraining.language.corpus import Mix, digit_text, sample_text
 from pretraining.language.corpus_layout import BLIP2_PROMPTS, SYSTEM
-from pretraining.language.media_corpus import senses_text
+from pretraining.language.media_corpus import media_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -47,7 +47,7 @@ def _texts(**mixed: Any) -> list[str]:
 def _senses_texts() -> list[str]:
     """Every word about drawings, sounds and clips, and of ModaVerse's answers."""
     rng = Random(0)
-    texts = [senses_text(rng, "train") for _ in range(_TEXTS)]
+    texts = [media_text(rng, "train") for _ in range(_TEXTS)]
     return [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}] + ["Modality: Prompt:"]
 
 

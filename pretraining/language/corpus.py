@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from inlay.recipes.miniature.world.descriptions import INSTRUCTIONS, STYLES, caption, instruction
 from inlay.recipes.miniature.world.digits import DIGIT_QUESTIONS
 from inlay.recipes.miniature.world.questions import ask, matching, refer
-from inlay.recipes.miniature.world.scenes import COLOURS, EVERY, SHAPES, Scene, Split, sample_scene
+from inlay.recipes.miniature.world.scenes import ALL_VALUES, COLOURS, SHAPES, Scene, Split, sample_scene
 from pretraining.language.corpus_layout import LayoutName, Piece, captioned, dialogue, drill
-from pretraining.language.media_corpus import senses_text
+from pretraining.language.media_corpus import media_text
 
 if TYPE_CHECKING:
     from random import Random
@@ -79,7 +79,7 @@ class Mix:
     """Around a question in the layouts of BLIP-2 and InstructBLIP, with one `{}` for it."""
     turns: int = 7
     """Questions of a dialogue at most."""
-    values: int = EVERY
+    values: int = ALL_VALUES
     """Colours, shapes and places that occur."""
 
 
@@ -95,7 +95,7 @@ def sample_text(rng: Random, mix: Mix, split: Split = "train") -> tuple[Piece, .
         return digit_text(rng.randrange(10), rng, mix)
     # Nothing is drawn where there are none, so that the corpora of OPT and T5 stay what they were.
     if mix.senses and rng.random() < mix.senses:
-        return senses_text(rng, split, system=mix.system)
+        return media_text(rng, split, system=mix.system)
     scene = sample_scene(rng, split, mix.values)
     while len(scene.things) == 1 and rng.random() > mix.lone:
         scene = sample_scene(rng, split, mix.values)

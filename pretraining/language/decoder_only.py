@@ -10,7 +10,7 @@ import torch
 from inlay.recipes.miniature.world.scenes import sample_scene
 from pretraining.language.corpus import Mix, digit_text, sample_text, scene_text
 from pretraining.language.corpus_layout import LayoutName, Piece
-from pretraining.language.media_corpus import senses_text
+from pretraining.language.media_corpus import media_text
 from pretraining.language.phases import BATCH, POOL
 from pretraining.training_loop import by_length
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UNJUDGED = frozenset({"caption", "instruction", "drill", "talk"})
 """Kinds of replies that have several right wordings."""
-SENSES = frozenset({"senses", "made"})
+MEDIA_KINDS = frozenset({"senses", "made"})
 """Kinds of replies about drawings, sounds and clips."""
 
 Row = tuple[list[int], list[int]]  # token ids; labels, -100 where nothing is predicted
@@ -94,7 +94,7 @@ def read_accuracy(
         if objects in {None, len(scene.things)}:
             texts.append(scene_text(scene, rng, mix))
     texts += [digit_text(digit, rng, mix) for digit in range(10)]
-    texts += [senses_text(rng, "held_out") for _ in range(senses)]
+    texts += [media_text(rng, "held_out") for _ in range(senses)]
     right: dict[str, list[bool]] = {}
     for start in range(0, len(texts), 50):
         part = texts[start : start + 50]
@@ -114,6 +114,6 @@ def read_accuracy(
 
 def shares(right: dict[str, list[bool]]) -> dict[str, float]:
     """Share of right replies over all judged kinds, as `"answers"`, and by kind."""
-    answers = [hit for kind, hits in right.items() if kind not in UNJUDGED | SENSES for hit in hits]
+    answers = [hit for kind, hits in right.items() if kind not in UNJUDGED | MEDIA_KINDS for hit in hits]
     by_kind = {kind: sum(hit) / len(hit) for kind, hit in sorted(right.items())}
     return {"answers": sum(answers) / len(answers), **by_kind}

@@ -14,7 +14,7 @@ from inlay.recipes.data.templates import CAPTION, QUESTION, fill
 from inlay.recipes.miniature.world.descriptions import caption, describe, instruction
 from inlay.recipes.miniature.world.digits import DIGIT_QUESTIONS, digit_caption
 from inlay.recipes.miniature.world.questions import questions
-from inlay.recipes.miniature.world.scenes import EVERY, Scene, sample_scene
+from inlay.recipes.miniature.world.scenes import ALL_VALUES, Scene, sample_scene
 
 if TYPE_CHECKING:
     from random import Random
@@ -36,7 +36,7 @@ class Cloze:
     """Of the question, if one is asked."""
 
 
-def sample_cloze(rng: Random, values: int = EVERY) -> Cloze:
+def sample_cloze(rng: Random, values: int = ALL_VALUES) -> Cloze:
     """A text about a scene of the training split, or about a digit; `values` as in `sample_scene`."""
     kind = rng.choices(_KINDS, _SHARES)[0]
     if kind == "digit":

@@ -25,7 +25,7 @@ LAYOUTS: tuple[LayoutName, ...] = ("vicuna", "vicuna_v0", "vicuna_v0")
 ASKED = 0.4  # texts that are questions about one thing; the others are dialogues in which it changes
 
 
-def senses_text(rng: Random, split: Split, *, system: float = 0.0) -> tuple[Piece, ...]:
+def media_text(rng: Random, split: Split, *, system: float = 0.0) -> tuple[Piece, ...]:
     """One text.
 
     Args:

@@ -20,11 +20,11 @@ from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageB
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, TextConfig, VisionConfig
 from inlay.adapters.loading.released.imagebind import load_imagebind
 from inlay.adapters.loading.released.weights_file import write_folder
-from inlay.recipes.miniature.datasets.media import MODALITIES, render
 from inlay.recipes.miniature.media.captions import prompt_of
 from inlay.recipes.miniature.media.clips import FPS, FRAMES, SIDE
 from inlay.recipes.miniature.media.questions import attributes_of
-from inlay.recipes.miniature.media.specs import Sensed, Tone, sample_kind
+from inlay.recipes.miniature.media.rendering import MODALITIES, render_medium
+from inlay.recipes.miniature.media.specs import MediumSpec, Tone, sample_kind
 from pretraining import training_loop
 from pretraining.diffusion.prompt_tokenizers import PROMPT_TOKENS, make_clip_tokenizer
 from pretraining.multimodal.vector_probe import probe_media
@@ -60,11 +60,11 @@ def make_model(vocabulary: int) -> ImageBind:
     return ImageBind(ImageBindConfig(width_out=WIDTH_OUT, vision=vision, audio=audio, text=text))
 
 
-def tensors_of(model: ImageBind, media: Sequence[Sensed], rng: Random) -> Tensor:
+def tensors_of(model: ImageBind, media: Sequence[MediumSpec], rng: Random) -> Tensor:
     """Media of one kind, rendered, as the branch takes them."""
     modality = MODALITIES[type(media[0])]
     encoder = ImageBindEncoder(model, modality)  # type: ignore[arg-type]
-    return encoder.preprocess([render(value, rng) for value in media], "squash")
+    return encoder.preprocess([render_medium(value, rng) for value in media], "squash")
 
 
 def text_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
@@ -86,7 +86,7 @@ def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
     return (cross_entropy(logits, owners) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
 
 
-def strange(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+def perturb(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
     """Media as the world never has them, and what can still be said of them.
 
     Pictures turn grey and take one random tint, ground and all; the bands of spectrograms are rolled. So shape is
@@ -110,7 +110,7 @@ def strange(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
 def word_losses(
     model: ImageBind,
     tokenizer: CLIPTokenizer,
-    drawn: list[Sensed],
+    drawn: list[MediumSpec],
     media: Tensor,
     said: tuple[str, ...] | None = None,
 ) -> Tensor:
@@ -143,7 +143,7 @@ def word_losses(
 
 def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int) -> None:
     """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
-    pools: dict[type[Sensed], tuple[list[Sensed], Tensor]] = {}
+    pools: dict[type[MediumSpec], tuple[list[MediumSpec], Tensor]] = {}
     for kind in MODALITIES:
         values = [sample_kind(kind, rng) for _ in range(POOL)]
         pools[kind] = values, tensors_of(model, values, rng)
@@ -174,7 +174,7 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
             owners = torch.tensor([distinct.index(value) for value in drawn])
             parts[f"{MODALITIES[kind]} captions"] = CAPTIONS * contrast(media, texts, owners)
             parts[f"{MODALITIES[kind]} words"] = word_losses(model, tokenizer, drawn, media)
-            altered, said = strange(seen)
+            altered, said = perturb(seen)
             media = normalize(model.embed(branch, altered, scaled=False), dim=-1)
             parts[f"{MODALITIES[kind]} strange"] = STRANGE * word_losses(model, tokenizer, drawn, media, said)
         return parts

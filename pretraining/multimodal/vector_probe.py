@@ -18,9 +18,9 @@ from inlay.adapters.loading.encoders import load_encoders
 from inlay.adapters.loading.released.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.datasets.media import MODALITIES, render
 from inlay.recipes.miniature.media.questions import attributes_of
-from inlay.recipes.miniature.media.specs import Sensed, sample_kind
+from inlay.recipes.miniature.media.rendering import MODALITIES, render_medium
+from inlay.recipes.miniature.media.specs import MediumSpec, sample_kind
 from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _RIDGE = 1e-4
 
 
-def _vectors(encoder: Encoder, values: list[Sensed], rng: Random) -> Tensor:
+def _vectors(encoder: Encoder, values: list[MediumSpec], rng: Random) -> Tensor:
     """Vectors of media of one kind, (n, width + 1), the last being one."""
-    media = [render(value, rng) for value in values]
+    media = [render_medium(value, rng) for value in values]
     parts = [
         encoder.encode(encoder.preprocess(media[start : start + 100], "squash"))[:, 0]
         for start in range(0, len(media), 100)
@@ -69,7 +69,7 @@ def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, numbe
     for kind, modality in MODALITIES.items():
         if modality not in held:
             continue
-        seen: dict[Split, tuple[list[Sensed], Tensor]] = {}
+        seen: dict[Split, tuple[list[MediumSpec], Tensor]] = {}
         splits: tuple[tuple[Split, int], ...] = (("train", number), ("held_out", number // 2))
         for split, count in splits:
             values = [sample_kind(kind, rng, split) for _ in range(count)]
@@ -80,7 +80,7 @@ def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, numbe
     return figures
 
 
-def _accuracy(name: str, values: list[Sensed], vectors: Tensor, others: list[Sensed], unseen: Tensor) -> float:
+def _accuracy(name: str, values: list[MediumSpec], vectors: Tensor, others: list[MediumSpec], unseen: Tensor) -> float:
     """Of one attribute, among the media that have it."""
     answers = [attributes_of(value).get(name) for value in values]
     kept = torch.tensor([answer is not None for answer in answers])

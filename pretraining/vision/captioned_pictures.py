@@ -15,7 +15,7 @@ from PIL import Image
 
 from inlay.recipes.miniature.world.descriptions import caption, describe
 from inlay.recipes.miniature.world.digits import digit_caption, draw_digit, load_digits
-from inlay.recipes.miniature.world.drawing import draw
+from inlay.recipes.miniature.world.drawing import draw_scene
 from inlay.recipes.miniature.world.scenes import COLOURS, PLACES, SHAPES, SIZES, Scene, Split, sample_scene
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def scene_pair(scene: Scene, rng: Random, *, place: bool) -> Pair:
     if place:
         phrases = [f"{phrase} in the {name}" for phrase, name in zip(phrases, PLACES, strict=True)]
     text = caption(scene, rng) if rng.random() < 0.8 else describe(scene, rng)
-    return Pair(draw(scene, rng, rng.choice(_PIXELS)), text, tuple(phrases))
+    return Pair(draw_scene(scene, rng, rng.choice(_PIXELS)), text, tuple(phrases))
 
 
 def digit_pair(rng: Random) -> Pair:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from inlay.recipes.miniature.world.drawing import SIZE
+from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 from pretraining import training_loop
 from pretraining.language.byte_pair_tokenizers import make_tokenizer
 from pretraining.muon import optimizers
@@ -46,7 +46,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
         "intermediate_size": 512,
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
-        "image_size": SIZE,
+        "image_size": PICTURE_SIDE,
         "patch_size": PATCH,
         "projection_dim": 96,
     }
@@ -69,7 +69,9 @@ def make_processor() -> Any:
     """CLIP's image processor (PIL) at the miniature's size: shortest side to 48, centre crop, normalise."""
     from transformers import CLIPImageProcessorPil
 
-    return CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": PICTURE_SIDE}, crop_size={"height": PICTURE_SIDE, "width": PICTURE_SIDE}
+    )
 
 
 def embed_images(model: CLIPModel, images: Tensor) -> tuple[Tensor, Tensor]:

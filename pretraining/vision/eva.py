@@ -20,7 +20,7 @@ from torch.nn.functional import cosine_similarity, normalize, smooth_l1_loss
 
 from inlay.adapters.language.freeze import freeze
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.world.drawing import SIZE
+from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 from pretraining import training_loop
 from pretraining.muon import optimizers
 from pretraining.percentages import percentages
@@ -53,7 +53,7 @@ def make_model() -> Blip2VisionModel:
         intermediate_size=4 * WIDTH,
         num_hidden_layers=BLOCKS,
         num_attention_heads=HEADS,
-        image_size=SIZE,
+        image_size=PICTURE_SIDE,
         patch_size=PATCH,
         initializer_range=0.02,
     )
@@ -64,7 +64,7 @@ def make_processor() -> Any:
     """BLIP's image processor (PIL) at the miniature's size: squashed to 48 x 48, CLIP's mean and deviation."""
     from transformers import BlipImageProcessorPil
 
-    return BlipImageProcessorPil(size={"height": SIZE, "width": SIZE})
+    return BlipImageProcessorPil(size={"height": PICTURE_SIDE, "width": PICTURE_SIDE})
 
 
 class Teacher:

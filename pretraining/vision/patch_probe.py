@@ -17,7 +17,7 @@ import torch
 
 from inlay.adapters.loading.image import load_image_encoder
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.world.drawing import draw
+from inlay.recipes.miniature.world.drawing import draw_scene
 from inlay.recipes.miniature.world.scenes import COLOURS, PLACES, SHAPES, SIZES, Split, sample_scene
 from pretraining.percentages import percentages
 from pretraining.vision.pixels import cell_of_patch, pixels
@@ -39,7 +39,7 @@ def patches_of(read: Read, split: Split, *, seed: int, scenes: int) -> tuple[Ten
     """Features (scenes * 36, width + 1), the last being one, and per attribute the value's index, 0 for none."""
     rng = Random(seed)
     drawn = [sample_scene(rng, split) for _ in range(scenes)]
-    seen = pixels([draw(scene, rng) for scene in drawn])
+    seen = pixels([draw_scene(scene, rng) for scene in drawn])
     features = torch.cat([read(part) for part in torch.split(seen, 100)]).flatten(0, 1)
     cells = {name: torch.zeros(scenes, 9, dtype=torch.long) for name in (*_VALUES, "place")}
     for number, scene in enumerate(drawn):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from inlay.recipes.miniature.world.drawing import SIZE
+from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
 PATCH = 8  # pixels a side
-PATCHES = SIZE // PATCH  # a side
+PATCHES = PICTURE_SIDE // PATCH  # a side
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])  # CLIP's own
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
@@ -23,7 +23,7 @@ def pixels(images: list[Image.Image]) -> Tensor:
     """What the image processors make of square RGB images, fast: shape (batch, 3, 48, 48)."""
     from PIL import Image
 
-    resized = [np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for image in images]
+    resized = [np.asarray(image.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)) for image in images]
     scaled = (torch.from_numpy(np.stack(resized)).float() / 255 - MEAN) / STD
     return scaled.permute(0, 3, 1, 2).contiguous()
 

@@ -24,22 +24,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from inlay.recipes.miniature.media.captions import caption_of
-from inlay.recipes.miniature.media.clips import draw_one, film
 from inlay.recipes.miniature.media.dialogues import Turn, change, description, dialogue, request
 from inlay.recipes.miniature.media.files import write_medium
 from inlay.recipes.miniature.media.questions import ask_of, attributes_of, questions_of
-from inlay.recipes.miniature.media.sounds import play
-from inlay.recipes.miniature.media.specs import Drawing, Movement, Sensed, Tone, sample_any, sample_kind
+from inlay.recipes.miniature.media.rendering import MODALITIES, render_medium
+from inlay.recipes.miniature.media.specs import MediumSpec, sample_any, sample_kind
 from inlay.recipes.miniature.world.questions import Question, human_answers
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from inlay.adapters.media.audio import Sound
-    from inlay.adapters.media.video import Video
     from inlay.recipes.miniature.world.scenes import Split
 
-MODALITIES: dict[type[Sensed], str] = {Drawing: "image", Tone: "audio", Movement: "video"}
 ASKED = 5  # questions about one medium in training
 _FILES = ("pairs", "questions", "t2m", "mosit", "modaverse")
 _README = """# The miniature's sounds, drawings and clips, seed {seed}
@@ -62,13 +56,6 @@ In `mosit_test.json` what a dialogue begins with is held out.
 """
 
 
-def render(value: Sensed, rng: Random) -> Image.Image | Sound | Video:
-    """Draw, play or film a value."""
-    if isinstance(value, Drawing):
-        return draw_one(value, rng)
-    return play(value, rng) if isinstance(value, Tone) else film(value, rng)
-
-
 @dataclass
 class _Writer:
     """Names and writes media, and collects items."""
@@ -78,11 +65,11 @@ class _Writer:
     files: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     count: int = 0
 
-    def write(self, value: Sensed, split: Split) -> str:
+    def write(self, value: MediumSpec, split: Split) -> str:
         """The name of a new file that shows or plays a value."""
         name = f"{split}_{MODALITIES[type(value)]}_{self.count:05d}"
         self.count += 1
-        return write_medium(render(value, self.rng), self.folder, name)
+        return write_medium(render_medium(value, self.rng), self.folder, name)
 
     def add(self, name: str, split: Split, item: dict[str, Any]) -> None:
         """An item of one of the files."""
@@ -91,7 +78,7 @@ class _Writer:
         items.append({"id": f"{file}_{len(items):05d}", **item})
 
 
-def _questions(value: Sensed, file: str, asked: list[Question], **extra: Any) -> dict[str, Any]:
+def _questions(value: MediumSpec, file: str, asked: list[Question], **extra: Any) -> dict[str, Any]:
     modality = MODALITIES[type(value)]
     conversations = []
     for number, one in enumerate(asked):
@@ -151,7 +138,7 @@ def _instruction(rng: Random, split: Split) -> Turn:
     return Turn(asked.text, asked.answer, shown=value)
 
 
-def _lesson(value: Sensed, rng: Random) -> list[Question]:
+def _lesson(value: MediumSpec, rng: Random) -> list[Question]:
     """What is asked about a medium in training: attributes, a true claim and a false one, in random order.
 
     A claim takes two steps, to sense and to compare; with one among four questions it is learnt last.

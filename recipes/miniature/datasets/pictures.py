@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.recipes.miniature.world.descriptions import INSTRUCTIONS, caption, describe, instruction
 from inlay.recipes.miniature.world.digits import digit_caption, digit_question, draw_digit, load_digits
-from inlay.recipes.miniature.world.drawing import draw
+from inlay.recipes.miniature.world.drawing import draw_scene
 from inlay.recipes.miniature.world.questions import KINDS, Question, human_answers, questions, yes_no
 from inlay.recipes.miniature.world.scenes import Scene, Split, sample_scene
 
@@ -88,7 +88,7 @@ def _save(image: Image.Image, images: Path, name: str, rng: Random) -> str:
 
 
 def _scene(scene: Scene, name: str, images: Path, rng: Random) -> _Shown:
-    file = _save(draw(scene, rng, rng.choice(_PIXELS)), images, name, rng)
+    file = _save(draw_scene(scene, rng, rng.choice(_PIXELS)), images, name, rng)
     asked = questions(scene, rng)
     rng.shuffle(asked)
     return _Shown(name, file, describe(scene, rng), caption(scene, rng), tuple(asked))

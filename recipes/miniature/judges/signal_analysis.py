@@ -42,7 +42,7 @@ _LONG = 0.5  # seconds that a beep must last to be called long
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PictureReading:
     """What a picture shows."""
 
     size: str
@@ -58,7 +58,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class ClipReading:
     """What a clip shows."""
 
     colour: str
@@ -70,7 +70,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SoundReading:
     """What a sound sounds like."""
 
     rhythm: str | None
@@ -81,7 +81,7 @@ class Heard:
     """One of `TIMBRES`."""
 
 
-def see(picture: Image.Image) -> Seen | None:
+def read_picture(picture: Image.Image) -> PictureReading | None:
     """Read a picture of one shape.
 
     Args:
@@ -107,7 +107,7 @@ def see(picture: Image.Image) -> Seen | None:
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     shape = _shape_of(cover, x, y, side)
     size = "small" if side / 2 < sum(RADIUS.values()) / 2 * max(height, width) * _EXTENT[shape] else "large"
-    return Seen(size, name, shape, x / width, y / height)
+    return PictureReading(size, name, shape, x / width, y / height)
 
 
 _EXTENT = {"circle": 1.0, "ring": 1.0, "square": 0.9, "cross": 1.03, "star": 1.0, "triangle": 0.95}
@@ -156,7 +156,7 @@ def _outlines(shape: str) -> tuple[Array, ...]:
     return tuple(outlines)
 
 
-def watch(clip: Video) -> Moved | None:
+def read_clip(clip: Video) -> ClipReading | None:
     """Read a clip of one moving shape.
 
     Args:
@@ -165,7 +165,7 @@ def watch(clip: Video) -> Moved | None:
     Returns:
         What moves and where to, or None where half of the frames are empty.
     """
-    seen = [see(frame) for frame in clip.frames]
+    seen = [read_picture(frame) for frame in clip.frames]
     there = [(number, one) for number, one in enumerate(seen) if one]
     if len(there) < 2 or 2 * len(there) < len(seen):
         return None
@@ -175,13 +175,13 @@ def watch(clip: Video) -> Moved | None:
     ways = [float(np.polyfit(numbers, [getattr(one, axis) for _, one in there], 1)[0]) for axis in ("x", "y")]
     right, down = (way * (len(seen) - 1) for way in ways)
     if max(abs(right), abs(down)) < _LEAST_TRAVEL or min(abs(right), abs(down)) > 0.5 * max(abs(right), abs(down)):
-        return Moved(colour, shape, None)
+        return ClipReading(colour, shape, None)
     if abs(right) > abs(down):
-        return Moved(colour, shape, "right" if right > 0 else "left")
-    return Moved(colour, shape, "down" if down > 0 else "up")
+        return ClipReading(colour, shape, "right" if right > 0 else "left")
+    return ClipReading(colour, shape, "down" if down > 0 else "up")
 
 
-def hear(sound: Sound) -> Heard | None:
+def read_sound(sound: Sound) -> SoundReading | None:
     """Read a sound of beeps.
 
     Args:
@@ -203,7 +203,7 @@ def hear(sound: Sound) -> Heard | None:
     fundamental, above, far_above = _spectrum(samples, envelope, loudest, hop, sound.rate)
     pitch = min(HERTZ, key=lambda name: abs(float(np.log(HERTZ[name] / fundamental))))
     timbre = "pure" if above < 0.12 else "buzzing" if far_above > 0.08 else "bright"
-    return Heard(_rhythm(beeps), pitch, timbre)
+    return SoundReading(_rhythm(beeps), pitch, timbre)
 
 
 def _beeps(loud: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], seconds: float) -> list[tuple[float, float]]:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inlay.recipes.miniature.media.specs import DIRECTIONS, PITCHES, RHYTHMS, TIMBRES, Drawing, Movement, Sensed, Tone
+from inlay.recipes.miniature.media.specs import (
+    DIRECTIONS,
+    PITCHES,
+    RHYTHMS,
+    TIMBRES,
+    Drawing,
+    MediumSpec,
+    Movement,
+    Tone,
+)
 from inlay.recipes.miniature.world.scenes import COLOURS, SHAPES, SIZES
 
 if TYPE_CHECKING:
@@ -19,7 +28,7 @@ _WORDINGS = {
 _BARE = 0.12  # prompts of drawings that leave out the size
 
 
-def caption_of(value: Sensed) -> str:
+def caption_of(value: MediumSpec) -> str:
     """What is said about a drawing, a sound or a clip.
 
     Example:
@@ -41,12 +50,12 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def prompts_of(value: Sensed) -> tuple[str, ...]:
+def prompts_of(value: MediumSpec) -> tuple[str, ...]:
     """Every wording in which a generator is asked for a value, as often as it should learn it."""
     return tuple(dict.fromkeys(wording.format(caption_of(value)) for wording in _WORDINGS[type(value)]))
 
 
-def prompt_of(value: Sensed, rng: Random) -> str:
+def prompt_of(value: MediumSpec, rng: Random) -> str:
     """One wording; now and then a drawing's size is left open.
 
     Args:
@@ -59,13 +68,13 @@ def prompt_of(value: Sensed, rng: Random) -> str:
     return rng.choice(_WORDINGS[type(value)]).format(said)
 
 
-def read_sensed(text: str) -> Sensed | None:
+def read_spec(text: str) -> MediumSpec | None:
     """Read a caption or prompt back: the value it names in full, whatever words stand around; else None.
 
     Example:
-        >>> read_sensed("play the sound of two slow high pure beeps, please.")
+        >>> read_spec("play the sound of two slow high pure beeps, please.")
         Tone(rhythm='two slow', pitch='high', timbre='pure')
-        >>> read_sensed("a red circle") is None
+        >>> read_spec("a red circle") is None
         True
     """
     words = text.lower().replace(".", " ").replace(",", " ").replace(":", " ").split()

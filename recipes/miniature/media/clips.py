@@ -44,7 +44,7 @@ class _Look:
         return image.reduce(_SUPERSAMPLING)
 
 
-def draw_one(drawing: Drawing, rng: Random, side: int = SIDE) -> Image.Image:
+def draw_shape(drawing: Drawing, rng: Random, side: int = SIDE) -> Image.Image:
     """Draw one shape near the middle.
 
     Args:
@@ -58,7 +58,7 @@ def draw_one(drawing: Drawing, rng: Random, side: int = SIDE) -> Image.Image:
     Example:
         >>> from random import Random
         >>> from inlay.recipes.miniature.media.specs import Drawing
-        >>> red, green, blue = draw_one(Drawing("large", "red", "circle"), Random(0)).getpixel((16, 16))
+        >>> red, green, blue = draw_shape(Drawing("large", "red", "circle"), Random(0)).getpixel((16, 16))
         >>> red > 190 and green < 60 and blue < 60
         True
     """
@@ -66,7 +66,7 @@ def draw_one(drawing: Drawing, rng: Random, side: int = SIDE) -> Image.Image:
     return look.at(0.5 + rng.uniform(-0.07, 0.07), 0.5 + rng.uniform(-0.07, 0.07))
 
 
-def film(movement: Movement, rng: Random, side: int = SIDE, frames: int = FRAMES) -> Video:
+def render_clip(movement: Movement, rng: Random, side: int = SIDE, frames: int = FRAMES) -> Video:
     """Film one shape on its way across the picture.
 
     Args:

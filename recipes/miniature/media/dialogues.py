@@ -17,13 +17,13 @@ from inlay.recipes.miniature.media.specs import (
     RHYTHMS,
     TIMBRES,
     Drawing,
+    MediumSpec,
     Movement,
-    Sensed,
     Tone,
-    moving,
+    as_clip,
+    as_drawing,
+    as_sound,
     sample_any,
-    sounding,
-    stilled,
 )
 from inlay.recipes.miniature.world.scenes import COLOURS, SIZES, Split
 
@@ -52,13 +52,13 @@ class Turn:
     """The words of the human."""
     said: str
     """The words of the answer."""
-    made: Sensed | None = None
+    made: MediumSpec | None = None
     """What the answer makes."""
-    shown: Sensed | None = None
+    shown: MediumSpec | None = None
     """What the human shows, before the words."""
 
 
-def announce(value: Sensed) -> str:
+def announce(value: MediumSpec) -> str:
     """The words beside what is made.
 
     Example:
@@ -68,17 +68,17 @@ def announce(value: Sensed) -> str:
     return f"here {'are' if isinstance(value, Tone) and caption_of(value).endswith('s') else 'is'} {caption_of(value)}."
 
 
-def request(value: Sensed, rng: Random) -> Turn:
+def request(value: MediumSpec, rng: Random) -> Turn:
     """Ask for something in words."""
     return Turn(rng.choice(_REQUESTS[type(value)]).format(caption_of(value)), announce(value), value)
 
 
-def description(value: Sensed, rng: Random) -> Turn:
+def description(value: MediumSpec, rng: Random) -> Turn:
     """Show something and ask what it is."""
     return Turn(rng.choice(_DESCRIBE[type(value)]), f"{caption_of(value)}.", shown=value)
 
 
-def question(value: Sensed, rng: Random) -> Turn:
+def question(value: MediumSpec, rng: Random) -> Turn:
     """Ask about something that is there."""
     kind = rng.choice([*attributes_of(value), "yes", "no"])
     asked = ask_of(value, kind, rng)
@@ -92,7 +92,7 @@ def _another(values: tuple[str, ...], old: str, rng: Random) -> str:
 def _of_drawing(value: Drawing, rng: Random) -> Turn:
     which = rng.randrange(4)
     if which == 0:
-        made: Sensed = moving(value, rng.choice(DIRECTIONS))
+        made: MediumSpec = as_clip(value, rng.choice(DIRECTIONS))
         return _making(("make it move {}.", "now it moves {}.", "let it move {}."), _last_word(made), made, rng)
     if which == 1:
         return _as_sound(value, rng)
@@ -119,7 +119,7 @@ def _of_movement(value: Movement, rng: Random) -> Turn:
     which = rng.randrange(4)
     if which == 0:
         size = rng.choice(SIZES)
-        return _making(("now as a {} picture.", "stop it, as a {} picture."), size, stilled(value, size), rng)
+        return _making(("now as a {} picture.", "stop it, as a {} picture."), size, as_drawing(value, size), rng)
     if which == 1:
         return _as_sound(value, rng)
     if which == 2:
@@ -133,22 +133,22 @@ def _of_movement(value: Movement, rng: Random) -> Turn:
 def _as_sound(value: Drawing | Movement, rng: Random) -> Turn:
     rhythm = rng.choice(RHYTHMS)
     words = rhythm + _beeps(rhythm)
-    return _making(("now as a sound, {}.", "how does it sound, {}?"), words, sounding(value, rhythm), rng)
+    return _making(("now as a sound, {}.", "how does it sound, {}?"), words, as_sound(value, rhythm), rng)
 
 
 def _beeps(rhythm: str) -> str:
     return " beep" if rhythm.startswith("one") else " beeps"
 
 
-def _last_word(value: Sensed) -> str:
+def _last_word(value: MediumSpec) -> str:
     return caption_of(value).split()[-1]
 
 
-def _making(wordings: tuple[str, ...], word: str, made: Sensed, rng: Random) -> Turn:
+def _making(wordings: tuple[str, ...], word: str, made: MediumSpec, rng: Random) -> Turn:
     return Turn(rng.choice(wordings).format(word), announce(made), made)
 
 
-def change(value: Sensed, rng: Random, split: Split) -> Turn:
+def change(value: MediumSpec, rng: Random, split: Split) -> Turn:
     """Ask for something else, in this or another modality, out of what is there.
 
     Args:
@@ -162,7 +162,7 @@ def change(value: Sensed, rng: Random, split: Split) -> Turn:
             return turn
 
 
-def _change_of(value: Sensed, rng: Random) -> Turn:
+def _change_of(value: MediumSpec, rng: Random) -> Turn:
     if isinstance(value, Drawing):
         return _of_drawing(value, rng)
     return _of_tone(value, rng) if isinstance(value, Tone) else _of_movement(value, rng)

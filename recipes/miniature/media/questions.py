@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inlay.recipes.miniature.media.specs import DIRECTIONS, PITCHES, TIMBRES, Movement, Sensed, Tone
+from inlay.recipes.miniature.media.specs import DIRECTIONS, PITCHES, TIMBRES, MediumSpec, Movement, Tone
 from inlay.recipes.miniature.world.questions import Question
 from inlay.recipes.miniature.world.scenes import COLOURS, SHAPES, SIZES
 
@@ -42,7 +42,7 @@ _CLAIMS = {
 }
 
 
-def attributes_of(value: Sensed) -> dict[str, str]:
+def attributes_of(value: MediumSpec) -> dict[str, str]:
     """What can be asked about a value, and the answers.
 
     Example:
@@ -58,7 +58,7 @@ def attributes_of(value: Sensed) -> dict[str, str]:
     return {"colour": value.colour, "shape": value.shape, "size": value.size}
 
 
-def ask_of(value: Sensed, kind: str, rng: Random) -> Question:
+def ask_of(value: MediumSpec, kind: str, rng: Random) -> Question:
     """One question.
 
     Args:
@@ -75,7 +75,7 @@ def ask_of(value: Sensed, kind: str, rng: Random) -> Question:
     return Question("yesno", _CLAIMS[attribute].format(claimed), kind)
 
 
-def questions_of(value: Sensed, rng: Random) -> list[Question]:
+def questions_of(value: MediumSpec, rng: Random) -> list[Question]:
     """One question of each kind, in random order."""
     kinds = [*attributes_of(value), rng.choice(("yes", "no"))]
     rng.shuffle(kinds)

@@ -33,7 +33,7 @@ _RAMP = 0.012  # seconds in which a beep swells and fades
 _COUNT = {"one": 1, "two": 2, "three": 3}
 
 
-def play(tone: Tone, rng: Random) -> Sound:
+def render_sound(tone: Tone, rng: Random) -> Sound:
     """Play a tone.
 
     Args:
@@ -46,7 +46,7 @@ def play(tone: Tone, rng: Random) -> Sound:
     Example:
         >>> from random import Random
         >>> from inlay.recipes.miniature.media.specs import Tone
-        >>> play(Tone("one long", "low", "pure"), Random(0)).seconds
+        >>> render_sound(Tone("one long", "low", "pure"), Random(0)).seconds
         1.536
     """
     count, tempo = tone.rhythm.split()

@@ -4,8 +4,8 @@ They are what generators make and what one sense can tell another: a drawing beg
 About one combination in eight is *held out*, by the same hash as the scenes of `inlay.recipes.miniature.world.scenes`:
 neither a backbone nor an adapter is trained on it. Every value of every attribute occurs in training.
 
-From sense to sense (`sounding`, `moving`, `stilled`) shape decides the timbre, and size and direction the pitch: round
-is pure, boxy is bright, spiky is buzzing; what is large or sinks is low, what is small or rises is high.
+Conversion between kinds (`as_sound`, `as_clip`, `as_drawing`): the shape decides the timbre (round: pure, boxy: bright,
+spiky: buzzing), the size or direction decides the pitch (large or down: low, small or up: high, sideways: middle).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class Movement:
         return "held_out" if still == "held_out" else _split(self.combination)
 
 
-Sensed: TypeAlias = Drawing | Tone | Movement
+MediumSpec: TypeAlias = Drawing | Tone | Movement
 Kind = TypeVar("Kind", Drawing, Tone, Movement)
 
 
@@ -117,17 +117,17 @@ MOVEMENTS = tuple(
     Movement(colour, shape, direction) for colour in COLOURS for shape in SHAPES for direction in DIRECTIONS
 )
 
-EVERYTHING: tuple[Sensed, ...] = (*DRAWINGS, *TONES, *MOVEMENTS)
+ALL_SPECS: tuple[MediumSpec, ...] = (*DRAWINGS, *TONES, *MOVEMENTS)
 
-_ALL: dict[type, tuple[Sensed, ...]] = {Drawing: DRAWINGS, Tone: TONES, Movement: MOVEMENTS}
+_ALL: dict[type, tuple[MediumSpec, ...]] = {Drawing: DRAWINGS, Tone: TONES, Movement: MOVEMENTS}
 
 
-def sample_sensed(kind: type[Kind], rng: Random, split: Split = "train") -> Kind:
+def sample_spec(kind: type[Kind], rng: Random, split: Split = "train") -> Kind:
     """Draw a value of one kind and split, all alike likely.
 
     Example:
         >>> from random import Random
-        >>> sample_sensed(Tone, Random(0), "held_out").split
+        >>> sample_spec(Tone, Random(0), "held_out").split
         'held_out'
     """
     while True:
@@ -136,29 +136,29 @@ def sample_sensed(kind: type[Kind], rng: Random, split: Split = "train") -> Kind
             return value
 
 
-def sample_kind(kind: type[Sensed], rng: Random, split: Split = "train") -> Sensed:
+def sample_kind(kind: type[MediumSpec], rng: Random, split: Split = "train") -> MediumSpec:
     """The same where the kind is known only when it runs."""
     if kind is Drawing:
-        return sample_sensed(Drawing, rng, split)
-    return sample_sensed(Tone, rng, split) if kind is Tone else sample_sensed(Movement, rng, split)
+        return sample_spec(Drawing, rng, split)
+    return sample_spec(Tone, rng, split) if kind is Tone else sample_spec(Movement, rng, split)
 
 
-def sample_any(rng: Random, split: Split = "train") -> Sensed:
+def sample_any(rng: Random, split: Split = "train") -> MediumSpec:
     """Draw a drawing, a tone or a movement of one split; the three are alike likely."""
     return sample_kind(rng.choice((Drawing, Tone, Movement)), rng, split)
 
 
-def sounding(seen: Drawing | Movement, rhythm: str) -> Tone:
+def as_sound(seen: Drawing | Movement, rhythm: str) -> Tone:
     """What a drawing or a clip sounds like, in a rhythm that is asked for."""
     height = seen.size if isinstance(seen, Drawing) else seen.direction
     return Tone(rhythm, _PITCH_OF[height], _TIMBRE_OF[seen.shape])
 
 
-def moving(seen: Drawing, direction: str) -> Movement:
+def as_clip(seen: Drawing, direction: str) -> Movement:
     """What a drawing becomes when it moves; its size is lost."""
     return Movement(seen.colour, seen.shape, direction)
 
 
-def stilled(seen: Movement, size: str) -> Drawing:
+def as_drawing(seen: Movement, size: str) -> Drawing:
     """A drawing, in a size that is asked for, of what moves in a clip."""
     return Drawing(size, seen.colour, seen.shape)

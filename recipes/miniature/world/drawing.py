@@ -12,7 +12,7 @@ from inlay.recipes.miniature.world.scenes import Scene, Thing
 if TYPE_CHECKING:
     from random import Random
 
-SIZE = 48  # pixels a side, unless told otherwise
+PICTURE_SIDE = 48  # pixels a side, unless told otherwise
 RGB = {
     "red": (214, 38, 38),
     "green": (44, 158, 62),
@@ -99,7 +99,7 @@ def paint(
     canvas.polygon([(x + a * cosine - b * sine, y + a * sine + b * cosine) for a, b in corners], fill=fill)
 
 
-def draw(scene: Scene, rng: Random, size: int = SIZE) -> Image.Image:
+def draw_scene(scene: Scene, rng: Random, size: int = PICTURE_SIDE) -> Image.Image:
     """Draw a scene.
 
     Args:
@@ -113,7 +113,7 @@ def draw(scene: Scene, rng: Random, size: int = SIZE) -> Image.Image:
     Example:
         >>> from random import Random
         >>> scene = Scene((Thing(4, "large", "red", "circle"),))
-        >>> red, green, blue = draw(scene, Random(0)).getpixel((24, 24))
+        >>> red, green, blue = draw_scene(scene, Random(0)).getpixel((24, 24))
         >>> red > 190 and green < 60 and blue < 60
         True
     """

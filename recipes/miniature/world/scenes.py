@@ -35,7 +35,7 @@ HELD_OUT = 0.125  # of all combinations of objects
 _NUMBER_OF_OBJECTS = (1, 2, 2, 3, 3)  # drawn from uniformly
 _SHARE = 0.3  # chance that an object takes the colour, the shape or the size of the one before it
 
-EVERY = 9  # values an attribute has at most
+ALL_VALUES = 9  # values an attribute has at most
 _CELLS = (4, 0, 8, 2, 6, 1, 3, 5, 7)  # the order in which a world of few values takes its places
 
 Split = Literal["train", "held_out"]
@@ -106,7 +106,7 @@ class Scene:
         return "held_out" if int.from_bytes(digest[:8], "big") < HELD_OUT * 2**64 else "train"
 
 
-def random_scene(rng: Random, values: int = EVERY) -> Scene:
+def random_scene(rng: Random, values: int = ALL_VALUES) -> Scene:
     """Draw any scene, of either split, from the first `values` colours, shapes and places."""
     number = rng.choice(_NUMBER_OF_OBJECTS)
     colours, shapes = COLOURS[:values], SHAPES[:values]
@@ -125,7 +125,7 @@ def random_scene(rng: Random, values: int = EVERY) -> Scene:
     return Scene(tuple(sorted(things)))
 
 
-def sample_scene(rng: Random, split: Split = "train", values: int = EVERY) -> Scene:
+def sample_scene(rng: Random, split: Split = "train", values: int = ALL_VALUES) -> Scene:
     """Draw a scene of one split.
 
     Args:

@@ -18,9 +18,9 @@ from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.outputs import TransformerOutput, TransformerOutputConfig
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judges.generated_media import judge_made
+from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.miniature.media.captions import caption_of
-from inlay.recipes.miniature.media.sounds import RATE, play
+from inlay.recipes.miniature.media.sounds import RATE, render_sound
 from inlay.recipes.miniature.media.specs import TONES
 from inlay.recipes.signal_plan import _diffusion_loss
 from inlay.recipes.stages.settings import SignalSettings
@@ -36,7 +36,7 @@ def generator() -> Any:
 
 @pytest.fixture(scope="module")
 def sounds() -> list[Sound]:
-    return [play(tone, Random(seed)) for seed, tone in enumerate(HELD_OUT)]
+    return [render_sound(tone, Random(seed)) for seed, tone in enumerate(HELD_OUT)]
 
 
 def test_spectrograms_are_those_of_its_pretraining(generator: Any, sounds: list[Sound]) -> None:
@@ -53,7 +53,9 @@ def test_what_goes_in_comes_out_close_to_itself(generator: Any, sounds: list[Sou
     error = (found - wanted).abs().mean()
     assert error < 0.4
     assert error < 0.25 * (found - wanted.roll(1, dims=0)).abs().mean()
-    heard = [judge_made(caption_of(tone), made) for tone, made in zip(HELD_OUT, generator.decode(latents), strict=True)]
+    heard = [
+        judge_generated(caption_of(tone), made) for tone, made in zip(HELD_OUT, generator.decode(latents), strict=True)
+    ]
     assert sum(mark["right"] for mark in heard if mark) >= 0.8 * len(HELD_OUT)
 
 

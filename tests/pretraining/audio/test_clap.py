@@ -17,13 +17,13 @@ from inlay.adapters.loading.generators import load_generator
 from inlay.recipes import nextgpt
 from inlay.recipes.backbones import backbone_for, backbone_from
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judges.generated_media import judge_made
+from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.miniature.media.captions import caption_of
-from inlay.recipes.miniature.media.sounds import play
+from inlay.recipes.miniature.media.sounds import render_sound
 from inlay.recipes.miniature.media.specs import TONES
 from inlay.recipes.settings import BackboneSettings
 from pretraining.audio.audioldm import embed_prompts, make_text_encoder
-from pretraining.audio.clap import make_extractor, mels_of, strange
+from pretraining.audio.clap import make_extractor, mels_of, roll_bands
 from pretraining.audio.sound_text_matching import ATTRIBUTES, matching, partly, train_clap
 from pretraining.diffusion.prompt_tokenizers import make_roberta_tokenizer
 from pretraining.multimodal.vector_probe import probe_encoders
@@ -89,7 +89,7 @@ def test_attributes_are_read_off_held_out_sounds() -> None:
 def test_the_port_gives_what_transformers_gives() -> None:
     encoder = load_audio_encoder(backbone_path("clap"))
     model = ClapModel.from_pretrained(backbone_path("clap"))
-    sounds = [play(tone, Random(3)) for tone in TONES[:4]]
+    sounds = [render_sound(tone, Random(3)) for tone in TONES[:4]]
     with torch.no_grad():
         found = model.get_audio_features(input_features=mels_of(make_extractor(), sounds)).pooler_output
     torch.testing.assert_close(encoder.encode(encoder.preprocess(sounds, "squash"))[:, 0], normalize(found, dim=-1))
@@ -100,19 +100,19 @@ def test_sounds_are_near_what_audioldm_reads() -> None:
     generator = load_generator(backbone_path("audioldm"), dtype=torch.float32)
     tones = [tone for tone in TONES if tone.split == "held_out"]
     texts = generator.encode_text([caption_of(tone) for tone in tones])[:, 0]
-    sounds = [play(tone, Random(seed)) for seed in range(4) for tone in tones]
+    sounds = [render_sound(tone, Random(seed)) for seed in range(4) for tone in tones]
     heard = encoder.encode(encoder.preprocess(sounds, "squash"))[:, 0]
     right = (heard @ texts.T).argmax(1) == torch.arange(len(tones)).repeat(4)
     assert right.float().mean() >= 0.8
     again = generator.generate(heard[: len(tones), None], steps=12, guidance_scale=3.0, seed=0)
-    marks = [judge_made(caption_of(tone), sound) for tone, sound in zip(tones, again, strict=True)]
+    marks = [judge_generated(caption_of(tone), sound) for tone, sound in zip(tones, again, strict=True)]
     assert sum(mark["pitch"] for mark in marks if mark) >= 0.8 * len(tones)
 
 
 def test_rolled_bands_keep_the_rhythm_and_nothing_else() -> None:
     torch.manual_seed(0)
-    mels = mels_of(make_extractor(), [play(tone, Random(0)) for tone in TONES[:6]])
-    rolled = strange(mels)
+    mels = mels_of(make_extractor(), [render_sound(tone, Random(0)) for tone in TONES[:6]])
+    rolled = roll_bands(mels)
     torch.testing.assert_close(rolled.sum(-1), mels.sum(-1), rtol=1e-4, atol=1e-2)
     assert not any(torch.allclose(one, other) for one, other in zip(rolled, mels, strict=True))
 
@@ -125,7 +125,7 @@ def test_it_attaches_where_an_encoder_of_sounds_is_asked_for() -> None:
     assert backbone.encoder("audio").family == "clap"
     adapter = recipe.adapter(backbone, "hears")
     model = adapter.attach(backbone)
-    asked = Message("user", (MediaPart("audio", play(TONES[0], Random(0))), TextPart("what is heard?")))
+    asked = Message("user", (MediaPart("audio", render_sound(TONES[0], Random(0))), TextPart("what is heard?")))
     assert model.chat([asked], max_new_tokens=4).tokens
     assert adapter.interface["audio"].source == "inlay-miniature/clap"
     assert backbone_for(adapter).encoder("audio").port == backbone.encoder("audio").port

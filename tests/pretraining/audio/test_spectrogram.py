@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inlay.recipes.miniature.media.sounds import HERTZ, RATE, SAMPLES, play
+from inlay.recipes.miniature.media.sounds import HERTZ, RATE, SAMPLES, render_sound
 from inlay.recipes.miniature.media.specs import PITCHES, Tone
 from pretraining.audio.spectrogram import BANDS, FLOOR, HOP, bands, log_mel, magnitudes, samples_of
 
@@ -32,7 +32,7 @@ def test_bands_are_triangles_of_area_one() -> None:
 
 @pytest.mark.parametrize("pitch", PITCHES)
 def test_the_loudest_band_is_that_of_the_pitch(pitch: str) -> None:
-    mel = log_mel(samples_of([play(Tone("one long", pitch, "pure"), Random(0))]))
+    mel = log_mel(samples_of([render_sound(Tone("one long", pitch, "pure"), Random(0))]))
     assert mel.shape == (1, SAMPLES // HOP, BANDS)
     loudest = bands()[int(mel[0, 40].argmax())]
     hertz = np.linspace(0, RATE / 2, 513)[int(loudest.argmax())]

@@ -12,7 +12,7 @@ import torch
 pytest.importorskip("diffusers")
 
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.judges.attribute_scores import marks
+from inlay.recipes.miniature.judges.generated_media import accuracies
 from inlay.recipes.miniature.media.captions import caption_of
 from pretraining.diffusion.denoiser_training import make_scheduler
 from pretraining.diffusion.generator_probe import held_out, load_pipeline, make
@@ -34,7 +34,7 @@ def test_what_is_asked_for_is_made(generator: tuple[str, Any]) -> None:
     name, pipeline = generator
     asked = held_out(name, NUMBER[name], seed=3)
     made = make(name, pipeline, [caption_of(value) for value in asked], seed=3)
-    assert marks(asked, made)["right"] >= SHARES[name]
+    assert accuracies(asked, made)["right"] >= SHARES[name]
 
 
 def test_weights_are_two_bytes_on_disk_and_four_in_memory(generator: tuple[str, Any]) -> None:

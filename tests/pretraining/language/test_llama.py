@@ -9,11 +9,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.media.captions import read_sensed
+from inlay.recipes.miniature.media.captions import read_spec
 from inlay.recipes.miniature.world.scenes import sample_scene
 from pretraining.language.corpus import Mix, scene_text
 from pretraining.language.decoder_only import read_accuracy
-from pretraining.language.media_corpus import senses_text
+from pretraining.language.media_corpus import media_text
 
 
 def test_backbones_are_small() -> None:
@@ -64,14 +64,14 @@ def test_pretraining_texts_train_on_replies_only() -> None:
 
 def test_texts_about_senses_are_laid_out_as_nextgpt_has_them() -> None:
     rng = Random(1)
-    texts = [senses_text(rng, "held_out") for _ in range(60)]
+    texts = [media_text(rng, "held_out") for _ in range(60)]
     kinds = {piece.kind for text in texts for piece in text if piece.trained}
     assert kinds == {"senses", "made", "instruction"}
     first = ["".join(piece.text for piece in text).split("\n")[0] for text in texts]
     assert any(line.startswith("<s>### Human: <Img>") and "</Img> " in line for line in first)
     assert any(line.startswith("<s>### Human: ") and "<Img>" not in line for line in first)
     assert any(line.startswith("<s>USER: ") for line in first)
-    values = [read_sensed(text[1].text.removeprefix("### Human: ")) for text in texts if "<Img>" not in text[1].text]
+    values = [read_spec(text[1].text.removeprefix("### Human: ")) for text in texts if "<Img>" not in text[1].text]
     assert any(value is not None and value.split == "held_out" for value in values)
 
 

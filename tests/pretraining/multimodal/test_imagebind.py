@@ -7,11 +7,11 @@ import torch
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
 from inlay.adapters.loading.released.imagebind import load_imagebind
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.datasets.media import MODALITIES, render
 from inlay.recipes.miniature.media.captions import caption_of
+from inlay.recipes.miniature.media.rendering import MODALITIES, render_medium
 from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES
 from pretraining.diffusion.prompt_tokenizers import make_clip_tokenizer
-from pretraining.multimodal.imagebind import contrast, make_model, strange, tensors_of, text_ids, word_losses
+from pretraining.multimodal.imagebind import contrast, make_model, perturb, tensors_of, text_ids, word_losses
 from pretraining.multimodal.vector_probe import probe_media
 
 
@@ -35,7 +35,9 @@ def test_media_are_near_their_own_captions() -> None:
         chosen = Random(0).sample([value for value in values if value.split == "train"], 12)
         modality = MODALITIES[type(chosen[0])]
         encoder = ImageBindEncoder(model, modality, scaled=False)
-        media = encoder.encode(encoder.preprocess([render(value, Random(1)) for value in chosen], "squash"))[:, 0]
+        media = encoder.encode(encoder.preprocess([render_medium(value, Random(1)) for value in chosen], "squash"))[
+            :, 0
+        ]
         with torch.no_grad():
             texts = model.embed("text", text_ids(tokenizer, [caption_of(value) for value in chosen]), scaled=False)
         right = (media @ texts.T).argmax(1) == torch.arange(12)
@@ -65,15 +67,15 @@ def test_texts_are_filled_up_with_zeros_behind_their_end() -> None:
 def test_strange_media_keep_their_shapes_and_lose_what_is_not_said() -> None:
     model = make_model(10)
     pictures = tensors_of(model, list(DRAWINGS[:5]), Random(0))
-    altered, said = strange(pictures)
+    altered, said = perturb(pictures)
     assert said == ("shape", "size", "direction")
     # All pixels of a picture are on one line through the colours: it has one tint.
     flat = altered.flatten(2) - altered.flatten(2).mean(2, keepdim=True)
     assert all(int(torch.linalg.matrix_rank(one, tol=1e-2)) == 1 for one in flat)
     clips = tensors_of(model, list(MOVEMENTS[:2]), Random(0))
-    assert strange(clips)[0].shape == clips.shape
+    assert perturb(clips)[0].shape == clips.shape
     sounds = tensors_of(model, list(TONES[:3]), Random(0))
-    rolled, said = strange(sounds)
+    rolled, said = perturb(sounds)
     assert said == ("count", "tempo")
     torch.testing.assert_close(rolled.sum(3), sounds.sum(3), rtol=1e-4, atol=1e-2)
     assert not torch.allclose(rolled, sounds)

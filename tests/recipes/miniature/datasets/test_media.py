@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from inlay.recipes.miniature.datasets.media import build_media
-from inlay.recipes.miniature.judges.signal_analysis import hear, see
-from inlay.recipes.miniature.media.captions import read_sensed
+from inlay.recipes.miniature.judges.signal_analysis import read_picture, read_sound
+from inlay.recipes.miniature.media.captions import read_spec
 from inlay.recipes.miniature.media.specs import Drawing, Tone
 
 SIZES = {
@@ -65,19 +65,19 @@ def test_training_knows_nothing_held_out(data: Path) -> None:
         for item in _read(data, name):
             texts = [item.get("caption"), item.get("description"), item.get("meta_response", {}).get("prompt")]
             texts += [turn.get("caption") for turn in item.get("conversations", ())]
-            values = [read_sensed(text) for text in texts if text]
+            values = [read_spec(text) for text in texts if text]
             assert {value.split for value in values if value is not None} <= {"train"}
             assert all(file.startswith("train_") for file in _named(item))
 
 
 def test_captions_are_what_the_media_show(data: Path) -> None:
     for item in _read(data, "pairs_test"):
-        value = read_sensed(item["caption"])
+        value = read_spec(item["caption"])
         assert value is not None
         assert value.split == "held_out"
         if isinstance(value, Drawing):
             with Image.open(data / "media" / item["image_name"]) as picture:
-                read = see(picture)
+                read = read_picture(picture)
             assert read is not None
             assert (read.size, read.colour, read.shape) == (value.size, value.colour, value.shape)
         elif isinstance(value, Tone):
@@ -93,7 +93,7 @@ def _heard(path: Path) -> Any:
 
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
-        return hear(Sound(samples.astype(np.float32), file.getframerate()))
+        return read_sound(Sound(samples.astype(np.float32), file.getframerate()))
 
 
 def test_questions_carry_one_marker_and_their_kinds(data: Path) -> None:

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from inlay.recipes.miniature.media.captions import caption_of, prompt_of, prompts_of, read_sensed
+from inlay.recipes.miniature.media.captions import caption_of, prompt_of, prompts_of, read_spec
 from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, Movement
 
 EVERYTHING = (*DRAWINGS, *TONES, *MOVEMENTS)
@@ -16,19 +16,19 @@ def test_captions_are_told_apart() -> None:
 
 def test_every_wording_is_read_back() -> None:
     for value in EVERYTHING:
-        assert {read_sensed(text) for text in prompts_of(value)} == {value}
+        assert {read_spec(text) for text in prompts_of(value)} == {value}
 
 
 def test_now_and_then_a_size_is_left_open() -> None:
     rng = Random(0)
-    read = [read_sensed(prompt_of(DRAWINGS[0], rng)) for _ in range(300)]
+    read = [read_spec(prompt_of(DRAWINGS[0], rng)) for _ in range(300)]
     assert set(read) == {DRAWINGS[0], None}
     assert 10 < read.count(None) < 80
 
 
 @pytest.mark.parametrize("text", ["", "a red circle", "a small red or blue circle", "two high beeps", "moving left"])
 def test_what_is_not_named_in_full_is_nothing(text: str) -> None:
-    assert read_sensed(text) is None
+    assert read_spec(text) is None
 
 
 def test_vowels_take_an() -> None:

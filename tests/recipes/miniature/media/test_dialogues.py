@@ -4,9 +4,9 @@ from random import Random
 
 import pytest
 
-from inlay.recipes.miniature.media.captions import caption_of, read_sensed
+from inlay.recipes.miniature.media.captions import caption_of, read_spec
 from inlay.recipes.miniature.media.dialogues import Turn, announce, change, description, dialogue, request
-from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, Drawing, Movement, Sensed, Tone
+from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, Drawing, MediumSpec, Movement, Tone
 
 EVERYTHING = (*DRAWINGS, *TONES, *MOVEMENTS)
 
@@ -21,7 +21,7 @@ def test_what_is_asked_for_is_what_is_made_and_said() -> None:
     rng = Random(1)
     for value in EVERYTHING:
         turn = request(value, rng)
-        assert read_sensed(turn.asked) == read_sensed(turn.said) == turn.made == value
+        assert read_spec(turn.asked) == read_spec(turn.said) == turn.made == value
 
 
 def test_what_is_shown_is_described() -> None:
@@ -31,7 +31,7 @@ def test_what_is_shown_is_described() -> None:
 
 
 @pytest.mark.parametrize(("value", "verb"), [(TONES[0], "is"), (TONES[-1], "are"), (DRAWINGS[0], "is")])
-def test_the_verb_agrees(value: Sensed, verb: str) -> None:
+def test_the_verb_agrees(value: MediumSpec, verb: str) -> None:
     assert announce(value).split()[1] == verb
 
 

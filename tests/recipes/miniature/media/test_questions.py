@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from inlay.recipes.miniature.media.questions import ask_of, attributes_of, questions_of
-from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, Movement, Sensed, Tone
+from inlay.recipes.miniature.media.specs import DRAWINGS, MOVEMENTS, TONES, MediumSpec, Movement, Tone
 
 EVERYTHING = (*DRAWINGS, *TONES, *MOVEMENTS)
 
@@ -16,7 +16,7 @@ def test_a_long_beep_has_no_tempo() -> None:
 
 
 @pytest.mark.parametrize("value", [DRAWINGS[0], TONES[-1], MOVEMENTS[0]])
-def test_every_attribute_is_asked_for_and_one_claim_made(value: Sensed) -> None:
+def test_every_attribute_is_asked_for_and_one_claim_made(value: MediumSpec) -> None:
     asked = questions_of(value, Random(0))
     answers = attributes_of(value)
     assert sorted(one.kind for one in asked) == sorted([*answers, "yesno"])

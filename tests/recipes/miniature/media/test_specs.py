@@ -13,15 +13,15 @@ from inlay.recipes.miniature.media.specs import (
     TIMBRES,
     TONES,
     Drawing,
+    MediumSpec,
     Movement,
-    Sensed,
     Tone,
-    moving,
+    as_clip,
+    as_drawing,
+    as_sound,
     sample_any,
     sample_kind,
-    sample_sensed,
-    sounding,
-    stilled,
+    sample_spec,
 )
 from inlay.recipes.miniature.world.scenes import COLOURS, SHAPES, SIZES
 
@@ -35,7 +35,9 @@ def test_every_combination_is_there_once() -> None:
 
 
 @pytest.mark.parametrize(("values", "kind"), KINDS)
-def test_a_part_is_held_out_and_every_attribute_is_learnt(values: tuple[Sensed, ...], kind: type[Sensed]) -> None:
+def test_a_part_is_held_out_and_every_attribute_is_learnt(
+    values: tuple[MediumSpec, ...], kind: type[MediumSpec]
+) -> None:
     held_out = [value for value in values if value.split == "held_out"]
     assert 0.08 < len(held_out) / len(values) < 0.35
     for name in kind.__slots__:
@@ -53,17 +55,17 @@ def test_what_moves_is_held_out_with_its_drawing() -> None:
 def test_samples_are_of_the_split_asked_for(split: str) -> None:
     rng = Random(0)
     assert {sample_kind(kind, rng, split).split for kind in (Drawing, Tone, Movement) for _ in range(50)} == {split}
-    assert sample_sensed(Tone, Random(0)) == sample_kind(Tone, Random(0))
+    assert sample_spec(Tone, Random(0)) == sample_kind(Tone, Random(0))
     assert {type(sample_any(rng, split)) for _ in range(50)} == {Drawing, Tone, Movement}
 
 
 def test_round_sounds_pure_and_small_sounds_high() -> None:
-    assert sounding(Drawing("small", "red", "ring"), "two slow") == Tone("two slow", "high", "pure")
-    assert sounding(Drawing("large", "red", "star"), "one long") == Tone("one long", "low", "buzzing")
-    assert sounding(Movement("red", "cross", "left"), "two fast") == Tone("two fast", "middle", "bright")
-    assert {sounding(value, "two fast") for value in (*DRAWINGS, *MOVEMENTS)} <= set(TONES)
+    assert as_sound(Drawing("small", "red", "ring"), "two slow") == Tone("two slow", "high", "pure")
+    assert as_sound(Drawing("large", "red", "star"), "one long") == Tone("one long", "low", "buzzing")
+    assert as_sound(Movement("red", "cross", "left"), "two fast") == Tone("two fast", "middle", "bright")
+    assert {as_sound(value, "two fast") for value in (*DRAWINGS, *MOVEMENTS)} <= set(TONES)
 
 
 def test_a_drawing_moves_and_stands_still_again() -> None:
     drawing = Drawing("large", "blue", "star")
-    assert stilled(moving(drawing, "up"), "large") == drawing
+    assert as_drawing(as_clip(drawing, "up"), "large") == drawing
