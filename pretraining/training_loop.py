@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pretraining.muon import Scheduled
+    from pretraining.optimizers import Scheduled
 
 Row = TypeVar("Row", bound="tuple[Sequence[int], Sequence[int | bool]]")
 

@@ -26,7 +26,7 @@ from pretraining.audio.audioldm import embed_prompts
 from pretraining.audio.sound_text_matching import ATTRIBUTES, match_loss
 from pretraining.diffusion.prompt_tokenizers import CLAP_WIDTH
 from pretraining.multimodal.vector_probe import probe_encoders
-from pretraining.muon import optimizers
+from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 
@@ -140,7 +140,7 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
         parts["strange"] = match_loss(sounds[BATCH:], drawn[BATCH:], embed, rng, ["rhythm"])
         return parts
 
-    both = optimizers(
+    both = muon_and_adamw(
         tower, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=steps, inside="blocks"
     )
 

@@ -16,6 +16,7 @@ from torch.nn.functional import log_softmax, normalize
 from inlay.recipes.miniature.media.captions import prompt_of
 from inlay.recipes.miniature.media.specs import Tone
 from pretraining import training_loop
+from pretraining.optimizers import scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,9 +113,6 @@ def train_clap(
     both = nn.ModuleList([text, tower]).train()
     optimizer = torch.optim.AdamW(both.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
 
-    def rate(step: int) -> float:
-        return min((step + 1) / WARM_UP, 2 * (steps - step) / steps, 1.0)
-
     def losses(step: int) -> dict[str, Tensor]:
         del step  # all are alike
         chosen = torch.randint(len(flat), (BATCH,))
@@ -122,6 +120,7 @@ def train_clap(
         sounds = normalize(tower(heard + NOISE * torch.randn_like(heard)), dim=-1)
         return {"match": match_loss(sounds, [tones[int(number)] for number in chosen], embed, rng)}
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    training_loop.train(both, losses, [(optimizer, schedule)], steps=steps, report=lambda: None)
+    training_loop.train(
+        both, losses, [scheduled(optimizer, steps=steps, warm_up=WARM_UP, decay=0.5)], steps=steps, report=lambda: None
+    )
     text.eval().requires_grad_(False)

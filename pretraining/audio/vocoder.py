@@ -13,6 +13,7 @@ import torch
 from inlay.recipes.miniature.media.sounds import RATE
 from pretraining import training_loop
 from pretraining.audio.spectrogram import BANDS, DEVIATION, HOP, MEAN, log_mel, magnitudes
+from pretraining.optimizers import scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,9 +78,6 @@ def train_vocoder(model: Any, draw: Callable[[], Tensor], *, steps: int) -> None
     """
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.8, 0.99), weight_decay=0.0)
 
-    def rate(step: int) -> float:
-        return min((step + 1) / WARM_UP, 2 * (steps - step) / steps, 1.0)
-
     def losses(step: int) -> dict[str, Tensor]:
         del step  # all are alike
         wanted = draw()
@@ -89,6 +87,7 @@ def train_vocoder(model: Any, draw: Callable[[], Tensor], *, steps: int) -> None
         parts = distance(made, wanted[:, start * HOP : (start + SEGMENT) * HOP])
         return dict(zip(("logarithms", "relative"), parts, strict=True))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    training_loop.train(model, losses, [(optimizer, schedule)], steps=steps, report=lambda: None)
+    training_loop.train(
+        model, losses, [scheduled(optimizer, steps=steps, warm_up=WARM_UP, decay=0.5)], steps=steps, report=lambda: None
+    )
     model.eval()

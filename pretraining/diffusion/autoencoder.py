@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pretraining import training_loop
+from pretraining.optimizers import scheduled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from pretraining.muon import Scheduled
+    from pretraining.optimizers import Scheduled
 
 KL_WEIGHT = 1e-3  # of the mean over latents; keeps them near mean 0 and deviation 1
 LEARNING_RATE = 2e-3
@@ -123,13 +124,9 @@ def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, s
 
 
 def _optimizer(model: Any, steps: int) -> list[Scheduled]:
-    """Adam without decay, a short warm-up, and a rate that falls to zero over the second half."""
+    """Adam without weight decay; the learning rate falls over the second half."""
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0)
-
-    def rate(step: int) -> float:
-        return min((step + 1) / WARM_UP, 2 * (steps - step) / max(steps, 1), 1.0)
-
-    return [(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate))]
+    return [scheduled(optimizer, steps=steps, warm_up=WARM_UP, decay=0.5)]
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pretraining import training_loop
+from pretraining.optimizers import scheduled
 
 if TYPE_CHECKING:
     from random import Random
@@ -95,9 +96,6 @@ def train(
     groups = [{"params": text.parameters(), "lr": plan.text_lr}, {"params": denoiser.parameters(), "lr": plan.lr}]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01)
 
-    def rate(step: int) -> float:
-        return min((step + 1) / WARM_UP, (plan.steps - step) / (DECAY * plan.steps), 1.0)
-
     def losses(step: int) -> dict[str, Tensor]:
         keep = min(AVERAGED, (step - 1) / (step + 9))
         for mean, current in zip(average.parameters(), both.parameters(), strict=True):
@@ -111,11 +109,10 @@ def train(
         wanted = scheduler.get_velocity(clean, noise, times)
         return {"velocity": ((denoise(text, denoiser, noisy, times, prompts) - wanted) ** 2).mean()}
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     training_loop.train(
         both,
         losses,
-        [(optimizer, schedule)],
+        [scheduled(optimizer, steps=plan.steps, warm_up=WARM_UP, decay=DECAY)],
         steps=plan.steps,
         report=lambda: report(average["text"], average["denoiser"]),
     )

@@ -37,6 +37,7 @@ from pretraining.diffusion.prompted_pipelines import (
     save_pipeline,
 )
 from pretraining.diffusion.stable_diffusion import LATENT, WIDTHS
+from pretraining.optimizers import scheduled
 from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
         kept = (embed_prompts(text, tokenizer, drawn) - before) ** 2
         return {"direction": cross_entropy(told, wanted), "kept": kept.mean()}
 
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-    training_loop.train(both, losses, [(optimizer, constant)], steps=steps, report=lambda: None)
+    constant = scheduled(optimizer, steps=steps, warm_up=1, decay=0)
+    training_loop.train(both, losses, [constant], steps=steps, report=lambda: None)
 
 
 @torch.no_grad()

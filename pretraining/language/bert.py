@@ -21,7 +21,7 @@ from inlay.recipes.miniature.world.scenes import ALL_VALUES, COLOURS, SHAPES, SI
 from pretraining import training_loop
 from pretraining.language.masked_texts import Cloze, described, sample_cloze, twice
 from pretraining.language.wordpiece_tokenizer import POSITIONS, make_wordpiece
-from pretraining.muon import optimizers
+from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 
@@ -176,7 +176,7 @@ def main() -> None:
     tokenizer = make_wordpiece()
     model = make_model(tokenizer)
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
-    both = optimizers(
+    both = muon_and_adamw(
         model,
         lr=LEARNING_RATE,
         matrix_lr=MATRIX_RATE,

@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pretraining import training_loop
+from pretraining.optimizers import scheduled
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 
@@ -63,14 +64,11 @@ def train(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, phase:
     """One phase, in place: AdamW, warm-up, a constant rate, then a linear fall."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.98), weight_decay=0.01)
 
-    def share(step: int) -> float:
-        return min((step + 1) / WARM_UP, (phase.steps - step) / phase.decay if phase.decay else 1.0, 1.0)
-
     source = family.batches(tokenizer, rng, phase.mix)
     training_loop.train(
         model,
         lambda _: {"loss": cross_entropy(*family.predict(model, next(source)))},
-        [(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, share))],
+        [scheduled(optimizer, steps=phase.steps, warm_up=WARM_UP, decay=phase.decay / phase.steps)],
         steps=phase.steps,
         report=lambda: _report(family, model, tokenizer, scenes=100),
     )

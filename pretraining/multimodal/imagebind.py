@@ -28,7 +28,7 @@ from inlay.recipes.miniature.media.specs import MediumSpec, Tone, sample_kind
 from pretraining import training_loop
 from pretraining.diffusion.prompt_tokenizers import PROMPT_TOKENS, make_clip_tokenizer
 from pretraining.multimodal.vector_probe import probe_media
-from pretraining.muon import optimizers
+from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
         values = [sample_kind(kind, rng) for _ in range(POOL)]
         pools[kind] = values, tensors_of(model, values, rng)
     model.requires_grad_(True).train()
-    both = optimizers(
+    both = muon_and_adamw(
         model,
         lr=LEARNING_RATE,
         matrix_lr=MATRIX_RATE,

@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 from pretraining import training_loop
 from pretraining.language.byte_pair_tokenizers import make_tokenizer
-from pretraining.muon import optimizers
+from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 from pretraining.vision.captioned_pictures import TWINS, sample_pairs
@@ -101,7 +101,7 @@ def retrieval(
 
 def train(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, *, seed: int, steps: int) -> None:
     """Train in place: Muon and AdamW, warm-up, constant rate, linear decay to zero."""
-    both = optimizers(model, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=steps)
+    both = muon_and_adamw(model, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=steps)
     rng = Random(seed)
 
     def losses(step: int) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from inlay.adapters.language.freeze import freeze
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 from pretraining import training_loop
-from pretraining.muon import optimizers
+from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
 from pretraining.vision.captioned_pictures import Pair, sample_pairs
@@ -177,7 +177,7 @@ def main() -> None:
     tower = make_model()
     print(f"{sum(parameter.numel() for parameter in tower.parameters()):,} parameters", flush=True)
     student = Student(tower, features=len(teacher.mean), embedding=clip.visual_projection.out_features)
-    both = optimizers(
+    both = muon_and_adamw(
         student, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=options.steps
     )
     rng = Random(options.seed)
