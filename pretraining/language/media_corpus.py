@@ -43,5 +43,5 @@ def media_text(rng: Random, split: Split, *, system: float = 0.0) -> tuple[Piece
         return dialogue(layout, seen, turns, rng, system=system, wordings=("{}",))
     changes = changing(rng, split)
     shown = changes[0].shown
-    turns = [("made" if turn.made else "senses", turn.asked, turn.said) for turn in changes]
+    turns = [("made" if turn.generated else "senses", turn.asked, turn.said) for turn in changes]
     return dialogue(layout, caption_of(shown) if shown else "", turns, rng, system=system, wordings=("{}",))

@@ -5,13 +5,13 @@
     DIR/media/                pictures (.png), sounds (.wav), clips (.gif)
     DIR/pairs.json            NExT-GPT's captioned media: `caption`, `image_name` | `audio_name` | `video_name`
     DIR/questions.json        its comprehension data: `input_image` | ..., `conversations` of questions and answers
-    DIR/t2m.json              its instructions to make something: `input_modality`, `output_modality`, `caption`
+    DIR/t2m.json              its instructions to generate a medium: `input_modality`, `output_modality`, `caption`
     DIR/mosit.json            its dialogues in which the modality changes, in the same fields
     DIR/modaverse.json        ModaVerse's instructions: `instruction`, `media`, `meta_response`
     DIR/*_test.json           the same, held out
-    DIR/README.md             what is what
+    DIR/README.md             a list of these files
 
-Beside those keys an item has `types`, the kind of each reply, and a test question `answers`, ten human-like ones.
+Beside these keys an item has `types`, the kind of each reply, and a test question `answers`, ten human-like ones.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ and {test_dialogues}.
 | `media/` | pictures of 32 pixels (PNG), sounds of 1.536 s at 16 kHz (WAV), clips of 4 frames (GIF) |
 | `pairs.json` | one medium, one caption (NExT-GPT's pairs) |
 | `questions.json` | one medium, {asked} questions or fewer (NExT-GPT's comprehension data) |
-| `t2m.json` | an instruction, something made (NExT-GPT's T2M) |
+| `t2m.json` | an instruction to generate a medium (NExT-GPT's T2M) |
 | `mosit.json` | dialogues in which the modality changes (NExT-GPT's MosIT, processed) |
 | `modaverse.json` | one instruction, one meta response (ModaVerse) |
 | `*_test.json` | the same, held out; `questions_test.json` asks one question each, with ten human-like `answers` |
 
-In `mosit_test.json` what a dialogue begins with is held out.
+In `mosit_test.json` the first medium of a dialogue is held out.
 """
 
 
 @dataclass
 class _Writer:
-    """Names and writes media, and collects items."""
+    """Names and writes media, and collects the items of the files."""
 
     folder: Path
     rng: Random
@@ -66,13 +66,13 @@ class _Writer:
     count: int = 0
 
     def write(self, value: MediumSpec, split: Split) -> str:
-        """The name of a new file that shows or plays a value."""
+        """Render a specification into a new file; returns its name."""
         name = f"{split}_{MODALITIES[type(value)]}_{self.count:05d}"
         self.count += 1
         return write_medium(render_medium(value, self.rng), self.folder, name)
 
     def add(self, name: str, split: Split, item: dict[str, Any]) -> None:
-        """An item of one of the files."""
+        """Add an item to one of the files."""
         file = name if split == "train" else f"{name}_test"
         items = self.files.setdefault(file, [])
         items.append({"id": f"{file}_{len(items):05d}", **item})
@@ -96,15 +96,15 @@ def _conversation(turns: list[Turn], shown: dict[str, list[str]]) -> dict[str, A
         seen = "text" if turn.shown is None else MODALITIES[type(turn.shown)]
         conversations.append({"from": "human", "value": turn.asked, "input_modality": seen})
         reply = {"from": "gpt", "value": turn.said, "caption": "", "output_modality": "text"}
-        if turn.made is not None:
-            reply |= {"caption": caption_of(turn.made), "output_modality": MODALITIES[type(turn.made)]}
+        if turn.generated is not None:
+            reply |= {"caption": caption_of(turn.generated), "output_modality": MODALITIES[type(turn.generated)]}
         conversations.append(reply)
     files = {f"input_{modality}": names for modality, names in shown.items()}
     return {**files, "conversations": conversations, "types": [_type_of(turn) for turn in turns]}
 
 
 def _type_of(turn: Turn) -> str:
-    return "text" if turn.made is None else MODALITIES[type(turn.made)]
+    return "text" if turn.generated is None else MODALITIES[type(turn.generated)]
 
 
 def _shown_files(writer: _Writer, turns: list[Turn], split: Split) -> dict[str, list[str]]:
@@ -117,21 +117,21 @@ def _shown_files(writer: _Writer, turns: list[Turn], split: Split) -> dict[str, 
 
 def _meta(turn: Turn, shown: dict[str, list[str]]) -> dict[str, Any]:
     """One turn in ModaVerse's fields."""
-    prompt = turn.said if turn.made is None else caption_of(turn.made)
+    prompt = turn.said if turn.generated is None else caption_of(turn.generated)
     media = {modality: shown.get(modality, ["none"])[0] for modality in ("image", "audio", "video")}
     response = {"modality": _type_of(turn), "prompt": prompt}
     return {"instruction": turn.asked, "media": media, "meta_response": response, "types": [_type_of(turn)]}
 
 
 def _instruction(rng: Random, split: Split) -> Turn:
-    """A turn of its own: something asked for, changed, described or asked about."""
+    """A single turn: a request, a change, a description or a question."""
     value = sample_any(rng, split)
     which = rng.random()
     if which < 0.5:
         return request(value, rng)
     if which < 0.75:
         turn = change(value, rng, split)
-        return Turn(turn.asked, turn.said, turn.made, value)
+        return Turn(turn.asked, turn.said, turn.generated, value)
     if which < 0.85:
         return description(value, rng)
     asked = rng.choice(questions_of(value, rng))
@@ -139,9 +139,9 @@ def _instruction(rng: Random, split: Split) -> Turn:
 
 
 def _lesson(value: MediumSpec, rng: Random) -> list[Question]:
-    """What is asked about a medium in training: attributes, a true claim and a false one, in random order.
+    """The questions about a medium in training: attributes, a true claim and a false one, in random order.
 
-    A claim takes two steps, to sense and to compare; with one among four questions it is learnt last.
+    To judge a claim, a model must perceive and compare; with only one claim among four questions it learns that last.
     """
     kinds = [*attributes_of(value), "yes", "no"]
     rng.shuffle(kinds)
@@ -193,14 +193,14 @@ def build_media(
     """Write the data; the same seed and sizes write the same bytes.
 
     Args:
-        output: The folder to make.
-        seed: Decides everything that is drawn.
-        media: Pictures, sounds and clips with captions and questions, of each as many.
-        instructions: To make a picture, a sound, a clip, of each as many; and three times as many for ModaVerse.
-        dialogues: In which the modality changes.
-        test_media: Held-out media, one question each, of each modality.
-        test_instructions: Held-out instructions.
-        test_dialogues: Dialogues that begin with something held out.
+        output: The folder, created if it does not exist.
+        seed: The seed of all random choices.
+        media: Number of media of each modality, with captions and questions.
+        instructions: Number of instructions for each modality; ModaVerse's file has three times as many.
+        dialogues: Number of dialogues in which the modality changes.
+        test_media: Number of held-out media of each modality, one question each.
+        test_instructions: Number of held-out instructions for each modality.
+        test_dialogues: Number of dialogues whose first medium is held out.
     """
     (output / "media").mkdir(parents=True, exist_ok=True)
     writer = _Writer(output / "media", Random(seed))

@@ -7,7 +7,7 @@
     DIR/train.json         pictures with dialogues of questions and instructions
     DIR/align_test.json    held-out pictures with captions
     DIR/test.json          held-out pictures, one question each, with ten human-like answers
-    DIR/README.md          what is what
+    DIR/README.md          a list of these files
 
 Beside LLaVA's keys an item has `types`, the kind of each reply, and `description`, the picture as text.
 """
@@ -55,7 +55,7 @@ Held-out scenes are combinations of objects that no training scene has.
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A picture with all that can be said about it."""
+    """A picture with its texts."""
 
     id: str
     image: str
@@ -112,7 +112,7 @@ def _dialogue(shown: _Shown, scene: Scene | None, rng: Random) -> list[tuple[str
 
 
 def _test_question(scene: Scene, kind: str, number: int, rng: Random) -> Question:
-    """A question of a kind, or of a random one where the scene allows none; yes and no in turn."""
+    """A question of a kind, or of a random kind if the scene allows none; yes and no in turn."""
     if kind == "yesno":
         return yes_no(scene, rng, truth=number % 2 == 0)
     asked = {question.kind: question for question in questions(scene, rng) if question.kind != "yesno"}
@@ -131,12 +131,12 @@ def build(
     """Write a data set; the same seed and sizes write the same bytes.
 
     Args:
-        output: The folder to make.
+        output: The folder, created if it does not exist.
         seed: Decides scenes, jitter, wordings and formats.
-        scenes: Training scenes.
-        test_scenes: Held-out scenes, one question each, the kinds in turn.
-        digits: Training digits, at most 1437.
-        test_digits: Held-out digits, at most 360.
+        scenes: Number of training scenes.
+        test_scenes: Number of held-out scenes, one question each, the kinds in turn.
+        digits: Number of training digits, at most 1437.
+        test_digits: Number of held-out digits, at most 360.
     """
     rng = Random(seed)
     images = output / "images"

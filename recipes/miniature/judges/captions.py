@@ -1,4 +1,4 @@
-"""Is a caption of the miniature right? A deterministic judge: it names the things that are there, and no others."""
+"""Judges a caption of a scene: right if it names exactly the things of the reference."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from inlay.recipes.miniature.world.descriptions import read_caption
 __all__ = ["LONGEST", "caption_is_right"]
 
 LONGEST = 60
-"""Tokens of the longest caption, with some room."""
+"""Tokens that a generated caption may have: the longest caption, with a margin."""
 
 
 def caption_is_right(said: str, reference: str) -> bool:
     """Whether a caption names exactly the things of the reference, with size, colour, shape and place, in any order.
 
-    Where the reference names none (a digit), the wording must be the same.
+    If the reference names no thing, both texts must be equal.
 
     Example:
         >>> caption_is_right("there is a small red ring in the center.", "a small red ring in the center.")

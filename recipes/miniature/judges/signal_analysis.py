@@ -1,11 +1,12 @@
-"""Reads what a picture shows, what a sound sounds like, and how a clip moves: deterministic analysis, no network.
+"""Recovers the attributes of pictures, sounds and clips by signal analysis, without a neural network.
 
-Pictures: the ground is the median of the border, what differs from it is the object; the colour is the nearest of the
-world's, the shape the one whose outline, painted at the object's place, size and best turn, overlaps it most. Clips:
-each frame is read so, and the way of the object's middle decides. Sounds: the envelope gives the beeps, the spectrum of
-the beeps the pitch (its lowest strong peak) and the timbre (the share of energy above the fundamental).
+Pictures: the background is the median of the border, and pixels that differ from it are the object. The colour is the
+nearest of the world's colours. The shape is the one whose outline, painted at the object's place and size and at the
+best of several angles, has the largest overlap. Clips: every frame is analysed so, and the path of the object's
+centre gives the direction. Sounds: the envelope gives the beeps; their spectrum gives the pitch (the lowest strong
+peak) and the timbre (the share of energy above the fundamental).
 
-Whatever cannot be read is None, and so wrong: an empty picture, silence, a thing that stays where it is.
+The result is None for an empty picture or silence, and the direction is None if the object does not move.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
-_LEAST_CONTRAST = 40.0  # distance in RGB at which anything is there at all
+_LEAST_CONTRAST = 40.0  # distance in RGB; a picture with less is empty
 _LEAST_AREA = 0.02  # of the picture
-_CORE = 0.6  # share of the greatest contrast above which a pixel is surely the object's
-_TEMPLATE = 48  # pixels a side of an outline that is compared
+_CORE = 0.6  # share of the largest contrast; a pixel with more belongs to the object
+_TEMPLATE = 48  # side in pixels of the outlines that are compared
 _TURNS = (-10, -5, 0, 5, 10)  # degrees
-_LEAST_TRAVEL = 0.12  # of the side, along the way
+_LEAST_TRAVEL = 0.12  # of the side, from the first frame to the last
 _SILENCE = 0.01  # root mean square of the loudest moment
 _FRAME, _HOP = 256, 128  # samples at 16 kHz of the envelope, 16 and 8 ms
-_SHORTEST, _GAP = 0.05, 0.04  # seconds: a beep at least, and a pause at least
-_LONG = 0.5  # seconds that a beep must last to be called long
+_SHORTEST, _GAP = 0.05, 0.04  # seconds of the shortest beep and of the shortest pause
+_LONG = 0.5  # seconds; a longer beep is long
 
 
 @dataclass(frozen=True, slots=True)
 class PictureReading:
-    """What a picture shows."""
+    """The attributes of a picture."""
 
     size: str
     """One of `SIZES`."""
@@ -52,26 +53,26 @@ class PictureReading:
     shape: str
     """One of `SHAPES`."""
     x: float
-    """Of its middle, 0 at the left and 1 at the right."""
+    """Of the centre, 0 at the left edge and 1 at the right."""
     y: float
-    """Of its middle, 0 at the top and 1 at the bottom."""
+    """Of the centre, 0 at the top edge and 1 at the bottom."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipReading:
-    """What a clip shows."""
+    """The attributes of a clip."""
 
     colour: str
     """One of `COLOURS`, in most frames."""
     shape: str
     """One of `SHAPES`, in most frames."""
     direction: str | None
-    """One of `DIRECTIONS`; None where it does not move, or not straight."""
+    """One of `DIRECTIONS`; None if the shape does not move, or moves diagonally."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundReading:
-    """What a sound sounds like."""
+    """The attributes of a sound."""
 
     rhythm: str | None
     """One of `RHYTHMS`; None for another number of beeps, or one short beep."""
@@ -85,10 +86,10 @@ def read_picture(picture: Image.Image) -> PictureReading | None:
     """Read a picture of one shape.
 
     Args:
-        picture: Of any size; what is drawn stands on a plain light ground.
+        picture: A shape on a plain light background, of any size.
 
     Returns:
-        What is there, or None for an empty picture.
+        The attributes, or None for an empty picture.
     """
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float64)
     height, width = pixels.shape[:2]
@@ -115,7 +116,7 @@ _EXTENT = {"circle": 1.0, "ring": 1.0, "square": 0.9, "cross": 1.03, "star": 1.0
 
 
 def _shape_of(cover: Array, x: float, y: float, side: int) -> str:
-    """The shape whose outline overlaps best with how much of each pixel is covered."""
+    """The shape whose outline has the largest overlap with `cover`, the object's share of each pixel."""
     half = 0.58 * side
     image = Image.fromarray((255 * cover).astype(np.uint8))
     window = image.transform(
@@ -136,7 +137,7 @@ def _shape_of(cover: Array, x: float, y: float, side: int) -> str:
 
 @cache
 def _outlines(shape: str) -> tuple[Array, ...]:
-    """The shape in a few turns, each fitted to its box as the found one is."""
+    """The outlines of a shape at several angles, each fitted to its bounding box like the object."""
     outlines = []
     for angle in (0,) if shape in ROUND else _TURNS:
         image = Image.new("L", (256, 256))
@@ -163,7 +164,7 @@ def read_clip(clip: Video) -> ClipReading | None:
         clip: At least two frames.
 
     Returns:
-        What moves and where to, or None where half of the frames are empty.
+        The attributes, or None if more than half of the frames are empty.
     """
     seen = [read_picture(frame) for frame in clip.frames]
     there = [(number, one) for number, one in enumerate(seen) if one]
@@ -188,7 +189,7 @@ def read_sound(sound: Sound) -> SoundReading | None:
         sound: At any rate.
 
     Returns:
-        What it sounds like, or None for silence.
+        The attributes, or None for silence.
     """
     samples = sound.samples.astype(np.float64)
     frame, hop = (round(length * sound.rate / 16000) for length in (_FRAME, _HOP))
@@ -207,7 +208,7 @@ def read_sound(sound: Sound) -> SoundReading | None:
 
 
 def _beeps(loud: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], seconds: float) -> list[tuple[float, float]]:
-    """Starts and lengths in seconds; short pauses are bridged, short noises left out."""
+    """Starts and lengths in seconds; short pauses are bridged, short noises dropped."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8))) * seconds
     merged: list[list[float]] = []
     for start, stop in edges.reshape(-1, 2):

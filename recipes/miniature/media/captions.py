@@ -1,4 +1,4 @@
-"""The words of drawings, sounds and clips: captions, and the wordings in which they are asked for."""
+"""Captions of drawings, sounds and clips, and the prompts of generators."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WORDINGS = {
     Tone: ("{}", "{}", "{}.", "the sound of {}", "a sound: {}", "a recording of {}."),
     Movement: ("{}", "{}", "{}.", "a clip of {}", "a video of {}", "a short clip of {}."),
 }
-"""Around a caption; the plain caption is the most frequent."""
-_BARE = 0.12  # prompts of drawings that leave out the size
+"""Prompts, with a place for the caption; the plain caption is the most frequent."""
+_BARE = 0.12  # share of the prompts for drawings that omit the size
 
 
 def caption_of(value: MediumSpec) -> str:
-    """What is said about a drawing, a sound or a clip.
+    """The caption of a drawing, a sound or a clip: all its attributes.
 
     Example:
         >>> caption_of(Drawing("large", "red", "circle"))
@@ -51,15 +51,15 @@ def _article(word: str) -> str:
 
 
 def prompts_of(value: MediumSpec) -> tuple[str, ...]:
-    """Every wording in which a generator is asked for a value, as often as it should learn it."""
+    """All prompts for a specification."""
     return tuple(dict.fromkeys(wording.format(caption_of(value)) for wording in _WORDINGS[type(value)]))
 
 
 def prompt_of(value: MediumSpec, rng: Random) -> str:
-    """One wording; now and then a drawing's size is left open.
+    """A random prompt; for a drawing the size is sometimes omitted.
 
     Args:
-        value: What is asked for.
+        value: The specification.
         rng: Chooses the wording.
     """
     said = caption_of(value)
@@ -69,7 +69,7 @@ def prompt_of(value: MediumSpec, rng: Random) -> str:
 
 
 def read_spec(text: str) -> MediumSpec | None:
-    """Read a caption or prompt back: the value it names in full, whatever words stand around; else None.
+    """Parse a caption or prompt: the specification, or None if an attribute is missing. Other words are ignored.
 
     Example:
         >>> read_spec("play the sound of two slow high pure beeps, please.")

@@ -1,4 +1,4 @@
-"""Draws single shapes, and films them as they move: anti-aliased, with jitter of place, size, turn and hue."""
+"""Renders single shapes as pictures and clips: anti-aliased, with jitter of place, size, angle and hue."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from inlay.recipes.miniature.media.specs import Drawing, Movement
 
-SIDE = 32  # pixels, unless told otherwise
+SIDE = 32  # pixels, the default
 FRAMES = 4  # pictures in a clip
 FPS = 5.0
 RADIUS = {"small": 0.2, "large": 0.36}  # of the side
-MOVING_RADIUS = 0.22
+MOVING_RADIUS = 0.22  # of the side
 TRAVEL = 0.34  # of the side, from the first frame to the last
 
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -26,7 +26,7 @@ _SUPERSAMPLING = 4
 
 
 class _Look:
-    """What stays the same from frame to frame."""
+    """The attributes that all frames of a clip share."""
 
     def __init__(self, shape: str, colour: str, radius: float, side: int, rng: Random) -> None:
         grey = rng.randint(212, 250)
@@ -37,7 +37,7 @@ class _Look:
         self.angle = 0.0 if shape in ROUND else rng.uniform(-8, 8)
 
     def at(self, x: float, y: float) -> Image.Image:
-        """The picture with the shape's middle at (x, y), in shares of the side."""
+        """The picture with the centre of the shape at (x, y), as fractions of the side."""
         image = Image.new("RGB", (self.side, self.side), self.ground)
         centre = (x * self.side, y * self.side)
         paint(ImageDraw.Draw(image), self.shape, centre, self.radius, self.fill, self.ground, self.angle)
@@ -48,7 +48,7 @@ def draw_shape(drawing: Drawing, rng: Random, side: int = SIDE) -> Image.Image:
     """Draw one shape near the middle.
 
     Args:
-        drawing: What to draw.
+        drawing: The specification.
         rng: The source of the jitter.
         side: In pixels.
 
@@ -67,10 +67,10 @@ def draw_shape(drawing: Drawing, rng: Random, side: int = SIDE) -> Image.Image:
 
 
 def render_clip(movement: Movement, rng: Random, side: int = SIDE, frames: int = FRAMES) -> Video:
-    """Film one shape on its way across the picture.
+    """Render a clip of one shape that moves across the picture.
 
     Args:
-        movement: What moves, and where to.
+        movement: The specification.
         rng: The source of the jitter.
         side: In pixels.
         frames: At least two.

@@ -1,7 +1,7 @@
 """Dialogues in which the modality changes: "draw a large red circle.", "make it move left.", "now as a sound.".
 
-A *turn* is what the human says, what is answered in words, and what is made, if anything. What follows from what was
-made before is decided by `inlay.recipes.miniature.media.specs`, so every turn has one right answer.
+A *turn* is a request and a reply in words, in some turns with a generated medium. The rules in
+`inlay.recipes.miniature.media.specs` decide how a medium becomes another one, so every turn has one right reply.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ _DESCRIBE: dict[type, tuple[str, ...]] = {
     Tone: ("what do you hear?", "describe the sound."),
     Movement: ("what happens in the clip?", "describe the clip."),
 }
-_MAKING = 0.75  # later turns that make something; the others ask about what is there
+_CHANGES = 0.75  # share of the later turns that generate a medium; the others ask about the last one
 _LEAST, _MOST = 2, 4  # turns
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the human says and what is answered."""
+    """A request and its reply."""
 
     asked: str
-    """The words of the human."""
+    """The request in words."""
     said: str
-    """The words of the answer."""
-    made: MediumSpec | None = None
-    """What the answer makes."""
+    """The reply in words."""
+    generated: MediumSpec | None = None
+    """The medium that the reply generates."""
     shown: MediumSpec | None = None
-    """What the human shows, before the words."""
+    """The medium that stands in front of the request."""
 
 
 def announce(value: MediumSpec) -> str:
-    """The words beside what is made.
+    """The reply beside a generated medium.
 
     Example:
         >>> announce(Movement("red", "circle", "left"))
@@ -69,17 +69,17 @@ def announce(value: MediumSpec) -> str:
 
 
 def request(value: MediumSpec, rng: Random) -> Turn:
-    """Ask for something in words."""
+    """A request for a medium."""
     return Turn(rng.choice(_REQUESTS[type(value)]).format(caption_of(value)), announce(value), value)
 
 
 def description(value: MediumSpec, rng: Random) -> Turn:
-    """Show something and ask what it is."""
+    """A medium, and the request to describe it."""
     return Turn(rng.choice(_DESCRIBE[type(value)]), f"{caption_of(value)}.", shown=value)
 
 
 def question(value: MediumSpec, rng: Random) -> Turn:
-    """Ask about something that is there."""
+    """A question about the last medium."""
     kind = rng.choice([*attributes_of(value), "yes", "no"])
     asked = ask_of(value, kind, rng)
     return Turn(asked.text, asked.answer)
@@ -92,48 +92,48 @@ def _another(values: tuple[str, ...], old: str, rng: Random) -> str:
 def _of_drawing(value: Drawing, rng: Random) -> Turn:
     which = rng.randrange(4)
     if which == 0:
-        made: MediumSpec = as_clip(value, rng.choice(DIRECTIONS))
-        return _making(("make it move {}.", "now it moves {}.", "let it move {}."), _last_word(made), made, rng)
+        new: MediumSpec = as_clip(value, rng.choice(DIRECTIONS))
+        return _change(("make it move {}.", "now it moves {}.", "let it move {}."), _last_word(new), new, rng)
     if which == 1:
         return _as_sound(value, rng)
     if which == 2:
         colour = _another(COLOURS, value.colour, rng)
-        return _making(("make it {}.", "now in {}."), colour, replace(value, colour=colour), rng)
+        return _change(("make it {}.", "now in {}."), colour, replace(value, colour=colour), rng)
     size = _another(SIZES, value.size, rng)
-    return _making(("make it {}.", "now {}."), size, replace(value, size=size), rng)
+    return _change(("make it {}.", "now {}."), size, replace(value, size=size), rng)
 
 
 def _of_tone(value: Tone, rng: Random) -> Turn:
     which = rng.randrange(3)
     if which == 0:
         pitch = _another(PITCHES, value.pitch, rng)
-        return _making(("make it {}.", "now {}."), pitch, replace(value, pitch=pitch), rng)
+        return _change(("make it {}.", "now {}."), pitch, replace(value, pitch=pitch), rng)
     if which == 1:
         timbre = _another(TIMBRES, value.timbre, rng)
-        return _making(("make it {}.", "now {}."), timbre, replace(value, timbre=timbre), rng)
+        return _change(("make it {}.", "now {}."), timbre, replace(value, timbre=timbre), rng)
     rhythm = _another(RHYTHMS, value.rhythm, rng)
-    return _making(("make it {}.", "now {}."), rhythm + _beeps(rhythm), replace(value, rhythm=rhythm), rng)
+    return _change(("make it {}.", "now {}."), rhythm + _beeps(rhythm), replace(value, rhythm=rhythm), rng)
 
 
 def _of_movement(value: Movement, rng: Random) -> Turn:
     which = rng.randrange(4)
     if which == 0:
         size = rng.choice(SIZES)
-        return _making(("now as a {} picture.", "stop it, as a {} picture."), size, as_drawing(value, size), rng)
+        return _change(("now as a {} picture.", "stop it, as a {} picture."), size, as_drawing(value, size), rng)
     if which == 1:
         return _as_sound(value, rng)
     if which == 2:
         colour = _another(COLOURS, value.colour, rng)
-        return _making(("make it {}.", "now in {}."), colour, replace(value, colour=colour), rng)
+        return _change(("make it {}.", "now in {}."), colour, replace(value, colour=colour), rng)
     direction = _another(DIRECTIONS, value.direction, rng)
     wordings = ("make it move {}.", "now it moves {}.", "let it move {}.")
-    return _making(wordings, direction, replace(value, direction=direction), rng)
+    return _change(wordings, direction, replace(value, direction=direction), rng)
 
 
 def _as_sound(value: Drawing | Movement, rng: Random) -> Turn:
     rhythm = rng.choice(RHYTHMS)
     words = rhythm + _beeps(rhythm)
-    return _making(("now as a sound, {}.", "how does it sound, {}?"), words, as_sound(value, rhythm), rng)
+    return _change(("now as a sound, {}.", "how does it sound, {}?"), words, as_sound(value, rhythm), rng)
 
 
 def _beeps(rhythm: str) -> str:
@@ -144,21 +144,21 @@ def _last_word(value: MediumSpec) -> str:
     return caption_of(value).split()[-1]
 
 
-def _making(wordings: tuple[str, ...], word: str, made: MediumSpec, rng: Random) -> Turn:
-    return Turn(rng.choice(wordings).format(word), announce(made), made)
+def _change(wordings: tuple[str, ...], word: str, new: MediumSpec, rng: Random) -> Turn:
+    return Turn(rng.choice(wordings).format(word), announce(new), new)
 
 
 def change(value: MediumSpec, rng: Random, split: Split) -> Turn:
-    """Ask for something else, in this or another modality, out of what is there.
+    """A request to change the last medium, in the same or another modality.
 
     Args:
-        value: What is there.
-        rng: Chooses what is asked.
-        split: In training what is made is of the training split; otherwise it is of either.
+        value: The specification of the last medium.
+        rng: Chooses the change.
+        split: For `"train"` the generated medium is of the training split; for `"held_out"` it is of either split.
     """
     while True:
         turn = _change_of(value, rng)
-        if split == "held_out" or (turn.made is not None and turn.made.split == split):
+        if split == "held_out" or (turn.generated is not None and turn.generated.split == split):
             return turn
 
 
@@ -169,7 +169,7 @@ def _change_of(value: MediumSpec, rng: Random) -> Turn:
 
 
 def dialogue(rng: Random, split: Split) -> list[Turn]:
-    """Two to four turns about one thing that changes; what it begins with is of the split.
+    """Two to four turns about one medium that changes; the first medium is of the split.
 
     Example:
         >>> from random import Random
@@ -188,6 +188,6 @@ def dialogue(rng: Random, split: Split) -> list[Turn]:
     else:
         turns = [replace(change(value, rng, split), shown=value)]
     for _ in range(rng.randint(_LEAST, _MOST) - 1):
-        value = turns[-1].made or value
-        turns.append(change(value, rng, split) if rng.random() < _MAKING else question(value, rng))
+        value = turns[-1].generated or value
+        turns.append(change(value, rng, split) if rng.random() < _CHANGES else question(value, rng))
     return turns

@@ -1,4 +1,4 @@
-"""Writes what the miniature shows and plays: pictures as PNG, sounds as 16-bit WAV, clips as GIF."""
+"""Writes media to files: pictures as PNG, sounds as 16-bit WAV, clips as GIF."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from inlay.adapters.media.video import Video
 
-_COLOURS = 128  # of a frame of a GIF; what is drawn in one colour on plain ground needs fewer
+_COLOURS = 128  # of a frame of a GIF; one colour on a plain background needs fewer
 
 
 def write_medium(medium: Image.Image | Sound | Video, folder: Path, name: str) -> str:
@@ -23,11 +23,11 @@ def write_medium(medium: Image.Image | Sound | Video, folder: Path, name: str) -
 
     Args:
         medium: A picture, a sound or a clip.
-        folder: Where to; it exists.
-        name: The file's name without its ending.
+        folder: An existing folder.
+        name: The name of the file without its suffix.
 
     Returns:
-        The file's name.
+        The name of the file.
     """
     if isinstance(medium, Image.Image):
         medium.save(folder / f"{name}.png")
@@ -40,7 +40,7 @@ def write_medium(medium: Image.Image | Sound | Video, folder: Path, name: str) -
 
 
 def write_wav(sound: Sound, path: Path) -> None:
-    """One channel of 16 bits."""
+    """Write a WAV file of one channel with 16 bits."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -49,7 +49,7 @@ def write_wav(sound: Sound, path: Path) -> None:
 
 
 def write_gif(clip: Video, path: Path) -> None:
-    """Every frame whole, with its own palette and no dithering; a GIF counts time in hundredths of a second."""
+    """Write a GIF of complete frames, each with its own palette and no dithering; GIF has a time unit of 0.01 s."""
     frames = [
         frame.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for frame in clip.frames
     ]

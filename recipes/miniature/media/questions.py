@@ -1,4 +1,4 @@
-"""Questions about drawings, sounds and clips, with short answers; none can be guessed from its wording."""
+"""Questions about drawings, sounds and clips, with short answers; the wording does not reveal the answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _CLAIMS = {
 
 
 def attributes_of(value: MediumSpec) -> dict[str, str]:
-    """What can be asked about a value, and the answers.
+    """The attributes that questions are about, with the answers.
 
     Example:
         >>> attributes_of(Tone("two slow", "high", "pure"))
@@ -62,8 +62,8 @@ def ask_of(value: MediumSpec, kind: str, rng: Random) -> Question:
     """One question.
 
     Args:
-        value: What is shown or played.
-        kind: An attribute of it, or `"yes"` or `"no"` for a question with that answer.
+        value: The specification of the medium.
+        kind: One of its attributes, or `"yes"` or `"no"` for a question with that answer.
         rng: Chooses the wording.
     """
     answers = attributes_of(value)

@@ -1,4 +1,4 @@
-"""Plays the tones of the miniature: beeps with a few harmonics, and jitter of pitch, loudness, tempo and noise."""
+"""Synthesises sounds: beeps with a few harmonics, with jitter of pitch, loudness, tempo and noise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 RATE = 16000  # samples per second
 SAMPLES = 24576  # 1.536 s: 96 frames of the generator's spectrogram
 HERTZ = {"low": 250.0, "middle": 500.0, "high": 1125.0}
-"""Multiples of the frame rate of the generator's spectrogram, 62.5 Hz: fed equal frames, a vocoder of convolutions can
-sound no others."""
+"""Multiples of the frame rate of the generator's spectrogram, 62.5 Hz: from equal frames, a convolutional vocoder can
+generate no other frequencies."""
 HARMONICS: dict[str, tuple[float, ...]] = {
     "pure": (1.0,),
     "bright": (1.0, 0.7, 0.5),
@@ -28,16 +28,16 @@ HARMONICS: dict[str, tuple[float, ...]] = {
 """The amplitudes of the fundamental and its multiples."""
 SPACING = {"slow": 0.5, "fast": 0.25}  # seconds from beep to beep
 _LENGTH = {"slow": 0.22, "fast": 0.13, "long": 1.05}  # seconds of one beep
-_HIGHEST = 7400.0  # Hz; harmonics above it are left out
-_RAMP = 0.012  # seconds in which a beep swells and fades
+_HIGHEST = 7400.0  # Hz; higher harmonics are omitted
+_RAMP = 0.012  # seconds of the fade at both ends of a beep
 _COUNT = {"one": 1, "two": 2, "three": 3}
 
 
 def render_sound(tone: Tone, rng: Random) -> Sound:
-    """Play a tone.
+    """Synthesise a sound.
 
     Args:
-        tone: What to play.
+        tone: The specification.
         rng: The source of the jitter.
 
     Returns:
@@ -65,7 +65,7 @@ def render_sound(tone: Tone, rng: Random) -> Sound:
 
 
 def _gate(time: NDArray[np.float64], count: int, tempo: str, rng: Random) -> NDArray[np.float64]:
-    """How loud it is at each moment, 0 to 1."""
+    """The envelope: the loudness at each time, 0 to 1."""
     start = rng.uniform(0.04, 0.16)
     spacing = SPACING.get(tempo, 0.0) * rng.uniform(0.94, 1.06)
     length = _LENGTH[tempo] * rng.uniform(0.92, 1.08)

@@ -1,6 +1,5 @@
-"""The miniature world beyond scenes: single drawings, sounds, and clips of moving shapes, as values.
+"""Specifications of single drawings, sounds, and clips of moving shapes: what generators are asked for.
 
-They are what generators make and what one sense can tell another: a drawing begins to move, a clip becomes a sound.
 About one combination in eight is *held out*, by the same hash as the scenes of `inlay.recipes.miniature.world.scenes`:
 neither a backbone nor an adapter is trained on it. Every value of every attribute occurs in training.
 
@@ -48,12 +47,12 @@ class Drawing:
 
     @property
     def combination(self) -> str:
-        """What the split is decided on; both sizes of a coloured shape fall on one side."""
+        """The text that decides the split; both sizes of a coloured shape are in the same split."""
         return f"draw a {self.colour} {self.shape}"
 
     @property
     def split(self) -> Split:
-        """Whether a backbone may have seen it."""
+        """Training or held out."""
         return _split(self.combination)
 
 
@@ -70,12 +69,12 @@ class Tone:
 
     @property
     def combination(self) -> str:
-        """What the split is decided on: everything."""
+        """The text that decides the split: all attributes."""
         return f"{self.rhythm} {self.pitch} {self.timbre} beep"
 
     @property
     def split(self) -> Split:
-        """Whether a backbone may have heard it."""
+        """Training or held out."""
         return _split(self.combination)
 
 
@@ -92,12 +91,12 @@ class Movement:
 
     @property
     def combination(self) -> str:
-        """What the split is decided on: everything."""
+        """The text that decides the split: all attributes."""
         return f"a clip of a {self.colour} {self.shape} {self.direction}"
 
     @property
     def split(self) -> Split:
-        """Held out if the clip is, or the drawing of what moves."""
+        """Held out if the combination or the drawing of the moving shape is held out."""
         still = Drawing(SIZES[0], self.colour, self.shape).split
         return "held_out" if still == "held_out" else _split(self.combination)
 
@@ -123,7 +122,7 @@ _ALL: dict[type, tuple[MediumSpec, ...]] = {Drawing: DRAWINGS, Tone: TONES, Move
 
 
 def sample_spec(kind: type[Kind], rng: Random, split: Split = "train") -> Kind:
-    """Draw a value of one kind and split, all alike likely.
+    """A random specification of one kind and split, uniformly.
 
     Example:
         >>> from random import Random
@@ -137,28 +136,28 @@ def sample_spec(kind: type[Kind], rng: Random, split: Split = "train") -> Kind:
 
 
 def sample_kind(kind: type[MediumSpec], rng: Random, split: Split = "train") -> MediumSpec:
-    """The same where the kind is known only when it runs."""
+    """The same for a kind that is known only at run time."""
     if kind is Drawing:
         return sample_spec(Drawing, rng, split)
     return sample_spec(Tone, rng, split) if kind is Tone else sample_spec(Movement, rng, split)
 
 
 def sample_any(rng: Random, split: Split = "train") -> MediumSpec:
-    """Draw a drawing, a tone or a movement of one split; the three are alike likely."""
+    """A random drawing, tone or movement of one split; the three kinds are equally likely."""
     return sample_kind(rng.choice((Drawing, Tone, Movement)), rng, split)
 
 
 def as_sound(seen: Drawing | Movement, rhythm: str) -> Tone:
-    """What a drawing or a clip sounds like, in a rhythm that is asked for."""
+    """The sound of a drawing or a clip, in a given rhythm."""
     height = seen.size if isinstance(seen, Drawing) else seen.direction
     return Tone(rhythm, _PITCH_OF[height], _TIMBRE_OF[seen.shape])
 
 
 def as_clip(seen: Drawing, direction: str) -> Movement:
-    """What a drawing becomes when it moves; its size is lost."""
+    """The clip of a moving drawing; the size is lost."""
     return Movement(seen.colour, seen.shape, direction)
 
 
 def as_drawing(seen: Movement, size: str) -> Drawing:
-    """A drawing, in a size that is asked for, of what moves in a clip."""
+    """The drawing, in a given size, of the shape that moves in a clip."""
     return Drawing(size, seen.colour, seen.shape)

@@ -1,9 +1,9 @@
-"""The words of the miniature world: descriptions, captions and short instructions.
+"""Scenes in words: descriptions, captions and instructions.
 
-A *description* stands for the picture where only text can go: the language model was pretrained on it, and the
-oracle reads it. It comes in several styles and orders, so that what is learned is reading, not one template; the
-*scan* walks the grid in reading order, as the visual tokens of a picture do. A *caption* is what is said about a
-picture: every object with its place, in reading order.
+A *description* replaces the picture in a text: the language models are pretrained on it, and the oracle reads it. It
+has several styles and orders, so that a model learns to read instead of matching one template; the style *scan* lists
+the grid in reading order, like the visual tokens of a picture. A *caption* names every object with its place, in
+reading order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
 }
 
 _OPENINGS = ("", "", "a picture of ", "there is ")
-_SHARES = (1, 0, 0, 0)  # of the styles; the shipped language model has learnt the first
+_SHARES = (1, 0, 0, 0)  # weights of the styles; the shipped language models know the first
 _EMPTY = ("-", "empty")
 _DIGIT = re.compile(r"digit ([0-9])")
 _LONGEST_FIRST = sorted(PLACES, key=len, reverse=True)
@@ -69,14 +69,14 @@ def _scan(things: list[Thing], rng: Random) -> str:
 
 
 STYLES = (_sentence, _places_first, _soup, _scan)
-"""The styles of description; the last keeps the order of the grid."""
+"""The styles of description; the last lists the grid in reading order."""
 
 
 def describe(scene: Scene, rng: Random) -> str:
-    """Say everything about a scene in one line, in one of several styles.
+    """A complete description of a scene in one line.
 
     Args:
-        scene: What to describe.
+        scene: The scene.
         rng: Chooses the style and the order of the objects.
 
     Example:
@@ -93,7 +93,7 @@ def describe(scene: Scene, rng: Random) -> str:
 
 
 def caption(scene: Scene, rng: Random) -> str:
-    """Say what is where, in reading order, as one would under a picture."""
+    """A caption: all objects with their places, in reading order."""
     return (
         rng.choice(_OPENINGS) + _join([f"a {thing.phrase} in the {thing.place_name}" for thing in scene.things]) + "."
     )
@@ -118,7 +118,7 @@ def _read_scan(text: str) -> list[str | None]:
 
 
 def read_caption(text: str) -> frozenset[str]:
-    """What a caption, or a description in any style, speaks of; for judging generated captions.
+    """Parse a caption, or a description in any style; for judging generated captions.
 
     Returns:
         A phrase for each object that is named with size, colour, shape and place, or for a digit.
@@ -137,7 +137,7 @@ def read_caption(text: str) -> frozenset[str]:
 
 
 def instruction(scene: Scene, rng: Random) -> tuple[str, str]:
-    """An instruction about a scene and the reply to it."""
+    """An instruction about a scene, and its reply."""
     kind = rng.choice(("caption", "caption", "objects", "colours", "shapes"))
     text = rng.choice(INSTRUCTIONS[kind])
     if kind == "caption":

@@ -1,8 +1,8 @@
-"""Real handwriting in the miniature world: the 1797 digits that come with scikit-learn, shipped as `digits.npz`.
+"""Real handwriting: the 1797 digits of scikit-learn, shipped as `digits.npz`.
 
 They are the test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak (UCI,
-https://doi.org/10.24432/C50P49, CC BY 4.0; see `digits.LICENSE.txt`). The last 360 are held out, so that the writers
-of most of them were never seen.
+https://doi.org/10.24432/C50P49, CC BY 4.0; see `digits.LICENSE.txt`). The last 360 are held out, so most of their
+writers do not occur in training.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def load_digits(split: Split) -> tuple[Digit, ...]:
 
 
 def draw_digit(digit: Digit, size: int = 48) -> Image.Image:
-    """Dark ink on white paper, an RGB image of size x size, smoothly enlarged."""
+    """The digit as dark ink on white paper: an RGB image of size x size, enlarged by bicubic interpolation."""
     grey = 255 - np.minimum(digit.pixels.astype(np.int16) * 16, 255).astype(np.uint8)
     image = Image.fromarray(grey).resize((size * 5 // 6, size * 5 // 6), Image.Resampling.BICUBIC)
     paper = Image.new("L", (size, size), 255)
@@ -65,7 +65,7 @@ def draw_digit(digit: Digit, size: int = 48) -> Image.Image:
 
 
 def digit_caption(value: int) -> str:
-    """What a digit is called.
+    """The caption of a digit.
 
     Example:
         >>> digit_caption(7)
@@ -75,5 +75,5 @@ def digit_caption(value: int) -> str:
 
 
 def digit_question(value: int, rng: Random) -> Question:
-    """The question about a picture of a digit."""
+    """A question about a picture of a digit."""
     return Question("digit", rng.choice(DIGIT_QUESTIONS), str(value))

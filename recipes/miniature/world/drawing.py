@@ -1,4 +1,4 @@
-"""Draws scenes: anti-aliased, with jitter of position, scale, angle, hue and background."""
+"""Draws scenes as pictures: anti-aliased, with jitter of position, scale, angle, hue and background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inlay.recipes.miniature.world.scenes import Scene, Thing
 if TYPE_CHECKING:
     from random import Random
 
-PICTURE_SIDE = 48  # pixels a side, unless told otherwise
+PICTURE_SIDE = 48  # pixels, the default
 RGB = {
     "red": (214, 38, 38),
     "green": (44, 158, 62),
@@ -24,7 +24,7 @@ RGB = {
     "black": (26, 26, 28),
 }
 
-ROUND = ("circle", "ring")  # shapes that no turn changes
+ROUND = ("circle", "ring")  # shapes that rotation does not change
 
 _RADIUS = {"small": 0.29, "large": 0.44}  # of a cell's side
 _SUPERSAMPLING = 4
@@ -50,7 +50,7 @@ _RING_HOLE = 0.55  # of the ring's radius
 
 
 def tint(colour: tuple[int, int, int], rng: Random, spread: int) -> tuple[int, int, int]:
-    """A colour with each channel moved by up to `spread`, so that no two things are quite alike."""
+    """A colour with jitter of up to `spread` in each channel."""
     red, green, blue = (min(255, max(0, part + rng.randint(-spread, spread))) for part in colour)
     return red, green, blue
 
@@ -79,13 +79,13 @@ def paint(
     """Paint one shape.
 
     Args:
-        canvas: What to paint on.
+        canvas: The picture.
         shape: One of `SHAPES`.
-        centre: Its middle, in pixels.
-        radius: Its size, in pixels.
-        fill: Its colour.
-        ground: The colour of a ring's hole.
-        angle: Its turn, in degrees; round shapes have none.
+        centre: In pixels.
+        radius: In pixels.
+        fill: The colour of the shape.
+        ground: The colour of the hole of a ring.
+        angle: In degrees; ignored for round shapes.
     """
     x, y = centre
     if shape in ROUND:
@@ -103,7 +103,7 @@ def draw_scene(scene: Scene, rng: Random, size: int = PICTURE_SIDE) -> Image.Ima
     """Draw a scene.
 
     Args:
-        scene: What to draw; every object stays inside its cell.
+        scene: The scene; every object is drawn inside its cell.
         rng: The source of the jitter.
         size: Side in pixels, 32 to 64 in the data sets.
 

@@ -1,8 +1,8 @@
 """Questions about scenes, with short answers, and the ten human-like answers of the VQA metric.
 
-Every question refers to its objects uniquely, and the answer cannot be guessed from its wording: yes and no, and
-both orders of a comparison, are equally likely by construction. Ten answers per question, of which some disagree,
-follow VQA v2 (https://arxiv.org/abs/1612.00837).
+Every question refers to its objects uniquely, and its wording does not reveal the answer: yes and no, and both orders
+of a comparison, are equally likely by construction. The ten answers of a question, of which some are wrong, follow
+VQA v2 (https://arxiv.org/abs/1612.00837).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Question:
 
 
 def matching(scene: Scene, thing: Thing, keys: tuple[str, ...]) -> int:
-    """How many things of a scene have these attributes of a thing; it counts itself."""
+    """The number of things in a scene that share these attributes with a thing, itself included."""
     return sum(all(getattr(other, key) == getattr(thing, key) for key in keys) for other in scene.things)
 
 
@@ -81,11 +81,11 @@ def _wording(thing: Thing, keys: tuple[str, ...]) -> str:
 
 
 def refer(scene: Scene, thing: Thing, rng: Random, *, hidden: str = "") -> str:
-    """Name one thing of a scene so that no other is meant, without giving the attribute `hidden` away."""
+    """A unique reference to a thing of a scene that does not mention the attribute `hidden`."""
     fitting = [keys for keys in _REFERENCES if hidden not in keys and matching(scene, thing, keys) == 1]
     if len(scene.things) == 1 and rng.random() < 0.3:
         return "the object"
-    # As people do, mostly by as little as it takes.
+    # Short references are the most frequent, as with people.
     weights = [(0.3 if keys == ("size",) else 1.0) * 4.0 ** (1 - len(keys)) for keys in fitting]
     return f"the {_wording(thing, rng.choices(fitting, weights)[0])}"
 
@@ -182,7 +182,7 @@ def questions(scene: Scene, rng: Random) -> list[Question]:
     """One question of every kind that the scene allows, in the order of `KINDS`.
 
     Args:
-        scene: What is asked about; a lone object allows no comparison.
+        scene: The scene; a comparison needs two objects.
         rng: Chooses wordings, objects and, for yes and no, the truth.
 
     Example:
@@ -195,9 +195,9 @@ def questions(scene: Scene, rng: Random) -> list[Question]:
 
 
 def human_answers(question: Question, rng: Random, *, number: int = 10, dissent: float = 0.15) -> tuple[str, ...]:
-    """What `number` people would answer: mostly the truth, now and then another wording or a slip of the pen.
+    """The answers of `number` simulated people: mostly the true answer, sometimes a synonym, an error or a typo.
 
-    At least six in ten agree with the true answer.
+    At least six in ten are the true answer.
     """
     answers: list[str] = []
     for _ in range(number):

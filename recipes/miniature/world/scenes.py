@@ -1,10 +1,9 @@
-"""The miniature world: scenes of one to three coloured shapes on a three by three grid.
+"""Scenes of the miniature world: one to three coloured shapes on a three by three grid.
 
-A scene is a value: it can be described (`inlay.recipes.miniature.world.descriptions`), drawn
-(`inlay.recipes.miniature.world.drawing`) and asked about (`inlay.recipes.miniature.world.questions`).
-About one scene in eight is *held out*, by a hash of its combination of objects: neither backbone and no adapter
-is ever trained on such a combination, so that accuracy on held-out scenes is composition, not memory.
-The idea of a fully known world with generated questions is that of CLEVR (https://arxiv.org/abs/1612.06890).
+A scene is a value; the modules `descriptions`, `drawing` and `questions` turn it into text and pictures. About one
+scene in eight is *held out*, by a hash of its combination of objects: no backbone and no adapter is trained on such a
+combination, so accuracy on held-out scenes measures composition, not memory. A fully known world with generated
+questions is the idea of CLEVR (https://arxiv.org/abs/1612.06890).
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ PLACES = (
 
 HELD_OUT = 0.125  # of all combinations of objects
 _NUMBER_OF_OBJECTS = (1, 2, 2, 3, 3)  # drawn from uniformly
-_SHARE = 0.3  # chance that an object takes the colour, the shape or the size of the one before it
+_SHARE = 0.3  # probability that an object takes the colour or the shape of the object before it
 
-ALL_VALUES = 9  # values an attribute has at most
-_CELLS = (4, 0, 8, 2, 6, 1, 3, 5, 7)  # the order in which a world of few values takes its places
+ALL_VALUES = 9  # the largest number of values of an attribute
+_CELLS = (4, 0, 8, 2, 6, 1, 3, 5, 7)  # a world of n places has the first n of these
 
 Split = Literal["train", "held_out"]
 
@@ -70,13 +69,13 @@ class Thing:
         return self.place % 3
 
     def having(self, key: str, value: str | int) -> Thing:
-        """The same thing but for one attribute, named by its field."""
+        """A copy in which the field `key` is changed."""
         changed: dict[str, Any] = {key: value}
         return replace(self, **changed)
 
     @property
     def phrase(self) -> str:
-        """Its looks without its place, such as `"small red circle"`."""
+        """Size, colour and shape, such as `"small red circle"`."""
         return f"{self.size} {self.colour} {self.shape}"
 
 
@@ -89,7 +88,7 @@ class Scene:
 
     @property
     def combination(self) -> str:
-        """What the split is decided on: the looks of all things, and for a lone thing its place too."""
+        """The text that decides the split: size, colour and shape of all things; for a single thing also its place."""
         if len(self.things) == 1:
             return f"{self.things[0].phrase} {self.things[0].place_name}"
         return " + ".join(sorted(thing.phrase for thing in self.things))
@@ -107,7 +106,7 @@ class Scene:
 
 
 def random_scene(rng: Random, values: int = ALL_VALUES) -> Scene:
-    """Draw any scene, of either split, from the first `values` colours, shapes and places."""
+    """A random scene of either split, of the first `values` colours, shapes and places."""
     number = rng.choice(_NUMBER_OF_OBJECTS)
     colours, shapes = COLOURS[:values], SHAPES[:values]
     things: list[Thing] = []
@@ -126,12 +125,12 @@ def random_scene(rng: Random, values: int = ALL_VALUES) -> Scene:
 
 
 def sample_scene(rng: Random, split: Split = "train", values: int = ALL_VALUES) -> Scene:
-    """Draw a scene of one split.
+    """A random scene of one split.
 
     Args:
-        rng: The only source of chance.
-        split: Which combinations of objects are allowed.
-        values: How many colours, shapes and places the world has, 3 to 9; attributes with fewer keep theirs.
+        rng: The only source of randomness.
+        split: The split of the scene.
+        values: The number of colours, shapes and places, 3 to 9; an attribute with fewer values has all of them.
 
     Example:
         >>> from random import Random

@@ -21,13 +21,13 @@ def test_what_is_asked_for_is_what_is_made_and_said() -> None:
     rng = Random(1)
     for value in EVERYTHING:
         turn = request(value, rng)
-        assert read_spec(turn.asked) == read_spec(turn.said) == turn.made == value
+        assert read_spec(turn.asked) == read_spec(turn.said) == turn.generated == value
 
 
 def test_what_is_shown_is_described() -> None:
     for value in EVERYTHING:
         turn = description(value, Random(0))
-        assert (turn.shown, turn.made, turn.said) == (value, None, f"{caption_of(value)}.")
+        assert (turn.shown, turn.generated, turn.said) == (value, None, f"{caption_of(value)}.")
 
 
 @pytest.mark.parametrize(("value", "verb"), [(TONES[0], "is"), (TONES[-1], "are"), (DRAWINGS[0], "is")])
@@ -39,7 +39,7 @@ def test_a_change_changes_one_thing_or_the_modality() -> None:
     rng = Random(2)
     for value in EVERYTHING:
         turn = change(value, rng, "held_out")
-        made = turn.made
+        made = turn.generated
         assert made is not None
         assert made != value
         if type(made) is type(value):
@@ -49,7 +49,7 @@ def test_a_change_changes_one_thing_or_the_modality() -> None:
 
 def test_modalities_change_in_every_direction_that_there_is() -> None:
     rng = Random(3)
-    seen = {(type(value), type(change(value, rng, "held_out").made)) for value in EVERYTHING for _ in range(4)}
+    seen = {(type(value), type(change(value, rng, "held_out").generated)) for value in EVERYTHING for _ in range(4)}
     assert seen == {
         *((kind, kind) for kind in (Drawing, Tone, Movement)),
         (Drawing, Movement),
@@ -60,7 +60,7 @@ def test_modalities_change_in_every_direction_that_there_is() -> None:
 
 
 def test_nothing_held_out_is_in_training(talks: list[list[Turn]]) -> None:
-    values = [value for turns in talks for turn in turns for value in (turn.made, turn.shown) if value is not None]
+    values = [value for turns in talks for turn in turns for value in (turn.generated, turn.shown) if value is not None]
     assert {value.split for value in values} == {"train"}
 
 
@@ -68,14 +68,14 @@ def test_a_held_out_dialogue_begins_with_something_held_out() -> None:
     rng = Random(4)
     for _ in range(100):
         first = dialogue(rng, "held_out")[0]
-        begun = first.shown or first.made
+        begun = first.shown or first.generated
         assert begun is not None
         assert begun.split == "held_out"
 
 
 def test_dialogues_have_two_to_four_turns_of_all_kinds(talks: list[list[Turn]]) -> None:
     assert {len(turns) for turns in talks} == {2, 3, 4}
-    made = [type(turn.made) for turns in talks for turn in turns]
+    made = [type(turn.generated) for turns in talks for turn in turns]
     assert set(made) == {Drawing, Tone, Movement, type(None)}
     assert min(made.count(kind) for kind in set(made)) > 100
 
