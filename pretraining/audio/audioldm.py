@@ -9,9 +9,7 @@ does not depend on the others. The folder is an `AudioLDMPipeline`.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +24,7 @@ from inlay.recipes.miniature.media.specs import TONES, Tone, sample_spec
 from pretraining.audio.sound_text_matching import some_names, text_of, train_clap
 from pretraining.audio.spectrogram import BANDS, DEVIATION, HOP, MEAN, log_mel, samples_of
 from pretraining.audio.vocoder import make_vocoder, train_vocoder
+from pretraining.command_line import parse
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import Sizes, latents_of, make_autoencoder, train_autoencoder
 from pretraining.diffusion.prompt_tokenizers import CLAP_WIDTH, make_roberta_tokenizer
@@ -163,16 +162,7 @@ def main() -> None:
     """Train vocoder and autoencoder, then the rest; save in half precision."""
     from diffusers import AudioLDMPipeline
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the pipeline to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--vocoder-steps", type=int, default=1000)
-    parser.add_argument("--autoencoder-steps", type=int, default=700)
-    parser.add_argument("--steps", type=int, default=1900)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, vocoder_steps=1000, autoencoder_steps=700, steps=1900)
     rng = Random(options.seed)
     tones = [sample_spec(Tone, rng) for _ in range(POOL)]
     samples = samples_of([render_sound(tone, rng) for tone in tones])

@@ -8,7 +8,6 @@ sound, as in AudioLDM's own training.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,6 +23,7 @@ from inlay.recipes.miniature.media.specs import Tone, sample_spec
 from pretraining import training_loop
 from pretraining.audio.audioldm import embed_prompts
 from pretraining.audio.sound_text_matching import ATTRIBUTES, match_loss
+from pretraining.command_line import parse, print_size
 from pretraining.diffusion.prompt_tokenizers import CLAP_WIDTH
 from pretraining.multimodal.vector_probe import probe_encoders
 from pretraining.optimizers import muon_and_adamw
@@ -162,19 +162,12 @@ def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
     from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, steps=600)
     pipeline = backbone_path("audioldm")
     tokenizer = RobertaTokenizer.from_pretrained(pipeline / "tokenizer")
     text: Any = ClapTextModelWithProjection.from_pretrained(pipeline / "text_encoder", dtype=torch.float32)
     model = make_clap(text)
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    print_size(model)
     train(model, tokenizer, text, options.output, Random(options.seed), steps=options.steps)
     save_rounded(model, options.output)
     tokenizer.save_pretrained(options.output)

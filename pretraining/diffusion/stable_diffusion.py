@@ -8,9 +8,7 @@ autoencoder, on drawings and frames of clips, then text encoder and U-Net togeth
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from inlay.recipes.miniature.judges.generated_media import accuracies
 from inlay.recipes.miniature.media.captions import caption_of, prompt_of
 from inlay.recipes.miniature.media.clips import SIDE, draw_shape, render_clip
 from inlay.recipes.miniature.media.specs import DRAWINGS, Drawing, Movement, sample_spec
+from pretraining.command_line import parse
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import PICTURES, latents_of, make_autoencoder, train_autoencoder
 from pretraining.diffusion.prompt_tokenizers import make_clip_tokenizer
@@ -114,15 +113,7 @@ def main() -> None:
     """Train the autoencoder, then the rest; save in half precision."""
     from diffusers import StableDiffusionPipeline
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the pipeline to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--autoencoder-steps", type=int, default=900)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, autoencoder_steps=900, steps=3000)
     rng = Random(options.seed)
     vae = make_autoencoder(PICTURES)
     length = options.autoencoder_steps

@@ -8,10 +8,8 @@ folder is a `TextToVideoSDPipeline`.
 
 from __future__ import annotations
 
-import argparse
 import copy
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ from inlay.recipes.miniature.media.captions import caption_of, prompt_of
 from inlay.recipes.miniature.media.clips import FPS, FRAMES, render_clip
 from inlay.recipes.miniature.media.specs import DIRECTIONS, MOVEMENTS, Drawing, Movement, sample_spec
 from pretraining import training_loop
+from pretraining.command_line import parse
 from pretraining.diffusion import denoiser_training
 from pretraining.diffusion.autoencoder import PICTURES, latents_of
 from pretraining.diffusion.prompted_pipelines import (
@@ -170,15 +169,7 @@ def main() -> None:
     """Begin with the miniature Stable Diffusion, train, save in half precision."""
     from diffusers import StableDiffusionPipeline, TextToVideoSDPipeline
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the pipeline to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--start", type=Path, default=None, help="a Stable Diffusion; the shipped one if not given")
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, steps=700, start="a Stable Diffusion; without it, the shipped one")
     folder = options.start or backbone_path("sd")
     start = StableDiffusionPipeline.from_pretrained(folder)
     unet = make_unet()

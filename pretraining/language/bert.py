@@ -8,8 +8,6 @@ types are zero and stay so: a Q-Former has none, so nothing is lost on the way.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from inlay.recipes.miniature.world.descriptions import caption
 from inlay.recipes.miniature.world.scenes import ALL_VALUES, COLOURS, SHAPES, SIZES, sample_scene
 from pretraining import training_loop
+from pretraining.command_line import parse, print_size
 from pretraining.language.masked_texts import Cloze, described, sample_cloze, twice
 from pretraining.language.wordpiece_tokenizer import POSITIONS, make_wordpiece
 from pretraining.optimizers import muon_and_adamw
@@ -165,17 +164,10 @@ def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
     from transformers import BertForMaskedLM
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its tokenizer to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, steps=3000)
     tokenizer = make_wordpiece()
     model = make_model(tokenizer)
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    print_size(model)
     both = muon_and_adamw(
         model,
         lr=LEARNING_RATE,

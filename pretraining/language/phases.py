@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pretraining import training_loop
+from pretraining.command_line import parse, print_size
 from pretraining.optimizers import scheduled
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
@@ -81,19 +80,12 @@ def _report(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, *, s
 
 def main(family: Family, description: str | None) -> None:
     """Train, round to bfloat16, measure what was saved."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and tokenizer to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--after", type=int, default=0, help="go on after so many phases, from OUTPUT/phase-N")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(description, after=0)
     tokenizer = family.tokenizer()
     model = family.model(tokenizer)
     if options.after:
         model = type(model).from_pretrained(options.output / f"phase-{options.after}")
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    print_size(model)
     for number, phase in enumerate(family.phases[options.after :], options.after + 1):
         print(phase, flush=True)
         train(family, model, tokenizer, phase, Random(f"{options.seed} {number}"))

@@ -7,8 +7,6 @@ bound to is text, of which the miniature has plenty, and not pictures. Drawings 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ from inlay.recipes.miniature.media.questions import attributes_of
 from inlay.recipes.miniature.media.rendering import MODALITIES, render_medium
 from inlay.recipes.miniature.media.specs import MediumSpec, Tone, sample_kind
 from pretraining import training_loop
+from pretraining.command_line import parse, print_size
 from pretraining.diffusion.prompt_tokenizers import PROMPT_TOKENS, make_clip_tokenizer
 from pretraining.multimodal.vector_probe import probe_media
 from pretraining.optimizers import muon_and_adamw
@@ -188,17 +187,10 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
 
 def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its tokenizer to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, steps=600)
     tokenizer = make_clip_tokenizer()
     model = make_model(len(tokenizer))
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    print_size(model)
     train(model, tokenizer, Random(options.seed), steps=options.steps)
     sizes = model.config.to_json() | {"dtype": "float32"}  # in memory; two bytes a number on disk
     write_folder(options.output, sizes, model.to(torch.bfloat16))

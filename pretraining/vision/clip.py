@@ -8,8 +8,6 @@ last layer and, as in deep supervision (https://arxiv.org/abs/1409.5185), behind
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from torch.nn.functional import normalize
 
 from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 from pretraining import training_loop
+from pretraining.command_line import parse, print_size
 from pretraining.language.byte_pair_tokenizers import make_tokenizer
 from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
@@ -124,20 +123,12 @@ def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its processors to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1400)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="folder of a model to go on from, instead of random weights")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, steps=1400, start="a CLIP to continue from, instead of random weights")
     tokenizer = make_tokenizer("clip")
     if options.start:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(options.start)
     model = CLIPModel.from_pretrained(options.start) if options.start else make_model(tokenizer)
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters", flush=True)
+    print_size(model)
     train(model, tokenizer, seed=options.seed, steps=options.steps)
     save_rounded(model, options.output)
     tokenizer.save_pretrained(options.output)

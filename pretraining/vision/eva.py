@@ -9,8 +9,6 @@ norm behind it belongs to the heads, and is saved as a start for `ln_vision`.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from inlay.adapters.language.freeze import freeze
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.world.drawing import PICTURE_SIDE
 from pretraining import training_loop
+from pretraining.command_line import parse, print_size
 from pretraining.optimizers import muon_and_adamw
 from pretraining.percentages import percentages
 from pretraining.rounded_weights import save_rounded
@@ -164,18 +163,11 @@ def main() -> None:
     """Train, round to bfloat16, measure what was saved."""
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write the model and its processor to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+    options = parse(__doc__, steps=2400)
     clip = CLIPModel.from_pretrained(backbone_path("clip"))
     teacher = Teacher(clip, PreTrainedTokenizerFast.from_pretrained(backbone_path("clip")))
     tower = make_model()
-    print(f"{sum(parameter.numel() for parameter in tower.parameters()):,} parameters", flush=True)
+    print_size(tower)
     student = Student(tower, features=len(teacher.mean), embedding=clip.visual_projection.out_features)
     both = muon_and_adamw(
         student, lr=LEARNING_RATE, matrix_lr=MATRIX_RATE, warm_up=WARM_UP, decay=DECAY, steps=options.steps
