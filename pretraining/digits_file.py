@@ -1,4 +1,4 @@
-"""Makes `digits.npz` from scikit-learn: `python -m pretraining.digits_file --output digits.npz`."""
+"""Writes `digits.npz` from scikit-learn: `python -m pretraining.digits_file --output digits.npz`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saves a backbone with its weights rounded to bfloat16 on disk, to be loaded and run in single precision."""
+"""Saves a backbone with weights in bfloat16 and a config that loads them in float32."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def save_rounded(model: PreTrainedModel, folder: Path) -> None:
-    """Write `config.json` and `model.safetensors`; half the bytes, and single precision in the config.
+    """Write `config.json` and `model.safetensors`.
 
-    The config's dtype is what `from_pretrained` loads in when not told: processors without bfloat16 arithmetic are
-    several times faster in single precision.
+    `from_pretrained` takes its default dtype from the config. It says float32, because processors without bfloat16
+    arithmetic are several times faster in float32.
     """
     model.to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
     file = folder / "config.json"

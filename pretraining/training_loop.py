@@ -1,4 +1,4 @@
-"""What the scripts that pretrain the miniature backbones share: the loop, and batches of texts of like length."""
+"""The training loop of all pretraining scripts, and batches of texts of similar length."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def train(
 
     Args:
         model: In training mode before and after.
-        losses: Draws the batch of a step, counted from 1, and gives its losses by name; their sum is minimised.
+        losses: Step, counted from 1 -> its losses by name; their sum is minimised.
         optimizers: With their schedules, which advance once a step.
         steps: All steps.
-        report: Called in evaluation mode, every now and then and at the end.
+        report: Called in evaluation mode every `REPORT_EVERY` steps and at the end.
     """
     began = time.perf_counter()
     total: dict[str, float] = {}
@@ -60,7 +60,7 @@ def train(
 
 
 def by_length(rows: list[Row], size: int, rng: Random) -> list[list[Row]]:
-    """Cut rows, token ids first, into batches of like length, so that little is padded, in random order."""
+    """Batches of rows (token ids first) of similar length, which need little padding, in random order."""
     ordered = sorted(rows, key=lambda row: len(row[0]))
     cut = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     rng.shuffle(cut)

@@ -1,9 +1,9 @@
-"""Pretrain the miniature BERT, from which the Q-Formers begin, on what is said in the world.
+"""Pretrain the miniature BERT, the initial weights of the Q-Formers, on the texts of the world.
 
-`python -m pretraining.language.bert --output DIR --seed 0` makes such weights again. Architecture and
-objective are BERT's masked words (https://arxiv.org/abs/1810.04805), without its pairs of sentences. Of the tokens 30 %
-are masked, as more than 15 % teaches better (https://arxiv.org/abs/2202.08005), and half of the answers whole. Token
-types are zero and stay so: a Q-Former has none, so nothing is lost on the way.
+`python -m pretraining.language.bert --output DIR --seed 0` trains such weights. Architecture and objective are BERT's
+(https://arxiv.org/abs/1810.04805), without sentence pairs. 30 % of the tokens are masked, which works better than 15
+% (https://arxiv.org/abs/2202.08005), and half of the answers completely. Token type embeddings are zero and frozen,
+because a Q-Former has none.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ BATCH = 64
 LEARNING_RATE = 2e-3  # of embeddings, norms and the head
 MATRIX_RATE = 3e-3  # of the matrices inside the layers, by Muon
 WARM_UP = 100  # steps
-DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
+DECAY = 0.4  # share of the steps at the end in which the learning rate falls to zero
 MASKED = 0.3  # of all tokens, of which 80 % become [MASK], 10 % another word, 10 % stay
-WHOLE = 0.5  # of the answers that are masked whole
-FEW, FEW_STEPS = 3, 0.25  # values of a first, smaller world, in which look-up is learnt; share of the steps it takes
-_POOL = 10  # batches made at once
+WHOLE = 0.5  # share of the answers that are masked completely
+FEW, FEW_STEPS = 3, 0.25  # values of a smaller world at the start, where look-up is learnt; its share of the steps
+_POOL = 10  # batches that are encoded together
 _PLACES = ("top", "bottom", "center", "left", "right")
 
 Row = tuple[list[int], list[bool]]  # token ids; whether the token belongs to an answer
@@ -67,7 +67,7 @@ def make_model(tokenizer: BertTokenizer) -> BertForMaskedLM:
 
 
 def encode(clozes: list[Cloze], tokenizer: BertTokenizer) -> list[Row]:
-    """Tokenise, contexts and answers on their own."""
+    """Tokenise contexts and answers separately."""
     contexts, answers = (
         tokenizer(texts, add_special_tokens=False)["input_ids"]
         for texts in ([cloze.context for cloze in clozes], [cloze.answer for cloze in clozes])
@@ -81,7 +81,7 @@ def encode(clozes: list[Cloze], tokenizer: BertTokenizer) -> list[Row]:
 
 
 def pad(rows: list[Row], tokenizer: BertTokenizer) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, mask and what belongs to an answer, (batch, longest) each."""
+    """Ids, attention mask, and whether a token belongs to an answer; each (batch, longest)."""
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row, _ in rows])
     asked = torch.tensor([row + [False] * (longest - len(row)) for _, row in rows])
@@ -89,7 +89,7 @@ def pad(rows: list[Row], tokenizer: BertTokenizer) -> tuple[Tensor, Tensor, Tens
 
 
 def hide(rows: list[Row], tokenizer: BertTokenizer) -> Batch:
-    """Mask words as BERT does, and some answers whole."""
+    """Mask tokens as BERT does, and some answers completely."""
     ids, mask, asked = pad(rows, tokenizer)
     words = (ids != tokenizer.cls_token_id) & (ids != tokenizer.sep_token_id) & mask.bool()
     drawn = words & (torch.rand(ids.shape) < MASKED)
@@ -102,7 +102,7 @@ def hide(rows: list[Row], tokenizer: BertTokenizer) -> Batch:
 
 
 def batches(tokenizer: BertTokenizer, rng: Random, values: int) -> Iterator[Batch]:
-    """Endless batches of fresh texts of the training split."""
+    """An infinite iterator of batches of the training split."""
     while True:
         rows = encode([sample_cloze(rng, values) for _ in range(BATCH * _POOL)], tokenizer)
         for chosen in training_loop.by_length(rows, BATCH, rng):
@@ -118,12 +118,12 @@ def predict(model: BertForMaskedLM, ids: Tensor, mask: Tensor, wanted: Tensor) -
 
 @torch.no_grad()
 def word_accuracy(model: BertForMaskedLM, tokenizer: BertTokenizer, *, seed: int, scenes: int) -> dict[str, float]:
-    """Share of hidden words that are found, on texts about held-out scenes.
+    """Share of masked words that are predicted, on texts about held-out scenes.
 
     Returns:
-        `"grammar"`: a word of a caption that its grammar decides, hidden alone. `"twice"`: a size, colour, shape or
-        word of place in a caption behind a description of the same scene. `"answers"` and each kind of question: the
-        whole answer behind description and question, all its words hidden.
+        `"grammar"`: one masked word of a caption that grammar decides. `"twice"`: a size, colour, shape or place word
+        in a caption after a description of the same scene. `"answers"` and each kind of question: the complete answer
+        after description and question, all its words masked.
     """
     rng = Random(seed)
     held_out = [sample_scene(rng, "held_out") for _ in range(scenes)]
@@ -155,13 +155,13 @@ def word_accuracy(model: BertForMaskedLM, tokenizer: BertTokenizer, *, seed: int
 
 
 def _halves(cloze: Cloze) -> Cloze:
-    """A scene said twice, with the second time as the answer."""
+    """A scene described twice, with the second text as the answer."""
     first, _, second = cloze.context.partition(". ")
     return Cloze(f"{first}.", second)
 
 
 def main() -> None:
-    """Train, round to bfloat16, measure what was saved."""
+    """Train, save in bfloat16, measure the saved model."""
     from transformers import BertForMaskedLM
 
     options = parse(__doc__, steps=3000)

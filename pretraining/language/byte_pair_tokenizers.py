@@ -1,8 +1,7 @@
-"""The tokenizers of the miniature backbones: byte-level BPE, as that of GPT-2, trained on the words of the world.
+"""Byte-level BPE tokenizers, like GPT-2's, trained on the texts of the world.
 
-Any text can be encoded, and the words of the world are one token each. The language model's special tokens
-follow LLaMA (`<unk>`, `<s>`, `</s>`, `<pad>`; `<s>` is added in front), CLIP's follow CLIP (at the end of the
-vocabulary, added on both sides), and so do OPT's and T5's.
+They encode any text; each word of the world is one token. Special tokens are those of the families: LLaMA's `<unk>`,
+`<s>`, `</s>`, `<pad>` with `<s>` in front; CLIP's at the end of the vocabulary, added on both sides; OPT's; T5's.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(16))
-"""T5's marks for what is left out."""
+"""T5's sentinels for masked spans."""
 POSITIONS = 384
-"""Positions that the miniature OPT has embeddings for."""
+"""Number of position embeddings of the miniature OPT."""
 _TEXTS = 3000
-_MERGED_FROM = 2  # a pair seen less often than this stays two tokens
+_MERGED_FROM = 2  # the smallest frequency of a pair that is merged
 
 
 def _texts(**mixed: Any) -> list[str]:
@@ -44,20 +43,20 @@ def _texts(**mixed: Any) -> list[str]:
     return [SYSTEM] * 20 + [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}]
 
 
-def _senses_texts() -> list[str]:
-    """Every word about drawings, sounds and clips, and of ModaVerse's answers."""
+def _media_texts() -> list[str]:
+    """Texts with every word about drawings, sounds and clips, and of ModaVerse's replies."""
     rng = Random(0)
     texts = [media_text(rng, "train") for _ in range(_TEXTS)]
     return [piece.text for text in texts for piece in text if piece.text not in {"<s>", "</s>"}] + ["Modality: Prompt:"]
 
 
 def train_bpe(special: list[str], texts: list[str], *, prefix_space: bool = False) -> Tokenizer:
-    """Train byte-level BPE, with `special` as the first tokens of the vocabulary."""
+    """Train byte-level BPE; `special` are the first tokens of the vocabulary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=2000,  # never reached: training ends when every word is one token
+        vocab_size=2000,  # not reached: training ends when every word is one token
         min_frequency=_MERGED_FROM,
         special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -68,9 +67,9 @@ def train_bpe(special: list[str], texts: list[str], *, prefix_space: bool = Fals
 
 
 def add_words(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
-    """Make every word of texts one token, at the end of the vocabulary; marks stay as they are.
+    """Add every word of the texts as one token at the end of the vocabulary; punctuation does not change.
 
-    The new merges go from left to right and rank behind all others, so a word that was one token before stays the same.
+    The new merges go from left to right and have the lowest rank, so existing one-word tokens do not change.
     """
     held = json.loads(tokenizer.to_str())
     vocabulary, merges = held["model"]["vocab"], held["model"]["merges"]
@@ -88,11 +87,11 @@ def add_words(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
 
 
 def make_tokenizer(family: Literal["llama", "clip", "opt", "t5"]) -> PreTrainedTokenizerFast:
-    """Make the tokenizer of a miniature backbone.
+    """Build the tokenizer of a miniature backbone.
 
     Args:
         family: `"llama"`: `<s>` in front, Vicuna's chat template. `"clip"`: start and end tokens, lower case. `"opt"`:
-            `</s>` in front, which is its BOS. `"t5"`: `</s>` behind, a space in front of every text, sentinels.
+            `</s>` in front, which is its BOS. `"t5"`: `</s>` at the end, a space in front of every text, sentinels.
 
     Returns:
         A fast tokenizer, to be saved with `save_pretrained`.
@@ -101,7 +100,7 @@ def make_tokenizer(family: Literal["llama", "clip", "opt", "t5"]) -> PreTrainedT
 
 
 def _llama() -> PreTrainedTokenizerFast:
-    tokenizer = add_words(train_bpe(["<unk>", "<s>", "</s>", "<pad>"], _texts()), _senses_texts())
+    tokenizer = add_words(train_bpe(["<unk>", "<s>", "</s>", "<pad>"], _texts()), _media_texts())
     _around(tokenizer, "<s> $A", "<s>")
     return _fast(
         tokenizer,
@@ -142,7 +141,7 @@ _FAMILIES = {"llama": _llama, "clip": _clip, "opt": _opt, "t5": _t5}
 
 
 def _around(tokenizer: Tokenizer, single: str, *special: str) -> None:
-    """What is put around every text."""
+    """Set the special tokens that are added to every text."""
     ids = [(token, tokenizer.token_to_id(token)) for token in special]
     tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
 

@@ -1,11 +1,11 @@
-"""The text that the miniature language model is pretrained on.
+"""The pretraining corpus of the miniature language models.
 
-Dialogues about described scenes and digits, plain captioning, a little talk without any scene, and two drills, laid out
-as `corpus_layout` has it. Only replies are trained on: of random scenes nothing can be predicted but the answers.
+It has dialogues about described scenes and digits, plain captions, some dialogues without a scene, and two drills;
+`corpus_layout` lays them out. The loss is on replies only, because nothing else can be predicted from random scenes.
 
-The drills make look-up learnable. Questions alone leave a small model guessing among the objects of a scene for
-thousands of steps; a *list* names an object by one attribute and asks for all others, next to each other, and a
-*statement* leaves out its last word. Both put many look-ups into one text, with few words between cue and answer.
+The drills make look-up learnable. With questions alone, a small model guesses among the objects of a scene for
+thousands of steps. In a *list*, an object is named by one attribute, and the reply is its other attributes. A
+*statement* ends with a missing word. Both put many look-ups into one text, with few words between cue and answer.
 """
 
 from __future__ import annotations
@@ -43,44 +43,44 @@ _TALK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """Shares of what a corpus holds; the rest are dialogues."""
+    """Shares of the kinds of texts; the rest are dialogues."""
 
     lists: float = 0.0
-    """Texts that are a drill of lists."""
+    """Share of texts that are a drill of lists."""
     statements: float = 0.0
-    """Texts that are a drill of statements."""
+    """Share of texts that are a drill of statements."""
     plain: float = 0.1
-    """Texts that are a plain caption."""
+    """Share of texts that are a plain caption."""
     talk: float = 0.02
-    """Texts without a scene."""
+    """Share of texts without a scene."""
     digits: float = 0.03
-    """Texts about a handwritten digit."""
-    senses: float = 0.0
-    """Texts about drawings, sounds and clips, and of what can be made of them."""
+    """Share of texts about a handwritten digit."""
+    media: float = 0.0
+    """Share of texts about drawings, sounds and clips, and about generating them."""
     lone: float = 0.2
-    """Scenes of one object that are kept."""
+    """Share of the scenes of one object that are kept."""
     styles: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     """Weights of the styles of description: sentence, places first, soup, scan."""
     captions: float = 0.2
-    """Dialogues that hold an instruction, such as to describe the picture."""
+    """Share of dialogues with an instruction, such as to describe the picture."""
     hard: float = 0.3
-    """Dialogues that hold a question of counting, yes or no, comparison; for each of the three."""
+    """Share of dialogues with a question about a count, yes or no, a comparison; for each of the three."""
     comparisons: int = 1
-    """Comparisons among the questions of a dialogue that has them."""
+    """Number of comparisons in a dialogue that has any."""
     system: float = 0.0
-    """Dialogues that open with Vicuna's system sentence; and as many that ask for a short answer."""
+    """Share of dialogues with Vicuna's system sentence, and share that ask for a short answer."""
     stated: tuple[str, ...] = ATTRIBUTES
-    """What statements leave out."""
+    """The attributes that statements ask for."""
     layout: LayoutName = "vicuna"
-    """How everything is laid out."""
+    """The layout of all texts."""
     templates: float = 0.0
-    """Dialogues in the layout of MiniGPT-4 or of InstructBLIP instead."""
+    """Share of dialogues in the layout of MiniGPT-4 or InstructBLIP instead."""
     wordings: tuple[str, ...] = ("{}",)
-    """Around a question in the layouts of BLIP-2 and InstructBLIP, with one `{}` for it."""
+    """Prompts in the layouts of BLIP-2 and InstructBLIP, with one `{}` for the question."""
     turns: int = 7
-    """Questions of a dialogue at most."""
+    """The largest number of questions in a dialogue."""
     values: int = ALL_VALUES
-    """Colours, shapes and places that occur."""
+    """Number of colours, shapes and places."""
 
 
 LISTED, STATED = 8, 12  # entries of a list, statements of a text
@@ -93,8 +93,8 @@ def sample_text(rng: Random, mix: Mix, split: Split = "train") -> tuple[Piece, .
         return _dialogue("", [("talk", *turn) for turn in rng.sample(_TALK, 3)], rng, mix)
     if which < mix.talk + mix.digits:
         return digit_text(rng.randrange(10), rng, mix)
-    # Nothing is drawn where there are none, so that the corpora of OPT and T5 stay what they were.
-    if mix.senses and rng.random() < mix.senses:
+    # No random number is drawn if the share is zero: the corpora of OPT and T5 must not change.
+    if mix.media and rng.random() < mix.media:
         return media_text(rng, split, system=mix.system)
     scene = sample_scene(rng, split, mix.values)
     while len(scene.things) == 1 and rng.random() > mix.lone:
@@ -142,7 +142,7 @@ def _described(scene: Scene, rng: Random, mix: Mix) -> str:
 
 
 def _lists(scene: Scene, rng: Random) -> list[tuple[str, str, str]]:
-    """An attribute that only one thing has, then all others of that thing: ` circle` -> ` red small top left`."""
+    """An attribute that only one thing has, then its other attributes: ` circle` -> ` red small top left`."""
     entries = []
     for _ in range(LISTED):
         thing = rng.choice(scene.things)
@@ -165,7 +165,7 @@ def _statements(scene: Scene, rng: Random, stated: tuple[str, ...]) -> list[tupl
 
 
 def _dialogue(seen: str, turns: list[tuple[str, str, str]], rng: Random, mix: Mix) -> tuple[Piece, ...]:
-    """Lay `(kind, question, reply)` turns after what is seen, which may be nothing."""
+    """Lay out `(kind, question, reply)` turns after a description, which may be empty."""
     layout, turns = mix.layout, turns[: mix.turns]
     if seen and mix.templates and rng.random() < mix.templates:
         layout = rng.choice(("minigpt4", "instructblip"))

@@ -1,8 +1,8 @@
-"""How the texts of the corpus are laid out: what is seen, what is asked, what is replied, as the systems lay them out.
+"""Layouts of the texts of the corpus: a description, questions and replies, in the formats of the systems.
 
-Vicuna's own layout (https://lmsys.org/blog/2023-03-30-vicuna/), the one of its first version that NExT-GPT keeps, and
-those of MiniGPT-4, InstructBLIP and BLIP-2, each with the description where the picture goes. A text is a tuple of
-pieces; each piece is tokenised on its own.
+Vicuna's own layout (https://lmsys.org/blog/2023-03-30-vicuna/), the layout of its first version, which NExT-GPT uses,
+and those of MiniGPT-4, InstructBLIP and BLIP-2, each with the description in the place of the picture. A text is a
+tuple of pieces; each piece is tokenised separately.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ SYSTEM = (
 )
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 BLIP2_PROMPTS = ("Question: {} Answer:", "Question: {} Short answer:")
-WITHOUT_WORDING = ("instruction", "talk", "made")
-"""Kinds of turns that stand as they are, without words around them."""
+WITHOUT_WORDING = ("instruction", "talk", "generated")
+"""Kinds of turns without a prompt around the request."""
 
 Turn: TypeAlias = tuple[str, str, str]
-"""Kind, what is asked, what is replied."""
+"""Kind, request, reply."""
 Entry: TypeAlias = tuple[str, str, str]
-"""Cue, reply, end; of which only the reply is trained on."""
+"""Cue, reply, end; the loss is on the reply only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text that is tokenised on its own."""
+    """A part of a text that is tokenised separately."""
 
     text: str
-    """What it says; `"<s>"` and `"</s>"` alone stand for the model's own BOS and EOS."""
+    """The text; `"<s>"` and `"</s>"` mean the model's BOS and EOS."""
     trained: bool
-    """Whether its tokens are predicted in training."""
+    """Whether the loss is on its tokens."""
     kind: str = ""
     """The kind of question that a reply answers."""
 
@@ -46,15 +46,15 @@ class Piece:
 def dialogue(
     layout: LayoutName, seen: str, turns: Sequence[Turn], rng: Random, *, system: float, wordings: Sequence[str]
 ) -> tuple[Piece, ...]:
-    """Lay turns after what is seen, which may be nothing.
+    """Lay out turns after a description.
 
     Args:
-        layout: Whose.
-        seen: The description.
-        turns: Questions and replies in their order.
-        rng: The only source of chance.
-        system: Share of Vicuna's dialogues that open with its system sentence; and that ask for a short answer.
-        wordings: Around a question in BLIP's layouts, with one `{}` for it.
+        layout: The name of the layout.
+        seen: The description; may be empty.
+        turns: Questions and replies in order.
+        rng: The only source of randomness.
+        system: Share of Vicuna's dialogues with its system sentence, and share that ask for a short answer.
+        wordings: Prompts in BLIP's layouts, with one `{}` for the question.
     """
     if layout == "minigpt4":
         return _minigpt4(seen, turns)
@@ -68,7 +68,7 @@ def dialogue(
 
 
 def drill(layout: LayoutName, seen: str, order: str, entries: Sequence[Entry]) -> tuple[Piece, ...]:
-    """Lay entries after what is seen; the order says what is wanted."""
+    """Lay out the entries of a drill after a description; `order` is the instruction."""
     if layout == "blip2":
         pieces = [Piece(text, trained=False) for text in (seen, "<s>", order)]
     else:
@@ -79,7 +79,7 @@ def drill(layout: LayoutName, seen: str, order: str, entries: Sequence[Entry]) -
 
 
 def captioned(layout: LayoutName, seen: str, text: str, rng: Random) -> tuple[Piece, ...]:
-    """The description and a caption of it, without any words between them."""
+    """A description and its caption, without an instruction."""
     if layout == "blip2":
         front, end = (seen, "<s>"), "\n"
         return (*(Piece(part, trained=False) for part in front), *_reply("caption", text, end))
@@ -94,7 +94,7 @@ def _reply(kind: str, text: str, end: str) -> tuple[Piece, Piece]:
 
 def _vicuna(seen: str, turns: Sequence[Turn], rng: Random, system: float) -> tuple[Piece, ...]:
     start = f"{SYSTEM} " if rng.random() < system else ""
-    apart = rng.random() < 0.5  # as the picture will be that takes its place
+    apart = rng.random() < 0.5  # tokenised separately, like the picture that replaces it
     hint = f"\n{SHORT_ANSWER}" if rng.random() < system else ""
     pieces = [Piece("<s>", trained=False)]
     for number, (kind, text, reply) in enumerate(turns):

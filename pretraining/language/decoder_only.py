@@ -1,4 +1,4 @@
-"""What a decoder-only miniature language model is pretrained with: batches of the corpus, the loss, the measurement."""
+"""Pretraining of a decoder-only language model: batches of the corpus, logits, accuracy."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 UNJUDGED = frozenset({"caption", "instruction", "drill", "talk"})
-"""Kinds of replies that have several right wordings."""
-MEDIA_KINDS = frozenset({"senses", "made"})
+"""Kinds of replies with several right wordings."""
+MEDIA_KINDS = frozenset({"media", "generated"})
 """Kinds of replies about drawings, sounds and clips."""
 
 Row = tuple[list[int], list[int]]  # token ids; labels, -100 where nothing is predicted
@@ -53,7 +53,7 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterator[Batch]:
-    """Endless batches of fresh texts of the training split."""
+    """An infinite iterator of batches of the training split."""
     while True:
         rows = encode([sample_text(rng, mix) for _ in range(BATCH * POOL)], tokenizer)
         for chosen in by_length(rows, BATCH, rng):
@@ -61,7 +61,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterat
 
 
 def predict(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Logits (replies' tokens, vocabulary) and the tokens they should predict; nothing else is computed."""
+    """Logits of the reply tokens (tokens, vocabulary), and these tokens."""
     ids, labels = batch
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
     asked = labels[:, 1:] != -100
@@ -78,13 +78,13 @@ def read_accuracy(
     objects: int | None = None,
     layout: LayoutName = "vicuna",
     wordings: tuple[str, ...] = ("{}",),
-    senses: int = 0,
+    media: int = 0,
 ) -> dict[str, float]:
-    """Share of greedy replies that are wholly right, by kind, on described held-out scenes and on digits.
+    """Share of greedy replies that are completely right, by kind, on described held-out scenes and on digits.
 
-    A reply is right when every one of its tokens, the end included, is the likeliest one; `"answers"` is the mean
-    over all questions about scenes and digits, captions and instructions left out (they have several right wordings).
-    `objects` keeps scenes of that many objects only; `senses` more texts are about drawings, sounds and clips.
+    A reply is right if each of its tokens, the end included, has the largest logit. `"answers"` is the mean over all
+    questions about scenes and digits; captions and instructions are excluded, as they have several right wordings.
+    `objects` keeps only scenes of that many objects; `media` is the number of texts about drawings, sounds and clips.
     """
     rng = Random(seed)
     mix = Mix(plain=0, hard=1.0, turns=8, captions=0, layout=layout, wordings=wordings)
@@ -94,7 +94,7 @@ def read_accuracy(
         if objects in {None, len(scene.things)}:
             texts.append(scene_text(scene, rng, mix))
     texts += [digit_text(digit, rng, mix) for digit in range(10)]
-    texts += [media_text(rng, "held_out") for _ in range(senses)]
+    texts += [media_text(rng, "held_out") for _ in range(media)]
     right: dict[str, list[bool]] = {}
     for start in range(0, len(texts), 50):
         part = texts[start : start + 50]
@@ -113,7 +113,7 @@ def read_accuracy(
 
 
 def shares(right: dict[str, list[bool]]) -> dict[str, float]:
-    """Share of right replies over all judged kinds, as `"answers"`, and by kind."""
+    """Share of right replies by kind, and over all judged kinds (`"answers"`)."""
     answers = [hit for kind, hits in right.items() if kind not in UNJUDGED | MEDIA_KINDS for hit in hits]
     by_kind = {kind: sum(hit) / len(hit) for kind, hit in sorted(right.items())}
     return {"answers": sum(answers) / len(answers), **by_kind}

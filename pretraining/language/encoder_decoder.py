@@ -1,7 +1,7 @@
-"""What an encoder-decoder miniature language model is pretrained with: the corpus as sources and targets.
+"""Pretraining of an encoder-decoder language model: the corpus as sources and targets.
 
-As in Flan (https://arxiv.org/abs/2210.11416) the source asks and the target answers: of the replies of a text one is
-asked for. A lone caption is cut at a random place: its beginning is read, the rest is written.
+As in Flan (https://arxiv.org/abs/2210.11416), the source has a question and the target the answer: one reply of a
+text is the target. A plain caption is cut at a random place; its beginning is the source, the rest the target.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SHORT = 4
-"""So many times larger than a decoder's is a batch, as a source with a single question is that much shorter."""
+"""The batch is this factor larger than for a decoder, because a source with a single question is shorter."""
 
-Pair = tuple[list[str], str, str]  # runs of the source, the target, the kind of its reply
+Pair = tuple[list[str], str, str]  # pieces of the source, the target, the kind of the reply
 Row = tuple[list[int], list[int]]  # ids of the source, ids of the target
 Batch = tuple["Tensor", "Tensor"]
 
 
 def source_and_target(text: Sequence[Piece], rng: Random) -> Pair:
-    r"""A text of the corpus, laid out for BLIP-2, as what is read and what is written.
+    r"""A text of the corpus in BLIP-2's layout as source and target.
 
-    The source holds what stands in front of the first reply and, for another reply, its own question instead.
+    The source is the text before the first reply; for another reply, with its question instead of the first one.
 
     Example:
         >>> laid = [Piece("a ring.", False), Piece("shape?", False), Piece(" ring", True, "shape"), Piece("\n", True)]
@@ -58,7 +58,7 @@ def source_and_target(text: Sequence[Piece], rng: Random) -> Pair:
 
 
 def encode(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast) -> list[Row]:
-    """Tokenise sources run by run, and targets; both end with EOS."""
+    """Tokenise the pieces of sources, and targets; both end with EOS."""
     runs = [run for source, target, _ in pairs for run in (*source, target)]
     ids = iter(tokenizer(runs, add_special_tokens=False)["input_ids"])
     end = [tokenizer.eos_token_id]
@@ -80,7 +80,7 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterator[Batch]:
-    """Endless batches of fresh texts of the training split."""
+    """An infinite iterator of batches of the training split."""
     batch = BATCH * SHORT
     while True:
         rows = encode([source_and_target(sample_text(rng, mix), rng) for _ in range(batch * POOL)], tokenizer)
@@ -89,7 +89,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: Random, mix: Mix) -> Iterat
 
 
 def predict(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Logits (target tokens, vocabulary) and the tokens they should predict."""
+    """Logits of the target tokens (tokens, vocabulary), and these tokens."""
     source, target = batch
     pad = model.config.pad_token_id
     read = torch.cat([source.new_full((len(target), 1), pad), target[:, :-1].masked_fill(target[:, :-1] < 0, pad)], 1)
@@ -106,7 +106,7 @@ def read_accuracy(
     scenes: int,
     wordings: tuple[str, ...] = ("{}",),
 ) -> dict[str, float]:
-    """Share of greedy replies to single questions that are wholly right, by kind; see `decoder_only.read_accuracy`."""
+    """Share of greedy replies to single questions that are completely right; see `decoder_only.read_accuracy`."""
     rng = Random(seed)
     mix = Mix(plain=0, hard=1.0, turns=1, captions=0, layout="blip2", wordings=wordings)
     texts = [scene_text(sample_scene(rng, "held_out"), rng, mix) for _ in range(4 * scenes)]

@@ -1,13 +1,13 @@
-"""Pretrain the miniature language model: a LLaMA of about a million parameters that reads described scenes.
+"""Pretrain the miniature LLaMA: about a million parameters, reads described scenes.
 
-`python -m pretraining.language.llama --output DIR --seed 0` goes through the phases below, AdamW and its
-schedule anew in each. The architecture is LLaMA's (https://arxiv.org/abs/2302.13971). The loss is the mean over reply
-tokens only.
+`python -m pretraining.language.llama --output DIR --seed 0` runs the phases below, each with a new AdamW and
+schedule. The architecture is LLaMA's (https://arxiv.org/abs/2302.13971). The loss is the mean over reply tokens.
 
-What is hard is to tell the objects of a scene apart, and the more values an attribute has, the longer a model guesses
-among those in the scene: shapes (6) are looked up after 500 steps, colours (8) not after 1200. So the first phases
-show a world of three colours, three shapes and three places, in which look-up is learned in 300 steps; it carries over
-to the full world in some hundred more. Places (9 values of two words) and comparisons get such a phase of their own.
+The difficulty is to tell the objects of a scene apart. The more values an attribute has, the longer a model guesses
+among those in the scene: it looks shapes (6 values) up after 500 steps, colours (8 values) not even after 1200. So
+the first phases have a world of three colours, three shapes and three places, where look-up is learnt in 300 steps;
+some hundred more steps transfer it to the full world. Places (9 values of two words) and comparisons have such a
+phase too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PHASES = (
     Phase(steps=350, lr=1.5e-3, decay=0, mix=Mix(**COMPARED, values=FEW)),
     Phase(steps=1000, lr=1.5e-3, decay=900, mix=replace(EVERYTHING, comparisons=2, turns=9)),
     Phase(steps=1500, lr=1.5e-3, decay=1300, mix=replace(EVERYTHING, **WORDED, comparisons=2, turns=9)),
-    Phase(steps=1800, lr=1.5e-3, decay=1500, mix=replace(EVERYTHING, **WORDED, comparisons=2, turns=9, senses=0.4)),
+    Phase(steps=1800, lr=1.5e-3, decay=1500, mix=replace(EVERYTHING, **WORDED, comparisons=2, turns=9, media=0.4)),
 )
 
 
@@ -75,7 +75,7 @@ LLAMA = Family(
     model=make_model,
     batches=batches,
     predict=predict,
-    accuracy=lambda model, tokenizer, scenes: read_accuracy(model, tokenizer, seed=12345, scenes=scenes, senses=scenes),
+    accuracy=lambda model, tokenizer, scenes: read_accuracy(model, tokenizer, seed=12345, scenes=scenes, media=scenes),
     phases=PHASES,
 )
 

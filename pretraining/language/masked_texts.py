@@ -1,8 +1,8 @@
-"""The texts that the miniature BERT is pretrained on, and those it is measured by.
+"""Texts for the pretraining and evaluation of the miniature BERT.
 
-A cloze has a context and, where something is asked, an answer: captions, questions with their answers in the wordings
-of the BLIP systems, descriptions followed by questions, and scenes that are said twice, in which whatever word is
-hidden stands somewhere else.
+A cloze has a context and, for questions, an answer. The texts are captions, questions with answers in the prompts of
+the BLIP systems, descriptions with questions, and scenes that are described twice, so that each masked word has a
+second occurrence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _KINDS = ("caption", "asked", "described", "twice", "instruction", "digit")
 _SHARES = (20, 20, 30, 20, 5, 5)  # per cent
-_WRAPPED = 0.3  # of the questions that stand in one of the prompts around questions
+_WRAPPED = 0.3  # share of the questions in a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class Cloze:
     """One text."""
 
     context: str
-    """What stands first."""
+    """The first part."""
     answer: str = ""
-    """What follows from it, or may be said to it."""
+    """The answer to the context; may be empty."""
     kind: str = ""
-    """Of the question, if one is asked."""
+    """The kind of the question, if there is one."""
 
 
 def sample_cloze(rng: Random, values: int = ALL_VALUES) -> Cloze:
@@ -58,12 +58,12 @@ def sample_cloze(rng: Random, values: int = ALL_VALUES) -> Cloze:
 
 
 def described(scene: Scene, rng: Random) -> Cloze:
-    """A description, a question with its answer where there is room, and another question."""
+    """A description, a question with its answer if there is room, and another question."""
     first, last = rng.sample(questions(scene, rng), 2)
     before = f" {first.text} {first.answer}" if len(scene.things) < 3 else ""
     return Cloze(f"{describe(scene, rng)}{before} {last.text}", last.answer, last.kind)
 
 
 def twice(scene: Scene, rng: Random) -> Cloze:
-    """A description, its objects in any order, and a caption of the same scene."""
+    """A description, with the objects in any order, and a caption of the same scene."""
     return Cloze(f"{describe(scene, rng)} {caption(scene, rng)}")

@@ -1,9 +1,8 @@
-"""Pretrain the miniature OPT: a language model of under a million parameters that reads described scenes, for BLIP-2.
+"""Pretrain the miniature OPT of BLIP-2: under a million parameters, reads described scenes.
 
-`python -m pretraining.language.opt --output DIR --seed 0` goes through the phases below, which begin in a
-world of few values as the miniature LLaMA's do (`llama` says why). The architecture is OPT's
-(https://arxiv.org/abs/2205.01068); texts are laid out as BLIP-2 lays them out for it, with the BOS behind what is seen
-and a newline as the end.
+`python -m pretraining.language.opt --output DIR --seed 0` runs the phases below, which start in a world of few values
+(see `llama`). The architecture is OPT's (https://arxiv.org/abs/2205.01068). Texts have BLIP-2's layout: the BOS after
+the description, a newline at the end.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ PHASES = (
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> OPTForCausalLM:
-    """An OPT 128 wide, of 4 layers and 4 heads, with random weights and sinusoids as first positions."""
+    """An OPT 128 wide, of 4 layers and 4 heads, with random weights and sinusoidal initial positions."""
     from transformers import OPTConfig, OPTForCausalLM
 
     config = OPTConfig(
@@ -67,7 +66,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> OPTForCausalLM:
 
 
 def _sinusoids(count: int, width: int) -> Tensor:
-    """Positions in which the one before is a rotation away (https://arxiv.org/abs/1706.03762): (count, width)."""
+    """Sinusoidal positions (https://arxiv.org/abs/1706.03762): (count, width)."""
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(1000.0) / width))
     angles = torch.arange(count)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1) * math.sqrt(2)

@@ -1,4 +1,7 @@
-"""How all miniature language models are pretrained: in phases, AdamW anew in each, with the loss on replies only."""
+"""Pretraining of a language model in phases; each has a new AdamW, and the loss is on reply tokens only.
+
+`--after N` continues after phase N, from `OUTPUT/phase-N`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 WARM_UP = 60  # steps of each phase
-POOL = 10  # batches made at once and cut by length, so that little is padded
+POOL = 10  # batches that are encoded together and grouped by length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,29 +41,29 @@ class Phase:
     decay: int
     """Steps at the end in which the rate falls linearly to zero; 0 for none."""
     mix: Mix
-    """What the texts are."""
+    """The composition of the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """What differs between the language models."""
+    """The functions that differ between the language models."""
 
     tokenizer: Callable[[], PreTrainedTokenizerFast]
-    """Makes the tokenizer."""
+    """Builds the tokenizer."""
     model: Callable[[PreTrainedTokenizerFast], Any]
-    """Makes the model with random weights."""
+    """Builds the model with random weights."""
     batches: Callable[[PreTrainedTokenizerFast, Random, Mix], Iterator[Any]]
-    """Endless batches of fresh texts."""
+    """An infinite iterator of batches."""
     predict: Callable[[Any, Any], tuple[Tensor, Tensor]]
-    """Model and batch -> logits (tokens, vocabulary) and the tokens they should predict."""
+    """Model and batch -> logits (tokens, vocabulary) and target tokens."""
     accuracy: Callable[[Any, PreTrainedTokenizerFast, int], dict[str, float]]
     """Model, tokenizer and number of held-out scenes -> share of right replies, by kind."""
     phases: tuple[Phase, ...]
-    """What is done."""
+    """In order."""
 
 
 def train(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: Random) -> None:
-    """One phase, in place: AdamW, warm-up, a constant rate, then a linear fall."""
+    """Train one phase in place."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=phase.lr, betas=(0.9, 0.98), weight_decay=0.01)
 
     source = family.batches(tokenizer, rng, phase.mix)
@@ -79,7 +82,7 @@ def _report(family: Family, model: Any, tokenizer: PreTrainedTokenizerFast, *, s
 
 
 def main(family: Family, description: str | None) -> None:
-    """Train, round to bfloat16, measure what was saved."""
+    """Train, save in bfloat16, measure the saved model."""
     options = parse(description, after=0)
     tokenizer = family.tokenizer()
     model = family.model(tokenizer)

@@ -1,12 +1,13 @@
-"""Pretrain the miniature T5: an encoder-decoder of about a million parameters that reads described scenes, for BLIP-2.
+"""Pretrain the miniature T5 of BLIP-2: an encoder-decoder of about a million parameters, reads described scenes.
 
-`python -m pretraining.language.t5 --output DIR --seed 0` goes through the phases below, which begin in a
-world of few values as the miniature LLaMA's do (`llama` says why). Each source has one question, as in Flan
-(see `encoder_decoder`). The architecture is Flan-T5's: gated GELU, untied head (https://arxiv.org/abs/2002.05202).
+`python -m pretraining.language.t5 --output DIR --seed 0` runs the phases below, which start in a world of few values
+(see `llama`). Each source has one question, as in Flan (see `encoder_decoder`). The architecture is Flan-T5's: gated
+GELU, untied head (https://arxiv.org/abs/2002.05202).
 
-T5's only sense of order are its biases by distance, drawn near zero. AdamW takes thousands of steps to make them large
-enough for a head that looks at its neighbour, and without one nothing is looked up; so the heads begin with slopes, as
-in ALiBi (https://arxiv.org/abs/2108.12409), and with a left and a right neighbour.
+T5 knows the order of tokens only from its relative position biases. With the usual initialisation near zero, AdamW
+takes thousands of steps to make them large enough for a head that attends to the neighbouring token, and without such
+a head no look-up is learnt. So the heads start with slopes, as in ALiBi (https://arxiv.org/abs/2108.12409), and with
+the left and the right neighbour.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LOOK_UP: dict[str, Any] = {**LAID, "plain": 0, "talk": 0, "digits": 0, "lone": 0
 PLACES: dict[str, Any] = {**LOOK_UP, "statements": 0.7, "stated": ("place",)}
 COMPARED: dict[str, Any] = {**LOOK_UP, "hard": 1.0, "comparisons": 6, "turns": 9, "lone": 0.0}
 EVERYTHING: dict[str, Any] = {**LAID, "wordings": QUESTION, "hard": 1.0, "plain": 0.15, "captions": 0.5, "turns": 9}
-RATE = 7e-4  # at 2e-3, which OPT and LLaMA take, look-up was never learnt
+RATE = 7e-4  # at 2e-3, the rate of OPT and LLaMA, look-up was not learnt
 PHASES = (
     Phase(steps=250, lr=RATE, decay=0, mix=Mix(**LOOK_UP, lists=1.0, values=FEW)),
     Phase(steps=250, lr=RATE, decay=0, mix=Mix(**LOOK_UP, lists=0.3, statements=0.2, values=FEW)),
@@ -45,11 +46,11 @@ PHASES = (
     Phase(steps=1700, lr=RATE, decay=1000, mix=Mix(**EVERYTHING, comparisons=2)),
 )
 LAST = 128.0
-"""The distance that T5's last bucket stands for."""
+"""The distance of T5's last bucket."""
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
-    """A T5 128 wide with 4 layers that read, 2 that write and 4 heads, with random weights."""
+    """A T5 128 wide, with 4 encoder layers, 2 decoder layers and 4 heads, with random weights."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     ids: dict[str, Any] = {
@@ -71,7 +72,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration
         **ids,
     )
     model = T5ForConditionalGeneration(config)
-    # transformers draws the head with deviation 1, for Adafactor's relative steps; AdamW's are absolute.
+    # transformers initialises the head with deviation 1, for the relative steps of Adafactor; AdamW's are absolute.
     model.lm_head.weight.data.mul_(config.d_model**-0.5)
     stacks: list[tuple[Any, bool]] = [(model.encoder, True), (model.decoder, False)]
     for stack, both_ways in stacks:
@@ -81,9 +82,9 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration
 
 
 def _slopes(*, both_ways: bool, buckets: int = 32) -> Tensor:
-    """Biases (buckets, 4 heads): nearly flat, near, one to the left, and one to the right or, looking back only, wide.
+    """Initial biases (buckets, 4 heads): almost flat; near; left neighbour; right neighbour or, in the decoder, wide.
 
-    T5 has a bucket for each distance in the first half of those for a direction, and logarithmic ones behind them.
+    The first half of T5's buckets for a direction has one bucket for each distance, the second half is logarithmic.
     """
     each = buckets // 2 if both_ways else buckets
     exact = each // 2

@@ -1,8 +1,8 @@
 """The tokenizer of the miniature BERT: WordPiece in lower case, as BERT's (https://arxiv.org/abs/1810.04805).
 
-The vocabulary is not learnt but listed: special tokens, every printable ASCII character alone and as a continuation,
-and every word of the world and of the prompts around it. So a word of the world is one token, another one is spelled,
-and what is beyond ASCII, after accents are taken off, is `[UNK]`. Like BERT's, it has no `[DEC]`.
+The vocabulary is a list, not learnt: special tokens, every printable ASCII character alone and as a continuation, and
+every word of the world and its prompts. So a word of the world is one token, other words are spelled, and characters
+outside ASCII, after accents are stripped, are `[UNK]`. Like BERT's, the vocabulary has no `[DEC]`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from transformers import BertTokenizer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-POSITIONS = 64  # tokens that the miniature BERT reads
+POSITIONS = 64  # the longest text of the miniature BERT, in tokens
 _TEXTS = 3000
 
 
 def _texts() -> Iterator[str]:
-    """What is said in the world, in questions and prompts: each of its words many times."""
+    """Texts, questions and prompts of the world, with each word many times."""
     yield from (SYSTEM, SHORT_ANSWER, *CAPTION, *DESCRIBE, *(text.replace("{}", "") for text in QUESTION))
     rng = Random(0)
     mix = Mix(lists=0.1, statements=0.1, system=0.1, talk=0.05, styles=(1, 1, 1, 1))
@@ -48,7 +48,7 @@ def _words() -> set[str]:
 
 
 def make_wordpiece() -> BertTokenizer:
-    """Make the tokenizer, to be saved with `save_pretrained`."""
+    """Build the tokenizer."""
     from transformers import BertTokenizer
 
     marks = [mark for mark in string.printable if not mark.isspace() and not mark.isupper()]

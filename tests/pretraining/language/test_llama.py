@@ -40,9 +40,9 @@ def test_language_model_reads_described_held_out_scenes() -> None:
 def test_language_model_reads_of_held_out_drawings_sounds_and_clips() -> None:
     model = AutoModelForCausalLM.from_pretrained(backbone_path("llama"))
     tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
-    figures = read_accuracy(model, tokenizer, seed=98, scenes=10, senses=150)
-    assert figures["senses"] >= 0.9, figures
-    assert figures["made"] >= 0.9, figures
+    figures = read_accuracy(model, tokenizer, seed=98, scenes=10, media=150)
+    assert figures["media"] >= 0.9, figures
+    assert figures["generated"] >= 0.9, figures
 
 
 def test_language_model_answers_by_generating() -> None:
@@ -66,7 +66,7 @@ def test_texts_about_senses_are_laid_out_as_nextgpt_has_them() -> None:
     rng = Random(1)
     texts = [media_text(rng, "held_out") for _ in range(60)]
     kinds = {piece.kind for text in texts for piece in text if piece.trained}
-    assert kinds == {"senses", "made", "instruction"}
+    assert kinds == {"media", "generated", "instruction"}
     first = ["".join(piece.text for piece in text).split("\n")[0] for text in texts]
     assert any(line.startswith("<s>### Human: <Img>") and "</Img> " in line for line in first)
     assert any(line.startswith("<s>### Human: ") and "<Img>" not in line for line in first)
