@@ -1,10 +1,10 @@
 """Pretrain the miniature AudioLDM: beeps of 1.536 seconds from prompts.
 
-`python -m pretraining.audio.audioldm --output DIR --seed 0` makes such weights again: the vocoder, the
-autoencoder of spectrograms, CLAP's text encoder, then the U-Net alone. As in AudioLDM
-(https://arxiv.org/abs/2301.12503) the U-Net is told the prompt by one pooled vector of length 1, as the embedding of a
-class, and attends to no words. It learns from prompts that leave something open too, so that what a word
-does not depend on the others. The folder is an `AudioLDMPipeline`.
+`python -m pretraining.audio.audioldm --output DIR --seed 0` trains such weights: the vocoder, the autoencoder of
+spectrograms, CLAP's text encoder, then the U-Net alone. As in AudioLDM (https://arxiv.org/abs/2301.12503), the
+condition of the U-Net is one pooled unit vector of the prompt, as a class embedding, without cross-attention. Some
+prompts omit attributes, so that the effect of a word does not depend on the others. The folder is an
+`AudioLDMPipeline`.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 SPECTROGRAMS = Sizes(channels=1, latent=8, blocks=(8, 16, 32, 64), groups=4, side=64, mean=MEAN, deviation=DEVIATION)
 CLAP_STEPS = 800
-WHOLE = 0.7  # prompts of the U-Net that leave nothing open
-POOL = 3000  # sounds that are played once
-HEARD, SEEN = 12, 16  # sounds of a step of the vocoder, of the autoencoder
+WHOLE = 0.7  # share of the prompts of the U-Net that name all attributes
+POOL = 3000  # sounds; they are synthesised once
+HEARD, SEEN = 12, 16  # batch size of the vocoder, of the autoencoder
 FACTOR = 2 ** (len(SPECTROGRAMS.blocks) - 1)
 FRAMES = SAMPLES // HOP // FACTOR  # of a latent
 WIDTHS = (48, 64)  # of the U-Net, at 12 x 8 and 6 x 4
 
 
 def make_unet() -> Any:
-    """A `UNet2DConditionModel` of 12 x 8 latents that is told a class by a vector; random weights."""
+    """A `UNet2DConditionModel` of 12 x 8 latents with a vector as class embedding; random weights."""
     from diffusers import UNet2DConditionModel
 
     return UNet2DConditionModel(
@@ -80,7 +80,7 @@ def make_text_encoder(tokenizer: RobertaTokenizer) -> ClapTextModelWithProjectio
         num_attention_heads=4,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        max_position_embeddings=CLAP_WIDTH + 2,  # RoBERTa counts positions from behind the padding token's id
+        max_position_embeddings=CLAP_WIDTH + 2,  # RoBERTa's positions start after the id of the padding token
         projection_dim=CLAP_WIDTH,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -90,7 +90,7 @@ def make_text_encoder(tokenizer: RobertaTokenizer) -> ClapTextModelWithProjectio
 
 
 def embed_prompts(encoder: Any, tokenizer: RobertaTokenizer, prompts: Sequence[str]) -> Tensor:
-    """Prompts (n) to unit vectors (n, 64); each distinct prompt is read once."""
+    """Prompts (n) -> unit vectors (n, 64); each distinct prompt is encoded once."""
     distinct = list(dict.fromkeys(prompts))
     vectors: Tensor = encoder(**tokenizer(distinct, padding=True, return_tensors="pt")).text_embeds
     return normalize(vectors, dim=-1)[[distinct.index(prompt) for prompt in prompts]]
@@ -109,7 +109,7 @@ def denoise(
 def generate_sounds(
     text: nn.Module, unet: nn.Module, vae: Any, vocoder: Any, tokenizer: RobertaTokenizer, prompts: list[str]
 ) -> list[Sound]:
-    """Sounds from prompts."""
+    """Generate sounds from prompts."""
     vectors = embed_prompts(text, tokenizer, [""] * len(prompts) + prompts)
     shape = (len(prompts), SPECTROGRAMS.latent, FRAMES, BANDS // FACTOR)
     latents = sample(
@@ -127,15 +127,15 @@ def train(
     plan: denoiser_training.Plan,
     rng: Random,
 ) -> tuple[Any, Any]:
-    """CLAP's text encoder, then the U-Net; gives back the averaged ones.
+    """Train CLAP's text encoder, then the U-Net; returns the averaged ones.
 
     Args:
         tokenizer: Of the prompts.
         parts: `text`, `unet`, `vae` and `vocoder`.
-        tones: What was played.
-        latents: Its spectrograms' latents.
-        plan: How long and how fast.
-        rng: The source of chance, beside torch's own.
+        tones: The specifications of the sounds.
+        latents: The latents of their spectrograms.
+        plan: Steps, batch size and learning rates.
+        rng: A source of randomness, besides torch's.
     """
     encoder = parts["text"]
     train_clap(partial(embed_prompts, encoder, tokenizer), encoder, tones, latents, rng, steps=CLAP_STEPS)
@@ -159,7 +159,7 @@ def train(
 
 
 def main() -> None:
-    """Train vocoder and autoencoder, then the rest; save in half precision."""
+    """Train vocoder and autoencoder, then text encoder and U-Net; save in float16."""
     from diffusers import AudioLDMPipeline
 
     options = parse(__doc__, vocoder_steps=1000, autoencoder_steps=700, steps=1900)

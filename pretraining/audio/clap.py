@@ -1,9 +1,9 @@
-"""Pretrain the miniature CLAP: sounds in the space in which the miniature AudioLDM reads its prompts.
+"""Pretrain the miniature CLAP: sounds in the embedding space of AudioLDM's text encoder.
 
-`python -m pretraining.audio.clap --output DIR --seed 0` makes such weights again. The text tower is that
-of the shipped `audioldm`, and stays as it is (a locked tower, https://arxiv.org/abs/2111.07991); the audio tower,
-HTSAT, learns to meet it (CLAP, https://arxiv.org/abs/2211.06687). So what AudioLDM is told may also be the vector of a
-sound, as in AudioLDM's own training.
+`python -m pretraining.audio.clap --output DIR --seed 0` trains such weights. The text tower is that of the shipped
+`audioldm` and stays frozen (a locked tower, https://arxiv.org/abs/2111.07991); the audio tower, HTSAT, is trained to
+match it (CLAP, https://arxiv.org/abs/2211.06687). So the vector of a sound can be the condition of AudioLDM too, as
+in AudioLDM's own training.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ if TYPE_CHECKING:
     from inlay.adapters.media.audio import Sound
 
 WIDTH, DEPTHS, HEADS = 24, (2, 2, 2), (2, 4, 8)  # of the audio tower; each stage doubles the width
-BANDS, SPEC = 32, 64  # SPEC / BANDS halves of the time stand below each other in a square of SPEC
+BANDS, SPEC = 32, 64  # HTSAT stacks SPEC / BANDS parts of the time axis into a square of SPEC
 SECONDS = 2
-HOP = RATE * SECONDS // (SPEC * SPEC // BANDS - 3)  # samples: 126 frames, brought to 128
-POOL = 3000  # sounds that are played once
-BATCH, STRANGE = 48, 24  # sounds of a step, and such as the world never has them
-SEVERAL = 0.2  # weight of texts that name several attributes beside those that name one
-NOISE = 1.0  # deviation of what is added to spectrograms, in decibels
-SHIFT = 6  # frames by which a spectrogram may move
+HOP = RATE * SECONDS // (SPEC * SPEC // BANDS - 3)  # samples: 126 frames, resized to 128
+POOL = 3000  # sounds; they are synthesised once
+BATCH, ROLLED = 48, 24  # sounds of a step, and sounds with rolled bands
+SEVERAL = 0.2  # weight of the loss on texts with several attributes; that on single attributes has weight 1
+NOISE = 1.0  # deviation of the noise on spectrograms, in decibels
+SHIFT = 6  # the largest random shift of a spectrogram, in frames
 LEARNING_RATE = 2e-3  # of embeddings, norms and projections
 MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
-WARM_UP, DECAY = 60, 0.4  # steps; the last share of the steps, in which the learning rate falls to zero
+WARM_UP, DECAY = 60, 0.4  # steps; share of the steps at the end in which the learning rate falls to zero
 
 
 def make_extractor() -> ClapFeatureExtractor:
-    """32 bands up to 8 kHz, 126 frames of 2 seconds."""
+    """CLAP's feature extractor: 32 bands up to 8 kHz, 126 frames of 2 seconds."""
     from transformers import ClapFeatureExtractor
 
     return ClapFeatureExtractor(
@@ -79,9 +79,9 @@ def make_clap(text: Any) -> ClapModel:
         "num_hidden_layers": len(DEPTHS),
         "hidden_dropout_prob": 0.0,
         "mlp_ratio": 2.0,
-        "dtype": "float32",  # in memory, where the audio tower is loaded alone
+        "dtype": "float32",  # in memory, if the audio tower is loaded alone
     }
-    # Where the text tower was loaded from is nobody's business.
+    # The path of the text tower must not be saved.
     sizes = {
         name: value for name, value in text.config.to_dict().items() if name not in ("_name_or_path", "architectures")
     }
@@ -99,10 +99,9 @@ def mels_of(extractor: ClapFeatureExtractor, sounds: list[Sound]) -> Tensor:
 
 
 def roll_bands(mels: Tensor) -> Tensor:
-    """Spectrograms (n, 1, frames, bands) whose bands are rolled, each by its own step.
+    """Spectrograms (n, 1, frames, bands) with rolled bands, each by a random step.
 
-    Rhythm is all that can still be said of them; so it is learnt for every pitch and timbre, those of held-out
-    combinations too.
+    They keep only their rhythm. So it is learnt for every pitch and timbre, those of held-out combinations too.
     """
     steps = torch.randint(2, BANDS - 2, (len(mels),))
     return torch.stack([mel.roll(int(step), dims=-1) for mel, step in zip(mels, steps, strict=True)])
@@ -112,11 +111,11 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
     """Train the audio tower in place: Muon and AdamW, warm-up, constant rate, linear decay to zero.
 
     Args:
-        model: Its text tower stays as it is.
+        model: Its text tower stays frozen.
         tokenizer: Of the text tower.
-        text: The text tower with its projection, as it came.
-        folder: Where the model lies while it is measured.
-        rng: The source of chance, beside torch's own.
+        text: The text tower with its projection.
+        folder: Where the model is saved for each report.
+        rng: A source of randomness, besides torch's.
         steps: All steps.
     """
     extractor = make_extractor()
@@ -128,8 +127,8 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
     embed = torch.no_grad()(partial(embed_prompts, text, tokenizer))
 
     def losses(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
-        chosen = torch.randint(POOL, (BATCH + STRANGE,))
+        del step  # all steps are the same
+        chosen = torch.randint(POOL, (BATCH + ROLLED,))
         drawn = [tones[int(number)] for number in chosen]
         heard = mels[chosen].roll(int(torch.randint(-SHIFT, SHIFT + 1, ())), dims=2)
         heard = torch.cat([heard[:BATCH], roll_bands(heard[BATCH:])])
@@ -137,7 +136,7 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
         sounds = normalize(model.audio_projection(pooled), dim=-1)
         parts = {name: match_loss(sounds[:BATCH], drawn[:BATCH], embed, rng, [name]) for name in ATTRIBUTES}
         parts["several"] = SEVERAL * match_loss(sounds[:BATCH], drawn[:BATCH], embed, rng)
-        parts["strange"] = match_loss(sounds[BATCH:], drawn[BATCH:], embed, rng, ["rhythm"])
+        parts["rolled"] = match_loss(sounds[BATCH:], drawn[BATCH:], embed, rng, ["rhythm"])
         return parts
 
     both = muon_and_adamw(
@@ -154,12 +153,12 @@ def train(model: ClapModel, tokenizer: RobertaTokenizer, text: Any, folder: Path
 
 
 def measured(folder: Path, *, number: int = 800) -> dict[str, float]:
-    """What a linear probe reads off the vectors of held-out sounds."""
+    """The accuracy of linear probes on the vectors of held-out sounds."""
     return probe_encoders({"audio": load_audio_encoder(folder, dtype=torch.float32)}, number=number)
 
 
 def main() -> None:
-    """Train, round to bfloat16, measure what was saved."""
+    """Train, save in bfloat16, measure the saved model."""
     from transformers import ClapTextModelWithProjection, RobertaTokenizer
 
     options = parse(__doc__, steps=600)

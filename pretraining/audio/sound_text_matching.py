@@ -1,8 +1,8 @@
-"""How the miniature CLAP learns: sounds and what is said about them, matched in one space.
+"""Contrastive training of sounds and texts, for CLAP and for the text encoder of AudioLDM.
 
-Learnt from the denoiser alone, a single pooled vector tells all prompts alike; so, as for AudioLDM, it learns from
-sounds first (CLAP, https://arxiv.org/abs/2211.06687). What is said names one, two or all three attributes of a sound,
-and then fits many: that is what makes the vector of a new combination the sum of known parts.
+Trained with the denoiser alone, the pooled vectors of all prompts become almost equal. So, as for AudioLDM, the text
+encoder first learns from sounds (CLAP, https://arxiv.org/abs/2211.06687). A text names one, two or all three
+attributes of a sound and can fit many sounds; this makes the vector of a new combination a sum of known parts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from random import Random
 
 ATTRIBUTES = ("rhythm", "pitch", "timbre")
-BATCH = 64  # sounds of a step, and as many texts
-NOISE = 0.1  # deviation of what is added to latents of about deviation 1
-SCALE = 14.0  # what cosines are multiplied with
-WHOLE = 0.4  # texts that are whole prompts
+BATCH = 64  # sounds of a step, and number of texts
+NOISE = 0.1  # deviation of the noise on latents, which have a deviation of about 1
+SCALE = 14.0  # factor of the cosines
+WHOLE = 0.4  # share of texts that are complete prompts
 LEARNING_RATE = 1e-3
 WARM_UP = 50  # steps
 
 
 def partly(tone: Tone, names: Sequence[str]) -> str:
-    """A text that names some attributes only.
+    """A text that names only some attributes.
 
     Example:
         >>> partly(Tone("two slow", "high", "pure"), ["rhythm", "timbre"])
@@ -45,21 +45,21 @@ def partly(tone: Tone, names: Sequence[str]) -> str:
 
 
 def some_names(rng: Random, whole: float = WHOLE) -> Sequence[str]:
-    """All attributes, with the chance `whole`, or one or two of them."""
+    """All attributes, with probability `whole`, or one or two of them."""
     return ATTRIBUTES if rng.random() < whole else rng.sample(ATTRIBUTES, rng.randint(1, 2))
 
 
 def text_of(tone: Tone, names: Sequence[str], rng: Random) -> str:
-    """A whole prompt in one of its wordings, or a text that names some attributes."""
+    """A complete prompt, or a text that names some attributes."""
     return prompt_of(tone, rng) if len(names) == len(ATTRIBUTES) else partly(tone, names)
 
 
 def matching(logits: Tensor, fits: Tensor) -> Tensor:
-    """The contrastive loss where several may fit.
+    """The contrastive loss if several texts may fit a sound.
 
     Args:
         logits: Sounds by texts, (n, m).
-        fits: True where a text fits a sound, (n, m); every row and column has one that does.
+        fits: Whether a text fits a sound, (n, m); every row and every column has a fit.
     """
     one = (log_softmax(logits, dim=1) * fits).sum(1) / fits.sum(1)
     two = (log_softmax(logits, dim=0) * fits).sum(0) / fits.sum(0)
@@ -67,8 +67,8 @@ def matching(logits: Tensor, fits: Tensor) -> Tensor:
 
 
 def _fits(tone: Tone, other: Tone, names: Sequence[str]) -> bool:
-    """Whether what is said of the other by these attributes is true of a tone too."""
-    number = tone.rhythm.startswith("one") == other.rhythm.startswith("one")  # a beep is not beeps
+    """Whether a text with these attributes of the other tone is true of a tone too."""
+    number = tone.rhythm.startswith("one") == other.rhythm.startswith("one")  # singular or plural
     return number and all(getattr(tone, name) == getattr(other, name) for name in names)
 
 
@@ -79,14 +79,14 @@ def match_loss(
     rng: Random,
     said: Sequence[str] | None = None,
 ) -> Tensor:
-    """The loss of a batch of sounds beside texts that name some attributes of each.
+    """The loss between a batch of sounds and texts that name some of their attributes.
 
     Args:
         sounds: Unit vectors (n, width).
-        tones: What was played, n.
-        embed: Texts to unit vectors (texts, width).
-        rng: Chooses what is said.
-        said: Attributes that every text names; chosen anew for each if not given.
+        tones: The specifications of the n sounds.
+        embed: Texts -> unit vectors (texts, width).
+        rng: Chooses attributes and wordings.
+        said: The attributes that all texts name; random for each text if not given.
     """
     named = [said or some_names(rng) for _ in tones]
     wording = [text_of(tone, names, rng) for tone, names in zip(tones, named, strict=True)]
@@ -98,14 +98,14 @@ def match_loss(
 def train_clap(
     embed: Callable[[list[str]], Tensor], text: Any, tones: list[Tone], latents: Tensor, rng: Random, *, steps: int
 ) -> None:
-    """Train a text encoder in place, with a small tower for the sounds that nobody keeps.
+    """Train a text encoder in place, with a small audio tower that is thrown away.
 
     Args:
-        embed: Texts to unit vectors (texts, width), by the encoder.
+        embed: The encoder as texts -> unit vectors (texts, width).
         text: The encoder; frozen afterwards.
-        tones: What was played, n.
-        latents: Of the spectrograms, (n, ...).
-        rng: The source of chance, beside torch's own.
+        tones: The specifications of n sounds.
+        latents: Of their spectrograms, (n, ...).
+        rng: A source of randomness, besides torch's.
         steps: All steps.
     """
     flat = latents.flatten(1)
@@ -114,7 +114,7 @@ def train_clap(
     optimizer = torch.optim.AdamW(both.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
 
     def losses(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         chosen = torch.randint(len(flat), (BATCH,))
         heard = flat[chosen]
         sounds = normalize(tower(heard + NOISE * torch.randn_like(heard)), dim=-1)

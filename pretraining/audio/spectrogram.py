@@ -1,7 +1,7 @@
-"""Log-mel spectrograms as the miniature AudioLDM's autoencoder and vocoder have them.
+"""Log-mel spectrograms of the miniature AudioLDM.
 
-Magnitudes of 1024 samples, a step of 256, 64 triangular bands from 0 to 8 kHz on the mel scale, natural logarithm, as
-for HiFi-GAN (https://arxiv.org/abs/2010.05646), at the miniature's sizes.
+Magnitudes of 1024 samples, a step of 256, 64 triangular bands from 0 to 8 kHz on the mel scale, natural logarithm,
+like those of HiFi-GAN (https://arxiv.org/abs/2010.05646), but smaller.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 BANDS = 64
 WINDOW = 1024  # samples
 HOP = 256  # samples from frame to frame
-FLOOR = 1e-5  # of a band's magnitude, below which all is silence
-MEAN, DEVIATION = -6.4, 1.5  # of the logarithms, about
+FLOOR = 1e-5  # the smallest magnitude of a band
+MEAN, DEVIATION = -6.4, 1.5  # approximate values, of the logarithms
 _HIGHEST = 8000.0  # Hz
 
 
@@ -33,7 +33,7 @@ def _mel(hertz: float) -> float:
 
 @cache
 def bands() -> Tensor:
-    """The triangles, each of area one: shape (64, 513)."""
+    """The triangular filters, each of area one: shape (64, 513)."""
     edges = 700 * (10 ** (np.linspace(0.0, _mel(_HIGHEST), BANDS + 2) / 2595) - 1)
     hertz = np.linspace(0, RATE / 2, WINDOW // 2 + 1)
     rising = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]

@@ -1,7 +1,7 @@
 """The miniature AudioLDM's vocoder: a small HiFi-GAN (https://arxiv.org/abs/2010.05646) without a discriminator.
 
-The loss is the distance of magnitudes at several resolutions (https://arxiv.org/abs/1910.11480); beeps have no texture
-that a discriminator would have to judge.
+The loss is the distance between magnitudes at several resolutions (https://arxiv.org/abs/1910.11480). Beeps have no
+texture that needs a discriminator.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-WINDOWS = (256, 512, 1024, 2048)  # samples, of the compared magnitudes
-SEGMENT = 40  # frames of the spectrogram that one step learns from
-QUIET = 0.1  # a magnitude below which differences hardly count
+WINDOWS = (256, 512, 1024, 2048)  # samples of the windows of the loss
+SEGMENT = 40  # frames of the spectrogram in a step
+QUIET = 0.1  # added to magnitudes, so that differences between small ones have little weight
 LEARNING_RATE = 2e-3
 WARM_UP = 50  # steps
 
@@ -31,7 +31,7 @@ def make_vocoder() -> Any:
     """A `SpeechT5HifiGan` with random weights: 256 samples for each frame of 64 bands."""
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-    spectrograms: dict[str, Any] = {"mel_scale": "htk"}  # no field of transformers': it tells how they are made
+    spectrograms: dict[str, Any] = {"mel_scale": "htk"}  # not a field of transformers; it records the mel scale
     config = SpeechT5HifiGanConfig(
         model_in_dim=BANDS,
         sampling_rate=RATE,
@@ -51,14 +51,14 @@ def make_vocoder() -> Any:
 
 
 def distance(made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """How far two sounds are apart, by the magnitudes of their spectra.
+    """The distance between two sounds, by the magnitudes of their spectra.
 
     Args:
         made: Samples (n, length), the length a multiple of 512.
         wanted: The same.
 
     Returns:
-        The mean distance of the logarithms, and the relative error of the magnitudes; means over the resolutions.
+        The mean distance between the logarithms, and the relative error of the magnitudes; means over the resolutions.
     """
     logarithms, relative = [], []
     for window in WINDOWS:
@@ -69,17 +69,17 @@ def distance(made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def train_vocoder(model: Any, draw: Callable[[], Tensor], *, steps: int) -> None:
-    """Train in place, on a piece of each sound.
+    """Train in place, on a segment of each sound.
 
     Args:
         model: A `SpeechT5HifiGan`.
-        draw: Gives a fresh batch of samples (n, length).
+        draw: Returns a new batch of samples (n, length).
         steps: All steps; the rate falls linearly over the second half.
     """
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.8, 0.99), weight_decay=0.0)
 
     def losses(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         wanted = draw()
         mel = log_mel(wanted)
         start = int(torch.randint(mel.shape[1] - SEGMENT + 1, ()))

@@ -1,7 +1,7 @@
-"""The autoencoders that the miniature generators draw in: a small `AutoencoderKL` of diffusers, and how it learns.
+"""The autoencoders of the generators: a small `AutoencoderKL` of diffusers, and its training.
 
-A picture of 32 x 32 becomes 4 channels of 8 x 8, a spectrogram of 96 x 64 becomes 8 of 12 x 8, as in latent diffusion
-(https://arxiv.org/abs/2112.10752), but without its discriminator: what the miniature shows has no texture.
+A picture of 32 x 32 has a latent of 4 channels of 8 x 8, a spectrogram of 96 x 64 one of 8 channels of 12 x 8, as in
+latent diffusion (https://arxiv.org/abs/2112.10752). There is no discriminator, because the media have no texture.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
     from pretraining.optimizers import Scheduled
 
-KL_WEIGHT = 1e-3  # of the mean over latents; keeps them near mean 0 and deviation 1
+KL_WEIGHT = 1e-3  # weight of the divergence, which keeps latents near mean 0 and deviation 1
 LEARNING_RATE = 2e-3
 WARM_UP = 50  # steps
-NOISE = 0.05  # on the latents from which the decoder alone learns: those of a generator are not exact
+NOISE = 0.05  # on the latents when only the decoder is trained, because latents of a generator are not exact
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What an autoencoder is built of."""
+    """The sizes of an autoencoder."""
 
     channels: int
-    """Of what it reads."""
+    """Of the input."""
     latent: int
     """Channels of a latent."""
     blocks: tuple[int, ...]
-    """Channels at each resolution; each after the first has half the side of the one before."""
+    """Channels at each resolution; each resolution has half the side of the previous one."""
     groups: int
-    """Of every group norm."""
+    """Groups of all group norms."""
     side: int
-    """Of what it reads; others are read too, if a multiple of the factor."""
+    """Side of the input; other multiples of the factor work too."""
     mean: float = 0.0
-    """Of what it reads; folded into its first and last layer."""
+    """Mean of the input; folded into the first and last layer."""
     deviation: float = 1.0
-    """The same."""
+    """Deviation of the input; folded in as well."""
 
 
 PICTURES = Sizes(channels=3, latent=4, blocks=(16, 32, 64), groups=8, side=32)
@@ -78,16 +78,16 @@ def make_autoencoder(sizes: Sizes) -> Any:
 
 
 def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, steps: int, decoder_steps: int) -> None:
-    """Train in place: absolute and squared error, the divergence from a normal distribution; then the decoder alone.
+    """Train in place with absolute and squared error and the KL divergence; then train the decoder alone.
 
-    The second part changes no latent, and makes good edges out of those that there are.
+    The second part does not change the latents; it makes the edges sharper.
 
     Args:
         model: An `AutoencoderKL`.
-        draw: Gives a fresh batch (n, channels, height, width).
-        sizes: Those that it was made with.
-        steps: Of the first part.
-        decoder_steps: Of the second.
+        draw: Returns a new batch (n, channels, height, width).
+        sizes: The sizes of the model.
+        steps: Steps of the first part.
+        decoder_steps: Steps of the second part.
     """
 
     def errors(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, s
         return {"absolute": error.abs().mean(), "squared": (error**2).mean()}
 
     def both(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         wanted = draw()
         posterior = model.encode(wanted).latent_dist
         divergence = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean() / 2
@@ -103,7 +103,7 @@ def train_autoencoder(model: Any, draw: Callable[[], Tensor], sizes: Sizes, *, s
         return {**errors(made, wanted), "divergence": KL_WEIGHT * divergence}
 
     def decoder(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         wanted = draw()
         with torch.no_grad():
             means = model.encode(wanted).latent_dist.mean
@@ -131,6 +131,6 @@ def _optimizer(model: Any, steps: int) -> list[Scheduled]:
 
 @torch.no_grad()
 def latents_of(model: Any, media: Tensor) -> Tensor:
-    """Scaled latents, smaller by the autoencoder's factor, of media (n, channels, height, width)."""
+    """The scaled latents of media (n, channels, height, width)."""
     means = torch.cat([model.encode(part).latent_dist.mean for part in torch.split(media, 128)])
     return means * float(model.config.scaling_factor)

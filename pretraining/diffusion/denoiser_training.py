@@ -1,9 +1,9 @@
-"""How the miniature generators learn: text encoder and denoiser together, on latents that are made once.
+"""Training of the generators: text encoder and denoiser together, on precomputed latents.
 
 Latent diffusion (https://arxiv.org/abs/2112.10752) with the velocity as the target (https://arxiv.org/abs/2202.00512)
-and a noise schedule that ends in pure noise (https://arxiv.org/abs/2305.08891), without which a small model mixes up
-the mean brightness; one prompt in ten is empty, for classifier-free guidance (https://arxiv.org/abs/2207.12598); what
-is kept is the exponential moving average of the weights.
+and a noise schedule that ends in pure noise (https://arxiv.org/abs/2305.08891); with another schedule a small model
+gets the mean brightness wrong. One prompt in ten is empty, for classifier-free guidance
+(https://arxiv.org/abs/2207.12598). The result is the exponential moving average of the weights.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from random import Random
 
 Denoise: TypeAlias = Callable[[nn.Module, nn.Module, Tensor, Tensor, list[str]], Tensor]
-"""Text encoder, denoiser, noisy latents, time steps and prompts to the velocity, of the latents' shape."""
+"""Text encoder, denoiser, noisy latents, time steps, prompts -> velocity, in the shape of the latents."""
 
-TIMES = 1000  # of the noise schedule
-EMPTY = 0.1  # prompts that are left out
+TIMES = 1000  # steps of the noise schedule
+EMPTY = 0.1  # share of empty prompts
 WARM_UP = 100  # steps
-DECAY = 0.5  # the last share of the steps, in which the learning rate falls to zero
-AVERAGED = 0.995  # of the moving average that is kept at every step, once it has begun
+DECAY = 0.5  # share of the steps at the end in which the learning rate falls to zero
+AVERAGED = 0.995  # decay of the moving average after its first steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long and how fast a generator learns."""
+    """Number of steps, batch size and learning rates."""
 
     steps: int
     """Optimizer steps."""
     batch: int = 64
-    """Latents of a step."""
+    """Batch size."""
     lr: float = 1e-3
     """AdamW's learning rate of the denoiser."""
     text_lr: float = 1e-3
@@ -47,7 +47,7 @@ class Plan:
 
 
 def make_scheduler() -> Any:
-    """A `DDIMScheduler` that predicts the velocity, from pure noise on."""
+    """A `DDIMScheduler` with velocity prediction that starts from pure noise."""
     from diffusers import DDIMScheduler
 
     return DDIMScheduler(
@@ -81,11 +81,11 @@ def train(
         text: The text encoder.
         denoiser: The U-Net.
         latents: (n, ...), scaled.
-        prompt: Words the prompt of one of the n.
-        denoise: Runs both.
-        plan: How long and how fast.
-        rng: The source of chance, beside torch's own.
-        report: Is given the averaged text encoder and denoiser now and then.
+        prompt: Index of a latent, rng -> a prompt for it.
+        denoise: Runs text encoder and denoiser.
+        plan: Steps, batch size and learning rates.
+        rng: A source of randomness, besides torch's.
+        report: Called with the averaged text encoder and denoiser every now and then.
 
     Returns:
         Both with averaged weights, in evaluation mode.

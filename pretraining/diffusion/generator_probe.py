@@ -1,4 +1,4 @@
-"""How well the miniature generators make what their own text encoders are asked for: the upper bound, and the floor.
+"""How often the generators follow the prompts of their own text encoders: the upper bound, and the chance level.
 
 `python -m pretraining.diffusion.generator_probe` gives each shipped generator the captions of held-out drawings,
 sounds and clips, and prints how often a deterministic judge (`inlay.recipes.miniature.judges`) finds in the result what
@@ -75,15 +75,15 @@ def make(
     guidance: float = GUIDANCE,
     steps: int = STEPS,
 ) -> list[Medium]:
-    """Pictures, sounds or clips from prompts.
+    """Generate pictures, sounds or clips from prompts.
 
     Args:
-        name: Which generator it is.
+        name: The generator.
         pipeline: See `load_pipeline`.
-        prompts: What is asked for.
+        prompts: The prompts.
         seed: Of the noise.
         guidance: Classifier-free guidance scale; 1 for none.
-        steps: Of sampling.
+        steps: Steps of sampling.
     """
     noise = torch.Generator().manual_seed(seed)
     media: list[Medium] = []
@@ -95,7 +95,7 @@ def make(
 
 
 def held_out(name: GeneratorName, number: int, seed: int) -> list[MediumSpec]:
-    """Held-out values for a generator, each as often as the others or once more, in random order."""
+    """Held-out specifications for a generator, all equally often (some once more), in random order."""
     values = [value for value in _VALUES[name] if value.split == "held_out"]
     drawn = [*values * (number // len(values)), *Random(seed).sample(values, number % len(values))]
     Random(seed).shuffle(drawn)
@@ -105,17 +105,17 @@ def held_out(name: GeneratorName, number: int, seed: int) -> list[MediumSpec]:
 def probe(
     name: GeneratorName, folder: Path | None = None, *, number: int = 96, seed: int = 0, guidance: float = GUIDANCE
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Judged accuracy by the prompt, and by a random other one.
+    """Accuracy judged by the prompt, and by a random other prompt.
 
     Args:
-        name: Which generator.
+        name: The generator.
         folder: Its pipeline; the shipped one if not given.
-        number: How many held-out prompts.
+        number: Number of held-out prompts.
         seed: Of prompts and noise.
         guidance: Classifier-free guidance scale.
 
     Returns:
-        Shares by attribute and altogether (`"right"`), for both.
+        For both, the shares by attribute and for the required attributes together (`"right"`).
     """
     asked = held_out(name, number, seed)
     pipeline = load_pipeline(folder or backbone_path(name))
@@ -125,7 +125,7 @@ def probe(
 
 
 def main() -> None:
-    """Probe the shipped generators, or some of them, or another folder."""
+    """Probe all shipped generators, some of them, or a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generator", choices=list(_VALUES), nargs="+", default=list(_VALUES))
     parser.add_argument("--folder", type=Path, help="of one generator, instead of the shipped one")

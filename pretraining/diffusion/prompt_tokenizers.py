@@ -1,6 +1,6 @@
-"""The tokenizers of the miniature generators' text encoders: CLIP's and RoBERTa's, trained on what can be asked for.
+"""Tokenizers of the text encoders of the generators: CLIP's and RoBERTa's, trained on all prompts.
 
-Byte-level BPE, so any text can be encoded; every word of the prompts is one token.
+Byte-level BPE encodes any text; each word of the prompts is one token.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer, RobertaTokenizer
 
 PROMPT_TOKENS = 16
-"""Tokens of a prompt, with those at both ends: so many rows CLIP's text encoders give."""
+"""Tokens of a prompt with start and end token, and rows of the output of CLIP's text encoders."""
 CLAP_WIDTH = 64
-"""Width of the pooled vector of the miniature CLAP; AudioLDM's pipeline pads its empty prompt to so many tokens."""
+"""Width of the pooled vector of the miniature CLAP; AudioLDM's pipeline pads its empty prompt to as many tokens."""
 
 
 def _texts() -> list[str]:
@@ -27,15 +27,15 @@ def _texts() -> list[str]:
 
 
 def _trained(end_of_word: str, special: list[str]) -> tuple[dict[str, int], Any]:
-    """Vocabulary and merges (pairs, whatever transformers' types say) of BPE over the words of the prompts."""
+    """Vocabulary and merges (as pairs) of BPE over the words of the prompts."""
     suffix: dict[str, Any] = {"end_of_word_suffix": end_of_word} if end_of_word else {}
     tokenizer = Tokenizer(models.BPE(**suffix))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if end_of_word:  # CLIP drops spaces, and marks the end of a word instead
+    if end_of_word:  # CLIP drops spaces and marks the end of a word
         spaces = pre_tokenizers.Whitespace()
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([spaces, tokenizer.pre_tokenizer])
     trainer = trainers.BpeTrainer(
-        vocab_size=2000,  # never reached: training ends when every word is one token
+        vocab_size=2000,  # not reached: training ends when every word is one token
         special_tokens=special,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -47,11 +47,11 @@ def _trained(end_of_word: str, special: list[str]) -> tuple[dict[str, int], Any]
 
 
 def make_clip_tokenizer() -> CLIPTokenizer:
-    """Lower case, start and end token, padded with the end token to 16."""
+    """CLIP's tokenizer: lower case, start and end token, padded to 16 with the end token."""
     from transformers import CLIPTokenizer
 
     vocabulary, merges = _trained("</w>", [])
-    for mark in sorted(pre_tokenizers.ByteLevel.alphabet()):  # a letter that ends a word no prompt has
+    for mark in sorted(pre_tokenizers.ByteLevel.alphabet()):  # final letters that no prompt has
         vocabulary.setdefault(f"{mark}</w>", len(vocabulary))
     for token in ("<|startoftext|>", "<|endoftext|>"):
         vocabulary[token] = len(vocabulary)
@@ -59,7 +59,7 @@ def make_clip_tokenizer() -> CLIPTokenizer:
 
 
 def make_roberta_tokenizer() -> RobertaTokenizer:
-    """`<s>` in front, `</s>` behind, padded with `<pad>`."""
+    """RoBERTa's tokenizer: `<s>` at the start, `</s>` at the end, padded with `<pad>`."""
     from transformers import RobertaTokenizer
 
     vocabulary, merges = _trained("", ["<s>", "<pad>", "</s>", "<unk>", "<mask>"])

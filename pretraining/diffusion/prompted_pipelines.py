@@ -1,4 +1,4 @@
-"""What the miniature generators of pictures and clips share: CLIP's text encoder, guided sampling, saving."""
+"""Shared by the generators: CLIP's text encoder, guided sampling, conversion of pictures, saving of pipelines."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def embed_prompts(encoder: Any, tokenizer: CLIPTokenizer, prompts: Sequence[str]) -> Tensor:
-    """Prompts (n) to the rows of the text encoder (n, 16, 64); each distinct prompt is read once."""
+    """Prompts (n) -> rows of the text encoder (n, 16, 64); each distinct prompt is encoded once."""
     distinct = list(dict.fromkeys(prompts))
     padded = tokenizer(distinct, padding="max_length", max_length=PROMPT_TOKENS, truncation=True, return_tensors="pt")
     rows: Tensor = encoder(padded["input_ids"]).last_hidden_state
@@ -62,10 +62,10 @@ def denoise(
         unet: A `UNet2DConditionModel` or `UNet3DConditionModel`.
         noisy: Latents (n, 4, 8, 8), of clips (n, 4, frames, 8, 8).
         times: Time steps (n).
-        prompts: n of them.
+        prompts: n prompts.
 
     Returns:
-        Of the latents' shape.
+        The velocity, in the shape of the latents.
     """
     velocity: Tensor = unet(noisy, times, embed_prompts(text, tokenizer, prompts)).sample
     return velocity
@@ -76,9 +76,9 @@ def sample(predict: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...], 
     """Guided sampling.
 
     Args:
-        predict: Noisy latents twice, (2n, ...), and a time step to the velocity (2n, ...), first without the prompts.
-        shape: Of the latents, (n, ...).
-        seed: Of the noise.
+        predict: Noisy latents twice, (2n, ...), and a time step -> velocity (2n, ...); the first half without prompts.
+        shape: The shape of the latents, (n, ...).
+        seed: The seed of the noise.
 
     Returns:
         Latents (n, ...), scaled.
@@ -99,16 +99,15 @@ def pixels_of(pictures: Sequence[Image.Image]) -> Tensor:
 
 
 def pictures_of(pixels: Tensor) -> list[Image.Image]:
-    """The way back."""
+    """The inverse of `pixels_of`."""
     bytes_ = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return [Image.fromarray(one) for one in bytes_]
 
 
 def save_pipeline(pipeline: Any, folder: Path) -> None:
-    """Write a diffusers folder in half precision, to be loaded and run in single precision.
+    """Write a diffusers folder with weights in float16 that loads in float32.
 
-    diffusers loads its own models in single precision unless told otherwise; for those of transformers the config says
-    so.
+    diffusers loads its own models in float32 by default; for those of transformers, the config says float32.
     """
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
@@ -116,7 +115,7 @@ def save_pipeline(pipeline: Any, folder: Path) -> None:
     pipeline.save_pretrained(folder)
     for file in sorted(folder.glob("*/config.json")):
         config = json.loads(file.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)  # where a part was before: nobody else's business
+        config.pop("_name_or_path", None)  # a path on this machine
         if "dtype" in config:
             config["dtype"] = "float32"
         file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

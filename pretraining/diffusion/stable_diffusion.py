@@ -1,9 +1,8 @@
 """Pretrain the miniature Stable Diffusion: drawings of 32 pixels from prompts.
 
-`python -m pretraining.diffusion.stable_diffusion --output DIR --seed 0` makes such weights again: first the
-autoencoder, on drawings and frames of clips, then text encoder and U-Net together, on drawings
-(https://arxiv.org/abs/2112.10752; see `pretraining.diffusion.denoiser_training`). The folder is a
-`StableDiffusionPipeline`.
+`python -m pretraining.diffusion.stable_diffusion --output DIR --seed 0` trains such weights: first the autoencoder,
+on drawings and frames of clips, then text encoder and U-Net together, on drawings (https://arxiv.org/abs/2112.10752;
+see `pretraining.diffusion.denoiser_training`). The folder is a `StableDiffusionPipeline`.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import CLIPTokenizer
 
-POOL = 3000  # drawings that are encoded once
-BATCH = 48  # pictures of a step of the autoencoder, half of them frames of clips
+POOL = 3000  # drawings; they are encoded once
+BATCH = 48  # batch size of the autoencoder; half of the pictures are frames of clips
 LATENT = SIDE // 4
 WIDTHS = (64, 96)  # of the U-Net, at 8 x 8 and 4 x 4
 
@@ -58,13 +57,13 @@ def make_unet() -> Any:
         block_out_channels=WIDTHS,
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=4,  # what diffusers means by it here is the number of heads
+        attention_head_dim=4,  # for this class diffusers takes it as the number of heads
         norm_num_groups=PICTURES.groups,
     )
 
 
 def draw_pictures(rng: Random, count: int = BATCH) -> Tensor:
-    """Fresh drawings and frames of clips, (count, 3, 32, 32)."""
+    """New drawings and frames of clips, (count, 3, 32, 32)."""
     pictures: list[Image.Image] = []
     while len(pictures) < count:
         if rng.random() < 0.5:
@@ -78,7 +77,7 @@ def draw_pictures(rng: Random, count: int = BATCH) -> Tensor:
 def generate_pictures(
     text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]
 ) -> list[Image.Image]:
-    """Pictures from prompts."""
+    """Generate pictures from prompts."""
     rows = embed_prompts(text, tokenizer, [""] * len(prompts) + prompts)
     shape = (len(prompts), PICTURES.latent, LATENT, LATENT)
     latents = sample(lambda noisy, time: unet(noisy, time, rows).sample, shape, seed=0)
@@ -88,7 +87,7 @@ def generate_pictures(
 def train(
     tokenizer: CLIPTokenizer, text: Any, unet: Any, vae: Any, plan: denoiser_training.Plan, rng: Random
 ) -> tuple[Any, Any]:
-    """Text encoder and U-Net on drawings; gives back the averaged ones."""
+    """Train text encoder and U-Net on drawings; returns the averaged ones."""
     drawings = [sample_spec(Drawing, rng) for _ in range(POOL)]
     latents = latents_of(vae, pixels_of([draw_shape(drawing, rng) for drawing in drawings]))
 
@@ -110,7 +109,7 @@ def train(
 
 
 def main() -> None:
-    """Train the autoencoder, then the rest; save in half precision."""
+    """Train the autoencoder, then text encoder and U-Net; save in float16."""
     from diffusers import StableDiffusionPipeline
 
     options = parse(__doc__, autoencoder_steps=900, steps=3000)

@@ -1,9 +1,10 @@
 """Pretrain the miniature text-to-video model: clips of four frames from prompts.
 
-`python -m pretraining.diffusion.text_to_video --output DIR --seed 0` makes such weights again. It begins with the
-miniature Stable Diffusion, whose autoencoder it keeps and whose layers see each frame for itself, and adds layers
-between the frames that at first do nothing, as ModelScope's text-to-video does (https://arxiv.org/abs/2308.06571). The
-folder is a `TextToVideoSDPipeline`.
+`python -m pretraining.diffusion.text_to_video --output DIR --seed 0` trains such weights. It starts from the
+miniature Stable Diffusion: the autoencoder stays as it is, and the layers of the U-Net process each frame separately.
+Temporal layers are added that are the identity at first, as in ModelScope's text-to-video
+(https://arxiv.org/abs/2308.06571). The folder is a `TextToVideoSDPipeline`; the package stores its `vae` only once,
+in `sd`.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 WORD_STEPS = 200
-POOL = 1200  # clips that are encoded once
+POOL = 1200  # clips; they are encoded once
 BATCH = 10  # clips of a step
-WORDED = 32  # prompts of a step that teaches words
-SCALE = 8.0  # of the unit vectors that directions are told by
-JUDGED = 48  # held-out movements that a report makes
+WORDED = 32  # prompts of a step of `learn_directions`
+SCALE = 8.0  # of the unit vectors that the direction is predicted from
+JUDGED = 48  # held-out movements of a report
 
 
 def make_unet() -> Any:
@@ -64,13 +65,13 @@ def make_unet() -> Any:
         block_out_channels=WIDTHS,
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=4,  # what diffusers means by it here is the number of heads
+        attention_head_dim=4,  # for this class diffusers takes it as the number of heads
         norm_num_groups=PICTURES.groups,
     )
 
 
 def inflate(unet: Any, flat: Any) -> None:
-    """Give a 3D U-Net the weights of a 2D one of the same widths; what is between frames does nothing at first.
+    """Copy the weights of a 2D U-Net of the same widths; the temporal layers become the identity.
 
     Args:
         unet: A `UNet3DConditionModel`, changed in place.
@@ -88,14 +89,14 @@ def inflate(unet: Any, flat: Any) -> None:
 
 
 def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps: int) -> None:
-    """Teach the text encoder the words for directions, which drawings have not, and nothing else.
+    """Teach the text encoder the words for directions, which prompts for drawings do not have.
 
-    At first all directions read nearly alike, and what hardly differs a denoiser learns to pass over. The mean of a
-    prompt's rows must tell its direction; the rows of prompts for drawings stay what they are.
+    Without this, the encodings of all directions are almost equal, and the denoiser learns to ignore them. A linear
+    head predicts the direction from the mean row of a prompt; the rows of prompts for drawings are kept.
 
     Args:
         tokenizer: Of the text encoder.
-        text: A text encoder that knows drawings; changed in place.
+        text: A text encoder trained on drawings; changed in place.
         rng: Chooses prompts.
         steps: All steps.
     """
@@ -105,7 +106,7 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
     optimizer = torch.optim.AdamW(both.parameters(), 1e-3, weight_decay=0.0)
 
     def losses(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         moving = [sample_spec(Movement, rng) for _ in range(WORDED)]
         rows = embed_prompts(text, tokenizer, [prompt_of(movement, rng) for movement in moving])
         told = head(normalize(rows.mean(1), dim=-1) * SCALE)
@@ -124,7 +125,7 @@ def learn_directions(tokenizer: CLIPTokenizer, text: Any, rng: Random, *, steps:
 def generate_clips(
     text: nn.Module, unet: nn.Module, vae: Any, tokenizer: CLIPTokenizer, prompts: list[str]
 ) -> list[Video]:
-    """Clips from prompts."""
+    """Generate clips from prompts."""
     rows = embed_prompts(text, tokenizer, [""] * len(prompts) + prompts)
     shape = (len(prompts), PICTURES.latent, FRAMES, LATENT, LATENT)
     latents = sample(lambda noisy, time: unet(noisy, time, rows).sample, shape, seed=0)
@@ -143,7 +144,7 @@ def latents_of_clips(vae: Any, clips: list[Video]) -> Tensor:
 def train(
     tokenizer: CLIPTokenizer, text: Any, unet: Any, vae: Any, plan: denoiser_training.Plan, rng: Random
 ) -> tuple[Any, Any]:
-    """Text encoder and U-Net on clips; gives back the averaged ones."""
+    """Train text encoder and U-Net on clips; returns the averaged ones."""
     movements = [sample_spec(Movement, rng) for _ in range(POOL)]
     latents = latents_of_clips(vae, [render_clip(movement, rng) for movement in movements])
     held_out = [movement for movement in MOVEMENTS if movement.split == "held_out"]
@@ -166,7 +167,7 @@ def train(
 
 
 def main() -> None:
-    """Begin with the miniature Stable Diffusion, train, save in half precision."""
+    """Start from Stable Diffusion, train, save in float16."""
     from diffusers import StableDiffusionPipeline, TextToVideoSDPipeline
 
     options = parse(__doc__, steps=700, start="a Stable Diffusion; without it, the shipped one")

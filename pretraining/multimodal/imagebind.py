@@ -1,8 +1,8 @@
-"""Pretrain the miniature ImageBind: drawings, sounds and clips in one space with what is said about them.
+"""Pretrain the miniature ImageBind: drawings, sounds, clips and texts in one embedding space.
 
-`python -m pretraining.multimodal.imagebind --output DIR --seed 0` makes such weights again. The loss is
-ImageBind's (https://arxiv.org/abs/2305.05665), a contrast between two kinds of data; here the kind that all others are
-bound to is text, of which the miniature has plenty, and not pictures. Drawings and clips share one branch.
+`python -m pretraining.multimodal.imagebind --output DIR --seed 0` trains such weights. The loss is ImageBind's
+contrastive loss between two modalities (https://arxiv.org/abs/2305.05665). All modalities are paired with texts,
+which the miniature has in any number, not with pictures. Drawings and clips share one branch.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 WIDTH, BLOCKS, HEADS = 96, 3, 4
 WIDTH_OUT = 128
-POOL = 1600  # media of each kind that are rendered once
+POOL = 1600  # media of each kind; they are rendered once
 BATCH = 40  # media of each kind in a step
 LEARNING_RATE = 2e-3  # of embeddings, norms and heads
 MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
 WARM_UP = 80  # steps
-DECAY = 0.4  # the last share of the steps, in which the learning rate falls to zero
-SCALE = 14.0  # what cosines are multiplied with
-CAPTIONS = 0.2  # weight of whole captions beside single words
-STRANGE = 0.5  # weight of single words for media that are not of the world
-NOISE = 0.1  # deviation of what is added to pixels and spectrograms, which have deviation 1
-SPELLED = {"1": "one", "2": "two", "3": "three"}  # as captions have it
+DECAY = 0.4  # share of the steps at the end in which the learning rate falls to zero
+SCALE = 14.0  # factor of the cosines
+CAPTIONS = 0.2  # weight of the loss on complete captions; that on single words has weight 1
+PERTURBED = 0.5  # weight of the loss on single words for perturbed media
+NOISE = 0.1  # deviation of the noise on pixels and spectrograms, which have deviation 1
+SPELLED = {"1": "one", "2": "two", "3": "three"}  # as in captions
 
 
 def make_model(vocabulary: int) -> ImageBind:
@@ -60,25 +60,25 @@ def make_model(vocabulary: int) -> ImageBind:
 
 
 def tensors_of(model: ImageBind, media: Sequence[MediumSpec], rng: Random) -> Tensor:
-    """Media of one kind, rendered, as the branch takes them."""
+    """Rendered media of one kind, preprocessed for their branch."""
     modality = MODALITIES[type(media[0])]
     encoder = ImageBindEncoder(model, modality)  # type: ignore[arg-type]
     return encoder.preprocess([render_medium(value, rng) for value in media], "squash")
 
 
 def text_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
-    """Ids (texts, 16), filled up with zeros; the end token has the highest id."""
+    """Ids (texts, 16), padded with zeros; the end token has the highest id."""
     rows = tokenizer(texts, truncation=True, max_length=PROMPT_TOKENS)["input_ids"]
     return torch.tensor([row + [0] * (PROMPT_TOKENS - len(row)) for row in rows])
 
 
 def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
-    """The contrastive loss, both ways.
+    """The symmetric contrastive loss.
 
     Args:
         media: Unit vectors (n, width).
-        texts: Unit vectors of the distinct values' prompts (m, width).
-        owners: For each medium its text (n,); several media may share one.
+        texts: Unit vectors of the prompts of the distinct specifications (m, width).
+        owners: The index of the text of each medium (n,); several media may share a text.
     """
     logits = SCALE * media @ texts.T
     shared = one_hot(owners, len(texts)).float()
@@ -86,10 +86,10 @@ def contrast(media: Tensor, texts: Tensor, owners: Tensor) -> Tensor:
 
 
 def perturb(media: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Media as the world never has them, and what can still be said of them.
+    """Perturbed media that do not occur in the world, and the attributes that they keep.
 
-    Pictures turn grey and take one random tint, ground and all; the bands of spectrograms are rolled. So shape is
-    learnt without colour, and rhythm without pitch, and no held-out combination is shown.
+    Pictures become grey with one random tint; the bands of spectrograms are rolled. So shape is learnt independently of
+    colour, and rhythm independently of pitch, and no held-out combination is shown.
 
     Args:
         media: Of one kind, normalised: pictures (n, 3, ...), clips (n, clips, 3, ...), spectrograms
@@ -113,16 +113,16 @@ def word_losses(
     media: Tensor,
     said: tuple[str, ...] | None = None,
 ) -> Tensor:
-    """The match of media with the single words that fit them, attribute by attribute.
+    """The cross-entropy between media and the single words that describe them, attribute by attribute.
 
-    Whole captions alone would make every combination a cluster of its own, and a new one would fall anywhere.
+    With complete captions alone, every combination would be a separate cluster, and a new one could be anywhere.
 
     Args:
-        model: Its text branch reads the words.
+        model: Its text branch embeds the words.
         tokenizer: Of the text branch.
-        drawn: What is shown or played, n of one kind.
-        media: Its unit vectors (n, width).
-        said: Attributes to match; all if not given.
+        drawn: The specifications of n media of one kind.
+        media: Their unit vectors (n, width).
+        said: The attributes; all if not given.
 
     Returns:
         The mean over the attributes.
@@ -158,7 +158,7 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
     )
 
     def losses(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         parts = {}
         for kind, (values, tensors) in pools.items():
             chosen = torch.randint(len(values), (BATCH,))
@@ -175,24 +175,24 @@ def train(model: ImageBind, tokenizer: CLIPTokenizer, rng: Random, *, steps: int
             parts[f"{MODALITIES[kind]} words"] = word_losses(model, tokenizer, drawn, media)
             altered, said = perturb(seen)
             media = normalize(model.embed(branch, altered, scaled=False), dim=-1)
-            parts[f"{MODALITIES[kind]} strange"] = STRANGE * word_losses(model, tokenizer, drawn, media, said)
+            parts[f"{MODALITIES[kind]} perturbed"] = PERTURBED * word_losses(model, tokenizer, drawn, media, said)
         return parts
 
     def report() -> None:
         print(percentages(probe_media(model, number=300)), flush=True)
-        model.requires_grad_(True)  # as a port, which the probe makes of it, it is frozen
+        model.requires_grad_(True)  # the encoder of the probe has frozen it
 
     training_loop.train(model, losses, both, steps=steps, report=report)
 
 
 def main() -> None:
-    """Train, round to bfloat16, measure what was saved."""
+    """Train, save in bfloat16, measure the saved model."""
     options = parse(__doc__, steps=600)
     tokenizer = make_clip_tokenizer()
     model = make_model(len(tokenizer))
     print_size(model)
     train(model, tokenizer, Random(options.seed), steps=options.steps)
-    sizes = model.config.to_json() | {"dtype": "float32"}  # in memory; two bytes a number on disk
+    sizes = model.config.to_json() | {"dtype": "float32"}  # in memory; bfloat16 on disk
     write_folder(options.output, sizes, model.to(torch.bfloat16))
     tokenizer.save_pretrained(options.output)
     saved, _ = load_imagebind(options.output, dtype=torch.float32)

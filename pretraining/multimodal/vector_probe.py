@@ -1,7 +1,7 @@
-"""What can be read off pooled vectors of ImageBind or CLAP: a linear probe, as in https://arxiv.org/abs/1610.01644.
+"""A linear probe (https://arxiv.org/abs/1610.01644) on the pooled vectors of ImageBind or CLAP.
 
-`python -m pretraining.multimodal.vector_probe` fits, on training media, one linear map from a vector to each attribute
-of what is shown or played, and reports its accuracy on held-out combinations.
+`python -m pretraining.multimodal.vector_probe` fits, on training media, a linear map from a vector to each attribute of
+the medium, and prints its accuracy on held-out combinations.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
     """Accuracy of linear probes on held-out combinations.
 
     Args:
-        model: In single precision.
+        model: In float32.
         seed: Of the media.
-        number: Training media of each kind; half as many held-out ones.
+        number: Number of training media of each kind; half as many are held out.
 
     Returns:
         By modality and attribute, such as `"audio pitch"`.
@@ -62,7 +62,7 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
 
 
 def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, number: int = 800) -> dict[str, float]:
-    """The same of encoders with one vector a medium, by modality."""
+    """The same for encoders that return one vector for a medium, by modality."""
     held: dict[str, Encoder] = {str(name): encoder for name, encoder in encoders.items()}
     rng = Random(seed)
     figures = {}
@@ -81,7 +81,7 @@ def probe_encoders(encoders: Mapping[Modality, Encoder], *, seed: int = 0, numbe
 
 
 def _accuracy(name: str, values: list[MediumSpec], vectors: Tensor, others: list[MediumSpec], unseen: Tensor) -> float:
-    """Of one attribute, among the media that have it."""
+    """The accuracy for one attribute, over the media that have it."""
     answers = [attributes_of(value).get(name) for value in values]
     kept = torch.tensor([answer is not None for answer in answers])
     classes = sorted({answer for answer in answers if answer is not None})
@@ -96,9 +96,9 @@ def _accuracy(name: str, values: list[MediumSpec], vectors: Tensor, others: list
 
 
 def main() -> None:
-    """Probe the shipped ImageBind, or another folder: of a CLAP, on sounds alone."""
+    """Probe the shipped ImageBind or a folder; a CLAP is probed on sounds only."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", type=Path, default=None, help="a folder; the shipped one if not given")
+    parser.add_argument("--backbone", type=Path, default=None, help="a folder; without it, the shipped ImageBind")
     folder: Path = parser.parse_args().backbone or backbone_path("imagebind")
     every: tuple[Modality, ...] = get_args(Modality) if kind_of(folder, {}) == "imagebind" else ("audio",)
     print(percentages(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))

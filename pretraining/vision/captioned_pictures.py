@@ -1,8 +1,8 @@
-"""Pictures and texts for the miniature CLIP: batches full of near twins, and the phrase that belongs to each patch.
+"""Pictures and texts for the miniature CLIP: batches with hard negatives (twins), and a phrase for each patch.
 
-Plain contrastive batches do not teach which attribute is where: telling most captions apart takes only the bag of
-their words (https://arxiv.org/abs/2210.01936). So every scene comes with twins that differ from it by one attribute,
-by one exchange or by one move. Patches are matched with the phrase of what covers them, as regions are in RegionCLIP
+Plain contrastive batches do not teach where an attribute is: the bag of words distinguishes most captions
+(https://arxiv.org/abs/2210.01936). So every scene comes with twins: scenes that differ from it by one attribute, one
+exchange or one move. Patches are matched with a phrase about the object that covers them, like regions in RegionCLIP
 (https://arxiv.org/abs/2112.09106).
 """
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from random import Random
 
 EMPTY = "empty background"
-TWINS = 4  # scenes in a group, the first of which the others are twins of
+TWINS = 4  # scenes in a group: one and its twins
 _VALUES = {"size": SIZES, "colour": COLOURS, "shape": SHAPES}
 _PIXELS = (36, 40, 44, 48, 48, 52, 56, 64)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One picture and what is said about it."""
+    """One picture with its texts."""
 
     image: Image.Image
     """RGB, square, of varied size."""
     text: str
     """The caption."""
     phrases: tuple[str, ...]
-    """What is at each of the nine cells, in reading order."""
+    """A phrase for each of the nine cells, in reading order."""
 
 
 def twin(scene: Scene, rng: Random, split: Split) -> Scene:
@@ -62,7 +62,7 @@ def twin(scene: Scene, rng: Random, split: Split) -> Scene:
 
 
 def scene_pair(scene: Scene, rng: Random, *, place: bool) -> Pair:
-    """Draw a scene; `place` says whether the cells' phrases name their place too."""
+    """A scene with its texts; with `place`, the phrases of the cells name their places too."""
     phrases = [EMPTY] * 9
     for thing in scene.things:
         phrases[thing.place] = f"a {thing.phrase}"
@@ -73,7 +73,7 @@ def scene_pair(scene: Scene, rng: Random, *, place: bool) -> Pair:
 
 
 def digit_pair(rng: Random) -> Pair:
-    """One of the training digits, a little turned, shifted and stretched."""
+    """One of the training digits, slightly rotated, shifted and stretched."""
     digit = rng.choice(load_digits("train"))
     image = draw_digit(digit, 48)
     stretch = rng.uniform(0.88, 1.12), rng.uniform(0.88, 1.12)

@@ -1,9 +1,9 @@
 """Pretrain the miniature CLIP on pictures of the world and their captions.
 
-`python -m pretraining.vision.clip --output DIR --seed 0 --steps 1400` makes such weights again. The
-architecture and the loss between pictures and captions are CLIP's (https://arxiv.org/abs/2103.00020); a second loss
-matches every patch with the phrase of what covers it, so that attributes are bound to places. It is taken behind the
-last layer and, as in deep supervision (https://arxiv.org/abs/1409.5185), behind the one before, which adapters read.
+`python -m pretraining.vision.clip --output DIR --seed 0 --steps 1400` trains such weights. Architecture and loss
+between pictures and captions are CLIP's (https://arxiv.org/abs/2103.00020). A second loss matches every patch with
+the phrase about the object that covers it, to bind attributes to places; it is taken after the last layer and, as in
+deep supervision (https://arxiv.org/abs/1409.5185), after the second-to-last one, which adapters read.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
-GROUPS, DIGITS = 14, 8  # of each batch: groups of twins, handwritten digits
+GROUPS, DIGITS = 14, 8  # in each batch: groups of twins, handwritten digits
 LEARNING_RATE = 2e-3  # of embeddings, projections and norms
 MATRIX_RATE = 3e-3  # of the matrices inside the layers, by Muon
 WARM_UP = 100  # steps
-DECAY = 0.35  # the last share of the steps, in which the learning rate falls to zero
+DECAY = 0.35  # share of the steps at the end in which the learning rate falls to zero
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
-    """A CLIP whose vision tower is 128 wide and 4 layers deep, and sees 36 patches; random weights."""
+    """A CLIP with a vision tower of width 128, 4 layers and 36 patches; random weights."""
     from transformers import CLIPConfig, CLIPModel
 
     vision = {
@@ -65,7 +65,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
 
 
 def make_processor() -> Any:
-    """CLIP's image processor (PIL) at the miniature's size: shortest side to 48, centre crop, normalise."""
+    """CLIP's image processor (PIL): shortest side to 48, centre crop, normalise."""
     from transformers import CLIPImageProcessorPil
 
     return CLIPImageProcessorPil(
@@ -74,7 +74,7 @@ def make_processor() -> Any:
 
 
 def embed_images(model: CLIPModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit embeddings of the pictures (batch, 96) and of all their patches, by two layers (2, batch, 36, 96)."""
+    """Unit embeddings of the pictures (batch, 96) and of their patches after the last two layers (2, batch, 36, 96)."""
     vision = model.vision_model
     layers = torch.stack(vision(pixel_values=images, output_hidden_states=True).hidden_states[-2:])
     embedded = normalize(model.visual_projection(vision.post_layernorm(layers)), dim=-1)
@@ -104,7 +104,7 @@ def train(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, *, seed: int, st
     rng = Random(seed)
 
     def losses(step: int) -> dict[str, Tensor]:
-        del step  # all are alike
+        del step  # all steps are the same
         pairs = sample_pairs(rng, groups=GROUPS, digits=DIGITS)
         images, patches = embed_images(model, pixels([pair.image for pair in pairs]))
         scale = model.logit_scale.exp().clamp(max=100)
@@ -120,7 +120,7 @@ def _report(model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def main() -> None:
-    """Train, round to bfloat16, measure what was saved."""
+    """Train, save in bfloat16, measure the saved model."""
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
     options = parse(__doc__, steps=1400, start="a CLIP to continue from, instead of random weights")

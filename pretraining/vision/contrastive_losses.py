@@ -1,7 +1,7 @@
-"""The losses between pictures and texts: CLIP's (https://arxiv.org/abs/2103.00020), and one for every patch.
+"""Contrastive losses between pictures and texts: CLIP's (https://arxiv.org/abs/2103.00020), and one for patches.
 
-The second matches each patch with the phrase of what covers it, among all phrases of the batch, as RegionCLIP does
-with regions (https://arxiv.org/abs/2112.09106), so that attributes are bound to places.
+The second matches each patch with the phrase about the object that covers it, among all phrases of the batch, as
+RegionCLIP does with regions (https://arxiv.org/abs/2112.09106). It binds attributes to places.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
-_EMPTY_WEIGHT = 0.3  # of the patches without an object; there are twice as many of them
+_EMPTY_WEIGHT = 0.3  # of the patches without an object, which are twice as many
 
 
 def embed_texts(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
@@ -32,21 +32,21 @@ def embed_texts(model: CLIPModel, tokenizer: PreTrainedTokenizerFast, texts: lis
 def contrast(
     pairs: list[Pair], images: Tensor, patches: Tensor, embed: Callable[[list[str]], Tensor], scale: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The contrastive loss of pictures and captions, and that of patches and phrases.
+    """The contrastive loss between pictures and captions, and the one between patches and phrases.
 
     Args:
         pairs: The batch.
         images: Unit embeddings of its pictures, (batch, width).
         patches: Unit embeddings of their patches, by one or more layers, (layers, batch, 36, width).
-        embed: Gives texts their unit embeddings (texts, width).
-        scale: What cosines are multiplied with, a scalar.
+        embed: Texts -> unit embeddings (texts, width).
+        scale: The factor of the cosines, a scalar.
     """
     texts = list(dict.fromkeys(pair.text for pair in pairs))
     phrases = list(dict.fromkeys(phrase for pair in pairs for phrase in pair.phrases))
     embedded = embed(texts + phrases)
     logits = scale * images @ embedded[: len(texts)].T
     wanted = torch.tensor([texts.index(pair.text) for pair in pairs])
-    shared = one_hot(wanted, len(texts)).float()  # digits of one value share their caption
+    shared = one_hot(wanted, len(texts)).float()  # digits of one value have the same caption
     contrastive = (cross_entropy(logits, wanted) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
     number = {phrase: index for index, phrase in enumerate(phrases)}
     cells = torch.tensor([[number[phrase] for phrase in pair.phrases] for pair in pairs])

@@ -1,10 +1,10 @@
-"""Pretrain the miniature EVA, the vision tower of the BLIP systems, on what the miniature CLIP sees.
+"""Pretrain the miniature EVA, the vision encoder of the BLIP systems, by distillation from the miniature CLIP.
 
-`python -m pretraining.vision.eva --output DIR --seed 0` makes such weights again. As EVA
-(https://arxiv.org/abs/2211.07636) it first learns to tell CLIP's features of every patch, also of patches that are
-hidden from it; as EVA-CLIP (https://arxiv.org/abs/2303.15389) it then goes on to match pictures with texts, here those
-of CLIP's frozen text tower. BLIP-2 reads the last block before any norm, so that is where all losses are taken; the
-norm behind it belongs to the heads, and is saved as a start for `ln_vision`.
+`python -m pretraining.vision.eva --output DIR --seed 0` trains such weights. Like EVA
+(https://arxiv.org/abs/2211.07636), it first predicts CLIP's features of every patch, masked patches included. Like
+EVA-CLIP (https://arxiv.org/abs/2303.15389), it then also matches pictures with texts, here embedded by CLIP's frozen
+text tower. BLIP-2 reads the last block before the norm, so all losses are taken there; the norm belongs to the heads,
+and is saved as the initial `ln_vision`.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 WIDTH, BLOCKS, HEADS = 128, 5, 4
 GROUPS, DIGITS = 14, 8  # of each batch: groups of twins, handwritten digits
-MASKED = 32  # pictures of the 64 in a batch, of which patches are hidden
+MASKED = 32  # pictures of the 64 in a batch that have masked patches
 HIDDEN_BLOCKS = 4  # of the nine blocks of 2 x 2 patches
 FEATURE_WEIGHT = 3.0
 LEARNING_RATE = 2e-3  # of embeddings, norms and heads
 MATRIX_RATE = 3e-3  # of the matrices inside the blocks, by Muon
 WARM_UP = 100  # steps
-DECAY = 0.4  # the last share of the steps: the learning rate falls to zero, nothing is hidden, and texts come in
+DECAY = 0.4  # share of the steps at the end: the learning rate falls to zero, no patch is masked, texts are matched
 
 
 def make_model() -> Blip2VisionModel:
-    """A tower 128 wide and 5 blocks deep that sees 36 patches; random weights."""
+    """A vision transformer of width 128 with 5 blocks and 36 patches; random weights."""
     from transformers import Blip2VisionConfig, Blip2VisionModel
 
     config = Blip2VisionConfig(
@@ -60,14 +60,14 @@ def make_model() -> Blip2VisionModel:
 
 
 def make_processor() -> Any:
-    """BLIP's image processor (PIL) at the miniature's size: squashed to 48 x 48, CLIP's mean and deviation."""
+    """BLIP's image processor (PIL): resized to 48 x 48, CLIP's mean and deviation."""
     from transformers import BlipImageProcessorPil
 
     return BlipImageProcessorPil(size={"height": PICTURE_SIDE, "width": PICTURE_SIDE})
 
 
 class Teacher:
-    """The miniature CLIP, frozen; every channel of its features is scaled to mean 0 and deviation 1."""
+    """The frozen miniature CLIP; each channel of its features is scaled to mean 0 and deviation 1."""
 
     def __init__(self, model: CLIPModel, tokenizer: PreTrainedTokenizerFast) -> None:
         self.model, self.tokenizer = freeze(model), tokenizer
@@ -77,12 +77,12 @@ class Teacher:
 
     @property
     def scale(self) -> Tensor:
-        """What CLIP multiplies cosines with."""
+        """CLIP's factor of the cosines."""
         logarithm: Tensor = self.model.logit_scale
         return logarithm.exp()
 
     def see(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled features of the patches by the last two layers, (batch, 36, 256), and embeddings (batch, 96)."""
+        """Scaled features of the patches from the last two layers, (batch, 36, 256), and embeddings (batch, 96)."""
         patches, embedded = self._read(images)
         return (patches - self.mean) / self.deviation, embedded
 
@@ -99,21 +99,21 @@ class Teacher:
 
 
 class Student(nn.Module):
-    """The tower with what it is trained by and sheds afterwards: the hidden patch's stand-in and two heads."""
+    """The vision encoder with its mask token and two heads, which are needed in training only."""
 
     def __init__(self, tower: Blip2VisionModel, *, features: int, embedding: int) -> None:
         super().__init__()
         self.tower: Any = tower
-        self.stand_in = nn.Parameter(torch.zeros(WIDTH))
+        self.mask_token = nn.Parameter(torch.zeros(WIDTH))
         self.features = nn.Linear(WIDTH, features)
         self.projection = nn.Linear(WIDTH, embedding, bias=False)
 
     def forward(self, images: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """The last block's output behind the norm.
+        """The output of the last block after the norm.
 
         Args:
             images: (batch, 3, 48, 48).
-            hidden: True for a patch that is not shown, (batch, 36).
+            hidden: True for a masked patch, (batch, 36).
 
         Returns:
             (batch, 37, 128).
@@ -123,7 +123,7 @@ class Student(nn.Module):
             start = embeddings(images)
         else:
             patches = embeddings.patch_embedding(images).flatten(2).transpose(1, 2)
-            patches = torch.where(hidden[..., None], self.stand_in, patches)
+            patches = torch.where(hidden[..., None], self.mask_token, patches)
             first = embeddings.class_embedding.expand(len(images), -1, -1)
             start = torch.cat([first, patches], dim=1) + embeddings.position_embedding
         states: Tensor = self.tower.post_layernorm(self.tower.encoder(inputs_embeds=start).last_hidden_state)
@@ -131,7 +131,7 @@ class Student(nn.Module):
 
 
 def hide(pictures: int) -> Tensor:
-    """Blocks of 2 x 2 patches to hide, 4 of 9, anywhere: (pictures, 36)."""
+    """Masks of 4 of 9 blocks of 2 x 2 patches, at any offset: (pictures, 36)."""
     chosen = torch.rand(pictures, 9).argsort(1) < HIDDEN_BLOCKS
     grid = chosen.view(pictures, 3, 3).repeat_interleave(2, 1).repeat_interleave(2, 2)
     down, right = torch.randint(0, PATCHES, (2,)).tolist()
@@ -139,7 +139,7 @@ def hide(pictures: int) -> Tensor:
 
 
 def losses(student: Student, teacher: Teacher, pairs: list[Pair], *, texts: bool) -> dict[str, Tensor]:
-    """Distances from CLIP's features and embeddings; with `texts`, the match with them, and nothing is hidden."""
+    """Distances from CLIP's features and embeddings; with `texts`, the contrastive losses too, and no masked patch."""
     images = pixels([pair.image for pair in pairs])
     wanted, embedding = teacher.see(images)
     hidden = None
@@ -160,7 +160,7 @@ def losses(student: Student, teacher: Teacher, pairs: list[Pair], *, texts: bool
 
 
 def main() -> None:
-    """Train, round to bfloat16, measure what was saved."""
+    """Train, save in bfloat16, measure the saved model."""
     from transformers import CLIPModel, PreTrainedTokenizerFast
 
     options = parse(__doc__, steps=2400)

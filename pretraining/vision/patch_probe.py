@@ -1,9 +1,9 @@
-"""What can be read off single patches of a vision tower: a linear probe, as in https://arxiv.org/abs/1610.01644.
+"""A linear probe (https://arxiv.org/abs/1610.01644) on single patches of a vision encoder.
 
-`python -m pretraining.vision.patch_probe --backbone clip` fits, on training scenes, one linear map from a patch's
-features to the shape, colour and size of the object in its cell (or none), and reports its accuracy on held-out scenes.
-The features are those that adapters read, but for the class token: of CLIP the last hidden states but one, of EVA the
-last ones before any norm.
+`python -m pretraining.vision.patch_probe --backbone clip` fits, on training scenes, a linear map (ridge regression)
+from the features of a patch to the shape, colour and size of the object in its cell (or none), and prints its
+accuracy on held-out scenes. The features are those of adapters, without the class token: the second-to-last hidden
+states of CLIP, the last hidden states of EVA before the norm.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Read: TypeAlias = "Callable[[Tensor], Tensor]"
-"""Pixels (n, 3, 48, 48) to the features of their patches (n, 36, width)."""
+"""Pixels (n, 3, 48, 48) -> features of the patches (n, 36, width)."""
 
 _VALUES: dict[str, tuple[str, ...]] = {"shape": SHAPES, "colour": COLOURS, "size": SIZES}
 _RIDGE = 1e-2
@@ -36,7 +36,7 @@ _RIDGE = 1e-2
 
 @torch.no_grad()
 def patches_of(read: Read, split: Split, *, seed: int, scenes: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Features (scenes * 36, width + 1), the last being one, and per attribute the value's index, 0 for none."""
+    """Features (scenes * 36, width + 1), the last being one, and for each attribute the value's index, 0 for none."""
     rng = Random(seed)
     drawn = [sample_scene(rng, split) for _ in range(scenes)]
     seen = pixels([draw_scene(scene, rng) for scene in drawn])
@@ -55,13 +55,13 @@ def probe(read: Read, *, seed: int = 0, scenes: int = 1000) -> dict[str, float]:
     """Accuracy of linear probes on the patches of held-out scenes whose cell holds an object.
 
     Args:
-        read: The vision tower.
+        read: The vision encoder.
         seed: Of the scenes.
-        scenes: Training scenes; half as many held-out ones.
+        scenes: Number of training scenes; half as many are held out.
 
     Returns:
-        For each attribute, and for the place among nine, the share of right patches; `"object"` is the share of all
-        patches for which it is right whether their cell holds an object.
+        For each attribute, and for the place among nine, the share of right patches; `"object"` is the accuracy, over
+        all patches, of whether the cell has an object.
     """
     features, labels = patches_of(read, "train", seed=seed, scenes=scenes)
     held_out, truth = patches_of(read, "held_out", seed=seed + 1, scenes=scenes // 2)
@@ -78,17 +78,17 @@ def probe(read: Read, *, seed: int = 0, scenes: int = 1000) -> dict[str, float]:
 
 
 def patch_reader(folder: Path) -> Read:
-    """What adapters read of the patches of a saved vision tower.
+    """The features of patches that adapters read from a saved vision encoder.
 
     Raises:
-        BackboneError: no vision tower of transformers.
+        BackboneError: the folder has no vision encoder of transformers.
     """
     encoder = load_image_encoder(folder, dtype=torch.float32, feature_options={"class_token": "drop"})
     return encoder.encode
 
 
 def main() -> None:
-    """Probe a shipped backbone, or another."""
+    """Probe a shipped backbone or a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="clip", help="clip, eva, or a folder")
     backbone = parser.parse_args().backbone

@@ -1,4 +1,4 @@
-"""Pictures as the miniature vision towers take them: 48 pixels a side, CLIP's mean and deviation, patches of 8."""
+"""Pictures as inputs of the vision encoders: 48 pixels a side, CLIP's mean and deviation, patches of 8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 
 
 def pixels(images: list[Image.Image]) -> Tensor:
-    """What the image processors make of square RGB images, fast: shape (batch, 3, 48, 48)."""
+    """Square RGB images as the image processors return them, but faster: shape (batch, 3, 48, 48)."""
     from PIL import Image
 
     resized = [np.asarray(image.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)) for image in images]
@@ -29,6 +29,6 @@ def pixels(images: list[Image.Image]) -> Tensor:
 
 
 def cell_of_patch() -> Tensor:
-    """For each of the 36 patches, the index of the cell that it lies in."""
+    """For each of the 36 patches, the index of its cell."""
     row = torch.arange(PATCHES) // (PATCHES // 3)
     return (3 * row[:, None] + row[None, :]).flatten()
