@@ -1,1 +1,1 @@
-"""The world of pictures: scenes of shapes, handwritten digits, what is said and asked about them."""
+"""The world of pictures: scenes of shapes and handwritten digits, with their texts and questions."""
