@@ -88,6 +88,7 @@ check: install
 	$(BIN)/mypy tests
 	$(BIN)/mypy examples
 	$(BIN)/mypy benchmarks
+	$(BIN)/mypy pretraining
 	$(BIN)/pytest --quiet --doctest-modules --pyargs $(PACKAGES) | $(SHORT)
 
 wheel-check: install
@@ -95,4 +96,4 @@ wheel-check: install
 
 clean:
 	rm -rf tests/clients/node_modules .venv .venv-lowest .ci/venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find $(FLOORS) tests -name __pycache__ -prune -exec rm -rf {} +
+	find $(FLOORS) pretraining tests -name __pycache__ -prune -exec rm -rf {} +

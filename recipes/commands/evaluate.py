@@ -26,7 +26,7 @@ from inlay.recipes.evaluation.caption_scores import caption_figures, figure_tabl
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
-from inlay.recipes.miniature.judge_made import judge_made
+from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
@@ -213,7 +213,7 @@ def _made(
     _, figures = measure_made(
         model,
         asked,
-        judge_made if held.judged else None,
+        judge_generated if held.judged else None,
         media=making_of(model.adapter, model.backbone),
         seed=seed if seed is not None else facts.seed if facts is not None else 0,
         **options,

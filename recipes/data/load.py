@@ -13,8 +13,8 @@ from inlay.recipes.data.rows.media_check import MediaCheck
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.streaming.webdataset import shard_files
-from inlay.recipes.miniature.build import build
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.settings.recipe import World
 from inlay.recipes.settings.run import DataSettings
 

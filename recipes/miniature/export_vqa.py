@@ -27,8 +27,8 @@ from inlay.recipes.data.formats.llava import read_llava
 from inlay.recipes.data.preparation.stage_samples import apart
 from inlay.recipes.data.rows.sample import Sample, questions_of
 from inlay.recipes.data.rows.write import write_text
-from inlay.recipes.miniature.build import build
-from inlay.recipes.miniature.questions import Question, human_answers
+from inlay.recipes.miniature.datasets.pictures import build
+from inlay.recipes.miniature.world.questions import Question, human_answers
 
 __all__ = ["answer_type", "export_vqa", "write_captions", "write_vqa"]
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
 from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.miniature.film import FRAMES, SIDE
+from inlay.recipes.miniature.media.clips import FRAMES, SIDE
 from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.settings.default_models import MINIATURE, Sources
 from inlay.recipes.settings.optimizer import OptimizerSettings

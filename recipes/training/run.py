@@ -41,8 +41,8 @@ from inlay.recipes.evaluation.answering import (
 )
 from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
-from inlay.recipes.miniature.judge import caption_is_right
-from inlay.recipes.miniature.judge_made import judge_made
+from inlay.recipes.miniature.judges.captions import caption_is_right
+from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.runs.config import config_of
 from inlay.recipes.runs.folder import RunFolder
@@ -320,7 +320,7 @@ def _made(
     answers, figures = measure_made(
         model,
         asked_to_make(samples),
-        judge_made if job.data.train is None else None,
+        judge_generated if job.data.train is None else None,
         features=features,
         media=job.recipe.making,
         seed=job.run.seed,

@@ -55,6 +55,8 @@ def main() -> None:
         _check_origins(beside["origins"], site)
         missing = sorted(_tracked_names() - set(beside["record"]))
         _expect(not missing, f"tracked files that the wheel lacks: {missing}")
+        foreign = sorted(name for name in beside["record"] if not name.startswith(("inlay/", "inlay-", "../")))
+        _expect(not foreign, f"files of the wheel that are not of the three floors: {foreign}")
 
         _pip(work, "uninstall", "--yes", "adapters")
         alone = _probe(work)

@@ -38,7 +38,7 @@ from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.demo.demonstration import Demonstration, Example
 from inlay.recipes.demo.limits import Limits
 from inlay.recipes.demo.server import DemoServer
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.systems import nextgpt
 
 WORDS = "a the small large red green blue circle square star ring is there in center left right top bottom and ."

@@ -12,7 +12,7 @@ import pytest
 
 from inlay.recipes.cli import COMMANDS, main
 from inlay.recipes.commands.bundles import inspect as inspect_command
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -154,7 +154,7 @@ def test_settings_of_an_objective_can_be_overridden(capsys: Any) -> None:
 def test_miniature_that_is_not_there_is_said_before_data_are_made(
     capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inlay.recipes.miniature.__file__", str(tmp_path / "package" / "__init__.py"))
+    monkeypatch.setattr("inlay.recipes.miniature.shipped_backbones.FOLDER", tmp_path / "package" / "backbones")
     status, _, err = run(capsys, "train", "blip2", "--output", str(tmp_path / "run"))
     assert status == 2
     assert "the miniature 'opt' is not part of this package" in err

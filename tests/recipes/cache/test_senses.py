@@ -17,7 +17,7 @@ from inlay.recipes.caching import Caching
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.objectives.next_token.settings import NextToken
 from inlay.recipes.objectives.plan import Task

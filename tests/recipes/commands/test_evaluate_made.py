@@ -15,7 +15,7 @@ from inlay.recipes.commands import evaluate as evaluate_command
 from inlay.recipes.commands.train import command as train_command
 from inlay.recipes.data import load
 from inlay.recipes.evaluation.eval_data import read_held_out
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
 from inlay.recipes.systems.nextgpt import MINIATURE_MAKING

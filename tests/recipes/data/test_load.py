@@ -11,9 +11,8 @@ import pytest
 from inlay.recipes.data import load
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.miniature.build import build
-from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.miniature.datasets.pictures import build
+from inlay.recipes.settings.run import DataSettings, SettingsError
 
 
 @pytest.fixture

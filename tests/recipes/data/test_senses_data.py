@@ -13,10 +13,9 @@ from inlay.recipes.data.load import load_data, own_data
 from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.evaluation.answering import Answered, as_rows
 from inlay.recipes.evaluation.eval_data import read_held_out
-from inlay.recipes.miniature.build_media import build_media
+from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.settings.default_models import MINIATURE, Sources
-from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.settings.run import BackboneSettings, DataSettings
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, SettingsError
 from inlay.recipes.systems import nextgpt
 from inlay.recipes.systems.load_backbone import chosen_sources, load_backbone
 

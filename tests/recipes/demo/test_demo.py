@@ -21,7 +21,7 @@ from PIL import Image
 from inlay.recipes.commands.demo import main
 from inlay.recipes.demo.demonstration import examples_of
 from inlay.recipes.demo.limits import DemoError, Limits
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 
 BEACON = "<script>alert(1)</script><img src=x onerror=alert(1)> ![b](http://127.0.0.1/beacon.png)"
 

@@ -93,11 +93,11 @@ def test_every_turn_is_asked_with_what_was_made_before(senses_of: Any) -> None:
 def test_the_miniature_judges_shape_and_colour(caption: str, expected: bool) -> None:
     from random import Random
 
-    from inlay.recipes.miniature.film import draw_one
-    from inlay.recipes.miniature.judge_made import judge_made
-    from inlay.recipes.miniature.senses import Drawing
+    from inlay.recipes.miniature.judges.generated_media import judge_generated
+    from inlay.recipes.miniature.media.clips import draw_shape
+    from inlay.recipes.miniature.media.specs import Drawing
 
-    picture = draw_one(Drawing("large", "red", "circle"), Random(0))
-    assert judge_made(caption, picture)["right"] is expected
-    assert judge_made("two slow high pure beeps", picture)["right"] is False
-    assert judge_made("a story", picture) is None
+    picture = draw_shape(Drawing("large", "red", "circle"), Random(0))
+    assert judge_generated(caption, picture)["right"] is expected
+    assert judge_generated("two slow high pure beeps", picture)["right"] is False
+    assert judge_generated("a story", picture) is None

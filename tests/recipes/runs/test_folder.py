@@ -19,13 +19,14 @@ from inlay.recipes.cli import main
 from inlay.recipes.runs.earlier import recover, set_aside
 from inlay.recipes.runs.job import Job
 from inlay.recipes.miniature import backbone_path
-from inlay.recipes.miniature.build import build
+from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.runs.files import entries_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.training.run import train
 from inlay.recipes.commands.train.parser import parse
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
 
 
 @pytest.fixture
@@ -367,7 +368,7 @@ def test_train_in_python_keeps_to_the_rules_of_the_command_line(
     assert bytes_in(folder.root) == before
 
     def fail(*arguments: Any) -> None:
-        arguments[-1]()
+        arguments[-2]()
         raise InlayError("x")
 
     monkeypatch.setattr("inlay.recipes.training.run._train", fail)

@@ -10,8 +10,8 @@ import pytest
 
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.commands.train.command import main
-from inlay.recipes.miniature.build_media import build_media
-from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.miniature.datasets.media import build_media
+from inlay.recipes.settings.run import SettingsError
 
 
 @pytest.fixture(scope="module")

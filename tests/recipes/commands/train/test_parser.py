@@ -45,7 +45,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Jobs that the command starts, instead of training."""
     jobs: list[Any] = []
 
-    def run(job: Any, show: Any, backbone: Any, folder: Any, begin: Callable[[], object]) -> None:
+    def run(job: Any, show: Any, backbone: Any, folder: Any, begin: Callable[[], object], _: Any) -> None:
         jobs.append(job)
         begin()
 

@@ -1,0 +1,1 @@
+"""The miniature CLAP and AudioLDM: spectrograms, vocoder, matching of sounds and texts."""

@@ -1,0 +1,1 @@
+"""The miniature generators of pictures and clips: autoencoder, text encoder and U-Net."""

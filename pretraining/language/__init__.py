@@ -1,0 +1,1 @@
+"""The miniature language models and BERT: corpus, tokenizers, training."""

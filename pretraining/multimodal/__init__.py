@@ -1,0 +1,1 @@
+"""The miniature ImageBind, and a linear probe for pooled vectors."""

@@ -1,0 +1,1 @@
+"""The miniature vision encoders: CLIP and EVA."""

@@ -1,0 +1,1 @@
+"""Writes the data sets of the miniature."""

@@ -1,0 +1,1 @@
+"""Deterministic judges of captions and of generated media."""

@@ -1,0 +1,1 @@
+"""Drawings, sounds and clips: as values, in words, and as media."""
