@@ -38,8 +38,8 @@ from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.outputs import TransformerOutputConfig
 from inlay.adapters.outputs.losses import per_token_l2
 from inlay.recipes.backbones import miniature_backbone
+from inlay.recipes.data.cache.states import StateBatch, collate_states, collect_states
 from inlay.recipes.data.sample import Sample
-from inlay.recipes.data.states import StateBatch, collate_states, collect_states
 from inlay.recipes.data.targets import Targets as Conditionings
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.settings import SignalSettings
@@ -205,7 +205,7 @@ def build(sizes: Sizes, count: int, per_batch: int, setting: Setting, bf16: bool
     groups = [order[start : start + per_batch] for start in range(0, count, per_batch)]
     batches = [model.collate([encoded[row] for row in rows], layout=stage.layout) for rows in groups]
     clock = Clock(setting.device)
-    rows = collect_states(model, samples, stage)
+    rows = collect_states(model, samples, stage.layout)
     spent = clock.read().wall
     states = [collate_states([rows[row] for row in group]) for group in groups]
     return Sides(

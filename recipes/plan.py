@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.recipes.cache.store import CacheStore
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.recipe import Stage

@@ -16,8 +16,8 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_scores
 from inlay.adapters.media.image import load_image
 from inlay.recipes.caption_tokens import CaptionTokens
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.caption_batch import captioned
-from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.sample import Sample
 from inlay.recipes.metrics.recall import recall_at_k
 from inlay.recipes.recipe import Stage

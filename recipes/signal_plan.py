@@ -12,11 +12,11 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.cache.states import StateRow, collate_states, collect_states, states_fit_in
 from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.module import StageData
 from inlay.recipes.data.prepare import expanded
 from inlay.recipes.data.sample import DataError, Sample
-from inlay.recipes.data.states import StateRow, collate_states, collect_states, states_fit_in
 from inlay.recipes.data.steps import StepData
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.plan import Plan, Task
@@ -46,11 +46,7 @@ def plan_signals(task: Task) -> Plan | str:
     extra = _diffusion(model, settings) if settings.diffusion else None
     if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
         sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
-        count = sum(len(own) for own in sets)
-        visits = stage.steps(count) * stage.batch_size / count if count else 1.0
-        held = [
-            collect_states(model, own, stage, task.features, task.store, visits=visits, show=task.show) for own in sets
-        ]
+        held = [collect_states(model, own, stage.layout, task.features, task.store, show=task.show) for own in sets]
         data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
         return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
     if _only_outputs(task):

@@ -8,8 +8,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.core.batch import Batch
+from inlay.recipes.data.cache.states import StateBatch
 from inlay.recipes.data.caption_batch import CaptionBatch
-from inlay.recipes.data.states import StateBatch
 from inlay.recipes.ranks import world
 
 __all__ = ["Speed"]

@@ -13,7 +13,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, media_of
 from inlay.adapters.media.image import Geometry, load_image
 from inlay.recipes.caption_tokens import CaptionTokens
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.sample import DataError, Sample
 
 __all__ = ["CaptionBatch", "Captioned", "captioned", "collate_captions", "owners_of"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.core.encode import Encoded
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.prepare import varied
 from inlay.recipes.data.sample import Sample

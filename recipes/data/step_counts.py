@@ -17,8 +17,8 @@ from typing import Any, get_args
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.cache.states import StateBatch
 from inlay.recipes.data.caption_batch import CaptionBatch
-from inlay.recipes.data.states import StateBatch
 from inlay.recipes.ranks import all_rows, summed
 from inlay.recipes.stages.contrast import matches
 

@@ -19,7 +19,7 @@ from inlay.adapters.core.batch import Batch
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.outputs.losses import conditioning_distance
 from inlay.adapters.parts.part import Part
-from inlay.recipes.data.states import StateBatch
+from inlay.recipes.data.cache.states import StateBatch
 from inlay.recipes.data.targets import Targets
 from inlay.recipes.recipe import Stage
 from inlay.recipes.stages.next_token import NextToken, idle_parts, labelled_loss

@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.callbacks import FiniteLoss, GradientAudit, LabelAudit, PartTable, RandomState, Speed
+from inlay.recipes.data.cache.states import collate_states, collect_states
 from inlay.recipes.data.sample import DataError
-from inlay.recipes.data.states import collate_states, collect_states
 from inlay.recipes.objectives import signals
 from inlay.recipes.plan import Task
 from inlay.recipes.recipe import Stage
@@ -75,7 +75,7 @@ def count_runs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def conditionings(senses: Any) -> torch.Tensor:
     """What the output projectors make of all that is made."""
     senses.model.adapter.eval()
-    batch = collate_states(collect_states(senses.model, senses.samples, stage_of()))
+    batch = collate_states(collect_states(senses.model, senses.samples, stage_of().layout))
     with torch.no_grad():
         found = [senses.model.adapter.condition(name, states).flatten() for name, states in batch.states.items()]
     return torch.cat(found)
@@ -117,7 +117,7 @@ def test_with_cached_states_the_llm_reads_each_conversation_once(
 def test_collected_states_are_those_of_the_model(senses_of: Any) -> None:
     senses = senses_of()
     senses.model.adapter.eval()
-    rows = collect_states(senses.model, senses.samples, stage_of())
+    rows = collect_states(senses.model, senses.samples, stage_of().layout)
     batch = senses.model.batch([sample.messages for sample in senses.samples])
     with torch.no_grad():
         whole = senses.model.signal_states(batch)

@@ -1,30 +1,34 @@
 """States of signal tokens, computed once: the training data of output projectors behind a frozen LLM.
 
-As long as nothing in front of the output projectors trains, a conversation's states are the same in every epoch. So the
-LLM reads each conversation once, and neither it nor an encoder is run in the training loop. With a folder to keep them
-in, it reads each conversation once over all runs with the same LLM and the same adapter in front of the states.
+As long as nothing in front of the output projectors trains, the states of a conversation are the same in every epoch.
+The LLM then reads each conversation once, and neither it nor an encoder runs in the training loop. With a folder, it
+reads each conversation once over all runs with the same LLM and the same parts in front of the output projectors.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.compatibility.digest import exact_digest
+from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.core.encode import Encoded
+from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.cache.fill import Fill, fill
-from inlay.recipes.cache.states import states_key, states_space
-from inlay.recipes.cache.store import CacheStore
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.facts import configs_of, encoder_facts, tensor_digest, versions
+from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.data.cache.fill import fill
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.lengths import lengths_of
 from inlay.recipes.data.sample import DataError, Sample
-from inlay.recipes.recipe import Stage
 
 __all__ = ["StateBatch", "StateRow", "collate_states", "collect_states", "states_fit_in"]
 
@@ -65,11 +69,10 @@ class StateBatch:
 def collect_states(
     model: AttachedModel,
     samples: Sequence[Sample],
-    stage: Stage,
+    layout: Layout,
     features: FeatureCache | None = None,
     store: CacheStore | None = None,
     *,
-    visits: float = 1.0,
     show: Callable[[str], None] = print,
 ) -> list[StateRow]:
     """Run the frozen LLM over every conversation in which something is made, without dropout.
@@ -77,11 +80,10 @@ def collect_states(
     Args:
         model: attached.
         samples: those in which nothing is made are left out.
-        stage: whose layout they are laid out in.
+        layout: of the conversations.
         features: frozen features, if they are cached.
         store: where states are kept on disk; those that are there are not computed.
-        visits: how often a conversation comes in this run, by which a store tells whether it pays.
-        show: where what a store says goes.
+        show: prints a line for the user.
 
     Raises:
         DataError: nothing is made in any of them.
@@ -89,41 +91,73 @@ def collect_states(
     making = [sample for sample in samples if made_of(sample.messages)]
     if not making:
         raise DataError("expected conversations in which the assistant makes something, got none")
-    was_training = model.adapter.training
-    model.adapter.eval()
     lengths = lengths_of(making)
     order = sorted(range(len(making)), key=lambda place: lengths[place])
-    encoded = [model.encode(making[n].messages, layout=stage.layout, name=making[n].id) for n in order]
+    encoded = [model.encode(making[n].messages, layout=layout, name=making[n].id) for n in order]
+    space = store.space(_facts(model, layout)) if store else None
+    keys = [_key(row) if space else str(place) for place, row in enumerate(encoded)]
+    rows = dict(zip(keys, encoded, strict=True))
+    width, dtype = model.backbone.llm.width, model.backbone.llm.dtype
+    signals = {modality: len(ids) for modality, ids in model.adapter.signals.ids.items()}
+    was_training = model.adapter.training
+    model.adapter.eval()
+    try:
+        found = fill(
+            space,
+            {key: (sum(signals.get(part.modality, 0) for part in row.made), width) for key, row in rows.items()},
+            lambda missing: _packed_states(model, [rows[key] for key in missing], layout, features),
+            group=BATCH,
+            item_bytes=dtype.itemsize,
+            memory=sys.maxsize,  # the caller has asked states_fit_in
+            what="signal-token states",
+            show=show,
+        )
+    finally:
+        model.adapter.train(was_training)
+    packed = found.tensors if found else {}
+    in_order = {n: _row(model, row, packed[key]) for n, row, key in zip(order, encoded, keys, strict=True)}
+    return [in_order[place] for place in range(len(making))]
 
-    def compute(places: Sequence[int]) -> list[Tensor]:
-        return _packed_states(model, [encoded[place] for place in places], stage, features)
 
-    if store is None:
-        groups = [range(start, min(start + BATCH, len(encoded))) for start in range(0, len(encoded), BATCH)]
-        packed = [states for group in groups for states in compute(group)]
-    else:
-        space, keys = states_space(store, model, stage), [states_key(store, row) for row in encoded]
-        signals = {modality: len(ids) for modality, ids in model.adapter.signals.ids.items()}
+def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
+    """What states depend on besides the conversation: everything in front of the output projectors, bit by bit."""
+    adapter, llm, encoder = model.adapter, model.backbone.llm, model.backbone.encoder
+    front = nn.ModuleDict({"llm": llm.model, "inputs": adapter.inputs})
+    further = {"tokens": adapter.tokens, "lora": adapter.lora}
+    front.update({name: part for name, part in further.items() if part is not None})
+    return {
+        "kind": "states",
+        "family": llm.family,
+        "weights": exact_digest(front),
+        "configs": configs_of(llm),
+        "lora": repr(adapter.lora.config) if adapter.lora is not None else None,
+        "projectors": {str(name): repr(adapter.projector(name).config) for name in model.modalities},
+        "features": {
+            str(name): encoder_facts(encoder(name), name, layout.geometry_for(name)) for name in model.modalities
+        },
+        "signals": {str(name): list(ids) for name, ids in adapter.signals.ids.items()},
+        "dtype": str(llm.dtype),
+        "device": llm.device.type,
+        "versions": versions(),
+    }
 
-        def shape(place: int) -> tuple[int, ...]:
-            return sum(signals.get(part.modality, 0) for part in encoded[place].made), model.backbone.llm.width
 
-        how = Fill(
-            what="signal-token states", group=BATCH, visits=visits, memory=sys.maxsize, show=show, shape=shape
-        )  # what may be too large for the memory is not collected at all
-        found = fill(space, keys, compute, how) or {}
-        packed = [found[key] for key in keys]
-    model.adapter.train(was_training)
-    rows = {n: _row(model, row, states) for n, row, states in zip(order, encoded, packed, strict=True)}
-    return [rows[place] for place in range(len(making))]
+def _key(row: Encoded) -> str:
+    """64 hex digits over a conversation in the layout's ids and the content of its media."""
+    prompts = [ids for modality in sorted(row.prompts) for ids in row.prompts[modality]]
+    media = [f"shown {part.modality} {media_digest(part.modality, part.source).hex()}" for part in row.media]
+    made = [f"made {part.modality}" for part in row.made]
+    return hashlib.sha256(
+        "\n".join([tensor_digest([row.ids, row.slots, *prompts]), *media, *made]).encode()
+    ).hexdigest()
 
 
 @torch.no_grad()
 def _packed_states(
-    model: AttachedModel, encoded: Sequence[Encoded], stage: Stage, features: FeatureCache | None
+    model: AttachedModel, encoded: Sequence[Encoded], layout: Layout, features: FeatureCache | None
 ) -> list[Tensor]:
     """States of each conversation, of all its media one behind the other: ``[signals, width]``, by modality."""
-    found = model.signal_states(model.collate(encoded, layout=stage.layout, features=features))
+    found = model.signal_states(model.collate(encoded, layout=layout, features=features))
     taken = dict.fromkeys(found, 0)
     packed = []
     for row in encoded:
