@@ -23,11 +23,11 @@ SHARD_SECONDS = 20.0
 
 
 class Filled(NamedTuple):
-    """What :func:`fill` has found and computed."""
+    """The result of :func:`fill`."""
 
     tensors: dict[str, Tensor]
     in_memory: int
-    """Bytes of those that are not mapped from disk."""
+    """Bytes of the tensors that are not mapped from disk."""
 
 
 def fill(
@@ -50,11 +50,11 @@ def fill(
         group: how many are computed at once.
         item_bytes: of one value.
         memory: bytes that may be kept in memory, without a space or where they cannot be written.
-        what: what is computed, in a word or two.
-        show: told how many are there, and how many are computed.
+        what: name of the values in messages, such as "image features".
+        show: prints a line for the user.
 
     Returns:
-        None where they fit neither on the disk nor in memory.
+        None if the tensors fit neither on the disk nor in memory.
     """
     found = space.find(shapes) if space else {}
     missing = [key for key in shapes if key not in found]
@@ -65,7 +65,7 @@ def fill(
             space = None
     needed = sum(math.prod(shapes[key]) for key in missing) * item_bytes
     groups = [missing[start : start + group] for start in range(0, len(missing), group)]
-    # Each process begins somewhere else, so that those that fill one folder at once find each other's results.
+    # Each process begins at another group, so that processes that fill one folder at once find each other's results.
     begin = secrets.randbelow(len(groups)) if space and groups else 0
     waiting: dict[str, Tensor] = {}
     in_memory, since = 0, time.monotonic()
@@ -88,13 +88,13 @@ def fill(
         for keys in groups[begin:] + groups[:begin]:
             if space is None and needed > memory:
                 return None
-            if space:
-                found |= space.find({key: shapes[key] for key in keys})
             if keys := [key for key in keys if key not in found]:
                 waiting |= zip(keys, compute(keys), strict=True)
             size, old = sum(tensor.nbytes for tensor in waiting.values()), time.monotonic() - since > SHARD_SECONDS
             if space is None or old or size >= SHARD_BYTES or len(waiting) + group > SHARD_TENSORS:
                 flush()
+                if space:  # other processes may have written some of the rest
+                    found |= space.find({key: shapes[key] for key in missing if key not in found})
     finally:
         flush()  # also after a file that cannot be read
     return Filled(found, in_memory)

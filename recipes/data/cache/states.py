@@ -42,19 +42,19 @@ class StateRow:
     name: str
     """The sample's id."""
     made: tuple[MadePart, ...]
-    """What is made in it, in reading order."""
+    """The media that the assistant generates, in reading order."""
     states: Mapping[Modality, Tensor]
     """``[n, signals, width]`` a modality, on the CPU."""
 
 
 @dataclass(frozen=True)
 class StateBatch:
-    """Media to be made, with the states of their signal tokens."""
+    """Media to be generated, with the states of their signal tokens."""
 
     states: Mapping[Modality, Tensor]
     """``[n, signals, width]`` a modality, in the order of ``made``."""
     made: tuple[MadePart, ...]
-    """What is made."""
+    """The media."""
     names: tuple[str, ...]
     """Sample ids, one a conversation."""
 
@@ -75,22 +75,22 @@ def collect_states(
     *,
     show: Callable[[str], None] = print,
 ) -> list[StateRow]:
-    """Run the frozen LLM over every conversation in which something is made, without dropout.
+    """Run the frozen LLM over every conversation with a generated medium, without dropout.
 
     Args:
         model: attached.
-        samples: those in which nothing is made are left out.
+        samples: conversations; those without a generated medium are left out.
         layout: of the conversations.
         features: frozen features, if they are cached.
-        store: where states are kept on disk; those that are there are not computed.
+        store: where states are kept on disk; states that are found there are not computed.
         show: prints a line for the user.
 
     Raises:
-        DataError: nothing is made in any of them.
+        DataError: no conversation has a generated medium.
     """
     making = [sample for sample in samples if made_of(sample.messages)]
     if not making:
-        raise DataError("expected conversations in which the assistant makes something, got none")
+        raise DataError("expected conversations in which the assistant generates a medium, got none")
     lengths = lengths_of(making)
     order = sorted(range(len(making)), key=lambda place: lengths[place])
     encoded = [model.encode(making[n].messages, layout=layout, name=making[n].id) for n in order]
@@ -120,7 +120,7 @@ def collect_states(
 
 
 def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
-    """What states depend on besides the conversation: everything in front of the output projectors, bit by bit."""
+    """All that states depend on besides the conversation: everything in front of the output projectors, bit by bit."""
     adapter, llm, encoder = model.adapter, model.backbone.llm, model.backbone.encoder
     front = nn.ModuleDict({"llm": llm.model, "inputs": adapter.inputs})
     further = {"tokens": adapter.tokens, "lora": adapter.lora}
@@ -156,7 +156,7 @@ def _key(row: Encoded) -> str:
 def _packed_states(
     model: AttachedModel, encoded: Sequence[Encoded], layout: Layout, features: FeatureCache | None
 ) -> list[Tensor]:
-    """States of each conversation, of all its media one behind the other: ``[signals, width]``, by modality."""
+    """States of each conversation, those of all its media concatenated: ``[signals, width]``, by modality."""
     found = model.signal_states(model.collate(encoded, layout=layout, features=features))
     taken = dict.fromkeys(found, 0)
     packed = []
@@ -189,7 +189,7 @@ def collate_states(rows: Sequence[StateRow]) -> StateBatch:
 
 
 def states_fit_in(model: AttachedModel, samples: Sequence[Sample], budget: int) -> bool:
-    """Whether the states of all that is made take at most ``budget`` bytes."""
+    """Whether the states of all generated media take at most ``budget`` bytes."""
     size = model.backbone.llm.width * model.backbone.llm.dtype.itemsize
     signals = {modality: len(ids) for modality, ids in model.adapter.signals.ids.items()}
     count = sum(signals.get(part.modality, 0) for sample in samples for part in made_of(sample.messages))

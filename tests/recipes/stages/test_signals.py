@@ -234,7 +234,7 @@ def test_nothing_made_is_an_error_where_that_alone_is_learnt(senses_of: Any) -> 
     from dataclasses import replace
 
     words = [replace(sample, messages=sample.messages[2:]) for sample in senses.samples]
-    with pytest.raises(DataError, match="in which the assistant makes something, got none"):
+    with pytest.raises(DataError, match="in which the assistant generates a medium, got none"):
         signals(Task(stage=stage_of(), model=senses.model, sets=[words], seed=7))
 
 

@@ -113,6 +113,7 @@ def test_shards_that_another_process_adds_meanwhile_are_used(
     space_at: Any, shapes: Any, tensors_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module.secrets, "randbelow", lambda _: 0)
+    monkeypatch.setattr(module, "SHARD_BYTES", 1)
     wanted = shapes(12)
     numbers = Numbers(wanted)
 
