@@ -37,10 +37,10 @@ from inlay.adapters.llm_parts.signal_tokens import gather, locate
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.outputs import TransformerOutputConfig
 from inlay.adapters.outputs.losses import per_token_l2
+from inlay.recipes.data.cache.states import StateBatch, collate_states, collect_states
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.signals.module import SignalStatesModule
 from inlay.recipes.objectives.signals.settings import Signals
-from inlay.recipes.objectives.signals.states import StateBatch, collate_states, collect_states
 from inlay.recipes.objectives.signals.targets import Targets as Conditionings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import miniature_backbone
@@ -205,7 +205,7 @@ def build(sizes: Sizes, count: int, per_batch: int, setting: Setting, bf16: bool
     groups = [order[start : start + per_batch] for start in range(0, count, per_batch)]
     batches = [model.collate([encoded[row] for row in rows], layout=stage.layout) for rows in groups]
     clock = Clock(setting.device)
-    rows = collect_states(model, samples, stage)
+    rows = collect_states(model, samples, stage.layout)
     spent = clock.read().wall
     states = [collate_states([rows[row] for row in group]) for group in groups]
     return Sides(

@@ -1,4 +1,4 @@
-"""Atomic replacement of a folder: readers, and the next start after a crash, find the complete old or new version.
+"""Atomic writes: readers, and the next start after a crash, find the complete old or new folder or file.
 
 The new folder is written beside the old one and flushed to disk; one system call then exchanges the two. A lock on the
 parent folder serialises writers. The kernel releases it when a process dies, so temporary folders found under the lock
@@ -23,10 +23,12 @@ from pathlib import Path
 from inlay.hub.errors import BundleError
 from inlay.hub.safety.safe_read import real_path
 
-__all__ = ["aside_of", "replace_folder"]
+__all__ = ["TEMPORARY", "aside_of", "replace_folder", "write_file"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota or a file-size limit."""
+TEMPORARY = ".inlay-tmp-"
+"""How the names of temporary files and folders begin."""
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CHUNK = 1 << 24
 
@@ -59,7 +61,7 @@ def replace_folder(
                 if not overwrite:
                     raise BundleError(shown, "already exists; choose another folder, or overwrite=True")
                 check_old(target)
-            fresh = target.with_name(f".inlay-tmp-{_tag(target)}-{secrets.token_hex(4)}")
+            fresh = target.with_name(f"{TEMPORARY}{_tag(target)}-{secrets.token_hex(4)}")
             try:
                 _fill(fresh, files)
                 _put(fresh, target)
@@ -70,6 +72,29 @@ def replace_folder(
     except OSError as error:
         raise BundleError(shown, _why(error, sum(map(len, files.values())))) from error
     return target
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write one file, which appears complete under its name or not at all, and replaces a file of that name.
+
+    A killed process can leave a temporary file (:data:`TEMPORARY`) beside it.
+
+    Args:
+        path: the target; its folder exists.
+        data: its content.
+
+    Raises:
+        OSError: no space, no permission; nothing has changed then.
+    """
+    fresh = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
+    try:
+        _write(fresh, data)
+        os.rename(fresh, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
 
 
 def aside_of(folder: Path) -> Path:
@@ -110,7 +135,7 @@ def _clean_up(target: Path) -> None:
             shutil.rmtree(aside)
         else:
             os.rename(aside, target)
-    for leftover in target.parent.glob(f".inlay-tmp-{_tag(target)}-*"):
+    for leftover in target.parent.glob(f"{TEMPORARY}{_tag(target)}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -121,16 +146,20 @@ def _fill(fresh: Path, files: Mapping[str, bytes]) -> None:
         path = fresh / name
         path.parent.mkdir(exist_ok=True)
         folders.add(path.parent)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(handle, left[:_CHUNK]) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _write(path, data)
     for folder in folders:
         _flush(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left[:_CHUNK]) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _flush(folder: Path) -> None:

@@ -15,11 +15,10 @@ from jsonargparse.typing import PositiveInt
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.conversation.layout import Layout
-from inlay.recipes.cache.store import CacheStore
-from inlay.recipes.caching import Caching, store_at
 from inlay.recipes.commands.arguments.bundle_argument import add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import Caching, FeatureCache
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
 from inlay.recipes.evaluation.answering import Answered, Scores, answer_oracle, ask, blind, score, score_table
 from inlay.recipes.evaluation.caption_scores import caption_figures, figure_table, pope_figures
@@ -70,8 +69,8 @@ def main(argv: Sequence[str]) -> int:
         )
     ids = _question_ids(held) if parsed.results is not None else {}
     metric = _metric(parsed.metric, held)
-    store = store_at(parsed.cache_dir, parsed.cache_disk_mib, parsed.cache_when)
-    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)), store)
+    store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
+    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
     layout, published = settings.layout(adapter.layout), _published(adapter, settings)
     options: dict[str, Any] = {"candidates": candidates, "layout": layout}
     if not candidates:
@@ -141,13 +140,6 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--data.cache_disk_mib", dest="cache_disk_mib", type=PositiveInt, default=65536, help="budget of that folder"
-    )
-    parser.add_argument(
-        "--data.cache_when",
-        dest="cache_when",
-        type=Literal["pays", "always"],
-        default="pays",
-        help="always: write to that folder also what this evaluation alone gains nothing by",
     )
     parser.add_argument(
         "--metric", type=Metric, default="auto", help="auto: captions where nothing is asked, otherwise VQA accuracy"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.core.encode import Encoded
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.preparation.stage_samples import varied
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.lengths import lengths_of

@@ -21,7 +21,7 @@ from inlay.adapters.conversation.messages import Message, TextPart, media_of
 from inlay.adapters.conversation.turn_end import turn_end
 from inlay.adapters.core.batch import collate
 from inlay.adapters.core.encode import encode
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
 from inlay.recipes.evaluation.caption_scores import aligned
 from inlay.recipes.evaluation.metrics.vqa_accuracy import VQAAccuracy

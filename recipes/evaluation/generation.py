@@ -17,7 +17,7 @@ from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import MadePart
 from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
 from inlay.recipes.evaluation.caption_scores import aligned
 

@@ -10,9 +10,9 @@ from typing import Any
 from lightning.pytorch import LightningModule
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.recipes.cache.store import CacheStore
+from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_data import StepData

@@ -31,7 +31,6 @@ MAY_CHANGE = frozenset(
         "data.workers",
         "data.cache_mib",
         "data.cache_disk_mib",
-        "data.cache_when",
     }
 )
 """Settings that an interrupted run may go on with otherwise: no number depends on them."""

@@ -100,10 +100,7 @@ class DataSettings:
     """Folder in which frozen features, and states of signal tokens, are kept for all runs that name it, such as
     ``~/.cache/inlay/features``; in memory alone if not given."""
     cache_disk_mib: int = 65536
-    """Of that folder; what was not used for longest makes room."""
-    cache_when: Literal["pays", "always"] = "pays"
-    """pays: write to that folder only what this run alone gains by, by an estimate that is shown; always: also for
-    runs to come. What is there is used either way."""
+    """Budget of that folder; the least recently used files are removed to keep it."""
 
     def __post_init__(self) -> None:
         for notes, name in ((self.annotations, "train"), (self.test_annotations, "test")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import torch
@@ -23,10 +22,6 @@ from inlay.adapters.loading.pretrained import BackboneError, given, loading
 from inlay.adapters.loading.released.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
 from inlay.hub.format.manifest import PortSpec
-from inlay.recipes.cache.encoders import stored_encoders
-from inlay.recipes.cache.facts import versions
-from inlay.recipes.cache.sources import Files
-from inlay.recipes.cache.store import CacheStore
 from inlay.recipes.settings.default_models import MINIATURE, MINIATURE_GENERATORS, SAME, Sources, miniature_path
 
 if TYPE_CHECKING:
@@ -59,15 +54,12 @@ def miniature_backbone(sources: Sources | None = None) -> Backbone:
     return load_backbone(sources or Sources())
 
 
-def backbone_for(
-    adapter: Adapter, settings: BackboneSettings | None = None, store: CacheStore | None = None
-) -> Backbone:
+def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> Backbone:
     """The backbone that an adapter was trained on, from the miniature, from the Hub's cache or from the Hub.
 
     Args:
         adapter: its interface names the sources, the layer and the class-token rule.
         settings: other sources, a data type.
-        store: where features are kept; encoders are then loaded when one is needed that is not there.
 
     Raises:
         BackboneError: a source that cannot be loaded.
@@ -101,7 +93,6 @@ def backbone_for(
         dtype=_dtype(settings),
         rule=chosen["rule"],
         revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
-        store=store,
         # On what it was trained on, unless the user says otherwise.
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
     )
@@ -121,7 +112,6 @@ def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
 def backbone_from(
     settings: BackboneSettings,
     sources: Sources | None = None,
-    store: CacheStore | None = None,
     device: torch.device | None = None,
 ) -> Backbone:
     """The backbone that a training run asks for, on the CPU.
@@ -129,7 +119,6 @@ def backbone_from(
     Args:
         settings: what the user names.
         sources: what the system takes where the user names nothing.
-        store: as for :func:`backbone_for`.
         device: where it will train, on which ``dtype: auto`` depends.
     """
     rule = {"layer": settings.layer, "class_token": settings.class_token}
@@ -137,7 +126,6 @@ def backbone_from(
         chosen_sources(settings, sources or Sources()),
         dtype=_dtype(settings, device),
         rule={key: value for key, value in rule.items() if value is not None},
-        store=store,
         quantise=settings.quantise,
     )
 
@@ -180,7 +168,6 @@ def load_backbone(
     dtype: str = "float32",
     rule: Mapping[str, Any] | None = None,
     revisions: Mapping[str, str] | None = None,
-    store: CacheStore | None = None,
     quantise: str | None = None,
 ) -> Backbone:
     """Load every port from its own source.
@@ -190,7 +177,6 @@ def load_backbone(
         dtype: of all others.
         rule: layer and class token of the image encoder.
         revisions: port -> commit, branch or tag.
-        store: as for :func:`backbone_for`.
         quantise: ``nf4`` or ``int8``, of the LLM.
 
     Raises:
@@ -200,11 +186,7 @@ def load_backbone(
     held = dict(revisions or {})
     language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
     prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-    load = partial(_encoders, sources, dtype, rule or {}, held)
-    if store is None:
-        encoders = load()
-    else:
-        encoders = stored_encoders(store, *_files(sources, dtype, rule or {}, held), load, _chosen)
+    encoders = _encoders(sources, dtype, rule or {}, held)
     return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
@@ -230,21 +212,6 @@ def _encoders(
             names=own if ours else {},
         )
     return found
-
-
-def _files(
-    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
-) -> tuple[list[Modality], Files]:
-    """Which encoders :func:`_encoders` loads, and all that decides what they are."""
-    modalities = [modality for modality in get_args(Modality) if getattr(sources, modality)]
-    named = {name: getattr(sources, name) for name in (*modalities, "qformer")}
-    places = {
-        name: miniature_path(source) if source.startswith(MINIATURE) else source
-        for name, source in named.items()
-        if source and source != SAME
-    }
-    facts = {"named": named, "dtype": dtype, "rule": dict(rule), "scale": sources.audio_scale}
-    return modalities, Files(places, revisions, {**facts, "versions": versions(*modalities)})
 
 
 def _is_imagebind(source: str, revision: str | None) -> bool:

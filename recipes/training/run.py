@@ -18,8 +18,8 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
 from inlay.hub.format.manifest import TrainingSpec
-from inlay.recipes.caching import Caching, store_at, visits_of
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import Caching, FeatureCache
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
@@ -148,9 +148,8 @@ def _train(
     else:
         with first_ahead():
             samples = load()
-    store = store_at(job.data.cache_dir, job.data.cache_disk_mib, job.data.cache_when)
     device = device_of(job.run.accelerator)
-    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, store, device)
+    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
     begin()
     if drawn:
         with first_ahead():
@@ -183,13 +182,8 @@ def _train(
     test, making = _asked_at_end(job, samples)
     if job.run.strategy == "fsdp":
         shard(backbone.llm.model, adapter.parameters(), "cuda")
-    sizes = {
-        name: sum(map(len, sets_of(stage.data, samples)))
-        for name, stage in job.recipe.stages.items()
-        if not (shards and stage.data == "align")
-    }
-    visits = visits_of(job.recipe.stages, sizes, evaluated=bool(test or making))
-    caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
+    store = CacheStore(job.data.cache_dir, budget=job.data.cache_disk_mib << 20) if job.data.cache_dir else None
+    caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show)
     speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show, extras)
     features = caching.caches.get(last.geometry)
     if not is_first():

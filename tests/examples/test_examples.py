@@ -16,7 +16,8 @@ from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.inputs import PROJECTORS
 from inlay.hub.errors import BundleError
 from inlay.recipes.miniature.datasets.pictures import build
-from inlay.recipes.systems.load_backbone import miniature_backbone, miniature_path
+from inlay.recipes.settings.default_models import miniature_path
+from inlay.recipes.systems.load_backbone import miniature_backbone
 
 pytestmark = pytest.mark.usefixtures("own_projectors", "own_encoders")
 

@@ -101,7 +101,7 @@ def _of_data(field: str, data: DataSettings) -> str:
         return "it is for VQA v2, and no annotations are named (--data.annotations, --data.test_annotations)"
     if field == "shuffle" and not shards:
         return "--data.align names no shards"
-    if field in ("cache_when", "cache_disk_mib") and data.cache_dir is None:
+    if field == "cache_disk_mib" and data.cache_dir is None:
         return "no folder is named (--data.cache_dir)"
     if field in ("embeddings", "links", "invalid") and data.train is None:
         return "the miniature's data are used (--data.train)"

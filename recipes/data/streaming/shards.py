@@ -1,4 +1,4 @@
-"""Training batches out of webdataset shards, read as a stream: of a size that nobody knows, resumable all the same."""
+"""Training batches from webdataset shards, read as a stream of unknown size that can be resumed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["Row", "Shards", "StreamData"]
 
 Row: TypeAlias = Callable[[int, Sample], Any]
-"""Number of the optimizer step, sample -> what is collated."""
+"""Number of the optimizer step, sample -> a row for the collate function."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shards:
-    """Where a stream comes from."""
+    """The source of a stream."""
 
     files: tuple[Path, ...]
     """The tars."""
     shuffle: int = 1000
-    """Samples that wait to be drawn from."""
+    """Samples in the shuffle buffer."""
     broken: Literal["raise", "skip"] = "raise"
-    """What becomes of a sample that cannot be used."""
+    """Whether a sample that cannot be used is an error or is left out."""
 
     def first(self, count: int) -> list[Sample]:
         """The first samples of the first shards, in the order of the files.
@@ -42,25 +42,25 @@ class Shards:
         """
         found = list(islice(TarPairs(self.files, buffer=0, passes=1, broken=self.broken), count))
         if not found:
-            raise DataError(f"{self.files[0]} and {len(self.files) - 1} more shards: no sample that can be used")
+            raise DataError(f"{self.files[0]} and {len(self.files) - 1} more shards: no usable sample")
         return found
 
 
 class StreamData(StepData):
-    """Batches of a stage from shards. The stage says how many steps; a stream has no epochs.
+    """Batches of a stage from shards. The stage sets the number of steps; a stream has no epochs.
 
-    Of several processes each reads shards of its own, so what stands beside what in a batch depends on their number.
+    Each process reads shards of its own, so the composition of a batch depends on the number of processes.
 
     Args:
-        shards: where it comes from.
-        row: what becomes of a sample.
+        shards: the source.
+        row: makes a row of a sample.
         collate: rows -> a batch.
         stage: batch size and steps.
         seed: of the order.
         workers: processes that read; each needs a shard of its own.
 
     Raises:
-        DataError: the stage does not say how many steps.
+        DataError: the stage has no ``max_steps``.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class StreamData(StepData):
         workers: int = 0,
     ) -> None:
         if stage.max_steps is None:
-            raise DataError("max_steps: shards are a stream without an end, so say how many steps the stage shall take")
+            raise DataError("max_steps: expected the number of steps of the stage; shards are an endless stream")
         super().__init__([1], lambda *_: None, collate, stage, seed=seed, workers=workers)
         self.shards, self.row, self.steps = shards, row, stage.max_steps
         self.pairs = self._stream(0)
@@ -86,7 +86,7 @@ class StreamData(StepData):
 
     @property
     def skipped(self) -> dict[str, int]:
-        """What was left out so far, by reason."""
+        """How many samples and shards were left out so far, by reason."""
         return {reason: count for reason, count in self.pairs.skipped.items() if count}
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -107,7 +107,7 @@ class StreamData(StepData):
             batch_size=self.pairs.batch_size,
             collate_fn=self.collate,
             num_workers=self.workers,
-            # A generator of its own: else every new iterator would draw from the state that dropout draws from.
+            # Without a generator of its own, every new iterator would advance the one that dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
 

@@ -1,4 +1,4 @@
-"""What a group of tar members means: one picture, and a caption from ``txt`` or ``json``."""
+"""The sample of a group of tar members: one picture, and a caption from ``txt`` or ``json``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class BrokenSample(DataError):
     """One sample of a shard cannot be used.
 
     Args:
-        reason: what kind of thing is wrong: a member that must not be read, the picture, or the caption.
-        text: shard, sample and what is wrong.
+        reason: the kind of fault: two members of one name, the picture, or the caption.
+        text: shard, sample and fault.
     """
 
     def __init__(self, reason: Reason, text: str) -> None:
@@ -38,14 +38,14 @@ def sample_of(group: Group, asked: str = "", *, decoded: bool = True) -> Sample:
 
     Args:
         group: the members.
-        asked: what the user says besides the picture; empty for nothing.
-        decoded: whether to decode the picture; without, the sample is checked in every other way and has none.
+        asked: text of the user's turn beside the picture; empty for none.
+        decoded: whether to decode the picture; if not, the sample is checked in every other way and has no picture.
 
     Raises:
-        BrokenSample: a member that must not be read, no picture or two or one that cannot be decoded, no caption.
+        BrokenSample: two members of one name, no picture or two or one that cannot be decoded, no caption.
     """
-    if group.problem:
-        raise BrokenSample("member", f"{group.where}: {group.problem}")
+    if twice := [extension for extension in group.others if extension in group.parts]:
+        raise BrokenSample("member", f"{group.where}: expected one member called {twice[0]}, got more")
     pictures = [extension for extension in PICTURES if extension in group.parts]
     if len(pictures) != 1:
         raise BrokenSample(

@@ -1,8 +1,8 @@
-"""Pictures with captions out of webdataset shards, tars of ``7.jpg`` with ``7.txt`` or ``7.json``, as a stream.
+"""Pictures with captions from webdataset shards, tars of ``7.jpg`` with ``7.txt`` or ``7.json``, as a stream.
 
-Shards are shared out to processes and their loading workers; a buffer shuffles what comes out of them. The order is a
-pure function of shards, seed, processes and workers, so that a run can take up again at any batch: what came before is
-read over, but not decoded. Nothing is fetched from a network.
+Shards are distributed to processes and their loading workers; a buffer shuffles the samples. The order is a pure
+function of shards, seed, processes and workers, so that a run can be resumed at any batch: earlier samples are read,
+but not decoded. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -23,12 +23,10 @@ from inlay.recipes.data.streaming.braces import expand_braces
 from inlay.recipes.data.streaming.tar_groups import DamagedShard, Group, tar_groups
 from inlay.recipes.data.streaming.tar_sample import EXTENSIONS, BrokenSample, sample_of
 
-__all__ = ["MAX_MEMBER_BYTES", "REASONS", "TarPairs", "shard_files"]
+__all__ = ["REASONS", "TarPairs", "shard_files"]
 
 REASONS = ("member", "picture", "caption", "shard")
-"""Why something was left out."""
-MAX_MEMBER_BYTES = 1 << 25
-"""The largest picture or caption that is read, before decoding: 32 MiB."""
+"""Why a sample or a shard was left out."""
 
 _MAX_WORKERS = 1024
 _log = logging.getLogger(__name__)
@@ -43,24 +41,23 @@ class TarPairs(IterableDataset[Sample]):
     Args:
         shards: paths, each of which may have braces, such as ``shard-{000..127}.tar``.
         seed: of the order.
-        buffer: so many samples wait, undecoded, to be drawn from; the shards come in a new random order in every
-            pass. 0 for the order in the files.
+        buffer: the number of samples, undecoded, from which the next one is drawn; the shards have a new random order
+            in every pass. 0 for the order of the files.
         passes: how often every shard is read; None for endless.
         broken: ``raise`` stops at the first broken sample or shard, ``skip`` leaves it out and counts it in
-            :attr:`skipped`. Of a damaged shard, what stands before the damage is used.
-        batch_size: what the loader is told; needed for a start.
-        start: batches that each process has taken already, for an endless stream. The next batch is the one that would
-            have come, if seed, processes, workers and batch size are as they were.
+            :attr:`skipped`. Of a damaged shard, the samples before the damage are used.
+        batch_size: of the loader; needed for a start.
+        start: batches that each process has taken already, for an endless stream. The stream goes on with the next
+            batch, if seed, processes, workers and batch size are the same.
         rank: number of this process; with `world` taken from ``torch.distributed`` if not given, or 0 of 1.
         world: number of processes.
-        asked: what the user says besides the picture; empty for nothing.
-        max_bytes: the largest member that is read.
+        asked: text of the user's turn beside the picture; empty for none.
 
     Raises:
-        DataError: a shard that is no file, a start in a finite stream, or numbers that cannot be.
+        DataError: a shard that is not a file, a start in a finite stream, or numbers out of range.
 
     Every process and worker needs a shard of its own in an endless stream. In a finite one, each sample comes exactly
-    once a pass from one of them; some may have less than others, or nothing.
+    once a pass from one of them; some may have fewer samples than others, or none.
     """
 
     def __init__(
@@ -76,12 +73,11 @@ class TarPairs(IterableDataset[Sample]):
         rank: int | None = None,
         world: int | None = None,
         asked: str = "",
-        max_bytes: int = MAX_MEMBER_BYTES,
     ) -> None:
         super().__init__()
         self.shards = shard_files(shards)
         self.seed, self.buffer, self.passes, self.broken = seed, buffer, passes, broken
-        self.batch_size, self.start, self.asked, self.max_bytes = batch_size, start, asked, max_bytes
+        self.batch_size, self.start, self.asked = batch_size, start, asked
         self.rank, self.world = _process(rank, world)
         if buffer < 0 or batch_size < 1 or start < 0 or (passes is not None and passes < 1):
             raise DataError(
@@ -98,14 +94,14 @@ class TarPairs(IterableDataset[Sample]):
     def skipped(self) -> dict[str, int]:
         """How many samples (and, under ``shard``, shards) this process and its workers have left out so far, by reason.
 
-        What is read over by a start is counted again.
+        Samples before a start are counted again.
         """
         return dict(zip(REASONS, self._skipped.sum(0).tolist(), strict=True))
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        # The loader asks its first worker first; after a start that worker goes on where another one stood.
+        # The loader asks its first worker first; after a start that worker continues the stream of another one.
         turn = (number + self.start) % workers
         done = max(0, -(-(self.start - turn) // workers)) * self.batch_size
         stream, streams = self.rank * workers + turn, self.world * workers
@@ -119,7 +115,7 @@ class TarPairs(IterableDataset[Sample]):
             own = self._order(turnaround)[stream::streams]
             draw = random.Random(f"{self.seed} {turnaround} {stream}")
             for group in _shuffled(self._groups(own, number), self.buffer, draw):
-                # Whether a picture is broken is only seen by decoding it, which must be known to count those before.
+                # Only decoding shows whether a picture is broken, and the samples before the start are counted.
                 sample = self._sample(group, number, decoded=done == 0 or self.broken == "skip")
                 if sample is None:
                     continue
@@ -129,7 +125,7 @@ class TarPairs(IterableDataset[Sample]):
                 else:
                     yield sample
             if own and not given:
-                raise DataError(f"{own[0]} and {len(own) - 1} more shards: no sample that can be used in a whole pass")
+                raise DataError(f"{own[0]} and {len(own) - 1} more shards: no usable sample in a whole pass")
 
     def _order(self, turnaround: int) -> list[Path]:
         shards = list(self.shards)
@@ -140,7 +136,7 @@ class TarPairs(IterableDataset[Sample]):
     def _groups(self, shards: Sequence[Path], worker: int) -> Iterator[Group]:
         for shard in shards:
             try:
-                yield from tar_groups(shard, EXTENSIONS, self.max_bytes)
+                yield from tar_groups(shard, EXTENSIONS)
             except DamagedShard as error:
                 if self.broken == "raise":
                     raise
@@ -161,10 +157,10 @@ class TarPairs(IterableDataset[Sample]):
 
 
 def shard_files(shards: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    """The files that some words with braces stand for.
+    """The files of paths with braces.
 
     Raises:
-        DataError: none, one that is no file, or the same one twice.
+        DataError: none, one that is not a file, or the same one twice.
     """
     words = [shards] if isinstance(shards, str | Path) else list(shards)
     files = [Path(name) for word in words for name in expand_braces(str(word))]
@@ -173,8 +169,8 @@ def shard_files(shards: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     if missing := [file for file in files if not file.is_file()]:
         first = ", ".join(map(str, missing[:3]))
         raise DataError(
-            f"{len(missing)} of {len(files)} shards are no files on this machine: {first}; nothing is fetched from a "
-            "network or read from a pipe"
+            f"{len(missing)} of {len(files)} shards are not files on this machine: {first}; nothing is downloaded or "
+            "read from a pipe"
         )
     if len(set(files)) < len(files):
         raise DataError(f"expected different shards, got {len(files) - len(set(files))} of them more than once")
@@ -191,7 +187,7 @@ def _process(rank: int | None, world: int | None) -> tuple[int, int]:
 
 
 def _shuffled(groups: Iterable[Group], buffer: int, draw: random.Random) -> Iterator[Group]:
-    """As many wait as the buffer holds; each new one takes the place of one that is drawn."""
+    """The groups in another order: each new one replaces one that is drawn from a full buffer."""
     waiting: list[Group] = []
     for group in groups:
         if len(waiting) < buffer:

@@ -12,7 +12,7 @@ from torch import Tensor
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, media_of
 from inlay.adapters.media.image import Geometry, load_image
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.step_counts import counts_of
 from inlay.recipes.distributed.ranks import all_rows

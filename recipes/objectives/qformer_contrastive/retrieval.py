@@ -15,7 +15,7 @@ from torch import Tensor
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.inputs.pretraining.qformer import QFormerPretrainer, itc_scores
 from inlay.adapters.media.image import Geometry, load_image
-from inlay.recipes.data.features import FeatureCache
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.evaluation.metrics.recall import recall_at_k
 from inlay.recipes.objectives.caption_tokens import CaptionTokens

@@ -20,10 +20,10 @@ from inlay.adapters.core.batch import Batch
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.outputs.losses import conditioning_distance
 from inlay.adapters.parts.part import Part
+from inlay.recipes.data.cache.states import StateBatch
 from inlay.recipes.objectives.next_token.module import NextTokenModule, idle_parts, labelled_loss
 from inlay.recipes.objectives.optimizer import choose_parts
 from inlay.recipes.objectives.signals.settings import Signals
-from inlay.recipes.objectives.signals.states import StateBatch
 from inlay.recipes.objectives.signals.targets import Targets
 from inlay.recipes.objectives.step_module import StepModule, Term
 from inlay.recipes.settings.stage import Stage

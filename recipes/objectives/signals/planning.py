@@ -12,6 +12,7 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.cache.states import StateRow, collate_states, collect_states, states_fit_in
 from inlay.recipes.data.preparation.stage_samples import expanded
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
@@ -19,7 +20,6 @@ from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.objectives.plan import Plan, Task, caption_report, conversation_data
 from inlay.recipes.objectives.signals.module import Extra, SignalsModule, SignalStatesModule
 from inlay.recipes.objectives.signals.settings import Signals
-from inlay.recipes.objectives.signals.states import StateRow, collate_states, collect_states, states_fit_in
 from inlay.recipes.objectives.signals.targets import Targets
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import rate_of
@@ -45,11 +45,7 @@ def signals_plan(settings: Signals, task: Task) -> Plan | str:
     extra = _diffusion(model, settings) if settings.diffusion else None
     if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
         sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
-        count = sum(len(own) for own in sets)
-        visits = stage.steps(count) * stage.batch_size / count if count else 1.0
-        held = [
-            collect_states(model, own, stage, task.features, task.store, visits=visits, show=task.show) for own in sets
-        ]
+        held = [collect_states(model, own, stage.layout, task.features, task.store, show=task.show) for own in sets]
         data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
         states = SignalStatesModule(model.adapter, targets, settings, stage, data.steps, extra)
         return Plan(module=states, data=data, report=partial(caption_report, task))

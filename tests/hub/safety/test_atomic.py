@@ -371,3 +371,21 @@ def test_modes_follow_the_umask(tmp_path: Path, new: Bundle) -> None:
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o750
     assert (tmp_path / "x" / "inlay.json").stat().st_mode & 0o777 == 0o640
     assert json.loads((tmp_path / "x" / "inlay.json").read_bytes())["format"] == "inlay"
+
+
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "shard"
+    atomic.write_file(target, b"old")
+
+    def full(*args: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for step in ("write", "fsync", "rename"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, full)
+            with pytest.raises(OSError, match="No space left"):
+                atomic.write_file(target, b"new")
+        assert [path.name for path in tmp_path.iterdir()] == ["shard"]
+        assert target.read_bytes() == b"old"
+    atomic.write_file(target, b"new")
+    assert target.read_bytes() == b"new"

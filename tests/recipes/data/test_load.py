@@ -12,7 +12,8 @@ from inlay.recipes.data import load
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.miniature.datasets.pictures import build
-from inlay.recipes.settings.run import DataSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import DataSettings
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_shards_are_no_list_of_samples(root: Path) -> None:
     assert set(load_data(settings, root / "unused", 0)) == {"train"}
     assert shards_of(settings) == (root / "0.tar",)
     assert shards_of(DataSettings(train=root / "triples.json")) == ()
-    with pytest.raises(DataError, match="1 of 1 shards are no files"):
+    with pytest.raises(DataError, match="1 of 1 shards are not files"):
         load_data(DataSettings(align=root / "1.tar", train=root / "triples.json"), root / "unused", 0)
     with pytest.raises(DataError, match=r"webdataset shards go to --data\.align"):
         load_data(DataSettings(train=root / "0.tar"), root / "unused", 0)

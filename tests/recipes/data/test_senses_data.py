@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from inlay.adapters.conversation.messages import made_of, media_of
-from inlay.recipes.data.features import FeatureCache, fits_in
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.load import load_data, own_data
 from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.evaluation.answering import Answered, as_rows
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.settings.default_models import MINIATURE, Sources
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, SettingsError
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import BackboneSettings, DataSettings
 from inlay.recipes.systems import nextgpt
 from inlay.recipes.systems.load_backbone import chosen_sources, load_backbone
 
@@ -61,9 +62,7 @@ def test_features_of_every_sense_are_cached_once(run: Path, senses_of: Any) -> N
     assert [backbone.encoder(name).runs for name in ("image", "audio", "video")] == [1, 1, 1]
     for part in (part for sample in samples for part in media_of(sample.messages)):
         assert cache(part).shape == (1, 12)
-    exact = len(samples) * 12 * 4
-    assert fits_in(samples, backbone, exact)
-    assert not fits_in(samples, backbone, exact - 1)
+    assert cache.in_memory == len(samples) * 12 * 4
 
 
 def test_answers_name_the_medium_and_not_only_pictures(run: Path) -> None:

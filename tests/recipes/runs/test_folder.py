@@ -26,7 +26,8 @@ from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettin
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.training.run import train
 from inlay.recipes.commands.train.parser import parse
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.settings.errors import SettingsError
 
 
 @pytest.fixture
@@ -357,7 +358,7 @@ def test_train_in_python_keeps_to_the_rules_of_the_command_line(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Settings in config.yaml, no silent replacement, the earlier run back after a failure."""
-    monkeypatch.setattr("inlay.recipes.training.run._train", lambda job, show, backbone, folder, begin: trained(begin()))
+    monkeypatch.setattr("inlay.recipes.training.run._train", lambda *given: trained(given[4]()))
     train(job)
     folder = RunFolder(tmp_path / "run")
     before = bytes_in(folder.root)

@@ -11,13 +11,20 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.features import FeatureCache, fits_in
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.order import StepBatches
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, Meters, PartTable, RandomState
+from inlay.recipes.training.callbacks import (
+    FiniteLoss,
+    GradientAudit,
+    LabelAudit,
+    Meters,
+    PartTable,
+    RandomState,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -159,8 +166,8 @@ def test_cached_features_give_the_same_loss_as_the_encoder(
 def test_cache_budget_counts_bytes_of_all_images(backbone_of: Any, samples: list[Sample]) -> None:
     backbone = backbone_of()
     exact = len(samples) * backbone.encoder("image").tokens * backbone.encoder("image").width * 4
-    assert fits_in(samples, backbone, exact)
-    assert not fits_in(samples, backbone, exact - 1)
+    assert FeatureCache(backbone, "pad", memory=exact).fill(samples)
+    assert not FeatureCache(backbone, "pad", memory=exact - 1).fill(samples)
 
 
 def test_order_shows_every_sample_once_an_epoch() -> None:

@@ -11,7 +11,7 @@ import pytest
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.commands.train.command import main
 from inlay.recipes.miniature.datasets.media import build_media
-from inlay.recipes.settings.run import SettingsError
+from inlay.recipes.settings.errors import SettingsError
 
 
 @pytest.fixture(scope="module")

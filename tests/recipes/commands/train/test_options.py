@@ -69,7 +69,7 @@ UNREAD: list[tuple[list[str], str]] = [
     (["llava", "--data.pattern=%d.png"], "--data.pattern has no effect: it is for VQA v2"),
     (["llava", "--data.answers=3"], "--data.answers has no effect"),
     (["llava", "--data.shuffle=10"], "--data.shuffle has no effect: --data.align names no shards"),
-    (["llava", "--data.cache_when=always"], "--data.cache_when has no effect: no folder is named"),
+    (["llava", "--data.cache_disk_mib=9"], "--data.cache_disk_mib has no effect: no folder is named"),
     (["llava", "--data.invalid=skip"], "--data.invalid has no effect: the miniature's data are used"),
     (["nextgpt", "--output_projector=null"], "lr.outputs has no effect"),
 ]

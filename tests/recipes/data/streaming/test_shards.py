@@ -102,7 +102,7 @@ def test_what_was_left_out_is_counted(files: tuple[Path, ...]) -> None:
 
 
 def test_a_stage_without_an_end_is_refused(files: tuple[Path, ...]) -> None:
-    with pytest.raises(DataError, match="say how many steps"):
+    with pytest.raises(DataError, match="max_steps: expected the number of steps"):
         data_of(files, max_steps=None)
 
 
@@ -114,5 +114,5 @@ def test_the_first_samples_come_from_the_front(files: tuple[Path, ...]) -> None:
 def test_shards_without_a_sample_are_an_error(tmp_path: Path, broken: Any) -> None:
     with tarfile.open(tmp_path / "0.tar", "w") as archive:
         add(archive, "1.png", b"no picture")
-    with pytest.raises(DataError, match=r"0\.tar.* (no sample that can be used|expected a caption)"):
+    with pytest.raises(DataError, match=r"0\.tar.* (no usable sample|expected a caption)"):
         Shards(files=(tmp_path / "0.tar",), broken=broken).first(2)

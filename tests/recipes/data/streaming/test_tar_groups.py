@@ -1,10 +1,9 @@
-"""Tars as streams: whole ones give what webdataset gives, hostile and damaged ones a defined error."""
+"""Tars as streams: complete ones give the groups of webdataset, damaged ones an error with the path."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 import struct
 import tarfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from inlay.recipes.data.streaming.tar_groups import DamagedShard, Group, tar_groups
 
 READ = ("jpg", "txt")
+ENDS_LATE = r"truncated: a member ends at byte [\d,]+ of 66,048|unexpected end of data"
 Tar = Callable[..., Path]
 
 
@@ -42,8 +42,8 @@ def tar(tmp_path: Path) -> Tar:
     return write
 
 
-def read(path: Path, max_bytes: int = 1 << 20) -> list[Group]:
-    return list(tar_groups(path, READ, max_bytes))
+def read(path: Path) -> list[Group]:
+    return list(tar_groups(path, READ))
 
 
 def parts(path: Path) -> list[tuple[str, list[str]]]:
@@ -76,70 +76,34 @@ def test_all_formats_and_long_names_are_read(tar: Tar, format: int) -> None:  # 
 
 def test_contents_that_are_not_asked_for_are_not_kept(tar: Tar) -> None:
     [group] = read(tar("1.jpg", *(f"1.x{number}" for number in range(30))))
-    assert (list(group.parts), len(group.others)) == (["jpg"], 10)
+    assert (list(group.parts), len(group.others)) == (["jpg"], 30)
 
 
 def test_an_archive_without_members_has_no_groups(tar: Tar) -> None:
     assert read(tar()) == []
 
 
-@pytest.mark.parametrize(
-    ("bad", "told"),
-    [
-        (member("../1.jpg"), r"member '\.\./1\.jpg': .* leaves the folder"),
-        (member("a/../../1.jpg"), "leaves the folder"),
-        (member("..\\1.jpg"), "leaves the folder"),
-        (member("../README"), "leaves the folder"),
-        (member("/etc/1.jpg"), "absolute path"),
-        (member("C:\\1.jpg"), "absolute path"),
-        (
-            member("1.jpg", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
-            "expected a plain file, got a symbolic link",
-        ),
-        (member("1.jpg", b"", type=tarfile.LNKTYPE, linkname="0.jpg"), "got a hard link"),
-        (member("1.jpg", b"", type=tarfile.CHRTYPE), "got a device"),
-        (member("1.jpg", b"", type=tarfile.FIFOTYPE), "got a pipe"),
-        (member("1.bin", b"", type=tarfile.SYMTYPE, linkname="a"), "got a symbolic link"),
-        (member("1.jpg", b"x" * 101), "101 bytes are too many, at most 100 are read"),
-    ],
-)
-def test_a_member_that_must_not_be_read_marks_its_group_alone(tar: Tar, bad: Any, told: str) -> None:
-    groups = read(tar("0.jpg", bad, "2.jpg"), max_bytes=100)
-    [marked] = [group for group in groups if group.problem]
-    assert [group.key for group in groups if not group.problem] == ["0", "2"]
-    assert re.search(told, marked.problem)
-    assert marked.parts == {}
-
-
-def test_one_name_twice_in_a_group_is_marked(tar: Tar) -> None:
-    [group] = read(tar("1.jpg", "1.txt", "1.JPG"))
-    assert "came before" in group.problem
-
-
-def test_a_sparse_member_is_marked(tmp_path: Path) -> None:
-    info, _ = member("1.jpg", b"")
-    info.pax_headers = {"GNU.sparse.map": "0,1,1099511627775,1", "GNU.sparse.size": "1099511627776"}
-    path = tmp_path / "shard.tar"
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        archive.addfile(info)
-    [group] = read(path)
-    assert "sparse" in group.problem
+def test_links_and_second_members_of_one_name_are_not_read(tar: Tar) -> None:
+    link = member("1.jpg", b"", type=tarfile.SYMTYPE, linkname="a.jpg")
+    [group] = read(tar(link, "1.txt", "1.TXT"))
+    assert (list(group.parts), group.others) == (["txt"], ["jpg (a link)", "txt"])
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_an_endless_header_is_damage(tmp_path: Path, kind: bytes) -> None:
+def test_a_header_that_claims_a_terabyte_is_damage(tmp_path: Path, kind: bytes) -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = kind, 1 << 40
     path = tmp_path / "shard.tar"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
-    with pytest.raises(DamagedShard, match=r"shard\.tar: .*a header of 1,099,511,627,776 bytes"):
+    with pytest.raises(DamagedShard, match=r"shard\.tar: "):
         read(path)
 
 
-def test_a_negative_size_is_damage(tmp_path: Path, tar: Tar) -> None:
+@pytest.mark.parametrize("size", [-4096, -512, -1])
+def test_a_negative_size_is_damage(tmp_path: Path, tar: Tar, size: int) -> None:
     data = bytearray(tar("1.jpg", "2.jpg").read_bytes())
     header = data[:512]
-    header[124:136] = b"\xff" * 8 + struct.pack(">i", -4096)
+    header[124:136] = b"\xff" * 8 + struct.pack(">i", size)
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     path = tmp_path / "negative.tar"
@@ -178,9 +142,9 @@ def test_what_stands_before_the_damage_is_read_and_what_is_cut_is_not(tar: Tar, 
     whole = tar("1.jpg", "1.txt", "2.jpg", "2.txt", "3.jpg", "3.txt").read_bytes()
     cut = tmp_path / "cut.tar"
     cut.write_bytes(whole[: 512 * 2 * 3])  # after 2.jpg
-    groups = tar_groups(cut, READ, 100)
+    groups = tar_groups(cut, READ)
     assert next(groups).key == "1"
-    with pytest.raises(DamagedShard, match=r"cut\.tar: cut off or damaged at byte 3,072"):
+    with pytest.raises(DamagedShard, match=r"cut\.tar: truncated or damaged at byte 3,072"):
         next(groups)
 
 
@@ -245,7 +209,7 @@ def test_a_member_that_claims_more_bytes_than_the_file_has_is_refused_at_once(
     info.size = size
     path = tmp_path / "shard.tar"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 16))
-    with pytest.raises(DamagedShard, match="of a file of 66,048 bytes"):
+    with pytest.raises(DamagedShard, match=ENDS_LATE):
         read(path)
 
 
@@ -254,5 +218,5 @@ def test_a_size_in_an_extended_header_is_refused_at_once(tmp_path: Path) -> None
     info.pax_headers = {"size": str(8 << 60)}
     path = tmp_path / "shard.tar"
     path.write_bytes(info.tobuf(tarfile.PAX_FORMAT) + bytes(1 << 16))
-    with pytest.raises(DamagedShard, match="a member ends at byte"):
+    with pytest.raises(DamagedShard, match=ENDS_LATE):
         read(path)

@@ -141,9 +141,7 @@ def test_an_endless_stream_needs_a_shard_for_everyone(shards: str) -> None:
 
 GOOD = {"0.png": png(), "0.txt": b"good"}
 BROKEN: list[tuple[str, dict[str, bytes], str]] = [
-    ("member", {"../1.png": png(), "../1.txt": b"a"}, r"sample '\.\./1': member '\.\./1\.png': .* leaves the folder"),
-    ("member", {"/1.png": png(), "/1.txt": b"a"}, "absolute path"),
-    ("member", {"1.png": b"x" * 5000, "1.txt": b"a"}, "sample '1': member '1.png': 5,000 bytes are too many"),
+    ("member", {"1.png": png(), "1.PNG": png(), "1.txt": b"a"}, "sample '1': expected one member called png, got more"),
     ("picture", {"1.png": b"", "1.txt": b"a"}, "sample '1', png: the file is empty"),
     ("picture", {"1.png": png()[:40], "1.txt": b"a"}, "sample '1', png: "),
     ("picture", {"1.jpg": b"GIF89a" + bytes(50), "1.txt": b"a"}, "expected a JPEG, PNG or WebP file"),
@@ -165,7 +163,7 @@ def test_a_broken_sample_is_an_error_that_names_shard_and_sample(
 ) -> None:
     path = write(tmp_path / "bad.tar", GOOD | members)
     with pytest.raises(BrokenSample, match=rf"bad\.tar, {told}" if told.startswith("sample") else told) as caught:
-        list(TarPairs(path, passes=1, max_bytes=4000))
+        list(TarPairs(path, passes=1))
     assert caught.value.reason == reason
     assert "bad.tar, sample " in str(caught.value)
 
@@ -173,10 +171,10 @@ def test_a_broken_sample_is_an_error_that_names_shard_and_sample(
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_samples_can_be_left_out_and_are_counted(tmp_path: Path, workers: int) -> None:
     paths = [write(tmp_path / f"{n}.tar", GOOD | members) for n, (_, members, _) in enumerate(BROKEN)]
-    data = TarPairs(paths, passes=1, max_bytes=4000, broken="skip")
+    data = TarPairs(paths, passes=1, broken="skip")
     said = [caption for batch in loader(data, workers) for caption in captions(batch)]
     assert said == ["good"] * len(BROKEN)
-    assert data.skipped == {"member": 3, "picture": 5, "caption": 7, "shard": 0}
+    assert data.skipped == {"member": 1, "picture": 5, "caption": 7, "shard": 0}
 
 
 def test_a_damaged_shard_is_an_error_or_is_used_up_to_the_damage(
@@ -204,7 +202,7 @@ def test_a_position_is_the_same_among_broken_samples(tmp_path: Path) -> None:
 
 def test_a_stream_without_any_good_sample_ends_with_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.tar", {"1.png": b"", "1.txt": b"a"})
-    with pytest.raises(DataError, match=r"bad\.tar and 0 more shards: no sample that can be used"):
+    with pytest.raises(DataError, match=r"bad\.tar and 0 more shards: no usable sample"):
         next(iter(TarPairs(path, broken="skip")))
 
 
@@ -245,10 +243,10 @@ def test_numbers_that_cannot_be_are_errors(shards: str, options: dict[str, Any])
     ("names", "told"),
     [
         (lambda folder: [], "at least one shard, got none"),
-        (lambda folder: folder / "{a,b}.tar", r"2 of 2 shards are no files.*a\.tar, .*b\.tar"),
-        (lambda folder: "pipe:cat x.tar", "1 of 1 shards are no files .*nothing is fetched"),
-        (lambda folder: "https://host/x.tar", "nothing is fetched"),
-        (lambda folder: folder, "no files"),
+        (lambda folder: folder / "{a,b}.tar", r"2 of 2 shards are not files.*a\.tar, .*b\.tar"),
+        (lambda folder: "pipe:cat x.tar", "1 of 1 shards are not files .*nothing is downloaded"),
+        (lambda folder: "https://host/x.tar", "nothing is downloaded"),
+        (lambda folder: folder, "not files"),
         (lambda folder: [folder / "s-{0..4}.tar", folder / "s-2.tar"], "1 of them more than once"),
     ],
 )

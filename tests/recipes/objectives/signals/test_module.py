@@ -11,14 +11,21 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from inlay.adapters.adapter import Adapter
+from inlay.recipes.data.cache.states import collate_states, collect_states
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.signals.module import SignalsModule, SignalStatesModule
 from inlay.recipes.objectives.signals.settings import Signals
-from inlay.recipes.objectives.signals.states import collate_states, collect_states
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, LabelAudit, Meters, PartTable, RandomState
+from inlay.recipes.training.callbacks import (
+    FiniteLoss,
+    GradientAudit,
+    LabelAudit,
+    Meters,
+    PartTable,
+    RandomState,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -79,7 +86,7 @@ def count_runs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def conditionings(senses: Any) -> torch.Tensor:
     """What the output projectors make of all that is made."""
     senses.model.adapter.eval()
-    batch = collate_states(collect_states(senses.model, senses.samples, stage_of()))
+    batch = collate_states(collect_states(senses.model, senses.samples, stage_of().layout))
     with torch.no_grad():
         found = [senses.model.adapter.condition(name, states).flatten() for name, states in batch.states.items()]
     return torch.cat(found)
@@ -121,7 +128,7 @@ def test_with_cached_states_the_llm_reads_each_conversation_once(
 def test_collected_states_are_those_of_the_model(senses_of: Any) -> None:
     senses = senses_of()
     senses.model.adapter.eval()
-    rows = collect_states(senses.model, senses.samples, stage_of())
+    rows = collect_states(senses.model, senses.samples, stage_of().layout)
     batch = senses.model.batch([sample.messages for sample in senses.samples])
     with torch.no_grad():
         whole = senses.model.signal_states(batch)
@@ -238,7 +245,7 @@ def test_nothing_made_is_an_error_where_that_alone_is_learnt(senses_of: Any) -> 
     from dataclasses import replace
 
     words = [replace(sample, messages=sample.messages[2:]) for sample in senses.samples]
-    with pytest.raises(DataError, match="in which the assistant makes something, got none"):
+    with pytest.raises(DataError, match="in which the assistant generates a medium, got none"):
         planned(Task(stage=stage_of(), model=senses.model, sets=[words], seed=7))
 
 

@@ -1,7 +1,8 @@
-"""Sounds, clips and pictures from one folder, states of signal tokens, and a run that is resumed through it."""
+"""States of signal tokens, computed once over all runs; and runs that train and resume on values from disk."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,16 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors import safe_open
 
-from inlay.adapters.conversation.messages import media_of
-from inlay.recipes.cache.shard import read_shard, write_shard
-from inlay.recipes.cache.store import CacheStore, CacheWarning
-from inlay.recipes.caching import Caching
+from inlay.recipes.data.cache.features import Caching
+from inlay.recipes.data.cache.states import collect_states
+from inlay.recipes.data.cache.store import CacheStore, CacheWarning
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.features import FeatureCache
-from inlay.recipes.data.load import load_data
-from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.objectives.next_token.settings import NextToken
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.signals.settings import Signals
-from inlay.recipes.objectives.signals.states import collect_states
-from inlay.recipes.settings.run import DataSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import RandomState
 
@@ -32,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not 
 
 @pytest.fixture
 def store_of(tmp_path: Path) -> Any:
-    return lambda **options: CacheStore(tmp_path / "cache", **({"always": True} | options))
+    return lambda: CacheStore(tmp_path / "cache")
 
 
 def planned(task: Task) -> Any:
@@ -44,40 +40,11 @@ def stage_of(**fields: Any) -> Stage:
     return Stage(**{**base, "lr": {"outputs": 1e-2}, "batch_size": 3, "epochs": 4.0, **fields})
 
 
+LAYOUT = stage_of().layout
+
+
 def silent(_: str) -> None:
     return None
-
-
-def test_features_of_all_senses_are_those_of_the_encoders(senses_of: Any, store_of: Any, tmp_path: Path) -> None:
-    sizes = {"media": 2, "instructions": 1, "dialogues": 1, "test_media": 2, "test_instructions": 1}
-    build_media(tmp_path / "data", 0, **sizes, test_dialogues=1)
-    samples = load_data(DataSettings(), tmp_path / "data", 0, "senses")["test"]
-    parts = [part for sample in samples for part in media_of(sample.messages)]
-    assert {part.modality for part in parts} == {"image", "audio", "video"}
-    plain = FeatureCache(senses_of().model.backbone, "crop")
-    assert plain.fill(samples)
-    said: list[str] = []
-    for runs in (1, 0):
-        backbone = senses_of().model.backbone
-        for name in backbone.encoders:
-            backbone.encoder(name).runs = 0
-        kept = FeatureCache(backbone, "crop", store_of(), show=said.append)
-        assert kept.fill(samples)
-        assert [backbone.encoder(name).runs for name in ("image", "audio", "video")] == [runs] * 3
-        assert all(torch.equal(kept(part), plain(part)) for part in parts)
-    # Of each sense its media and the pattern by which an adapter is checked.
-    counts = {name: len({part.source for part in parts if part.modality == name}) + 1 for name in backbone.encoders}
-    assert sorted(said[-3:]) == sorted(
-        f"cache: {count} of {count} {name} features are there, 0 are not" for name, count in counts.items()
-    )
-
-
-def test_encoders_of_one_width_do_not_share_a_space(senses_of: Any, store_of: Any) -> None:
-    senses, store = senses_of(), store_of()
-    cache = FeatureCache(senses.model.backbone, "crop", store, show=silent)
-    assert cache.fill(senses.samples)
-    shown = {part.modality for sample in senses.samples for part in media_of(sample.messages)}
-    assert len({path.parent for path, _ in store.shards()}) == len(shown) == 2
 
 
 def same_rows(one: Any, two: Any) -> bool:
@@ -104,42 +71,27 @@ def llm_runs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_states_are_computed_once_over_all_runs(senses_of: Any, store_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, plain = senses_of(), senses_of(), senses_of()
-    wanted = collect_states(plain.model, plain.samples, stage_of())
-    found = collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
+    wanted = collect_states(plain.model, plain.samples, LAYOUT)
+    found = collect_states(first.model, first.samples, LAYOUT, None, store_of(), show=silent)
     assert same_rows(found, wanted)
     runs = llm_runs(second.model, monkeypatch)
-    again = collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
+    again = collect_states(second.model, second.samples, LAYOUT, None, store_of(), show=silent)
     assert same_rows(again, wanted)
     assert not runs
 
 
-def misshape(store: CacheStore) -> None:
-    """Write every shard again, with its right name, and each tensor without its last row."""
-    for path, _ in store.shards():
-        cut = {key: tensor[:-1] for key, tensor in read_shard(path, path.parent.name).items()}
-        path.unlink()
-        write_shard(path.parent, path.parent.name, cut)
-
-
 def test_states_of_another_shape_are_computed_again(senses_of: Any, store_of: Any) -> None:
     plain, first, second = senses_of(), senses_of(), senses_of()
-    collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
-    misshape(store_of())
+    collect_states(first.model, first.samples, LAYOUT, None, store_of(), show=silent)
+    for path in store_of().shards():
+        with safe_open(path, framework="pt") as shard:
+            facts = json.loads(shard.metadata()["facts"])
+            cut = {key: shard.get_tensor(key)[:-1] for key in shard.keys()}  # noqa: SIM118 - no mapping
+        path.unlink()
+        store_of().space(facts).write(cut)
     with pytest.warns(CacheWarning, match="of shape"):
-        again = collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
-    assert same_rows(again, collect_states(plain.model, plain.samples, stage_of()))
-
-
-def test_features_of_another_shape_are_computed_again(senses_of: Any, store_of: Any) -> None:
-    senses = senses_of()
-    assert FeatureCache(senses.model.backbone, "crop", store_of(), show=silent).fill(senses.samples)
-    misshape(store_of())
-    again, plain = (FeatureCache(senses.model.backbone, "crop", store, show=silent) for store in (store_of(), None))
-    with pytest.warns(CacheWarning, match="of shape"):
-        assert again.fill(senses.samples)
-    assert plain.fill(senses.samples)
-    parts = [part for sample in senses.samples for part in media_of(sample.messages)]
-    assert all(torch.equal(again(part), plain(part)) for part in parts)
+        again = collect_states(second.model, second.samples, LAYOUT, None, store_of(), show=silent)
+    assert same_rows(again, collect_states(plain.model, plain.samples, LAYOUT))
 
 
 @pytest.mark.parametrize("part", ["lora", "inputs", "tokens", "llm", "encoder", "words", "picture"])
@@ -147,8 +99,8 @@ def test_whatever_stands_before_the_states_makes_others_of_them(
     senses_of: Any, store_of: Any, image_of: Any, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     first = senses_of()
-    collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
-    changed, stage = senses_of(), stage_of()
+    collect_states(first.model, first.samples, LAYOUT, None, store_of(), show=silent)
+    changed, layout = senses_of(), LAYOUT
     adapter, backbone = changed.model.adapter, changed.model.backbone
     held = {"lora": adapter.lora, "inputs": adapter.inputs, "tokens": adapter.tokens, "llm": backbone.llm.model}
     held["encoder"] = backbone.encoders
@@ -156,13 +108,13 @@ def test_whatever_stands_before_the_states_makes_others_of_them(
         with torch.no_grad():
             list(held[part].parameters())[-1].view(-1)[-1] += 0.5
     elif part == "words":
-        stage = stage_of(prompt="Please: {}")
+        layout = stage_of(prompt="Please: {}").layout
     else:
         image_of(5).save(changed.media / "0.png")
     runs = llm_runs(changed.model, monkeypatch)
-    found = collect_states(changed.model, changed.samples, stage, None, store_of(), show=silent)
+    found = collect_states(changed.model, changed.samples, layout, None, store_of(), show=silent)
     assert runs
-    wanted = collect_states(changed.model, changed.samples, stage)
+    wanted = collect_states(changed.model, changed.samples, layout)
     if part != "picture":
         assert same_rows(found, wanted)
         return
@@ -176,12 +128,12 @@ def test_output_projectors_do_not_change_what_stands_before_them(
     senses_of: Any, store_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = senses_of(), senses_of()
-    collect_states(first.model, first.samples, stage_of(), None, store_of(), show=silent)
+    collect_states(first.model, first.samples, LAYOUT, None, store_of(), show=silent)
     with torch.no_grad():
         for parameter in second.model.adapter.outputs.parameters():
             parameter += 1
     runs = llm_runs(second.model, monkeypatch)
-    collect_states(second.model, second.samples, stage_of(), None, store_of(), show=silent)
+    collect_states(second.model, second.samples, LAYOUT, None, store_of(), show=silent)
     assert not runs
 
 
@@ -249,10 +201,3 @@ def test_two_encoders_in_one_stage_train_to_the_same_bits_from_disk(
         assert not any(senses.model.backbone.encoder(modality).runs for modality in ("image", "audio"))
         results.append(senses.state())
     assert all(torch.equal(tensor, other[name]) for other in results[1:] for name, tensor in results[0].items())
-
-
-def test_without_room_anywhere_the_encoders_run_in_the_loop(senses_of: Any, store_of: Any) -> None:
-    senses = senses_of()
-    caching = Caching(memory=10, store=store_of(budget=10), show=silent)
-    assert caching.features(senses.model.backbone, "crop", senses.samples) is None
-    assert Caching(memory=10, show=silent).features(senses.model.backbone, "crop", senses.samples) is None

@@ -1,4 +1,4 @@
-"""Which fact makes another space, and that digests follow what they are of."""
+"""Which facts make another space, and that digests follow the weights."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ import torch
 from torch import nn
 
 from inlay.adapters.compatibility.digest import exact_digest, weights_digest
-from inlay.recipes.cache import facts
-from inlay.recipes.cache.facts import encoder_facts, module_digest
-from inlay.recipes.cache.store import digest_of
+from inlay.recipes.data.cache import facts
+from inlay.recipes.data.cache.facts import encoder_facts
 
 
-def digest(encoder: Any, geometry: Any = "pad") -> str:
-    return digest_of(encoder_facts(encoder, "image", geometry))
-
-
-def test_two_encoders_that_are_alike_share_a_space_whatever_they_are_called(clip_of: Any) -> None:
+def test_two_encoders_that_are_alike_share_a_space_whatever_their_source(clip_of: Any) -> None:
     one, two = clip_of(), clip_of()
     two.source = "another/name"
-    assert digest(one) == digest(two)
+    assert encoder_facts(one, "image", "pad") == encoder_facts(two, "image", "pad")
 
 
 def _mean(encoder: Any) -> None:
@@ -45,24 +40,26 @@ def _dtype(encoder: Any) -> None:
 @pytest.mark.parametrize("change", [_mean, _heads, _weight, _dtype])
 def test_preprocessing_config_weights_and_dtype_are_told_apart(clip_of: Any, change: Any) -> None:
     one, two = clip_of(), clip_of()
-    assert digest(one) == digest(two)
+    assert encoder_facts(one, "image", "pad") == encoder_facts(two, "image", "pad")
     change(two)
-    assert digest(one) != digest(two)
+    assert encoder_facts(one, "image", "pad") != encoder_facts(two, "image", "pad")
 
 
-def test_geometry_layer_size_and_class_token_are_told_apart(clip_of: Any) -> None:
-    others = [clip_of(layer=-1), clip_of(class_token="keep"), clip_of(image_size=24)]
-    found = [digest(clip_of()), digest(clip_of(), "crop"), digest(clip_of(), "squash"), *map(digest, others)]
+def test_geometry_layer_size_and_class_token_are_told_apart(clip_of: Any, space_at: Any) -> None:
+    store = space_at().store
+    encoders = [clip_of(), clip_of(layer=-1), clip_of(class_token="keep"), clip_of(image_size=24)]
+    found = [store.space(encoder_facts(encoder, "image", "pad")).digest for encoder in encoders]
+    found += [store.space(encoder_facts(clip_of(), "image", geometry)).digest for geometry in ("crop", "squash")]
     assert len(set(found)) == len(found)
 
 
-def test_another_library_is_another_space(clip_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = digest(clip_of())
+def test_another_library_version_is_another_space(clip_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = encoder_facts(clip_of(), "image", "pad")
     monkeypatch.setattr(facts, "version", lambda name: "99.0")
-    assert digest(clip_of()) != before
+    assert encoder_facts(clip_of(), "image", "pad") != before
 
 
-def test_the_exact_digest_sees_what_the_sampled_one_does_not() -> None:
+def test_the_exact_digest_sees_a_change_that_the_sampled_one_does_not() -> None:
     torch.manual_seed(0)
     one, two = nn.Linear(100, 100), nn.Linear(100, 100)
     two.load_state_dict(one.state_dict())
@@ -77,15 +74,6 @@ def test_buffers_belong_to_the_exact_digest() -> None:
     assert exact_digest(one) == exact_digest(two)
     two.get_buffer("running_mean").add_(1)
     assert exact_digest(one) != exact_digest(two)
-
-
-def test_a_digest_that_is_remembered_follows_what_is_written() -> None:
-    layer = nn.Linear(3, 3)
-    before = module_digest(layer)
-    assert module_digest(layer) == before == exact_digest(layer)
-    with torch.no_grad():
-        layer.weight += 1
-    assert module_digest(layer) == exact_digest(layer) != before
 
 
 def test_configs_that_are_dataclasses_count() -> None:

@@ -1,0 +1,156 @@
+"""Features of frozen encoders, computed once: kept in memory, or in a folder for all runs that name it.
+
+A frozen encoder gives the same features in every epoch. Computing them once takes the encoder, and the decoding of
+media, out of the training loop. The features have to fit in a budget; if they do not, the encoder runs in the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.messages import MediaPart, media_of
+from inlay.adapters.encoders.protocol import Encoder
+from inlay.adapters.media.digest import media_digest
+from inlay.adapters.media.geometry import Geometry
+from inlay.adapters.media.image import MediaError
+from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import Modality
+from inlay.recipes.data.cache.facts import encoder_facts
+from inlay.recipes.data.cache.fill import fill
+from inlay.recipes.data.cache.store import CacheStore, Space
+from inlay.recipes.data.rows.sample import Sample
+
+__all__ = ["Caching", "FeatureCache"]
+
+BATCH = 64
+
+
+class FeatureCache:
+    """Features of media by path, for the encoders of one backbone and one geometry.
+
+    Args:
+        backbone: whose encoders to use; media of modalities that it lacks are passed over.
+        geometry: how a picture, or a frame, becomes a square.
+        store: where they are kept on disk; in memory alone if not given.
+        memory: bytes that features may take in memory.
+        show: prints a line for the user.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        geometry: Geometry,
+        store: CacheStore | None = None,
+        *,
+        memory: int = 2 << 30,
+        show: Callable[[str], None] = print,
+    ) -> None:
+        self.backbone, self.geometry, self.store, self.memory, self.show = backbone, geometry, store, memory, show
+        self.held: dict[tuple[Modality, Path], Tensor] = {}
+        self._spaces: dict[Modality, Space] = {}
+        self._kept = 0
+
+    def __call__(self, part: MediaPart) -> Tensor:
+        """``[tokens, width]`` of one medium."""
+        return self.held[part.modality, Path(part.source)]
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes of the features that are not mapped from disk."""
+        return self._kept if self.store else sum(tensor.nbytes for tensor in self.held.values())
+
+    def fill(self, samples: Iterable[Sample]) -> bool:
+        """Get the features of every medium of the samples.
+
+        Returns:
+            Whether all are there; if they do not fit, those of earlier calls may be gone.
+
+        Raises:
+            MediaError: a file that cannot be read, by name, or that changed while it was read.
+        """
+        wanted = {
+            (part.modality, Path(part.source))
+            for sample in samples
+            for part in media_of(sample.messages)
+            if part.modality in self.backbone.encoders
+        }
+        needed = sum(self._bytes_each(modality) for modality, _ in wanted - self.held.keys())
+        if self.store is None and self.in_memory + needed > self.memory:
+            self.held = {place: tensor for place, tensor in self.held.items() if place in wanted}
+            if self.in_memory + needed > self.memory:
+                return False
+        for modality in sorted({modality for modality, _ in wanted}):
+            fresh = sorted(path for kind, path in wanted - self.held.keys() if kind == modality)
+            if fresh and not self._fill(modality, fresh):
+                return False
+        return True
+
+    def _bytes_each(self, modality: Modality) -> int:
+        encoder: Encoder = self.backbone.encoder(modality)
+        return encoder.tokens * encoder.width * encoder.dtype.itemsize
+
+    def _fill(self, modality: Modality, paths: Sequence[Path]) -> bool:
+        encoder: Encoder = self.backbone.encoder(modality)
+        if self.store and modality not in self._spaces:
+            self._spaces[modality] = self.store.space(encoder_facts(encoder, modality, self.geometry))
+        space = self._spaces.get(modality)
+        keys = {path: media_digest(modality, path).hex() if space else str(path) for path in paths}
+        files = {key: path for path, key in keys.items()}
+
+        def compute(missing: Sequence[str]) -> Sequence[Tensor]:
+            media = [load_medium(modality, files[key]) for key in missing]
+            features = encoder.encode(encoder.preprocess(media, self.geometry)).cpu()
+            for key in missing:
+                if space and media_digest(modality, files[key]).hex() != key:
+                    raise MediaError(f"{files[key]}: changed while it was read; start again when it is complete")
+            return list(features)
+
+        found = fill(
+            space,
+            dict.fromkeys(files, (encoder.tokens, encoder.width)),
+            compute,
+            group=BATCH,
+            item_bytes=encoder.dtype.itemsize,
+            memory=self.memory - self.in_memory,
+            what=f"{modality} features",
+            show=self.show,
+        )
+        if found is None:
+            return False
+        self.held |= {(modality, path): found.tensors[key] for path, key in keys.items()}
+        self._kept += found.in_memory
+        return True
+
+
+@dataclass(kw_only=True)
+class Caching:
+    """Features of one run, one cache a geometry."""
+
+    memory: int
+    """Bytes of all features in memory; 0 turns the cache in memory off."""
+    store: CacheStore | None = None
+    show: Callable[[str], None] = print
+    caches: dict[Geometry, FeatureCache] = field(default_factory=dict)
+
+    def features(self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample] | None) -> FeatureCache | None:
+        """Features of all media of the samples, or None where the encoder has to run in the loop.
+
+        Args:
+            backbone: whose encoders to use.
+            geometry: how a picture, or a frame, becomes a square.
+            samples: None for a stream, whose media are not known beforehand.
+
+        Raises:
+            MediaError: a file that cannot be read, by name, or that changed while it was read.
+        """
+        cache = self.caches.pop(geometry, None) or FeatureCache(backbone, geometry, self.store, show=self.show)
+        cache.memory = self.memory - sum(other.in_memory for other in self.caches.values())
+        if samples is None or not cache.fill(samples):
+            return None
+        self.caches[geometry] = cache
+        return cache
