@@ -88,7 +88,7 @@ def recipe(version: Version = "1.0", size: Size = "miniature") -> Recipe:
         else LoraConfig(r=32, alpha=32.0, dropout=0.1, targets=QKVO),
         stages=MINIATURE_STAGES if small else FULL,
         # ImageBind with its factor on sounds, as it was released.
-        sources=replace(SOURCES, audio_scale=True),
+        sources=replace(SOURCES, audio_scale=True, clips_reach_end=True),
         making=MINIATURE_MAKING if small else MAKING,
         world="senses",
         decoding={} if small else {"do_sample": True, "top_p": 0.01, "temperature": 1.0, "max_new_tokens": 246},

@@ -138,6 +138,7 @@ SOURCES = Sources(
     audio=f"{MINIATURE}imagebind",
     video=f"{MINIATURE}imagebind",
     audio_scale=False,
+    clips_reach_end=False,
     generate_image=f"{MINIATURE}sd",
     generate_audio=f"{MINIATURE}audioldm",
     generate_video=f"{MINIATURE}video",

@@ -1,7 +1,7 @@
 """Text to ids: as the tokenizer reads the whole string, except that what people write is never a special token.
 
-Where a message spells a special token, such as ``</s>``, the template's own special tokens divide the string, and what is
-between them is tokenised whole, as plain text. So no token for a space stands around a special token that somebody wrote.
+Where a message spells a special token, such as ``</s>``, the template's own special tokens divide the string, and the
+text between them is tokenised whole, as plain text. So the spelled token adds no tokens for spaces around it.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from inlay.adapters.encoders.protocol import Encoder, Inputs
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.image import Geometry
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.video import Picks
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.cache.facts import encoder_facts
 from inlay.recipes.cache.shard import write_file
@@ -161,6 +162,11 @@ class StoredEncoder(nn.Module):
         self.group.note(self.modality, encoder, name, digest)
         self._record = _valid(self.group.known.get(self.modality))
         return self.group.store.space(digest, facts)
+
+    @property
+    def picks(self) -> Picks | None:
+        """As the encoder does it, which has to be loaded to know."""
+        return getattr(self.load(), "picks", None)
 
     def preprocess(self, media: Sequence[Any], geometry: Geometry) -> Inputs:
         """As the encoder does it; or features, where those of all media are there."""

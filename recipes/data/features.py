@@ -16,10 +16,9 @@ from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, media_of
-from inlay.adapters.encoders.protocol import Encoder
+from inlay.adapters.encoders.protocol import Encoder, load_for
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.image import Geometry
-from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.cache.encoders import load_encoder, space_of
 from inlay.recipes.cache.facts import pattern_of
@@ -117,7 +116,7 @@ class FeatureCache:
 
     def _encode(self, modality: Modality, media: Sequence[MediaPart]) -> Tensor:
         encoder: Encoder = self.backbone.encoder(modality)
-        loaded = [load_medium(part.modality, part.source) for part in media]
+        loaded = [load_for(encoder, modality, part.source) for part in media]
         return encoder.encode(encoder.preprocess(loaded, self.geometry)).cpu()
 
     def _hold(self, modality: Modality, paths: Sequence[Path], features: Iterable[Tensor]) -> None:

@@ -5,8 +5,8 @@ https://arxiv.org/abs/2305.06500), MiniGPT-4 (Zhu et al., 2023, https://arxiv.or
 stage has no prompt at all: media, caption, newline, which is the template ``plain``.
 
 A space between a prompt and its answer belongs to the answer: tokenizers join a space to the word that follows. Only
-MiniGPT-4's authors end a prompt in a space and tokenise the answer apart, so with LLaMA's tokenizer its prompts end in a
-token that is only a space (``: ▁ ▁two``).
+MiniGPT-4's authors end a prompt in a space and tokenise the answer apart, so with LLaMA's tokenizer its prompts end in
+a token that is only a space (``: ▁ ▁two``).
 """
 
 from __future__ import annotations
