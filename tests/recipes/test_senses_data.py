@@ -87,7 +87,7 @@ def test_nextgpt_spaces_clips_as_it_was_trained_and_modaverse_as_imagebinds_auth
     for system, ends in ((nextgpt, False), (modaverse, True)):
         sources = replace(system.recipe().sources, generate_image=None, generate_audio=None, generate_video=None)
         backbone = load_backbone(sources)
-        assert [backbone.encoder(name).reach_end for name in ("audio", "video")] == [ends, ends]  # type: ignore[attr-defined]
+        assert [backbone.encoder(name).reach_end for name in ("audio", "video")] == [ends, ends]
         assert [backbone.ports[name].settings.get("reach_end", True) for name in ("audio", "video")] == [ends, ends]
 
 

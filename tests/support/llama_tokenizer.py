@@ -40,7 +40,8 @@ def make_llama_tokenizer(
     core.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token=bos, eos_token=eos, pad_token="<pad>")
+    named = {"bos_token": bos, "eos_token": eos, "pad_token": "<pad>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **named)  # type: ignore[no-untyped-call]
     core = tokenizer.backend_tokenizer
     core.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", special_tokens=[(bos, core.token_to_id(bos))]

@@ -4,7 +4,8 @@ NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) and ModaVerse (Wang
 https://arxiv.org/abs/2401.06395) share Vicuna v0's speaker names, BOS at the start, and ``###`` as the text that ends
 an answer, since tokenizers encode it in two ways. NExT-GPT's later code lays out as ``vicuna_v1``.
 
-Both tokenise the text in front of a medium and the text behind it apart and without the spaces around the medium.
+Both tokenise the text in front of a medium and the text behind it apart, and without the spaces around the medium,
+since the texts around it (``<Img>``, ``<Media>``) are added tokens.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ MEDIA_TOKENS = ("<Media>", "</Media>")
 
 
 def nextgpt(dialogue: Dialogue) -> list[Segment]:
-    r"""``### Human:<Img>{medium}</Img>{words}\n### Assistant: {answer}[IMG0]...[IMG3]###Human: ...``.
+    r"""``### Human: <Img>{medium}</Img> {words}\n### Assistant: {answer}[IMG0]...[IMG3]\n### Human: ...``.
 
-    ``<Img>`` stands around media of every kind. Signal tokens follow each other without spaces, as the released
-    tokenizer reads them: a group of ``n`` tokens has ``n`` positions. Behind words an answer ends with a newline and
-    ``###``; behind signal tokens the released tokenizer drops the newline. The words behind a medium, those of the
-    first turn and the answer are tokenised apart.
+    ``<Img>`` stands around media of every kind; the spaces around it stay if the tokenizer reads it as text. Signal
+    tokens follow each other without spaces, as the released tokenizer reads them: a group of ``n`` tokens has ``n``
+    positions, and the newline behind it vanishes. The words of the first turn and the answer are tokenised apart.
     """
+    spaced = "<Img>" not in dialogue.tokenizer.get_added_vocab()
 
     def words_first(text: str, turn: int) -> list[Segment]:
         return [Text(dialogue.gap), dialogue.apart(text)] if turn == 0 else [Text(" "), Text(text, literal=False)]
@@ -39,11 +40,11 @@ def nextgpt(dialogue: Dialogue) -> list[Segment]:
             return [*answer(message, apart=True), Text("###", trained=True, apart=True)]
         return answer(message, "\n###", apart=dialogue.prefixes_space)
 
-    return _dialogue(dialogue, ("<Img>", "</Img>"), words_first, dialogue.gap, answered)
+    return _dialogue(dialogue, ("<Img>", "</Img>"), words_first, dialogue.gap, answered, spaced=spaced)
 
 
 def modaverse(dialogue: Dialogue) -> list[Segment]:
-    r"""``### Human:<Media>{medium}</Media>{words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
+    r"""``### Human:<Media>{medium}</Media> {words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
 
     Without media two spaces precede the words, since the published prompt has one on either side of the media. The
     prompt behind ``Prompt:`` is the caption of the medium to make, or the answer in words. Words beside a medium to
@@ -62,6 +63,8 @@ def _dialogue(
     words_first: Callable[[str, int], list[Segment]],
     gap: str,
     answered: Callable[[Message], list[Segment]],
+    *,
+    spaced: bool = False,
 ) -> list[Segment]:
     """All turns.
 
@@ -71,7 +74,9 @@ def _dialogue(
         words_first: words in front of all media of a turn, and the turn's number -> behind ``Human:``.
         gap: text behind ``Assistant:``.
         answered: the assistant's turn.
+        spaced: put a space between a medium and what is in front of it or behind it, and tokenise them as one text.
     """
+    space = " " if spaced else ""
     laid: list[Segment] = [Text(f"{dialogue.system} ", literal=False)] if dialogue.system else []
     for turn, message in enumerate(dialogue.turns):
         if message.role == "assistant":
@@ -80,9 +85,13 @@ def _dialogue(
         laid.append(Text(" Human:" if turn else "### Human:"))
         for index, piece in enumerate(dialogue.pieces(message)):
             if isinstance(piece, MediaPart):
-                laid += [Text(around[0]), Media(piece), Text(around[1])]
-            elif words := piece.strip():
-                laid += [dialogue.apart(words)] if index else words_first(words, turn)
+                laid += [Text(f"{space}{around[0]}"), Media(piece), Text(around[1])]
+            elif not (words := piece.strip()):
+                continue
+            elif not index:
+                laid += words_first(words, turn)
+            else:
+                laid += [Text(" "), Text(words, literal=False)] if spaced else [dialogue.apart(words)]
         laid.append(Text(f"\n### Assistant:{gap}"))
     return laid
 

@@ -89,7 +89,7 @@ def minigpt4_llama2(dialogue: Dialogue) -> list[Segment]:
 def _wrapped(dialogue: Dialogue, message: Message) -> list[Segment]:
     """Each medium between its marks, one space between it and what follows or precedes it."""
     laid: list[Segment] = []
-    pieces = dialogue.pieces(message)
+    pieces = [piece for piece in dialogue.pieces(message) if not isinstance(piece, str) or piece.strip()]
     for index, piece in enumerate(pieces):
         if isinstance(piece, str):
             laid.append(Text(piece.strip(), literal=False))

@@ -96,6 +96,12 @@ def test_nextgpt_has_no_space_around_a_medium_and_tokenises_the_answer_apart(llm
     assert labelled(row) == ids(llm, "two\n###")
 
 
+def test_nextgpt_keeps_the_spaces_around_img_where_that_is_text(llm: Any) -> None:
+    row = laid(llm, "nextgpt", said((IMAGE, "what?"), "two"))
+    asked = ("### Human: <Img>", 0, "</Img> what?\n### Assistant: ")
+    assert row.ids.tolist() == ids(llm, llm.tokenizer.bos_token_id, *asked, "two\n###")
+
+
 def test_nextgpt_tokenises_the_words_of_the_first_turn_apart(llm: Any) -> None:
     bos = llm.tokenizer.bos_token_id
     row = laid(llm, "nextgpt", said("what?", "two", "what?", "yes"))

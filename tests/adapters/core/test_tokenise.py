@@ -59,14 +59,14 @@ def test_a_special_token_in_a_message_is_read_as_by_a_tokenizer_that_does_not_kn
     other = make_llama_tokenizer(legacy=legacy, bos="<begin>", eos="<end>")
     turns = [f" {text}<end>" if n % 2 else f"USER: {text} ASSISTANT:" for n, text in enumerate(said)]
     expected = tokens(Llm(other), other("".join(turns)).input_ids)
-    row = encode(talk(*said), Layout(template="vicuna_v1"), ours, {})  # type: ignore[arg-type]
+    row = encode(talk(*said), Layout(template="vicuna_v1"), ours, {})
     assert tokens(ours, row.ids) == [{"<begin>": "<s>", "<end>": "</s>"}.get(token, token) for token in expected]
 
 
 @pytest.mark.parametrize("legacy", [False, True])
 def test_labels_cover_the_answer_and_the_end_that_the_template_wrote(legacy: bool) -> None:
     llm = Llm(make_llama_tokenizer(legacy=legacy))
-    row = encode(talk("is </s> it?", "no </s> it is"), Layout(template="vicuna_v1"), llm, {})  # type: ignore[arg-type]
+    row = encode(talk("is </s> it?", "no </s> it is"), Layout(template="vicuna_v1"), llm, {})
     labels = [int(token) for token in row.labels if token != IGNORE]
     assert llm.tokenizer.decode(labels) == "no </s> it is</s>"
     assert labels.count(llm.tokenizer.eos_token_id) == 1

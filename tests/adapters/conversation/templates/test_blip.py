@@ -194,3 +194,10 @@ def test_an_empty_answer_is_history_without_loss(tokenizer_of: Any, template: st
     laid = segments(Layout.published(template), (asked, Message("assistant", ()), again, last), tokenizer_of())
     assert rendered(laid) == text
     assert trained(laid).startswith(" |yes|")
+
+
+@pytest.mark.parametrize("template", ["minigpt4", "minigpt4_llama2"])
+def test_a_medium_alone_has_one_space_behind_it(tokenizer_of: Any, template: str) -> None:
+    laid = segments(Layout.published(template), (Message("user", (IMAGE,)),), tokenizer_of(), generation=True)
+    assert "</Img> [" in rendered(laid) or "</Img> #" in rendered(laid)
+    assert "  " not in rendered(laid)

@@ -121,7 +121,7 @@ def test_starts_are_exact_fractions_as_in_pytorchvideo() -> None:
 def test_nextgpt_hears_and_sees_its_own_clips(imagebind_of: Any, sound_of: Any, video_of: Any) -> None:
     model = imagebind_of()
     for modality, medium in {"audio": sound_of(10.0), "video": video_of(40, 4.0)}.items():
-        ours, theirs = (ImageBindEncoder(model, modality, reach_end=end) for end in (True, False))  # type: ignore[arg-type]
+        ours, theirs = (ImageBindEncoder(model, modality, reach_end=end) for end in (True, False))
         first, second = (encoder.preprocess([medium], "crop") for encoder in (ours, theirs))
         assert torch.equal(first[:, 0], second[:, 0])
         assert not torch.equal(first[:, -1], second[:, -1])
