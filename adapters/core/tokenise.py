@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -43,8 +44,7 @@ def _tokens(texts: Sequence[Text], language: LanguageModel) -> Iterator[tuple[in
     if not joined:
         return
     trained_at = [text.trained for text in texts for _ in text.text]
-    specials = "|".join(map(re.escape, language.special_tokens))
-    found = list(re.finditer(specials, joined)) if specials else []
+    found = list(_pattern(language.special_tokens).finditer(joined)) if language.special_tokens else []
     ends = list(accumulate(len(text.text) for text in texts))
     literal = [(end - len(text.text), end) for text, end in zip(texts, ends, strict=True) if text.literal and text.text]
     own = [mark for mark in found if any(start <= mark.start() and mark.end() <= end for start, end in literal)]
@@ -61,6 +61,12 @@ def _tokens(texts: Sequence[Text], language: LanguageModel) -> Iterator[tuple[in
         if mark:
             yield int(language.tokenizer.convert_tokens_to_ids(mark[0])), trained_at[mark.start()]
             cursor, before = mark.end(), mark[0]
+
+
+@lru_cache(maxsize=8)
+def _pattern(specials: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of the special tokens, which are ordered from the longest to the shortest."""
+    return re.compile("|".join(map(re.escape, specials)))
 
 
 def _labelled(
