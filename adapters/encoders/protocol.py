@@ -125,7 +125,7 @@ def check_encoder(name: str, encoder: object) -> nn.Module:
     if lacking:
         raise EncoderError(f"{expected}; {kind} has no {', '.join(lacking)}")
     if (own := getattr(encoder, "modality", name)) != name:
-        advice = "; FrameEncoder(encoder) shows an image encoder moments of a clip" if name == "video" else ""
+        advice = "; FrameEncoder(encoder) applies an image encoder to frames of a clip" if name == "video" else ""
         raise EncoderError(
             f"encoders[{name!r}]: expected an encoder of this modality, {kind} is one of {own!r}{advice}"
         )

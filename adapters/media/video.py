@@ -106,7 +106,7 @@ def load_video(
         source: a path, or frames in memory (checked; none is left out): pictures, or an array ``[n, height, width, 3]``
             or ``[n, height, width, 4]``, uint8 0..255 or floating point 0..1.
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
-        budget: what reading may cost, and how many frames are kept of a file.
+        budget: limits on the cost of reading, and on the frames that are kept of a file.
         picks: the frames that will be read; of a file no others are kept, unless these exceed ``budget.frames``.
 
     Raises:
@@ -236,7 +236,7 @@ def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: 
 
 def _nothing_else(url: str, *_: Any) -> Any:
     """Replaces FFmpeg's own way to open files that a container refers to."""
-    raise MediaError(f"a clip asks for another file, {shown(url)}; only the clip itself is read")
+    raise MediaError(f"the clip refers to another file, {shown(url)}; only the clip itself is read")
 
 
 def _stream(container: Any, name: str, budget: Budget) -> Any:
@@ -286,7 +286,7 @@ def _promised(container: Any, stream: Any) -> float:
 def _decoded(
     container: Any, stream: Any, wanted: set[int], shrink: float, name: str, budget: Budget
 ) -> dict[int, Image.Image]:
-    """Time stamp -> picture, for those that are wanted."""
+    """Time stamp -> picture, for the wanted time stamps."""
     held: dict[int, Image.Image] = {}
     turn: Image.Transpose | None = None
     stream.codec_context.options = {"max_pixels": str(budget.frame_pixels)}

@@ -102,7 +102,7 @@ def crops(clip: Tensor, size: int, count: int) -> list[Tensor]:
 
 
 def _frames(available: int, fps: float, start: Fraction, config: VisionConfig) -> list[int]:
-    """Indices of evenly spaced frames of those that start within a clip, the first and the last among them."""
+    """Indices of evenly spaced frames among the frames that start within a clip, including the first and the last."""
     first = min(math.ceil(start * fps), available - 1)
     end = max(first + 1, min(math.ceil((start + Fraction(config.clip_seconds)) * fps), available))
     picks: list[int] = torch.linspace(first, end - 1, config.frames).long().tolist()
