@@ -17,7 +17,7 @@ from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
-from inlay.adapters.media.load import load_medium
+from inlay.adapters.encoders.protocol import load_for
 
 __all__ = ["Ranked", "log_likelihood", "rank_answers"]
 
@@ -136,7 +136,7 @@ def _features(model: ModelCore[Any], rows: Sequence[Encoded], layout: Layout) ->
         parts = {key: part for key, part in media.items() if part.modality == modality}
         if parts:
             encoder = model.backbone.encoder(modality)
-            loaded = [load_medium(part.modality, part.source) for part in parts.values()]
+            loaded = [load_for(encoder, modality, part.source) for part in parts.values()]
             inputs = encoder.preprocess(loaded, layout.geometry_for(modality))
             held.update(zip(parts, encoder.encode(inputs), strict=True))
     return lambda part: held[id(part)]

@@ -3,13 +3,15 @@
 ``Modality: [IMAGE] Prompt: a red disc``. There is no output projector: stock pipelines read the prompt with their own
 text encoders. Several modalities share one prompt.
 
-A language model may write anything, so every text is read without an error:
+A text is read as the authors' parser reads it, except for the order of modalities with equally many flags:
 
-* flags are counted, in upper or lower case; the modality with the most flags comes first, then the earlier one;
+* flags are counted; the modality with the most flags comes first, then the earlier one;
 * a text without flags, or with ``[TEXT]`` alone, is an answer in words;
-* the prompt is the text behind the last ``Prompt:``, up to ``###``; without ``Prompt:`` it is the whole text without
-  flags and without the word ``Modality:``;
-* media without a prompt are dropped.
+* the prompt is the text behind the first ``Prompt:``, up to ``###``, whatever else it holds.
+
+A language model may write anything, so a text that their parser refuses is read without an error: where no flag or no
+``Prompt:`` has the published case, any case counts; without ``Prompt:`` the prompt is the whole text without flags and
+without the word ``Modality:``; media without a prompt are dropped.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ FLAGS: dict[str, str] = {"text": "[TEXT]", "image": "[IMAGE]", "audio": "[AUDIO]
 END = "###"
 """Text that ends a meta response."""
 
-_FLAG = re.compile(r"\[(TEXT|IMAGE|AUDIO|VIDEO)\]", re.IGNORECASE)
-_PROMPT = re.compile(r"\bPrompt:", re.IGNORECASE)
+_FLAG = re.compile(r"\[(TEXT|IMAGE|AUDIO|VIDEO)\]")
+_PROMPT = re.compile(r"\bPrompt:")
+_ANY_FLAG = re.compile(_FLAG.pattern, re.IGNORECASE)
+_ANY_PROMPT = re.compile(_PROMPT.pattern, re.IGNORECASE)
 _LABEL = re.compile(r"\bModality:", re.IGNORECASE)
 
 
@@ -56,8 +60,8 @@ class MetaResponse:
 
 
 def has_prompt(text: str) -> bool:
-    """Whether the text holds ``Prompt:``."""
-    return _PROMPT.search(text) is not None
+    """Whether the text holds ``Prompt:``, in any case."""
+    return _ANY_PROMPT.search(text) is not None
 
 
 def parse_meta_response(text: str) -> MetaResponse:
@@ -66,16 +70,17 @@ def parse_meta_response(text: str) -> MetaResponse:
     Example:
         >>> parse_meta_response("Modality: [IMAGE] Prompt: a red disc ###")
         MetaResponse(prompt='a red disc', media=('image',), said=False)
-        >>> parse_meta_response("[AUDIO] [AUDIO] and [video] of rain").media
+        >>> parse_meta_response("[VIDEO] [AUDIO] [AUDIO] and a prompt: rain").media
         ('audio', 'video')
         >>> parse_meta_response("two cats").text
         'two cats'
     """
     text = text.split(END, 1)[0]
-    found = [match[1].lower() for match in _FLAG.finditer(text)]
+    found = [name.lower() for name in _FLAG.findall(text) or _ANY_FLAG.findall(text)]
     ordered = sorted(set(found), key=lambda name: (-found.count(name), found.index(name)))
-    marks = list(_PROMPT.finditer(text))
-    behind = text[marks[-1].end() :] if marks else text
-    prompt = " ".join(_LABEL.sub(" ", _FLAG.sub(" ", behind)).split())
+    if mark := _PROMPT.search(text) or _ANY_PROMPT.search(text):
+        prompt = text[mark.end() :].strip()
+    else:
+        prompt = " ".join(_LABEL.sub(" ", _ANY_FLAG.sub(" ", text)).split())
     named: list[Any] = [name for name in ordered if name in get_args(Modality)] if prompt else []
     return MetaResponse(prompt, tuple(named), said=not named or "text" in ordered)

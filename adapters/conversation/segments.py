@@ -8,13 +8,16 @@ from typing import Literal, TypeAlias
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.hub.errors import InlayError
 
-__all__ = ["HOLE", "Bos", "LayoutError", "LayoutWarning", "Media", "Segment", "Text"]
+__all__ = ["HOLE", "MARK_CLOSE", "MARK_OPEN", "Bos", "LayoutError", "LayoutWarning", "Media", "Segment", "Text"]
 
 Bos: TypeAlias = Literal["first", "after_media", "none"]
 """Position of the BOS token: at the start, behind the media at the start, or no BOS token at all."""
 
 HOLE = "{}"
 """Placeholder for the user's words in a layout's prompt."""
+
+MARK_OPEN, MARK_CLOSE = "\ue010", "\ue011"
+"""Around the number of a medium that the assistant makes, until signal tokens take the place of the mark."""
 
 
 class LayoutError(InlayError):
@@ -35,6 +38,9 @@ class Text:
     literal: bool = True
     """True for the template's own text, in which ``</s>`` is the special token. False for text from messages, in which
     it is plain text."""
+    apart: bool = False
+    """Whether the text in front is tokenised without it, where the authors' code tokenises two strings: a tokenizer
+    that puts a space in front of every string (LLaMA's) puts one here as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart, made_of, media_of
@@ -52,6 +53,26 @@ class Dialogue:
             )
         return str(self.tokenizer.eos_token)
 
+    @cached_property
+    def prefixes_space(self) -> bool:
+        """Whether the tokenizer puts a space in front of every string, as LLaMA's and T5's do."""
+        return self.tokenizer.tokenize("x")[0][0] in ("\u2581", "\u0120")
+
+    @property
+    def gap(self) -> str:
+        """The space at the end of a prompt whose continuation is tokenised apart; none where the latter begins with it.
+
+        With LLaMA's tokenizer the authors' strings ``"Assistant: "`` and ``"two"`` are two tokens for a space,
+        ``: ▁ ▁two``. Another tokenizer has one, which belongs to the word behind it.
+        """
+        return " " if self.prefixes_space else ""
+
+    def apart(self, text: str, *, trained: bool = False, literal: bool = False) -> Text:
+        """Text that the authors' code tokenises apart from what precedes it; for other tokenizers, behind a space."""
+        if self.prefixes_space:
+            return Text(text, trained, literal, apart=True)
+        return Text(f" {text}", trained, literal)
+
     def words(self, message: Message) -> str:
         """The words of a user's turn inside the layout's prompt."""
         return instruction(self.prompt, message)
@@ -94,6 +115,8 @@ class Template:
     """Speaker name that models of this template may write in front of their answer; it is removed from replies."""
     meta: bool = False
     """Whether an answer is a meta response, see :mod:`inlay.adapters.conversation.meta_response`."""
+    bos_is_eos: bool = False
+    """Whether BOS is ``</s>`` with tokenizers like LLaMA's, whose own BOS is ``<s>``."""
     dated: Callable[[Any], bool] | None = None
     """Tokenizer -> whether the laid-out text depends on :attr:`Dialogue.date`; None if it never does."""
 
@@ -126,7 +149,7 @@ def is_empty(message: Message) -> bool:
     return not message.text.strip() and not made_of([message])
 
 
-def answer(message: Message, end: str = "", *, space: bool = True) -> list[Segment]:
+def answer(message: Message, end: str = "", *, space: bool = True, apart: bool = False) -> list[Segment]:
     """The assistant's words and the text that ends them; the loss is computed on both.
 
     An empty answer is laid out as its end alone, without loss: it is history, not something to learn.
@@ -135,6 +158,7 @@ def answer(message: Message, end: str = "", *, space: bool = True) -> list[Segme
         message: the assistant's; media in it have been replaced by signal tokens before.
         end: the template's end of an answer.
         space: put a space in front, as part of the answer.
+        apart: tokenise the answer apart from the prompt; the tokenizer puts the space in front.
 
     Raises:
         LayoutError: the message has media, and the adapter has no signal tokens.
@@ -146,8 +170,8 @@ def answer(message: Message, end: str = "", *, space: bool = True) -> list[Segme
         )
     if is_empty(message):
         return [Text(end)]
-    words = Text(message.text, trained=True, literal=False)
-    return [Text(" " if space else "", trained=True), words, Text(end, trained=True)]
+    words = Text(message.text, trained=True, literal=False, apart=apart)
+    return [Text(" " if space and not apart else "", trained=True), words, Text(end, trained=True)]
 
 
 def _runs(message: Message) -> list[Piece]:

@@ -25,7 +25,7 @@ class TurnEnd:
 
 
 def turn_end(layout: Layout, tokenizer: Any) -> TurnEnd:
-    r"""Find what ends an answer, by laying out a short conversation with the layout's template.
+    r"""Find the tokens and texts that end an answer, by laying out a short conversation with the layout's template.
 
     The result equals the text that is labelled behind an answer in training, for every template and tokenizer.
 

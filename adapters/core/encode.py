@@ -4,7 +4,8 @@ A decoder-only model reads one sequence, in which the answers are labelled. For 
 source (media and all turns before the last answer, nothing labelled) and the last answer is the target.
 
 Text between two media is tokenised once, as one string, and each token is labelled by the position of its last
-character. So the ids equal the tokenizer's ids for the rendered text, and labels cannot shift against them.
+character. So the ids equal the tokenizer's ids for the rendered text, and labels cannot shift against them. Only text
+that the authors' code tokenises apart is a string of its own, see :mod:`inlay.adapters.core.tokenise`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from inlay.adapters.conversation.layout import Layout, segments
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of
 from inlay.adapters.conversation.segments import Bos, LayoutError, Media, Segment, Text
 from inlay.adapters.conversation.template import is_empty
+from inlay.adapters.conversation.templates.registry import template_named
 from inlay.adapters.core.prompts import Reader, prompt_texts
+from inlay.adapters.core.tokenise import tokenise
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
@@ -91,8 +94,8 @@ def encode(
     if not generation and all(is_empty(message) for message in messages if message.role == "assistant"):
         raise LayoutError(f"{where}nothing to train on: every answer of the assistant is empty; leave the sample out")
     source, answer = language.arrange(laid, generation=generation)
-    sequence = _sequence(source, layout.bos, language, tokens, where)
-    target = None if answer is None else _sequence(answer, "none", language, {}, where).labels
+    sequence = _sequence(source, layout.bos, _bos(layout, language), language, tokens, where)
+    target = None if answer is None else _sequence(answer, "none", None, language, {}, where).labels
     if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}nothing to train on: template {layout.template!r} leaves no token with a label")
     media = tuple(sequence.media)
@@ -135,16 +138,29 @@ class _Sequence:
         self.slots += [True] * count
 
 
+def _bos(layout: Layout, language: LanguageModel) -> int | None:
+    """The id that begins a sequence: the tokenizer's BOS, or the one that the template's authors set."""
+    tokenizer = language.tokenizer
+    if template_named(layout.template).bos_is_eos and (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>"):
+        return None if language.bos_id is None else int(tokenizer.eos_token_id)
+    return language.bos_id
+
+
 def _sequence(
-    laid: Sequence[Segment], bos: Bos, language: LanguageModel, tokens: Mapping[Modality, int], where: str
+    laid: Sequence[Segment],
+    bos: Bos,
+    bos_id: int | None,
+    language: LanguageModel,
+    tokens: Mapping[Modality, int],
+    where: str,
 ) -> _Sequence:
     """Tokenise segments, BOS in its place."""
     sequence = _Sequence()
     texts = (index for index, segment in enumerate(laid) if isinstance(segment, Text))
     place = next(texts, len(laid)) if bos == "after_media" else 0
     _write(sequence, laid[:place], language, tokens, where)
-    if bos != "none" and language.bos_id is not None and not _starts_with_bos(laid[place:], language):
-        sequence.add([language.bos_id], [False])
+    if bos != "none" and bos_id is not None and not _starts_with_bos(laid[place:], language):
+        sequence.add([bos_id], [False])
     _write(sequence, laid[place:], language, tokens, where)
     if language.context is not None and len(sequence.ids) > language.context:
         raise LayoutError(
@@ -164,8 +180,7 @@ def _write(
                 if isinstance(segment, Media):
                     sequence.keep(segment.part, _slot_count(segment.part, tokens, where), language.pad_id)
         else:
-            for piece in _pieces([segment for segment in run if isinstance(segment, Text)], language):
-                sequence.add(*_tokenise(piece, language))
+            sequence.add(*tokenise([segment for segment in run if isinstance(segment, Text)], language))
 
 
 def _slot_count(part: MediaPart, tokens: Mapping[Modality, int], where: str) -> int:
@@ -179,27 +194,3 @@ def _starts_with_bos(laid: Sequence[Segment], language: LanguageModel) -> bool:
     first = laid[0] if laid else None
     bos = language.tokenizer.bos_token
     return isinstance(first, Text) and first.literal and bool(bos) and first.text.startswith(bos)
-
-
-def _pieces(run: Sequence[Text], language: LanguageModel) -> list[list[Text]]:
-    """One piece for the whole run; more if a message's text spells a special token, which must stay text."""
-    specials = language.special_tokens
-    if not any(special in text.text for text in run if not text.literal for special in specials):
-        return [list(run)]
-    return [list(group) for _, group in groupby(run, key=lambda text: text.literal)]
-
-
-def _tokenise(piece: Sequence[Text], language: LanguageModel) -> tuple[list[int], list[bool]]:
-    """Ids of a piece, and for each whether the loss covers it."""
-    joined = "".join(text.text for text in piece)
-    if not joined:
-        return [], []
-    trained_at = [text.trained for text in piece for _ in text.text]
-    specials_are_text = not any(text.literal for text in piece)
-    encoding = language.tokenizer(
-        joined, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=specials_are_text
-    )
-    trained = [
-        trained_at[max(start, end - 1)] if start < len(trained_at) else False for start, end in encoding.offset_mapping
-    ]
-    return list(encoding.input_ids), trained

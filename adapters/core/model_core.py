@@ -26,12 +26,11 @@ from inlay.adapters.core.encode import Encoded, encode
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
-from inlay.adapters.encoders.protocol import Inputs
+from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
-from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 
 __all__ = ["ModelCore", "Output", "exclusive"]
@@ -195,8 +194,9 @@ class ModelCore(Generic[A]):
             if parts and features is not None:
                 cached[modality] = torch.stack([features(part) for part in parts])
             elif parts:
-                loaded = [load_medium(part.modality, part.source) for part in parts]
-                inputs[modality] = self.backbone.encoder(modality).preprocess(loaded, chosen.geometry_for(modality))
+                encoder = self.backbone.encoder(modality)
+                loaded = [load_for(encoder, modality, part.source) for part in parts]
+                inputs[modality] = encoder.preprocess(loaded, chosen.geometry_for(modality))
         batch = replace(batch, inputs=inputs, features=cached, prompts=prompts)
         return batch if generation else batch.planned(self.backbone.llm.plan(batch.labels, batch.mask, batch.target))
 

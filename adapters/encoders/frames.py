@@ -57,9 +57,13 @@ class FrameEncoder(nn.Module):
         self.encoder, self.frames, self.pooling = encoder, frames, pooling
         self.family = encoder.family
 
+    def picks(self, count: int, fps: float) -> list[int]:
+        """Indices of the frames that are encoded, of a clip of ``count`` frames; see :class:`Encoder`."""
+        return moments(count, self.frames)
+
     def preprocess(self, videos: Sequence[Video], geometry: Geometry) -> Tensor:
         """Frames of ``n`` videos, each preprocessed by the image encoder: ``[n, frames, ...]``."""
-        images = [video.frames[index] for video in videos for index in moments(len(video.frames), self.frames)]
+        images = [video.frame(index) for video in videos for index in moments(video.count, self.frames)]
         pixels = self.encoder.preprocess(images, geometry)
         return pixels.view(len(videos), self.frames, *pixels.shape[1:])
 

@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.geometry import Geometry
+from inlay.adapters.media.load import Medium, load_medium
+from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["Encoder", "EncoderError", "ImageEncoder", "Inputs", "check_encoder"]
+__all__ = ["Encoder", "EncoderError", "ImageEncoder", "Inputs", "check_encoder", "load_for"]
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 """Preprocessed media, every tensor ``[n, ...]``."""
@@ -31,6 +33,10 @@ class Encoder(Protocol):
 
     Media are images (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.audio.Sound`) or videos
     (:class:`inlay.adapters.media.video.Video`), of any size, rate and length.
+
+    An encoder that reads only a few frames of a clip may have a method ``picks(count, fps)`` besides: the indices of
+    these frames in a clip of ``count`` frames. Then no others are kept in memory, and these keep their size;
+    :meth:`~inlay.adapters.media.video.Video.frame` gives them.
     """
 
     @property
@@ -87,6 +93,15 @@ class ImageEncoder(Encoder, Protocol):
         ...
 
 
+def load_for(encoder: object, modality: Modality, source: Any) -> Medium:
+    """Load a medium for an encoder; of a clip only the frames that the encoder picks, if it picks any.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    return load_medium(modality, source, getattr(encoder, "picks", None) if modality == "video" else None)
+
+
 def check_encoder(name: str, encoder: object) -> nn.Module:
     """Check that an object implements :class:`Encoder`; no property is evaluated.
 
@@ -110,7 +125,7 @@ def check_encoder(name: str, encoder: object) -> nn.Module:
     if lacking:
         raise EncoderError(f"{expected}; {kind} has no {', '.join(lacking)}")
     if (own := getattr(encoder, "modality", name)) != name:
-        advice = "; FrameEncoder(encoder) shows an image encoder moments of a clip" if name == "video" else ""
+        advice = "; FrameEncoder(encoder) applies an image encoder to frames of a clip" if name == "video" else ""
         raise EncoderError(
             f"encoders[{name!r}]: expected an encoder of this modality, {kind} is one of {own!r}{advice}"
         )

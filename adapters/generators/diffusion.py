@@ -164,7 +164,7 @@ class LatentDiffusion(nn.Module):
 
     @cached_property
     def port(self) -> PortSpec:
-        """What an adapter must know; the digest covers unet and decoder, since the text encoder may be absent."""
+        """The interface that an adapter stores; the digest leaves out the text encoder, which may be absent."""
         settings: dict[str, Scalar] = {"prediction_type": self.prediction, "conditioning": self.reads}
         return PortSpec(
             kind="generator",
@@ -311,7 +311,7 @@ class LatentDiffusion(nn.Module):
         timesteps: Tensor | None = None,
         snr_gamma: float | None = None,
     ) -> Tensor:
-        """Squared error of the unet's prediction for noised latents; *this* scheduler says what is predicted.
+        """Squared error of the unet's prediction for noised latents; the scheduler decides what the unet predicts.
 
         No value is copied to the host, so NaN in the arguments gives a loss that is NaN.
 

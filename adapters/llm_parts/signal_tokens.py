@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
-from inlay.adapters.conversation.segments import LayoutError, Segment, Text
+from inlay.adapters.conversation.segments import MARK_CLOSE, MARK_OPEN, LayoutError, Segment, Text
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 
 __all__ = ["SignalError", "Signals", "gather", "locate", "mark", "unmark"]
 
-_OPEN, _CLOSE = "\ue010", "\ue011"
-_MARK = re.compile(f"{_OPEN}([0-9]+){_CLOSE}")
+_MARK = re.compile(f"{MARK_OPEN}([0-9]+){MARK_CLOSE}")
 _RESERVED = "a number between the characters U+E010 and U+E011, which is reserved for media; remove these characters"
 
 
@@ -73,7 +72,7 @@ def mark(messages: Sequence[Message]) -> list[Message]:
             if isinstance(part, TextPart) and _MARK.search(part.text):
                 raise LayoutError(f"a text of the role {message.role!r} contains {_RESERVED}")
             if isinstance(part, MadePart):
-                parts.append(TextPart(f"{_OPEN}{count}{_CLOSE}"))
+                parts.append(TextPart(f"{MARK_OPEN}{count}{MARK_CLOSE}"))
                 count += 1
             else:
                 parts.append(part)
@@ -110,11 +109,13 @@ def unmark(
                 raise LayoutError(f"a text of the layout contains {_RESERVED}")
             expected.remove(found[1])
             part = made[int(found[1])]
-            segments.append(replace(segment, text=segment.text[cursor : found.start()]))
+            segments.append(
+                replace(segment, text=segment.text[cursor : found.start()], apart=segment.apart and not cursor)
+            )
             segments.append(Text(signals.text(part.modality), trained=segment.trained, literal=True))
             kept.append(part)
             cursor = found.end()
-        segments.append(replace(segment, text=segment.text[cursor:]))
+        segments.append(replace(segment, text=segment.text[cursor:], apart=False))
     return [segment for segment in segments if not isinstance(segment, Text) or segment.text], tuple(kept)
 
 

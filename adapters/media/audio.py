@@ -60,7 +60,7 @@ def load_audio(source: AudioSource, *, root: Path | None = None, budget: Budget 
     Args:
         source: a path, or samples in memory (checked and mixed down in the same way).
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
-        budget: what reading may cost.
+        budget: limits on the cost of reading.
 
     Raises:
         MediaError: missing, empty, damaged, too long, not WAV/FLAC/Ogg/MP3, outside of `root`, a URL, no samples, a

@@ -1,4 +1,4 @@
-"""What reading one medium may cost: one object that every reader of pictures, sounds and clips takes.
+"""Limits on the cost of reading one medium: one object that every reader of pictures, sounds and clips takes.
 
 A small file can claim anything: a picture of a gigapixel, thousands of passes over one, hours of silence. Every reader
 compares the claims with this budget *before* the work is done, and counts again while it is done. Each limit is exact

@@ -39,6 +39,8 @@ def media_digest(modality: Modality, source: Any) -> bytes:
         digest.update(np.ascontiguousarray(medium.samples).data)
         return digest.digest()
     pictures = medium.frames if isinstance(medium, Video) else (medium,)
+    if isinstance(medium, Video) and medium.kept is not None:
+        digest.update(f"frames {medium.kept} of {medium.total} ".encode())
     digest.update(f"{modality} {medium.fps if isinstance(medium, Video) else 0} ".encode())
     for picture in pictures:
         digest.update(f"{picture.mode} {picture.size} ".encode() + picture.tobytes())

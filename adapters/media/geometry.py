@@ -3,6 +3,7 @@
 The systems differ, and mixing their rules costs accuracy: BLIP-2 squashes, LLaVA 1.5 pads to a square with the mean
 colour in its second stage (https://arxiv.org/abs/2310.03744), CLIP (https://arxiv.org/abs/2103.00020), LLaVA 1.0 and
 LLaVA 1.5's first stage resize the shorter side and crop the centre. All resample bicubically, as the originals do.
+transformers and torchvision (ImageBind) crop the same centre, except that they round half pixels differently.
 
 Time and memory are bounded by the picture and the target, not by the square of the longer side: 1 x 65,535 pixels
 become a square without the 4 gigapixels of 65,535 x 65,535 ever being visited. Up to `_EXACT` pixels the result is bit
@@ -11,14 +12,17 @@ for bit that of the original rule; beyond, rounding may differ.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias, assert_never
 
 from PIL import Image
 
-__all__ = ["Colour", "Geometry", "fit"]
+__all__ = ["Colour", "Geometry", "HalfPixel", "fit"]
 
 Geometry: TypeAlias = Literal["squash", "pad", "crop"]
 Colour: TypeAlias = tuple[int, int, int]
+HalfPixel: TypeAlias = Literal["down", "even"]
+"""How a centre between two pixels is rounded: down (transformers), or to the even pixel (torchvision)."""
 
 _BICUBIC = Image.Resampling.BICUBIC
 _BAND = 1 << 22
@@ -29,7 +33,7 @@ _EXACT = 1 << 27
 """Pixels of padding and picture that are resampled for a bit-exact result: about half a second."""
 
 
-def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Image.Image:
+def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour, half_pixel: HalfPixel = "down") -> Image.Image:
     """Make a square.
 
     Args:
@@ -39,6 +43,7 @@ def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Imag
             of colour `fill` and resizes that (LLaVA 1.5, second stage); ``crop`` resizes the shorter side to `size` and
             cuts the middle out (CLIP).
         fill: colour of the padding, 0..255; only ``pad`` uses it.
+        half_pixel: how the corner of the centre is rounded; only ``crop`` uses it.
 
     Returns:
         An RGB picture of `size` x `size`.
@@ -56,7 +61,7 @@ def fit(image: Image.Image, size: int, geometry: Geometry, fill: Colour) -> Imag
         case "pad":
             return _pad(image, size, fill)
         case "crop":
-            return _crop(image, size)
+            return _crop(image, size, half_pixel)
     assert_never(geometry)
 
 
@@ -84,8 +89,8 @@ def _pad(image: Image.Image, size: int, fill: Colour) -> Image.Image:
     return narrow.resize((size, size), _BICUBIC)
 
 
-def _crop(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size`, then cut; sizes and offsets round as in transformers' CLIP processor.
+def _crop(image: Image.Image, size: int, half_pixel: HalfPixel) -> Image.Image:
+    """Resize the shorter side to `size`, then cut; sizes round down, as in transformers and torchvision.
 
     If the resized picture would exceed the limit, only its middle is resampled. That gives the same pixels up to
     rounding: Pillow 13 decides by the sizes whether rows or columns come first, and rounds in between.
@@ -94,7 +99,8 @@ def _crop(image: Image.Image, size: int) -> Image.Image:
     shorter, longer = min(width, height), max(width, height)
     stretched = int(size * longer / shorter)
     new_width, new_height = (size, stretched) if width <= height else (stretched, size)
-    left, top = (new_width - size) // 2, (new_height - size) // 2
+    middle = math.floor if half_pixel == "down" else round
+    left, top = middle((new_width - size) / 2), middle((new_height - size) / 2)
     if new_width * new_height > _RESIZED:
         across, down = width / new_width, height / new_height
         box = (left * across, top * down, (left + size) * across, (top + size) * down)

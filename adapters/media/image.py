@@ -2,9 +2,9 @@
 
 Only JPEG, PNG and WebP are decoded. The format is chosen by the first bytes, not by the file's name, so that none of
 Pillow's other readers is used. Size, passes and memory are compared with the :class:`Budget` before a pixel is decoded,
-and the decoder sees no metadata. No setting of Pillow is changed, and nothing is fetched from a network.
+and the decoder gets no metadata. No setting of Pillow is changed, and nothing is fetched from a network.
 
-What becomes RGB, and how:
+Conversion to RGB:
 
 - grey, palette, CMYK and YCbCr pictures by Pillow's ``convert``; 16-bit ones keep their upper byte;
 - transparent pixels are laid on white;
@@ -61,7 +61,7 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what turns the stored picture upright; 1 is upright."""
+"""EXIF orientation -> the operation that turns the stored picture upright; 1 is upright."""
 
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
@@ -78,7 +78,7 @@ def load_image(source: ImageSource, *, root: Path | None = None, budget: Budget 
     Args:
         source: a path, or a picture or an array in memory (converted in the same way).
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
-        budget: what reading may cost.
+        budget: limits on the cost of reading.
 
     Raises:
         MediaError: missing, empty, truncated, too large, not JPEG/PNG/WebP, outside of `root`, a URL, or an array that
@@ -110,8 +110,8 @@ def load_image_bytes(data: bytes, name: str, *, budget: Budget = BUDGET) -> Imag
 
     Args:
         data: a whole JPEG, PNG or WebP file.
-        name: what to call it in an error.
-        budget: what reading may cost.
+        name: its name in errors.
+        budget: limits on the cost of reading.
 
     Raises:
         MediaError: empty, truncated, too large, or not JPEG/PNG/WebP.
@@ -125,7 +125,7 @@ def picture_of(array: NDArray[Any], name: str, budget: Budget = BUDGET) -> Image
     Args:
         array: ``[height, width]`` (grey), ``[height, width, 3]`` (RGB) or ``[height, width, 4]`` (RGBA); uint8 0..255,
             or floating point 0..1.
-        name: what to call it in an error.
+        name: its name in errors.
         budget: how large it may be.
 
     Raises:

@@ -10,7 +10,7 @@ from PIL import Image
 from inlay.adapters.media.audio import Sound, load_audio
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.video import Video, load_video
+from inlay.adapters.media.video import Picks, Video, load_video
 
 __all__ = ["LOADERS", "Medium", "load_medium"]
 
@@ -24,8 +24,13 @@ LOADERS: Mapping[Modality, Callable[[Any], Medium]] = {
 """Modality -> reader of a path or an object in memory."""
 
 
-def load_medium(modality: Modality, source: Any) -> Medium:
+def load_medium(modality: Modality, source: Any, picks: Picks | None = None) -> Medium:
     """A picture, a :class:`Sound` or a :class:`Video`.
+
+    Args:
+        modality: of the medium.
+        source: a path, or an object in memory.
+        picks: the frames of a clip that will be read, see :func:`load_video`; other media have none.
 
     Raises:
         MediaError: it cannot be read; names the file and the reason.
@@ -34,4 +39,4 @@ def load_medium(modality: Modality, source: Any) -> Medium:
         >>> load_medium("image", Image.new("L", (2, 2))).mode
         'RGB'
     """
-    return LOADERS[modality](source)
+    return load_video(source, picks=picks) if modality == "video" else LOADERS[modality](source)

@@ -7,9 +7,11 @@ and the one file is all that can be opened.
 **Which frames.** First the time stamps alone are read, without decoding. Of a clip of at most ``Budget.frames`` frames
 at one pace all are kept. Else the time is divided into so many equal spans, and of each the frame that is on the
 screen in its middle is taken; ``fps`` of the result is one frame per span. A clip longer than the budget is an error.
+An encoder that reads a few frames only names them (``picks``), of the whole clip at its own pace: only they are kept.
 
-**How large.** All frames together have at most ``Budget.clip_pixels`` pixels; larger ones are shrunk while they become
-RGB, so that no RGB picture of full size is made. The size in the header and the pixels to decode are compared with the
+**How large.** All kept frames together have at most ``Budget.clip_pixels`` pixels; larger ones are shrunk while they
+become RGB, so that no RGB picture of full size is made. With ``picks`` frames keep their size: ten may have 3.3
+megapixels each. The size in the header and the pixels to decode are compared with the
 budget before the frames are decoded.
 
 **Upright.** Rotation and mirroring of the display matrix are applied, in all eight orientations.
@@ -20,7 +22,7 @@ from __future__ import annotations
 import math
 import struct
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -35,7 +37,7 @@ from inlay.adapters.media.image import ORIENTATIONS, load_image, picture_of
 from inlay.adapters.media.untrusted import MediaError, opened
 from inlay.hub.safety.text import shown
 
-__all__ = ["Video", "VideoSource", "load_video", "spans"]
+__all__ = ["Picks", "Video", "VideoSource", "load_video", "spans"]
 
 _MAX_STAMPS = 1 << 18
 """Frames of a clip, kept or not: half an hour at 145 a second."""
@@ -59,26 +61,53 @@ class Video:
     frames: tuple[Image.Image, ...]
     """RGB, all of one size."""
     fps: float
-    """Frames per second."""
+    """Frames per second of the clip."""
+    kept: tuple[int, ...] | None = None
+    """Rising indices of :attr:`frames` in the clip; None if all frames of the clip are kept."""
+    total: int = 0
+    """Frames of the clip; 0 if all are kept."""
+
+    @property
+    def count(self) -> int:
+        """Frames of the clip, kept or not."""
+        return self.total or len(self.frames)
 
     @property
     def seconds(self) -> float:
         """Duration in seconds."""
-        return len(self.frames) / self.fps
+        return self.count / self.fps
+
+    def frame(self, index: int) -> Image.Image:
+        """A frame of the clip by its index.
+
+        Raises:
+            MediaError: this frame was not kept.
+        """
+        if self.kept is None:
+            return self.frames[index]
+        if index not in self.kept:
+            raise MediaError(f"frame {index} of {self.count} was not kept; kept are {', '.join(map(str, self.kept))}")
+        return self.frames[self.kept.index(index)]
 
 
 VideoSource: TypeAlias = str | Path | Video | tuple[Any, float]
 """A path, a clip in memory, or frames (pictures, or an array ``[n, height, width, 3]``) and their number per second."""
 
+Picks: TypeAlias = Callable[[int, float], Sequence[int]]
+"""Number of frames of a clip and frames per second -> indices of the frames that an encoder reads."""
 
-def load_video(source: VideoSource, *, root: Path | None = None, budget: Budget = BUDGET) -> Video:
+
+def load_video(
+    source: VideoSource, *, root: Path | None = None, budget: Budget = BUDGET, picks: Picks | None = None
+) -> Video:
     """Read a clip as RGB frames, upright.
 
     Args:
         source: a path, or frames in memory (checked; none is left out): pictures, or an array ``[n, height, width, 3]``
             or ``[n, height, width, 4]``, uint8 0..255 or floating point 0..1.
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
-        budget: what reading may cost, and how many frames are kept of a file.
+        budget: limits on the cost of reading, and on the frames that are kept of a file.
+        picks: the frames that will be read; of a file no others are kept, unless these exceed ``budget.frames``.
 
     Raises:
         MediaError: missing, empty, damaged, too long, too large, not MP4/WebM/GIF, another codec, outside of `root`, a
@@ -103,7 +132,7 @@ def load_video(source: VideoSource, *, root: Path | None = None, budget: Budget 
         elif demuxer == "gif":
             _check_size(*check_gif(file, name), name, budget)
         try:
-            return _read(av.open, file, name, demuxer, budget)
+            return _read(av.open, file, name, demuxer, budget, picks)
         except MediaError:
             raise
         except Exception as error:
@@ -173,7 +202,7 @@ def _check_size(width: int, height: int, name: str, budget: Budget) -> None:
         raise MediaError(f"{name}: expected frames of 1 to {budget.frame_pixels:,} pixels, got {width} x {height}")
 
 
-def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: Budget) -> Video:
+def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: Budget, picks: Picks | None) -> Video:
     # Opening a container decodes the first frames, of all streams: the limits are given to FFmpeg as well.
     limits = {"codec_whitelist": ",".join(sorted(_CODECS)), "max_pixels": str(budget.frame_pixels)}
     options = {"format": demuxer, "io_open": _nothing_else, "metadata_errors": "replace", "options": limits}
@@ -181,12 +210,19 @@ def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: 
         stream = _stream(container, name, budget)
         times, end, compressed = _stamps(container, stream, name, budget)
         seconds = (end - times[0]) * float(stream.time_base)
-        pixels, count = stream.width * stream.height, min(len(times), budget.frames)
+        pixels = stream.width * stream.height
         size = f"{len(times):,} frames of {stream.width} x {stream.height}"
         budget.check_work(pixels * len(times), size, name, compressed=compressed)
     file.seek(0)
-    chosen = [times[index] for index in spans(times, end, count)]
-    shrink = min(1.0, math.sqrt(budget.clip_pixels / (pixels * count)))
+    total = len(times)
+    kept = sorted(set(picks(total, total / seconds))) if picks is not None else None
+    if kept is not None and len(kept) > budget.frames:
+        kept = None
+    if kept is None:
+        total = min(total, budget.frames)
+    every = spans(times, end, total)
+    chosen = [times[every[index]] for index in (range(total) if kept is None else kept)]
+    shrink = min(1.0, math.sqrt(budget.clip_pixels / (pixels * len(chosen))))
     with open_container(file, "r", **options) as container:
         held = _decoded(container, _stream(container, name, budget), set(chosen), shrink, name, budget)
     lost = sorted(set(chosen) - set(held))
@@ -195,12 +231,12 @@ def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: 
     frames = tuple(held[stamp] for stamp in chosen)
     if len({frame.size for frame in frames}) > 1:
         raise MediaError(f"{name}: the pictures change their size within the clip")
-    return Video(frames, count / seconds)
+    return Video(frames, total / seconds) if kept is None else Video(frames, total / seconds, tuple(kept), total)
 
 
 def _nothing_else(url: str, *_: Any) -> Any:
     """Replaces FFmpeg's own way to open files that a container refers to."""
-    raise MediaError(f"a clip asks for another file, {shown(url)}; only the clip itself is read")
+    raise MediaError(f"the clip refers to another file, {shown(url)}; only the clip itself is read")
 
 
 def _stream(container: Any, name: str, budget: Budget) -> Any:
@@ -250,7 +286,7 @@ def _promised(container: Any, stream: Any) -> float:
 def _decoded(
     container: Any, stream: Any, wanted: set[int], shrink: float, name: str, budget: Budget
 ) -> dict[int, Image.Image]:
-    """Time stamp -> picture, for those that are wanted."""
+    """Time stamp -> picture, for the wanted time stamps."""
     held: dict[int, Image.Image] = {}
     turn: Image.Transpose | None = None
     stream.codec_context.options = {"max_pixels": str(budget.frame_pixels)}

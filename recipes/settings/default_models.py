@@ -43,6 +43,8 @@ class Sources:
     """The encoder of clips."""
     audio_scale: bool | None = None
     """ImageBind's fixed factor on its vectors of sounds: on as released, off as in NExT-GPT; None for the former."""
+    clips_reach_end: bool | None = None
+    """Whether ImageBind's last clip of a sound or a video ends with it; not so in NExT-GPT. None for yes."""
     generate_image: str | None = None
     """The generator of pictures; None where a system draws nothing."""
     generate_audio: str | None = None

@@ -85,6 +85,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
             audio=(asked["audio"] or named.get("audio")) if audio else None,
             video=(asked["video"] or named.get("video")) if "video" in ports else None,
             audio_scale=chosen["scale"],
+            clips_reach_end=chosen["reach_end"],
             **{
                 name: asked[name] or named.get(generator_port(name.removeprefix("generate_"))) or stock.get(name)
                 for name in GENERATORS
@@ -99,13 +100,15 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
 
 
 def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:
-    """Which layer and class-token rule the image encoder has, and whether ImageBind's factor on sounds is on."""
-    image, audio = ports.get("image"), ports.get("audio")
+    """Layer and class-token rule of the image encoder, ImageBind's factor on sounds and where its clips start."""
+    image, audio, video = ports.get("image"), ports.get("audio"), ports.get("video")
     rule = {} if image is None else {key: image.settings.get(key) for key in ("layer", "class_token")}
     scale = None if audio is None else audio.settings.get("scale")
+    joint = next((port for port in (audio, video) if port is not None and port.family == "imagebind"), None)
     return {
         "rule": {key: value for key, value in rule.items() if value is not None},
         "scale": None if scale is None else scale != 1.0,
+        "reach_end": None if joint is None else joint.settings.get("reach_end", True),
     }
 
 
@@ -154,6 +157,7 @@ def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
         prompt=settings.prompt or own.prompt,
         qformer=settings.qformer or own.qformer,
         audio_scale=own.audio_scale,
+        clips_reach_end=own.clips_reach_end,
         **{name: getattr(settings, name) or further.get(name) for name in FURTHER},
     )
     for source in (chosen.qformer, *(getattr(chosen, name) for name in PORTS)):
@@ -200,8 +204,14 @@ def _encoders(
         found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
         del named["image"]
     rules: dict[Modality, Mapping[str, Any]] = {"image": rule} if rule else {}
-    if sources.audio_scale is not None and named["audio"] and _is_imagebind(named["audio"], revisions.get("audio")):
-        rules["audio"] = {"scaled": sources.audio_scale}
+    ends: dict[str, Any] = {} if sources.clips_reach_end is None else {"reach_end": sources.clips_reach_end}
+    scale: dict[str, Any] = {} if sources.audio_scale is None else {"scaled": sources.audio_scale}
+    joint: dict[Modality, dict[str, Any]] = {"audio": {**scale, **ends}, "video": ends}
+    rules |= {
+        modality: options
+        for modality, options in joint.items()
+        if options and (source := named[modality]) and _is_imagebind(source, modality, revisions.get(modality))
+    }
     for ours in (True, False):
         own = {name: source for name, source in named.items() if source and source.startswith(MINIATURE) == ours}
         found |= load_encoders(
@@ -214,10 +224,10 @@ def _encoders(
     return found
 
 
-def _is_imagebind(source: str, revision: str | None) -> bool:
-    """Whether an encoder of sounds is one that has a factor to be switched off; others are taken as they are."""
+def _is_imagebind(source: str, modality: Modality, revision: str | None) -> bool:
+    """Whether an encoder of sounds or clips has ImageBind's options; others are taken as they are."""
     place = miniature_path(source) if source.startswith(MINIATURE) else source
-    with loading(place, "audio encoder"):
+    with loading(place, f"{modality} encoder"):
         return kind_of(place, given(revision=revision)) == "imagebind"
 
 

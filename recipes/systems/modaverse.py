@@ -55,7 +55,7 @@ PUBLISHED = Recipe(
             optimizer=OptimizerSettings(weight_decay=1e-3, betas=(0.9, 0.95), warmup=0.1, schedule="linear"),
         )
     },
-    sources=replace(SOURCES, audio_scale=True),
+    sources=replace(SOURCES, audio_scale=True, clips_reach_end=True),
     making=MAKING,
     world="senses",
     decoding=DECODING,
@@ -80,7 +80,7 @@ MINIATURE = Recipe(
             optimizer=OptimizerSettings(warmup=0.05),
         )
     },
-    sources=replace(SOURCES, audio_scale=True),
+    sources=replace(SOURCES, audio_scale=True, clips_reach_end=True),
     making=MINIATURE_MAKING,
     world="senses",
 )

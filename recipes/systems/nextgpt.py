@@ -42,11 +42,12 @@ SOURCES = Sources(
     audio=f"{MINIATURE}imagebind",
     video=f"{MINIATURE}imagebind",
     audio_scale=False,
+    clips_reach_end=False,
     generate_image=f"{MINIATURE}sd",
     generate_audio=f"{MINIATURE}audioldm",
     generate_video=f"{MINIATURE}video",
 )
-"""ImageBind without its factor on sounds, as in NExT-GPT's fork."""
+"""ImageBind without its factor on sounds, as in NExT-GPT's fork, and with the clips of its sampler."""
 
 MAKING: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 50, "guidance_scale": 7.5},

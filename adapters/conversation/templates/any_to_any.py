@@ -3,6 +3,9 @@
 NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) and ModaVerse (Wang et al., 2024,
 https://arxiv.org/abs/2401.06395) share Vicuna v0's speaker names, BOS at the start, and ``###`` as the text that ends
 an answer, since tokenizers encode it in two ways. NExT-GPT's later code lays out as ``vicuna_v1``.
+
+Both tokenise the text in front of a medium and the text behind it apart, and without the spaces around the medium,
+since the texts around it (``<Img>``, ``<Media>``) are added tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Callable
 
 from inlay.adapters.conversation.messages import MediaPart, Message, made_of
 from inlay.adapters.conversation.meta_response import END, MetaResponse
-from inlay.adapters.conversation.segments import LayoutError, Media, Segment, Text
+from inlay.adapters.conversation.segments import MARK_CLOSE, LayoutError, Media, Segment, Text
 from inlay.adapters.conversation.template import Dialogue, Template, answer, is_empty
 
 __all__ = ["ANY_TEMPLATES", "MEDIA_TOKENS"]
@@ -23,44 +26,73 @@ MEDIA_TOKENS = ("<Media>", "</Media>")
 def nextgpt(dialogue: Dialogue) -> list[Segment]:
     r"""``### Human: <Img>{medium}</Img> {words}\n### Assistant: {answer}[IMG0]...[IMG3]\n### Human: ...``.
 
-    ``<Img>`` stands around media of every kind. Signal tokens follow each other without spaces, as the released
-    tokenizer reads them: a group of ``n`` tokens has ``n`` positions.
+    ``<Img>`` stands around media of every kind; the spaces around it stay if the tokenizer reads it as text. Signal
+    tokens follow each other without spaces, as the released tokenizer reads them: a group of ``n`` tokens has ``n``
+    positions, and the newline behind it vanishes. The words of the first turn and the answer are tokenised apart.
     """
-    return _dialogue(dialogue, ("<Img>", "</Img>"), lambda message: answer(message, "\n###"))
+    spaced = "<Img>" not in dialogue.tokenizer.get_added_vocab()
+
+    def words_first(text: str, turn: int) -> list[Segment]:
+        return [Text(dialogue.gap), dialogue.apart(text)] if turn == 0 else [Text(" "), Text(text, literal=False)]
+
+    def answered(message: Message) -> list[Segment]:
+        if dialogue.prefixes_space and message.text.endswith(MARK_CLOSE):
+            return [*answer(message, apart=True), Text("###", trained=True, apart=True)]
+        return answer(message, "\n###", apart=dialogue.prefixes_space)
+
+    return _dialogue(dialogue, ("<Img>", "</Img>"), words_first, dialogue.gap, answered, spaced=spaced)
 
 
 def modaverse(dialogue: Dialogue) -> list[Segment]:
-    r"""``### Human: <Media>{medium}</Media> {words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
+    r"""``### Human:<Media>{medium}</Media> {words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
 
-    The prompt is the caption of the medium to make, or the answer in words. Words beside a medium to make are left out:
-    a meta response has no place for them.
+    Without media two spaces precede the words, since the published prompt has one on either side of the media. The
+    prompt behind ``Prompt:`` is the caption of the medium to make, or the answer in words. Words beside a medium to
+    make are left out: a meta response has no place for them.
     """
-    return _dialogue(dialogue, MEDIA_TOKENS, _meta_response)
+
+    def words_first(text: str, turn: int) -> list[Segment]:
+        return [Text("  "), Text(text, literal=False)]
+
+    return _dialogue(dialogue, MEDIA_TOKENS, words_first, "", _meta_response)
 
 
 def _dialogue(
-    dialogue: Dialogue, around: tuple[str, str], answered: Callable[[Message], list[Segment]]
+    dialogue: Dialogue,
+    around: tuple[str, str],
+    words_first: Callable[[str, int], list[Segment]],
+    gap: str,
+    answered: Callable[[Message], list[Segment]],
+    *,
+    spaced: bool = False,
 ) -> list[Segment]:
+    """All turns.
+
+    Args:
+        dialogue: the conversation.
+        around: texts around a medium.
+        words_first: words in front of all media of a turn, and the turn's number -> behind ``Human:``.
+        gap: text behind ``Assistant:``.
+        answered: the assistant's turn.
+        spaced: put a space between a medium and what is in front of it or behind it, and tokenise them as one text.
+    """
+    space = " " if spaced else ""
     laid: list[Segment] = [Text(f"{dialogue.system} ", literal=False)] if dialogue.system else []
-    opening = "### Human: "
-    for message in dialogue.turns:
-        if message.role == "user":
-            laid += [Text(opening), *_asked(dialogue, message, around), Text("\n### Assistant:")]
-        else:
+    for turn, message in enumerate(dialogue.turns):
+        if message.role == "assistant":
             laid += answered(message)
-            opening = " Human: "
-    return laid
-
-
-def _asked(dialogue: Dialogue, message: Message, around: tuple[str, str]) -> list[Segment]:
-    """Media and words of the user's turn in their order, a space between them."""
-    laid: list[Segment] = []
-    for piece in dialogue.pieces(message):
-        space = [Text(" ")] if laid else []
-        if isinstance(piece, MediaPart):
-            laid += [*space, Text(around[0]), Media(piece), Text(around[1])]
-        elif piece.strip():
-            laid += [*space, Text(piece.strip(), literal=False)]
+            continue
+        laid.append(Text(" Human:" if turn else "### Human:"))
+        for index, piece in enumerate(dialogue.pieces(message)):
+            if isinstance(piece, MediaPart):
+                laid += [Text(f"{space}{around[0]}"), Media(piece), Text(around[1])]
+            elif not (words := piece.strip()):
+                continue
+            elif not index:
+                laid += words_first(words, turn)
+            else:
+                laid += [Text(" "), Text(words, literal=False)] if spaced else [dialogue.apart(words)]
+        laid.append(Text(f"\n### Assistant:{gap}"))
     return laid
 
 

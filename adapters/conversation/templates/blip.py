@@ -4,8 +4,9 @@ BLIP-2 (Li et al., 2023, https://arxiv.org/abs/2301.12597), InstructBLIP (Dai et
 https://arxiv.org/abs/2305.06500), MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592). MiniGPT-4's first
 stage has no prompt at all: media, caption, newline, which is the template ``plain``.
 
-A space between a prompt and its answer belongs to the answer: tokenizers join a space to the word that follows, so a
-prompt must not end in a token that is only a space.
+A space between a prompt and its answer belongs to the answer: tokenizers join a space to the word that follows. Only
+MiniGPT-4's authors end a prompt in a space and tokenise the answer apart, so with LLaMA's tokenizer its prompts end in
+a token that is only a space (``: ▁ ▁two``).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def blip2(dialogue: Dialogue) -> list[Segment]:
 def instructblip(dialogue: Dialogue) -> list[Segment]:
     """InstructBLIP: all media, then ``{instruction} {answer}</s>``, without role words and without a chat template.
 
-    Vicuna's tokenizer is used with ``</s>`` as BOS, and BOS stands behind the visual block.
+    The authors set ``</s>`` as BOS of Vicuna's tokenizer; it stands behind the visual block.
     """
     return _media_first(dialogue, dialogue.eos)
 
@@ -52,7 +53,7 @@ def _media_first(dialogue: Dialogue, end: str) -> list[Segment]:
 
 
 def minigpt4(dialogue: Dialogue) -> list[Segment]:
-    """MiniGPT-4, stage 2: ``###Human: <Img><image></Img> {instruction} ###Assistant: {answer}###``.
+    """MiniGPT-4, stage 2: ``###Human: <Img><image></Img> {instruction} ###Assistant: `` and, apart, ``{answer}###``.
 
     ``<Img>`` and ``</Img>`` are plain text, and so is ``###``, which tokenizers encode in more than one way. Every turn
     after the first begins with the ``###`` that ended the answer before it.
@@ -61,31 +62,34 @@ def minigpt4(dialogue: Dialogue) -> list[Segment]:
     opening = "###Human: "
     for message in dialogue.turns:
         if message.role == "user":
-            laid += [Text(opening), *_wrapped(dialogue, message), Text(" ###Assistant:")]
+            laid += [Text(opening), *_wrapped(dialogue, message), Text(f" ###Assistant:{dialogue.gap}")]
         else:
-            laid += answer(message, "###")
+            laid += answer(message, "###", apart=dialogue.prefixes_space)
             opening = "Human: "
     return laid
 
 
 def minigpt4_llama2(dialogue: Dialogue) -> list[Segment]:
-    """MiniGPT-4 on LLaMA-2: ``<s>[INST] <Img><image></Img> {instruction} [/INST] {answer}</s>`` for every turn."""
+    """MiniGPT-4 on LLaMA-2: ``<s>[INST] <Img><image></Img> {instruction} [/INST] {answer}</s>`` for every turn.
+
+    Prompt and answer are tokenised apart as in :func:`minigpt4`.
+    """
     laid: list[Segment] = []
     opening, system = "[INST] ", dialogue.system
     for message in dialogue.turns:
         if message.role == "user":
             before = [Text(f"{system} ", literal=False)] if system else []
-            laid += [Text(opening), *before, *_wrapped(dialogue, message), Text(" [/INST]")]
+            laid += [Text(opening), *before, *_wrapped(dialogue, message), Text(f" [/INST]{dialogue.gap}")]
             opening, system = f"{dialogue.tokenizer.bos_token or ''}[INST] ", ""
         else:
-            laid += answer(message, dialogue.eos)
+            laid += answer(message, dialogue.eos, apart=dialogue.prefixes_space)
     return laid
 
 
 def _wrapped(dialogue: Dialogue, message: Message) -> list[Segment]:
     """Each medium between its marks, one space between it and what follows or precedes it."""
     laid: list[Segment] = []
-    pieces = dialogue.pieces(message)
+    pieces = [piece for piece in dialogue.pieces(message) if not isinstance(piece, str) or piece.strip()]
     for index, piece in enumerate(pieces):
         if isinstance(piece, str):
             laid.append(Text(piece.strip(), literal=False))
@@ -97,7 +101,7 @@ def _wrapped(dialogue: Dialogue, message: Message) -> list[Segment]:
 
 BLIP_TEMPLATES = {
     "blip2": Template(blip2, bos="after_media", stop=("\n",)),
-    "instructblip": Template(instructblip, bos="after_media"),
+    "instructblip": Template(instructblip, bos="after_media", bos_is_eos=True),
     "minigpt4": Template(minigpt4, stop=("###",), speaker="Assistant:"),
     "minigpt4_llama2": Template(minigpt4_llama2),
 }

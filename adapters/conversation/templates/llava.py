@@ -49,8 +49,14 @@ def vicuna_v1(dialogue: Dialogue) -> list[Segment]:
 
 
 def with_newlines(pieces: Sequence[Piece]) -> list[Segment]:
-    """A user's turn with a newline behind each medium, and a space between words and the medium behind them."""
+    """A user's turn with a newline behind each medium, and a space between words and the medium behind them.
+
+    White space at the ends of a turn with media is removed, so that a medium alone has no newline (as published).
+    """
     laid: list[Segment] = []
+    if any(isinstance(piece, MediaPart) for piece in pieces):
+        pieces = [piece.strip() if isinstance(piece, str) else piece for piece in pieces]
+        pieces = [piece for piece in pieces if piece != ""]
     for index, piece in enumerate(pieces):
         if isinstance(piece, str):
             laid.append(Text(piece, literal=False))

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.language.freeze import freeze
-from inlay.adapters.media.geometry import Colour
+from inlay.adapters.media.geometry import Colour, HalfPixel
 from inlay.adapters.media.image import Geometry, fit
 from inlay.hub.format.manifest import PortSpec
 
@@ -29,7 +29,9 @@ Layer: TypeAlias = int | Literal["last"]
 ClassToken: TypeAlias = Literal["drop", "keep"]
 
 
-def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: Colour) -> Tensor:
+def squares(
+    images: Sequence[Image.Image], size: int, geometry: Geometry, fill: Colour, half_pixel: HalfPixel = "down"
+) -> Tensor:
     """RGB images of any size -> square tensors.
 
     Args:
@@ -37,6 +39,7 @@ def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: 
         size: side of the square, in pixels.
         geometry: how an image becomes a square, see :mod:`inlay.adapters.media.image`.
         fill: colour of the padding, RGB in 0..255.
+        half_pixel: how the corner of a cropped centre is rounded.
 
     Returns:
         ``[n, 3, size, size]`` float32, 0..1.
@@ -46,7 +49,8 @@ def squares(images: Sequence[Image.Image], size: int, geometry: Geometry, fill: 
         [1.0, 0.0, 0.20000000298023224]
     """
     rows = [
-        torch.frombuffer(bytearray(fit(image, size, geometry, fill).tobytes()), dtype=torch.uint8) for image in images
+        torch.frombuffer(bytearray(fit(image, size, geometry, fill, half_pixel).tobytes()), dtype=torch.uint8)
+        for image in images
     ]
     if not rows:
         return torch.zeros(0, 3, size, size)

@@ -1,14 +1,16 @@
 """Sampling for ImageBind: a sound as a few short spectrograms, a video as a few short clips with a few square crops.
 
 ``clips`` windows of ``clip_seconds`` start at equal distances; the first starts with the medium and the last ends with
-it. In a shorter medium each window is the whole medium. A sound shorter than its window is padded with zero frames
-before normalisation, as in the authors' code.
+it. The distance is that of pytorchvideo since April 2022, which ImageBind and ModaVerse pin. NExT-GPT pins version
+0.1.5, which divides by the number of clips, so that the last window ends earlier. In a shorter medium each window is
+the whole medium. A sound shorter than its window is padded with zero frames before normalisation, as in the authors'
+code.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from inlay.adapters.encoders.imagebind.config import AudioConfig, VisionConfig
 from inlay.adapters.media.audio import Sound, resample
 from inlay.adapters.media.video import Video
 
-__all__ = ["DEVIATION", "MEAN", "clip_starts", "crops", "spectrograms", "squares_of_clips"]
+__all__ = ["DEVIATION", "MEAN", "clip_starts", "crops", "frames_of_clips", "spectrograms", "squares_of_clips"]
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 """CLIP's mean of each colour channel, 0..1."""
@@ -29,37 +31,51 @@ DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 """CLIP's standard deviation of each colour channel."""
 
 
-def clip_starts(seconds: float, clip_seconds: float, clips: int) -> list[float]:
-    """Start of each clip, in seconds.
+def clip_starts(seconds: float, clip_seconds: float, clips: int, *, reach_end: bool = True) -> list[Fraction]:
+    """Start of each clip, in seconds: exact, since a start that is rounded down may select another sample.
+
+    Args:
+        seconds: duration of the medium.
+        clip_seconds: duration of a clip.
+        clips: number of clips.
+        reach_end: the last clip ends with the medium; False for the distances of pytorchvideo 0.1.5.
 
     Example:
-        >>> clip_starts(10.0, 2.0, 5), clip_starts(1.5, 2.0, 3)
-        ([0.0, 2.0, 4.0, 6.0, 8.0], [0.0, 0.0, 0.0])
+        >>> [float(start) for start in clip_starts(8.0, 2.0, 4)]
+        [0.0, 2.0, 4.0, 6.0]
+        >>> [float(start) for start in clip_starts(8.0, 2.0, 4, reach_end=False)]
+        [0.0, 1.5, 3.0, 4.5]
     """
-    last = max(seconds - clip_seconds, 0.0)
-    return [last * index / max(clips - 1, 1) for index in range(clips)]
+    last = Fraction(max(seconds - clip_seconds, 0.0))
+    return [last / (max(clips - 1, 1) if reach_end else clips) * index for index in range(clips)]
 
 
-def spectrograms(sound: Sound, config: AudioConfig) -> Tensor:
+def spectrograms(sound: Sound, config: AudioConfig, *, reach_end: bool = True) -> Tensor:
     """One sound -> ``[clips, 1, bands, frames]`` float32, normalised."""
     samples = torch.from_numpy(np.ascontiguousarray(resample(sound, config.rate).samples))
     rows = []
-    for start in clip_starts(len(samples) / config.rate, config.clip_seconds, config.clips):
-        clip = samples[int(start * config.rate) : int((start + config.clip_seconds) * config.rate)]
+    length = Fraction(config.clip_seconds)
+    for start in clip_starts(len(samples) / config.rate, config.clip_seconds, config.clips, reach_end=reach_end):
+        clip = samples[int(start * config.rate) : int((start + length) * config.rate)]
         mel = log_mel(clip - clip.mean(), config.rate, bands=config.bands, window="hanning")[: config.frames]
         rows.append(F.pad(mel, (0, 0, 0, config.frames - len(mel))).T)
     return (torch.stack(rows)[:, None] - config.mean) / config.deviation
 
 
-def squares_of_clips(video: Video, config: VisionConfig) -> Tensor:
+def frames_of_clips(count: int, fps: float, config: VisionConfig, *, reach_end: bool = True) -> list[list[int]]:
+    """Indices of the frames of each clip, in a video of ``count`` frames."""
+    starts = clip_starts(count / fps, config.clip_seconds, config.clips, reach_end=reach_end)
+    return [_frames(count, fps, start, config) for start in starts]
+
+
+def squares_of_clips(video: Video, config: VisionConfig, *, reach_end: bool = True) -> Tensor:
     """One video -> ``[clips * crops, 3, frames, size, size]`` float32, normalised."""
     held: dict[int, Tensor] = {}
     rows: list[Tensor] = []
-    for start in clip_starts(video.seconds, config.clip_seconds, config.clips):
-        picked = _frames(len(video.frames), video.fps, start, config)
+    for picked in frames_of_clips(video.count, video.fps, config, reach_end=reach_end):
         for index in picked:
             if index not in held:
-                held[index] = _scaled(video.frames[index], config.image_size)
+                held[index] = _scaled(video.frame(index), config.image_size)
         clip = torch.stack([held[index] for index in picked], dim=1)
         rows += crops(clip, config.image_size, config.crops)
     mean, deviation = (torch.tensor(values).view(1, 3, 1, 1, 1) for values in (MEAN, DEVIATION))
@@ -85,10 +101,10 @@ def crops(clip: Tensor, size: int, count: int) -> list[Tensor]:
     return [clip[..., y : y + size, x : x + size] for y, x in places]
 
 
-def _frames(available: int, fps: float, start: float, config: VisionConfig) -> Sequence[int]:
-    """Indices of evenly spaced frames of those that start within a clip, the first and the last among them."""
+def _frames(available: int, fps: float, start: Fraction, config: VisionConfig) -> list[int]:
+    """Indices of evenly spaced frames among the frames that start within a clip, including the first and the last."""
     first = min(math.ceil(start * fps), available - 1)
-    end = max(first + 1, min(math.ceil((start + config.clip_seconds) * fps), available))
+    end = max(first + 1, min(math.ceil((start + Fraction(config.clip_seconds)) * fps), available))
     picks: list[int] = torch.linspace(first, end - 1, config.frames).long().tolist()
     return picks
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders.image.vision import squares
-from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, spectrograms, squares_of_clips
+from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, frames_of_clips, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, VisionConfig
 from inlay.adapters.encoders.imagebind.model import ImageBind
 from inlay.adapters.encoders.protocol import EncoderError
@@ -42,6 +42,8 @@ class ImageBindEncoder(nn.Module):
             NExT-GPT's fork does not. Images and videos have no such constant.
         averaged: one vector for a sound or a video, the mean over its clips; otherwise one vector per clip, 3 for a
             sound and 15 for a video in the released model (NExT-GPT's second version).
+        reach_end: the last clip of a sound or a video ends with it, as ImageBind's authors and ModaVerse do; NExT-GPT
+            was trained with clips that start earlier, see :mod:`inlay.adapters.encoders.imagebind.clips`.
         source: the Hub id, or another name from which the same weights can be loaded.
         revision: the commit on the Hub, 40 hex digits.
 
@@ -56,6 +58,7 @@ class ImageBindEncoder(nn.Module):
         *,
         scaled: bool = True,
         averaged: bool = True,
+        reach_end: bool = True,
         source: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -65,7 +68,7 @@ class ImageBindEncoder(nn.Module):
         self.branch = BRANCH_OF[modality]
         model.config.only([self.branch])
         self.model = freeze(model)
-        self.modality, self.scaled, self.averaged = modality, scaled, averaged
+        self.modality, self.scaled, self.averaged, self.reach_end = modality, scaled, averaged, reach_end
         self.source, self.revision = source, revision
         self.family, self.width = "imagebind", model.config.width_out
         self.tokens = 1 if averaged else self._clips
@@ -91,6 +94,11 @@ class ImageBindEncoder(nn.Module):
             raise EncoderError("this ImageBind has no branch audio")
         return sizes
 
+    def picks(self, count: int, fps: float) -> list[int]:
+        """Indices of the frames that are read of a video of ``count`` frames; see :class:`Encoder`."""
+        clips = frames_of_clips(count, fps, self._vision, reach_end=self.reach_end)
+        return sorted({index for clip in clips for index in clip})
+
     def preprocess(self, media: Sequence[Any], geometry: Geometry) -> Tensor:
         """Media of the modality, float32 on the CPU.
 
@@ -105,16 +113,17 @@ class ImageBindEncoder(nn.Module):
             return self._images(media, geometry)
         if self.modality == "audio":
             sound = self._audio
-            rows = [spectrograms(item, sound) for item in media]
+            rows = [spectrograms(item, sound, reach_end=self.reach_end) for item in media]
             return torch.stack(rows) if rows else torch.zeros(0, sound.clips, 1, sound.bands, sound.frames)
         clip = self._vision
-        rows = [squares_of_clips(item, clip) for item in media]
+        rows = [squares_of_clips(item, clip, reach_end=self.reach_end) for item in media]
         size = clip.image_size
         return torch.stack(rows) if rows else torch.zeros(0, clip.clips * clip.crops, 3, clip.frames, size, size)
 
     def _images(self, images: Sequence[Image.Image], geometry: Geometry) -> Tensor:
         mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
-        return (squares(images, self._vision.image_size, geometry, _FILL) - mean) / deviation
+        # The authors crop with torchvision.
+        return (squares(images, self._vision.image_size, geometry, _FILL, "even") - mean) / deviation
 
     def encode(self, values: Tensor) -> Tensor:
         """Frozen features: the output of :meth:`preprocess` -> ``[n, tokens, width]`` in the model's dtype."""
@@ -151,6 +160,8 @@ class ImageBindEncoder(nn.Module):
 
     @property
     def _settings(self) -> dict[str, Any]:
+        # Left out where it is true, so that the ports of bundles from before this choice stay equal.
+        spacing = {} if self.reach_end or self.modality == "image" else {"reach_end": False}
         if self.modality == "audio":
             sound = self._audio
             return {
@@ -160,8 +171,9 @@ class ImageBindEncoder(nn.Module):
                 "bands": sound.bands,
                 "frames": sound.frames,
                 "scale": sound.scale if self.scaled else 1.0,
+                **spacing,
             }
         vision = self._vision
         sampled = {"clips": vision.clips, "crops": vision.crops, "clip_seconds": vision.clip_seconds}
-        sampled = sampled | {"frames": vision.frames} if self.modality == "video" else {}
+        sampled = sampled | {"frames": vision.frames} | spacing if self.modality == "video" else {}
         return {"image_size": vision.image_size, **sampled}

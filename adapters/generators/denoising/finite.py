@@ -40,7 +40,7 @@ def check_finite(values: Tensor, what: str) -> Tensor:
 
 
 def advice(dtype: torch.dtype) -> str:
-    """What to do about an overflow in a dtype."""
+    """Advice for an overflow in a dtype."""
     if dtype == torch.float16:
         return 'float16 ends at 65504: load the generator with dtype="bfloat16" or dtype="float32"'
     if dtype == torch.bfloat16:

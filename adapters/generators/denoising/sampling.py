@@ -19,7 +19,7 @@ __all__ = ["Denoiser", "denoise"]
 
 
 class Denoiser(Protocol):
-    """What the loop needs of a generator."""
+    """The members of a generator that the loop uses."""
 
     @property
     def family(self) -> str:

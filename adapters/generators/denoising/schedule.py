@@ -1,4 +1,4 @@
-"""The scheduler of a generator: what is predicted, how many steps, and a copy for every call.
+"""The scheduler of a generator: kind of prediction, number of steps, and a copy for every call.
 
 diffusers' schedulers keep the state of a run in themselves, so each call works on a copy. Its timesteps stay on the
 CPU: a scheduler looks values up by timestep in tables on the CPU, so a timestep on a GPU would make the host wait for
@@ -19,11 +19,11 @@ from inlay.adapters.generators.protocol import GeneratorError
 __all__ = ["Prediction", "alphas_of", "draws_noise", "prediction_of", "scheduler_for"]
 
 Prediction: TypeAlias = Literal["epsilon", "v_prediction", "sample"]
-"""What a denoiser predicts, by the names of diffusers' schedulers."""
+"""The kind of prediction of a denoiser, by the names of diffusers' schedulers."""
 
 
 def prediction_of(scheduler: object) -> Prediction:
-    """What the denoiser of a scheduler predicts; epsilon for a scheduler without a setting.
+    """The kind of prediction that a scheduler expects; epsilon for a scheduler without a setting.
 
     Raises:
         GeneratorError: something else.

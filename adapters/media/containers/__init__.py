@@ -1,1 +1,1 @@
-"""The byte structure of media files, walked before a decoder sees it."""
+"""The byte structure of media files, checked before a decoder reads it."""

@@ -1,8 +1,8 @@
 """The segments of a JPEG (ITU T.81, annex B): size, number of scans, orientation, and a view without metadata.
 
 A progressive JPEG is decoded in scans, each of which visits all blocks of the picture and can take as few as a hundred
-bytes: a file of 0.4 MB can ask for 4,000 passes over 88 megapixels. So the scans are counted first. The decoder then
-sees the segments that this walk saw, and no others: comments, colour profiles, thumbnails and EXIF never reach it.
+bytes: a file of 0.4 MB can require 4,000 passes over 88 megapixels. So the scans are counted first. The decoder then
+reads the counted segments and no others: comments, colour profiles, thumbnails and EXIF never reach it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PIECE = 1 << 20
 
 @dataclass
 class Jpeg:
-    """What was found."""
+    """The fields that decide how the file is decoded."""
 
     pixels: ByteRanges
     """The file without metadata."""

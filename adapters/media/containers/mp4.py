@@ -35,7 +35,7 @@ _PER_ENTRY = 160
 
 
 def check_mp4(file: BinaryIO, name: str) -> None:
-    """Add up what the tables of samples claim; the file is at its beginning afterwards.
+    """Add up the sizes that the tables of samples claim; the file is at its beginning afterwards.
 
     Args:
         file: an MP4.
@@ -62,7 +62,7 @@ class _Walk:
             regions += self.region(file, *regions.pop(), compressed)
 
     def region(self, file: BinaryIO, start: int, stop: int, compressed: bool) -> list[tuple[int, int]]:
-        """Add what the tables of one track claim, or those outside of tracks, and return the tracks inside.
+        """Add the sizes that the tables of one track claim, or tables outside of tracks, and return the tracks inside.
 
         Of uncompressed sound every sample counts in the tables, 48,000 a second; FFmpeg indexes it chunk by chunk.
         """

@@ -1,7 +1,7 @@
-"""The chunks of a PNG (https://www.w3.org/TR/png-3/): the pixels and what they mean, without the rest.
+"""The chunks of a PNG (https://www.w3.org/TR/png-3/): the pixels and how to interpret them, without the rest.
 
-Pillow calls a PNG damaged whose colour profile or text is larger than a megabyte. Neither is used here, so only the
-critical chunks and transparency are shown to it. Animation is hidden as well, which leaves the first picture.
+Pillow reports a PNG as damaged if its colour profile or text is larger than a megabyte. Neither is used here, so Pillow
+gets only the critical chunks and transparency. Chunks of animation are left out as well; the first picture remains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_EXIF = 1 << 16
 
 @dataclass(frozen=True)
 class Png:
-    """What was found."""
+    """The fields that decide how the file is decoded."""
 
     pixels: ByteRanges
     """The file without metadata."""

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, media_of
-from inlay.adapters.encoders.protocol import Encoder
+from inlay.adapters.encoders.protocol import Encoder, load_for
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.image import MediaError
-from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.cache.facts import encoder_facts
 from inlay.recipes.data.cache.fill import fill
@@ -103,7 +102,7 @@ class FeatureCache:
         files = {key: path for path, key in keys.items()}
 
         def compute(missing: Sequence[str]) -> Sequence[Tensor]:
-            media = [load_medium(modality, files[key]) for key in missing]
+            media = [load_for(encoder, modality, files[key]) for key in missing]
             features = encoder.encode(encoder.preprocess(media, self.geometry)).cpu()
             for key in missing:
                 if space and media_digest(modality, files[key]).hex() != key:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from llama_tokenizer import make_llama_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from inlay.adapters.conversation import layout
@@ -36,31 +35,9 @@ def with_chat_template(tokenizer: Any, model: str) -> Any:
     return tokenizer
 
 
-def make_metaspace_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer in the style of SentencePiece: ``▁`` for spaces, one in front, bytes for unknown characters."""
-    words = ["USER: what colour is the large circle? ASSISTANT: two red cats. yes, no, it is not"]
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    core.train_from_iterator(words, trainers.BpeTrainer(vocab_size=120, show_progress=False))
-    learnt = json.loads(core.to_str())["model"]
-    vocabulary = {token: index for index, token in enumerate([*learnt["vocab"], *(f"<0x{n:02X}>" for n in range(256))])}
-    merges = [tuple(merge) for merge in learnt["merges"]]
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, byte_fallback=True))
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    core.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    core = tokenizer.backend_tokenizer
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", core.token_to_id("<s>"))]
-    )
-    return tokenizer
-
-
 @pytest.fixture
 def metaspace_tokenizer_of() -> Callable[[], PreTrainedTokenizerFast]:
-    return make_metaspace_tokenizer
+    return make_llama_tokenizer
 
 
 @pytest.fixture

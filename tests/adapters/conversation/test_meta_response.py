@@ -17,13 +17,17 @@ from inlay.adapters.conversation.meta_response import MetaResponse, parse_meta_r
         ("Modality: [VIDEO] [AUDIO] [AUDIO] Prompt: rain", MetaResponse("rain", ("audio", "video"), said=False)),
         ("Modality: [TEXT] [IMAGE] Prompt: rain", MetaResponse("rain", ("image",), said=True)),
         ("modality: [image] prompt: rain", MetaResponse("rain", ("image",), said=False)),
-        # Malformed: no flag, no prompt, no words, two prompts, nothing.
+        # The authors' parser: the first prompt counts, whatever it holds.
+        ("Modality: [IMAGE] Prompt: a sign, Prompt: no", MetaResponse("a sign, Prompt: no", ("image",), said=False)),
+        ("Prompt: one Prompt: two [AUDIO]", MetaResponse("one Prompt: two [AUDIO]", ("audio",), said=False)),
+        ("Modality: [TEXT] Prompt: one\n  two\n", MetaResponse("one\n  two")),
+        ("[IMAGE] my prompt: Prompt: a [text]", MetaResponse("a [text]", ("image",), said=False)),
+        # Texts that it refuses: another case, no flag, no prompt, no words, nothing.
         ("two cats", MetaResponse("two cats")),
         ("Modality: Prompt: red", MetaResponse("red")),
         ("[IMAGE] a red disc", MetaResponse("a red disc", ("image",), said=False)),
         ("Modality: [IMAGE]", MetaResponse("")),
         ("Modality: [IMAGE] Prompt:  ###", MetaResponse("")),
-        ("Prompt: one Prompt: two [AUDIO]", MetaResponse("two", ("audio",), said=False)),
         ("", MetaResponse("")),
     ],
 )

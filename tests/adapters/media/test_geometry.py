@@ -117,3 +117,41 @@ def test_pad_shows_the_fill_above_and_the_whole_width() -> None:
         (255, 0, 0),
         FILL,
     ]
+
+
+def torchvision_box(width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Resized shape and corner of the crop by torchvision's source (Resize and CenterCrop with one integer).
+
+    The longer side is ``int(size * long / short)``; the corner is ``int(round((side - size) / 2.0))`` on either axis.
+    """
+    resized = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
+    left, top = (int(round((side - size) / 2.0)) for side in resized)  # noqa: RUF046  # as it is written there
+    return resized, (left, top)
+
+
+def test_known_corners_of_torchvision() -> None:
+    # 227 - 224 = 3 leaves one and a half pixels, which round to 2; 229 - 224 = 5 leaves two and a half, also 2.
+    assert torchvision_box(227, 224, 224) == ((227, 224), (2, 0))
+    assert torchvision_box(229, 224, 224) == ((229, 224), (2, 0))
+    assert torchvision_box(640, 480, 224) == ((298, 224), (37, 0))
+    assert torchvision_box(480, 641, 224) == ((224, 299), (0, 38))  # 37.5
+
+
+def test_centres_round_as_torchvision_rounds() -> None:
+    differ = 0
+    for width, height in [(224 + n, 224) for n in range(75)] + [(224, 224 + n) for n in range(75)] + SIZES:
+        image = noise(width, height, width + height)
+        resized, (left, top) = torchvision_box(width, height, 224)
+        whole = image.resize(resized, Image.Resampling.BICUBIC)
+        expected = whole.crop((left, top, left + 224, top + 224))
+        found = fit(image, 224, "crop", FILL, "even")
+        assert found.tobytes() == expected.tobytes(), (width, height)
+        differ += found.tobytes() != fit(image, 224, "crop", FILL).tobytes()
+    assert differ > 30
+
+
+def test_a_half_pixel_is_rounded_in_a_long_strip_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = noise(227, 224).point(lambda value: 96 + value // 4)
+    monkeypatch.setattr(geometry, "_RESIZED", 0)
+    expected = np.asarray(image.crop((2, 0, 226, 224))).astype(int)
+    assert np.abs(np.asarray(fit(image, 224, "crop", FILL, "even")) - expected).max() <= 2

@@ -304,3 +304,27 @@ def test_damaged_bytes_give_a_clip_or_the_one_error(save_clip: Save, name: str, 
     with contextlib.suppress(MediaError), contextlib.redirect_stderr(io.StringIO()):
         video = load_video(path)
         assert len({frame.size for frame in video.frames}) == 1
+
+
+def test_only_the_picked_frames_are_kept_and_they_keep_their_size(save_clip: Save) -> None:
+    asked: list[tuple[int, float]] = []
+
+    def picks(count: int, fps: float) -> list[int]:
+        asked.append((count, fps))
+        return [11, 0, 5, 11]
+
+    budget = Budget(clip_pixels=3 * 64 * 48, frames=3)
+    video = load_video(save_clip(), budget=budget, picks=picks)
+    ((count, fps),) = asked
+    assert (count, video.kept, video.count) == (12, (0, 5, 11), 12)
+    assert (fps, video.seconds) == pytest.approx((10, 1.2), abs=0.01)
+    assert seen(video) == [0, 5, 11]
+    assert {frame.size for frame in video.frames} == {(64, 48)}
+    assert video.frame(5) is video.frames[1]
+    with pytest.raises(MediaError, match="frame 4 of 12 was not kept; kept are 0, 5, 11"):
+        video.frame(4)
+
+
+def test_picks_beyond_the_budget_are_not_kept(save_clip: Save) -> None:
+    video = load_video(save_clip(), budget=Budget(frames=4), picks=lambda count, _: list(range(count)))
+    assert (len(video.frames), video.kept, video.count) == (4, None, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.settings.default_models import MINIATURE, Sources
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings, DataSettings
-from inlay.recipes.systems import nextgpt
+from inlay.recipes.systems import modaverse, nextgpt
 from inlay.recipes.systems.load_backbone import chosen_sources, load_backbone
 
 SIZES = {"media": 3, "instructions": 3, "dialogues": 3, "test_media": 2, "test_instructions": 2, "test_dialogues": 2}
@@ -78,7 +79,15 @@ def test_a_language_model_of_ones_own_gets_no_miniature_of_another_sense() -> No
     settings = BackboneSettings(llm="someone/llm", image="someone/imagebind", audio="someone/imagebind")
     chosen = chosen_sources(settings, nextgpt.recipe(size="full").sources)
     assert (chosen.audio, chosen.video, chosen.generate_image) == ("someone/imagebind", None, None)
-    assert chosen.audio_scale is False
+    assert (chosen.audio_scale, chosen.clips_reach_end) == (False, False)
+
+
+def test_nextgpt_spaces_clips_as_it_was_trained_and_modaverse_as_imagebinds_authors() -> None:
+    for system, ends in ((nextgpt, False), (modaverse, True)):
+        sources = replace(system.recipe().sources, generate_image=None, generate_audio=None, generate_video=None)
+        backbone = load_backbone(sources)
+        assert [backbone.encoder(name).reach_end for name in ("audio", "video")] == [ends, ends]
+        assert [backbone.ports[name].settings.get("reach_end", True) for name in ("audio", "video")] == [ends, ends]
 
 
 def test_a_generator_is_loaded_from_its_source() -> None:

@@ -37,6 +37,12 @@ class FakeTokenizer:
     eos_token = "</s>"
     bos_token = "<s>"
 
+    def tokenize(self, text: str) -> list[str]:
+        return [text]
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
 
 def rendered(parts: list[Any]) -> str:
     return "".join(f"({part.part.modality})" if isinstance(part, Media) else part.text for part in parts)
@@ -95,7 +101,7 @@ def test_what_has_no_signal_tokens_cannot_be_made() -> None:
 )
 def test_modaverse_answers_in_words_about_what_to_make(turn: tuple[Any, ...], said: str) -> None:
     parts = laid("modaverse", (IMAGE, "make it"), turn)
-    assert rendered(parts) == "### Human: <Media>(image)</Media> make it\n### Assistant:" + said
+    assert rendered(parts) == "### Human:<Media>(image)</Media> make it\n### Assistant:" + said
     assert trained(parts) == said
 
 
@@ -136,6 +142,7 @@ def test_media_between_words_stand_inside_the_layouts_prompt() -> None:
 def test_an_empty_answer_is_history_without_loss() -> None:
     for template, end in {"nextgpt": "\n###", "modaverse": " Modality: [TEXT] Prompt:  ###"}.items():
         parts = laid(template, ("a",), (), ("b",), ("c",))
-        assert rendered(parts).startswith(f"### Human: a\n### Assistant:{end} Human: b")
+        space = "  " if template == "modaverse" else " "
+        assert rendered(parts).startswith(f"### Human:{space}a\n### Assistant:{end} Human:{space}b")
         assert trained(parts).strip(" #\n").endswith("c")
         assert trained(parts).count("#") == 3

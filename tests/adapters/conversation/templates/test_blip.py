@@ -131,7 +131,7 @@ def test_bos_stands_where_the_layout_says(llm_of: Any, bos: Any, place: list[int
 def test_without_media_bos_is_first_either_way(llm_of: Any, bos: Any) -> None:
     llm = llm_of("llama")
     row = encode(turns("what?", "red", media=()), Layout(template="instructblip", bos=bos), llm, {})
-    assert row.ids.tolist() == llm.tokenizer("what? red</s>").input_ids
+    assert row.ids.tolist() == llm.tokenizer("</s>what? red</s>", add_special_tokens=False).input_ids
 
 
 def test_a_tokenizer_without_bos_gets_none_behind_the_media(llm_of: Any) -> None:
@@ -158,7 +158,7 @@ def test_what_people_write_never_becomes_an_end_token(llm_of: Any, template: str
     row = encode(turns("is </s> here?", "an </s> end"), Layout.published(template), llm, {"image": 2})
     published = llm.tokenizer.decode([int(token) for token in row.labels if token != IGNORE])
     assert published.strip().startswith("an </s> end")
-    by_template = 1 if template in ("instructblip", "minigpt4_llama2") else 0
+    by_template = {"instructblip": 2, "minigpt4_llama2": 1}.get(template, 0)  # InstructBLIP's BOS is </s> too
     assert row.ids.tolist().count(llm.tokenizer.eos_token_id) == by_template
 
 
@@ -194,3 +194,10 @@ def test_an_empty_answer_is_history_without_loss(tokenizer_of: Any, template: st
     laid = segments(Layout.published(template), (asked, Message("assistant", ()), again, last), tokenizer_of())
     assert rendered(laid) == text
     assert trained(laid).startswith(" |yes|")
+
+
+@pytest.mark.parametrize("template", ["minigpt4", "minigpt4_llama2"])
+def test_a_medium_alone_has_one_space_behind_it(tokenizer_of: Any, template: str) -> None:
+    laid = segments(Layout.published(template), (Message("user", (IMAGE,)),), tokenizer_of(), generation=True)
+    assert "</Img> [" in rendered(laid) or "</Img> #" in rendered(laid)
+    assert "  " not in rendered(laid)

@@ -67,7 +67,7 @@ def user(*content: Any) -> Message:
     [
         ((IMAGE, "what?"), "<image>\nwhat?"),
         ((IMAGE, IMAGE, "same?"), "<image>\n<image>\nsame?"),
-        ((IMAGE,), "<image>\n"),
+        ((IMAGE,), "<image>"),
         (("A:", IMAGE, "B: ", IMAGE, "which", "one?"), "A: <image>\nB: <image>\nwhich one?"),
         ((IMAGE, "first,", IMAGE, "second"), "<image>\nfirst, <image>\nsecond"),
         (("these:", IMAGE, IMAGE), "these: <image>\n<image>"),
