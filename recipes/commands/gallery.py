@@ -14,12 +14,12 @@ from inlay.adapters.media.modality import Modality
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.data.formats.read import read_samples
-from inlay.recipes.data.load import own_data
 from inlay.recipes.data.rows.sample import Question, questions_of
 from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
 from inlay.recipes.media_files.save import save_medium
 from inlay.recipes.media_files.show import as_picture
 from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of

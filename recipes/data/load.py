@@ -1,11 +1,10 @@
-"""All data files of a run, read before anything is trained; without files, the miniature's world."""
+"""All data files of a run, read before anything is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.formats.vqa.questions import read_vqa
@@ -13,19 +12,14 @@ from inlay.recipes.data.rows.media_check import MediaCheck
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.streaming.webdataset import shard_files
-from inlay.recipes.miniature.datasets.media import build_media
-from inlay.recipes.miniature.datasets.pictures import build
-from inlay.recipes.settings.recipe import World
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["load_data", "own_data", "sets_of", "shards_of"]
+__all__ = ["load_data", "sets_of", "shards_of"]
 
 
 def load_data(
     data: DataSettings,
-    folder: Path,
-    seed: int,
-    world: World = "pictures",
     *,
     show: Callable[[str], object] | None = None,
     report: Path | None = None,
@@ -37,12 +31,9 @@ def load_data(
     Shards are not read here and have no entry, see :func:`shards_of`.
 
     Args:
-        data: which files; without a training file the miniature's are used.
-        folder: where the miniature's data are written, unless they are there already.
-        seed: of the miniature's data.
-        world: which of the miniature's data.
-        show: where lines for the user go: before the miniature's data are drawn, how far a large set is, what is read
-            in another form than it is written, what is left out.
+        data: which files, with a training file.
+        show: where lines for the user go: how far a large set is, what is read in another form than it is written, what
+            is left out.
         report: the list of rows that cannot be used, written if they stop the run; None to write none.
         left_out: takes the rows that are left out.
 
@@ -50,34 +41,36 @@ def load_data(
         DataError: a file, a row or a medium that cannot be used; of rows and media after all have been looked at.
         SettingsError: files that do not go together.
     """
-    chosen = _miniature(data, folder, seed, world, show) if data.train is None else data
-    align = None if shards_of(chosen) else chosen.align or chosen.train
+    data.check_drawn()
+    if data.train is None:
+        raise SettingsError("data: a training file is needed (--data.train)")
+    align = None if shards_of(data) else data.align or data.train
     files: dict[str, tuple[Path | None, Path | None, Literal["image", "caption"]]] = {
-        "align": (align, None if chosen.align else chosen.annotations, "caption"),
-        "train": (chosen.train, chosen.annotations, "caption"),
-        "test": (chosen.test, chosen.test_annotations, "image"),
-        "align_test": (chosen.align_test, None, "image"),
-        **{f"mix {number}": (path, None, "caption") for number, path in enumerate(chosen.mix, 1)},
-        **{f"make_test {number}": (path, None, "image") for number, path in enumerate(chosen.make_test, 1)},
+        "align": (align, None if data.align else data.annotations, "caption"),
+        "train": (data.train, data.annotations, "caption"),
+        "test": (data.test, data.test_annotations, "image"),
+        "align_test": (data.align_test, None, "image"),
+        **{f"mix {number}": (path, None, "caption") for number, path in enumerate(data.mix, 1)},
+        **{f"make_test {number}": (path, None, "image") for number, path in enumerate(data.make_test, 1)},
     }
     held: dict[tuple[Path, Path | None, str], list[Sample]] = {}
-    check = MediaCheck(links=chosen.links, show=show)
+    check = MediaCheck(links=data.links, show=show)
     found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
             offenders = Offenders(collect=True)
-            images = chosen.images or path.parent
+            images = data.images or path.parent
             rows = (
-                read_rows(path, images, per=per, embeddings=chosen.embeddings, offenders=offenders)
+                read_rows(path, images, per=per, embeddings=data.embeddings, offenders=offenders)
                 if notes is None
-                else read_vqa(path, notes, images, answers=chosen.answers, pattern=chosen.pattern, offenders=offenders)
+                else read_vqa(path, notes, images, answers=data.answers, pattern=data.pattern, offenders=offenders)
             )
             held[path, notes, per] = check.usable(rows, images, offenders)
             found += offenders.found
             if show is not None:
                 for line in offenders.lines():
                     show(f"{path}: {line}")
-    settle(found, chosen.invalid, report=report, show=show)
+    settle(found, data.invalid, report=report, show=show)
     if left_out is not None:
         left_out += found
     if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:
@@ -103,45 +96,3 @@ def sets_of(kind: str, samples: Mapping[str, list[Sample]]) -> list[list[Sample]
     names = ["align", "train", *(name for name in samples if name.startswith("mix "))]
     different = {id(samples[name]): samples[name] for name in names}
     return list(different.values())
-
-
-def own_data(folder: Path) -> DataSettings | None:
-    """The miniature's files in the data folder of a run, whichever world they are of; None where there are none."""
-    for chosen in _OWN.values():
-        files = chosen(folder)
-        if files["test"].exists():
-            return DataSettings(**files)
-    return None
-
-
-def _pictures(folder: Path) -> dict[str, Any]:
-    files = {name: folder / f"{name}.json" for name in ("align", "train", "test", "align_test")}
-    return {**files, "images": folder / "images"}
-
-
-def _senses(folder: Path) -> dict[str, Any]:
-    return {
-        "align": folder / "pairs.json",
-        "train": folder / "questions.json",
-        "mix": tuple(folder / f"{name}.json" for name in ("t2m", "mosit", "modaverse")),
-        "test": folder / "questions_test.json",
-        "align_test": folder / "pairs_test.json",
-        "make_test": tuple(folder / f"{name}_test.json" for name in ("t2m", "mosit")),
-        "images": folder / "media",
-    }
-
-
-_OWN: dict[World, Callable[[Path], dict[str, Any]]] = {"pictures": _pictures, "senses": _senses}
-_BUILDERS: dict[World, Callable[[Path, int], None]] = {"pictures": build, "senses": build_media}
-
-
-def _miniature(
-    data: DataSettings, folder: Path, seed: int, world: World, show: Callable[[str], object] | None
-) -> DataSettings:
-    data.check_drawn()
-    files = _OWN[world](folder)
-    if not files["test"].exists():
-        if show is not None:
-            show(f"drawing the embedded world into {folder}")
-        _BUILDERS[world](folder, seed)
-    return replace(data, **files)

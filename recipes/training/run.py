@@ -47,6 +47,7 @@ from inlay.recipes.objectives.plan import Task
 from inlay.recipes.runs.config import config_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job, data_name
+from inlay.recipes.runs.miniature_data import draw_data
 from inlay.recipes.settings.errors import RecipeError, SettingsError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import device_of, settle, verdict
@@ -132,28 +133,19 @@ def _train(
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
     listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
-    load = partial(
-        load_data,
-        job.data,
-        folder.data,
-        job.run.seed,
-        job.recipe.world,
-        show=show,
-        report=listed,
-        left_out=left_out,
-    )
+    load = partial(load_data, show=show, report=listed, left_out=left_out)
     drawn = job.data.train is None  # into the run folder
     if drawn:
         samples = {}
     else:
         with first_ahead():
-            samples = load()
+            samples = load(job.data)
     device = device_of(job.run.accelerator)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
     begin()
     if drawn:
         with first_ahead():
-            samples = load()
+            samples = load(draw_data(job.data, folder.data, job.run.seed, job.recipe.world, show))
     if half:
         halve(backbone.llm.model)
     backbone.to(device)  # Here already: features are encoded before anything trains.

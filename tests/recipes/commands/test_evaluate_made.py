@@ -13,9 +13,9 @@ import pytest
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.commands import evaluate as evaluate_command
 from inlay.recipes.commands.train import command as train_command
-from inlay.recipes.data import load
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.miniature.datasets.media import build_media
+from inlay.recipes.runs import miniature_data
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
 from inlay.recipes.systems.nextgpt import MINIATURE_MAKING
@@ -29,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run folders of barely trained adapters on the real miniature, with a handful of media made in two steps."""
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(load._BUILDERS, "senses", partial(build_media, **SIZES))
+        patch.setitem(miniature_data._BUILDERS, "senses", partial(build_media, **SIZES))
         for name in MINIATURE_MAKING:
             patch.setitem(MINIATURE_MAKING, name, {"steps": 2, "guidance_scale": 3.0})
         for system, stages in (("nextgpt", ("encode", "instruct", "decode")), ("modaverse", ("instruct",))):

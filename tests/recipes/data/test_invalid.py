@@ -100,11 +100,11 @@ def write(root: Path, name: str, value: Any) -> Path:
 @pytest.mark.parametrize(("name", "value", "good"), FORMATS.values(), ids=FORMATS)
 def test_skip_leaves_out_what_raise_names(root: Path, name: str, value: Any, good: int) -> None:
     path, report, left_out = write(root, name, value), root / "run" / "invalid.jsonl", list[Offender]()
-    rows = load_data(DataSettings(train=path, invalid="skip"), root / "data", 0, report=report, left_out=left_out)
+    rows = load_data(DataSettings(train=path, invalid="skip"), report=report, left_out=left_out)
     assert len(rows["train"]) == good
     assert not report.exists()
     with pytest.raises(DataError, match=f"^{len(left_out)} row") as error:
-        load_data(DataSettings(train=path), root / "data", 0, report=report)
+        load_data(DataSettings(train=path), report=report)
     listed = [json.loads(line) for line in report.read_text().splitlines()]
     assert [(row["where"], row["reason"]) for row in listed] == [(item.where, item.reason) for item in left_out]
     assert all(item.where.startswith(str(path)) for item in left_out)
@@ -122,14 +122,14 @@ def test_vqa_is_skipped_row_by_row(root: Path) -> None:
     (root / "1.jpg").unlink()
     (root / PICTURE).rename(root / "1.png")
     settings = DataSettings(train=files[0], annotations=files[1], invalid="skip")
-    assert [row.id for row in load_data(settings, root / "data", 0)["train"]] == ["0", "2"]
+    assert [row.id for row in load_data(settings)["train"]] == ["0", "2"]
 
 
 def test_offenders_of_all_files_are_named_together_and_few_are_shown(root: Path) -> None:
     first = write(root, "a.json", [dialogue(said=7)] * 2 * SHOWN)
     second = write(root, "b.json", [dialogue(image="gif.png")])
     with pytest.raises(DataError) as error:
-        load_data(DataSettings(train=first, test=second), root / "data", 0, report=root / "invalid.jsonl")
+        load_data(DataSettings(train=first, test=second), report=root / "invalid.jsonl")
     assert str(error.value).startswith(f"{2 * SHOWN + 1} row(s)")
     assert len(str(error.value).splitlines()) == 1 + SHOWN
     assert str(second) in (root / "invalid.jsonl").read_text()
@@ -137,14 +137,14 @@ def test_offenders_of_all_files_are_named_together_and_few_are_shown(root: Path)
 
 def test_a_file_without_a_good_row_is_an_error_even_when_rows_are_skipped(root: Path) -> None:
     with pytest.raises(DataError, match=r"a\.json: no row is left that can be used"):
-        load_data(DataSettings(train=write(root, "a.json", [dialogue(said=7)]), invalid="skip"), root / "data", 0)
+        load_data(DataSettings(train=write(root, "a.json", [dialogue(said=7)]), invalid="skip"))
 
 
 def test_what_is_read_in_another_form_is_shown(root: Path) -> None:
     item = dialogue()
     item["conversations"] = [{"from": "gpt", "value": "Hello."}, *item["conversations"]]
     lines: list[str] = []
-    load_data(DataSettings(train=write(root, "a.json", [item])), root / "data", 0, show=lines.append)
+    load_data(DataSettings(train=write(root, "a.json", [item])), show=lines.append)
     assert "1 row(s) begin with an answer" in lines[0]
 
 
@@ -152,6 +152,6 @@ def test_links_out_of_the_folder_are_allowed_by_an_option(root: Path) -> None:
     (root / "project").mkdir()
     (root / "project" / "coco").symlink_to(root)
     path = write(root, "project/a.json", [dialogue(image=f"coco/{PICTURE}")])
-    assert len(load_data(DataSettings(train=path, links=True), root / "data", 0)["train"]) == 1
+    assert len(load_data(DataSettings(train=path, links=True))["train"]) == 1
     with pytest.raises(DataError, match="lies outside of the folder"):
-        load_data(DataSettings(train=path), root / "data", 0)
+        load_data(DataSettings(train=path))

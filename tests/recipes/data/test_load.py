@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from inlay.recipes.data import load
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.miniature.datasets.pictures import build
+from inlay.recipes.runs import miniature_data
+from inlay.recipes.runs.miniature_data import draw_data
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
 
@@ -54,7 +55,7 @@ def test_vqa_captions_and_more_sets_come_together(root: Path) -> None:
         mix=(root / "triples.json",),
         images=root,
     )
-    samples = load_data(settings, root / "unused", 0)
+    samples = load_data(settings)
     assert {kind: len(rows) for kind, rows in samples.items()} == dict.fromkeys(
         ("align", "train", "test", "align_test", "mix 1"), 1
     )
@@ -65,7 +66,7 @@ def test_vqa_captions_and_more_sets_come_together(root: Path) -> None:
 
 
 def test_one_file_for_all_is_one_data_set(root: Path) -> None:
-    samples = load_data(DataSettings(train=root / "triples.json"), root / "unused", 0)
+    samples = load_data(DataSettings(train=root / "triples.json"))
     assert len(sets_of("all", samples)) == 1
     assert sets_of("align", samples) == [samples["train"]]
 
@@ -77,7 +78,7 @@ def test_annotations_without_questions_are_refused(root: Path) -> None:
 
 def test_files_without_a_training_file_are_refused(root: Path) -> None:
     with pytest.raises(SettingsError, match=r"align, images: files of your own go with --data\.train"):
-        load_data(DataSettings(align=root / "captions.json", images=root), root / "unused", 0)
+        load_data(DataSettings(align=root / "captions.json", images=root))
 
 
 def test_captions_are_learnt_one_by_one_and_measured_by_image(root: Path) -> None:
@@ -85,7 +86,7 @@ def test_captions_are_learnt_one_by_one_and_measured_by_image(root: Path) -> Non
     captions["annotations"].append({"id": 2, "image_id": 7, "caption": "a red disc"})
     (root / "captions.json").write_text(json.dumps(captions))
     settings = DataSettings(train=root / "captions.json", align_test=root / "captions.json")
-    samples = load_data(settings, root / "unused", 0)
+    samples = load_data(settings)
     assert [row.messages[-1].text for row in samples["train"]] == ["a disc", "a red disc"]
     assert [row.answers for row in samples["align_test"]] == [(("a disc", "a red disc"),)]
 
@@ -97,20 +98,20 @@ def test_another_number_of_answers_and_another_pattern_can_be_said(root: Path, i
     (root / "7.png").rename(root / "picture-7.png")
     files = {"train": root / "questions.json", "annotations": root / "annotations.json"}
     settings = DataSettings(**files, answers=3, pattern="picture-%d.png")
-    (sample,) = load_data(settings, root / "unused", 0)["train"]
+    (sample,) = load_data(settings)["train"]
     assert sample.answers == (("2", "2", "2"),)
 
 
 def test_shards_are_no_list_of_samples(root: Path) -> None:
     (root / "0.tar").write_bytes(bytes(1024))
     settings = DataSettings(align=root / "{0..0}.tar", train=root / "triples.json")
-    assert set(load_data(settings, root / "unused", 0)) == {"train"}
+    assert set(load_data(settings)) == {"train"}
     assert shards_of(settings) == (root / "0.tar",)
     assert shards_of(DataSettings(train=root / "triples.json")) == ()
     with pytest.raises(DataError, match="1 of 1 shards are not files"):
-        load_data(DataSettings(align=root / "1.tar", train=root / "triples.json"), root / "unused", 0)
+        load_data(DataSettings(align=root / "1.tar", train=root / "triples.json"))
     with pytest.raises(DataError, match=r"webdataset shards go to --data\.align"):
-        load_data(DataSettings(train=root / "0.tar"), root / "unused", 0)
+        load_data(DataSettings(train=root / "0.tar"))
 
 
 def test_the_user_is_told_before_the_miniature_is_drawn_and_only_then(tmp_path: Path, monkeypatch: Any) -> None:
@@ -120,7 +121,7 @@ def test_the_user_is_told_before_the_miniature_is_drawn_and_only_then(tmp_path: 
         assert said == [f"drawing the embedded world into {tmp_path}"]
         build(folder, seed, scenes=4, test_scenes=3, digits=2, test_digits=2)
 
-    monkeypatch.setitem(load._BUILDERS, "pictures", draw)
+    monkeypatch.setitem(miniature_data._BUILDERS, "pictures", draw)
     for _ in range(2):
-        load_data(DataSettings(), tmp_path, 0, show=said.append)
+        draw_data(DataSettings(), tmp_path, 0, "pictures", show=said.append)
     assert len(said) == 1

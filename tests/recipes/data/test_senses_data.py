@@ -10,11 +10,12 @@ import pytest
 
 from inlay.adapters.conversation.messages import made_of, media_of
 from inlay.recipes.data.cache.features import FeatureCache
-from inlay.recipes.data.load import load_data, own_data
+from inlay.recipes.data.load import load_data
 from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.evaluation.answering import Answered, as_rows
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.miniature.datasets.media import build_media
+from inlay.recipes.runs.miniature_data import draw_data, own_data
 from inlay.recipes.settings.default_models import MINIATURE, Sources
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings, DataSettings
@@ -32,7 +33,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_run_without_files_reads_the_world_of_all_senses(run: Path) -> None:
-    samples = load_data(DataSettings(), run / "data", 0, "senses")
+    samples = load_data(draw_data(DataSettings(), run / "data", 0, "senses"))
     assert {"align", "train", "mix 1", "mix 2", "mix 3", "test", "align_test", "make_test 1", "make_test 2"} == set(
         samples
     )
@@ -44,7 +45,7 @@ def test_a_run_without_files_reads_the_world_of_all_senses(run: Path) -> None:
 
 def test_files_of_ones_own_go_with_training_files(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"make_test: files of your own go with --data\.train"):
-        load_data(DataSettings(make_test=(tmp_path / "a.json",)), tmp_path, 0, "senses")
+        draw_data(DataSettings(make_test=(tmp_path / "a.json",)), tmp_path, 0, "senses")
 
 
 def test_held_out_questions_of_a_run_are_found_again(run: Path) -> None:
@@ -56,7 +57,7 @@ def test_held_out_questions_of_a_run_are_found_again(run: Path) -> None:
 
 def test_features_of_every_sense_are_cached_once(run: Path, senses_of: Any) -> None:
     backbone = senses_of().model.backbone
-    samples = load_data(DataSettings(), run / "data", 0, "senses")["test"]
+    samples = load_data(draw_data(DataSettings(), run / "data", 0, "senses"))["test"]
     cache = FeatureCache(backbone, "crop")
     cache.fill(samples)
     cache.fill(samples)
@@ -67,7 +68,7 @@ def test_features_of_every_sense_are_cached_once(run: Path, senses_of: Any) -> N
 
 
 def test_answers_name_the_medium_and_not_only_pictures(run: Path) -> None:
-    samples = load_data(DataSettings(), run / "data", 0, "senses")["test"]
+    samples = load_data(draw_data(DataSettings(), run / "data", 0, "senses"))["test"]
     rows = as_rows([Answered(questions_of(sample)[0], "x", sample.id) for sample in samples], run)
     kinds = [row["media"][0]["modality"] for row in rows]
     assert sorted(set(kinds)) == ["audio", "image", "video"]

@@ -20,6 +20,7 @@ from inlay.recipes.data.cache.store import CacheStore, CacheWarning
 from inlay.recipes.data.load import load_data
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.miniature.datasets.media import build_media
+from inlay.recipes.runs.miniature_data import draw_data
 from inlay.recipes.settings.run import DataSettings
 
 
@@ -125,13 +126,13 @@ def test_another_picture_under_the_same_name_is_another_medium(
 def test_a_file_that_changes_while_it_is_read_is_an_error(
     cache_of: Any, samples: list[Sample], image_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = features.load_medium
+    load = features.load_for
 
-    def changing(modality: Any, source: Any) -> Any:
+    def changing(encoder: Any, modality: Any, source: Any) -> Any:
         image_of(9).save(tmp_path / "1.png")
-        return load(modality, source)
+        return load(encoder, modality, source)
 
-    monkeypatch.setattr(features, "load_medium", changing)
+    monkeypatch.setattr(features, "load_for", changing)
     cache = cache_of()
     with pytest.raises(MediaError, match=r"1\.png: changed while it was read"):
         cache.fill(samples)
@@ -178,7 +179,7 @@ def test_a_damaged_shard_is_named_and_its_features_are_computed_again(cache_of: 
 def test_features_of_all_senses_are_those_of_the_encoders(senses_of: Any, store_of: Any, tmp_path: Path) -> None:
     sizes = {"media": 2, "instructions": 1, "dialogues": 1, "test_media": 2, "test_instructions": 1}
     build_media(tmp_path / "data", 0, **sizes, test_dialogues=1)
-    samples = load_data(DataSettings(), tmp_path / "data", 0, "senses")["test"]
+    samples = load_data(draw_data(DataSettings(), tmp_path / "data", 0, "senses"))["test"]
     parts = [part for sample in samples for part in media_of(sample.messages)]
     assert {part.modality for part in parts} == {"image", "audio", "video"}
     plain = FeatureCache(senses_of().model.backbone, "crop")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from inlay.recipes.cli import main
-from inlay.recipes.miniature.export_vqa import export_vqa
+from inlay.recipes.commands.export_vqa import export_vqa
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from inlay.recipes.commands.export_vqa import answer_type, export_vqa
 from inlay.recipes.data import ANSWER_TYPES, read_coco_captions, read_vqa
-from inlay.recipes.miniature.export_vqa import answer_type, export_vqa
 
 SIZES = {"scenes": 12, "test_scenes": 7, "digits": 3, "test_digits": 2}
 
@@ -74,5 +74,5 @@ def test_the_same_seed_writes_the_same_bytes(folder: Path, tmp_path: Path) -> No
 def test_it_is_a_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[Any] = [part for name, count in SIZES.items() for part in (f"--{name.replace('_', '-')}", str(count))]
     monkeypatch.setattr("sys.argv", ["export_vqa", "--output", str(tmp_path), *sizes])
-    runpy.run_module("inlay.recipes.miniature.export_vqa", run_name="__main__")
+    runpy.run_module("inlay.recipes.commands.export_vqa", run_name="__main__")
     assert (tmp_path / "questions_val.json").read_bytes() == (folder / "questions_val.json").read_bytes()

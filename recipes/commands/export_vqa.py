@@ -1,4 +1,4 @@
-"""The miniature's world in VQA v2's format: `python -m inlay.recipes.miniature.export_vqa --output DIR --seed 0`.
+"""The miniature's world in VQA v2's format: `python -m inlay.recipes.commands.export_vqa --output DIR --seed 0`.
 
     DIR/images/1.png ...          the pictures, named by their numbers
     DIR/captions_train.json       COCO captions of the training pictures
