@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.atomic import DISK_FULL
+from inlay.recipes.distributed.failures import OtherProcessError
 
 __all__ = ["main"]
 
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[Sequence[str]], int] = import_module(COMMANDS[arguments[0]][0]).main
     try:
         return run(arguments[1:])
+    except OtherProcessError as error:
+        return error.status  # That process prints the cause.
     except InlayError as error:
         print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
         return 2

@@ -27,8 +27,8 @@ from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.streaming.shards import Shards
-from inlay.recipes.distributed.launch import check_processes
-from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
+from inlay.recipes.distributed.launch import check_processes, start_again
+from inlay.recipes.distributed.ranks import first, first_ahead, is_first, joined, started_with, world
 from inlay.recipes.distributed.sharding import shard
 from inlay.recipes.evaluation.answering import (
     Column,
@@ -70,6 +70,8 @@ def train(
 ) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
+    With ``devices`` above 1, the program that calls this is started again, once a device, and ends as they end.
+
     Args:
         job: what to do.
         show: where lines for the user go.
@@ -82,16 +84,23 @@ def train(
     Raises:
         SettingsError: settings that contradict each other, or a folder that this run may not write into. An earlier
             run is replaced only with ``overwrite``: it is set aside until this one has finished.
+        SystemExit: the processes that ``devices`` asks for have ended.
     """
     check_job(job, own_models=backbone is not None)
-    job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
-    config = config_of(job) if config is None else config
-    folder = RunFolder(job.run.output)
-    first(partial(_check_folder, job, config))
-    if not is_first():
-        show = _silent
-    with folder.writing(job.run, config, show) as begin:
-        return _train(job, show, backbone, folder, partial(first, begin))
+    if job.run.devices > 1 and started_with() == 1:
+        check_processes(job.run, job.recipe.stages, job.run.devices)
+        RunFolder.check(job.run)
+        start_again(job.run.devices)
+    with joined(job.run.accelerator):
+        precision = first(partial(settle, job.run.precision, job.run.accelerator))
+        job = replace(job, run=replace(job.run, precision=precision))
+        config = config_of(job) if config is None else config
+        folder = RunFolder(job.run.output)
+        first(partial(_check_folder, job, config))
+        if not is_first():
+            show = _silent
+        with folder.writing(job.run, config, show) as begin:
+            return _train(job, show, backbone, folder, partial(first, begin))
 
 
 def _check_folder(job: Job, config: str) -> None:

@@ -1,0 +1,99 @@
+"""A user's own script under ``devices=2``: its projector, its system and its backbone are there in both processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inlay.adapters.adapter import Adapter
+from inlay.recipes.distributed.launch import program
+from inlay.recipes.settings.run import SettingsError
+
+PARTS = '''
+from dataclasses import dataclass
+from torch import nn
+from inlay.adapters import register_projector
+from inlay.adapters.parts.fields import PortSize, check_fields
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledConfig:
+    width_in: PortSize = 0
+    width_out: PortSize = 0
+    def __post_init__(self): check_fields(self)
+
+class Scaled(nn.Module):
+    kind, reads_prompt = "scaled", False
+    def __init__(self, config):
+        super().__init__()
+        self.config, self.layer = config, nn.Linear(config.width_in, config.width_out)
+    def tokens(self, features): return features
+    def forward(self, features): return 2.0 * self.layer(features)
+
+register_projector(Scaled, ScaledConfig)
+'''
+SCRIPT = '''
+import sys
+from pathlib import Path
+import my_parts
+from inlay.adapters import Backbone
+from inlay.recipes.settings.recipe import Recipe, Stage
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.runs.job import Job
+from inlay.recipes.training.run import train
+
+llm, image, data, output, devices = sys.argv[1:]
+backbone = Backbone.from_pretrained(llm=llm, image=image)
+stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr={"inputs.image": 1e-3}, batch_size=4, max_steps=2)
+job = Job(
+    recipe=Recipe(system="mine", projector="scaled", stages={"only": stage}),
+    run=RunSettings(output=Path(output), accelerator="cpu", devices=int(devices), evaluate=False),
+    backbone=BackboneSettings(llm=llm, image=image),
+    data=DataSettings(train=Path(data) / "train.json", images=Path(data) / "images"),
+)
+figures = train(job, backbone=backbone)
+print("after", sorted(figures))
+'''
+
+
+def last_loss(run: Path, stage: str) -> float:
+    rows = (run / f"logs/{stage}-csv/version_0/metrics.csv").read_text().splitlines()
+    return float(dict(zip(rows[0].split(","), rows[-1].split(","), strict=True))["loss"])
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(arguments, capture_output=True, text=True, cwd=folder, env=environment, timeout=240)
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "my_parts.py").write_text(PARTS)
+    (tmp_path / "train_mine.py").write_text(SCRIPT)
+    return tmp_path / "train_mine.py"
+
+
+def test_a_script_with_own_projector_system_and_backbone_trains_in_two_processes(
+    script: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    places = [str(folders["llama"]), str(folders["eva"]), str(folders["data"])]
+    for devices in ("1", "2"):
+        run = tmp_path / devices
+        done = start([sys.executable, "train_mine.py", *places, str(run), devices], tmp_path)
+        assert done.returncode == 0, done.stderr
+        # With two, the lines behind train() run in both processes and not in the program that started them.
+        assert done.stdout.count("after") == int(devices)
+        assert done.stdout.count("stage only:") == 1
+    assert last_loss(tmp_path / "2", "only") == pytest.approx(last_loss(tmp_path / "1", "only"), rel=1e-5)
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("my_parts", tmp_path / "my_parts.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    bundle = Adapter.from_pretrained(tmp_path / "2")
+    assert (bundle.system, bundle.projector("image").kind) == ("mine", "scaled")
