@@ -18,13 +18,15 @@ from typing import Any, NoReturn
 
 import torch
 
+from inlay.recipes.distributed.program import program
 from inlay.recipes.distributed.ranks import started_with
 from inlay.recipes.distributed.sharding import check_sharding
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.settings.recipe import Stage
 from inlay.recipes.settings.run import RunSettings, SettingsError
 
-__all__ = ["check_processes", "launch", "program", "start_again"]
+__all__ = ["check_processes", "launch", "start_again"]
+
 
 def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: int) -> None:
     """Check that every stage can be divided among so many processes, before any of them is started.
@@ -49,7 +51,9 @@ def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: in
     if run.strategy == "fsdp":
         check_sharding(device, evaluate=run.evaluate, processes=processes)
     if processes > 1 and device == "mps":
-        raise SettingsError(f"devices: a Mac has one GPU, got {processes}; add --accelerator cpu, or leave --devices out")
+        raise SettingsError(
+            f"devices: a Mac has one GPU, got {processes}; add --accelerator cpu, or leave --devices out"
+        )
     if device == "cuda" and started_with() == 1 and run.devices > torch.cuda.device_count():
         raise SettingsError(
             f"devices: expected at most {torch.cuda.device_count()} GPUs, got {run.devices}; for processes on the CPU "
@@ -65,29 +69,6 @@ def start_again(processes: int) -> NoReturn:
         SystemExit: always: each process has run the rest of the program.
     """
     raise SystemExit(launch(program(processes), processes))
-
-
-def program(processes: int = 2) -> list[str]:
-    """The command that started this program: ``python script.py ...``, ``python -m package ...`` or ``inlay ...``.
-
-    Args:
-        processes: for the error.
-
-    Raises:
-        SettingsError: a notebook or an interactive session, which cannot be run a second time.
-    """
-    started, main = sys.orig_argv[1:], sys.modules["__main__"]
-    path = getattr(main, "__file__", None)
-    text = "-c" in started[: len(started) - len(sys.argv) + 1]  # python -c TEXT
-    if sys.flags.interactive or not (text or (path and os.path.exists(path))):
-        raise SettingsError(
-            f"devices: {processes} processes each run the program from its beginning, and a notebook or an "
-            "interactive session cannot be run again; write these lines into a script (python train.py), use the "
-            "command `inlay train`, or leave devices at 1"
-        )
-    if not text and getattr(main, "__spec__", None) is None:  # A script, whose path is as it was typed.
-        started = [path if argument == sys.argv[0] else argument for argument in started]
-    return [sys.executable, *map(str, started)]
 
 
 def launch(command: Sequence[str], processes: int) -> int:

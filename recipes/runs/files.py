@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from inlay.hub.safety.text import shown
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.run import SettingsError
 
-__all__ = ["INVALID", "MARKER", "PICTURE", "check_replaceable", "entries_of", "remove_run_files"]
+__all__ = [
+    "DATA_DIGEST",
+    "INVALID",
+    "MARKER",
+    "PICTURE",
+    "check_replaceable",
+    "entries_of",
+    "remove_run_files",
+    "write_whole",
+]
 
 MARKER = ".inlay-run"
 """The file that every run writes into its folder first; a folder with it was made by a run."""
@@ -22,7 +32,10 @@ PICTURE = "picture.png"
 INVALID = "invalid.jsonl"
 """The list of invalid rows, which a run writes before it begins; it stays when the run cannot begin."""
 
-_WHOLE = (MARKER, "config.yaml", "metrics.json")
+DATA_DIGEST = "data_digest.json"
+"""Digests of the data, which a run that goes on is compared with."""
+
+_WHOLE = (MARKER, "config.yaml", "metrics.json", DATA_DIGEST)
 _FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
 _FOLDERS = ("bundle", "checkpoints", "logs", "data")
 _ENTRIES = frozenset({*_FILES, *_FOLDERS})
@@ -44,6 +57,25 @@ _WRITTEN = re.compile(
     )
 )
 """Paths inside a run folder that a run writes."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        OSError: no room, no permission; a file that was there is as it was.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def entries_of(root: Path) -> list[str]:

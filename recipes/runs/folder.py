@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ from typing import Any
 from inlay.hub.errors import InlayError
 from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
 from inlay.recipes.settings.plain_yaml import parse_yaml
-from inlay.recipes.runs.files import INVALID, MARKER, check_replaceable, entries_of, remove_run_files
+from inlay.recipes.runs.files import (
+    DATA_DIGEST,
+    INVALID,
+    MARKER,
+    check_replaceable,
+    entries_of,
+    remove_run_files,
+    write_whole,
+)
 from inlay.recipes.settings.run import RunSettings, SettingsError
 
 __all__ = ["RunFolder"]
@@ -76,6 +84,11 @@ class RunFolder:
     def invalid(self) -> Path:
         """``invalid.jsonl``: rows of the data that cannot be used, with the reasons."""
         return self.root / INVALID
+
+    @property
+    def data_digest(self) -> Path:
+        """``data_digest.json``: digests of the data that the run learns from."""
+        return self.root / DATA_DIGEST
 
     @property
     def data(self) -> Path:
@@ -149,9 +162,9 @@ class RunFolder:
                 written.append(self.root)
                 if settings.overwrite and entries_of(self.root):
                     set_aside(self.root)
-                self._write(marker, "inlay run 1\n")
+                write_whole(marker, "inlay run 1\n")
                 lock.append(self._lock(marker))
-                self._write(self.config, config)
+                write_whole(self.config, config)
             return self
 
         try:
@@ -230,21 +243,7 @@ class RunFolder:
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json``; it appears whole, and last of all files of a run."""
-        self._write(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
-
-    def _write(self, path: Path, text: str) -> None:
-        """Write a file that appears whole or not at all."""
-        part = path.with_name(f"{path.name}.part")
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
+        write_whole(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> str:

@@ -45,6 +45,7 @@ from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.registry import OBJECTIVES
+from inlay.recipes.runs.data_digest import check_data
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job, data_name
 from inlay.recipes.settings.plain_yaml import parse_yaml
@@ -161,6 +162,8 @@ def _train(
     if drawn:
         with first_ahead():
             samples = load()
+    streamed = shards.files if shards else ()
+    first(partial(check_data, folder.data_digest, samples, streamed, resume=job.run.resume, show=show))
     if half:
         halve(backbone.llm.model)
     backbone.to(device)  # Here already: features are encoded before anything trains.

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
+from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP
+
 __all__ = ["command_parser"]
 
 
@@ -28,7 +30,7 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=["inlay"]
     )
     # Half a name is no name: a second option with the same beginning would change what a script does.
-    return _Parser(prog=f"inlay {command}", description=about, allow_abbrev=False)
+    return _Parser(prog=f"inlay {command}", description=about, epilog=IMPORT_HELP, allow_abbrev=False)
 
 
 class _Parser(ArgumentParser):

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from inlay.adapters.adapter import Adapter
-from inlay.recipes.distributed.launch import program
-from inlay.recipes.settings.run import SettingsError
+INLAY = [sys.executable, "-P", "-m", "inlay.recipes.cli"]
 
-PARTS = '''
+PARTS = """
 from dataclasses import dataclass
 from torch import nn
 from inlay.adapters import register_projector
@@ -35,8 +33,8 @@ class Scaled(nn.Module):
     def forward(self, features): return 2.0 * self.layer(features)
 
 register_projector(Scaled, ScaledConfig)
-'''
-SCRIPT = '''
+"""
+SCRIPT = """
 import sys
 from pathlib import Path
 import my_parts
@@ -57,7 +55,7 @@ job = Job(
 )
 figures = train(job, backbone=backbone)
 print("after", sorted(figures))
-'''
+"""
 
 
 def last_loss(run: Path, stage: str) -> float:
@@ -89,11 +87,21 @@ def test_a_script_with_own_projector_system_and_backbone_trains_in_two_processes
         assert done.stdout.count("after") == int(devices)
         assert done.stdout.count("stage only:") == 1
     assert last_loss(tmp_path / "2", "only") == pytest.approx(last_loss(tmp_path / "1", "only"), rel=1e-5)
-    import importlib.util
+    # Reading the bundle needs the registration too; a command takes it from --import.
+    done = start([*INLAY, "verify", str(tmp_path / "2"), "--files_only", "--import", "my_parts.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "2" / "bundle" / "inlay.json").read_text())["system"] == "mine"
 
-    spec = importlib.util.spec_from_file_location("my_parts", tmp_path / "my_parts.py")
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    bundle = Adapter.from_pretrained(tmp_path / "2")
-    assert (bundle.system, bundle.projector("image").kind) == ("mine", "scaled")
+
+@pytest.mark.slow
+def test_the_command_line_imports_own_parts_in_both_processes(
+    script: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    data = folders["data"]
+    arguments = [f"--backbone.llm={folders['llama']}", f"--backbone.image={folders['eva']}", "--evaluate=false"]
+    arguments += [f"--data.train={data / 'train.json'}", f"--data.images={data / 'images'}", "--order=instruct"]
+    arguments += ["--stages.instruct.max_steps=2", "--stages.instruct.batch_size=4", "--stages.instruct.accumulate=1"]
+    arguments += ["--projector=scaled", f"--output={tmp_path / 'run'}", "--accelerator=cpu", "--devices=2"]
+    done = start([*INLAY, "train", "llava", *arguments, "--import=my_parts.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "projector: scaled" in (tmp_path / "run" / "config.yaml").read_text()

@@ -355,7 +355,9 @@ def test_train_in_python_keeps_to_the_rules_of_the_command_line(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Settings in config.yaml, no silent replacement, the earlier run back after a failure."""
-    monkeypatch.setattr("inlay.recipes.training.run._train", lambda job, show, backbone, folder, begin: trained(begin()))
+    monkeypatch.setattr(
+        "inlay.recipes.training.run._train", lambda job, show, backbone, folder, begin: trained(begin())
+    )
     train(job)
     folder = RunFolder(tmp_path / "run")
     before = bytes_in(folder.root)
