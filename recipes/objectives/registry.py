@@ -19,7 +19,13 @@ from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.next_token import NextToken
 from inlay.recipes.objectives.pformer import Aligned, Teach
 from inlay.recipes.objectives.plan import Plan, Task
-from inlay.recipes.objectives.qformer_contrastive.caption_batch import Captioned, captioned, collate_captions, owners_of
+from inlay.recipes.objectives.qformer_contrastive.caption_batch import (
+    Captioned,
+    captioned,
+    check_pairs,
+    collate_captions,
+    owners_of,
+)
 from inlay.recipes.objectives.qformer_contrastive.former import hand_over, hinders, new_pretrainer, new_teacher
 from inlay.recipes.objectives.qformer_contrastive.module import Represent
 from inlay.recipes.objectives.qformer_contrastive.retrieval import retrieval_report
@@ -46,6 +52,7 @@ def represent(task: Task) -> Plan | str:
     former = new_pretrainer(projector, tokens, settings).to(next(projector.parameters()).device)
     sets = [[captioned(sample) for sample in expanded(samples, stage)] for samples in task.sets]
     rows = [row for own in sets for row in own]
+    check_pairs(stage, len(rows))
     collate = partial(
         collate_captions,
         tokens=tokens,

@@ -20,7 +20,7 @@ from inlay.recipes.objectives.qformer_contrastive.former import hand_over, hinde
 from inlay.recipes.objectives.qformer_contrastive.losses import contrast_loss, generation_loss, matches
 from inlay.recipes.objectives.registry import represent
 from inlay.recipes.settings.objective_settings import ObjectiveError, RepresentSettings
-from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.recipe import RecipeError, Stage
 from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, PartTable, RandomState, Speed
 
 pytestmark = pytest.mark.filterwarnings(
@@ -292,6 +292,18 @@ def test_contradictory_settings_are_refused(fields: dict[str, Any]) -> None:
 def test_captions_of_more_tokens_than_positions_are_refused(plan_of: Any) -> None:
     with pytest.raises(ObjectiveError, match="at most 64 positions"):
         plan_of("instruct_qformer", represent_fields={"text_tokens": 65})
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 1, "accumulate": 1}, {"batch_size": 4, "accumulate": 4}])
+def test_one_pair_in_a_micro_batch_is_refused_before_the_first_step(plan_of: Any, changes: dict[str, int]) -> None:
+    with pytest.raises(RecipeError, match=r"needs two pairs at least in a micro-batch; got 1 \(batch_size"):
+        plan_of(**changes)
+
+
+def test_one_pair_in_the_data_is_refused_before_the_first_step(plan_of: Any, samples: list[Sample]) -> None:
+    del samples[1:]
+    with pytest.raises(RecipeError, match="of 1 in the data"):
+        plan_of()
 
 
 def test_new_pretrainer_has_the_first_temperature(plan_of: Any) -> None:
