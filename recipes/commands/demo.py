@@ -14,6 +14,7 @@ from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.demo.demonstration import Demonstration, examples_of
 from inlay.recipes.demo.limits import Limits
 from inlay.recipes.demo.server import DemoServer
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
 from inlay.recipes.systems.load_backbone import backbone_for
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     )
     with DemoServer(parsed.host, parsed.port, limits) as server:  # closed also if no adapter or backbone can be loaded
         adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-        model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+        model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
         model.adapter.eval()
         model.prefixes = prefix_cache(parsed.prefix_mib)
         tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))

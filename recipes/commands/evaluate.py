@@ -28,6 +28,7 @@ from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judge_made import judge_made
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.run import BackboneSettings, SettingsError
 from inlay.recipes.systems.generation_options import making_of
 from inlay.recipes.systems.load_backbone import backbone_for
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     ids = _question_ids(held) if parsed.results is not None else {}
     metric = _metric(parsed.metric, held)
     store = store_at(parsed.cache_dir, parsed.cache_disk_mib, parsed.cache_when)
-    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)), store)
+    backbone = backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone)), store)
     layout, published = settings.layout(adapter.layout), _published(adapter, settings)
     options: dict[str, Any] = {"candidates": candidates, "layout": layout}
     if not candidates:

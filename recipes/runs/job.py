@@ -12,14 +12,13 @@ from pydantic import ValidationError
 
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
-from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.runs.backbone import MODELS
 from inlay.recipes.runs.files import entries_of
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
 from inlay.recipes.settings.default_models import MINIATURE
+from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
 
 __all__ = ["Job", "check_job", "data_name"]
-
-_MODELS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt", "qformer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
                 yield f"data.{field}", path
     if job.run.begin is not None and (job.run.begin.is_absolute() or len(job.run.begin.parts) != 2):
         yield "begin", job.run.begin
-    for field in () if own_models else _MODELS:
+    for field in () if own_models else MODELS:
         source = getattr(job.backbone, field)
         if source and not source.startswith(MINIATURE) and (source[0] in "./" or source.count("/") > 1):
             yield f"backbone.{field}", Path(source)
