@@ -15,7 +15,7 @@ from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.run import SettingsError
 
 __all__ = [
-    "DATA_DIGEST",
+    "DIGESTS",
     "INVALID",
     "MARKER",
     "PICTURE",
@@ -32,10 +32,10 @@ PICTURE = "picture.png"
 INVALID = "invalid.jsonl"
 """The list of invalid rows, which a run writes before it begins; it stays when the run cannot begin."""
 
-DATA_DIGEST = "data_digest.json"
-"""Digests of the data, which a run that goes on is compared with."""
+DIGESTS = "digests.json"
+"""Digests of data and frozen models, which a run that goes on is compared with."""
 
-_WHOLE = (MARKER, "config.yaml", "metrics.json", DATA_DIGEST)
+_WHOLE = (MARKER, "config.yaml", "metrics.json", DIGESTS)
 _FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
 _FOLDERS = ("bundle", "checkpoints", "logs", "data")
 _ENTRIES = frozenset({*_FILES, *_FOLDERS})

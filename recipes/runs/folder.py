@@ -13,9 +13,8 @@ from typing import Any
 
 from inlay.hub.errors import InlayError
 from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
-from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.runs.files import (
-    DATA_DIGEST,
+    DIGESTS,
     INVALID,
     MARKER,
     check_replaceable,
@@ -23,6 +22,7 @@ from inlay.recipes.runs.files import (
     remove_run_files,
     write_whole,
 )
+from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.run import RunSettings, SettingsError
 
 __all__ = ["RunFolder"]
@@ -86,9 +86,9 @@ class RunFolder:
         return self.root / INVALID
 
     @property
-    def data_digest(self) -> Path:
-        """``data_digest.json``: digests of the data that the run learns from."""
-        return self.root / DATA_DIGEST
+    def digests(self) -> Path:
+        """``digests.json``: digests of the data and of the frozen models."""
+        return self.root / DIGESTS
 
     @property
     def data(self) -> Path:

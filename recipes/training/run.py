@@ -45,7 +45,7 @@ from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
 from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.registry import OBJECTIVES
-from inlay.recipes.runs.data_digest import check_data
+from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job, data_name
 from inlay.recipes.settings.plain_yaml import parse_yaml
@@ -162,8 +162,6 @@ def _train(
     if drawn:
         with first_ahead():
             samples = load()
-    streamed = shards.files if shards else ()
-    first(partial(check_data, folder.data_digest, samples, streamed, resume=job.run.resume, show=show))
     if half:
         halve(backbone.llm.model)
     backbone.to(device)  # Here already: features are encoded before anything trains.
@@ -175,6 +173,8 @@ def _train(
     oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
 
     adapter = job.recipe.adapter(backbone, job.name)
+    streamed, models = shards.files if shards else (), {name: port.weights for name, port in adapter.interface.items()}
+    first(partial(check_inputs, folder.digests, samples, streamed, models, resume=job.run.resume, show=show))
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
