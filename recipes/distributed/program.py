@@ -20,9 +20,9 @@ def program(processes: int = 2) -> list[str]:
         SettingsError: a notebook or an interactive session, which cannot be run a second time.
     """
     started, main = sys.orig_argv[1:], sys.modules["__main__"]
-    path = getattr(main, "__file__", None)
+    path = str(getattr(main, "__file__", None) or "")
     text = "-c" in started[: len(started) - len(sys.argv) + 1]  # python -c TEXT
-    if sys.flags.interactive or not (text or (path and os.path.exists(path))):
+    if sys.flags.interactive or not (text or os.path.isfile(path)):
         raise SettingsError(
             f"devices: {processes} processes each run the program from its beginning, and a notebook or an "
             "interactive session cannot be run again; write these lines into a script (python train.py), use the "
@@ -30,4 +30,4 @@ def program(processes: int = 2) -> list[str]:
         )
     if not text and getattr(main, "__spec__", None) is None:  # A script, whose path is as it was typed.
         started = [path if argument == sys.argv[0] else argument for argument in started]
-    return [sys.executable, *map(str, started)]
+    return [sys.executable, *started]

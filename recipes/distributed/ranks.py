@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.rendezvous import rendezvous
 
 from inlay.hub.errors import InlayError
 from inlay.recipes.distributed.failures import (
@@ -76,8 +77,7 @@ def joined(accelerator: str) -> Iterator[None]:
     gpu = device_of(accelerator).type == "cuda"
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    rendezvous: Any = dist.rendezvous("env://", timeout=PATIENCE)
-    store, number, count = next(rendezvous)
+    store, number, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
     # Texts and counts go over gloo on GPUs too: they need not wait for a kernel.
     backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)

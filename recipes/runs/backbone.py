@@ -41,7 +41,7 @@ def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -
     if config is None:
         return settings
     on_hub = {port.source for port in adapter.interface.values()}
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     for field, source in _models(config).items():
         if getattr(settings, field) is not None or source.startswith(MINIATURE) or source == SAME:
             continue
