@@ -77,7 +77,7 @@ def draw_run(folder: RunFolder, target: Path) -> None:
 
 
 def _check_target(target: Path) -> None:
-    """See that no other file is replaced than a picture of an earlier call, which says so in its metadata."""
+    """Check that the file to be replaced is a picture of an earlier call, which its metadata say."""
     if not target.exists():
         return
     try:

@@ -45,7 +45,7 @@ class Limits:
     characters: int = 4_000
     """Characters of a turn."""
     new_tokens: int = 512
-    """Tokens of an answer, whatever is asked for."""
+    """Tokens of an answer; a larger number in a request is cut to this."""
     waiting: int = 8
     """Requests that wait while one is answered."""
     seconds: float = 30.0

@@ -28,7 +28,7 @@ class Sender:
         allowed: names of proxies in front of it, such as ``demo.example.org`` or ``demo.example.org:8443``.
 
     Raises:
-        DemoError: what is no such name.
+        DemoError: not a name.
 
     Example:
         >>> sender = Sender("127.0.0.1", ["demo.example.org"])

@@ -137,7 +137,7 @@ class DemoServer(ThreadingHTTPServer):
             self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that closes its connection is no error."""
+        """Errors of connections that the client has closed are not printed."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 

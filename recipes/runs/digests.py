@@ -46,7 +46,7 @@ def check_inputs(
         shards: files that are read as a stream.
         models: port of the backbone -> digest of its weights.
         resume: whether the run goes on. One without digests, of an earlier version, gets them now.
-        show: told of media that have other times and the same sizes.
+        show: prints a line about media that have other times and the same sizes.
 
     Raises:
         SettingsError: names the data, or the model, that have changed.

@@ -1,4 +1,4 @@
-"""Which files of a folder a run has written, so that only those are ever replaced."""
+"""The files of a folder that a run has written; only these are ever replaced."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def entries_of(root: Path) -> list[str]:
-    """Names at the top of a folder that are a run's, the settings last: without them a run cannot be resumed."""
+    """The entries of a folder that a run has written, the settings last: without them a run cannot be resumed."""
     names = {path.name for path in root.iterdir()} & _ENTRIES
     if "data" in names and not _draws_its_data(root):
         names.remove("data")
@@ -87,10 +87,9 @@ def entries_of(root: Path) -> list[str]:
 
 
 def check_replaceable(root: Path) -> None:
-    """Check that a folder is one that a run made, and that its parts hold nothing else.
+    """Check that a run has made a folder, and that its parts hold nothing else.
 
-    A folder without the marker, of an earlier version of inlay, is recognised only if every file in it is one that a
-    run writes.
+    A folder without the marker, of an earlier version of inlay, is accepted only if a run writes every file in it.
 
     Raises:
         SettingsError: names the files that no run has written; nothing was changed.
@@ -99,7 +98,7 @@ def check_replaceable(root: Path) -> None:
         raise SettingsError(f"{root}: expected a run folder to replace, got a file; choose another --output")
     marked = (root / MARKER).is_file()
     ours = set(entries_of(root))
-    strangers = [
+    foreign = [
         name
         for name in _files(root)
         if (top := name.partition("/")[0]) not in (PICTURE, INVALID)
@@ -110,9 +109,9 @@ def check_replaceable(root: Path) -> None:
         why = "it is not a run folder: it has no config.yaml"
     elif not marked and not ours & {"bundle", "checkpoints", "logs", "metrics.json", "data"}:
         why = "it is not a run folder: it has a config.yaml, and nothing that a run writes beside it"
-    elif strangers:
-        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
-        why = f"it holds files that no run has written: {', '.join(map(shown, strangers[:5]))}{more}"
+    elif foreign:
+        more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        why = f"it holds files that no run has written: {', '.join(map(shown, foreign[:5]))}{more}"
     else:
         return
     raise SettingsError(

@@ -1,4 +1,4 @@
-"""Everything that a training run is made of, and what can be seen wrong with it before anything heavy is loaded."""
+"""The settings of a training run, and the checks that need no model and no data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Job", "check_job", "data_name"]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything that a run is made of."""
+    """All settings of a run."""
 
     recipe: Recipe
     run: RunSettings
@@ -32,7 +32,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the adapter."""
+        """The name of the adapter."""
         return self.run.name or self.run.output.absolute().name
 
 
@@ -61,7 +61,7 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
 
 
 def _check_names(job: Job) -> None:
-    """What goes from the settings into the bundle, by the bundle's own schema."""
+    """Check the settings that are written into the bundle, by the bundle's own schema."""
     stages = tuple(job.recipe.stages)
     try:
         training = TrainingSpec(recipe=job.recipe.system, stages=stages, data=data_name(job.data), seed=job.run.seed)
@@ -80,7 +80,7 @@ def _check_names(job: Job) -> None:
 
 
 def data_name(data: DataSettings) -> str:
-    """What a bundle says of its data."""
+    """The name of the data in a bundle."""
     return data.train.name if data.train else "inlay miniature world"
 
 
@@ -100,7 +100,7 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
 
 
 def _check_apart(output: Path, files: list[tuple[str, Path]]) -> None:
-    """A run cannot read what it replaces."""
+    """Check that a run does not read files that it replaces."""
     if not output.is_dir():
         return
     replaced = [Path(os.path.realpath(output / name)) for name in entries_of(output)]
