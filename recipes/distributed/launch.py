@@ -27,6 +27,8 @@ from inlay.recipes.settings.run import RunSettings, SettingsError
 
 __all__ = ["check_processes", "launch", "start_again"]
 
+HOST = "127.0.0.1"
+
 
 def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: int) -> None:
     """Check that every stage can be divided among so many processes, before any of them is started.
@@ -90,11 +92,13 @@ def launch(command: Sequence[str], processes: int) -> int:
         max_nodes=1,
         nproc_per_node=processes,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_endpoint=f"{HOST}:0",
         run_id=uuid.uuid4().hex,
         max_restarts=0,
+        local_addr=HOST,  # The name of a machine need not be known to its resolver.
     )
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # Each process says itself what failed.
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # The process that fails prints the cause itself.
     # As many threads in all as one process would have.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
     before = signal.getsignal(signal.SIGINT)
