@@ -9,15 +9,19 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inlay.recipes.cli import main
+from inlay.recipes.commands.train.command import main as train_main
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.distributed.failures import ConnectionLostError, OtherProcessError, raise_first_failure
 from inlay.recipes.distributed.launch import check_processes, launch
-from inlay.recipes.settings.run import RunSettings, SettingsError
+from inlay.recipes.runs.job import Job
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
 from inlay.recipes.systems import llava
+from inlay.recipes.training.run import train
 
 STAGES = llava.recipe().stages
 
@@ -150,6 +154,33 @@ def test_batches_that_cannot_be_divided_are_refused() -> None:
     check_processes(RunSettings(output=Path("run"), devices=3), stages, 3)
     with pytest.raises(SettingsError, match=r"stage only: .* 12 and 2; .* a multiple of 8"):
         check_processes(RunSettings(output=Path("run"), devices=4), stages, 4)
+
+
+def test_the_command_with_a_backbone_made_by_hand_starts_its_program_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(processes: int) -> list[str]:
+        assert processes == 2
+        return [sys.executable, "-c", "import os; raise SystemExit(int(os.environ['WORLD_SIZE']) + 5)"]
+
+    monkeypatch.setattr("inlay.recipes.distributed.launch.program", started)
+    by_hand: Any = object()  # Each process makes its own; this one loads and trains nothing.
+    for call in (
+        lambda: train_main(["llava", f"--output={tmp_path / 'run'}", "--devices=2", "--accelerator=cpu"], by_hand),
+        lambda: train(
+            Job(
+                recipe=llava.recipe(),
+                run=RunSettings(output=tmp_path / "run", devices=2, accelerator="cpu"),
+                backbone=BackboneSettings(),
+                data=DataSettings(),
+            ),
+            backbone=by_hand,
+        ),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            call()
+        assert stop.value.code == 7
+    assert not (tmp_path / "run").exists()
 
 
 def test_devices_that_contradict_torchrun_are_refused() -> None:
