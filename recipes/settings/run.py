@@ -134,7 +134,7 @@ class RunSettings:
     """The run itself."""
 
     output: Path
-    """Run folder: bundle/, metrics.json, logs/, checkpoints/, config.yaml, data/ (miniature)."""
+    """Run folder: bundle/, metrics.json, logs/, checkpoints/, config.yaml, digests.json, data/ (miniature)."""
     name: str = ""
     """Name of the adapter; the name of the run folder if empty."""
     seed: int = 0

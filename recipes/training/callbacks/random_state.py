@@ -42,6 +42,12 @@ def restore(states: RandomStates) -> None:
         torch.mps.set_rng_state(states["mps"].clone())
 
 
+def _of_earlier_version(checkpoint: dict[str, Any]) -> list[RandomStates]:
+    """The states of a checkpoint that has those of the CPU alone, ``[bytes]`` or ``[processes, bytes]``."""
+    states = checkpoint.get("inlay_random_state")
+    return [] if states is None else [{"cpu": row} for row in states.reshape(-1, states.shape[-1])]
+
+
 class RandomState(Callback):
     """Saves the states with each checkpoint and puts them back when training goes on.
 
@@ -58,8 +64,8 @@ class RandomState(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the states until training really starts: setting up loaders and sanity checks may draw numbers too."""
-        states = checkpoint.get(KEY)
-        self.restored = states[rank()] if states is not None and rank() < len(states) else None
+        states = checkpoint.get(KEY) or _of_earlier_version(checkpoint)
+        self.restored = states[rank()] if rank() < len(states) else None
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Put the states back once."""

@@ -65,3 +65,13 @@ def test_states_go_to_the_devices_that_there_are(monkeypatch: pytest.MonkeyPatch
     Devices(monkeypatch, cuda=0, mps=False)
     restore(states)
     assert set(random_states()) == {"cpu"}
+
+
+def test_a_checkpoint_of_an_earlier_version_has_the_states_of_the_cpu() -> None:
+    state, there = torch.get_rng_state(), None
+    expected = torch.rand(3)
+    for held in (state, state[None]):  # of one process, and of several
+        resumed = RandomState()
+        resumed.on_load_checkpoint(there, there, {"inlay_random_state": held})  # type: ignore[arg-type]
+        resumed.on_train_batch_start(there, there, None, 0)  # type: ignore[arg-type]
+        assert torch.equal(torch.rand(3), expected)
