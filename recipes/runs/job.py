@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
+from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.runs.files import entries_of
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
@@ -46,12 +47,14 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
 
     Raises:
         SettingsError: names the setting, what was expected and what came.
+        MetricError: no metric has the name that is given.
     """
     if job.data.train is None and job.backbone.llm is not None:
         raise SettingsError(
             "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
         )
     job.data.check_drawn()
+    check_metric_name(job.run.metric)
     _check_names(job)
     files = list(_files(job, own_models))
     for field, path in files:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.cross_entropy import CHUNK_BYTES
+from inlay.recipes.settings.free_memory import proc_bytes
 
-__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
+__all__ = ["MemoryPlan", "head_bytes", "kept_bytes", "peak_bytes", "reset_peak"]
 
 MIB = 1 << 20
 COPIES = 2
@@ -106,18 +107,6 @@ def head_bytes(batch: Batch, vocabulary: int, rows: int) -> int:
     return COPIES * min(CHUNK_BYTES, 4 * vocabulary * max(1, labelled))
 
 
-def available_bytes(device: torch.device) -> int:
-    """Free memory: of the GPU, or of the machine and of the container that the process runs in."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
-    free = _proc("/proc/meminfo", "MemAvailable")
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
-        free = min(free, int(most) - int(used.read_text()))
-    return free
-
-
 def reset_peak(device: torch.device) -> int:
     """Begin to watch the peak.
 
@@ -132,7 +121,7 @@ def reset_peak(device: torch.device) -> int:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:  # Not Linux, or not allowed: the peak is then that of the whole process.
         return peak_bytes(device)
-    return _proc("/proc/self/status", "VmRSS")
+    return proc_bytes("/proc/self/status", "VmRSS")
 
 
 def _release_unused() -> None:
@@ -147,12 +136,4 @@ def peak_bytes(device: torch.device) -> int:
     """The most bytes in use since :func:`reset_peak`."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return _proc("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
-def _proc(file: str, name: str) -> int:
-    """A line of Linux's tables, in bytes; 0 where there is none."""
-    path = Path(file)
-    lines = path.read_text().splitlines() if path.exists() else []
-    found = next((line for line in lines if line.startswith(f"{name}:")), None)
-    return int(found.split()[1]) << 10 if found else 0
+    return proc_bytes("/proc/self/status", "VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -20,7 +20,6 @@ from inlay.adapters.loading.quantisation import check_quantised
 from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes.caching import Caching, store_at, visits_of
 from inlay.recipes.commands.train.parser import config_of
-from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
@@ -30,19 +29,6 @@ from inlay.recipes.data.streaming.shards import Shards
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard
-from inlay.recipes.evaluation.answering import (
-    Column,
-    Scores,
-    answer_all,
-    answer_blind,
-    answer_oracle,
-    as_rows,
-    score,
-    score_table,
-)
-from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
-from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
-from inlay.recipes.miniature.judge_made import judge_made
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.registry import OBJECTIVES
 from inlay.recipes.runs.folder import RunFolder
@@ -53,6 +39,7 @@ from inlay.recipes.settings.recipe import RecipeError
 from inlay.recipes.settings.run import SettingsError
 from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
 from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.final_table import FinalTable, gated_int8
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.trainer import fit, seed_stage
 
@@ -159,8 +146,8 @@ def _train(
     test, making = _asked_at_end(job, samples)
     if job.run.dtype == "int8" and not (test or making):
         raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
-    described = [sample for sample in test if sample.description]
-    oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
+    final = FinalTable(job, test, backbone.llm.tokenizer, show)
+    final.ask_oracle(backbone, test)
 
     adapter = job.recipe.adapter(backbone, job.name)
     if job.run.begin is not None:
@@ -189,43 +176,27 @@ def _train(
     caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
     speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
     features = caching.caches.get(last.geometry)
+    adapter.round_to("bfloat16")
+    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
+    figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
+    if job.run.dtype == "int8":
+        figures["int8"] = gated_int8(model, [*test, *making], features, show)
+    if test:
+        figures |= final.answers(model, test, features, folder)
+    if making:
+        figures |= final.made(model, making, features, folder)
     if not is_first():
         if job.run.strategy == "fsdp":
             adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
         return {}
-
-    adapter.round_to("bfloat16")
-    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
-    figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
-    columns: dict[Column, Scores] = {}
-    if job.run.dtype == "int8":
-        figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], features), show)
-    if test:
-        show(f"\nanswering {len(test)} held-out questions, as trained and blind")
-        answered = answer_all(model, test, features=features, **job.recipe.decoding)
-        folder.write_answers(as_rows(answered, folder.root))
-        columns = {"adapter": score(answered), "blind": score(answer_blind(model, test, **job.recipe.decoding))}
-        columns |= {"oracle": oracle} if oracle is not None else {}
-        figures |= {("accuracy" if name == "adapter" else name): value.overall for name, value in columns.items()}
-        figures["by_type"] = {
-            kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type
-        }
-        figures["by_modality"] = {
-            name: {c: s.by_modality.get(name) for c, s in columns.items()} for name in columns["adapter"].by_modality
-        }
-    if making:
-        show(f"making the media of {len(making)} held-out prompts, from the trained parts and for comparison")
-        figures |= _made(job, model, making, features, folder)
     adapter.training_facts = _facts(job, samples, figures)
     accepted = figures.get("int8", {}).get("accepted", False)
     adapter.save_pretrained(folder.bundle, dtype="int8" if accepted else "bfloat16", overwrite=folder.bundle.exists())
     figures["bundle_bytes"] = sum(path.stat().st_size for path in folder.bundle.rglob("*") if path.is_file())
     figures["seconds"] = round(time.perf_counter() - started, 1)
     folder.write_metrics(figures)
-    if columns:
-        show("\nVQA accuracy on held-out questions, in percent\n" + score_table(columns))
-    if making:
-        show("\n" + made_table(figures))
+    for table in final.tables:
+        show("\n" + table)
     show(f"\nbundle: {folder.bundle} ({figures['bundle_bytes']:,} bytes), {figures['seconds']} s in all")
     return figures
 
@@ -301,23 +272,6 @@ def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[S
     return [phrased(sample, last) for sample in samples.get("test", [])], making
 
 
-def _made(
-    job: Job, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
-) -> dict[str, Any]:
-    """Answer held-out instructions with media, and measure them; the miniature has a judge of its own."""
-    answers, figures = measure_made(
-        model,
-        asked_to_make(samples),
-        judge_made if job.data.train is None else None,
-        features=features,
-        media=job.recipe.making,
-        seed=job.run.seed,
-        **job.recipe.decoding,
-    )
-    folder.write_made(as_made_rows(answers))
-    return figures
-
-
 def _shards(job: Job) -> Shards | None:
     """Where captions are streamed from, once every stage is known to be able to learn from a stream."""
     files = shards_of(job.data)
@@ -347,7 +301,8 @@ def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[s
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    measured = {key: float(figures[key]) for key in ("accuracy", "blind", "oracle", "choice") if key in figures}
+    named = ("accuracy", "cider", "blind", "oracle", "choice")
+    measured = {key: float(figures[key]) for key in named if key in figures}
     measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
     return TrainingSpec(
         recipe=job.recipe.system,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inlay.recipes.evaluation.metrics.score import MeanScore, MetricError
+from inlay.recipes.evaluation.errors import MetricError
+from inlay.recipes.evaluation.metrics.score import MeanScore
 
 __all__ = ["ExactMatch", "exact_match"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from inlay.hub.safety.text import shown
-from inlay.recipes.evaluation.metrics.score import MetricError
+from inlay.recipes.evaluation.errors import MetricError
 
 __all__ = ["Pope", "says_yes"]
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inlay.recipes.evaluation.errors import MetricError
 from inlay.recipes.evaluation.metrics.normalize import normalize_answer
-from inlay.recipes.evaluation.metrics.score import MeanScore, MetricError
+from inlay.recipes.evaluation.metrics.score import MeanScore
 
 __all__ = ["VQAAccuracy", "vqa_accuracy"]
 

@@ -13,10 +13,10 @@ from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.distributed.ranks import all_of, world
 from inlay.recipes.objectives.next_token import NextToken
+from inlay.recipes.settings.free_memory import free_memory
 from inlay.recipes.training.memory_plan import (
     MIB,
     MemoryPlan,
-    available_bytes,
     head_bytes,
     kept_bytes,
     peak_bytes,
@@ -62,7 +62,7 @@ def plan_memory(module: NextToken, data: StageData) -> MemoryPlan:
         activations=keeps,
         passing=int(PASSING * keeps / int(llm.model.config.num_hidden_layers)),
         head=head_bytes(batch, len(llm.model.get_input_embeddings().get_parameter("weight")), rows),
-        available=available_bytes(module.device),
+        available=free_memory(module.device),
     )
 
 

@@ -149,7 +149,7 @@ def test_layers_run_twice_only_where_the_plan_does_not_fit_or_when_asked(
 
     assert not told()
     assert told(recompute=True)
-    monkeypatch.setattr("inlay.recipes.training.callbacks.memory_watch.available_bytes", lambda _: 10)
+    monkeypatch.setattr("inlay.recipes.training.callbacks.memory_watch.free_memory", lambda _: 10)
     assert told()
     assert not told(recompute=False)
     assert not any("forward" in layer.__dict__ for layer in backbone.llm.model.get_decoder().layers)

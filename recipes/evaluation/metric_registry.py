@@ -1,0 +1,172 @@
+"""Metrics of written answers by name, and the one that fits a set of questions.
+
+``register_metric("contains", score=contains, title="answers that contain the reference")`` adds one. In training's
+validation, in its table at the end and in ``inlay evaluate`` the same function chooses. Nothing heavy is imported
+here, so a wrong name is found at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from inlay.recipes.evaluation.errors import MetricError
+
+if TYPE_CHECKING:
+    from inlay.recipes.data.rows.sample import Question
+
+__all__ = [
+    "AUTO",
+    "NONE",
+    "OVERALL",
+    "AnswerMetric",
+    "check_metric_name",
+    "choose_metric",
+    "metric_names",
+    "register_metric",
+]
+
+AUTO, NONE = "auto", "none"
+OVERALL = "overall"
+"""The figure of a metric that is a mean over questions."""
+BUILT_IN = ("vqa", "exact", "captions", "pope", "choice")
+
+Score: TypeAlias = "Callable[[str, Question], float]"
+Figures: TypeAlias = "Callable[[Sequence[str], Sequence[Question]], dict[str, float]]"
+Fits: TypeAlias = "Callable[[Sequence[Question], Sequence[str]], bool]"
+Problem: TypeAlias = "Callable[[Question, Sequence[str]], str]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerMetric:
+    """A metric of written answers; see :func:`register_metric`."""
+
+    name: str
+    title: str
+    main: str
+    """The figure that stands for the metric where there is room for one."""
+    tokens: int
+    """Tokens of an answer, where the references are not longer."""
+    per_answer: bool
+    """Whether the metric is the mean of a score of each answer, which can be shown by type of question."""
+    compute: Figures
+    fits: Fits
+    problem: Problem
+
+    def check(self, questions: Sequence[Question], candidates: Sequence[str] = ()) -> None:
+        """Check that every question can be scored, before any is answered.
+
+        Raises:
+            MetricError: names the first question that cannot.
+        """
+        for question in questions:
+            if told := self.problem(question, candidates):
+                raise MetricError(f"metric {self.name}: {told}, in {question.prompt[-1].text!r}")
+
+
+_METRICS: dict[str, AnswerMetric] = {}
+
+
+def _never(questions: Sequence[Question], candidates: Sequence[str]) -> bool:
+    return False
+
+
+def _no_problem(question: Question, candidates: Sequence[str]) -> str:
+    return ""
+
+
+def register_metric(
+    name: str,
+    *,
+    score: Score | None = None,
+    figures: Figures | None = None,
+    title: str = "",
+    main: str = OVERALL,
+    tokens: int = 16,
+    fits: Fits = _never,
+    problem: Problem = _no_problem,
+) -> None:
+    """Add a metric, which ``--metric NAME`` then names; one of the same name is replaced, as in a notebook.
+
+    Args:
+        name: letters, digits and underscores.
+        score: one answer and its question -> 0..1; the metric is the mean, over all and by type of question.
+        figures: instead of ``score``, all answers and their questions -> figures by name, 0..1.
+        title: in front of the table; the name if not given.
+        main: the figure that stands for the metric, of ``figures``.
+        tokens: of an answer, where the references are not longer.
+        fits: whether ``auto`` takes this metric for questions, and the answers to rank if there are any; metrics
+            that were registered later are asked first. Without it the metric is taken by name alone.
+        problem: why a question cannot be scored; empty if it can.
+
+    Raises:
+        MetricError: a name of ours or no name, neither or both of ``score`` and ``figures``, tokens below 1.
+    """
+    if not name.isidentifier() or name in (AUTO, NONE) or (name in BUILT_IN and name in _METRICS):
+        taken = ", ".join((AUTO, *BUILT_IN, NONE))
+        raise MetricError(f"metric: expected letters, digits and underscores, and none of {taken}; got {name!r}")
+    compute = _mean(score) if score is not None else figures
+    if compute is None or (score is not None and figures is not None):
+        raise MetricError(f"metric {name}: expected either score or figures")
+    if tokens < 1:
+        raise MetricError(f"metric {name}: tokens: expected at least 1, got {tokens}")
+    _METRICS.pop(name, None)  # a metric that replaces another is asked first again
+    _METRICS[name] = AnswerMetric(
+        name=name,
+        title=title or name,
+        main=main,
+        tokens=tokens,
+        per_answer=score is not None,
+        compute=compute,
+        fits=fits,
+        problem=problem,
+    )
+
+
+def _mean(score: Score) -> Figures:
+    def compute(said: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
+        scores = [score(text, question) for text, question in zip(said, questions, strict=True)]
+        return {OVERALL: sum(scores) / len(scores)}
+
+    return compute
+
+
+def metric_names() -> list[str]:
+    """The names that ``--metric`` takes."""
+    return [AUTO, *sorted({*BUILT_IN, *_METRICS}), NONE]
+
+
+def check_metric_name(name: str) -> None:
+    """Check the name alone, before models and data are loaded.
+
+    Raises:
+        MetricError: no metric has this name.
+    """
+    if name not in metric_names():
+        raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}")
+
+
+def choose_metric(wanted: str, questions: Sequence[Question], candidates: Sequence[str] = ()) -> AnswerMetric | None:
+    """The metric that is named, or that fits the questions.
+
+    Args:
+        wanted: a name, ``auto`` or ``none``.
+        questions: with their references.
+        candidates: answers that the model ranks, if it does not write its own.
+
+    Returns:
+        None for ``none``, and where no metric fits: free text.
+
+    Raises:
+        MetricError: no metric has this name, or it cannot score one of the questions.
+    """
+    import inlay.recipes.evaluation.metrics.builtin  # noqa: F401  registers the built-in metrics; imports torch
+
+    check_metric_name(wanted)
+    found = _METRICS.get(wanted)
+    if found is not None:
+        found.check(questions, candidates)
+    if wanted != AUTO or not questions:
+        return found
+    return next((metric for metric in reversed(_METRICS.values()) if metric.fits(questions, candidates)), None)
