@@ -28,6 +28,8 @@ class Task:
     """The data sets to learn from."""
     held_out: Sequence[Sample] = ()
     """Captioned pictures to measure by."""
+    validation: Sequence[Sample] = ()
+    """Held-out samples on which the loss is measured during training."""
     features: FeatureCache | None = None
     """Frozen features, if they are cached."""
     seed: int = 0
@@ -50,6 +52,10 @@ class Plan:
 
     module: LightningModule
     data: StepData
+    validation: StepData | None = None
+    """Batches of ``Task.validation`` for the same module; None where there are none."""
+    answers: bool = False
+    """Whether the model learns to answer in words, so that validation scores answers too."""
     finish: Callable[[], None] = lambda: None
     """Brings what was learnt into the adapter, where it did not learn there."""
     report: Callable[[], dict[str, float]] = dict

@@ -33,7 +33,13 @@ __all__ = ["OBJECTIVES", "Plan", "Task"]
 def next_token(task: Task) -> Plan:
     """Next-token prediction: captioning, conversations, questions, instructions."""
     data = _conversations(task)
-    return Plan(module=NextToken(task.model, task.stage, data.steps), data=data, report=partial(_captions, task))
+    return Plan(
+        module=NextToken(task.model, task.stage, data.steps),
+        data=data,
+        validation=_validation(task),
+        answers=True,
+        report=partial(_captions, task),
+    )
 
 
 def represent(task: Task) -> Plan | str:
@@ -46,23 +52,29 @@ def represent(task: Task) -> Plan | str:
     former = new_pretrainer(projector, tokens, settings).to(next(projector.parameters()).device)
     sets = [[captioned(sample) for sample in expanded(samples, stage)] for samples in task.sets]
     rows = [row for own in sets for row in own]
-    collate = partial(
-        collate_captions,
-        tokens=tokens,
-        backbone=backbone,
-        geometry=stage.geometry,
-        owners=owners_of(rows),
-        features=task.features,
-    )
 
-    def read(_: int, index: int) -> Captioned:
-        return rows[index]
+    def batches(rows: list[Captioned], sizes: list[int]) -> StepData:
+        collate = partial(
+            collate_captions,
+            tokens=tokens,
+            backbone=backbone,
+            geometry=stage.geometry,
+            owners=owners_of(rows),
+            features=task.features,
+        )
 
-    data = StepData([len(own) for own in sets], read, collate, stage, seed=task.seed, workers=task.workers)
+        def read(_: int, index: int) -> Captioned:
+            return rows[index]
+
+        return StepData(sizes, read, collate, stage, seed=task.seed, workers=task.workers)
+
+    data = batches(rows, [len(own) for own in sets])
+    unseen = [captioned(sample) for sample in expanded(task.validation, stage)]
     held_out = [phrased(sample, stage) for sample in task.held_out]
     return Plan(
         module=Represent(backbone, former, tokens, stage, data.steps),
         data=data,
+        validation=batches(unseen, [len(unseen)]) if unseen else None,
         finish=partial(hand_over, former, projector),
         report=partial(retrieval_report, former, backbone, tokens, held_out, stage, task.features),
     )
@@ -75,7 +87,9 @@ def teach(task: Task) -> Plan:
     teacher = new_teacher(settings, queries=task.model.tokens["image"], width=task.model.backbone.llm.width)
     data = _conversations(task)
     module = Teach(task.model, teacher, tokens, _texts(task), task.stage, data.steps)
-    return Plan(module=module, data=data, finish=partial(task.left.update, teacher=teacher))
+    return Plan(
+        module=module, data=data, validation=_validation(task), finish=partial(task.left.update, teacher=teacher)
+    )
 
 
 def aligned(task: Task) -> Plan:
@@ -86,7 +100,7 @@ def aligned(task: Task) -> Plan:
     tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
     data = _conversations(task)
     module = Aligned(task.model, task.left["teacher"], tokens, _texts(task), task.stage, data.steps)
-    return Plan(module=module, data=data, report=partial(_captions, task))
+    return Plan(module=module, data=data, validation=_validation(task), answers=True, report=partial(_captions, task))
 
 
 def signals(task: Task) -> Plan | str:
@@ -122,9 +136,14 @@ def _conversations(task: Task) -> StageData:
     )
 
 
+def _validation(task: Task) -> StageData | None:
+    """The held-out samples as the batches of a stage that a language model learns from."""
+    return _conversations(replace(task, sets=[task.validation])) if task.validation else None
+
+
 def _texts(task: Task) -> dict[str, str]:
     """Sample id -> caption."""
-    rows = [captioned(sample) for samples in task.sets for sample in expanded(samples, task.stage)]
+    rows = [captioned(sample) for samples in (*task.sets, task.validation) for sample in expanded(samples, task.stage)]
     return {row.name: row.text for row in rows}
 
 

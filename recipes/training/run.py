@@ -41,7 +41,8 @@ from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.final_table import FinalTable, gated_int8
 from inlay.recipes.training.streaming import check_stage, plan_stream
-from inlay.recipes.training.trainer import fit, seed_stage
+from inlay.recipes.training.trainer import Fitted, fit, seed_stage
+from inlay.recipes.training.validation import answer_check, validation_samples
 
 __all__ = ["Job", "train"]
 
@@ -174,10 +175,13 @@ def _train(
     }
     visits = visits_of(job.recipe.stages, sizes, evaluated=bool(test or making))
     caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show, visits=visits)
-    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
+    fitted, reports = _stages(job, model, samples, shards, [*test, *making], caching, folder, show)
     features = caching.caches.get(last.geometry)
     adapter.round_to("bfloat16")
-    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
+    figures: dict[str, Any] = {"seed": job.run.seed, "stages": reports}
+    figures["samples_per_second"] = {name: stage.speed for name, stage in fitted.items()}
+    figures["memory"] = {name: stage.memory for name, stage in fitted.items()}
+    figures["validation"] = {name: stage.validation for name, stage in fitted.items()}
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
     if job.run.dtype == "int8":
         figures["int8"] = gated_int8(model, [*test, *making], features, show)
@@ -210,18 +214,19 @@ def _stages(
     caching: Caching,
     folder: RunFolder,
     show: Callable[[str], None],
-) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
-    """Every stage in its order; speeds, figures and memory by stage."""
+) -> tuple[dict[str, Fitted], dict[str, dict[str, float]]]:
+    """Every stage in its order; how it was trained, and its report, by stage."""
     left: dict[str, Any] = {}
-    speeds: dict[str, float] = {}
-    memory: dict[str, dict[str, int]] = {}
+    fitted: dict[str, Fitted] = {}
     reports: dict[str, dict[str, float]] = {}
     held_out = samples.get("align_test", []) if job.run.evaluate else []
     for name, stage in job.recipe.stages.items():
         stream = shards if stage.data == "align" else None
         sets = [] if stream else sets_of(stage.data, samples)
         rows = [row for own in sets for row in own]
-        seen = [*rows, *test, *held_out]
+        most = job.run.validate_samples
+        unseen = validation_samples(stage, samples, most, model) if most else []
+        seen = [*rows, *test, *held_out, *unseen]
         cache = caching.features(model.backbone, stage.geometry, None if stream else seen)
         seed_stage(job.run.seed, name)
         task = Task(
@@ -229,6 +234,7 @@ def _stages(
             model=model,
             sets=sets,
             held_out=held_out,
+            validation=unseen,
             features=cache,
             seed=job.run.seed,
             workers=job.data.workers,
@@ -242,11 +248,21 @@ def _stages(
         if isinstance(plan, str):
             show(f"\nstage {name}: left out, {plan}")
             continue
+        plan.data.validation = plan.validation
+        answers = answer_check(job, stage, model, unseen, cache, show) if plan.answers else None
         show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
         with model.adapter.sparing():
-            speeds[name], memory[name] = fit(
-                plan.module, plan.data, name=name, stage=stage, run=job.run, folder=folder, labels=labels, show=show
+            fitted[name] = fit(
+                plan.module,
+                plan.data,
+                name=name,
+                stage=stage,
+                run=job.run,
+                folder=folder,
+                labels=labels,
+                show=show,
+                answers=answers,
             )
         plan.finish()
         if skipped := plan.data.skipped:
@@ -254,9 +270,9 @@ def _stages(
         reports[name] = plan.report() if held_out and is_first() else {}
         if reports[name]:
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
-    if not speeds:
+    if not fitted:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
-    return speeds, {name: report for name, report in reports.items() if report}, memory
+    return fitted, {name: report for name, report in reports.items() if report}
 
 
 def _silent(_: str) -> None:

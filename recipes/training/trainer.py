@@ -6,12 +6,14 @@ import hashlib
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
@@ -32,13 +34,21 @@ from inlay.recipes.training.callbacks import (
     Speed,
 )
 from inlay.recipes.training.callbacks.memory_watch import MemoryWatch
+from inlay.recipes.training.callbacks.validation import (
+    Answers,
+    BestCheckpoint,
+    LastCheckpoint,
+    Patience,
+    Validation,
+    use_best,
+)
 from inlay.recipes.training.checkpoints import AtomicCheckpoints, intact
 
-__all__ = ["fit", "seed_stage"]
+__all__ = ["Fitted", "fit", "seed_stage"]
 
 NOTICES = (
     # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
-    "The 'train_dataloader' does not have many workers",
+    "The '(train|val)_dataloader' does not have many workers",
     # With --resume true it is.
     "Checkpoint directory .* exists and is not empty",
     # lightning 2.6 flattens its loaders with torch's old spelling.
@@ -59,6 +69,26 @@ def seed_stage(seed: int, name: str) -> None:
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
 
 
+class _ProgressBar(TQDMProgressBar):
+    """Lightning's, without a bar of its own for each validation."""
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """A bar that shows nothing."""
+        return Tqdm(disable=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Figures of a stage that has been trained."""
+
+    speed: float
+    """Samples per second."""
+    memory: dict[str, int]
+    """Planned and measured memory in bytes, where there was a plan."""
+    validation: list[dict[str, float]]
+    """Step, loss and metric of each validation."""
+
+
 def fit(
     module: LightningModule,
     data: StepData,
@@ -69,7 +99,8 @@ def fit(
     folder: RunFolder,
     labels: LabelAudit,
     show: Callable[[str], None],
-) -> tuple[float, dict[str, int]]:
+    answers: Answers | None = None,
+) -> Fitted:
     """Train one stage, or resume it.
 
     Args:
@@ -81,13 +112,18 @@ def fit(
         folder: for logs and checkpoints.
         labels: prints the first samples with their labels.
         show: prints a line for the user.
-
-    Returns:
-        Samples per second; planned and measured memory in bytes, where there was a plan.
+        answers: scores answers to held-out questions in each validation.
     """
     speed, memory = Speed(), MemoryWatch(data, run.recompute, show)
     checkpoint = folder.checkpoint(name)
-    saver = ModelCheckpoint(
+    validation = Validation(run, data.steps, answers, show) if data.validation is not None else None
+    best, watchers = BestCheckpoint(checkpoint.parent), list[Callback]()
+    if validation is not None:
+        watchers += [validation, best, *([Patience(run.patience, show)] if run.patience else [])]
+    elif run.patience or run.best:
+        show(f"stage {name} has no held-out data, so it has no best checkpoint and does not stop early")
+    saver = LastCheckpoint(
+        validation,
         dirpath=checkpoint.parent,
         filename="last",
         every_n_train_steps=run.checkpoint_every,
@@ -123,12 +159,17 @@ def fit(
             speed,
             memory,
             CompileWatch(run.compile, show),
+            *watchers,
             saver,
-            TQDMProgressBar(refresh_rate=20),
+            _ProgressBar(refresh_rate=20),
         ],
         log_every_n_steps=min(10, data.steps),
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        limit_val_batches=None if validation is not None else 0,
+        check_val_every_n_epoch=None,  # Validation decides when.
+        val_check_interval=1,
+        inference_mode=False,
     )
     place = next(module.parameters()).device
     resume = first(partial(intact, checkpoint, show)) if run.resume else None
@@ -142,5 +183,11 @@ def fit(
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
+    if validation is not None and (run.best or run.patience):
+        use_best(module, best, show)
     module.to(place)  # Lightning moves it to the CPU, and leaves the frozen models where they are.
-    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0, memory.figures
+    return Fitted(
+        speed=round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0,
+        memory=memory.figures,
+        validation=validation.history if validation is not None else [],
+    )

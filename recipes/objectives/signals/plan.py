@@ -52,20 +52,25 @@ def plan_signals(task: Task) -> Plan | str:
             collect_states(model, own, stage, task.features, task.store, visits=visits, show=task.show) for own in sets
         ]
         data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
-        return Plan(module=AlignStates(model.adapter, targets, stage, data.steps, extra), data=data)
+        unseen = _making(expanded(task.validation, stage))
+        states = collect_states(model, unseen, stage, task.features, show=task.show) if unseen else []
+        return Plan(
+            module=AlignStates(model.adapter, targets, stage, data.steps, extra),
+            data=data,
+            validation=_state_data(task, [states], lengths_of(unseen)) if states else None,
+        )
     if _only_outputs(task):
         sets = [making for own in sets if (making := _making(own))]
         rows = [row for own in sets for row in own]
-    conversations = StageData(
-        rows,
-        model,
-        stage,
-        seed=task.seed,
-        sizes=[len(own) for own in sets],
-        features=task.features,
-        workers=task.workers,
+    unseen = expanded(task.validation, stage)
+    unseen = _making(unseen) if _only_outputs(task) else unseen
+    options: dict[str, Any] = {"seed": task.seed, "features": task.features, "workers": task.workers}
+    conversations = StageData(rows, model, stage, sizes=[len(own) for own in sets], **options)
+    return Plan(
+        module=AlignSignals(model, targets, stage, conversations.steps, extra),
+        data=conversations,
+        validation=StageData(unseen, model, stage, **options) if unseen else None,
     )
-    return Plan(module=AlignSignals(model, targets, stage, conversations.steps, extra), data=conversations)
 
 
 def _making(rows: Sequence[Sample]) -> list[Sample]:

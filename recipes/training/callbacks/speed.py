@@ -21,15 +21,26 @@ class Speed(Callback):
     def __init__(self) -> None:
         self.started = 0.0
         self.samples = 0
+        self.paused = 0.0
+        """Seconds of validation."""
+        self._validates = 0.0
 
     @property
     def seconds(self) -> float:
-        """Since the first batch."""
-        return time.perf_counter() - self.started if self.started else 0.0
+        """Since the first batch, without validation."""
+        return time.perf_counter() - self.started - self.paused if self.started else 0.0
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Start the clock with the first batch."""
         self.started = self.started or time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stop the clock."""
+        self._validates = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Let it go on."""
+        self.paused += time.perf_counter() - self._validates
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
