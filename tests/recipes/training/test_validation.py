@@ -146,6 +146,20 @@ def test_training_is_the_same_bit_for_bit_with_and_without_validation(train: Any
     assert logged(tmp_path / "with", "loss") == logged(tmp_path / "without", "loss")
 
 
+class _Drawing(NextToken):
+    """Its held-out loss needs random numbers, like the false pairs of a matching loss."""
+
+    def validation_step(self, batch: Any, number: int) -> None:
+        super().validation_step(batch, number)
+        torch.rand(3)
+
+
+def test_random_numbers_of_validation_do_not_reach_training(train: Any) -> None:
+    without, _, _ = train("without", held_out=False)
+    drawing, _, _ = train("with", kind=_Drawing, validate_every=1)
+    assert_equal(without, drawing)
+
+
 def test_the_loss_is_the_sum_over_labelled_tokens_by_their_number(train: Any, samples: list[Sample]) -> None:
     module, fitted, _ = train("run", validate_every=0)
     total, count = 0.0, 0
