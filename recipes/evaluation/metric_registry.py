@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTO",
+    "METRICS",
     "NONE",
     "OVERALL",
     "AnswerMetric",
     "check_metric_name",
     "choose_metric",
+    "mean_of",
     "metric_names",
+    "no_problem",
     "register_metric",
 ]
 
@@ -65,14 +68,16 @@ class AnswerMetric:
                 raise MetricError(f"metric {self.name}: {told}, in {question.prompt[-1].text!r}")
 
 
-_METRICS: dict[str, AnswerMetric] = {}
+METRICS: dict[str, AnswerMetric] = {}
+"""Name -> metric of a user; the built-in ones are in :mod:`inlay.recipes.evaluation.metrics.builtin`."""
 
 
 def _never(questions: Sequence[Question], candidates: Sequence[str]) -> bool:
     return False
 
 
-def _no_problem(question: Question, candidates: Sequence[str]) -> str:
+def no_problem(question: Question, candidates: Sequence[str]) -> str:
+    """Every question can be scored."""
     return ""
 
 
@@ -85,7 +90,7 @@ def register_metric(
     main: str = OVERALL,
     tokens: int = 16,
     fits: Fits = _never,
-    problem: Problem = _no_problem,
+    problem: Problem = no_problem,
 ) -> None:
     """Add a metric, which ``--metric NAME`` then names; one of the same name is replaced, as in a notebook.
 
@@ -97,22 +102,22 @@ def register_metric(
         main: the figure that stands for the metric, of ``figures``.
         tokens: of an answer, where the references are not longer.
         fits: whether ``auto`` takes this metric for questions, and the answers to rank if there are any; metrics
-            that were registered later are asked first. Without it the metric is taken by name alone.
+            that were registered later are asked first, the built-in ones last. Without it only the name chooses it.
         problem: why a question cannot be scored; empty if it can.
 
     Raises:
         MetricError: a name of ours or no name, neither or both of ``score`` and ``figures``, tokens below 1.
     """
-    if not name.isidentifier() or name in (AUTO, NONE) or (name in BUILT_IN and name in _METRICS):
+    if not name.isidentifier() or name in (AUTO, *BUILT_IN, NONE):
         taken = ", ".join((AUTO, *BUILT_IN, NONE))
         raise MetricError(f"metric: expected letters, digits and underscores, and none of {taken}; got {name!r}")
-    compute = _mean(score) if score is not None else figures
+    compute = mean_of(score) if score is not None else figures
     if compute is None or (score is not None and figures is not None):
         raise MetricError(f"metric {name}: expected either score or figures")
     if tokens < 1:
         raise MetricError(f"metric {name}: tokens: expected at least 1, got {tokens}")
-    _METRICS.pop(name, None)  # a metric that replaces another is asked first again
-    _METRICS[name] = AnswerMetric(
+    METRICS.pop(name, None)  # a metric that replaces another is asked first again
+    METRICS[name] = AnswerMetric(
         name=name,
         title=title or name,
         main=main,
@@ -124,7 +129,9 @@ def register_metric(
     )
 
 
-def _mean(score: Score) -> Figures:
+def mean_of(score: Score) -> Figures:
+    """The mean of a score over all questions, as a figure."""
+
     def compute(said: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
         scores = [score(text, question) for text, question in zip(said, questions, strict=True)]
         return {OVERALL: sum(scores) / len(scores)}
@@ -134,7 +141,7 @@ def _mean(score: Score) -> Figures:
 
 def metric_names() -> list[str]:
     """The names that ``--metric`` takes."""
-    return [AUTO, *sorted({*BUILT_IN, *_METRICS}), NONE]
+    return [AUTO, *sorted({*BUILT_IN, *METRICS}), NONE]
 
 
 def check_metric_name(name: str) -> None:
@@ -161,12 +168,13 @@ def choose_metric(wanted: str, questions: Sequence[Question], candidates: Sequen
     Raises:
         MetricError: no metric has this name, or it cannot score one of the questions.
     """
-    import inlay.recipes.evaluation.metrics.builtin  # noqa: F401  registers the built-in metrics; imports torch
+    from inlay.recipes.evaluation.metrics.builtin import METRICS as BUILT_INS  # imports torch
 
     check_metric_name(wanted)
-    found = _METRICS.get(wanted)
+    found = METRICS.get(wanted) or BUILT_INS.get(wanted)
     if found is not None:
         found.check(questions, candidates)
     if wanted != AUTO or not questions:
         return found
-    return next((metric for metric in reversed(_METRICS.values()) if metric.fits(questions, candidates)), None)
+    asked = (*reversed(METRICS.values()), *BUILT_INS.values())
+    return next((metric for metric in asked if metric.fits(questions, candidates)), None)

@@ -41,8 +41,8 @@ class _HeldOut(NamedTuple):
 
     total: float
     """Sum over the terms."""
-    count: int
-    """Number of terms."""
+    terms: int
+    """Their number."""
     weight: float
 
 
@@ -161,8 +161,8 @@ class StepModule(LightningModule):
         for own in all_of(added):
             for name, part in own.items():
                 before = of_all.get(name, _HeldOut(0.0, 0, part.weight))
-                of_all[name] = _HeldOut(before.total + part.total, before.count + part.count, part.weight)
-        means = {name: part.total / max(1, part.count) for name, part in of_all.items()}
+                of_all[name] = _HeldOut(before.total + part.total, before.terms + part.terms, part.weight)
+        means = {name: part.total / max(1, part.terms) for name, part in of_all.items()}
         figures = {"loss": sum(of_all[name].weight * mean for name, mean in means.items())}
         for name, value in {**(means if len(means) > 1 else {}), **figures}.items():
             # The same value in every process, so their mean is this value.
@@ -172,7 +172,7 @@ class StepModule(LightningModule):
         own = counts_of(batch)
         for name, term in terms.items():
             before, count = added.get(name, _HeldOut(0.0, 0, term.weight)), own[term.per]
-            added[name] = _HeldOut(before.total + float(term.mean) * count, before.count + count, term.weight)
+            added[name] = _HeldOut(before.total + float(term.mean) * count, before.terms + count, term.weight)
         return torch.stack([term.weight * term.mean for term in terms.values()]).sum()
 
     def _log_step(self, values: Mapping[str, Tensor], share: Share, size: int) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from inlay.recipes.data.rows.sample import Question
-from inlay.recipes.evaluation.metric_registry import register_metric
+from inlay.recipes.evaluation.metric_registry import OVERALL, AnswerMetric, mean_of, no_problem
 from inlay.recipes.evaluation.metrics.caption_figures import caption_figures, pope_figures
 from inlay.recipes.evaluation.metrics.choice import choice_score, chosen_option, options_of
 from inlay.recipes.evaluation.metrics.exact_match import exact_match
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 
-__all__: list[str] = []
+__all__ = ["METRICS"]
 
 SHORT = 5
 """Words of a short answer."""
@@ -71,34 +72,48 @@ def _choice(said: str, question: Question) -> float:
     return choice_score(said, question.prompt[-1].text, question.reference)
 
 
-register_metric(
-    "exact",
-    score=lambda said, question: exact_match(said, question.answers),
-    title="exact match on {}, in percent",
-    fits=lambda questions, _: _most(questions, _is_short),
-)
-register_metric(
-    "vqa",
-    score=lambda said, question: vqa_accuracy(said, question.answers),
-    title="VQA accuracy on {}, in percent",
-    fits=lambda questions, _: _most(questions, lambda q: len(q.answers) > 1 and _is_short(q)),
-)
-register_metric(
-    "captions",
-    figures=lambda said, questions: caption_figures(said, [question.answers for question in questions]),
-    title="captions of {}, times 100",
-    main="cider",
-    tokens=50,
-    fits=lambda questions, _: (
-        not any(map(_asks, questions)) or _most(questions, lambda q: len(q.answers) > 1 and _words(q) > SHORT)
+def _by_answer(name: str, title: str, score: Callable[[str, Question], float], **rules: Any) -> AnswerMetric:
+    """A metric that is a mean over questions, in percent."""
+    fields = {"main": OVERALL, "tokens": 16, "problem": no_problem, **rules}
+    return AnswerMetric(name=name, title=f"{title}, in percent", per_answer=True, compute=mean_of(score), **fields)
+
+
+_ALL = (
+    AnswerMetric(
+        name="pope",
+        title="POPE on {}, in percent",
+        main="accuracy",
+        tokens=16,
+        per_answer=False,
+        compute=lambda said, questions: pope_figures(said, [_label(question) for question in questions]),
+        fits=_fits_pope,
+        problem=_not_yes_or_no,
+    ),
+    _by_answer("choice", "right options on {}", _choice, fits=_fits_choice, problem=_no_choice),
+    AnswerMetric(
+        name="captions",
+        title="captions of {}, times 100",
+        main="cider",
+        tokens=50,
+        per_answer=False,
+        compute=lambda said, questions: caption_figures(said, [question.answers for question in questions]),
+        fits=lambda questions, _: (
+            not any(map(_asks, questions)) or _most(questions, lambda q: len(q.answers) > 1 and _words(q) > SHORT)
+        ),
+        problem=no_problem,
+    ),
+    _by_answer(
+        "vqa",
+        "VQA accuracy on {}",
+        lambda said, question: vqa_accuracy(said, question.answers),
+        fits=lambda questions, _: _most(questions, lambda q: len(q.answers) > 1 and _is_short(q)),
+    ),
+    _by_answer(
+        "exact",
+        "exact match on {}",
+        lambda said, question: exact_match(said, question.answers),
+        fits=lambda questions, _: _most(questions, _is_short),
     ),
 )
-register_metric("choice", score=_choice, title="right options on {}, in percent", fits=_fits_choice, problem=_no_choice)
-register_metric(
-    "pope",
-    figures=lambda said, questions: pope_figures(said, [_label(question) for question in questions]),
-    title="POPE on {}, in percent",
-    main="accuracy",
-    fits=_fits_pope,
-    problem=_not_yes_or_no,
-)
+METRICS = {metric.name: metric for metric in _ALL}
+"""Name -> metric, in the order in which they are asked whether they fit."""

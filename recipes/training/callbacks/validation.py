@@ -30,7 +30,10 @@ NEVER = sys.maxsize
 class Answers(Protocol):
     """A score of answers to held-out questions."""
 
-    metric: AnswerMetric
+    @property
+    def metric(self) -> AnswerMetric:
+        """Of the score."""
+        ...
 
     def __call__(self) -> float:
         """Answer and score, in every process."""

@@ -98,10 +98,10 @@ def test_a_metric_that_cannot_score_a_question_is_refused_before_the_answers(
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    before = dict(metric_registry._METRICS)
+    before = dict(metric_registry.METRICS)
     yield
-    metric_registry._METRICS.clear()
-    metric_registry._METRICS.update(before)
+    metric_registry.METRICS.clear()
+    metric_registry.METRICS.update(before)
 
 
 def contains(said: str, asked: Question) -> float:

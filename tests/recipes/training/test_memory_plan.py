@@ -45,8 +45,8 @@ def trained(model: Any, samples: list[Sample], folder: Path, **run: Any) -> tupl
     audit = LabelAudit(model.backbone.llm.tokenizer, lambda _: None)
     settings = RunSettings(output=folder, accelerator="cpu", **run)
     held = RunFolder(folder)
-    _, figures = fit(module, data, name="only", stage=stage, run=settings, folder=held, labels=audit, show=lines.append)
-    return figures, lines, module
+    fitted = fit(module, data, name="only", stage=stage, run=settings, folder=held, labels=audit, show=lines.append)
+    return fitted.memory, lines, module
 
 
 def measure(backbone: Any, adapter: Any, folder: Path, image_of: Any) -> None:

@@ -221,7 +221,7 @@ class _Rising(NextToken):
         super().validation_step(batch, number)
         step = self.trainer.global_step
         added: Any = self._held_out
-        self._held_out = {name: part._replace(total=part.count * abs(step - 2.0)) for name, part in added.items()}
+        self._held_out = {name: part._replace(total=part.terms * abs(step - 2.0)) for name, part in added.items()}
 
 
 def test_best_and_last_checkpoints_are_kept(train: Any, tmp_path: Path) -> None:
