@@ -96,7 +96,7 @@ def _parser() -> ArgumentParser:
         dest="cache_when",
         type=Literal["pays", "always"],
         default="pays",
-        help="always: write to that folder also what this evaluation alone gains nothing by",
+        help="pays: write to that folder only where this evaluation gains time; always: for later ones too",
     )
     parser.add_argument(
         "--metric",

@@ -17,7 +17,7 @@ from inlay.recipes.caching import Caching, store_at
 from inlay.recipes.commands.train.command import SYSTEMS
 from inlay.recipes.data.features import FeatureCache
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
-from inlay.recipes.distributed.ranks import is_first
+from inlay.recipes.distributed.ranks import is_first, world
 from inlay.recipes.evaluation.answering import Answered, answer_oracle, as_rows, ask, blind
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
@@ -38,7 +38,7 @@ CACHE = 2 << 30
 
 @dataclass(frozen=True, kw_only=True)
 class _Evaluation:
-    """One evaluation: what is asked, how it is answered, and by what it is measured."""
+    """One evaluation: questions, decoding and metric."""
 
     held: HeldOut
     settings: AnswerSettings
@@ -74,7 +74,7 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
     if not held.answered and parsed.results is None:
         raise SettingsError(
             f"{held.path}: these questions have no answers to compare with; give --data.test_annotations, or --results "
-            "FILE for what the evaluation server takes"
+            "FILE for the file that the evaluation server takes"
         )
     ids = _question_ids(held) if parsed.results is not None else {}
     questions = [question for question, _, _ in held.asked]
@@ -143,7 +143,10 @@ def _features(
     model: AttachedModel, held: HeldOut, layout: Layout, store: CacheStore | None, say: Callable[[str], None]
 ) -> FeatureCache | None:
     caching = Caching(memory=CACHE, store=store, show=say)
-    return caching.features(model.backbone, layout.geometry_for("image"), [*held.samples, *held.making])
+    samples = [*held.samples, *held.making]
+    # Without a store, each of several processes encodes the media of its own questions as they come.
+    seen = samples if store is not None or world() == 1 else None
+    return caching.features(model.backbone, layout.geometry_for("image"), seen)
 
 
 def _answered(

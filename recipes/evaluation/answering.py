@@ -1,7 +1,7 @@
 """Held-out questions: the adapter's answers, and the answers of two references.
 
-*Blind* is the same model without the media: what guessing from the question gives. The *oracle* is the bare LLM, which
-reads a description of the media as text: what the LLM could answer if the media were translated without loss.
+*Blind* is the same model without the media: its score is that of guessing from the question. The *oracle* is the bare
+LLM, which reads a description of the media as text: the score that a lossless translation of the media would give.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Batches of an evaluation: as large as the memory allows, shared among processes, halved where memory runs out.
 
-What grows with a batch is the KV cache: of LLaVA-1.5 7B in bfloat16, 0.5 MiB a position, so that 64 questions of 700
-positions take 22 GiB. The size is planned from the configuration of the language model and the longest question.
+The KV cache grows with the batch: LLaVA-1.5 7B in bfloat16 needs 0.5 MiB a position, so 64 questions of 700 positions
+take 22 GiB. The size is planned from the configuration of the language model and the longest question.
 """
 
 from __future__ import annotations

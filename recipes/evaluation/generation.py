@@ -42,7 +42,7 @@ MAX_NEW_TOKENS = 64
 
 
 class Judge(Protocol):
-    """Tells whether a medium shows what a caption says."""
+    """Decides whether a medium agrees with a caption."""
 
     def __call__(self, caption: str, medium: Medium) -> Mapping[str, bool] | None:
         """By attribute, and ``right`` for all that counts; None where the caption says nothing that can be judged."""
@@ -51,7 +51,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A held-out turn with what the model answered."""
+    """A held-out turn with the model's reply."""
 
     question: Question
     reply: Reply
@@ -60,17 +60,17 @@ class Answer:
 
     @property
     def chosen(self) -> tuple[Modality, ...]:
-        """What was made, or would have been with a generator for it."""
+        """Modalities of the media in the reply, also of media for which there is no generator."""
         return tuple(sorted(part.modality for part in self.reply.parts if isinstance(part, MadePart)))
 
     @property
     def wanted(self) -> tuple[Modality, ...]:
-        """What had to be made; nothing for an answer in words."""
+        """Modalities of the media in the reference; none for an answer in words."""
         return tuple(sorted(part.modality for part in self.question.made))
 
 
 def asked_to_make(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
-    """Every turn of the samples, those that are answered in words too, with the sample's id."""
+    """Every turn of the samples, also turns that are answered in words, with the sample's id."""
     return [(question, sample.id) for sample in samples for question in questions_of(sample)]
 
 
@@ -194,7 +194,7 @@ def made_figures(
         batches: ``batch_size``, ``shared`` and ``show`` of :func:`reference_media`.
 
     Returns:
-        ``choice``: the share of turns in which what had to be made was made, and nothing else; ``choice_by_type``;
+        ``choice``: the share of turns whose reply has the media of the reference and no others; ``choice_by_type``;
         ``made``: modality -> ``asked``, and ``right`` with the judge's other attributes, beside ``own_encoder`` and
         ``wrong_prompt``.
     """
@@ -219,7 +219,7 @@ def made_figures(
             **_shares(judge, captions, [_first(answer.reply, modality) for answer, _ in rows]),
         }
         if backbone is not None:
-            # Made once: what a prompt gave is, for the caption of another prompt, what a wrong prompt gives.
+            # Generated once: the media of each caption are compared with its own and with another caption.
             own = reference_media(backbone, {modality: captions}, media or {}, seed, **batches)[modality]
             figures["made"][modality]["own_encoder"] = _shares(judge, captions, own)["right"]
             figures["made"][modality]["wrong_prompt"] = _shares(judge, _other(captions), own)["right"]
@@ -227,7 +227,7 @@ def made_figures(
 
 
 def as_made_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Plain values for a file: what was asked, wanted, chosen, and said."""
+    """Plain values for a file: question, reference, reply, and the modalities of both."""
     return [
         {
             "id": answer.name,
@@ -243,7 +243,7 @@ def as_made_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def _shares(judge: Judge, captions: Sequence[str], media: Sequence[Medium | None]) -> dict[str, float]:
-    """The share of right media by attribute; what was not made is wrong in all."""
+    """The share of right media by attribute; a missing medium is wrong in all."""
     marks: list[Mapping[str, bool]] = []
     for caption, medium in zip(captions, media, strict=True):
         found: Mapping[str, bool] | None = {} if medium is None else judge(caption, medium)
@@ -274,7 +274,7 @@ def made_table(figures: Mapping[str, Any]) -> str:
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
         >>> print(made_table({"choice": 1.0, "made": {"image": one}}))
-        what was made on held-out prompts, in percent
+        media made for held-out prompts, in percent
         made   asked  right  own encoder  wrong prompt
         image      4   75.0        100.0          25.0
         modality chosen rightly: 100.0
@@ -284,6 +284,4 @@ def made_table(figures: Mapping[str, Any]) -> str:
         shown = (f"{100 * own[name]:.1f}" if name in own else "-" for name in ("right", "own_encoder", "wrong_prompt"))
         rows.append((modality, str(own["asked"]), *shown))
     table = aligned(rows) + "\n" if len(rows) > 1 else ""
-    return (
-        f"what was made on held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"
-    )
+    return f"media made for held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"

@@ -18,7 +18,7 @@ Column: TypeAlias = Literal["adapter", "blind", "oracle"]
 
 @dataclass(frozen=True)
 class Scores:
-    """What a metric says of answers, 0 to 1."""
+    """Figures of answers by one metric, 0 to 1."""
 
     overall: float
     """The metric's main figure."""
@@ -67,16 +67,16 @@ def as_figures(scores: Scores) -> dict[str, Any]:
     return {name: getattr(scores, name) for name in ("overall", "by_type", "count", "by_modality")}
 
 
-def table(metric: AnswerMetric, columns: Mapping[Column, Scores], what: str) -> str:
+def table(metric: AnswerMetric, columns: Mapping[Column, Scores], data: str) -> str:
     """Title and table; the figures are shown times 100.
 
     Args:
         metric: gives the title.
         columns: scores beside each other.
-        what: is measured, for the title.
+        data: name of the questions, for the title.
     """
     body = _score_table(columns) if metric.per_answer else figure_table({n: s.figures for n, s in columns.items()})
-    return f"{metric.title.format(what)}\n{body}"
+    return f"{metric.title.format(data)}\n{body}"
 
 
 def _score_table(columns: Mapping[Column, Scores]) -> str:

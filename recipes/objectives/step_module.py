@@ -162,6 +162,8 @@ class StepModule(LightningModule):
             for name, part in own.items():
                 before = of_all.get(name, _HeldOut(0.0, 0, part.weight))
                 of_all[name] = _HeldOut(before.total + part.total, before.terms + part.terms, part.weight)
+        if not of_all:  # another validation_step than ours
+            return
         means = {name: part.total / max(1, part.terms) for name, part in of_all.items()}
         figures = {"loss": sum(of_all[name].weight * mean for name, mean in means.items())}
         for name, value in {**(means if len(means) > 1 else {}), **figures}.items():

@@ -134,7 +134,7 @@ def intact(path: Path, show: Callable[[str], None]) -> Path | None:
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None for an intact one."""
+    """The fault of a checkpoint, in a few words; None for an intact one."""
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums
             if (bad := archive.testzip()) is not None:

@@ -206,7 +206,8 @@ class StepData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Switch Lightning's validation off where there are no held-out samples; an empty loader gives a warning."""
-        if self.validation is None and self.trainer is not None:
+        own = type(self).val_dataloader is StepData.val_dataloader and "val_dataloader" not in vars(self)
+        if self.validation is None and own and self.trainer is not None:
             self.trainer.limit_val_batches = 0
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:

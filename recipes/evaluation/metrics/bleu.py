@@ -107,7 +107,7 @@ class Bleu(Metric):
 
         Args:
             predictions: one caption a picture.
-            references: what people wrote, at least one text a picture.
+            references: human captions, at least one text a picture.
 
         Raises:
             MetricError: the numbers differ, or a picture has no reference.

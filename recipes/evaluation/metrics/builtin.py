@@ -60,8 +60,8 @@ def _no_choice(question: Question, candidates: Sequence[str]) -> str:
     return "" if chosen_option(question.reference, options) else _expected(question, "one of the options")
 
 
-def _expected(question: Question, what: str) -> str:
-    return f"expected {what} as the reference, got {question.reference!r}"
+def _expected(question: Question, wanted: str) -> str:
+    return f"expected {wanted} as the reference, got {question.reference!r}"
 
 
 def _fits_choice(questions: Sequence[Question], candidates: Sequence[str]) -> bool:

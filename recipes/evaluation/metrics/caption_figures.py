@@ -18,7 +18,7 @@ def caption_figures(said: Sequence[str], references: Sequence[Sequence[str]]) ->
 
     Args:
         said: one caption a picture.
-        references: what people wrote, at least one text a picture.
+        references: human captions, at least one text a picture.
 
     Raises:
         MetricError: a picture without a reference.

@@ -43,7 +43,7 @@ def rouge_l(prediction: str, answers: Sequence[str]) -> float:
 
     Args:
         prediction: the caption.
-        answers: what people wrote, the references.
+        answers: human captions, the references.
 
     Returns:
         0..1; an empty caption scores 0.

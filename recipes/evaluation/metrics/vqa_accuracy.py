@@ -25,8 +25,8 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """The accuracy of one prediction.
 
     Args:
-        prediction: what the model said.
-        answers: what people said, ten in VQA v2. Any number from two on is treated alike, so with two or three people
+        prediction: the model's answer.
+        answers: human answers, ten in VQA v2. Any number from two on is treated alike, so with two or three people
             even full agreement gives only 1/3 or 2/3. With a single answer the accuracy is 0 or 1.
 
     Returns:
