@@ -22,7 +22,8 @@ from inlay.recipes.evaluation.answering import Answered, answer_oracle, as_rows,
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
-from inlay.recipes.evaluation.metric_registry import AnswerMetric, choose_metric
+from inlay.recipes.evaluation.metric_registry import AnswerMetric
+from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import Column, as_figures, cut_line, no_metric_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit
 from inlay.recipes.miniature.judge_made import judge_made

@@ -23,7 +23,6 @@ __all__ = [
     "OVERALL",
     "AnswerMetric",
     "check_metric_name",
-    "choose_metric",
     "mean_of",
     "metric_names",
     "no_problem",
@@ -152,29 +151,3 @@ def check_metric_name(name: str) -> None:
     """
     if name not in metric_names():
         raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}")
-
-
-def choose_metric(wanted: str, questions: Sequence[Question], candidates: Sequence[str] = ()) -> AnswerMetric | None:
-    """The metric that is named, or that fits the questions.
-
-    Args:
-        wanted: a name, ``auto`` or ``none``.
-        questions: with their references.
-        candidates: answers that the model ranks, if it does not write its own.
-
-    Returns:
-        None for ``none``, and where no metric fits: free text.
-
-    Raises:
-        MetricError: no metric has this name, or it cannot score one of the questions.
-    """
-    from inlay.recipes.evaluation.metrics.builtin import METRICS as BUILT_INS  # imports torch
-
-    check_metric_name(wanted)
-    found = METRICS.get(wanted) or BUILT_INS.get(wanted)
-    if found is not None:
-        found.check(questions, candidates)
-    if wanted != AUTO or not questions:
-        return found
-    asked = (*reversed(METRICS.values()), *BUILT_INS.values())
-    return next((metric for metric in asked if metric.fits(questions, candidates)), None)

@@ -36,7 +36,7 @@ def score(metric: AnswerMetric, answered: Sequence[Answered]) -> Scores:
     """Apply a metric, over all questions, by type and by modality.
 
     Args:
-        metric: of :func:`~inlay.recipes.evaluation.metrics.choose_metric`.
+        metric: of :func:`~inlay.recipes.evaluation.metrics.selection.choose_metric`.
         answered: at least one.
     """
     figures = _compute(metric, answered)

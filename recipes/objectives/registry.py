@@ -13,7 +13,7 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.evaluation.answering import answer_all
-from inlay.recipes.evaluation.metrics.caption_figures import caption_figures
+from inlay.recipes.evaluation.metrics.captions.figures import caption_figures
 from inlay.recipes.miniature.judge import LONGEST, caption_is_right
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.next_token import NextToken

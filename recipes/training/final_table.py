@@ -17,7 +17,7 @@ from inlay.recipes.data.rows.sample import Sample, questions_of
 from inlay.recipes.distributed.ranks import first, is_first, world
 from inlay.recipes.evaluation.answering import Answered, answer_all, answer_blind, answer_oracle, as_rows
 from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
-from inlay.recipes.evaluation.metric_registry import choose_metric
+from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
 from inlay.recipes.evaluation.scores import Column, Scores, cut_line, no_metric_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit

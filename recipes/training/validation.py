@@ -12,8 +12,9 @@ from inlay.recipes.data.preparation.stage_samples import expanded, phrased, vari
 from inlay.recipes.data.row_check import RowCheck
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.distributed.ranks import world
-from inlay.recipes.evaluation.answering import Asked, ask, asked_of
-from inlay.recipes.evaluation.metric_registry import AnswerMetric, choose_metric
+from inlay.recipes.evaluation.answering import Asked, ask, asked_of, blind
+from inlay.recipes.evaluation.metric_registry import AnswerMetric
+from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import score
 from inlay.recipes.evaluation.token_limit import token_limit
 from inlay.recipes.runs.job import Job
@@ -71,9 +72,18 @@ class AnswerCheck:
     options: Mapping[str, Any]
     """Of :func:`~inlay.recipes.evaluation.answering.ask`."""
 
-    def __call__(self) -> float:
-        """The metric's main figure; every process calls this, and answers its share."""
-        return score(self.metric, ask(self.model, self.asked, shared=True, **self.options)).overall
+    def __call__(self) -> dict[str, float]:
+        """The metric's main figure, and where questions are asked in words the same figure without the media.
+
+        Every process calls this, and answers its share.
+        """
+        figures = {self.metric.name: self._score(self.asked)}
+        if all(prompt[-1].text.strip() for _, prompt, _ in self.asked):
+            figures[f"{self.metric.name}_blind"] = self._score(blind(self.asked))
+        return figures
+
+    def _score(self, asked: Sequence[Asked]) -> float:
+        return score(self.metric, ask(self.model, asked, shared=True, **self.options)).overall
 
 
 def answer_check(

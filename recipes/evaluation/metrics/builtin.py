@@ -7,7 +7,7 @@ from typing import Any
 
 from inlay.recipes.data.rows.sample import Question
 from inlay.recipes.evaluation.metric_registry import OVERALL, AnswerMetric, mean_of, no_problem
-from inlay.recipes.evaluation.metrics.caption_figures import caption_figures, pope_figures
+from inlay.recipes.evaluation.metrics.captions.figures import caption_figures, pope_figures
 from inlay.recipes.evaluation.metrics.choice import choice_score, chosen_option, options_of
 from inlay.recipes.evaluation.metrics.exact_match import exact_match
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy

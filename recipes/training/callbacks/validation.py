@@ -11,14 +11,13 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from inlay.recipes.evaluation.metric_registry import AnswerMetric
 from inlay.recipes.settings.run import RunSettings
 
 __all__ = ["LOSS", "BestCheckpoint", "LastCheckpoint", "Patience", "Validation", "use_best"]
@@ -27,17 +26,8 @@ LOSS = "val/loss"
 NEVER = sys.maxsize
 
 
-class Answers(Protocol):
-    """A score of answers to held-out questions."""
-
-    @property
-    def metric(self) -> AnswerMetric:
-        """Of the score."""
-        ...
-
-    def __call__(self) -> float:
-        """Answer and score, in every process."""
-        ...
+Answers: TypeAlias = Callable[[], dict[str, float]]
+"""Answers held-out questions, in every process, and gives figures by name."""
 
 
 class Validation(Callback):
@@ -53,6 +43,7 @@ class Validation(Callback):
     def __init__(self, run: RunSettings, steps: int, answers: Answers | None, show: Callable[[str], None]) -> None:
         every = run.validate_every if run.validate_every >= 1 else math.ceil(run.validate_every * steps)
         self.every, self.steps, self.answers, self.show = int(every) or steps, steps, answers, show
+        self.figures: dict[str, float] = {}
         self.due = False
         """Whether a validation follows this micro-batch."""
         self.history: list[dict[str, float]] = []
@@ -85,15 +76,14 @@ class Validation(Callback):
         """Score answers."""
         if self.answers is not None:
             with torch.inference_mode(False), torch.no_grad():
-                value = self.answers()
-            module.log(f"val/{self.answers.metric.name}", torch.tensor(value, dtype=torch.float64), sync_dist=True)
+                self.figures = self.answers()
+        for name, value in self.figures.items():
+            module.log(f"val/{name}", torch.tensor(value, dtype=torch.float64), sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Put the random numbers back, and tell."""
         self._open.close()
-        found = {name.removeprefix("val/"): float(value) for name, value in trainer.callback_metrics.items()}
-        kept = ["loss", *([self.answers.metric.name] if self.answers is not None else [])]
-        figures = {name: found[name] for name in kept if name in found}
+        figures = {"loss": float(trainer.callback_metrics[LOSS]), **self.figures}
         self.history.append({"step": trainer.global_step, **figures})
         told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self.show(f"validation at step {trainer.global_step} of {self.steps}: {told}")

@@ -46,6 +46,9 @@ def test_a_run_gets_the_figures_of_its_training_again(finished: Path, system: st
     found = json.loads(capsys.readouterr().out)
     assert {name: found[name] for name in FIGURES} == {name: trained[name] for name in FIGURES}
     assert found["adapter"]["overall"] == trained["accuracy"]
+    assert found["metric"] == trained["metric"] == "vqa"
+    for stage, validations in trained["validation"].items():
+        assert [figures["step"] for figures in validations] == [1, 2], stage
     assert {"own_encoder", "wrong_prompt", "right"} <= set(found["made"]["audio"])
 
 

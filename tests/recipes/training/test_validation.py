@@ -185,8 +185,11 @@ def test_validation_follows_optimizer_steps_and_always_the_last(train: Any, ever
 def test_loss_and_metric_are_in_the_logs(train: Any, tmp_path: Path) -> None:
     _, fitted, shown = train("run", validate_every=3, metric=True)
     assert [value for _, value in logged(tmp_path, "val/loss")] == [figures["loss"] for figures in fitted.validation]
-    assert [value for _, value in logged(tmp_path, "val/exact")] == [figures["exact"] for figures in fitted.validation]
-    assert re.search(r"validation at step 3 of 6: loss \d\.\d{4}, exact \d\.\d{4}", "\n".join(shown))
+    for name in ("exact", "exact_blind"):
+        assert [value for _, value in logged(tmp_path, f"val/{name}")] == [own[name] for own in fitted.validation]
+    assert re.search(
+        r"validation at step 3 of 6: loss \d\.\d{4}, exact \d\.\d{4}, exact_blind \d\.\d{4}", "\n".join(shown)
+    )
 
 
 def test_two_processes_share_the_validation(train: Any) -> None:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.recipes.evaluation.metrics.captions import (
+from inlay.recipes.evaluation.metrics.captions.ngrams import (
     ORDERS,
     Grams,
     as_bytes,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inlay.hub.safety.text import shown
 from inlay.recipes.evaluation.errors import MetricError
-from inlay.recipes.evaluation.metrics.caption_words import caption_words
+from inlay.recipes.evaluation.metrics.captions.words import caption_words
 
 __all__ = ["ORDERS", "Grams", "as_bytes", "check_captions", "from_bytes", "grams", "tokenised"]
 

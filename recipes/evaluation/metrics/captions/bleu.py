@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.recipes.evaluation.metrics.captions import ORDERS, Grams, grams, tokenised
+from inlay.recipes.evaluation.metrics.captions.ngrams import ORDERS, Grams, grams, tokenised
 
 __all__ = ["Bleu", "BleuCounts", "bleu", "bleu_counts"]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inlay.recipes.evaluation.errors import MetricError
-from inlay.recipes.evaluation.metrics.caption_words import caption_words
+from inlay.recipes.evaluation.metrics.captions.words import caption_words
 from inlay.recipes.evaluation.metrics.score import MeanScore
 
 __all__ = ["RougeL", "common_subsequence", "rouge_l"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inlay.recipes.evaluation.metrics.bleu import Bleu
-from inlay.recipes.evaluation.metrics.cider import Cider
+from inlay.recipes.evaluation.metrics.captions.bleu import Bleu
+from inlay.recipes.evaluation.metrics.captions.cider import Cider
+from inlay.recipes.evaluation.metrics.captions.rouge_l import RougeL
 from inlay.recipes.evaluation.metrics.pope import Pope
-from inlay.recipes.evaluation.metrics.rouge_l import RougeL
 
 __all__ = ["caption_figures", "pope_figures"]
 
