@@ -41,7 +41,7 @@ def bytes_per_question(config: Any, prompt: int, new: int, *, beams: int = 1, it
         >>> from transformers import LlamaConfig
         >>> seven_billion = LlamaConfig()  # 32 layers of 32 heads of 128
         >>> bytes_per_question(seven_billion, 624, 16) >> 20
-        373
+        366
     """
     text = config.get_text_config(decoder=True)
     heads = _first(text, "num_attention_heads", "n_head", "num_heads", "decoder_attention_heads")

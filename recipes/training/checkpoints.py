@@ -55,8 +55,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 _save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            # A crash between the two leaves the previous one alone, which is then resumed from.
-            if target.exists():
+            # A crash between the two leaves the previous one alone, which is then resumed from. Weights alone, as in
+            # best.ckpt, are not resumed from.
+            if target.exists() and "optimizer_states" in checkpoint:
                 target.replace(last)
             part.replace(target)
         except BaseException:

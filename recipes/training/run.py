@@ -42,7 +42,7 @@ from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.final_table import FinalTable, gated_int8
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.trainer import Fitted, fit, seed_stage
-from inlay.recipes.training.validation import answer_check, validation_samples
+from inlay.recipes.training.validation import answer_check, check_watched, validation_samples
 
 __all__ = ["Job", "train"]
 
@@ -166,6 +166,7 @@ def _train(
         show=show,
     )
     test, making = _asked_at_end(job, samples)
+    check_watched(job, samples, model)
     if job.run.strategy == "fsdp":
         shard(backbone.llm.model, adapter.parameters(), "cuda")
     sizes = {

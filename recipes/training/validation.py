@@ -19,8 +19,9 @@ from inlay.recipes.evaluation.scores import score
 from inlay.recipes.evaluation.token_limit import token_limit
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.recipe import Stage
+from inlay.recipes.settings.run import SettingsError
 
-__all__ = ["AnswerCheck", "answer_check", "spread", "validation_samples"]
+__all__ = ["AnswerCheck", "answer_check", "check_watched", "spread", "validation_samples"]
 
 
 def validation_samples(
@@ -45,6 +46,21 @@ def validation_samples(
         check = RowCheck(model, stage.layout)
         chosen = [sample for sample in chosen if not any(check.problems(_messages(sample, stage)))]
     return chosen if len(chosen) >= world() else []
+
+
+def check_watched(job: Job, samples: Mapping[str, list[Sample]], model: AttachedModel) -> None:
+    """Check that ``patience`` and ``best`` have validations to compare.
+
+    Raises:
+        SettingsError: no stage has held-out data.
+    """
+    if not (job.run.patience or job.run.best):
+        return
+    if not any(validation_samples(stage, samples, 1 + world(), model) for stage in job.recipe.stages.values()):
+        raise SettingsError(
+            "patience, best: they compare validations, and no stage has held-out data; give --data.test (questions) or "
+            "--data.align_test (captions), or leave them out"
+        )
 
 
 def _messages(sample: Sample, stage: Stage) -> list[Any]:

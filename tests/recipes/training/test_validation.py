@@ -23,12 +23,14 @@ from inlay.recipes.objectives.next_token import NextToken
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.registry import OBJECTIVES
 from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.objective_settings import SignalSettings
 from inlay.recipes.settings.recipe import Stage
-from inlay.recipes.settings.run import RunSettings, SettingsError
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
+from inlay.recipes.systems import llava
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import Fitted, fit
-from inlay.recipes.training.validation import AnswerCheck, spread, validation_samples
+from inlay.recipes.training.validation import AnswerCheck, check_watched, spread, validation_samples
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
@@ -257,6 +259,38 @@ def test_without_held_out_data_patience_says_that_it_does_nothing(train: Any) ->
     _, fitted, shown = train("run", held_out=False, patience=2)
     assert fitted.validation == []
     assert any("no held-out data" in line for line in shown)
+
+
+def test_patience_without_any_held_out_data_is_an_error(
+    backbone_of: Any, adapter_of: Any, samples: list[Sample], tmp_path: Path
+) -> None:
+    backbone = backbone_of()
+    model = adapter_of(backbone).attach(backbone)
+    recipe = llava.recipe()
+    for fields in ({"patience": 2}, {"best": True}):
+        run = RunSettings(output=tmp_path / "run", **fields)
+        job = Job(recipe=recipe, run=run, backbone=BackboneSettings(), data=DataSettings())
+        with pytest.raises(SettingsError, match="no stage has held-out data"):
+            check_watched(job, {"train": samples, "align": samples}, model)
+        check_watched(job, {"train": samples, "align": samples, "test": samples}, model)
+
+
+def test_best_weights_keep_no_copy_of_those_before(train: Any, tmp_path: Path) -> None:
+    train("run", validate_every=1, checkpoint_every=2)
+    folder = RunFolder(tmp_path / "run").checkpoint("only").parent
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt", "last.ckpt.previous"}
+
+
+def test_validation_is_not_counted_as_time_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inlay.recipes.training.callbacks import speed
+
+    now = iter([10.0, 12.0, 112.0, 114.0])
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: next(now))
+    clock: Any = speed.Speed()
+    clock.on_train_batch_start(None, None, None, 0)
+    clock.on_validation_start(None, None)
+    clock.on_validation_end(None, None)
+    assert clock.seconds == 4.0
 
 
 def test_a_plain_trainer_validates_too(backbone_of: Any, adapter_of: Any, samples: list[Sample]) -> None:
