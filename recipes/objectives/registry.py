@@ -12,6 +12,7 @@ from functools import partial
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.sampling.step_data import StepData
+from inlay.recipes.distributed.ranks import world
 from inlay.recipes.evaluation.answering import answer_all
 from inlay.recipes.evaluation.metrics.captions.figures import caption_figures
 from inlay.recipes.miniature.judge import LONGEST, caption_is_right
@@ -70,6 +71,7 @@ def represent(task: Task) -> Plan | str:
 
     data = batches(rows, [len(own) for own in sets])
     unseen = [captioned(sample) for sample in expanded(task.validation, stage)]
+    unseen = unseen[: len(unseen) // world() * world()]  # Contrast gathers equally many rows of every process.
     held_out = [phrased(sample, stage) for sample in task.held_out]
     return Plan(
         module=Represent(backbone, former, tokens, stage, data.steps),

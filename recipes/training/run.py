@@ -249,7 +249,8 @@ def _stages(
         if isinstance(plan, str):
             show(f"\nstage {name}: left out, {plan}")
             continue
-        plan.data.validation = plan.validation
+        if plan.validation is not None and sum(plan.validation.sizes) >= world():
+            plan.data.validation = plan.validation
         answers = answer_check(job, stage, model, unseen, cache, show) if plan.answers else None
         show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)

@@ -217,11 +217,21 @@ class StepData(LightningDataModule):
     def in_order(self) -> DataLoader[Any]:
         """Every sample once, in batches as large as the micro-batches of the stage, as for the first optimizer step.
 
+        Each process has as many batches as the others, and none is empty. Of a number of samples that the processes
+        divide, each has equally many in every batch.
+
         Raises:
             DataError: fewer samples than processes.
         """
-        count, size = sum(self.sizes), max(1, self.stage.batch_size // self.stage.accumulate)
-        batches = micro_batches(range(count), -(-count // size), world())
+        count, size = sum(self.sizes), max(1, self.stage.batch_size // self.stage.accumulate // world()) * world()
+        starts = list(range(0, count, size))
+        if len(starts) > 1 and count - starts[-1] < world():
+            starts.pop()  # The rest goes into the last batch.
+        batches = [
+            shared
+            for start, end in pairwise([*starts, count])
+            for shared in micro_batches(range(start, end), 1, world())
+        ]
         return DataLoader(
             _Rows(self.read, count),
             batch_sampler=[[(0, index) for index in shared[rank()]] for shared in batches],

@@ -17,6 +17,8 @@ from two_processes import in_two
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.sampling import step_data
+from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.evaluation.answering import asked_of
 from inlay.recipes.evaluation.metrics import choose_metric
 from inlay.recipes.objectives.next_token import NextToken
@@ -24,10 +26,10 @@ from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.registry import OBJECTIVES
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
-from inlay.recipes.settings.objective_settings import SignalSettings
+from inlay.recipes.settings.objective_settings import RepresentSettings, SignalSettings
 from inlay.recipes.settings.recipe import Stage
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings, SettingsError
-from inlay.recipes.systems import llava
+from inlay.recipes.systems import blip2, llava
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import Fitted, fit
 from inlay.recipes.training.validation import AnswerCheck, check_watched, spread, validation_samples
@@ -368,6 +370,45 @@ def test_signal_stages_have_held_out_batches_of_their_own(senses_of: Any, tmp_pa
     assert [figures["loss"] > 0 for figures in fitted.validation] == [True]
 
 
+def test_contrast_is_validated_by_both_processes(
+    eva_backbone_of: Any, former_fields: Any, samples: list[Sample], tmp_path: Path
+) -> None:
+    """Its negatives come from all processes, so these need equally many batches."""
+    stage = Stage(
+        data="align",
+        template="plain",
+        geometry="squash",
+        lr={"inputs.image": 1e-3},
+        batch_size=2,
+        epochs=1,
+        objective="represent",
+        represent=RepresentSettings(),
+    )
+    shown = [sample for sample in samples if sample.id != "s7"]
+    recipe = blip2.recipe()
+    options = {recipe.projector: {**former_fields, "dropout": 0.0}}
+
+    def work() -> Any:
+        backbone = eva_backbone_of()
+        model = replace(recipe, projector_options=options).adapter(backbone, "tiny").attach(backbone)
+        plan: Any = OBJECTIVES["represent"](Task(stage=stage, model=model, sets=[shown[:4]], validation=shown[3:]))
+        plan.data.validation = plan.validation
+        return fit(
+            plan.module,
+            plan.data,
+            name="only",
+            stage=stage,
+            run=RunSettings(output=tmp_path / "run", accelerator="cpu", validate_every=1),
+            folder=RunFolder(tmp_path / "run"),
+            labels=LabelAudit(backbone.llm.tokenizer, lambda _: None),
+            show=lambda _: None,
+        ).validation
+
+    one, two = in_two(work)
+    assert one == two
+    assert [figures["step"] for figures in one] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
@@ -381,3 +422,21 @@ def test_signal_stages_have_held_out_batches_of_their_own(senses_of: Any, tmp_pa
 def test_settings_that_contradict_each_other_are_refused(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         RunSettings(output=Path("run"), **fields)
+
+
+@pytest.mark.parametrize(("count", "size"), [(5, 2), (6, 4), (7, 4), (2, 4), (9, 8), (8, 8)])
+def test_held_out_batches_are_as_many_in_both_processes_and_none_is_empty(
+    monkeypatch: pytest.MonkeyPatch, count: int, size: int
+) -> None:
+    stage = replace(STAGE, batch_size=size, accumulate=1)
+    data = StepData([count], lambda _, index: index, list, stage, seed=0)
+    parts = []
+    for process in (0, 1):
+        monkeypatch.setattr(step_data, "world", lambda: 2)
+        monkeypatch.setattr(step_data, "rank", lambda process=process: process)
+        parts.append(list(data.in_order()))
+    assert len(parts[0]) == len(parts[1])
+    assert all(batch for own in parts for batch in own)
+    assert sorted(index for own in parts for batch in own for index in batch) == list(range(count))
+    if count % 2 == 0:
+        assert [len(batch) for batch in parts[0]] == [len(batch) for batch in parts[1]]
