@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from inlay.hub.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from inlay.recipes.evaluation.metric_registry import register_metric as register_metric
     from inlay.recipes.runs.job import Job as Job
     from inlay.recipes.settings.objective import Objective as Objective
     from inlay.recipes.settings.objective import register_objective as register_objective

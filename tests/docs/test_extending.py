@@ -17,6 +17,11 @@ from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.outputs import OUTPUTS
+from inlay.recipes.data.rows.sample import Question
+from inlay.recipes.evaluation.answering import Answered
+from inlay.recipes.evaluation.metric_registry import METRICS
+from inlay.recipes.evaluation.metrics import choose_metric
+from inlay.recipes.evaluation.scores import score
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 
@@ -28,7 +33,7 @@ def blocks() -> list[str]:
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The blocks of the page as one module; its registrations end with the test."""
-    registries: list[dict[Any, Any]] = [TEMPLATES, GENERATORS, PROJECTORS, OUTPUTS]
+    registries: list[dict[Any, Any]] = [TEMPLATES, GENERATORS, PROJECTORS, OUTPUTS, METRICS]
     before = [dict(registry) for registry in registries]
     file = tmp_path / "extending_page.py"
     file.write_text("from __future__ import annotations\n\n" + "\n\n".join(blocks()))
@@ -41,9 +46,18 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_every_block_is_short(page: Any) -> None:
-    assert len(blocks()) == 4
+    assert len(blocks()) == 5
     assert max(block.count("\n") for block in blocks()) < 60
     assert {"bottleneck", "mean", "alpaca", "MyPipeline"} <= {*PROJECTORS, *OUTPUTS, *TEMPLATES, *GENERATORS}
+    assert "mentions" in METRICS
+
+
+def test_the_metric_of_the_page_scores_answers(page: Any) -> None:
+    asked = [Question(parse_messages([{"role": "user", "content": "what?"}]), "red", ("red",), "") for _ in range(2)]
+    metric = choose_metric("mentions", asked)
+    assert metric is not None
+    answered = [Answered(question, said) for question, said in zip(asked, ("A red disc.", "blue"), strict=True)]
+    assert score(metric, answered).overall == 0.5
 
 
 def test_projector_and_template_of_the_page_train_and_come_back(
