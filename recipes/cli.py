@@ -20,6 +20,10 @@ COMMANDS = {
         "train a system: `inlay train llava`, or `inlay train config.yaml`",
     ),
     "config": ("inlay.recipes.commands.train.config", "print every setting of a run as YAML: `inlay config llava`"),
+    "check": (
+        "inlay.recipes.commands.train.check",
+        "everything of a run but its steps: settings, data, models, memory",
+    ),
     "evaluate": (
         "inlay.recipes.commands.evaluate",
         "answer held-out questions, beside the blind baseline and the oracle",

@@ -1,0 +1,33 @@
+"""``inlay check``: everything of a run but its steps, with the memory plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inlay.recipes.commands.train.options import check_reached, given_options
+from inlay.recipes.commands.train.parser import check_projector_options, parse
+from inlay.recipes.runs.job import check_job
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check settings, data and models.
+
+    Args:
+        argv: as for ``inlay train``: the system or a YAML file, and settings.
+    """
+    parsed = parse(argv, command="check")
+    job = parsed.job()
+    check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
+    check_job(job)
+
+    # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.
+    from dataclasses import replace
+
+    from inlay.recipes.settings.precision import settle
+    from inlay.recipes.training.check import check
+
+    check_projector_options(job.recipe.projector, job.recipe.projector_options[job.recipe.projector])
+    check(replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator))))
+    return 0

@@ -1,0 +1,240 @@
+"""All that a run needs before its first step: data read and checked, models loaded, the adapter attached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import seed_everything
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.language.precision import halve
+from inlay.adapters.loading.quantisation import check_quantised
+from inlay.recipes.data.cache.features import Caching
+from inlay.recipes.data.cache.store import CacheStore
+from inlay.recipes.data.load import load_data, sets_of, shards_of
+from inlay.recipes.data.preparation.stage_samples import phrased
+from inlay.recipes.data.row_check import usable_rows
+from inlay.recipes.data.rows.offenders import Offender
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.streaming.shards import Shards
+from inlay.recipes.distributed.launch import check_processes
+from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
+from inlay.recipes.distributed.sharding import shard
+from inlay.recipes.miniature.judges.captions import caption_is_right
+from inlay.recipes.objectives.plan import Plan, Task
+from inlay.recipes.runs.digests import check_inputs
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.runs.job import Job
+from inlay.recipes.runs.miniature_data import draw_data
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.precision import device_of, verdict
+from inlay.recipes.settings.stage import Stage
+from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
+from inlay.recipes.training.final_table import FinalTable
+from inlay.recipes.training.streaming import check_stage, plan_stream
+from inlay.recipes.training.trainer import seed_stage
+from inlay.recipes.training.validation import check_watched, validation_samples
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A run that is ready to train."""
+
+    job: Job
+    model: AttachedModel
+    """The adapter on its backbone."""
+    samples: Mapping[str, list[Sample]]
+    """By file: ``align``, ``train``, ``test``, ..."""
+    shards: Shards | None
+    """Where captions are streamed from."""
+    test: Sequence[Sample]
+    """Held-out questions, answered at the end."""
+    making: Sequence[Sample]
+    """Held-out conversations in which media are generated."""
+    caching: Caching
+    final: FinalTable
+    show: Callable[[str], None]
+
+    @property
+    def held_out(self) -> Sequence[Sample]:
+        """Captioned pictures that a stage's report measures by."""
+        return self.samples.get("align_test", []) if self.job.run.evaluate else []
+
+    def plans(self, *, cached: bool = True) -> Iterator[tuple[str, Stage, Plan, Task]]:
+        """Each stage with its plan, made when the stage before has ended; a stage that this adapter lacks is left out.
+
+        Args:
+            cached: compute the frozen features of the stage's media first, as far as they fit.
+        """
+        carried: dict[str, Any] = {}
+        for name, stage in self.job.recipe.stages.items():
+            stream = self.shards if stage.data == "align" else None
+            sets = [] if stream else sets_of(stage.data, self.samples)
+            most = self.job.run.validate_samples
+            unseen = validation_samples(stage, self.samples, most, self.model) if most else []
+            seen = [*(row for own in sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
+            features = None
+            if cached:
+                features = self.caching.features(self.model.backbone, stage.geometry, None if stream else seen)
+            seed_stage(self.job.run.seed, name)
+            task = Task(
+                stage=stage,
+                model=self.model,
+                sets=sets,
+                held_out=self.held_out,
+                validation=unseen,
+                features=features,
+                seed=self.job.run.seed,
+                workers=self.job.data.workers,
+                carried=carried,
+                memory=self.job.data.cache_mib << 20,
+                store=self.caching.store,
+                show=self.show,
+                judge=caption_is_right if self.job.data.train is None else None,
+            )
+            plan = plan_stream(task, name, stream) if stream else stage.objective.plan(task)
+            if isinstance(plan, str):
+                self.show(f"\nstage {name}: left out, {plan}")
+                continue
+            if plan.validation is not None and sum(plan.validation.sizes) >= world():
+                plan.data.validation = plan.validation
+            self.show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
+            yield name, stage, plan, task
+
+
+def prepare(
+    job: Job,
+    show: Callable[[str], None],
+    folder: RunFolder,
+    *,
+    backbone: Backbone | None = None,
+    begin: Callable[[], object] = lambda: None,
+) -> Prepared:
+    """Read and check the data, load the models, attach a new adapter.
+
+    Args:
+        job: with checked settings.
+        show: where lines for the user go.
+        folder: for the list of rows that cannot be used, digests, and the miniature's data.
+        backbone: frozen models put together by hand, instead of those that the job names.
+        begin: creates the folder, once models and data of the user's own are there.
+    """
+    check_processes(job.run, job.recipe.stages, world())
+    half = job.run.precision == "bf16-true"
+    if half:
+        job = _in_half(job)
+        show(verdict(job.run.precision, job.run.accelerator))
+    if backbone is None:
+        # Before data are made for a backbone that is not there.
+        chosen_sources(job.backbone, job.recipe.sources)
+        if job.backbone.quantise is not None:
+            check_quantised(job.backbone.quantise)
+    shards = _shards(job)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    seed_everything(job.run.seed, verbose=False)
+    listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
+    load = partial(load_data, show=show, report=listed, left_out=left_out)
+    drawn = job.data.train is None  # into the run folder
+    samples: Mapping[str, list[Sample]] = {}
+    if not drawn:
+        with first_ahead():
+            samples = load(job.data)
+    device = device_of(job.run.accelerator)
+    backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
+    begin()
+    if drawn:
+        with first_ahead():
+            samples = load(draw_data(job.data, folder.data, job.run.seed, job.recipe.world, show))
+    if half:
+        halve(backbone.llm.model)
+    backbone.to(device)  # Here already: features are encoded before anything trains.
+    test, making = _asked_at_end(job, samples)
+    if job.run.dtype == "int8" and not (test or making):
+        raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
+    final = FinalTable(job, test, backbone.llm.tokenizer, show)
+    final.ask_oracle(backbone, test)
+
+    adapter = job.recipe.adapter(backbone, job.name)
+    streamed, models = shards.files if shards else (), {name: port.weights for name, port in adapter.interface.items()}
+    first(partial(check_inputs, folder.digests, samples, streamed, models, resume=job.run.resume, show=show))
+    if job.run.begin is not None:
+        _begin(adapter, job.run.begin)
+    model = adapter.attach(backbone)
+    samples = usable_rows(
+        samples,
+        job.recipe.stages,
+        model,
+        seed=job.run.seed,
+        invalid=job.data.invalid,
+        streamed=bool(shards),
+        left_out=left_out,
+        report=listed,
+        show=show,
+    )
+    test, making = _asked_at_end(job, samples)
+    check_watched(job, samples, model)
+    if job.run.strategy == "fsdp":
+        shard(backbone.llm.model, adapter.parameters(), "cuda")
+    store = CacheStore(job.data.cache_dir, budget=job.data.cache_disk_mib << 20) if job.data.cache_dir else None
+    return Prepared(
+        job=job,
+        model=model,
+        samples=samples,
+        shards=shards,
+        test=test,
+        making=making,
+        caching=Caching(memory=job.data.cache_mib << 20, store=store, show=show),
+        final=final,
+        show=show,
+    )
+
+
+def _in_half(job: Job) -> Job:
+    """The job with frozen models in bfloat16."""
+    if job.backbone.dtype not in ("auto", "bfloat16"):
+        raise SettingsError(
+            "precision bf16-true takes the frozen models in bfloat16, and --backbone.dtype asks for "
+            f"{job.backbone.dtype}; leave one of them out"
+        )
+    return replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
+
+
+def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[Sample], list[Sample]]:
+    """Held-out questions, and held-out conversations in which something is made."""
+    if not job.run.evaluate:
+        return [], []
+    last = list(job.recipe.stages.values())[-1]
+    making = [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
+    return [phrased(sample, last) for sample in samples.get("test", [])], making
+
+
+def _shards(job: Job) -> Shards | None:
+    """Where captions are streamed from, once every stage is known to be able to learn from a stream."""
+    files = shards_of(job.data)
+    if not files:
+        return None
+    for name, stage in job.recipe.stages.items():
+        check_stage(name, stage)
+    return Shards(files=files, shuffle=job.data.shuffle, broken=job.data.invalid)
+
+
+def _begin(adapter: Adapter, source: Path) -> None:
+    """Weights of a bundle as the first weights; every tensor of the projector has to be there."""
+    held = Adapter.from_pretrained(source)
+    for name, projector in adapter.inputs.items():
+        given = dict(held.inputs.items()).get(name)
+        if given is None or vars(adapter.projector(name).config) != vars(held.projector(name).config):
+            found = "none" if given is None else f"{held.projector(name).kind} {held.projector(name).config}"
+            raise SettingsError(
+                f"begin: {source} does not hold the projector of this run for {name}: expected "
+                f"{adapter.projector(name).kind} {adapter.projector(name).config}, found {found}"
+            )
+        projector.load_state_dict(given.state_dict())
