@@ -18,7 +18,10 @@ from inlay.recipes.data.formats.triples import read_triples
 from inlay.recipes.data.formats.vqa.questions import ANSWER_TYPES, read_vqa, read_vqa_questions
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
 from inlay.recipes.data.preparation.reverse import reversed_pairs
+from inlay.recipes.data.rows.fields import image_path
 from inlay.recipes.data.rows.media_check import check_media
+from inlay.recipes.data.rows.offenders import Offenders
+from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
 from inlay.recipes.data.sampling.mixture import MixtureBatches, sqrt_shares
 from inlay.recipes.data.streaming.webdataset import TarPairs
@@ -27,10 +30,13 @@ __all__ = [
     "ANSWER_TYPES",
     "DataError",
     "MixtureBatches",
+    "Offenders",
     "Question",
     "Sample",
     "TarPairs",
     "check_media",
+    "described",
+    "image_path",
     "questions_of",
     "read_coco_captions",
     "read_filter_cap",
