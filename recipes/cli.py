@@ -1,4 +1,4 @@
-"""The command line: ``inlay COMMAND``. This file imports nothing heavy, so that ``inlay --help`` answers at once."""
+"""The command line: ``inlay COMMAND``. This file imports nothing heavy, so ``inlay --help`` answers at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from importlib.metadata import version
 
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.atomic import DISK_FULL
+from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP, import_own_parts
+from inlay.recipes.distributed.failures import OtherProcessError
 
 __all__ = ["main"]
 
@@ -52,6 +54,7 @@ commands:
   inlay COMMAND --help    every option of a command
   inlay --version
 
+{own_parts}
 Wherever a bundle is asked for, the folder of a run will do, and so will owner/name on the Hub.
 Exit status: 0 done, 2 wrong usage or input, 1 anything else.
 """
@@ -69,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
         lines = "\n".join(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items())
-        print(HELP.format(commands=lines))
+        print(HELP.format(commands=lines, own_parts=IMPORT_HELP))
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"inlay {version('inlay')}")
@@ -77,9 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] not in COMMANDS:
         print(f"inlay: unknown command {arguments[0]!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    run: Callable[[Sequence[str]], int] = import_module(COMMANDS[arguments[0]][0]).main
     try:
-        return run(arguments[1:])
+        own = import_own_parts(arguments[1:])
+        run: Callable[[Sequence[str]], int] = import_module(COMMANDS[arguments[0]][0]).main
+        return run(own)
+    except OtherProcessError as error:
+        return error.status  # That process prints the cause.
     except InlayError as error:
         print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
         return 2

@@ -21,6 +21,7 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.media_files.save import free_name, save_medium
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
@@ -135,7 +136,7 @@ def main(argv: Sequence[str]) -> int:
     for modality, path in given.items():
         load_medium(modality, path)
     adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
     model.adapter.eval()
     model.prefixes = prefix_cache(parsed.prefix_mib)
     talk = Conversation(model, parsed.max_new_tokens, making_of(adapter, model.backbone, parsed.seed), parsed.save)

@@ -14,13 +14,14 @@ from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.demo.demonstration import Demonstration, examples_of
 from inlay.recipes.demo.limits import Limits
 from inlay.recipes.demo.server import DemoServer
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
 from inlay.recipes.systems.load_backbone import backbone_for
 
 __all__ = ["main", "serve"]
 
-_PATIENCE = 10.0  # seconds that an answer under way is waited for
+_PATIENCE = 10.0  # seconds for which an answer that has begun is waited for at the end
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,6 +30,13 @@ def main(argv: Sequence[str]) -> int:
     parser = command_parser("demo", __doc__)
     add_trusted_bundle(parser)
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all, no password")
+    parser.add_argument(
+        "--allow_host",
+        type=str,
+        action="append",
+        default=[],
+        help="name of a proxy in front of the page, such as demo.example.org; may be given several times",
+    )
     parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer; the page can change it")
     parser.add_argument("--limit", type=int, default=own.new_tokens, help="tokens that an answer never exceeds")
@@ -42,9 +50,10 @@ def main(argv: Sequence[str]) -> int:
         new_tokens=parsed.limit,
         waiting=parsed.waiting,
     )
-    with DemoServer(parsed.host, parsed.port, limits) as server:  # closed also if no adapter or backbone can be loaded
+    # It is closed also if no adapter or backbone can be loaded.
+    with DemoServer(parsed.host, parsed.port, limits, parsed.allow_host) as server:
         adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-        model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+        model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
         model.adapter.eval()
         model.prefixes = prefix_cache(parsed.prefix_mib)
         tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
@@ -54,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def serve(server: DemoServer, demonstration: Demonstration) -> int:
-    """Answer until Ctrl-C, then let the answer under way end."""
+    """Answer until Ctrl-C, then wait for the answer that has begun."""
     server.open(demonstration)
     try:
         _tell(server, demonstration.title)
@@ -69,7 +78,7 @@ def serve(server: DemoServer, demonstration: Demonstration) -> int:
 
 def _tell(server: DemoServer, title: str) -> None:
     if not _is_loopback(server.host):
-        print("anybody who can reach this machine can use the page: there is no password", file=sys.stderr)
+        print("everyone who can reach this machine can use the page: there is no password", file=sys.stderr)
     print(f"{title}: {server.url}    (Ctrl-C ends it)", flush=True)
 
 

@@ -26,6 +26,7 @@ from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
 from inlay.recipes.miniature.judges.generated_media import judge_generated
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import making_of
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
     ids = _question_ids(held) if parsed.results is not None else {}
     metric = _metric(parsed.metric, held)
     store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
-    backbone = backbone_for(adapter, BackboneSettings(**vars(parsed.backbone)))
+    backbone = backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone)))
     layout, published = settings.layout(adapter.layout), _published(adapter, settings)
     options: dict[str, Any] = {"candidates": candidates, "layout": layout}
     if not candidates:

@@ -18,6 +18,7 @@ from inlay.recipes.data.rows.sample import Question, questions_of
 from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
 from inlay.recipes.media_files.save import save_medium
 from inlay.recipes.media_files.show import as_picture
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"output: {parsed.output} holds other files than a gallery's; choose another folder")
     asked = [_prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
     adapter = Adapter.from_pretrained(parsed.bundle)
-    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
     print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
     return 0
 

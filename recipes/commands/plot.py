@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from PIL import Image
 
+from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 from inlay.recipes.runs.files import PICTURE
 from inlay.recipes.runs.folder import RunFolder
@@ -28,7 +28,7 @@ WIDEST = 38  # characters of a question in one line
 
 def main(argv: Sequence[str]) -> int:
     """Draw one run."""
-    parser = ArgumentParser(prog="inlay picture", description=__doc__)
+    parser = command_parser("picture", __doc__)
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--output", type=Path | None, help="PNG to write; picture.png in the run folder if not given")
     parsed = parser.parse_args(list(argv))
@@ -77,7 +77,7 @@ def draw_run(folder: RunFolder, target: Path) -> None:
 
 
 def _check_target(target: Path) -> None:
-    """See that no other file is replaced than a picture of an earlier call, which says so in its metadata."""
+    """Check that the file to be replaced is a picture of an earlier call, which its metadata say."""
     if not target.exists():
         return
     try:

@@ -1,1 +1,1 @@
-"""The web page of ``inlay demo``: form, question, queue, server; what a browser gets lies in ``page/``."""
+"""The web page of ``inlay demo``: form, question, queue, server; ``page/`` holds the files for the browser."""

@@ -1,4 +1,4 @@
-"""What is demonstrated: an attached adapter, a few pictures to begin with, and the fixed set of things to look at."""
+"""What the demo shows: an attached adapter, example pictures, and the fixed table of addresses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PAGE = {
 
 
 class Served(NamedTuple):
-    """What stands at an address."""
+    """The content of an address."""
 
     type: str
     body: bytes
@@ -42,39 +42,39 @@ class Served(NamedTuple):
 
 @dataclass(frozen=True)
 class Example:
-    """A picture to begin with."""
+    """An example picture."""
 
     png: bytes
     question: str
-    """What to ask about it."""
+    """A question about it."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One adapter on one backbone: a visitor chooses neither."""
+    """One adapter on one backbone; a request can choose neither."""
 
     model: AttachedModel
     title: str
     """Shown as text."""
     max_new_tokens: int = 64
-    """Tokens of an answer where the visitor does not say."""
+    """Tokens of an answer where the request names no number."""
     limits: Limits = field(default_factory=Limits)
     examples: Sequence[Example] = ()
     media: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
     """How each modality is generated."""
 
     def answer(self, question: Question, on_text: Callable[[str], None] | None = None) -> dict[str, object]:
-        """Ask the model; the caller sees to it that nobody else does meanwhile.
+        """Ask the model; the caller makes sure that only one thread does so at a time.
 
         Args:
             question: checked.
-            on_text: gets the words while they are written.
+            on_text: called with each piece of text while it is generated.
 
         Returns:
             Plain values: ``text``, ``made`` (media as base64, with their types), ``missing``, ``tokens``.
 
         Raises:
-            InlayError: pictures or a conversation that it cannot take.
+            InlayError: pictures or a conversation that the model cannot take.
         """
         options = {"max_new_tokens": self.max_new_tokens} | question.options
         messages = question.messages(self.limits.pixels)
@@ -88,7 +88,7 @@ class Demonstration:
         }
 
     def addresses(self) -> dict[str, Served]:
-        """Everything that can be looked at, read once: no request ever becomes a path."""
+        """The table of addresses, read once: no request ever becomes a path."""
         page = files("inlay.recipes.demo") / "page"
         served = {at: Served(kind, (page / name).read_bytes()) for at, (name, kind) in _PAGE.items()}
         for number, example in enumerate(self.examples):
@@ -103,11 +103,11 @@ class Demonstration:
 
 
 def examples_of(folder: Path, most: int = 6) -> list[Example]:
-    """Held-out pictures of a run that drew its own, of as many kinds of question as there are.
+    """Held-out pictures of a run on the miniature's data, one for each kind of question.
 
     Args:
-        folder: of a run; of any other there are no examples.
-        most: how many.
+        folder: of a run; any other folder has no examples.
+        most: the largest number of examples.
     """
     data = RunFolder(folder).data
     if not (data / "test.json").is_file() or not (data / "images").is_dir():
@@ -122,7 +122,7 @@ def examples_of(folder: Path, most: int = 6) -> list[Example]:
 
 
 def _made(reply: Reply) -> list[dict[str, str]]:
-    """What was made, as a page can show it."""
+    """The generated media, as a page can show them."""
     made = []
     for part in reply.parts:
         if isinstance(part, MadePart) and part.source is not None:

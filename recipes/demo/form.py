@@ -1,7 +1,7 @@
 """``multipart/form-data``, as browsers and curl send it (RFC 7578): bytes in, fields out.
 
-The standard library's reader of mail would do it line by line; a file of ten million newlines then costs gigabytes.
-Here the body is split at its boundary, a bounded number of times. File names and claimed types are not even read.
+The standard library's mail parser works line by line, and a file of ten million newlines costs it gigabytes. Here the
+body is split at its boundary, a bounded number of times. File names and claimed types are not read.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def read_form(body: bytes, content_type: str, *, most: int) -> list[Field]:
     r"""Split a body into its fields, in their order.
 
     Args:
-        body: the whole of it.
+        body: of the request.
         content_type: the request's header, with the boundary.
-        most: fields that are expected.
+        most: the largest number of fields.
 
     Raises:
-        DemoError: not such a form, cut off, or more fields.
+        DemoError: not a form, cut off, or too many fields.
 
     Example:
         >>> body = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n'

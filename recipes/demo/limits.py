@@ -1,4 +1,4 @@
-"""What a stranger's request may cost."""
+"""The bounds of a request, and the error of one that is refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["DemoError", "Limits"]
 
 
 class DemoError(InlayError):
-    """The demo cannot start so, or a request is none that it answers.
+    """The demo cannot start with these settings, or refuses a request.
 
     Args:
-        reason: what was expected, what came, and how to fix it; a stranger reads it.
+        reason: what was expected, what came, and how to fix it; it is sent to the client.
         status: of HTTP.
         retry_after: seconds after which it is worth trying again.
     """
@@ -25,7 +25,7 @@ class DemoError(InlayError):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Every bound in one place.
+    """All bounds.
 
     Example:
         >>> Limits(waiting=-1)
@@ -45,16 +45,18 @@ class Limits:
     characters: int = 4_000
     """Characters of a turn."""
     new_tokens: int = 512
-    """Tokens of an answer, whatever is asked for."""
+    """Tokens of an answer; a larger number in a request is cut to this."""
     waiting: int = 8
     """Requests that wait while one is answered."""
     seconds: float = 30.0
-    """Time in which a request must have come in whole."""
+    """Time in which the whole of a request must have come in."""
+    head_seconds: float = 5.0
+    """Time in which its headers must have come in."""
     connections: int = 128
-    """Connections open at once."""
+    """Connections that are answered at once, and connections whose headers have not come in yet."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             least = 0 if name == "waiting" else 1
-            if name != "seconds" and value < least:
+            if "seconds" not in name and value < least:
                 raise DemoError(f"{name}: expected {least} or more, got {value}")

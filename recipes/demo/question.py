@@ -1,7 +1,7 @@
-"""What a visitor asks: the conversation so far, its pictures as bytes, and how to decode.
+"""A question to the demo: the conversation so far, its pictures as bytes, and decoding options.
 
-The server keeps no conversation: the browser sends the whole of it each time, so nothing of a visitor stays behind and
-no visitor sees another's pictures. A picture is bytes and nothing else; no path and no address is read from a request.
+The server keeps no conversation: the browser sends the whole of it each time, so nothing is kept between two requests
+and no user sees another's pictures. A picture is bytes and nothing else; no path and no address is read from a request.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ class Turn:
     text: str
     pictures: tuple[bytes, ...]
     made: tuple[MadePart, ...] = ()
-    """What the assistant made; its bytes stay in the browser, a conversation needs to know of it alone."""
+    """The media that the assistant generated, without their bytes, which stay in the browser."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A conversation that ends with the visitor's turn."""
+    """A conversation that ends with the user's turn."""
 
     turns: tuple[Turn, ...]
     options: dict[str, Any]
-    """For ``generate``: within the limits, whatever was asked for."""
+    """For ``generate``, cut to the limits."""
 
     def messages(self, pixels: int) -> list[Message]:
-        """Decode the pictures; memory for pixels is only taken here.
+        """Decode the pictures; only this takes memory for pixels.
 
         Args:
-            pixels: how many all of them may have together.
+            pixels: the largest number of pixels of all pictures together.
 
         Raises:
             MediaError: not a JPEG, PNG or WebP by its content, damaged, or too large.

@@ -1,15 +1,16 @@
-"""The page over HTTP: a handful of fixed addresses to look at, one to ask. Standard library only.
+"""The page over HTTP: a few fixed addresses to look at, and one to ask. Standard library only.
 
-Who accepts ``application/x-ndjson`` gets an answer line by line: ``{"text": ...}`` for words as they are written, at
-the end ``{"answer": ...}`` with the whole, media among it, or ``{"error": ...}``. Everybody else gets one JSON.
+A client that accepts ``application/x-ndjson`` gets an answer line by line: ``{"text": ...}`` for words as they are
+written, at the end ``{"answer": ...}`` with the whole answer and its media, or ``{"error": ...}``. Any other client
+gets one JSON object.
 
-Whoever is on the network, or has a page open in the same browser, is a stranger: every request is bounded in bytes and
-time, and must name this server (DNS rebinding) and come from its own page.
+Clients are not trusted: every request is bounded in bytes and time, and must name this server (DNS rebinding) and come
+from its own page (:mod:`inlay.recipes.demo.sender`). A connection takes one of the places only when its headers have
+come in; of those whose headers have not, the oldest is closed when there are too many.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import select
 import socket
@@ -18,10 +19,10 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import shown
@@ -29,6 +30,7 @@ from inlay.recipes.demo.demonstration import Demonstration, Served
 from inlay.recipes.demo.form import read_form
 from inlay.recipes.demo.limits import DemoError, Limits
 from inlay.recipes.demo.question import read_question
+from inlay.recipes.demo.sender import Sender
 from inlay.recipes.demo.turnstile import Turnstile
 
 __all__ = ["DemoServer"]
@@ -50,12 +52,13 @@ _LINGER = 2.0  # seconds for which the rest of a refused upload is read, so that
 
 
 class DemoServer(ThreadingHTTPServer):
-    """Bound when it is made, so that a taken port is known before a model is loaded; open from :meth:`open` on.
+    """Bound when it is created, so that a taken port is known before a model is loaded; open from :meth:`open` on.
 
     Args:
         host: address to listen on.
         port: 0 takes any free one.
         limits: what a request may cost.
+        allowed: names of proxies in front of it.
 
     Raises:
         DemoError: the address cannot be had.
@@ -64,12 +67,15 @@ class DemoServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host: str, port: int, limits: Limits | None = None) -> None:
+    def __init__(self, host: str, port: int, limits: Limits | None = None, allowed: Sequence[str] = ()) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.limits, self.host = limits or Limits(), host
+        self.sender = Sender(host, allowed)
         self.turnstile = Turnstile(self.limits.waiting)
         self.served: dict[str, Served] = {}
         self._connections = threading.BoundedSemaphore(self.limits.connections)
+        self._silent: dict[Any, None] = {}  # Connections whose headers have not come in, the oldest first.
+        self._lock = threading.Lock()
         super().__init__((host, port), _Handler, bind_and_activate=False)
         try:
             self.server_bind()
@@ -85,7 +91,7 @@ class DemoServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where to look."""
+        """The address of the page."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.server_port}/"
 
     def open(self, demonstration: Demonstration) -> None:
@@ -93,32 +99,45 @@ class DemoServer(ThreadingHTTPServer):
         self.demonstration, self.served = demonstration, demonstration.addresses()
         self.server_activate()
 
-    def is_own_name(self, host: str) -> bool:
-        """Whether a ``Host`` header is one that no stranger's DNS can point here: an address, or our own name."""
-        with suppress(ValueError):
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in {"localhost", self.host.lower()}:
-                return True
-            ipaddress.ip_address(name)
-            return True
-        return False
-
     def process_request(self, request: Any, client_address: Any) -> None:
-        """One thread a connection, but not any number of them."""
-        if self._connections.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """Start a thread for a connection; of too many that have not sent their headers, close the oldest."""
+        with self._lock:
+            if len(self._silent) >= self.limits.connections:
+                oldest = next(iter(self._silent))
+                del self._silent[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # Its thread reads the end and closes it.
+            self._silent[request] = None
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer one connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.heard(request)
+
+    def heard(self, connection: Any) -> None:
+        """Count a connection no longer among those whose headers have not come in."""
+        with self._lock:
+            self._silent.pop(connection, None)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places for connections that are answered.
+
+        Raises:
+            DemoError: 503, all are taken.
+        """
+        if not self._connections.acquire(blocking=False):
+            raise DemoError("many are asking just now; try again in a few seconds", status=503, retry_after=5)
+        try:
+            yield
+        finally:
             self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A visitor who leaves is no error."""
+        """Errors of connections that the client has closed are not printed."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
@@ -129,15 +148,19 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self._begun = False  # to answer line by line
-        self.connection.settimeout(self.own.limits.seconds)
-        # The socket's own timeout starts anew with every byte; this one does not.
-        self._deadline = threading.Timer(self.own.limits.seconds, self._cut)
-        self._deadline.daemon = True
-        self._deadline.start()
+        limits = self.own.limits
+        self.connection.settimeout(limits.seconds)
+        self._cut_after(min(limits.head_seconds, limits.seconds))
 
     def finish(self) -> None:
         self._deadline.cancel()
         super().finish()
+
+    def _cut_after(self, seconds: float) -> None:
+        # The socket's own timeout starts anew with every byte; this one does not.
+        self._deadline = threading.Timer(seconds, self._cut)
+        self._deadline.daemon = True
+        self._deadline.start()
 
     def _cut(self) -> None:
         with suppress(OSError):
@@ -154,9 +177,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._guarded(self._ask)
 
     def _guarded(self, act: Any) -> None:
+        self._deadline.cancel()
+        self.own.heard(self.connection)
+        self._cut_after(self.own.limits.seconds)
         try:
-            self._check_sender()
-            act()
+            with self.own.place():
+                self.own.sender.check(self.headers.get("Host", ""), self.headers.get("Origin"))
+                act()
         except DemoError as error:
             self._refuse(error)
         except InlayError as error:
@@ -164,16 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             raise
         except Exception:
-            # The visitor learns that it failed, the person at the terminal why.
+            # The client is told that it failed; the reason stands in the terminal.
             traceback.print_exc()
             self._refuse(DemoError("the model failed on this; the terminal of the demo says why", status=500))
-
-    def _check_sender(self) -> None:
-        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if not self.own.is_own_name(host):
-            raise DemoError("this server is not reached by that name; use its address", status=403)
-        if origin is not None and origin.lower() != f"http://{host}".lower():
-            raise DemoError("only the demo's own page may ask", status=403)
 
     def _look(self) -> None:
         served = self.own.served.get(self.path)
@@ -198,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             with self.own.turnstile.turn():
                 if self._gone():
                     return
-                # Who has left cannot be written to, and so ends what nobody reads.
+                # Writing to a closed connection fails, and so ends an answer that is not read.
                 reply = self.own.demonstration.answer(question, self._say if lines else None)
         if lines:
             self._line({"answer": reply})
@@ -227,7 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         return int(text)
 
     def _gone(self) -> bool:
-        """Whether the visitor left while waiting; a browser that waits for an answer sends nothing more."""
+        """Whether the client left while waiting; a browser that waits for an answer sends nothing more."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
@@ -261,14 +281,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the library refuses itself (methods, lines that are too long): as JSON, not as its HTML page."""
+        """Errors of the library itself (methods, lines that are too long) as JSON, not as its HTML page."""
         self._send(int(code), _as_json({"error": shown(message or "this request cannot be read")}))
 
     def version_string(self) -> str:
         return "inlay"
 
     def log_message(self, *args: Any) -> None:
-        """Visitors are not written down."""
+        """Requests are not logged."""
 
 
 def _as_json(value: dict[str, object]) -> Served:

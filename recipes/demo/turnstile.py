@@ -1,4 +1,4 @@
-"""One at a time, a few in the queue, the rest is sent away: what keeps memory flat however many come."""
+"""A lock with a short queue: one request is answered at a time, a few wait, and further ones are refused."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Turnstile"]
 
 
 class Turnstile:
-    """A lock with a short queue.
+    """A lock with a short queue, so that memory does not grow with the number of requests.
 
     Args:
-        waiting: how many may wait while one is inside.
+        waiting: how many may wait while one holds the lock.
 
     Example:
         >>> gate = Turnstile(0)
@@ -49,5 +49,9 @@ class Turnstile:
             yield
 
     def drain(self, seconds: float) -> bool:
-        """Wait for the one inside, and let nobody in any more; whether it has left."""
+        """Wait until the lock is free and keep it, so that no further request is answered.
+
+        Returns:
+            Whether it was free within so many seconds.
+        """
         return self._lock.acquire(timeout=seconds)

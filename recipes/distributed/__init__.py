@@ -1,1 +1,1 @@
-"""Several processes: ranks and exchange, launch, sharding."""
+"""Several processes: launch, ranks and exchange, failures, sharding."""

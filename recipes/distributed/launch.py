@@ -1,22 +1,24 @@
-"""``inlay train ... --devices 2``: the same command, once for every device, started and watched as torchrun would.
+"""``--devices 2``: this program again, once for every device, started and watched by torchrun's own agent.
 
-Several machines need torchrun itself, see ``docs/distributed.md``. This process takes no part in training: it hosts
-the store in which the others meet, hands Ctrl-C on, and ends them all when one of them fails.
+Each process runs the user's own script or command from its first line, so whatever the script registers (projectors,
+encoders, objectives, systems) or builds by hand (a backbone) is there in every process. The program that was started
+first takes no part in training: it waits, and ends as the processes ended. Several machines need torchrun itself, see
+``docs/distributed.md``.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import subprocess
-import time
+import sys
+import uuid
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from types import FrameType
+from typing import Any, NoReturn
 
 import torch
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # not in its list of public names
 
+from inlay.recipes.distributed.program import program
 from inlay.recipes.distributed.ranks import started_with
 from inlay.recipes.distributed.sharding import check_sharding
 from inlay.recipes.settings.errors import SettingsError
@@ -24,20 +26,17 @@ from inlay.recipes.settings.precision import device_of
 from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.settings.stage import Stage
 
-__all__ = ["check_processes", "launch"]
+__all__ = ["check_processes", "launch", "start_again"]
 
 HOST = "127.0.0.1"
-GRACE = 15.0
-"""Seconds that the others have to end by themselves, once one has failed or Ctrl-C was pressed."""
-PAUSE = 0.1
 
 
 def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: int) -> None:
-    """See whether every stage can be divided among so many processes, before any of them is started.
+    """Check that every stage can be divided among so many processes, before any of them is started.
 
     Raises:
-        SettingsError: a batch that cannot be divided, shards that cannot be made, or torchrun and ``devices``
-            contradict each other.
+        SettingsError: a batch that cannot be divided, shards that cannot be made, too few GPUs, or torchrun and
+            ``devices`` contradict each other.
     """
     if run.devices not in (1, processes):
         raise SettingsError(
@@ -51,82 +50,77 @@ def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: in
                 f"{stage.batch_size} and {stage.accumulate}; set --stages.{name}.batch_size to a multiple of "
                 f"{stage.accumulate * processes}"
             )
+    device = device_of(run.accelerator).type
     if run.strategy == "fsdp":
-        check_sharding(device_of(run.accelerator).type, evaluate=run.evaluate, processes=processes)
-    if run.accelerator == "gpu" and started_with() == 1 and run.devices > torch.cuda.device_count():
-        raise SettingsError(f"devices: expected at most {torch.cuda.device_count()} GPUs, got {run.devices}")
+        check_sharding(device, evaluate=run.evaluate, processes=processes)
+    if processes > 1 and device == "mps":
+        raise SettingsError(
+            f"devices: a Mac has one GPU, got {processes}; add --accelerator cpu, or leave --devices out"
+        )
+    if device == "cuda" and started_with() == 1 and run.devices > torch.cuda.device_count():
+        raise SettingsError(
+            f"devices: expected at most {torch.cuda.device_count()} GPUs, got {run.devices}; for processes on the CPU "
+            "add --accelerator cpu"
+        )
+
+
+def start_again(processes: int) -> NoReturn:
+    """Run this program in so many processes, and end as they end.
+
+    Raises:
+        SettingsError: there is no program that could be started again, as in a notebook.
+        SystemExit: always: each process has run the rest of the program.
+    """
+    raise SystemExit(launch(program(processes), processes))
 
 
 def launch(command: Sequence[str], processes: int) -> int:
-    """Run a command in so many processes.
+    """Run a command in so many processes, each with its number in the way of torchrun.
 
     Args:
         command: program and arguments.
-        processes: each is told its number in the way of torchrun.
+        processes: their number.
 
     Returns:
-        The exit status: 0 if all ended well, that of the first that failed otherwise.
+        The exit status: 0 if all ended well, that of the process that failed first otherwise, 130 after Ctrl-C.
     """
-    store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False, timeout=timedelta(minutes=5))
-    shared = {
-        **os.environ,
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
-        "MASTER_ADDR": HOST,
-        "MASTER_PORT": str(store.port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-    }
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        rdzv_backend="c10d",
+        rdzv_endpoint=f"{HOST}:0",
+        run_id=uuid.uuid4().hex,
+        max_restarts=0,
+        local_addr=HOST,  # The name of a machine need not be known to its resolver.
+    )
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # The process that fails prints the cause itself.
     # As many threads in all as one process would have.
-    shared.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
-    before = signal.signal(signal.SIGTERM, _end)
-    children: list[subprocess.Popen[bytes]] = []
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
+    before = signal.getsignal(signal.SIGINT)
     try:
-        for number in range(processes):
-            own = shared | {"RANK": str(number), "LOCAL_RANK": str(number)}
-            # In a session of its own: Ctrl-C in a terminal reaches this process alone, which hands it on once.
-            children.append(subprocess.Popen(list(command), env=own, start_new_session=True))  # noqa: S603  ours
-        return _watch(children)
-    except KeyboardInterrupt:
-        for child in children:
-            child.send_signal(signal.SIGINT)
-        _wait(children, GRACE)
-        return 130
+        elastic_launch(config, command[0])(*command[1:])
+    except ChildFailedError as error:
+        return _status(error)
+    except SignalException as stop:
+        return 128 + int(stop.sigval)
     finally:
-        _stop(children)
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, before)
+    return 0
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    """SIGTERM ends the children too, by way of ``finally``."""
-    raise SystemExit(128 + number)
-
-
-def _watch(children: Sequence[subprocess.Popen[bytes]]) -> int:
-    """Until all have ended, or one has failed and the others had time to say why."""
-    while True:
-        codes = [child.poll() for child in children]
-        failed = [code for code in codes if code]
-        if failed:
-            _wait(children, GRACE)
-            return failed[0] if failed[0] > 0 else 128 - failed[0]
-        if all(code == 0 for code in codes):
-            return 0
-        time.sleep(PAUSE)
-
-
-def _wait(children: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and any(child.poll() is None for child in children):
-        time.sleep(PAUSE)
-
-
-def _stop(children: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End whoever still runs."""
-    for child in children:
-        if child.poll() is None:
-            child.terminate()
-    _wait(children, GRACE)
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-        child.wait()
+def _status(error: Any) -> int:
+    """The exit status of the process that failed first; one that was killed is named, as it could not say so itself."""
+    for number, failure in error.failures.items():
+        if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:
+            name = signal.Signals(-failure.exitcode).name
+            memory = "; the system does so when memory runs out" if name == "SIGKILL" else ""
+            print(f"process {number} was ended by {name}{memory}", file=sys.stderr)
+            return 128 - int(failure.exitcode)
+    _, failure = error.get_first_failure()
+    return int(failure.exitcode if failure.exitcode >= 0 else 128 - failure.exitcode)

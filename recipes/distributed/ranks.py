@@ -1,8 +1,8 @@
 """Several processes that train one model: rank, world size, and the exchange of small values.
 
-The processes are started by ``inlay train ... --devices 2`` (:mod:`inlay.recipes.distributed.launch`) or by torchrun,
-and every process runs the same program on its own rows of each batch. The functions here exchange counts and texts, on
-the CPU; DDP exchanges the gradients. In a single process every function returns at once.
+The processes are started by ``devices: 2`` (:mod:`inlay.recipes.distributed.launch`) or by torchrun, and every process
+runs the same program on its own rows of each batch. The functions here exchange counts and texts, on the CPU; DDP
+exchanges the gradients. In a single process every function returns at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.distributed.rendezvous import rendezvous
 
 from inlay.hub.errors import InlayError
+from inlay.recipes.distributed.failures import (
+    OtherProcessError,
+    ended_by_sigterm,
+    raise_first_failure,
+    silence_others,
+)
 from inlay.recipes.settings.precision import device_of
 
 __all__ = [
@@ -43,10 +50,6 @@ PATIENCE = timedelta(hours=2)
 """The longest wait for another process: the first one evaluates alone after each stage."""
 
 
-class OtherProcessError(InlayError):
-    """Another process has failed; this one stops with it."""
-
-
 def started_with() -> int:
     """The number of processes that were started, as torchrun writes it into the environment; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -63,6 +66,10 @@ def joined(accelerator: str) -> Iterator[None]:
 
     Args:
         accelerator: ``cpu``, ``gpu`` or ``auto``.
+
+    Raises:
+        OtherProcessError: another process has failed; that one raises the cause.
+        ConnectionLostError: another process was killed, or cannot be reached.
     """
     if started_with() == 1 or dist.is_initialized():
         yield
@@ -70,10 +77,16 @@ def joined(accelerator: str) -> Iterator[None]:
     gpu = device_of(accelerator).type == "cuda"
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    store, number, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
     # Texts and counts go over gloo on GPUs too: they need not wait for a kernel.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
+    silence_others()
     try:
-        yield
+        with ended_by_sigterm():
+            yield
+    except (Exception, KeyboardInterrupt) as error:
+        raise_first_failure(store, number, error)
     finally:
         dist.destroy_process_group()
 

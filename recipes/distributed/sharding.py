@@ -1,10 +1,10 @@
-"""A frozen language model cut into shards, one a process: layers come together as they are computed (FSDP2).
+"""Sharding of a frozen language model over the processes; each layer is gathered while it is computed (FSDP2).
 
-Zhao et al., 2023, https://arxiv.org/abs/2304.11277; torch's ``fully_shard``. Only what is frozen is cut: decoder
-layers, whose gradients nobody needs. The adapter stays whole in every process and is DDP's, so optimizer, checkpoints
-and bundles are what they are without shards. Lightning's ``ModelParallelStrategy`` shards what the module holds, and
-our module holds the adapter alone. Embeddings, norm and head, which are asked outside of the model's own call, stay
-whole too.
+Zhao et al., 2023, https://arxiv.org/abs/2304.11277; torch's ``fully_shard``. Only the frozen decoder layers are
+sharded, which need no gradients. The adapter stays whole in every process under DDP, so optimizer, checkpoints and
+bundles are the same as without shards. Lightning's ``ModelParallelStrategy`` shards what the module holds, and our
+module holds the adapter alone. Embeddings, norm and head stay whole, because they are called outside the model's own
+forward call.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ __all__ = ["check_sharding", "cut_layers", "shard"]
 
 
 def check_sharding(device: str, *, evaluate: bool, processes: int) -> None:
-    """See whether sharding can be done, before anything is loaded.
+    """Check that sharding is possible, before anything is loaded.
 
     Args:
         device: ``cuda`` or ``cpu``.
         evaluate: whether the run answers questions at its end, which the first process does alone.
-        processes: how many train together.
+        processes: number of processes that train together.
 
     Raises:
         SettingsError: no GPU, one process, or an evaluation.
     """
     if device != "cuda":
-        raise SettingsError("strategy: fsdp spreads the language model over the memory of GPUs, and here is none; ddp")
+        raise SettingsError(
+            "strategy: fsdp shards the language model over several GPUs, and there is none here; leave --strategy out"
+        )
     if processes < 2:
         raise SettingsError("strategy: fsdp needs several processes: --devices 8, or torchrun")
     if evaluate:
@@ -47,7 +49,7 @@ def check_sharding(device: str, *, evaluate: bool, processes: int) -> None:
 
 
 def cut_layers(model: Any) -> list[nn.Module]:
-    """The layers of a decoder-only language model, which are what is cut.
+    """The layers of a decoder-only language model, which are sharded.
 
     Raises:
         SettingsError: none, as in an encoder-decoder.
@@ -55,17 +57,17 @@ def cut_layers(model: Any) -> list[nn.Module]:
     layers = decoder_layers(model)
     if not layers:
         raise SettingsError(
-            f"strategy: fsdp cuts the layers of decoder-only models, and {type(model).__name__} has none; use ddp"
+            f"strategy: fsdp shards the layers of decoder-only models, and {type(model).__name__} has none; use ddp"
         )
     return list(layers)
 
 
 def shard(model: Any, adapter: Iterable[nn.Parameter], device: str) -> None:
-    """Cut the frozen layers in place; every process has to come here, with the adapter attached.
+    """Shard the frozen layers in place; every process has to call this, with the adapter attached.
 
     Args:
         model: a decoder-only language model, whole in every process.
-        adapter: parameters that stay whole, though they stand in the layers (LoRA).
+        adapter: parameters that stay whole although they are inside the layers (LoRA).
         device: ``cuda`` or ``cpu``; the shards go there.
     """
     mesh = init_device_mesh(device, (world(),))
@@ -74,7 +76,7 @@ def shard(model: Any, adapter: Iterable[nn.Parameter], device: str) -> None:
     kept, layers = set(adapter), cut_layers(model)
     for layer in layers:
         fully_shard(layer, mesh=mesh, ignored_params=kept)
-    # Around all layers, so that one can be fetched while another is computed; nothing else of the decoder is cut.
-    cut = {parameter for layer in layers for parameter in layer.parameters()} - kept
-    whole = {parameter for parameter in model.get_decoder().parameters() if parameter not in cut}
+    # Around all layers, so that one can be fetched while another is computed; the rest of the decoder stays whole.
+    sharded = {parameter for layer in layers for parameter in layer.parameters()} - kept
+    whole = {parameter for parameter in model.get_decoder().parameters() if parameter not in sharded}
     fully_shard(model.get_decoder(), mesh=mesh, ignored_params=whole)

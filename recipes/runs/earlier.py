@@ -1,7 +1,7 @@
-"""The run that ``--overwrite`` replaces: set aside until the new one has finished, and back in its place if that fails.
+"""The run that ``--overwrite`` replaces is set aside until the new one has finished, and is put back if that fails.
 
-Its files are renamed into a folder beside the new ones, inside the run folder, where a rename is always possible. The
-order of the renames tells after a crash how far it came: the settings (``config.yaml``) leave last and return first.
+Its files are renamed into a folder inside the run folder, where a rename is always possible. The settings
+(``config.yaml``) are moved out last and moved back first, so that after a crash it is known which renames were done.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from inlay.recipes.runs.files import MARKER, entries_of, remove_run_files
+from inlay.recipes.runs.files import DIGESTS, MARKER, entries_of, remove_run_files
 
 __all__ = ["BEGUN", "EARLIER", "give_back", "recover", "set_aside", "settle_earlier"]
 
@@ -19,8 +19,8 @@ EARLIER = ".earlier"
 UNFINISHED = "unfinished"
 """Folder of a run that has failed after it began to train."""
 _CONFIG = "config.yaml"
-BEGUN = frozenset({MARKER, _CONFIG, "data"})
-"""What a run has written before it trains."""
+BEGUN = frozenset({MARKER, _CONFIG, DIGESTS, "data"})
+"""The files that a run writes before it trains."""
 
 
 def set_aside(root: Path) -> None:
@@ -32,11 +32,11 @@ def set_aside(root: Path) -> None:
 
 
 def give_back(root: Path, show: Callable[[str], None]) -> None:
-    """Put the earlier run back; what a new one has trained already is kept in a folder of its own.
+    """Put the earlier run back; a new one that has trained already is kept in a folder of its own.
 
     Args:
         root: the run folder.
-        show: told where both runs are.
+        show: prints where both runs are.
     """
     aside = root / EARLIER
     if not aside.is_dir():
@@ -54,7 +54,7 @@ def give_back(root: Path, show: Callable[[str], None]) -> None:
 
 
 def recover(root: Path, show: Callable[[str], None]) -> None:
-    """Tidy up after a process that was killed while it replaced a run."""
+    """Restore the folder after a process was killed while it replaced a run."""
     if (root / EARLIER).is_dir():
         if (root / "metrics.json").exists() and (root / EARLIER / _CONFIG).exists():
             settle_earlier(root)

@@ -1,19 +1,29 @@
-"""Which files of a folder a run has written, so that only those are ever replaced."""
+"""The files of a folder that a run has written; only these are ever replaced."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from inlay.hub.format.files import KNOWN_NAMES
 from inlay.hub.safety.text import shown
-from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.plain_yaml import parse_yaml
 
-__all__ = ["INVALID", "MARKER", "PICTURE", "check_replaceable", "entries_of", "remove_run_files"]
+__all__ = [
+    "DIGESTS",
+    "INVALID",
+    "MARKER",
+    "PICTURE",
+    "check_replaceable",
+    "entries_of",
+    "remove_run_files",
+    "write_whole",
+]
 
 MARKER = ".inlay-run"
 """The file that every run writes into its folder first; a folder with it was made by a run."""
@@ -22,7 +32,10 @@ PICTURE = "picture.png"
 INVALID = "invalid.jsonl"
 """The list of invalid rows, which a run writes before it begins; it stays when the run cannot begin."""
 
-_WHOLE = (MARKER, "config.yaml", "metrics.json")
+DIGESTS = "digests.json"
+"""Digests of data and frozen models, which a run that goes on is compared with."""
+
+_WHOLE = (MARKER, "config.yaml", "metrics.json", DIGESTS)
 _FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
 _FOLDERS = ("bundle", "checkpoints", "logs", "data")
 _ENTRIES = frozenset({*_FILES, *_FOLDERS})
@@ -46,8 +59,27 @@ _WRITTEN = re.compile(
 """Paths inside a run folder that a run writes."""
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        OSError: no room, no permission; a file that was there is as it was.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
 def entries_of(root: Path) -> list[str]:
-    """Names at the top of a folder that are a run's, the settings last: without them a run cannot be resumed."""
+    """The entries of a folder that a run has written, the settings last: without them a run cannot be resumed."""
     names = {path.name for path in root.iterdir()} & _ENTRIES
     if "data" in names and not _draws_its_data(root):
         names.remove("data")
@@ -55,10 +87,9 @@ def entries_of(root: Path) -> list[str]:
 
 
 def check_replaceable(root: Path) -> None:
-    """Check that a folder is one that a run made, and that its parts hold nothing else.
+    """Check that a run has made a folder, and that its parts hold nothing else.
 
-    A folder without the marker, of an earlier version of inlay, is recognised only if every file in it is one that a
-    run writes.
+    A folder without the marker, of an earlier version of inlay, is accepted only if a run writes every file in it.
 
     Raises:
         SettingsError: names the files that no run has written; nothing was changed.
@@ -67,7 +98,7 @@ def check_replaceable(root: Path) -> None:
         raise SettingsError(f"{root}: expected a run folder to replace, got a file; choose another --output")
     marked = (root / MARKER).is_file()
     ours = set(entries_of(root))
-    strangers = [
+    foreign = [
         name
         for name in _files(root)
         if (top := name.partition("/")[0]) not in (PICTURE, INVALID)
@@ -78,9 +109,9 @@ def check_replaceable(root: Path) -> None:
         why = "it is not a run folder: it has no config.yaml"
     elif not marked and not ours & {"bundle", "checkpoints", "logs", "metrics.json", "data"}:
         why = "it is not a run folder: it has a config.yaml, and nothing that a run writes beside it"
-    elif strangers:
-        more = f" and {len(strangers) - 5} more" if len(strangers) > 5 else ""
-        why = f"it holds files that no run has written: {', '.join(map(shown, strangers[:5]))}{more}"
+    elif foreign:
+        more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        why = f"it holds files that no run has written: {', '.join(map(shown, foreign[:5]))}{more}"
     else:
         return
     raise SettingsError(

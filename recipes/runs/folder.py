@@ -1,4 +1,4 @@
-"""The run folder: where a run writes, and how every other command finds what a run wrote."""
+"""The run folder: its paths, and what a run checks and writes there."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inlay.hub.errors import InlayError
 from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
-from inlay.recipes.settings.plain_yaml import parse_yaml
-from inlay.recipes.runs.files import INVALID, MARKER, check_replaceable, entries_of, remove_run_files
-from inlay.recipes.settings.run import RunSettings
+from inlay.recipes.runs.files import (
+    DIGESTS,
+    INVALID,
+    MARKER,
+    check_replaceable,
+    entries_of,
+    remove_run_files,
+    write_whole,
+)
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.plain_yaml import parse_yaml
+from inlay.recipes.settings.run import RunSettings
 
 __all__ = ["RunFolder"]
 
@@ -33,12 +41,12 @@ MAY_CHANGE = frozenset(
         "data.cache_disk_mib",
     }
 )
-"""Settings that an interrupted run may go on with otherwise: no number depends on them."""
+"""Settings that may be different when a run is resumed: no result depends on them."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside one run.
+    """The paths of one run.
 
     Example:
         >>> RunFolder(Path("runs/llava")).bundle.as_posix()
@@ -64,18 +72,23 @@ class RunFolder:
 
     @property
     def answers(self) -> Path:
-        """``answers.jsonl``: every held-out question with what the adapter said."""
+        """``answers.jsonl``: every held-out question with the adapter's answer."""
         return self.root / "answers.jsonl"
 
     @property
     def made(self) -> Path:
-        """``made.jsonl``: every held-out instruction with what the adapter chose to make."""
+        """``made.jsonl``: every held-out instruction, with the media that the adapter chose to generate."""
         return self.root / "made.jsonl"
 
     @property
     def invalid(self) -> Path:
         """``invalid.jsonl``: rows of the data that cannot be used, with the reasons."""
         return self.root / INVALID
+
+    @property
+    def digests(self) -> Path:
+        """``digests.json``: digests of the data and of the frozen models."""
+        return self.root / DIGESTS
 
     @property
     def data(self) -> Path:
@@ -123,17 +136,16 @@ class RunFolder:
     def writing(
         self, settings: RunSettings, config: str, show: Callable[[str], None]
     ) -> Iterator[Callable[[], RunFolder]]:
-        """The time in which a run writes here.
+        """A context for a run that writes into this folder; if the run fails, an earlier run is put back.
 
         Args:
             settings: of the run.
             config: the text of ``config.yaml``.
-            show: told where an earlier run is, if this one fails.
+            show: prints where an earlier run is, if this one fails.
 
         Yields:
-            What creates the folder and sets an earlier run aside. It is called once the inputs of the run have been
-            loaded, so that a run that cannot begin leaves no folder and touches no earlier run. If the run fails
-            afterwards, the earlier run is put back.
+            A function that creates the folder and sets an earlier run aside. It is called once the inputs of the run
+            have been loaded, so that a run that cannot begin leaves no folder and touches no earlier run.
         """
         lock: list[int] = []
         written: list[Path] = []
@@ -149,9 +161,9 @@ class RunFolder:
                 written.append(self.root)
                 if settings.overwrite and entries_of(self.root):
                     set_aside(self.root)
-                self._write(marker, "inlay run 1\n")
+                write_whole(marker, "inlay run 1\n")
                 lock.append(self._lock(marker))
-                self._write(self.config, config)
+                write_whole(self.config, config)
             return self
 
         try:
@@ -171,7 +183,7 @@ class RunFolder:
                 os.close(handle)
 
     def _lock(self, marker: Path) -> int:
-        """A lock that the kernel releases when this process ends; that of the folder is taken to write the bundle.
+        """Lock the folder for this process; the kernel releases the lock when the process ends.
 
         Raises:
             SettingsError: another process writes into this folder.
@@ -190,10 +202,10 @@ class RunFolder:
         return handle
 
     def check_same(self, settings: Mapping[str, Any]) -> None:
-        """See whether a run that goes on has the settings that it began with; those that change no number may differ.
+        """Check that a resumed run has the settings that it began with; settings that change no result may differ.
 
         Args:
-            settings: of now, as ``config.yaml`` would hold them.
+            settings: the present ones, as ``config.yaml`` would hold them.
 
         Raises:
             SettingsError: names every field that differs.
@@ -216,7 +228,7 @@ class RunFolder:
             )
 
     def _discard_unused(self) -> None:
-        """Remove what a run has written that has not trained yet, so that it does not block the next try."""
+        """Remove the files of a run that has not trained yet, so that it does not block the next try."""
         if set(entries_of(self.root)) <= BEGUN:
             remove_run_files(self.root)
 
@@ -230,21 +242,7 @@ class RunFolder:
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json``; it appears whole, and last of all files of a run."""
-        self._write(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
-
-    def _write(self, path: Path, text: str) -> None:
-        """Write a file that appears whole or not at all."""
-        part = path.with_name(f"{path.name}.part")
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-            raise
+        write_whole(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Everything that a training run is made of, and what can be seen wrong with it before anything heavy is loaded."""
+"""The settings of a training run, and the checks that need no model and no data."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from pydantic import ValidationError
 
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
-from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.runs.backbone import MODELS
 from inlay.recipes.runs.files import entries_of
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
-from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.default_models import MINIATURE
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 
 __all__ = ["Job", "check_job", "data_name"]
-
-_MODELS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt", "qformer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything that a run is made of."""
+    """All settings of a run."""
 
     recipe: Recipe
     run: RunSettings
@@ -34,7 +33,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the adapter."""
+        """The name of the adapter."""
         return self.run.name or self.run.output.absolute().name
 
 
@@ -63,7 +62,7 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
 
 
 def _check_names(job: Job) -> None:
-    """What goes from the settings into the bundle, by the bundle's own schema."""
+    """Check the settings that are written into the bundle, by the bundle's own schema."""
     stages = tuple(job.recipe.stages)
     try:
         training = TrainingSpec(recipe=job.recipe.system, stages=stages, data=data_name(job.data), seed=job.run.seed)
@@ -82,7 +81,7 @@ def _check_names(job: Job) -> None:
 
 
 def data_name(data: DataSettings) -> str:
-    """What a bundle says of its data."""
+    """The name of the data in a bundle."""
     return data.train.name if data.train else "inlay miniature world"
 
 
@@ -95,14 +94,14 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
                 yield f"data.{field}", path
     if job.run.begin is not None and (job.run.begin.is_absolute() or len(job.run.begin.parts) != 2):
         yield "begin", job.run.begin
-    for field in () if own_models else _MODELS:
+    for field in () if own_models else MODELS:
         source = getattr(job.backbone, field)
         if source and not source.startswith(MINIATURE) and (source[0] in "./" or source.count("/") > 1):
             yield f"backbone.{field}", Path(source)
 
 
 def _check_apart(output: Path, files: list[tuple[str, Path]]) -> None:
-    """A run cannot read what it replaces."""
+    """Check that a run does not read files that it replaces."""
     if not output.is_dir():
         return
     replaced = [Path(os.path.realpath(output / name)) for name in entries_of(output)]

@@ -1,4 +1,4 @@
-"""In which precision to train: bfloat16 pays where there are matrix units for it, and costs where there are none.
+"""Device and precision of a run: bfloat16 is faster where there are matrix units for it, and slower elsewhere.
 
 ``bf16-true`` is the frozen language model in bfloat16, its activations in bfloat16, and everything that trains in
 float32 in the optimizer, with bfloat16 copies for each step. (Lightning's own ``bf16-true`` would round what trains;
@@ -13,18 +13,19 @@ from typing import Literal
 
 import torch
 
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import Precision
 
 __all__ = ["Precision", "autocast_of", "device_of", "gemm_gain", "settle", "verdict"]
 
 WORTH = 1.2
-"""A matrix product has to be so many times faster before activations are rounded for it."""
+"""bfloat16 is chosen where a matrix product is at least this many times faster."""
 SIDE = 768
-"""Of the matrices that are timed."""
+"""Rows and columns of the matrices that are timed."""
 
 
 def settle(asked: Precision, accelerator: str) -> Precision:
-    """``auto`` as one of the others; the others as they are.
+    """The precision that ``auto`` stands for on the device of the run; any other as it is.
 
     Args:
         asked: what the user chose.
@@ -36,7 +37,7 @@ def settle(asked: Precision, accelerator: str) -> Precision:
 
 
 def verdict(precision: Precision, accelerator: str) -> str:
-    """A line for the user where bfloat16 was asked for; empty where it was not."""
+    """A line for the user about the speed of bfloat16 here, where the run trains in it; empty otherwise."""
     if precision != "bf16-true":
         return ""
     gain = gemm_gain(device_of(accelerator))
@@ -46,12 +47,12 @@ def verdict(precision: Precision, accelerator: str) -> str:
 
 
 def autocast_of(precision: Precision) -> Literal["32-true", "bf16-mixed"]:
-    """Lightning's precision for ours: autocast makes the copies of what trains, and finds the rest rounded already."""
+    """Lightning's precision for ours: autocast copies what trains into bfloat16; the rest is in bfloat16 already."""
     return "32-true" if precision == "32-true" else "bf16-mixed"
 
 
 def gemm_gain(device: torch.device) -> float:
-    """How many times faster a product of matrices is in bfloat16 than in float32; 0 without instructions for it.
+    """How many times faster a matrix product is in bfloat16 than in float32; 0 without instructions for it.
 
     Args:
         device: where; the product is timed once, which takes some milliseconds.
@@ -65,6 +66,8 @@ def gemm_gain(device: torch.device) -> float:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":  # MPS: autocast in bfloat16 is not measured there.
+        return False
     capabilities = torch.cpu.get_capabilities()
     return any(bool(has) for name, has in capabilities.items() if "bf16" in name)
 
@@ -87,6 +90,23 @@ def _wait(device: torch.device) -> None:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """Where ``auto``, ``cpu`` or ``gpu`` trains."""
-    gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
-    return torch.device("cuda") if gpu else torch.device("cpu")
+    """The device on which ``auto``, ``cpu`` or ``gpu`` trains; models, precision and Lightning all follow it.
+
+    Args:
+        accelerator: ``auto`` takes a GPU where there is one: CUDA, or MPS on a Mac.
+
+    Raises:
+        SettingsError: ``gpu``, and there is none.
+    """
+    if accelerator == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    if accelerator == "gpu":
+        raise SettingsError(
+            "accelerator: expected a GPU, and torch finds neither CUDA nor MPS; leave --accelerator out to train on "
+            "the CPU, or install a build of torch for this GPU"
+        )
+    return torch.device("cpu")

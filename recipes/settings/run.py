@@ -42,7 +42,7 @@ class BackboneSettings:
     """A frozen Q-Former behind the image encoder: a bundle or run folder that holds one, or ``same`` for the one in
     the image encoder's own BLIP-2 checkpoint; empty for the system's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Data type of the frozen models; auto is float32 on a CPU and bfloat16 on an accelerator."""
+    """Data type of the frozen models; auto is bfloat16 on a CUDA GPU that supports it, and float32 elsewhere."""
     quantise: Literal["nf4", "int8"] | None = None
     """The LLM's linears in 4 or 8 bits (``pip install 'inlay[quantised]'``); empty for none, or for what a bundle says
     that it was trained on."""
@@ -128,7 +128,7 @@ class RunSettings:
     """The run itself."""
 
     output: Path
-    """Run folder: bundle/, metrics.json, logs/, checkpoints/, config.yaml, data/ (miniature)."""
+    """Run folder: bundle/, metrics.json, logs/, checkpoints/, config.yaml, digests.json, data/ (miniature)."""
     name: str = ""
     """Name of the adapter; the name of the run folder if empty."""
     seed: int = 0
@@ -141,10 +141,10 @@ class RunSettings:
     """Replace an earlier run in the same folder: it is set aside until this one has finished, and comes back if this
     one fails. Files that no run has written stay."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where to train."""
+    """Where to train; auto takes a GPU (CUDA, or MPS on a Mac) if there is one."""
     devices: int = 1
-    """Processes on this machine, one a GPU, that share every batch; several machines: torchrun, see
-    docs/distributed.md."""
+    """Processes on this machine, one a GPU, that share every batch: the program is started again in each of them.
+    Several machines: torchrun, see docs/distributed.md."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """Of several processes: each holds the whole frozen LLM, or a shard of it (GPUs)."""
     precision: Precision = "32-true"

@@ -93,10 +93,17 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         ),
         dtype=_dtype(settings),
         rule=chosen["rule"],
-        revisions={} if own else {name: port.revision for name, port in ports.items() if port.revision},
+        revisions={
+            name: port.revision for name, port in ports.items() if port.revision and not asked.get(_field_of(name))
+        },
         # On what it was trained on, unless the user says otherwise.
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
     )
+
+
+def _field_of(port: str) -> str:
+    """The field of the settings that names the model of a port."""
+    return port.replace(generator_port(""), "generate_")
 
 
 def _chosen(ports: Mapping[str, PortSpec]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class CheckpointError(InlayError):
 
 
 def part_of(path: Path) -> Path:
-    """The file that is being written; it may be there after a crash and is never read."""
+    """The file that is being written; it may be left by a crash, and is never read."""
     return path.with_name(f"{path.name}.part")
 
 
@@ -66,7 +66,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class _Recorded:
-    """A file that remembers an error of the disk, of which torch makes a RuntimeError without a number."""
+    """A file that keeps an error of the disk, which torch turns into a RuntimeError without its number."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -85,7 +85,7 @@ class _Recorded:
 
 def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
     recorded = _Recorded(file)
-    target: Any = recorded  # torch asks for no more than these two methods
+    target: Any = recorded  # torch calls only these two methods
     try:
         torch.save(checkpoint, target)
     except RuntimeError as error:
@@ -107,7 +107,7 @@ def intact(path: Path, show: Callable[[str], None]) -> Path | None:
 
     Args:
         path: of the last checkpoint.
-        show: told which checkpoint is damaged, and which one is used.
+        show: prints which checkpoint is damaged, and which one is used.
 
     Returns:
         None where the stage has no checkpoint yet.
@@ -143,8 +143,8 @@ def _problem(path: Path) -> str | None:
     except zipfile.BadZipFile:
         return f"not a whole file: {path.stat().st_size:,} bytes without the index that stands at its end"
     except pickle.UnpicklingError:
-        return "it holds other objects than numbers and tensors"
+        return "it holds objects other than numbers and tensors"
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, NotImplementedError) as error:
         return str(error).partition("\n")[0] or type(error).__name__
     missing = {"state_dict", "optimizer_states", "global_step"} - set(held if isinstance(held, dict) else ())
-    return f"it lacks {', '.join(sorted(missing))}" if missing else None
+    return f"it has no {', '.join(sorted(missing))}" if missing else None

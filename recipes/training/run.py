@@ -26,8 +26,8 @@ from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.streaming.shards import Shards
-from inlay.recipes.distributed.launch import check_processes
-from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
+from inlay.recipes.distributed.launch import check_processes, start_again
+from inlay.recipes.distributed.ranks import first, first_ahead, is_first, joined, started_with, world
 from inlay.recipes.distributed.sharding import shard
 from inlay.recipes.evaluation.answering import (
     Column,
@@ -45,6 +45,7 @@ from inlay.recipes.miniature.judges.captions import caption_is_right
 from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.runs.config import config_of
+from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job, data_name
 from inlay.recipes.runs.miniature_data import draw_data
@@ -71,6 +72,8 @@ def train(
 ) -> dict[str, Any]:
     """Run every stage, save the bundle, measure it.
 
+    With ``devices`` above 1, the program that calls this is started again, once a device, and ends as they end.
+
     Args:
         job: what to do.
         show: where lines for the user go.
@@ -83,18 +86,24 @@ def train(
     Raises:
         SettingsError: settings that contradict each other, or a folder that this run may not write into. An earlier
             run is replaced only with ``overwrite``: it is set aside until this one has finished.
+        SystemExit: the processes that ``devices`` asks for have ended.
     """
     check_job(job, own_models=backbone is not None)
-    job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
-    config = config_of(job)
-    folder = RunFolder(job.run.output)
-    first(partial(_check_folder, job, config))
-    if not is_first():
-        show = _silent
-    with folder.writing(job.run, config, show) as begin:
-        return _train(
-            job, show, backbone, folder, partial(first, begin), extras or Extras(logger=job.run.logger.split(","))
-        )
+    if job.run.devices > 1 and started_with() == 1:
+        check_processes(job.run, job.recipe.stages, job.run.devices)
+        RunFolder.check(job.run)
+        start_again(job.run.devices)
+    with joined(job.run.accelerator):
+        precision = first(partial(settle, job.run.precision, job.run.accelerator))
+        job = replace(job, run=replace(job.run, precision=precision))
+        config = config_of(job)
+        folder = RunFolder(job.run.output)
+        first(partial(_check_folder, job, config))
+        if not is_first():
+            show = _silent
+        with folder.writing(job.run, config, show) as begin:
+            chosen = extras or Extras(logger=job.run.logger.split(","))
+            return _train(job, show, backbone, folder, partial(first, begin), chosen)
 
 
 def _check_folder(job: Job, config: str) -> None:
@@ -157,6 +166,8 @@ def _train(
     oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
 
     adapter = job.recipe.adapter(backbone, job.name)
+    streamed, models = shards.files if shards else (), {name: port.weights for name, port in adapter.interface.items()}
+    first(partial(check_inputs, folder.digests, samples, streamed, models, resume=job.run.resume, show=show))
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)

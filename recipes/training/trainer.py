@@ -18,7 +18,7 @@ from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.distributed.ranks import first, local_world, rank, world
 from inlay.recipes.objectives.step_module import StepModule
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.precision import autocast_of
+from inlay.recipes.settings.precision import autocast_of, device_of
 from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import (
@@ -32,6 +32,7 @@ from inlay.recipes.training.callbacks import (
     ReachedParts,
 )
 from inlay.recipes.training.callbacks.memory_watch import MemoryWatch
+from inlay.recipes.training.callbacks.random_state import random_states
 from inlay.recipes.training.checkpoints import AtomicCheckpoints, intact
 from inlay.recipes.training.extras import Extras
 
@@ -114,7 +115,7 @@ def fit(
         max_epochs=-1,
         accumulate_grad_batches=stage.accumulate,
         gradient_clip_val=stage.optimizer.clip or None,
-        accelerator=run.accelerator,
+        accelerator=device_of(run.accelerator).type,
         devices=local_world(),
         num_nodes=world() // local_world(),
         # Every trained parameter is in the graph of every batch, so DDP need not look for unused ones.
@@ -129,7 +130,7 @@ def fit(
             GradientAudit(),
             FiniteLoss(),
             ReachedParts(show),
-            RandomState(None if world() == 1 else torch.get_rng_state()),
+            RandomState(None if world() == 1 else random_states()),
             speed,
             memory,
             *([CompileLayers(show)] if run.compile else []),

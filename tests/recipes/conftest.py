@@ -143,8 +143,10 @@ def former_fields() -> dict[str, int]:
 def opened() -> Iterator[Opened]:
     servers: list[tuple[DemoServer, threading.Thread]] = []
 
-    def start(model: Any, limits: Limits | None = None, examples: Sequence[Example] = ()) -> Client:
-        server = DemoServer("127.0.0.1", 0, limits)
+    def start(
+        model: Any, limits: Limits | None = None, examples: Sequence[Example] = (), allowed: Sequence[str] = ()
+    ) -> Client:
+        server = DemoServer("127.0.0.1", 0, limits, allowed)
         server.open(Demonstration(model, "<b>title</b>", 16, server.limits, examples))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

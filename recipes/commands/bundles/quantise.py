@@ -14,6 +14,7 @@ from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         raise SettingsError(f"{held.path}: the loss is taken on answers, and these questions have none")
     before = open_bundle(parsed.bundle).bytes
     adapter = Adapter.from_pretrained(parsed.bundle).eval()
-    model = adapter.attach(backbone_for(adapter, BackboneSettings(**vars(parsed.backbone))))
+    model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
     found = quantise(model, HeldOutBatches(model, samples), limit=parsed.limit)
     adapter.save_pretrained(parsed.output, dtype="int8", overwrite=parsed.overwrite)
     after = open_bundle(parsed.output).bytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +34,19 @@ def main(argv: Sequence[str]) -> int:
     signed = "present, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
     facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
     if not parsed.files_only:
-        facts |= _canary(str(pulled.folder), BackboneSettings(**vars(parsed.backbone)))
+        facts |= _canary(str(pulled.folder), parsed.bundle, vars(parsed.backbone))
     print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))
     return 0
 
 
-def _canary(folder: str, settings: BackboneSettings) -> dict[str, Any]:
+def _canary(folder: str, bundle: str, named: Mapping[str, Any]) -> dict[str, Any]:
     from inlay.adapters.adapter import Adapter
     from inlay.adapters.compatibility import canary
+    from inlay.recipes.runs.backbone import backbone_settings
     from inlay.recipes.systems.load_backbone import backbone_for
 
     adapter = Adapter.from_pretrained(folder)
-    backbone = backbone_for(adapter, settings)
+    backbone = backbone_for(adapter, backbone_settings(bundle, adapter, named))
     verdict = adapter.compatibility(backbone).verdict
     model = adapter.attach(backbone, strict=True, verify=False)
     if adapter.canary is None:

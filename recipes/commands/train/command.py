@@ -13,7 +13,6 @@ from inlay.recipes.commands.train.options import check_reached, given_options
 from inlay.recipes.commands.train.parser import check_projector_options, parse
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import check_job
-from inlay.recipes.settings.errors import SettingsError
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
@@ -26,8 +25,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
     Args:
         argv: the system or a YAML file, and settings.
-        backbone: frozen models put together by hand, such as with an encoder of one's own; otherwise those that the
+        backbone: frozen models put together by hand, such as with an encoder of your own; otherwise those that the
             settings name.
+
+    Raises:
+        SystemExit: ``--devices`` asks for several processes, which have all run this program and have ended.
     """
     parsed = parse(argv)
     job = parsed.job()
@@ -37,7 +39,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         RunFolder.check(job.run)
 
     # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.
-    from inlay.recipes.distributed.launch import check_processes, launch
+    from inlay.recipes.distributed.launch import check_processes, start_again
     from inlay.recipes.distributed.ranks import first, joined, started_with
     from inlay.recipes.settings.precision import settle
     from inlay.recipes.training.run import train
@@ -45,9 +47,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     check_projector_options(job.recipe.projector, job.recipe.projector_options[job.recipe.projector])
     if job.run.devices > 1 and started_with() == 1:
         check_processes(job.run, job.recipe.stages, job.run.devices)
-        if backbone is not None:
-            raise SettingsError("devices: models put together by hand cannot be sent to other processes; use torchrun")
-        return launch([sys.executable, "-P", "-m", "inlay.recipes.cli", "train", *parsed.arguments], job.run.devices)
+        start_again(job.run.devices)
     with joined(job.run.accelerator):
         precision = first(partial(settle, job.run.precision, job.run.accelerator))
         job = replace(job, run=replace(job.run, precision=precision))

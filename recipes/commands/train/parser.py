@@ -153,7 +153,9 @@ def kinds(registry: str, packaged: tuple[str, ...]) -> tuple[str, ...]:
 
 def _check_kind(field: str, kind: str, known: tuple[str, ...]) -> None:
     if kind not in known:
-        raise SettingsError(f"{field}: expected one of {', '.join(known)}, got {kind!r}")
+        raise SettingsError(
+            f"{field}: expected one of {', '.join(known)}, or your own (--import FILE.py), got {kind!r}"
+        )
 
 
 def _check_values(arguments: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from inlay.recipes.data.sampling.lengths import ByLength
 from inlay.recipes.data.sampling.mixture import MixtureBatches
 from inlay.recipes.data.sampling.order import StepBatches
 from inlay.recipes.data.sampling.step_counts import StepBatch, by_step
+from inlay.recipes.data.sampling.worker_errors import carried_collate, carried_rows, raised
 from inlay.recipes.distributed.ranks import rank, world
 from inlay.recipes.settings.stage import Stage
 
@@ -108,12 +109,14 @@ class StepLoader(DataLoader[Any]):
     """
 
     def __init__(self, data: Dataset[Any], *, state: dict[str, Any], accumulate: int = 1, **options: Any) -> None:
+        if options.get("num_workers"):
+            data, options["collate_fn"] = carried_rows(data), carried_collate(options["collate_fn"])
         super().__init__(data, **options)
         self.state, self.accumulate = state, accumulate
 
     def __iter__(self) -> Iterator[StepBatch]:  # type: ignore[override]  # torch names its own iterator
         """Micro-batches, each with its share of the optimizer step."""
-        return by_step(super().__iter__(), self.accumulate)
+        return by_step(raised(super().__iter__()), self.accumulate)
 
     def state_dict(self) -> dict[str, Any]:
         """The state for a checkpoint."""

@@ -18,8 +18,10 @@ from inlay.recipes.data.sampling.step_counts import counts_of
 from inlay.recipes.distributed.ranks import all_rows
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.qformer_contrastive.losses import matches
+from inlay.recipes.settings.errors import RecipeError
+from inlay.recipes.settings.stage import Stage
 
-__all__ = ["CaptionBatch", "Captioned", "captioned", "collate_captions", "owners_of"]
+__all__ = ["CaptionBatch", "Captioned", "captioned", "check_pairs", "collate_captions", "owners_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,21 @@ class Captioned:
     text: str
     name: str
     """The sample's id, for errors."""
+
+
+def check_pairs(stage: Stage, captions: int) -> None:
+    """Check that the contrast has something to compare with, before the first step.
+
+    Raises:
+        RecipeError: one pair in a micro-batch, whose contrast is 0 and has no gradient.
+    """
+    pairs = stage.batch_size // stage.accumulate
+    if min(pairs, captions) < 2:
+        raise RecipeError(
+            "qformer_contrastive: the contrast compares each picture with the captions of the others, so a micro-batch "
+            f"needs at least two pairs; got {pairs} (batch_size {stage.batch_size}, accumulate {stage.accumulate}) of "
+            f"{captions} in the data. Set batch_size to at least twice accumulate, and give at least two pairs"
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.qformer_contrastive.caption_batch import (
     Captioned,
     captioned,
+    check_pairs,
     collate_captions,
     owners_of,
 )
@@ -32,6 +33,7 @@ def contrastive_plan(settings: QFormerContrastive, task: Task) -> Plan | str:
     former = new_pretrainer(projector, tokens, settings).to(next(projector.parameters()).device)
     sets = [[captioned(sample) for sample in expanded(samples, stage)] for samples in task.sets]
     rows = [row for own in sets for row in own]
+    check_pairs(stage, len(rows))
     collate = partial(
         collate_captions,
         tokens=tokens,

@@ -1,44 +1,74 @@
-"""The state of torch's random numbers is saved in the checkpoint, so that a resumed run has the same dropout.
+"""The states of torch's random numbers are saved in the checkpoint, so that a resumed run has the same dropout.
 
-Each of several processes draws its own numbers, and the checkpoint holds the states of all.
+On a GPU, dropout draws from the generator of that device. Each of several processes draws its own numbers, and the
+checkpoint holds the states of all.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from inlay.recipes.distributed.ranks import all_of, rank
 
-__all__ = ["RandomState"]
+__all__ = ["RandomState", "RandomStates", "random_states", "restore"]
+
+RandomStates: TypeAlias = Mapping[str, Any]
+"""``cpu``: a byte tensor. ``cuda``, where there is one: a list of them, one a device. ``mps``, on a Mac: one."""
+
+KEY = "inlay_random_states"
+
+
+def random_states() -> RandomStates:
+    """The states of all generators of this process."""
+    states: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def restore(states: RandomStates) -> None:
+    """Put the states back, of those devices that this machine has."""
+    # Copies: torch 2.13 crashes on a tensor that is a view of a larger one.
+    torch.set_rng_state(states["cpu"].clone())
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.clone() for state in states["cuda"][: torch.cuda.device_count()]])
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"].clone())
+
+
+def _of_earlier_version(checkpoint: dict[str, Any]) -> list[RandomStates]:
+    """The states of a checkpoint that has those of the CPU alone, ``[bytes]`` or ``[processes, bytes]``."""
+    states = checkpoint.get("inlay_random_state")
+    return [] if states is None else [{"cpu": row} for row in states.reshape(-1, states.shape[-1])]
 
 
 class RandomState(Callback):
-    """Saves torch's CPU generator with each checkpoint and puts it back when training goes on.
+    """Saves the states with each checkpoint and puts them back when training goes on.
 
     Args:
-        begin: a state for the first batch, if the set-up seeds again, as Lightning does for several processes.
+        begin: states for the first batch, if the set-up seeds again, as Lightning does for several processes.
     """
 
-    def __init__(self, begin: Tensor | None = None) -> None:
+    def __init__(self, begin: RandomStates | None = None) -> None:
         self.restored = begin
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Byte tensors, which load with ``weights_only=True``; every process calls this, the first one writes."""
-        states = all_of(torch.get_rng_state())
-        checkpoint["inlay_random_state"] = states[0] if len(states) == 1 else torch.stack(states)
+        checkpoint[KEY] = all_of(random_states())
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep it until training really starts: setting up loaders and sanity checks may draw numbers too."""
-        states = checkpoint.get("inlay_random_state")
-        # A copy: torch 2.13 crashes on a row that is a view of all states.
-        self.restored = states[rank()].clone() if states is not None and states.dim() > 1 else states
+        """Keep the states until training really starts: setting up loaders and sanity checks may draw numbers too."""
+        states = checkpoint.get(KEY) or _of_earlier_version(checkpoint)
+        self.restored = states[rank()] if rank() < len(states) else None
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Put the state back once."""
+        """Put the states back once."""
         if self.restored is not None:
-            torch.set_rng_state(self.restored)
+            restore(self.restored)
             self.restored = None

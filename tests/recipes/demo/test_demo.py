@@ -224,6 +224,53 @@ def test_59_a_request_that_drips_is_cut_off(opened: Opened, echo: Echo, sent: by
     assert until(lambda: client.ask().status == 200)
 
 
+def half_open(port: int, count: int) -> list[socket.socket]:
+    """Connections that never send all of their headers."""
+    wires = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(count)]
+    for number, wire in enumerate(wires):
+        wire.sendall((b"", b"G", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")[number % 3])
+    return wires
+
+
+def test_59_half_open_connections_shut_nobody_out(opened: Opened, echo: Echo) -> None:
+    client = opened(echo, Limits(head_seconds=60.0, seconds=60.0))  # none is closed for its age
+    wires = half_open(client.port, 140)
+    try:
+        assert client.ask("still there?").json["text"] == "still there?"
+        assert client.call("GET", "/").status == 200
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+def test_59_headers_have_a_shorter_time_than_an_upload(opened: Opened, echo: Echo) -> None:
+    client = opened(echo, Limits(seconds=20.0, head_seconds=0.3))
+    (wire,) = half_open(client.port, 1)
+    with wire:
+        wire.settimeout(5)
+        assert wire.recv(100) == b""
+    body = conversation([{"role": "user", "text": "slowly"}])
+    head = f"POST /ask HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n"
+    with socket.create_connection(("127.0.0.1", client.port), 5) as wire:
+        wire.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        time.sleep(0.5)
+        wire.sendall(body)
+        assert b" 200 " in wire.recv(100)
+
+
+def test_59_connections_that_are_answered_are_bounded(opened: Opened, echo: Echo) -> None:
+    client = opened(echo, Limits(connections=1))
+    echo.go.clear()
+    first = threading.Thread(target=client.ask)
+    first.start()
+    assert until(lambda: echo.inside == 1)
+    answer = client.call("GET", "/")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    echo.go.set()
+    first.join()
+    assert until(lambda: client.call("GET", "/").status == 200)
+
+
 def test_59_a_model_that_fails_says_why_at_the_terminal_only(
     client: Client, echo: Echo, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,7 +293,8 @@ def test_60_it_listens_on_the_loopback_by_default(monkeypatch: pytest.MonkeyPatc
     class Stop(Exception):
         pass
 
-    def note(host: str, port: int, limits: Limits) -> None:
+    def note(host: str, port: int, limits: Limits, allowed: list[str]) -> None:
+        assert allowed == []
         seen.append((host, port, limits.upload_bytes))
         raise Stop
 
@@ -277,6 +325,46 @@ def test_60_other_pages_in_the_same_browser_may_not_ask(client: Client, echo: Ec
 def test_60_the_own_page_may_ask(client: Client) -> None:
     own = f"127.0.0.1:{client.port}"
     assert client.post(conversation([{"role": "user", "text": "a"}]), Host=own, Origin=f"http://{own}").status == 200
+
+
+PROXY = "demo.example.org"
+
+
+@pytest.mark.parametrize("host", [PROXY, "127.0.0.1:7860", "Demo.Example.org"])
+@pytest.mark.parametrize("origin", [f"https://{PROXY}", "https://DEMO.example.org"])
+def test_60_a_page_behind_a_proxy_may_ask(opened: Opened, echo: Echo, host: str, origin: str) -> None:
+    """The proxy passes its own name on, or puts the address of this server there; the origin is the proxy's."""
+    client = opened(echo, allowed=[PROXY])
+    assert client.call("GET", "/about", headers={"Host": host}).status == 200
+    asked = client.post(conversation([{"role": "user", "text": "a"}]), Host=host, Origin=origin)
+    assert asked.status == 200, asked.error
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("evil.example", None),
+        ("evil.example", "https://evil.example"),
+        (PROXY, "https://evil.example"),
+        (PROXY, "null"),
+        (PROXY, f"https://{PROXY}.evil.example"),
+        (PROXY, f"https://{PROXY}:8443"),
+        (PROXY, f"ftp://{PROXY}"),
+        (f"{PROXY}.evil.example", f"https://{PROXY}"),
+        ("127.0.0.1", "https://evil.example"),
+    ],
+)
+def test_60_others_are_refused_behind_a_proxy_too(opened: Opened, echo: Echo, host: str, origin: str | None) -> None:
+    client = opened(echo, allowed=[PROXY])
+    more = {"Host": host} if origin is None else {"Host": host, "Origin": origin}
+    assert client.post(conversation([{"role": "user", "text": "a"}]), **more).status == 403
+    assert echo.asked == []
+
+
+@pytest.mark.parametrize("name", ["https://demo.example.org", "demo.example.org/page", "*", "", "a b"])
+def test_60_what_is_no_name_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(DemoError, match=r"allow_host: expected a name without https:// and path"):
+        main(["no/bundle", "--port=0", "--allow_host", name, "--allow_host", "demo.example.org"])
 
 
 def test_60_errors_name_no_path_and_answers_no_library(client: Client) -> None:

@@ -14,20 +14,18 @@ import pytest
 from inlay.hub.errors import InlayError
 from inlay.hub.format.files import check_is_bundle
 from inlay.hub.safety.atomic import replace_folder
-from inlay.recipes.systems import llava
 from inlay.recipes.cli import main
-from inlay.recipes.runs.earlier import recover, set_aside
-from inlay.recipes.runs.job import Job
+from inlay.recipes.commands.train.parser import parse
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.datasets.pictures import build
+from inlay.recipes.runs.earlier import recover, set_aside
 from inlay.recipes.runs.files import entries_of
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.systems import llava
 from inlay.recipes.training.run import train
-from inlay.recipes.commands.train.parser import parse
-from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
-from inlay.recipes.settings.errors import SettingsError
 
 
 @pytest.fixture

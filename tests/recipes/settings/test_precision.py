@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +20,14 @@ from inlay.recipes.commands.train.command import main
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.next_token.module import NextTokenModule
+from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings import precision
-from inlay.recipes.settings.precision import autocast_of, gemm_gain, settle, verdict
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.precision import autocast_of, device_of, gemm_gain, settle, verdict
+from inlay.recipes.settings.run import BackboneSettings, RunSettings
 from inlay.recipes.settings.stage import Stage
+from inlay.recipes.systems.load_backbone import _dtype
+from inlay.recipes.training.trainer import fit
 
 CPU = torch.device("cpu")
 COLOURS = ("red", "green", "blue", "yellow")
@@ -33,6 +39,60 @@ def test_auto_is_bf16_where_a_product_is_faster(monkeypatch: pytest.MonkeyPatch,
     assert settle("auto", "cpu") == expected
     assert settle("32-true", "cpu") == "32-true"
     assert settle("bf16-true", "cpu") == "bf16-true"
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [
+        (True, False, {"auto": "cuda", "gpu": "cuda", "cpu": "cpu"}),
+        (False, True, {"auto": "mps", "gpu": "mps", "cpu": "cpu"}),
+        (False, False, {"auto": "cpu", "cpu": "cpu"}),
+    ],
+)
+def test_one_function_says_where_a_run_trains(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: dict[str, str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert {name: device_of(name).type for name in expected} == expected
+    if "gpu" not in expected:
+        with pytest.raises(SettingsError, match="accelerator: expected a GPU"):
+            device_of("gpu")
+
+
+@pytest.mark.parametrize("accelerator", ["auto", "cpu"])
+def test_lightning_trains_on_that_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, accelerator: str) -> None:
+    """On a Mac, models, batches and Lightning have to agree on MPS, or on the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    seen: list[str] = []
+
+    class Asked(Exception):
+        pass
+
+    def trainer(**options: Any) -> None:
+        seen.append(options["accelerator"])
+        raise Asked
+
+    monkeypatch.setattr("inlay.recipes.training.trainer.Trainer", trainer)
+    settings = RunSettings(output=tmp_path, accelerator=accelerator)
+    stage = Stage(data="train", template="plain", geometry="pad", lr={"lora": 1e-3}, batch_size=2)
+    there: Any = None
+    data: Any = SimpleNamespace(steps=1)
+    with pytest.raises(Asked):
+        fit(there, data, name="a", stage=stage, run=settings, folder=RunFolder(tmp_path), labels=there, show=print)
+    assert seen == [device_of(accelerator).type] == [{"auto": "mps", "cpu": "cpu"}[accelerator]]
+
+
+def test_auto_is_decided_on_the_device_that_trains_not_on_the_best_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert settle("auto", "cpu") == "32-true"
+    assert _dtype(BackboneSettings(), device_of("cpu")) == "float32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert settle("auto", "auto") == "32-true"  # and nothing was timed on a device that is not there
 
 
 def test_without_instructions_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.qformer_contrastive.former import hand_over, hinders
 from inlay.recipes.objectives.qformer_contrastive.losses import contrast_loss, generation_loss, matches
 from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
+from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, Meters, PartTable, RandomState
@@ -293,6 +294,18 @@ def test_contradictory_settings_are_refused(fields: dict[str, Any]) -> None:
 def test_captions_of_more_tokens_than_positions_are_refused(plan_of: Any) -> None:
     with pytest.raises(ObjectiveError, match="at most 64 positions"):
         plan_of("instruct_qformer", represent_fields={"text_tokens": 65})
+
+
+@pytest.mark.parametrize("changes", [{"batch_size": 1, "accumulate": 1}, {"batch_size": 4, "accumulate": 4}])
+def test_one_pair_in_a_micro_batch_is_refused_before_the_first_step(plan_of: Any, changes: dict[str, int]) -> None:
+    with pytest.raises(RecipeError, match=r"needs at least two pairs; got 1 \(batch_size"):
+        plan_of(**changes)
+
+
+def test_one_pair_in_the_data_is_refused_before_the_first_step(plan_of: Any, samples: list[Sample]) -> None:
+    del samples[1:]
+    with pytest.raises(RecipeError, match="of 1 in the data"):
+        plan_of()
 
 
 def test_new_pretrainer_has_the_first_temperature(plan_of: Any) -> None:

@@ -1,0 +1,161 @@
+"""Digests of a run's data and frozen models, so that a resumed run does not go on with others.
+
+A data set is compared by the texts of its samples and by the sizes of its media; nothing is decoded. Media whose times
+alone differ may have been copied, so they are named in a line, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from inlay.adapters.conversation.messages import MadePart, Part, TextPart
+from inlay.hub.safety.strict_json import read_object
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.runs.files import write_whole
+from inlay.recipes.settings.errors import SettingsError
+
+__all__ = ["check_inputs", "digest_of"]
+
+Digest: TypeAlias = dict[str, Any]
+"""``samples``: their number. ``texts``, ``sizes``, ``times``: SHA-256."""
+
+_MAX_BYTES = 1 << 20
+_NAMED = 3
+
+
+def check_inputs(
+    path: Path,
+    samples: Mapping[str, Sequence[Sample]],
+    shards: Sequence[Path] = (),
+    models: Mapping[str, str] | None = None,
+    *,
+    resume: bool,
+    show: Callable[[str], object],
+) -> None:
+    """Write the digests of a new run, or compare those of a run that goes on.
+
+    Args:
+        path: the file of the digests.
+        samples: data set -> its samples.
+        shards: files that are read as a stream.
+        models: port of the backbone -> digest of its weights.
+        resume: whether the run goes on. One without digests, of an earlier version, gets them now.
+        show: prints a line about media that have other times and the same sizes.
+
+    Raises:
+        SettingsError: names the data, or the model, that have changed.
+    """
+    known: dict[int, Digest] = {}  # The same samples may serve as several data sets.
+    now: dict[str, Any] = {
+        name: {"file": _file(rows), **known.setdefault(id(rows), digest_of(rows))} for name, rows in samples.items()
+    }
+    if shards:
+        now["align"] = {"file": shards[0].name, **_of_files(shards), "samples": len(shards), "texts": ""}
+    if resume and path.exists():
+        began = read_object(path.read_bytes(), path.name, max_bytes=_MAX_BYTES)
+        _compare_models(began.get("models", {}), models or {})
+        _compare(began.get("data", {}), now, samples, path, show)
+    else:
+        write_whole(path, json.dumps({"data": now, "models": dict(models or {})}, indent=1) + "\n")
+
+
+def digest_of(rows: Sequence[Sample]) -> Digest:
+    """The digest of one data set."""
+    texts = hashlib.sha256()
+    for row in rows:
+        turns = [(message.role, [_plain(part) for part in message.content]) for message in row.messages]
+        texts.update(json.dumps([row.id, turns, row.kinds, row.answers, row.description]).encode())
+    return {"samples": len(rows), "texts": texts.hexdigest(), **_of_files(_media(rows))}
+
+
+def _plain(part: Part) -> list[str | None]:
+    if isinstance(part, TextPart):
+        return [part.text]
+    made = [part.caption, str(part.embedding)] if isinstance(part, MadePart) else []
+    return [part.modality, str(part.source) if _is_path(part.source) else None, *made]
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, (str, Path))
+
+
+def _media(rows: Sequence[Sample]) -> Iterable[Path]:
+    """The files of the samples, each once, in their order."""
+    found: dict[Any, None] = {}
+    for row in rows:
+        for message in row.messages:
+            for part in message.content:
+                if not isinstance(part, TextPart):
+                    found[part.source] = None
+                    found[getattr(part, "embedding", None)] = None
+    return (Path(source) for source in found if _is_path(source))
+
+
+def _of_files(paths: Iterable[Path]) -> Digest:
+    sizes, times = hashlib.sha256(), hashlib.sha256()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:  # reported by the check of the data
+            continue
+        sizes.update(f"{status.st_size} ".encode())
+        times.update(f"{status.st_mtime_ns} ".encode())
+    return {"sizes": sizes.hexdigest(), "times": times.hexdigest()}
+
+
+def _file(rows: Sequence[Sample]) -> str:
+    """The name of the data file, from the place of its first sample."""
+    return rows[0].origin.partition(", ")[0] if rows else ""
+
+
+def _compare_models(began: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    for port, weights in now.items():
+        if began.get(port, weights) != weights:
+            raise SettingsError(
+                f"backbone: the model of the port {port} has other weights than when the run began. A run goes on with "
+                "the frozen models that it began with: put them back, or begin anew with --overwrite true"
+            )
+
+
+def _compare(
+    began: Mapping[str, Any],
+    now: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Sample]],
+    path: Path,
+    show: Callable[[str], object],
+) -> None:
+    since = path.stat().st_mtime_ns
+    for name, own in now.items():
+        before = began.get(name)
+        where = f"data: {own['file'] or name}"
+        if not isinstance(before, dict) or before.get("samples") != own["samples"]:
+            count = before.get("samples") if isinstance(before, dict) else 0
+            raise SettingsError(_changed(where, f"{shown(count)} samples then, {own['samples']} now"))
+        if before.get("texts") != own["texts"]:
+            raise SettingsError(_changed(where, "the texts of its samples differ"))
+        if before.get("times") == own["times"]:
+            continue
+        newer = ", ".join(_newer(samples.get(name, ()), since)) or "none is newer than the run"
+        if before.get("sizes") != own["sizes"]:
+            raise SettingsError(_changed(where, f"media have another size ({newer})"))
+        show(f"{where}: media have other times and the same sizes ({newer}); the run goes on with them as they are")
+
+
+def _changed(where: str, how: str) -> str:
+    return (
+        f"{where} has changed since the run began: {how}. A run goes on with the data that it began with: put them "
+        "back, or begin anew with --overwrite true"
+    )
+
+
+def _newer(rows: Sequence[Sample], since: int) -> Iterator[str]:
+    """Names of media that were written after the run began."""
+    newer = (path for path in _media(rows) if path.exists() and path.stat().st_mtime_ns > since)
+    for _, path in zip(range(_NAMED), newer, strict=False):
+        yield shown(path.name)
