@@ -82,6 +82,13 @@ class NextTokenModule(StepModule):
         """The losses of a micro-batch by name: the cross-entropy. A subclass may give others."""
         return {"lm": labelled_loss(self.model(batch, logits="none"))}
 
+    def labelled(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits ``[rows, vocabulary]`` in float32 of the labelled tokens, and these tokens ``[rows]``."""
+        output = self.model(batch, logits="labelled")
+        if output.logits is None:
+            raise RecipeError("a batch without labels reached the model")
+        return output.logits.float(), output.targets
+
     def parts(self) -> Iterator[Part]:
         """The adapter's parts."""
         return self.adapter.parts()
