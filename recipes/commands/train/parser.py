@@ -98,7 +98,7 @@ class Parsed:
             own = dict(vars(fields_of.pop("objective")))
             own.pop("name")
             fields_of["optimizer"] = _settings(OptimizerSettings, fields_of["optimizer"], f"stages.{name}.optimizer")
-            fields_of["samples"] = _settings(SampleSettings, fields_of["samples"])
+            fields_of["samples"] = _settings(SampleSettings, fields_of["samples"], f"stages.{name}.samples")
             try:
                 stages[name] = Stage(**fields_of, objective=type(stage.objective)(**own))
             except InlayError as error:
@@ -320,12 +320,13 @@ def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]
         parser.add_argument(f"--{option}", type=float | None, help=about)
     for name, stage in recipe.stages.items():
         group = f"stages.{name}"
-        parser.add_class_arguments(Stage, group, default=stage, skip={"objective"}, instantiate=False, sub_configs=True)
+        inner = {"optimizer": stage.optimizer, "samples": stage.samples, "objective": stage.objective}
+        parser.add_class_arguments(Stage, group, default=stage, skip=set(inner), instantiate=False, sub_configs=True)
         parser.add_argument(
             f"--{group}.objective.name", default=stage.objective.name, type=str, help="what the stage minimises"
         )
-        kind = type(stage.objective)
-        parser.add_class_arguments(kind, f"{group}.objective", default=stage.objective, instantiate=False)
+        for field, values in inner.items():
+            parser.add_class_arguments(type(values), f"{group}.{field}", default=values, instantiate=False)
     return parser
 
 

@@ -63,3 +63,11 @@ def test_another_system_does_not_take_a_registered_name() -> None:
     with pytest.raises(RecipeError, match="system own: there is one of that name already"):
         register_system("own", OWN)
     assert SYSTEMS["own"].recipe is own
+
+
+@pytest.mark.parametrize("name", list(SYSTEMS))
+def test_recipes_know_their_version_and_size(name: str) -> None:
+    for version in SYSTEMS[name].versions:
+        for size in ("miniature", "full"):
+            built = SYSTEMS[name].recipe(version=version, size=size)
+            assert (built.system, built.version, built.size) == (name, version, size)
