@@ -85,7 +85,7 @@ class NextTokenModule(StepModule):
     def labelled(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits ``[rows, vocabulary]`` in float32 of the labelled tokens, and these tokens ``[rows]``."""
         output = self.model(batch, logits="labelled")
-        if output.logits is None:
+        if output.logits is None or output.targets is None:
             raise RecipeError("a batch without labels reached the model")
         return output.logits.float(), output.targets
 
