@@ -50,7 +50,7 @@ def make_file(folder: Path, dialogues: int) -> Path:
         path = images / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(made[number % len(made)])
-        turns = []
+        turns: list[dict[str, str]] = []
         for asked, said in zip(TURNS, ANSWERS, strict=True):
             marker = "<image>\n" if not turns else ""
             turns += [{"from": "human", "value": marker + asked}, {"from": "gpt", "value": f"{said} ({number})"}]

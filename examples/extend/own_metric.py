@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
+from inlay.recipes import register_metric
 from inlay.recipes.data import Question
-from inlay.recipes.evaluation.metrics import register_metric
 
 
 def words(text: str) -> set[str]:

@@ -9,13 +9,14 @@ process knows them. The encoder is read from a folder with a ``config.json``, th
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import own_encoder
 import own_format
 import own_metric
 import own_system  # imports projector and objective
 
-from inlay.recipes import BackboneSettings, finetune
+from inlay.recipes import BackboneSettings, RunSettings, finetune
 
 PARTS = (own_encoder, own_format, own_metric, own_system)
 
@@ -36,8 +37,7 @@ def main() -> None:
         images=given.images,
         output=given.output,
         backbone=BackboneSettings(llm=given.llm, image=given.encoder),
-        devices=given.devices,
-        accelerator="cpu",
+        settings=RunSettings(output=Path(given.output), devices=given.devices, accelerator="cpu", metric="word_recall"),
     )
     print(run.bundle)
 

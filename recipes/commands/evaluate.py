@@ -2,107 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from inlay.adapters.adapter import Adapter, AttachedModel
-from inlay.adapters.conversation.layout import Layout
 from inlay.recipes.commands.arguments.bundle_argument import add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.data.cache.features import Caching, FeatureCache
-from inlay.recipes.data.cache.store import CacheStore
-from inlay.recipes.data.formats.vqa.results import write_vqa_results
-from inlay.recipes.evaluation.answering import Answered, Scores, answer_oracle, ask, blind, score, score_table
-from inlay.recipes.evaluation.caption_scores import caption_figures, figure_table, pope_figures
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
-from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
-from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
-from inlay.recipes.miniature.judges.generated_media import judge_generated
-from inlay.recipes.runs.backbone import backbone_settings
+from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
-from inlay.recipes.systems.generation_options import making_of
-from inlay.recipes.systems.load_backbone import backbone_for
-from inlay.recipes.systems.registry import SYSTEMS
 
 __all__ = ["main"]
-
-Metric: TypeAlias = Literal["auto", "vqa", "captions", "pope"]
-
-CACHE = 2 << 30
-LONGEST = {"vqa": 16, "pope": 16, "captions": 50}
-"""Tokens of an answer where nothing says how many."""
-TITLES = {
-    "vqa": "VQA accuracy on {}, in percent",
-    "pope": "POPE on {}, in percent",
-    "captions": "captions of {}, times 100",
-}
 
 
 def main(argv: Sequence[str]) -> int:
     """Evaluate one bundle on one file."""
     parsed = _parser().parse_args(list(argv))
     settings = AnswerSettings(**{field.name: getattr(parsed, field.name) for field in fields(AnswerSettings)})
-    candidates = candidates_of(settings.rank)
-    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-    held = read_held_out(
-        Path(parsed.bundle),
-        parsed.test,
-        parsed.images,
-        make_test=parsed.make_test,
-        annotations=parsed.test_annotations,
-        answers=parsed.answers,
-        pattern=parsed.pattern,
-        links=parsed.links,
-    )
-    if not held.answered and parsed.results is None:
-        raise SettingsError(
-            f"{held.path}: these questions have no answers to compare with; give --data.test_annotations, or --results "
-            "FILE for what the evaluation server takes"
-        )
-    ids = _question_ids(held) if parsed.results is not None else {}
-    metric = _metric(parsed.metric, held)
-    store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
-    backbone = backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone)))
-    layout, published = settings.layout(adapter.layout), _published(adapter, settings)
-    options: dict[str, Any] = {"candidates": candidates, "layout": layout}
-    if not candidates:
-        options |= settings.decoded(published, LONGEST[metric])
-    described = [sample for sample in held.samples if sample.description] if metric == "vqa" and not candidates else []
-    oracle = answer_oracle(backbone, layout, described, max_new_tokens=options["max_new_tokens"]) if described else []
+    candidates_of(settings.rank)
+    check_metric_name(parsed.metric)
+    _check_files(parsed)
 
-    asked = [(question, settings.phrased(prompt), name) for question, prompt, name in held.asked]
-    if asked:
-        print(f"answering {len(asked)} questions of {held.path}", file=sys.stderr)
-    model = adapter.attach(backbone)
-    features = _features(model, held, layout, store)
-    answered = {"adapter": ask(model, asked, features=features, **options)}
-    if parsed.results is not None:
-        write_vqa_results(parsed.results, {ids[item.name]: item.said for item in answered["adapter"]}, ids.values())
-    figures: dict[str, Any] = {}
-    tables: list[str] = []
-    if not held.answered:
-        tables.append(f"{len(asked)} answers: {parsed.results}")
-    elif asked:
-        answered |= {"blind": ask(model, blind(asked), **options)} | ({"oracle": oracle} if oracle else {})
-        figures, table = _measured(metric, held, answered)
-        tables.append(table)
-    if held.making:
-        print(f"making the media of {len(held.making)} prompts, with and without the adapter", file=sys.stderr)
-        decoded = settings.decoded(published, MAX_NEW_TOKENS)
-        made = _made(model, held, settings, features=features, seed=parsed.seed, layout=layout, **decoded)
-        figures |= made
-        tables.append(made_table(made))
-    print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
+    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    from inlay.recipes.commands.evaluate_bundle import evaluate_bundle
+    from inlay.recipes.distributed.launch import start_again
+    from inlay.recipes.distributed.ranks import joined, started_with
+
+    if parsed.devices > 1 and started_with() == 1:
+        start_again(parsed.devices)
+    with joined(parsed.accelerator):
+        evaluate_bundle(parsed, settings)
     return 0
+
+
+def _check_files(parsed: Any) -> None:
+    """Check that the bundle and all files are there, before anything is loaded."""
+    bundle = str(parsed.bundle)
+    if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
+        raise SettingsError(
+            f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name); there is "
+            "no such folder"
+        )
+    options = {"data.test": parsed.test, "data.test_annotations": parsed.test_annotations, "data.images": parsed.images}
+    for name, path in [*options.items(), *(("data.make_test", path) for path in parsed.make_test)]:
+        if path is not None and not path.exists():
+            raise SettingsError(f"--{name}: {path}: no such file or folder")
 
 
 def _parser() -> ArgumentParser:
@@ -143,82 +93,33 @@ def _parser() -> ArgumentParser:
         "--data.cache_disk_mib", dest="cache_disk_mib", type=PositiveInt, default=65536, help="budget of that folder"
     )
     parser.add_argument(
-        "--metric", type=Metric, default="auto", help="auto: captions where nothing is asked, otherwise VQA accuracy"
+        "--metric",
+        type=str,
+        default="auto",
+        help="auto (the one that fits the data), vqa (several human answers a question), exact (one short answer), "
+        "captions, pope (yes or no), choice (options in the question, or --rank), none, or a registered one",
     )
     parser.add_class_arguments(AnswerSettings)
+    parser.add_argument(
+        "--batch_size",
+        type=PositiveInt | None,
+        help="questions in a batch; as many as the memory allows, and 64 at most, if not given",
+    )
+    parser.add_argument("--devices", type=PositiveInt, default=1, help="processes that share the questions, one a GPU")
+    parser.add_argument(
+        "--accelerator", type=Literal["auto", "cpu", "gpu"], default="auto", help="where to run the models"
+    )
     parser.add_argument("--seed", type=int | None, help="of the noise that media begin with; the run's if not given")
     parser.add_argument("--results", type=Path | None, help="write VQA v2's results file: question ids and answers")
+    parser.add_argument(
+        "--save_answers",
+        type=Path | None,
+        help="write every question with its answer, one JSON object a line; where no metric fits, a file in the "
+        "working folder if not given",
+    )
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
-
-
-def _metric(wanted: Metric, held: HeldOut) -> str:
-    if wanted == "auto" and held.asked:
-        wordless = not any(prompt[-1].text.strip() for _, prompt, _ in held.asked)
-        return "captions" if wordless else "vqa"
-    if wanted == "pope" and held.answered:
-        for question, _, name in held.asked:
-            if question.reference not in ("yes", "no"):
-                raise SettingsError(
-                    f"{held.path}, {name}: POPE asks what is answered by yes or no, got {question.reference!r}"
-                )
-    return "vqa" if wanted == "auto" else wanted
-
-
-def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
-    if settings.decoding == "greedy":
-        return {}
-    if adapter.system not in SYSTEMS:
-        raise SettingsError(f"decoding: expected a bundle of {', '.join(SYSTEMS)}, got one of {adapter.system!r}")
-    return SYSTEMS[adapter.system].recipe(size="full").decoding
-
-
-def _question_ids(held: HeldOut) -> dict[str, int]:
-    """Sample id -> question id, as the results file has it."""
-    names = [name for _, _, name in held.asked]
-    if wrong := [name for name in names if not name.isdecimal()]:
-        raise SettingsError(f"results: VQA v2's questions are numbered, and {held.path} has one called {wrong[0]!r}")
-    return {name: int(name) for name in names}
-
-
-def _features(model: AttachedModel, held: HeldOut, layout: Layout, store: CacheStore | None) -> FeatureCache | None:
-    caching = Caching(memory=CACHE, store=store, show=partial(print, file=sys.stderr))
-    return caching.features(model.backbone, layout.geometry_for("image"), [*held.samples, *held.making])
-
-
-def _measured(metric: str, held: HeldOut, answered: Mapping[str, Sequence[Answered]]) -> tuple[dict[str, Any], str]:
-    """Figures by column, and their table."""
-    title = TITLES[metric].format(held.path.name)
-    if metric == "vqa":
-        scores: dict[Any, Scores] = {name: score(rows) for name, rows in answered.items()}
-        return {name: vars(own) for name, own in scores.items()}, f"{title}\n{score_table(scores)}"
-    figures = {name: _figures(metric, rows) for name, rows in answered.items()}
-    return figures, f"{title}\n{figure_table(figures)}"
-
-
-def _made(
-    model: AttachedModel, held: HeldOut, settings: AnswerSettings, *, seed: int | None, **options: Any
-) -> dict[str, Any]:
-    """Figures of what is made, by the run's own noise unless another is asked for."""
-    facts = model.adapter.training_facts
-    asked = [(q._replace(prompt=settings.phrased(q.prompt)), name) for q, name in asked_to_make(held.making)]
-    _, figures = measure_made(
-        model,
-        asked,
-        judge_generated if held.judged else None,
-        media=making_of(model.adapter, model.backbone),
-        seed=seed if seed is not None else facts.seed if facts is not None else 0,
-        **options,
-    )
-    return figures
-
-
-def _figures(metric: str, rows: Sequence[Answered]) -> dict[str, float]:
-    said = [row.said for row in rows]
-    if metric == "captions":
-        return caption_figures(said, [row.question.answers for row in rows])
-    return pope_figures(said, [row.question.reference for row in rows])
 
 
 if __name__ == "__main__":

@@ -1,36 +1,36 @@
-"""Held-out questions: the adapter's answers beside two references that tell what they are worth.
+"""Held-out questions: the adapter's answers, and the answers of two references.
 
-*Blind* asks the same model without the picture: what guessing from the question gives. The *oracle* is the bare LLM
-reading the scene as text: what the LLM could answer if the picture were perfectly translated.
+*Blind* is the same model without the media: its score is that of guessing from the question. The *oracle* is the bare
+LLM, which reads a description of the media as text: the score that a lossless translation of the media would give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.rank_answers import rank_answers
+from inlay.adapters.chat.replies import encode_all
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message, TextPart, media_of
 from inlay.adapters.conversation.turn_end import turn_end
 from inlay.adapters.core.batch import collate
 from inlay.adapters.core.encode import encode
+from inlay.adapters.language.generation.stopping import FinishReason
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
-from inlay.recipes.evaluation.caption_scores import aligned
-from inlay.recipes.evaluation.metrics.vqa_accuracy import VQAAccuracy
+from inlay.recipes.distributed.ranks import world
+from inlay.recipes.evaluation.batches import in_batches, planned_size
 
 __all__ = [
     "Answered",
     "Asked",
-    "Column",
-    "Scores",
     "answer_all",
     "answer_blind",
     "answer_oracle",
@@ -38,33 +38,23 @@ __all__ = [
     "ask",
     "asked_of",
     "blind",
-    "score",
-    "score_table",
 ]
 
-BATCH = 64
 MAX_NEW_TOKENS = 16
+RANKED = 32
+"""Pairs of a question and a candidate in one pass, where no batch size is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A question with what was said to it."""
+    """A question with its answer."""
 
     question: Question
     said: str
     name: str = ""
     """The sample's id."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """VQA accuracy, 0 to 1."""
-
-    overall: float
-    by_type: dict[str, float]
-    count: dict[str, int]
-    by_modality: dict[str, float] = field(default_factory=dict)
-    """What is asked about: pictures, sounds, clips; empty where all questions are about one of them."""
+    finish_reason: FinishReason = "stop"
+    """``length``: the answer was cut off at the limit of new tokens."""
 
 
 Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
@@ -99,43 +89,51 @@ def answer_blind(model: AttachedModel, samples: Sequence[Sample], **options: Any
 
 
 def answer_oracle(
-    backbone: Backbone, layout: Layout, samples: Sequence[Sample], *, max_new_tokens: int = MAX_NEW_TOKENS
+    backbone: Backbone,
+    layout: Layout,
+    samples: Sequence[Sample],
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    batch_size: int | None = None,
+    shared: bool = False,
+    show: Callable[[str], None] = print,
 ) -> list[Answered]:
-    """The bare LLM, reading each sample's description in the very place of the picture.
+    """The answers of the bare LLM, which reads each sample's description in the place of its first medium.
 
     Args:
         backbone: with nothing attached.
         layout: the adapter's.
         samples: those without a description or without a medium are left out.
         max_new_tokens: of an answer.
+        batch_size: as for :func:`ask`.
+        shared: as for :func:`ask`.
+        show: told where memory runs out.
     """
     llm = backbone.llm
     seen = [sample for sample in samples if sample.description and media_of(sample.messages)]
     told = {sample.id: llm.tokenizer(sample.description, add_special_tokens=False).input_ids for sample in seen}
     asked = [(q, _first_medium(q.prompt), sample.id) for sample in seen for q in questions_of(sample)]
-    answered = []
-    for group in _groups(asked):
-        rows = [
-            encode(prompt, layout, llm, {media_of(prompt)[0].modality: len(told[name])}, generation=True, name=name)
-            for _, prompt, name in group
-        ]
-        batch = collate(rows, llm.pad_id, "left").to(llm.device)
+    rows = [
+        encode(prompt, layout, llm, {media_of(prompt)[0].modality: len(told[name])}, generation=True, name=name)
+        for _, prompt, name in asked
+    ]
+    if not rows:
+        return []
+    end = turn_end(layout, llm.tokenizer)
+    order = sorted(range(len(rows)), key=lambda number: -len(rows[number].ids))
+    size = batch_size or planned_size(llm, len(rows[order[0]].ids), max_new_tokens)
+
+    def answer(numbers: Sequence[int], _: int) -> list[tuple[str, FinishReason]]:
+        batch = collate([rows[number] for number in numbers], llm.pad_id, "left").to(llm.device)
         embeddings = llm.embed(batch.ids)
-        words = torch.tensor([token for _, _, name in group for token in told[name]], device=llm.device)
+        words = torch.tensor([token for number in numbers for token in told[asked[number][2]]], device=llm.device)
         embeddings[batch.slots] = llm.embed(words)
-        end = turn_end(layout, llm.tokenizer)
-        ids = llm.generate(
-            embeddings,
-            batch.mask,
-            stop=end.texts,
-            stop_ids=end.ids,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-        ).rows
-        answered += [
-            Answered(item[0], llm.decode(row, stop=end.texts), item[2]) for item, row in zip(group, ids, strict=True)
-        ]
-    return answered
+        options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "do_sample": False}
+        written = llm.generate(embeddings, batch.mask, stop=end.texts, stop_ids=end.ids, **options)
+        return [(llm.decode(ids, stop=end.texts), why) for ids, why in zip(written.rows, written.finish, strict=True)]
+
+    said = in_batches(order, _even(size, len(rows)) if shared else size, answer, shared=shared, show=show)
+    return [Answered(item[0], text, item[2], why) for item, (text, why) in zip(asked, said, strict=True)]
 
 
 def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
@@ -153,6 +151,7 @@ def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
                 "media": [{"modality": modality, "file": file} for modality, file in files],
                 "question": item.question.prompt[-1].text,
                 "said": item.said,
+                "finish_reason": item.finish_reason,
                 "reference": item.question.reference,
                 "answers": list(item.question.answers),
             }
@@ -164,49 +163,6 @@ def _below(path: Path, root: Path) -> Path:
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
-def score(answered: Sequence[Answered]) -> Scores:
-    """VQA accuracy (leave-one-out over the human answers), overall, by question type and by modality."""
-    overall, by_type = _accuracy(answered, [item.question.kind or "other" for item in answered])
-    seen = [next((part.modality for part in media_of(item.question.prompt)), "text") for item in answered]
-    by_modality = _accuracy(answered, seen)[1] if len(set(seen)) > 1 else {}
-    return Scores(overall, by_type, _counted([item.question.kind or "other" for item in answered]), by_modality)
-
-
-def _accuracy(answered: Sequence[Answered], kinds: Sequence[str]) -> tuple[float, dict[str, float]]:
-    known = sorted(set(kinds))
-    metric = VQAAccuracy(kinds=known)
-    metric.update([item.said for item in answered], [item.question.answers for item in answered], list(kinds))
-    figures = {key: float(value) for key, value in metric.compute().items()}
-    return figures["overall"], {kind: figures[kind] for kind in known}
-
-
-def _counted(kinds: Sequence[str]) -> dict[str, int]:
-    return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-
-
-Column: TypeAlias = Literal["adapter", "blind", "oracle"]
-
-
-def score_table(columns: dict[Column, Scores]) -> str:
-    """Question types down, then what is asked about if that differs; columns across, in percent.
-
-    Example:
-        >>> print(score_table({"adapter": Scores(0.75, {"count": 0.75}, {"count": 4})}))
-        type     questions  adapter
-        count            4     75.0
-        overall          4     75.0
-    """
-    first = next(iter(columns.values()))
-    rows = [("type", "questions", *columns)]
-    for kind, number in first.count.items():
-        rows.append((kind, str(number), *(f"{100 * s.by_type.get(kind, float('nan')):.1f}" for s in columns.values())))
-    for modality in first.by_modality:
-        shown = (f"{100 * s.by_modality.get(modality, float('nan')):.1f}" for s in columns.values())
-        rows.append((f"all of {modality}", "", *shown))
-    rows.append(("overall", str(sum(first.count.values())), *(f"{100 * s.overall:.1f}" for s in columns.values())))
-    return aligned(rows)
-
-
 def ask(
     model: AttachedModel,
     asked: Sequence[Asked],
@@ -214,9 +170,12 @@ def ask(
     layout: Layout | None = None,
     features: FeatureCache | None = None,
     candidates: Sequence[str] = (),
+    batch_size: int | None = None,
+    shared: bool = False,
+    show: Callable[[str], None] = print,
     **options: Any,
 ) -> list[Answered]:
-    """What the attached model says to each prompt; the order of what comes back is not that of the questions.
+    """The attached model's answer to each prompt, in the order of the questions.
 
     Args:
         model: attached.
@@ -224,29 +183,64 @@ def ask(
         layout: the adapter's if not given.
         features: frozen features, if they are cached.
         candidates: the likeliest of these is the answer; without them the model writes one.
+        batch_size: questions in a batch; as many as the memory allows, and 64 at most, if not given. It is halved
+            where memory runs out.
+        shared: divide the questions among the processes, all of which call this; each gets all answers.
+        show: told where memory runs out.
         options: of decoding; greedily and 16 tokens at most if there are none.
+
+    Raises:
+        EvaluationError: the memory does not suffice for one question.
     """
-    was_training = model.adapter.training
-    model.adapter.eval()
-    answered = []
-    for group in _groups(asked):
-        prompts, names = [prompt for _, prompt, _ in group], [name for _, _, name in group]
+    if not asked:
+        return []
+    chosen, options = layout or model.adapter.layout, {"max_new_tokens": MAX_NEW_TOKENS} | options
+    # Questions of similar length together, so that little is padding; the longest first, as they need most memory.
+    lengths = [sum(len(message.text) for message in prompt) for _, prompt, _ in asked]
+    order = sorted(range(len(asked)), key=lambda number: -lengths[number])
+    size = batch_size or _planned(model, asked[order[0]], chosen, options)
+
+    def answer(numbers: Sequence[int], size: int) -> list[tuple[str, FinishReason]]:
+        prompts, names = [asked[number][1] for number in numbers], [asked[number][2] for number in numbers]
         cached = features if any(media_of(prompt) for prompt in prompts) else None
         if candidates:
-            ranked = rank_answers(model, prompts, candidates, layout=layout, features=cached)
-            said = [row[0].text for row in ranked]
-        else:
-            chosen = {"max_new_tokens": MAX_NEW_TOKENS} | options
-            said = model.answer(prompts, layout=layout, features=cached, names=names, **chosen)
-        answered += [Answered(item[0], text, item[2]) for item, text in zip(group, said, strict=True)]
-    model.adapter.train(was_training)
-    return answered
+            pairs = min(size, batch_size or RANKED)
+            ranked = rank_answers(model, prompts, candidates, layout=layout, features=cached, batch_size=pairs)
+            return [(row[0].text, "stop") for row in ranked]
+        return _written(model, prompts, chosen, cached, names, options)
+
+    with model.inference():
+        said = in_batches(order, _even(size, len(asked)) if shared else size, answer, shared=shared, show=show)
+    return [Answered(item[0], text, item[2], why) for item, (text, why) in zip(asked, said, strict=True)]
 
 
-def _groups(asked: Sequence[Asked]) -> list[list[Asked]]:
-    """Batches of questions of similar length, so that little is padding; the order does not change any answer."""
-    by_length = sorted(asked, key=lambda item: sum(len(message.text) for message in item[1]))
-    return [by_length[start : start + BATCH] for start in range(0, len(by_length), BATCH)]
+def _written(
+    model: AttachedModel,
+    prompts: Sequence[Sequence[Message]],
+    layout: Layout,
+    features: FeatureCache | None,
+    names: Sequence[str],
+    options: dict[str, Any],
+) -> list[tuple[str, FinishReason]]:
+    """Texts, and why each ended."""
+    with model.held():
+        rows = encode_all(model, prompts, layout, names)
+        batch = model.collate(rows, layout=layout, generation=True, features=features).to(model.backbone.device)
+        end = model.turn_end(layout)
+        written = model.write(model.embeddings(batch), batch.mask, end=end, **options)
+        texts = [layout.reply(model.backbone.llm.decode(ids, stop=end.texts)) for ids in written.rows]
+    return list(zip(texts, written.finish, strict=True))
+
+
+def _planned(model: AttachedModel, longest: Asked, layout: Layout, options: Mapping[str, Any]) -> int:
+    row = model.encode(longest[1], layout=layout, generation=True, name=longest[2])
+    beams = int(options.get("num_beams") or 1)
+    return planned_size(model.backbone.llm, len(row.ids), int(options["max_new_tokens"]), beams=beams)
+
+
+def _even(size: int, count: int) -> int:
+    """A batch that leaves no process without one, where there are fewer batches than processes."""
+    return max(1, min(size, -(-count // world())))
 
 
 def _without_media(prompt: Sequence[Message]) -> tuple[Message, ...]:

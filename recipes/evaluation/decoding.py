@@ -1,28 +1,34 @@
-"""How held-out questions are asked and answered, as fields of the command line."""
+"""How held-out questions are asked and answered, as fields of the command line. This file imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message
-from inlay.adapters.conversation.segments import HOLE
 from inlay.recipes.data.preparation.instruction_templates import blip_question
 from inlay.recipes.data.preparation.stage_samples import with_words
 from inlay.recipes.settings.errors import SettingsError
 
+if TYPE_CHECKING:
+    from inlay.adapters.conversation.layout import Layout
+    from inlay.adapters.conversation.messages import Message
+
 __all__ = ["AnswerSettings", "candidates_of"]
+
+HOLE = "{}"
+"""The place of the question in a prompt, as in :data:`inlay.adapters.conversation.segments.HOLE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerSettings:
-    """Decoding and wording; what is not given is greedy, or as the system was published."""
+    """Decoding and wording; fields that are not given are greedy, or as the system was published."""
 
     decoding: Literal["greedy", "published"] = "greedy"
-    """What the fields below begin with: ``published`` is how the system's paper answers, such as five beams."""
+    """Defaults of the fields below: ``published`` is how the system's paper answers, such as with five beams."""
     num_beams: int | None = None
     """Sequences that beam search keeps."""
     length_penalty: float | None = None
@@ -30,11 +36,12 @@ class AnswerSettings:
     min_new_tokens: int | None = None
     """Fewest tokens of an answer."""
     max_new_tokens: int | None = None
-    """Most tokens of an answer; 16 for answers, 50 for captions and 64 where media are made if empty."""
+    """Most tokens of an answer. If empty: those of the longest reference answer and 8 more, and at least 16 for short
+    answers, 50 for captions, 128 for free text and 64 where media are made."""
     repetition_penalty: float | None = None
     """Above 1: tokens that an answer has already become less likely."""
     prompt: str | None = None
-    """What becomes of a question, such as ``Question: {} Short answer:``; the bundle's own wording if not given."""
+    """The wording of a question, such as ``Question: {} Short answer:``; the bundle's own wording if not given."""
     phrasing: Literal["as_is", "blip"] = "as_is"
     """``blip``: questions in lower case without most punctuation, as BLIP-2 and InstructBLIP are evaluated."""
     rank: str | None = None
@@ -85,6 +92,7 @@ class AnswerSettings:
         """A conversation whose questions are phrased as was asked for."""
         if self.phrasing == "as_is":
             return tuple(prompt)
+
         return tuple(with_words(turn, blip_question(turn.text)) if turn.role == "user" else turn for turn in prompt)
 
 

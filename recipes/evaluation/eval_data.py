@@ -1,4 +1,4 @@
-"""What a bundle is measured by: a file of any format, the two of VQA v2, or the run's own held-out questions."""
+"""The held-out questions of an evaluation: a file of any format, the two files of VQA v2, or the run's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HeldOut:
     path: Path
     """The file that they come from."""
     samples: Sequence[Sample]
-    """What was read; of questions without answers, the user's turn alone."""
+    """All samples of the file; of questions without answers, the user's turn alone."""
     asked: Sequence[Asked]
     """Every question."""
     answered: bool
@@ -34,7 +34,7 @@ class HeldOut:
     making: Sequence[Sample] = ()
     """Conversations in which something is made."""
     judged: bool = False
-    """Whether they are of the built-in world, whose judge looks at what is made."""
+    """Whether they are of the built-in world, which has a judge for made media."""
 
 
 def read_held_out(
@@ -48,7 +48,7 @@ def read_held_out(
     pattern: str | None = None,
     links: bool = False,
 ) -> HeldOut:
-    """Read what to measure by, and see that its images are there.
+    """Read the held-out questions, and check that their images are there.
 
     Args:
         bundle: of a run folder, the run's own test set is taken where no file is named.

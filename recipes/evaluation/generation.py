@@ -1,14 +1,15 @@
-"""What was made on held-out prompts: the modality that was chosen, and a judge's word on the media.
+"""Media made on held-out prompts: whether the right modality was chosen, and whether a judge finds the media right.
 
-Each figure stands between two references: what the generator makes of the true caption with its own text encoder (the
-most that an adapter can reach), and what it makes of another prompt's caption (what chance gives).
+Each figure stands between two references: media that the generator makes of the true caption with its own text encoder
+(the most that an adapter can reach), and media of another prompt's caption (chance).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, get_args
 
 from inlay.adapters.adapter import AttachedModel
@@ -19,7 +20,8 @@ from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
-from inlay.recipes.evaluation.caption_scores import aligned
+from inlay.recipes.evaluation.batches import in_batches
+from inlay.recipes.evaluation.tables import aligned
 
 __all__ = [
     "Answer",
@@ -35,11 +37,12 @@ __all__ = [
 
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
 BATCH = 32
+"""Prompts in a batch that is not set by hand. The noise of a medium depends on its place in the batch."""
 MAX_NEW_TOKENS = 64
 
 
 class Judge(Protocol):
-    """Tells whether a medium shows what a caption says."""
+    """Decides whether a medium agrees with a caption."""
 
     def __call__(self, caption: str, medium: Medium) -> Mapping[str, bool] | None:
         """By attribute, and ``right`` for all that counts; None where the caption says nothing that can be judged."""
@@ -48,7 +51,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A held-out turn with what the model answered."""
+    """A held-out turn with the model's reply."""
 
     question: Question
     reply: Reply
@@ -57,17 +60,17 @@ class Answer:
 
     @property
     def chosen(self) -> tuple[Modality, ...]:
-        """What was made, or would have been with a generator for it."""
+        """Modalities of the media in the reply, also of media for which there is no generator."""
         return tuple(sorted(part.modality for part in self.reply.parts if isinstance(part, MadePart)))
 
     @property
     def wanted(self) -> tuple[Modality, ...]:
-        """What had to be made; nothing for an answer in words."""
+        """Modalities of the media in the reference; none for an answer in words."""
         return tuple(sorted(part.modality for part in self.question.made))
 
 
 def asked_to_make(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
-    """Every turn of the samples, those that are answered in words too, with the sample's id."""
+    """Every turn of the samples, also turns that are answered in words, with the sample's id."""
     return [(question, sample.id) for sample in samples for question in questions_of(sample)]
 
 
@@ -78,6 +81,9 @@ def answer_with_media(
     features: FeatureCache | None = None,
     media: Mapping[Modality, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    batch_size: int | None = None,
+    shared: bool = False,
+    show: Callable[[str], None] = print,
     **options: Any,
 ) -> list[Answer]:
     """Ask the attached model; the order is that of the questions.
@@ -88,49 +94,62 @@ def answer_with_media(
         features: frozen features, if they are cached.
         media: how each modality is generated.
         seed: of the noise that media begin with.
+        batch_size: prompts in a batch, 32 if not given; it is halved where memory runs out.
+        shared: divide the batches among the processes, all of which call this; each gets all answers.
+        show: told where memory runs out.
         options: of decoding; greedily and 64 tokens at most if there are none.
     """
-    was_training = model.adapter.training
-    model.adapter.eval()
-    found: dict[int, Answer] = {}
     # Prompts of similar length together, so that little is padding.
     order = sorted(range(len(asked)), key=lambda n: sum(len(turn.text) for turn in asked[n][0].prompt))
-    for start in range(0, len(order), BATCH):
-        group = order[start : start + BATCH]
-        seeded = {name: {**(media or {}).get(name, {}), "seed": seed + start} for name in _MODALITIES}
-        chosen = {"max_new_tokens": MAX_NEW_TOKENS} | options
-        replies = model.replies(
+    place = {number: start for start, number in enumerate(order)}
+    chosen = {"max_new_tokens": MAX_NEW_TOKENS} | options
+
+    def answer(group: Sequence[int], _: int) -> list[Reply]:
+        seeded = {name: {**(media or {}).get(name, {}), "seed": seed + place[group[0]]} for name in _MODALITIES}
+        return model.replies(
             [asked[number][0].prompt for number in group],
             features=features,
             names=[asked[number][1] for number in group],
             media=seeded,
             **chosen,
         )
-        found |= {n: Answer(asked[n][0], reply, asked[n][1]) for n, reply in zip(group, replies, strict=True)}
-    model.adapter.train(was_training)
-    return [found[number] for number in range(len(asked))]
+
+    with model.inference():
+        replies = in_batches(order, batch_size or BATCH, answer, shared=shared, show=show)
+    return [Answer(question, reply, name) for (question, name), reply in zip(asked, replies, strict=True)]
 
 
 def reference_media(
-    backbone: Backbone, captions: Mapping[Modality, Sequence[str]], media: Mapping[Modality, Any], seed: int = 0
+    backbone: Backbone,
+    captions: Mapping[Modality, Sequence[str]],
+    media: Mapping[Modality, Any],
+    seed: int = 0,
+    *,
+    batch_size: int | None = None,
+    shared: bool = False,
+    show: Callable[[str], None] = print,
 ) -> dict[Modality, list[Medium]]:
-    """What each generator makes of captions with its own text encoder.
+    """Media that each generator makes of captions with its own text encoder.
 
     Args:
         backbone: with generators.
         captions: modality -> captions.
         media: how each modality is generated.
         seed: of the noise.
+        batch_size: as for :func:`answer_with_media`.
+        shared: as for :func:`answer_with_media`.
+        show: told where memory runs out.
     """
-    found: dict[Modality, list[Medium]] = {}
-    for modality, texts in captions.items():
-        generator = backbone.generator(modality)
-        found[modality] = []
-        for start in range(0, len(texts), BATCH):
-            conditioning = generator.encode_text(texts[start : start + BATCH])
-            options = {**media.get(modality, {}), "seed": seed + start}
-            found[modality] += generator.generate(conditioning, **options)
-    return found
+
+    def make(modality: Modality, group: Sequence[int], _: int) -> list[Medium]:
+        generator, options = backbone.generator(modality), {**media.get(modality, {}), "seed": seed + group[0]}
+        given = generator.encode_text([captions[modality][number] for number in group])
+        return list(generator.generate(given, **options))
+
+    return {
+        name: in_batches(range(len(texts)), batch_size or BATCH, partial(make, name), shared=shared, show=show)
+        for name, texts in captions.items()
+    }
 
 
 def measure_made(
@@ -141,6 +160,9 @@ def measure_made(
     features: FeatureCache | None = None,
     media: Mapping[Modality, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    batch_size: int | None = None,
+    shared: bool = False,
+    show: Callable[[str], None] = print,
     **options: Any,
 ) -> tuple[list[Answer], dict[str, Any]]:
     """Ask, and measure the answers beside the generators' own; arguments as of the two functions that it joins.
@@ -148,8 +170,9 @@ def measure_made(
     Returns:
         Answers of :func:`answer_with_media`, and their :func:`made_figures`.
     """
-    answers = answer_with_media(model, asked, features=features, media=media, seed=seed, **options)
-    return answers, made_figures(answers, judge, model.backbone, media, seed)
+    batches: dict[str, Any] = {"batch_size": batch_size, "shared": shared, "show": show}
+    answers = answer_with_media(model, asked, features=features, media=media, seed=seed, **batches, **options)
+    return answers, made_figures(answers, judge, model.backbone, media, seed, **batches)
 
 
 def made_figures(
@@ -158,6 +181,7 @@ def made_figures(
     backbone: Backbone | None = None,
     media: Mapping[Modality, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    **batches: Any,
 ) -> dict[str, Any]:
     """Figures of held-out turns.
 
@@ -167,9 +191,10 @@ def made_figures(
         backbone: whose generators give the two references; without one there are none.
         media: how each modality is generated.
         seed: of the references' noise.
+        batches: ``batch_size``, ``shared`` and ``show`` of :func:`reference_media`.
 
     Returns:
-        ``choice``: the share of turns in which what had to be made was made, and nothing else; ``choice_by_type``;
+        ``choice``: the share of turns whose reply has the media of the reference and no others; ``choice_by_type``;
         ``made``: modality -> ``asked``, and ``right`` with the judge's other attributes, beside ``own_encoder`` and
         ``wrong_prompt``.
     """
@@ -194,15 +219,15 @@ def made_figures(
             **_shares(judge, captions, [_first(answer.reply, modality) for answer, _ in rows]),
         }
         if backbone is not None:
-            # Made once: what a prompt gave is, for the caption of another prompt, what a wrong prompt gives.
-            own = reference_media(backbone, {modality: captions}, media or {}, seed)[modality]
+            # Generated once: the media of each caption are compared with its own and with another caption.
+            own = reference_media(backbone, {modality: captions}, media or {}, seed, **batches)[modality]
             figures["made"][modality]["own_encoder"] = _shares(judge, captions, own)["right"]
             figures["made"][modality]["wrong_prompt"] = _shares(judge, _other(captions), own)["right"]
     return figures
 
 
 def as_made_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Plain values for a file: what was asked, wanted, chosen, and said."""
+    """Plain values for a file: question, reference, reply, and the modalities of both."""
     return [
         {
             "id": answer.name,
@@ -218,7 +243,7 @@ def as_made_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def _shares(judge: Judge, captions: Sequence[str], media: Sequence[Medium | None]) -> dict[str, float]:
-    """The share of right media by attribute; what was not made is wrong in all."""
+    """The share of right media by attribute; a missing medium is wrong in all."""
     marks: list[Mapping[str, bool]] = []
     for caption, medium in zip(captions, media, strict=True):
         found: Mapping[str, bool] | None = {} if medium is None else judge(caption, medium)
@@ -249,7 +274,7 @@ def made_table(figures: Mapping[str, Any]) -> str:
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
         >>> print(made_table({"choice": 1.0, "made": {"image": one}}))
-        what was made on held-out prompts, in percent
+        media made for held-out prompts, in percent
         made   asked  right  own encoder  wrong prompt
         image      4   75.0        100.0          25.0
         modality chosen rightly: 100.0
@@ -259,6 +284,4 @@ def made_table(figures: Mapping[str, Any]) -> str:
         shown = (f"{100 * own[name]:.1f}" if name in own else "-" for name in ("right", "own_encoder", "wrong_prompt"))
         rows.append((modality, str(own["asked"]), *shown))
     table = aligned(rows) + "\n" if len(rows) > 1 else ""
-    return (
-        f"what was made on held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"
-    )
+    return f"media made for held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"

@@ -38,7 +38,7 @@ def results_table(runs: Mapping[str, Mapping[str, Any]]) -> str:
     """One row a run.
 
     Args:
-        runs: name -> what its ``metrics.json`` holds.
+        runs: name -> content of its ``metrics.json``.
 
     Example:
         >>> print(results_table({"llava": {"seed": 0, "accuracy": 0.8984, "blind": 0.313, "seconds": 115.2}}))

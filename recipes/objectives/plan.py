@@ -17,10 +17,10 @@ from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.evaluation.answering import answer_all
-from inlay.recipes.evaluation.caption_scores import caption_figures
+from inlay.recipes.evaluation.metrics.captions.figures import caption_figures
 from inlay.recipes.settings.stage import Stage
 
-__all__ = ["Plan", "Task", "conversation_data", "conversation_plan"]
+__all__ = ["Plan", "Task", "conversation_data", "conversation_plan", "conversation_validation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Task:
     """The data sets to learn from."""
     held_out: Sequence[Sample] = ()
     """Captioned pictures to measure by."""
+    validation: Sequence[Sample] = ()
+    """Held-out samples on which the loss is measured during training."""
     features: FeatureCache | None = None
     """Frozen features, if they are cached."""
     seed: int = 0
@@ -55,6 +57,10 @@ class Plan:
 
     module: LightningModule
     data: StepData
+    validation: StepData | None = None
+    """Batches of ``Task.validation`` for the same module; None where there are none."""
+    answers: bool = False
+    """Whether the model learns to answer in words, so that validation scores answers too."""
     finish: Callable[[], None] = lambda: None
     """Runs after training; copies trained weights into the adapter, where they were trained outside of it."""
     stream_row: Callable[[int, Sample], Any] | None = None
@@ -91,7 +97,19 @@ def conversation_plan(task: Task, module: Callable[[int], LightningModule]) -> P
         module: optimizer steps of the stage -> the training module.
     """
     data = conversation_data(task)
-    return Plan(module=module(data.steps), data=data, report=partial(caption_report, task), stream_row=data.row)
+    return Plan(
+        module=module(data.steps),
+        data=data,
+        validation=conversation_validation(task),
+        answers=True,
+        report=partial(caption_report, task),
+        stream_row=data.row,
+    )
+
+
+def conversation_validation(task: Task) -> StageData | None:
+    """The held-out samples as batches of conversations; None where there are none."""
+    return conversation_data(task, [expanded(task.validation, task.stage)]) if task.validation else None
 
 
 JUDGED = 250

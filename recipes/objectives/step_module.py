@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from inlay.adapters.parts.part import Part
 from inlay.recipes.data.sampling.step_counts import Share, counts_of
-from inlay.recipes.distributed.ranks import summed, world
+from inlay.recipes.distributed.ranks import all_of, summed, world
 from inlay.recipes.objectives.optimizer import optimizer_for
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.stage import Stage
@@ -36,6 +36,16 @@ class Term(NamedTuple):
     """The terms' name in :func:`~inlay.recipes.data.sampling.step_counts.counts_of`."""
     weight: float = 1.0
     """In the sum of all losses; the logged value is without it."""
+
+
+class _HeldOut(NamedTuple):
+    """One loss over held-out batches."""
+
+    total: float
+    """Sum over the terms."""
+    terms: int
+    """Their number."""
+    weight: float
 
 
 def eval_frozen(module: nn.Module) -> None:
@@ -65,6 +75,8 @@ class StepModule(LightningModule):
         """The current micro-batch's part of its step, set by ``StepData``; None for the batches of another loader."""
         self.make_optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None
         """Makes the optimizer from parameter groups; AdamW with the settings of the stage if None."""
+        self._held_out: dict[str, _HeldOut] | None = None
+        """Losses of the batches of a validation so far; None in training."""
         self._sums: dict[str, Tensor] = {}
         self._logged: dict[str, Tensor] = {}
 
@@ -102,6 +114,8 @@ class StepModule(LightningModule):
         Args:
             names: beginnings of the names of tensors that this micro-batch does not reach.
         """
+        if self._held_out is not None:
+            return
         begins = self.share is None or self.share.first
         self.idle = names if begins else tuple(name for name in self.idle if name in names)
 
@@ -118,6 +132,8 @@ class StepModule(LightningModule):
         Raises:
             RecipeError: micro-batches are accumulated that were not counted by the loader.
         """
+        if self._held_out is not None:
+            return self._add_held_out(batch, terms, self._held_out)
         share, scale = self.share, world() * self.stage.accumulate
         if share is None:
             if self._trainer is not None and self.stage.accumulate > 1:
@@ -131,6 +147,39 @@ class StepModule(LightningModule):
         loss = torch.stack([terms[name].weight * part for name, part in parts.items()]).sum()
         self._log_step({"loss": loss, **(parts if len(parts) > 1 else {})}, share, len(batch))
         return loss * scale
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to add up losses."""
+        self._held_out = {}
+
+    def validation_step(self, batch: Any, number: int) -> None:
+        """Add up the losses of a held-out batch, as ``training_step`` computes them."""
+        # Not in inference mode: a tensor that is kept for later, such as a cached target, has to be usable in training.
+        with torch.inference_mode(False), torch.no_grad():
+            self.training_step(batch, number)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/loss``: the sum over all terms of all processes, divided by their number; and each loss by name."""
+        added, self._held_out = self._held_out or {}, None
+        of_all: dict[str, _HeldOut] = {}
+        for own in all_of(added):
+            for name, part in own.items():
+                before = of_all.get(name, _HeldOut(0.0, 0, part.weight))
+                of_all[name] = _HeldOut(before.total + part.total, before.terms + part.terms, part.weight)
+        if not of_all:  # another validation_step than ours
+            return
+        means = {name: part.total / max(1, part.terms) for name, part in of_all.items()}
+        figures = {"loss": sum(of_all[name].weight * mean for name, mean in means.items())}
+        for name, value in {**(means if len(means) > 1 else {}), **figures}.items():
+            # The same value in every process, so their mean is this value.
+            self.log(f"val/{name}", torch.tensor(value, dtype=torch.float64), prog_bar=name == "loss", sync_dist=True)
+
+    def _add_held_out(self, batch: Any, terms: Mapping[str, Term], added: dict[str, _HeldOut]) -> Tensor:
+        own = counts_of(batch)
+        for name, term in terms.items():
+            before, count = added.get(name, _HeldOut(0.0, 0, term.weight)), own[term.per]
+            added[name] = _HeldOut(before.total + float(term.mean) * count, before.terms + count, term.weight)
+        return torch.stack([term.weight * term.mean for term in terms.values()]).sum()
 
     def _log_step(self, values: Mapping[str, Tensor], share: Share, size: int) -> None:
         """Add up over the micro-batches; until the last one, the values of the step before are logged again."""

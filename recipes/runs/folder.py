@@ -36,6 +36,8 @@ MAY_CHANGE = frozenset(
         "accelerator",
         "checkpoint_every",
         "recompute",
+        "eval_batch_size",
+        "metric",
         "data.workers",
         "data.cache_mib",
         "data.cache_disk_mib",

@@ -164,7 +164,20 @@ class RunSettings:
     logger: str = "csv,tensorboard"
     """Where figures of the training go: names of loggers with commas between them (csv, tensorboard, wandb, mlflow)."""
     evaluate: bool = True
-    """Answer the held-out questions at the end."""
+    """Answer held-out questions, at the end and in validation."""
+    metric: str = "auto"
+    """How answers are scored: the metric that fits the data, or one by name, see ``inlay evaluate --help``."""
+    eval_batch_size: int | None = None
+    """Questions in a batch of an evaluation; as many as the memory allows, and 64 at most, if empty."""
+    validate_every: float = 0.25
+    """Between two validations of a stage: optimizer steps, or below 1 a share of the stage; 0: at its end alone. Loss
+    and metric of held-out data are logged as val/loss and val/METRIC; training is the same with and without."""
+    validate_samples: int = 64
+    """Held-out samples of a validation, spread over their file; 0: no validation."""
+    patience: int = 0
+    """End a stage after so many validations without a new minimum of the loss, with the best weights; 0: never."""
+    best: bool = False
+    """Take the weights of the best validation of each stage, checkpoints/STAGE/best.ckpt, instead of the last ones."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= LARGEST_SEED:
@@ -173,5 +186,13 @@ class RunSettings:
             check_logger(name.strip())
         if self.devices < 1:
             raise SettingsError(f"devices: expected at least 1, got {self.devices}")
+        if self.validate_every < 0 or self.validate_samples < 0 or self.patience < 0:
+            raise SettingsError("validate_every, validate_samples and patience are not negative")
+        if self.validate_every > 1 and self.validate_every != int(self.validate_every):
+            raise SettingsError(f"validate_every: expected a whole number of steps from 1, got {self.validate_every}")
+        if (self.patience or self.best) and not self.validate_samples:
+            raise SettingsError("patience, best: they compare validations, and validate_samples 0 switches these off")
+        if self.eval_batch_size is not None and self.eval_batch_size < 1:
+            raise SettingsError(f"eval_batch_size: expected at least 1, got {self.eval_batch_size}")
         if self.compile and self.recompute is True:
             raise SettingsError("compile, recompute: layers that are generated code cannot be run twice; leave one out")

@@ -55,8 +55,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 _save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            # A crash between the two leaves the previous one alone, which is then resumed from.
-            if target.exists():
+            # A crash between the two leaves the previous one alone, which is then resumed from. Weights alone, as in
+            # best.ckpt, are not resumed from.
+            if target.exists() and "optimizer_states" in checkpoint:
                 target.replace(last)
             part.replace(target)
         except BaseException:
@@ -134,7 +135,7 @@ def intact(path: Path, show: Callable[[str], None]) -> Path | None:
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None for an intact one."""
+    """The fault of a checkpoint, in a few words; None for an intact one."""
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums
             if (bad := archive.testzip()) is not None:

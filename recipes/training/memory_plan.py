@@ -10,7 +10,6 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.cross_entropy import CHUNK_BYTES
 
-__all__ = ["MemoryPlan", "available_bytes", "head_bytes", "kept_bytes", "peak_bytes"]
+__all__ = ["MemoryPlan", "head_bytes", "kept_bytes", "peak_bytes"]
 
 MIB = 1 << 20
 COPIES = 2
@@ -104,28 +103,8 @@ def head_bytes(batch: Batch, vocabulary: int, rows: int) -> int:
     return COPIES * min(CHUNK_BYTES, 4 * vocabulary * max(1, labelled))
 
 
-def available_bytes(device: torch.device) -> int:
-    """Free memory: of the GPU, or of the machine and of the container that the process runs in."""
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
-    free = _proc("/proc/meminfo", "MemAvailable")
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (most := limit.read_text().strip()).isdigit():
-        free = min(free, int(most) - int(used.read_text()))
-    return free
-
-
 def peak_bytes(device: torch.device) -> int:
     """The most bytes in use so far: of torch's tensors on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
-def _proc(file: str, name: str) -> int:
-    """A line of Linux's tables, in bytes; 0 where there is none."""
-    path = Path(file)
-    lines = path.read_text().splitlines() if path.exists() else []
-    found = next((line for line in lines if line.startswith(f"{name}:")), None)
-    return int(found.split()[1]) << 10 if found else 0

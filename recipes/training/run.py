@@ -18,7 +18,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
 from inlay.hub.format.manifest import TrainingSpec
-from inlay.recipes.data.cache.features import Caching, FeatureCache
+from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
@@ -29,20 +29,8 @@ from inlay.recipes.data.streaming.shards import Shards
 from inlay.recipes.distributed.launch import check_processes, start_again
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, joined, started_with, world
 from inlay.recipes.distributed.sharding import shard
-from inlay.recipes.evaluation.answering import (
-    Column,
-    Scores,
-    answer_all,
-    answer_blind,
-    answer_oracle,
-    as_rows,
-    score,
-    score_table,
-)
-from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
-from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
+from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.miniature.judges.captions import caption_is_right
-from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.runs.config import config_of
 from inlay.recipes.runs.digests import check_inputs
@@ -55,8 +43,10 @@ from inlay.recipes.settings.precision import device_of, settle, verdict
 from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.extras import Extras
+from inlay.recipes.training.final_table import FinalTable, gated_int8
 from inlay.recipes.training.streaming import check_stage, plan_stream
-from inlay.recipes.training.trainer import fit, seed_stage
+from inlay.recipes.training.trainer import Fitted, fit, seed_stage
+from inlay.recipes.training.validation import answer_check, check_watched, validation_samples
 
 __all__ = ["Job", "train"]
 
@@ -86,9 +76,11 @@ def train(
     Raises:
         SettingsError: settings that contradict each other, or a folder that this run may not write into. An earlier
             run is replaced only with ``overwrite``: it is set aside until this one has finished.
+        MetricError: no metric has the name that is given.
         SystemExit: the processes that ``devices`` asks for have ended.
     """
     check_job(job, own_models=backbone is not None)
+    check_metric_name(job.run.metric)
     if job.run.devices > 1 and started_with() == 1:
         check_processes(job.run, job.recipe.stages, job.run.devices)
         RunFolder.check(job.run)
@@ -162,8 +154,8 @@ def _train(
     test, making = _asked_at_end(job, samples)
     if job.run.dtype == "int8" and not (test or making):
         raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
-    described = [sample for sample in test if sample.description]
-    oracle = score(answer_oracle(backbone, last.layout, described)) if described else None
+    final = FinalTable(job, test, backbone.llm.tokenizer, show)
+    final.ask_oracle(backbone, test)
 
     adapter = job.recipe.adapter(backbone, job.name)
     streamed, models = shards.files if shards else (), {name: port.weights for name, port in adapter.interface.items()}
@@ -183,49 +175,37 @@ def _train(
         show=show,
     )
     test, making = _asked_at_end(job, samples)
+    check_watched(job, samples, model)
     if job.run.strategy == "fsdp":
         shard(backbone.llm.model, adapter.parameters(), "cuda")
     store = CacheStore(job.data.cache_dir, budget=job.data.cache_disk_mib << 20) if job.data.cache_dir else None
     caching = Caching(memory=job.data.cache_mib << 20, store=store, show=show)
-    speeds, reports, memory = _stages(job, model, samples, shards, [*test, *making], caching, folder, show, extras)
+    fitted, reports = _stages(job, model, samples, shards, [*test, *making], caching, folder, show, extras)
     features = caching.caches.get(last.geometry)
+    adapter.round_to("bfloat16")
+    figures: dict[str, Any] = {"seed": job.run.seed, "stages": reports}
+    figures["samples_per_second"] = {name: stage.speed for name, stage in fitted.items()}
+    figures["memory"] = {name: stage.memory for name, stage in fitted.items()}
+    figures["validation"] = {name: stage.validation for name, stage in fitted.items()}
+    figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
+    if job.run.dtype == "int8":
+        figures["int8"] = gated_int8(model, [*test, *making], features, show)
+    if test:
+        figures |= final.answers(model, test, features, folder)
+    if making:
+        figures |= final.made(model, making, features, folder)
     if not is_first():
         if job.run.strategy == "fsdp":
             adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
         return {}
-
-    adapter.round_to("bfloat16")
-    figures: dict[str, Any] = {"seed": job.run.seed, "samples_per_second": speeds, "stages": reports, "memory": memory}
-    figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
-    columns: dict[Column, Scores] = {}
-    if job.run.dtype == "int8":
-        figures["int8"] = as_int8(HeldOutBatches(model, [*test, *making], features), show)
-    if test:
-        show(f"\nanswering {len(test)} held-out questions, as trained and blind")
-        answered = answer_all(model, test, features=features, **job.recipe.decoding)
-        folder.write_answers(as_rows(answered, folder.root))
-        columns = {"adapter": score(answered), "blind": score(answer_blind(model, test, **job.recipe.decoding))}
-        columns |= {"oracle": oracle} if oracle is not None else {}
-        figures |= {("accuracy" if name == "adapter" else name): value.overall for name, value in columns.items()}
-        figures["by_type"] = {
-            kind: {c: s.by_type.get(kind) for c, s in columns.items()} for kind in columns["adapter"].by_type
-        }
-        figures["by_modality"] = {
-            name: {c: s.by_modality.get(name) for c, s in columns.items()} for name in columns["adapter"].by_modality
-        }
-    if making:
-        show(f"making the media of {len(making)} held-out prompts, from the trained parts and for comparison")
-        figures |= _made(job, model, making, features, folder)
     adapter.training_facts = _facts(job, samples, figures)
     accepted = figures.get("int8", {}).get("accepted", False)
     adapter.save_pretrained(folder.bundle, dtype="int8" if accepted else "bfloat16", overwrite=folder.bundle.exists())
     figures["bundle_bytes"] = sum(path.stat().st_size for path in folder.bundle.rglob("*") if path.is_file())
     figures["seconds"] = round(time.perf_counter() - started, 1)
     folder.write_metrics(figures)
-    if columns:
-        show("\nVQA accuracy on held-out questions, in percent\n" + score_table(columns))
-    if making:
-        show("\n" + made_table(figures))
+    for table in final.tables:
+        show("\n" + table)
     show(f"\nbundle: {folder.bundle} ({figures['bundle_bytes']:,} bytes), {figures['seconds']} s in all")
     return figures
 
@@ -240,18 +220,19 @@ def _stages(
     folder: RunFolder,
     show: Callable[[str], None],
     extras: Extras,
-) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, int]]]:
-    """Every stage in its order; speeds, figures and memory by stage."""
+) -> tuple[dict[str, Fitted], dict[str, dict[str, float]]]:
+    """Every stage in its order; how it was trained, and its report, by stage."""
     carried: dict[str, Any] = {}
-    speeds: dict[str, float] = {}
-    memory: dict[str, dict[str, int]] = {}
+    fitted: dict[str, Fitted] = {}
     reports: dict[str, dict[str, float]] = {}
     held_out = samples.get("align_test", []) if job.run.evaluate else []
     for name, stage in job.recipe.stages.items():
         stream = shards if stage.data == "align" else None
         sets = [] if stream else sets_of(stage.data, samples)
         rows = [row for own in sets for row in own]
-        seen = [*rows, *test, *held_out]
+        most = job.run.validate_samples
+        unseen = validation_samples(stage, samples, most, model) if most else []
+        seen = [*rows, *test, *held_out, *unseen]
         cache = caching.features(model.backbone, stage.geometry, None if stream else seen)
         seed_stage(job.run.seed, name)
         task = Task(
@@ -259,6 +240,7 @@ def _stages(
             model=model,
             sets=sets,
             held_out=held_out,
+            validation=unseen,
             features=cache,
             seed=job.run.seed,
             workers=job.data.workers,
@@ -272,10 +254,13 @@ def _stages(
         if isinstance(plan, str):
             show(f"\nstage {name}: left out, {plan}")
             continue
+        if plan.validation is not None and sum(plan.validation.sizes) >= world():
+            plan.data.validation = plan.validation
+        answers = answer_check(job, stage, model, unseen, cache, show) if plan.answers else None
         show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
         labels = LabelAudit(model.backbone.llm.tokenizer, show)
         with model.adapter.sparing():
-            speeds[name], memory[name] = fit(
+            fitted[name] = fit(
                 plan.module,
                 plan.data,
                 name=name,
@@ -285,6 +270,7 @@ def _stages(
                 labels=labels,
                 show=show,
                 extras=extras,
+                answers=answers,
             )
         plan.finish()
         if skipped := plan.data.skipped:
@@ -292,9 +278,9 @@ def _stages(
         reports[name] = plan.report() if held_out and is_first() else {}
         if reports[name]:
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
-    if not speeds:
+    if not fitted:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
-    return speeds, {name: report for name, report in reports.items() if report}, memory
+    return fitted, {name: report for name, report in reports.items() if report}
 
 
 def _silent(_: str) -> None:
@@ -308,23 +294,6 @@ def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[S
     last = list(job.recipe.stages.values())[-1]
     making = [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
     return [phrased(sample, last) for sample in samples.get("test", [])], making
-
-
-def _made(
-    job: Job, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
-) -> dict[str, Any]:
-    """Answer held-out instructions with media, and measure them; the miniature has a judge of its own."""
-    answers, figures = measure_made(
-        model,
-        asked_to_make(samples),
-        judge_generated if job.data.train is None else None,
-        features=features,
-        media=job.recipe.making,
-        seed=job.run.seed,
-        **job.recipe.decoding,
-    )
-    folder.write_made(as_made_rows(answers))
-    return figures
 
 
 def _shards(job: Job) -> Shards | None:
@@ -356,7 +325,8 @@ def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[s
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    measured = {key: float(figures[key]) for key in ("accuracy", "blind", "oracle", "choice") if key in figures}
+    named = ("accuracy", "cider", "blind", "oracle", "choice")
+    measured = {key: float(figures[key]) for key in named if key in figures}
     measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
     return TrainingSpec(
         recipe=job.recipe.system,

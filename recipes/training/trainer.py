@@ -6,12 +6,14 @@ import hashlib
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.data.sampling.step_data import StepData
@@ -33,14 +35,22 @@ from inlay.recipes.training.callbacks import (
 )
 from inlay.recipes.training.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.training.callbacks.random_state import random_states
+from inlay.recipes.training.callbacks.validation import (
+    Answers,
+    BestCheckpoint,
+    LastCheckpoint,
+    Patience,
+    Validation,
+    use_best,
+)
 from inlay.recipes.training.checkpoints import AtomicCheckpoints, intact
 from inlay.recipes.training.extras import Extras
 
-__all__ = ["fit", "seed_stage"]
+__all__ = ["Fitted", "fit", "seed_stage"]
 
 NOTICES = (
     # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
-    "The 'train_dataloader' does not have many workers",
+    "The '(train|val)_dataloader' does not have many workers",
     # With --resume true it is.
     "Checkpoint directory .* exists and is not empty",
     # lightning 2.6 flattens its loaders with torch's old spelling.
@@ -61,6 +71,26 @@ def seed_stage(seed: int, name: str) -> None:
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
 
 
+class _ProgressBar(TQDMProgressBar):
+    """Lightning's, without a bar of its own for each validation."""
+
+    def init_validation_tqdm(self) -> Tqdm:
+        """A bar that shows nothing."""
+        return Tqdm(disable=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Figures of a stage that has been trained."""
+
+    speed: float
+    """Samples per second."""
+    memory: dict[str, int]
+    """Planned and measured memory in bytes, where there was a plan."""
+    validation: list[dict[str, float]]
+    """Step, loss and metric of each validation."""
+
+
 def fit(
     module: LightningModule,
     data: StepData,
@@ -71,8 +101,9 @@ def fit(
     folder: RunFolder,
     labels: LabelAudit,
     show: Callable[[str], None],
+    answers: Answers | None = None,
     extras: Extras = Extras(),  # noqa: B008 - frozen
-) -> tuple[float, dict[str, int]]:
+) -> Fitted:
     """Train one stage, or resume it.
 
     Args:
@@ -84,15 +115,21 @@ def fit(
         folder: for logs and checkpoints.
         labels: prints the first samples with their labels.
         show: prints a line for the user.
+        answers: scores answers to held-out questions in each validation.
         extras: callbacks, loggers, Trainer arguments and optimizer of the user.
-
-    Returns:
-        Samples per second; planned memory and peak in bytes, where there was a plan.
     """
     sizes = sum(getattr(data, "sizes", ()))
     speed, memory = Meters(sizes, stage.batch_size), MemoryWatch(data, run.recompute, show)
     checkpoint = folder.checkpoint(name)
-    saver = ModelCheckpoint(
+    steps = int(extras.trainer.get("max_steps", data.steps))
+    validation = Validation(run, steps, answers, show) if data.validation is not None else None
+    best, watchers = BestCheckpoint(checkpoint.parent), list[Callback]()
+    if validation is not None:
+        watchers += [validation, best, *([Patience(run.patience, show)] if run.patience else [])]
+    elif run.patience or run.best:
+        show(f"stage {name} has no held-out data, so it has no best checkpoint and does not stop early")
+    saver = LastCheckpoint(
+        validation,
         dirpath=checkpoint.parent,
         filename="last",
         every_n_train_steps=run.checkpoint_every,
@@ -134,10 +171,15 @@ def fit(
             speed,
             memory,
             *([CompileLayers(show)] if run.compile else []),
+            *watchers,
             saver,
-            TQDMProgressBar(refresh_rate=20),
+            _ProgressBar(refresh_rate=20),
             *extras.callbacks,
         ],
+        limit_val_batches=None if validation is not None else 0,
+        check_val_every_n_epoch=None,  # Validation decides when.
+        val_check_interval=1,
+        inference_mode=False,
     )
     place = next(module.parameters()).device
     resume = first(partial(intact, checkpoint, show)) if run.resume else None
@@ -151,5 +193,11 @@ def fit(
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
+    if validation is not None and (run.best or run.patience):
+        use_best(module, best, show)
     module.to(place)  # Lightning moves it to the CPU, and leaves the frozen models where they are.
-    return round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0, memory.figures
+    return Fitted(
+        speed=round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0,
+        memory=memory.figures,
+        validation=validation.history if validation is not None else [],
+    )

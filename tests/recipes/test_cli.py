@@ -281,7 +281,7 @@ def test_evaluate_prints_the_three_columns(capsys: Any, trained: Path) -> None:
     assert status == 0
     assert out.splitlines()[1].split() == ["type", "questions", "adapter", "blind", "oracle"]
     status, out, _ = run(capsys, "evaluate", str(trained), "--json")
-    assert set(json.loads(out)) == {"adapter", "blind", "oracle"}
+    assert set(json.loads(out)) == {"adapter", "blind", "oracle", "metric", "cut"}
 
 
 def test_a_run_that_could_not_start_leaves_no_folder_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

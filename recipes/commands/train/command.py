@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from inlay.recipes.commands.train.options import check_reached, given_options
 from inlay.recipes.commands.train.parser import check_projector_options, parse
+from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import check_job
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     job = parsed.job()
     check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
     check_job(job, own_models=backbone is not None)
+    check_metric_name(job.run.metric)
     if os.environ.get("WORLD_SIZE", "1") == "1":  # Of several processes, the first checks the folder, see train().
         RunFolder.check(job.run)
 

@@ -168,6 +168,8 @@ class StepData(LightningDataModule):
         self.sizes, self.read, self.collate, self.stage = tuple(sizes), read, collate, stage
         self.seed, self.workers, self.lengths = seed, workers, lengths
         self.steps = stage.steps(sum(sizes))
+        self.validation: StepData | None = None
+        """Held-out samples, for validation during training."""
 
     @property
     def amount(self) -> str:
@@ -204,6 +206,42 @@ class StepData(LightningDataModule):
         if hasattr(module, "share"):
             module.share = batch.share
         return batch.batch
+
+    def setup(self, stage: str) -> None:
+        """Switch Lightning's validation off where there are no held-out samples; an empty loader gives a warning."""
+        own = type(self).val_dataloader is StepData.val_dataloader and "val_dataloader" not in vars(self)
+        if self.validation is None and own and self.trainer is not None:
+            self.trainer.limit_val_batches = 0
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Batches of the held-out samples, in their order; of several processes, each has its share of every batch."""
+        return self.validation.in_order() if self.validation is not None else []
+
+    def in_order(self) -> DataLoader[Any]:
+        """Every sample once, in batches as large as the micro-batches of the stage, as for the first optimizer step.
+
+        Each process has as many batches as the others, and none is empty. Of a number of samples that the processes
+        divide, each has equally many in every batch.
+
+        Raises:
+            DataError: fewer samples than processes.
+        """
+        count, size = sum(self.sizes), max(1, self.stage.batch_size // self.stage.accumulate // world()) * world()
+        starts = list(range(0, count, size))
+        if len(starts) > 1 and count - starts[-1] < world():
+            starts.pop()  # The rest goes into the last batch.
+        batches = [
+            shared
+            for start, end in pairwise([*starts, count])
+            for shared in micro_batches(range(start, end), 1, world())
+        ]
+        return DataLoader(
+            _Rows(self.read, count),
+            batch_sampler=[[(0, index) for index in shared[rank()]] for shared in batches],
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            generator=torch.Generator().manual_seed(self.seed),
+        )
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Micro-batches from the step on at which the trainer stands."""

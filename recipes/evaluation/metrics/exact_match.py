@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inlay.recipes.evaluation.metrics.score import MeanScore, MetricError
+from inlay.recipes.evaluation.errors import MetricError
+from inlay.recipes.evaluation.metrics.score import MeanScore
 
 __all__ = ["ExactMatch", "exact_match"]
 
@@ -15,7 +16,7 @@ def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1 if the prediction equals any of the answers, else 0.
 
     Both sides are case-folded, runs of white space become one space, and punctuation and brackets at the two ends go;
-    what stands inside stays, so that ``3.5`` is not ``35``.
+    punctuation inside stays, so that ``3.5`` is not ``35``.
 
     Raises:
         MetricError: no answers.

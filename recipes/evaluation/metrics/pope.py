@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from inlay.hub.safety.text import shown
-from inlay.recipes.evaluation.metrics.score import MetricError
+from inlay.recipes.evaluation.errors import MetricError
 
 __all__ = ["Pope", "says_yes"]
 
@@ -37,7 +37,7 @@ def says_yes(answer: str) -> bool:
 class Pope(Metric):
     """Accuracy, precision, recall and F1 of *yes*, the ratio of yes, and the share of unclear answers, each 0..1.
 
-    POPE's three sets (random, popular, adversarial) are three metrics. What would divide by zero is 0: precision when
+    POPE's three sets (random, popular, adversarial) are three metrics. A quotient by zero is 0: precision when
     nothing was answered with yes, recall when nothing is there.
 
     Example:
@@ -62,7 +62,7 @@ class Pope(Metric):
         """Add answers.
 
         Args:
-            predictions: what the model said, free text.
+            predictions: the model's answers, free text.
             labels: ``yes`` or ``no``.
 
         Raises:

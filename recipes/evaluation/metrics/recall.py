@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.recipes.evaluation.metrics.score import MetricError
+from inlay.recipes.evaluation.errors import MetricError
 
 __all__ = ["RetrievalRecall", "recall_at_k"]
 

@@ -9,16 +9,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import shown
+from inlay.recipes.evaluation.errors import MetricError
+from inlay.recipes.evaluation.metric_registry import OVERALL
 
-__all__ = ["OTHER", "OVERALL", "MeanScore", "MetricError"]
+__all__ = ["OTHER", "MeanScore"]
 
-OVERALL, OTHER = "overall", "other"
-
-
-class MetricError(InlayError):
-    """Predictions, answers or kinds that do not belong together."""
+OTHER = "other"
 
 
 class MeanScore(Metric, ABC):

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inlay.recipes.evaluation.errors import MetricError
 from inlay.recipes.evaluation.metrics.normalize import normalize_answer
-from inlay.recipes.evaluation.metrics.score import MeanScore, MetricError
+from inlay.recipes.evaluation.metrics.score import MeanScore
 
 __all__ = ["VQAAccuracy", "vqa_accuracy"]
 
@@ -24,8 +25,8 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """The accuracy of one prediction.
 
     Args:
-        prediction: what the model said.
-        answers: what people said, ten in VQA v2. Any number from two on is treated alike, so with two or three people
+        prediction: the model's answer.
+        answers: human answers, ten in VQA v2. Any number from two on is treated alike, so with two or three people
             even full agreement gives only 1/3 or 2/3. With a single answer the accuracy is 0 or 1.
 
     Returns:

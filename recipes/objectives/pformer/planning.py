@@ -8,7 +8,7 @@ from inlay.recipes.data.preparation.stage_samples import expanded
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.pformer.module import PFormerStudentModule, PFormerTeacherModule
 from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
-from inlay.recipes.objectives.plan import Plan, Task, conversation_data, conversation_plan
+from inlay.recipes.objectives.plan import Plan, Task, conversation_data, conversation_plan, conversation_validation
 from inlay.recipes.objectives.pretrained_bert import new_teacher
 from inlay.recipes.objectives.qformer_contrastive.caption_batch import captioned
 from inlay.recipes.settings.objective import ObjectiveError
@@ -22,7 +22,12 @@ def teacher_plan(settings: PFormerTeacher, task: Task) -> Plan:
     teacher = new_teacher(settings.bert, queries=task.model.tokens["image"], width=task.model.backbone.llm.width)
     data = conversation_data(task)
     module = PFormerTeacherModule(task.model, teacher, tokens, _texts(task), settings, task.stage, data.steps)
-    return Plan(module=module, data=data, finish=partial(task.carried.update, teacher=teacher))
+    return Plan(
+        module=module,
+        data=data,
+        validation=conversation_validation(task),
+        finish=partial(task.carried.update, teacher=teacher),
+    )
 
 
 def student_plan(settings: PFormerStudent, task: Task) -> Plan:
@@ -38,5 +43,5 @@ def student_plan(settings: PFormerStudent, task: Task) -> Plan:
 
 def _texts(task: Task) -> dict[str, str]:
     """Sample id -> caption."""
-    rows = [captioned(sample) for samples in task.sets for sample in expanded(samples, task.stage)]
+    rows = [captioned(sample) for samples in (*task.sets, task.validation) for sample in expanded(samples, task.stage)]
     return {row.name: row.text for row in rows}

@@ -7,6 +7,7 @@ from functools import partial
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_data import StepData
+from inlay.recipes.distributed.ranks import world
 from inlay.recipes.objectives.caption_tokens import CaptionTokens
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.qformer_contrastive.caption_batch import (
@@ -34,26 +35,33 @@ def contrastive_plan(settings: QFormerContrastive, task: Task) -> Plan | str:
     sets = [[captioned(sample) for sample in expanded(samples, stage)] for samples in task.sets]
     rows = [row for own in sets for row in own]
     check_pairs(stage, len(rows))
-    collate = partial(
-        collate_captions,
-        tokens=tokens,
-        backbone=backbone,
-        geometry=stage.geometry,
-        owners=owners_of(rows),
-        features=task.features,
-    )
 
-    def read(_: int, index: int) -> Captioned:
-        return rows[index]
+    def batches(rows: list[Captioned], sizes: list[int]) -> StepData:
+        collate = partial(
+            collate_captions,
+            tokens=tokens,
+            backbone=backbone,
+            geometry=stage.geometry,
+            owners=owners_of(rows),
+            features=task.features,
+        )
+
+        def read(_: int, index: int) -> Captioned:
+            return rows[index]
+
+        return StepData(sizes, read, collate, stage, seed=task.seed, workers=task.workers)
 
     def stream_row(_: int, sample: Sample) -> Captioned:
         return captioned(sample)
 
-    data = StepData([len(own) for own in sets], read, collate, stage, seed=task.seed, workers=task.workers)
+    data = batches(rows, [len(own) for own in sets])
+    unseen = [captioned(sample) for sample in expanded(task.validation, stage)]
+    unseen = unseen[: len(unseen) // world() * world()]  # Contrast gathers equally many rows of every process.
     held_out = [phrased(sample, stage) for sample in task.held_out]
     return Plan(
         module=QFormerContrastiveModule(backbone, former, tokens, settings, stage, data.steps),
         data=data,
+        validation=batches(unseen, [len(unseen)]) if unseen else None,
         finish=partial(hand_over, former, projector),
         report=partial(
             retrieval_report, former, backbone, tokens, held_out, stage.geometry, settings.rerank, task.features

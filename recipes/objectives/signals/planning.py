@@ -47,13 +47,25 @@ def signals_plan(settings: Signals, task: Task) -> Plan | str:
         sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
         held = [collect_states(model, own, stage.layout, task.features, task.store, show=task.show) for own in sets]
         data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
-        states = SignalStatesModule(model.adapter, targets, settings, stage, data.steps, extra)
-        return Plan(module=states, data=data, report=partial(caption_report, task))
+        unseen = _making(expanded(task.validation, stage))
+        states = collect_states(model, unseen, stage.layout, task.features, None, show=task.show) if unseen else []
+        return Plan(
+            module=SignalStatesModule(model.adapter, targets, settings, stage, data.steps, extra),
+            data=data,
+            validation=_state_data(task, [states], lengths_of(unseen)) if states else None,
+            report=partial(caption_report, task),
+        )
+    unseen = expanded(task.validation, stage)
     if _only_outputs(task):
         sets = [making for own in sets if (making := _making(own))]
+        unseen = _making(unseen)
     conversations = conversation_data(task, sets)
-    module = SignalsModule(model, targets, settings, stage, conversations.steps, extra)
-    return Plan(module=module, data=conversations, report=partial(caption_report, task))
+    return Plan(
+        module=SignalsModule(model, targets, settings, stage, conversations.steps, extra),
+        data=conversations,
+        validation=conversation_data(task, [unseen]) if unseen else None,
+        report=partial(caption_report, task),
+    )
 
 
 def _making(rows: Sequence[Sample]) -> list[Sample]:

@@ -24,7 +24,7 @@ class GradientAudit(Callback):
     A gradient of exact zeros is allowed for LoRA's ``A``, whose ``B`` starts at zero, and for the names that a module
     itself lists as ``without_gradient``; a missing gradient never is. Tensors that no micro-batch of the step reaches
     (the projector of sounds, if there is no sound in it) are listed by the training module as ``idle``; of several
-    processes, those that are idle in all count.
+    processes, tensors that are idle in all of them count.
     """
 
     def __init__(self) -> None:
@@ -62,6 +62,6 @@ class GradientAudit(Callback):
         dead = [name for name, tensor in tensors.items() if tensor.grad is None]
         if dead:
             raise GradientAuditError(
-                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay as they "
-                "are without a word; freeze their part in the stage's 'lr', or find what cuts the graph"
+                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay "
+                "untrained; freeze their part in the stage's 'lr', or find the operation that cuts the graph"
             )

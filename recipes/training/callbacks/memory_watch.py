@@ -14,7 +14,8 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.distributed.ranks import all_of, world
 from inlay.recipes.objectives.next_token.module import NextTokenModule
-from inlay.recipes.training.memory_plan import MIB, MemoryPlan, available_bytes, head_bytes, kept_bytes, peak_bytes
+from inlay.recipes.settings.free_memory import free_memory
+from inlay.recipes.training.memory_plan import MIB, MemoryPlan, head_bytes, kept_bytes, peak_bytes
 
 __all__ = ["MemoryWatch", "OutOfMemoryError", "Recompute", "plan_memory"]
 
@@ -59,7 +60,7 @@ def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
         activations=keeps,
         passing=int(PASSING * keeps / int(llm.model.config.num_hidden_layers)),
         head=head_bytes(batch, len(llm.model.get_input_embeddings().get_parameter("weight")), rows),
-        available=available_bytes(module.device),
+        available=free_memory(module.device),
     )
 
 

@@ -28,17 +28,28 @@ class Meters(Callback):
     def __init__(self, samples_per_epoch: int = 0, batch_size: int = 1) -> None:
         self.samples_per_epoch, self.batch_size = samples_per_epoch, batch_size
         self.started = 0.0
+        self.paused = 0.0
+        """Seconds of validation."""
+        self._validates = 0.0
         self.samples = 0
         self.tokens = torch.zeros((), dtype=torch.long)
 
     @property
     def seconds(self) -> float:
-        """Since the first batch."""
-        return time.perf_counter() - self.started if self.started else 0.0
+        """Since the first batch, without validation."""
+        return time.perf_counter() - self.started - self.paused if self.started else 0.0
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Start the clock with the first batch."""
         self.started = self.started or time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stop the clock."""
+        self._validates = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Let it go on."""
+        self.paused += time.perf_counter() - self._validates
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Optimizer) -> None:
         """Log the norm of the gradient as the backward pass left it."""

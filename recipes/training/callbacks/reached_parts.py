@@ -13,7 +13,7 @@ __all__ = ["ReachedParts"]
 
 
 class ReachedParts(Callback):
-    """Keeps what the training module lists as ``idle`` in every batch, such as the projector of sounds.
+    """Collects the parts that the training module lists as ``idle`` in every batch, such as the projector of sounds.
 
     Args:
         show: where lines go.
@@ -26,12 +26,12 @@ class ReachedParts(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Cross off what this batch reached."""
+        """Remove the parts that this batch reached."""
         idle = frozenset(getattr(module, "idle", ()))
         self.idle = idle if self.idle is None else self.idle & idle
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Name what no batch of any process reached."""
+        """Name the parts that no batch of any process reached."""
         given: list[tuple[str, ...] | None] = all_of(None if self.idle is None else tuple(self.idle))
         seen = [set(names) for names in given if names is not None]
         never = set.intersection(*seen) if seen else set()
@@ -47,7 +47,7 @@ class ReachedParts(Callback):
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The content of a checkpoint."""
         return {"idle": None if self.idle is None else sorted(self.idle)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

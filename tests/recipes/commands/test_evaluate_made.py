@@ -46,6 +46,9 @@ def test_a_run_gets_the_figures_of_its_training_again(finished: Path, system: st
     found = json.loads(capsys.readouterr().out)
     assert {name: found[name] for name in FIGURES} == {name: trained[name] for name in FIGURES}
     assert found["adapter"]["overall"] == trained["accuracy"]
+    assert found["metric"] == trained["metric"] == "vqa"
+    for stage, validations in trained["validation"].items():
+        assert [figures["step"] for figures in validations] == [1, 2], stage
     assert {"own_encoder", "wrong_prompt", "right"} <= set(found["made"]["audio"])
 
 
@@ -55,7 +58,7 @@ def test_files_of_ones_own_are_counted_and_not_judged(finished: Path, capsys: An
     media = f"--data.images={run / 'data' / 'media'}"
     assert evaluate_command.main([str(run / "bundle"), f'--data.make_test=["{instructions}"]', media]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[0] == "what was made on held-out prompts, in percent"
+    assert out.splitlines()[0] == "media made for held-out prompts, in percent"
     assert "modality chosen rightly" in out
     assert "own encoder" not in out
 

@@ -219,7 +219,8 @@ def test_a_bundle_without_the_trusted_signature_is_refused_before_a_backbone_is_
         raise AssertionError("a backbone was loaded")
 
     if command != "pull":
-        monkeypatch.setattr(import_module(COMMANDS[command][0]), "backbone_for", refuse)
+        work = {"evaluate": "inlay.recipes.commands.evaluate_bundle"}.get(command, COMMANDS[command][0])
+        monkeypatch.setattr(import_module(work), "backbone_for", refuse)
     _, public = write_keys(tmp_path, "me")
     main(["push", str(run_folder), "me/tiny"])
     for bundle in ("me/tiny", str(run_folder)):

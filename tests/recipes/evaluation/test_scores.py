@@ -6,7 +6,9 @@ from typing import Any
 
 from inlay.adapters.conversation.messages import parse_messages
 from inlay.recipes.data.rows.sample import Question
-from inlay.recipes.evaluation.answering import Answered, score, score_table
+from inlay.recipes.evaluation.answering import Answered
+from inlay.recipes.evaluation.metrics import choose_metric
+from inlay.recipes.evaluation.scores import score, table
 
 
 def answered(modality: str, kind: str, said: str, right: str) -> Answered:
@@ -15,6 +17,7 @@ def answered(modality: str, kind: str, said: str, right: str) -> Answered:
     return Answered(Question(parse_messages([message]), right, (right,), kind), said)
 
 
+VQA: Any = choose_metric("vqa", ())
 ROWS = [
     answered("image", "colour", "red", "red"),
     answered("image", "yesno", "no", "yes"),
@@ -25,16 +28,16 @@ ROWS = [
 
 
 def test_questions_about_each_sense_are_counted_apart() -> None:
-    scores = score(ROWS)
+    scores = score(VQA, ROWS)
     assert scores.by_modality == {"audio": 2 / 3, "image": 1 / 2}
     assert scores.by_type == {"colour": 1.0, "pitch": 0.0, "yesno": 2 / 3}
     assert scores.overall == 3 / 5
-    table = score_table({"adapter": scores}).splitlines()
-    assert [line.split()[-1] for line in table[-3:]] == ["66.7", "50.0", "60.0"]
-    assert table[-3].startswith("all of audio")
+    rows = table(VQA, {"adapter": scores}, "x.json").splitlines()
+    assert [line.split()[-1] for line in rows[-3:]] == ["66.7", "50.0", "60.0"]
+    assert rows[-3].startswith("all of audio")
 
 
 def test_one_sense_alone_needs_no_row_of_its_own() -> None:
-    scores: Any = score(ROWS[:2])
+    scores: Any = score(VQA, ROWS[:2])
     assert scores.by_modality == {}
-    assert "all of" not in score_table({"adapter": scores})
+    assert "all of" not in table(VQA, {"adapter": scores}, "x.json")

@@ -40,6 +40,10 @@ class Modes(Callback):
 
     def __init__(self) -> None:
         self.seen: list[dict[str, bool]] = []
+        self.validations = 0
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        self.validations += 1
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
         self.seen.append({part.name: all(m.training for m in part.module.modules()) for part in module.parts()})
@@ -72,6 +76,7 @@ def fit(model: Any, samples: list[Sample], lr: dict[str, float], *, validate: bo
         enable_model_summary=False,
         callbacks=[modes],
     ).fit((Validated if validate else NextTokenModule)(model, stage, 4), datamodule=data)
+    assert (modes.validations > 0) == validate
     return modes.seen
 
 

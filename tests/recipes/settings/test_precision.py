@@ -78,7 +78,7 @@ def test_lightning_trains_on_that_device(monkeypatch: pytest.MonkeyPatch, tmp_pa
     settings = RunSettings(output=tmp_path, accelerator=accelerator)
     stage = Stage(data="train", template="plain", geometry="pad", lr={"lora": 1e-3}, batch_size=2)
     there: Any = None
-    data: Any = SimpleNamespace(steps=1)
+    data: Any = SimpleNamespace(steps=1, validation=None)
     with pytest.raises(Asked):
         fit(there, data, name="a", stage=stage, run=settings, folder=RunFolder(tmp_path), labels=there, show=print)
     assert seen == [device_of(accelerator).type] == [{"auto": "mps", "cpu": "cpu"}[accelerator]]

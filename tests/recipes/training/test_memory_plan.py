@@ -50,8 +50,8 @@ def trained(model: Any, samples: list[Sample], folder: Path, **run: Any) -> tupl
     audit = LabelAudit(model.backbone.llm.tokenizer, lambda _: None)
     settings = RunSettings(output=folder, accelerator="cpu", **run)
     held = RunFolder(folder)
-    _, figures = fit(module, data, name="only", stage=stage, run=settings, folder=held, labels=audit, show=lines.append)
-    return figures, lines, module
+    fitted = fit(module, data, name="only", stage=stage, run=settings, folder=held, labels=audit, show=lines.append)
+    return fitted.memory, lines, module
 
 
 def measure(backbone: Any, adapter: Any, folder: Path, image_of: Any) -> None:
@@ -159,7 +159,7 @@ def test_layers_run_twice_only_where_the_plan_does_not_fit_or_when_asked(
 
     assert not told()
     assert told(recompute=True)
-    monkeypatch.setattr("inlay.recipes.training.callbacks.memory_watch.available_bytes", lambda _: 10)
+    monkeypatch.setattr("inlay.recipes.training.callbacks.memory_watch.free_memory", lambda _: 10)
     assert told()
     assert not told(recompute=False)
     assert not any("forward" in layer.__dict__ for layer in backbone.llm.model.get_decoder().layers)

@@ -80,6 +80,13 @@ def test_p_former_teaches_before_the_captions_are_learnt(folders: dict[str, Path
     more = ["--version=pformer", *steps("represent", "teach", "generate", "vqa"), *bert, options()]
     assert main(command(folders, "blip2", run, "opt", *more)) == 0
     assert set(finished(run)["samples_per_second"]) == {"represent", "teach", "generate", "vqa"}
+    measured = {stage: set(own[-1]) for stage, own in finished(run)["validation"].items()}
+    assert measured == {
+        "represent": {"step", "loss"},
+        "teach": {"step", "loss"},
+        "generate": {"step", "loss", "captions", "captions_blind"},
+        "vqa": {"step", "loss", "vqa", "vqa_blind"},
+    }
     parts = json.loads((run / "bundle" / "inlay.json").read_text())["parts"]
     assert set(parts) == {"inputs.image"}
 

@@ -4,7 +4,7 @@ That evaluation runs Stanford's Penn Treebank tokenizer, lower-cases, and then d
 !`` and dashes. These are the same rules without Java: clitics come off (``it 's``, ``do n't``, ``can not``); words
 keep their hyphens, slashes and inner periods (``t-shirt``, ``and/or``, ``hat.he``); abbreviations and initials keep
 their period; numbers keep commas, colons and periods between digits; brackets become ``-lrb-`` and the like and, in
-the official list of what is dropped, are missing, as are runs such as ``!!``.
+the official list of dropped tokens, are missing, as are runs such as ``!!``.
 
 Differences, all of them rare in captions: the abbreviations are a short list (``st.``, ``mr.``, ``etc.``, ...);
 smileys, web addresses, e-mail addresses, tags and HTML entities are taken apart as other text is; letters stay as

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.recipes.evaluation.metrics.captions import (
+from inlay.recipes.evaluation.metrics.captions.ngrams import (
     ORDERS,
     Grams,
     as_bytes,
@@ -49,7 +49,7 @@ def cider(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> li
 
     Args:
         predictions: one caption a picture.
-        references: what people wrote, at least one text a picture.
+        references: human captions, at least one text a picture.
 
     Returns:
         0..10 each.
@@ -126,7 +126,7 @@ class Cider(Metric):
 
         Args:
             predictions: one caption a picture.
-            references: what people wrote, at least one text a picture.
+            references: human captions, at least one text a picture.
 
         Raises:
             MetricError: the numbers differ, or a picture has no reference.

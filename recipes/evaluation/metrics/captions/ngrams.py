@@ -1,4 +1,4 @@
-"""What the caption metrics share: checked batches, n-grams, and a state that holds texts in every process."""
+"""Shared by the caption metrics: checked batches, n-grams, and a state that holds texts in every process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from inlay.hub.safety.text import shown
-from inlay.recipes.evaluation.metrics.caption_words import caption_words
-from inlay.recipes.evaluation.metrics.score import MetricError
+from inlay.recipes.evaluation.errors import MetricError
+from inlay.recipes.evaluation.metrics.captions.words import caption_words
 
 __all__ = ["ORDERS", "Grams", "as_bytes", "check_captions", "from_bytes", "grams", "tokenised"]
 
@@ -70,7 +70,7 @@ def as_bytes(rows: Iterable[object]) -> Tensor:
 
 
 def from_bytes(data: Tensor) -> list[list[object]]:
-    """What :func:`as_bytes` was given, or several of its results joined.
+    """The rows that :func:`as_bytes` was given; of several results joined, all rows.
 
     Example:
         >>> from_bytes(torch.cat([as_bytes([["a", 1]]), as_bytes([["b", 2]])]))

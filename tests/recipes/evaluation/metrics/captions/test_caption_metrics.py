@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inlay.recipes.evaluation.metrics import Bleu, Cider, MetricError, RougeL, cider, rouge_l
-from inlay.recipes.evaluation.metrics.bleu import BleuCounts, bleu, bleu_counts
-from inlay.recipes.evaluation.metrics.rouge_l import common_subsequence
+from inlay.recipes.evaluation.metrics.captions.bleu import BleuCounts, bleu, bleu_counts
+from inlay.recipes.evaluation.metrics.captions.rouge_l import common_subsequence
 
 SAID = [
     "a man riding a wave on a surfboard",

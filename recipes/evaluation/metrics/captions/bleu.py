@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from inlay.recipes.evaluation.metrics.captions import ORDERS, Grams, grams, tokenised
+from inlay.recipes.evaluation.metrics.captions.ngrams import ORDERS, Grams, grams, tokenised
 
 __all__ = ["Bleu", "BleuCounts", "bleu", "bleu_counts"]
 
@@ -107,7 +107,7 @@ class Bleu(Metric):
 
         Args:
             predictions: one caption a picture.
-            references: what people wrote, at least one text a picture.
+            references: human captions, at least one text a picture.
 
         Raises:
             MetricError: the numbers differ, or a picture has no reference.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inlay.recipes.evaluation.metrics.caption_words import caption_words
-from inlay.recipes.evaluation.metrics.score import MeanScore, MetricError
+from inlay.recipes.evaluation.errors import MetricError
+from inlay.recipes.evaluation.metrics.captions.words import caption_words
+from inlay.recipes.evaluation.metrics.score import MeanScore
 
 __all__ = ["RougeL", "common_subsequence", "rouge_l"]
 
@@ -42,7 +43,7 @@ def rouge_l(prediction: str, answers: Sequence[str]) -> float:
 
     Args:
         prediction: the caption.
-        answers: what people wrote, the references.
+        answers: human captions, the references.
 
     Returns:
         0..1; an empty caption scores 0.

@@ -1,0 +1,220 @@
+"""The work of ``inlay evaluate``: load, answer as trained, blind and by the oracle, score, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.conversation.layout import Layout
+from inlay.recipes.data.cache.features import Caching, FeatureCache
+from inlay.recipes.data.cache.store import CacheStore
+from inlay.recipes.data.formats.vqa.results import write_vqa_results
+from inlay.recipes.distributed.ranks import is_first, world
+from inlay.recipes.evaluation.answering import Answered, answer_oracle, as_rows, ask, blind
+from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
+from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
+from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
+from inlay.recipes.evaluation.metric_registry import AnswerMetric
+from inlay.recipes.evaluation.metrics.selection import choose_metric
+from inlay.recipes.evaluation.scores import Column, as_figures, cut_line, no_metric_line, score, table
+from inlay.recipes.evaluation.token_limit import token_limit
+from inlay.recipes.miniature.judges.generated_media import judge_generated
+from inlay.recipes.runs.backbone import backbone_settings
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.precision import device_of
+from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.systems.registry import SYSTEMS
+
+__all__ = ["evaluate_bundle"]
+
+CACHE = 2 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Evaluation:
+    """One evaluation: questions, decoding and metric."""
+
+    held: HeldOut
+    settings: AnswerSettings
+    layout: Layout
+    metric: AnswerMetric | None
+    decoding: Mapping[str, Any]
+    """How the system's paper answers, if that was asked for."""
+    batches: Mapping[str, Any]
+    """Batch size, sharing among processes, and where lines go."""
+    candidates: tuple[str, ...]
+
+
+def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
+    """Evaluate and print; of several processes, the first one prints.
+
+    Args:
+        parsed: the arguments of the command line.
+        settings: of decoding, among them.
+    """
+    say = partial(print, file=sys.stderr) if is_first() else _silent
+    candidates = candidates_of(settings.rank)
+    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
+    held = read_held_out(
+        Path(parsed.bundle),
+        parsed.test,
+        parsed.images,
+        make_test=parsed.make_test,
+        annotations=parsed.test_annotations,
+        answers=parsed.answers,
+        pattern=parsed.pattern,
+        links=parsed.links,
+    )
+    if not held.answered and parsed.results is None:
+        raise SettingsError(
+            f"{held.path}: these questions have no answers to compare with; give --data.test_annotations, or --results "
+            "FILE for the file that the evaluation server takes"
+        )
+    ids = _question_ids(held) if parsed.results is not None else {}
+    questions = [question for question, _, _ in held.asked]
+    metric = choose_metric(parsed.metric if held.answered else "none", questions, candidates)
+    store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
+    backbone = backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone)))
+    backbone.to(device_of(parsed.accelerator))
+    one = _Evaluation(
+        held=held,
+        settings=settings,
+        layout=settings.layout(adapter.layout),
+        metric=metric,
+        decoding=_published(adapter, settings),
+        batches={"batch_size": parsed.batch_size, "shared": True, "show": say},
+        candidates=candidates,
+    )
+    limit = _limit(one, backbone.llm.tokenizer)
+    described = [] if candidates or metric is None else [sample for sample in held.samples if sample.description]
+    oracle = answer_oracle(backbone, one.layout, described, max_new_tokens=limit, **one.batches)
+
+    model = adapter.attach(backbone)
+    features = _features(model, held, one.layout, store, say)
+    answered = _answered(one, model, features, limit, say) | ({"oracle": oracle} if oracle else {})
+    figures, tables = _measured(one, answered, parsed, ids)
+    if cut := cut_line(answered.get("adapter", ()), limit):
+        say(cut)
+    if held.making:
+        say(f"making the media of {len(held.making)} prompts, with and without the adapter")
+        made = _made(one, model, features, parsed.seed)
+        figures |= made
+        tables.append(made_table(made))
+    if is_first():
+        print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
+
+
+def _silent(_: str) -> None:
+    """The lines of all processes but the first."""
+
+
+def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+    if settings.decoding == "greedy":
+        return {}
+    if adapter.system not in SYSTEMS:
+        raise SettingsError(f"decoding: expected a bundle of {', '.join(SYSTEMS)}, got one of {adapter.system!r}")
+    return SYSTEMS[adapter.system].recipe(size="full").decoding
+
+
+def _question_ids(held: HeldOut) -> dict[str, int]:
+    """Sample id -> question id, as the results file has it."""
+    names = [name for _, _, name in held.asked]
+    if wrong := [name for name in names if not name.isdecimal()]:
+        raise SettingsError(f"results: VQA v2's questions are numbered, and {held.path} has one called {wrong[0]!r}")
+    return {name: int(name) for name in names}
+
+
+def _limit(one: _Evaluation, tokenizer: Any) -> int:
+    """The most new tokens of an answer; questions without answers are VQA's, which are answered shortly."""
+    if not one.held.answered:
+        own = choose_metric("vqa", ()).tokens  # type: ignore[union-attr]  # it is there
+    else:
+        own = token_limit(one.metric, [question for question, _, _ in one.held.asked], tokenizer)
+    return int(one.settings.decoded(one.decoding, own)["max_new_tokens"])
+
+
+def _features(
+    model: AttachedModel, held: HeldOut, layout: Layout, store: CacheStore | None, say: Callable[[str], None]
+) -> FeatureCache | None:
+    caching = Caching(memory=CACHE, store=store, show=say)
+    samples = [*held.samples, *held.making]
+    # Without a store, each of several processes encodes the media of its own questions as they come.
+    seen = samples if store is not None or world() == 1 else None
+    return caching.features(model.backbone, layout.geometry_for("image"), seen)
+
+
+def _answered(
+    one: _Evaluation, model: AttachedModel, features: FeatureCache | None, limit: int, say: Callable[[str], None]
+) -> dict[Column, list[Answered]]:
+    """Answers as trained, and blind where there is something to compare."""
+    asked = [(question, one.settings.phrased(prompt), name) for question, prompt, name in one.held.asked]
+    if not asked:
+        return {}
+    say(f"answering {len(asked)} questions of {one.held.path}")
+    options: dict[str, Any] = {"candidates": one.candidates, "layout": one.layout, **one.batches}
+    if not one.candidates:
+        options |= one.settings.decoded(one.decoding, limit)
+    found: dict[Column, list[Answered]] = {"adapter": ask(model, asked, features=features, **options)}
+    if one.metric is not None:
+        found["blind"] = ask(model, blind(asked), **options)
+    return found
+
+
+def _measured(
+    one: _Evaluation, answered: Mapping[Column, list[Answered]], parsed: Any, ids: Mapping[str, int]
+) -> tuple[dict[str, Any], list[str]]:
+    """Figures by column, and their table; files are written by the first process."""
+    if not answered:
+        return {}, []
+    own, metric, tables = answered["adapter"], one.metric, list[str]()
+    if parsed.results is not None:
+        if is_first():
+            write_vqa_results(parsed.results, {ids[item.name]: item.said for item in own}, ids.values())
+        tables.append(f"{len(own)} answers: {parsed.results}")
+    file = parsed.save_answers
+    if file is None and metric is None and one.held.answered:
+        file = _new_file(Path(f"{one.held.path.stem}-answers.jsonl"))
+    if file is not None and is_first():
+        rows = as_rows(own, (parsed.images or one.held.path.parent).absolute())
+        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    if metric is None:
+        if file is not None:
+            tables.append(no_metric_line(parsed.metric, str(file)))
+        return {}, tables
+    scores = {name: score(metric, rows) for name, rows in answered.items()}
+    figures: dict[str, Any] = {name: as_figures(held) for name, held in scores.items()}
+    figures |= {"metric": metric.name, "cut": sum(item.finish_reason == "length" for item in own)}
+    return figures, [table(metric, scores, one.held.path.name), *tables]
+
+
+def _new_file(path: Path) -> Path:
+    """A name that is free: nothing that is there is overwritten."""
+    number, found = 2, path
+    while found.exists():
+        found, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return found
+
+
+def _made(one: _Evaluation, model: AttachedModel, features: FeatureCache | None, seed: int | None) -> dict[str, Any]:
+    """Figures of the media that are made, from the run's own noise unless another seed is given."""
+    facts = model.adapter.training_facts
+    asked = [(q._replace(prompt=one.settings.phrased(q.prompt)), name) for q, name in asked_to_make(one.held.making)]
+    _, figures = measure_made(
+        model,
+        asked,
+        judge_generated if one.held.judged else None,
+        features=features,
+        media=making_of(model.adapter, model.backbone),
+        seed=seed if seed is not None else facts.seed if facts is not None else 0,
+        layout=one.layout,
+        **one.batches,
+        **one.settings.decoded(one.decoding, MAX_NEW_TOKENS),
+    )
+    return figures

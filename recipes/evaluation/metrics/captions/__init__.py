@@ -1,0 +1,1 @@
+"""Metrics of captions: BLEU, CIDEr-D, ROUGE-L."""

@@ -1,0 +1,31 @@
+"""Figures as text: types of questions or names of figures down, columns across."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+__all__ = ["aligned", "figure_table"]
+
+
+def figure_table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """Figures down, columns across, times 100 as papers print them.
+
+    Example:
+        >>> print(figure_table({"adapter": {"cider": 1.21, "bleu_4": 0.4}, "blind": {"cider": 0.1, "bleu_4": 0.05}}))
+        figure  adapter  blind
+        cider     121.0   10.0
+        bleu_4     40.0    5.0
+    """
+    first = next(iter(columns.values()))
+    rows = [("figure", *columns)]
+    rows += [(name, *(f"{100 * figures[name]:.1f}" for figures in columns.values())) for name in first]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text: the first column flush left, the others flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )

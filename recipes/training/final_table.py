@@ -1,0 +1,134 @@
+"""The table at the end of a run: held-out questions answered as trained, blind and by the oracle; media that are made.
+
+Of several processes each answers its share, and all have the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch.distributed as dist
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.backbone import Backbone
+from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.data.rows.sample import Sample, questions_of
+from inlay.recipes.distributed.ranks import first, is_first, world
+from inlay.recipes.evaluation.answering import Answered, answer_all, answer_blind, answer_oracle, as_rows
+from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
+from inlay.recipes.evaluation.metrics.selection import choose_metric
+from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
+from inlay.recipes.evaluation.scores import Column, Scores, cut_line, no_metric_line, score, table
+from inlay.recipes.evaluation.token_limit import token_limit
+from inlay.recipes.miniature.judges.generated_media import judge_generated
+from inlay.recipes.runs.folder import RunFolder
+from inlay.recipes.runs.job import Job
+
+__all__ = ["FinalTable", "gated_int8"]
+
+
+class FinalTable:
+    """How a run is measured at its end.
+
+    Args:
+        job: names the metric, or leaves the choice to the data; batch size, decoding.
+        questions: held-out samples that are answered in words.
+        tokenizer: of the language model, for the length of the reference answers.
+        show: prints a line for the user.
+
+    Raises:
+        MetricError: the metric that is named does not exist, or cannot score the questions.
+    """
+
+    def __init__(self, job: Job, questions: Sequence[Sample], tokenizer: Any, show: Callable[[str], None]) -> None:
+        self.job, self.show = job, show
+        asked = [question for sample in questions for question in questions_of(sample)]
+        self.metric = choose_metric(job.run.metric, asked)
+        self.decoding = {"max_new_tokens": token_limit(self.metric, asked, tokenizer), **job.recipe.decoding}
+        self.batches: dict[str, Any] = {"batch_size": job.run.eval_batch_size, "shared": True, "show": show}
+        self.oracle: Scores | None = None
+        self.tables: list[str] = []
+
+    def ask_oracle(self, backbone: Backbone, samples: Sequence[Sample]) -> None:
+        """Answer from the descriptions, with nothing attached yet; samples without one are left out."""
+        if self.metric is None:
+            return
+        layout = list(self.job.recipe.stages.values())[-1].layout
+        limit = self.decoding["max_new_tokens"]
+        answered = answer_oracle(backbone, layout, samples, max_new_tokens=limit, **self.batches)
+        self.oracle = score(self.metric, answered) if answered else None
+
+    def answers(
+        self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
+    ) -> dict[str, Any]:
+        """Figures of the questions; the answers are written into the run folder."""
+        self.show(f"\nanswering {len(samples)} held-out questions, as trained and blind")
+        options = self.batches | self.decoding
+        answered = answer_all(model, samples, features=features, **options)
+        if is_first():
+            folder.write_answers(as_rows(answered, folder.root))
+        if cut := cut_line(answered, self.decoding["max_new_tokens"]):
+            self.show(cut)
+        if self.metric is None:
+            self.tables.append(no_metric_line(self.job.run.metric, str(folder.answers)))
+            return {"cut": _cut(answered)}
+        blind = answer_blind(model, samples, **options)
+        columns: dict[Column, Scores] = {"adapter": score(self.metric, answered), "blind": score(self.metric, blind)}
+        if self.oracle is not None:
+            columns["oracle"] = self.oracle
+        self.tables.append(table(self.metric, columns, "held-out questions"))
+        own = "accuracy" if self.metric.main in ("overall", "accuracy") else self.metric.main
+        figures: dict[str, Any] = {"metric": self.metric.name, "cut": _cut(answered)}
+        figures |= {(own if name == "adapter" else name): scores.overall for name, scores in columns.items()}
+        figures["by_type"] = {
+            kind: {name: scores.by_type.get(kind) for name, scores in columns.items()}
+            for kind in columns["adapter"].by_type
+        }
+        figures["by_modality"] = {
+            modality: {name: scores.by_modality.get(modality) for name, scores in columns.items()}
+            for modality in columns["adapter"].by_modality
+        }
+        if not self.metric.per_answer:
+            figures["scores"] = {name: scores.figures for name, scores in columns.items()}
+        return figures
+
+    def made(
+        self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
+    ) -> dict[str, Any]:
+        """Figures of the media that are made; the miniature has a judge of its own."""
+        self.show(f"making the media of {len(samples)} held-out prompts, from the trained parts and for comparison")
+        answers, figures = measure_made(
+            model,
+            asked_to_make(samples),
+            judge_generated if self.job.data.train is None else None,
+            features=features,
+            media=self.job.recipe.making,
+            seed=self.job.run.seed,
+            **self.batches,
+            **self.job.recipe.decoding,
+        )
+        if is_first():
+            folder.write_made(as_made_rows(answers))
+        self.tables.append(made_table(figures))
+        return figures
+
+
+def _cut(answered: Sequence[Answered]) -> int:
+    """Answers that the limit of new tokens cut off."""
+    return sum(item.finish_reason == "length" for item in answered)
+
+
+def gated_int8(
+    model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, show: Callable[[str], None]
+) -> dict[str, float | bool]:
+    """Round to int8 in the first process, if the held-out loss allows it, and copy its weights to the others."""
+    found = first(lambda: as_int8(HeldOutBatches(model, samples, features), show))
+    _copy_from_first(model.adapter)
+    return found
+
+
+def _copy_from_first(adapter: Adapter) -> None:
+    if world() > 1:
+        for parameter in adapter.parameters():
+            dist.broadcast(parameter.data, src=0)

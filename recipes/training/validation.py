@@ -1,0 +1,131 @@
+"""Validation of a stage: which held-out samples, and the score of the answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.data.preparation.stage_samples import expanded, phrased, varied
+from inlay.recipes.data.row_check import RowCheck
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.distributed.ranks import world
+from inlay.recipes.evaluation.answering import Asked, ask, asked_of, blind
+from inlay.recipes.evaluation.metric_registry import AnswerMetric
+from inlay.recipes.evaluation.metrics.selection import choose_metric
+from inlay.recipes.evaluation.scores import score
+from inlay.recipes.evaluation.token_limit import token_limit
+from inlay.recipes.runs.job import Job
+from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.stage import Stage
+
+__all__ = ["AnswerCheck", "answer_check", "check_watched", "spread", "validation_samples"]
+
+
+def validation_samples(
+    stage: Stage, samples: Mapping[str, list[Sample]], most: int, model: AttachedModel
+) -> list[Sample]:
+    """The held-out samples of the data that a stage learns from: captioned media, questions, or both with instructions.
+
+    Args:
+        stage: its data, and the layout that the samples have to fit into.
+        samples: as :func:`~inlay.recipes.data.load.load_data` gives them.
+        most: samples that are taken, spread over all.
+        model: encodes them.
+
+    Returns:
+        None of them where there are fewer than processes.
+    """
+    names = {"align": ["align_test"], "train": ["test"]}.get(
+        stage.data, ["align_test", "test", *(name for name in samples if name.startswith("make_test"))]
+    )
+    chosen = spread([sample for name in names for sample in samples.get(name, [])], most)
+    if stage.objective.conversations:
+        check = RowCheck(model, stage.layout)
+        chosen = [sample for sample in chosen if not any(check.problems(_messages(sample, stage)))]
+    return chosen if len(chosen) >= world() else []
+
+
+def check_watched(job: Job, samples: Mapping[str, list[Sample]], model: AttachedModel) -> None:
+    """Check that ``patience`` and ``best`` have validations to compare.
+
+    Raises:
+        SettingsError: no stage has held-out data.
+    """
+    if not (job.run.patience or job.run.best):
+        return
+    if not any(validation_samples(stage, samples, 1 + world(), model) for stage in job.recipe.stages.values()):
+        raise SettingsError(
+            "patience, best: they compare validations, and no stage has held-out data; give --data.test (questions) or "
+            "--data.align_test (captions), or leave them out"
+        )
+
+
+def _messages(sample: Sample, stage: Stage) -> list[Any]:
+    return [varied(row, stage, seed=0, number=0).messages for row in expanded([sample], stage)]
+
+
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most so many samples, at equal distances, in their order.
+
+    Example:
+        >>> spread(list("abcdef"), 3)
+        ['a', 'c', 'e']
+    """
+    count = min(most, len(samples))
+    return [samples[place * len(samples) // count] for place in range(count)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerCheck:
+    """Answers to held-out questions in the layout of a stage, and their score."""
+
+    model: AttachedModel
+    asked: Sequence[Asked]
+    metric: AnswerMetric
+    options: Mapping[str, Any]
+    """Of :func:`~inlay.recipes.evaluation.answering.ask`."""
+
+    def __call__(self) -> dict[str, float]:
+        """The metric's main figure, and where questions are asked in words the same figure without the media.
+
+        Every process calls this, and answers its share.
+        """
+        figures = {self.metric.name: self._score(self.asked)}
+        if all(prompt[-1].text.strip() for _, prompt, _ in self.asked):
+            figures[f"{self.metric.name}_blind"] = self._score(blind(self.asked))
+        return figures
+
+    def _score(self, asked: Sequence[Asked]) -> float:
+        return score(self.metric, ask(self.model, asked, shared=True, **self.options)).overall
+
+
+def answer_check(
+    job: Job,
+    stage: Stage,
+    model: AttachedModel,
+    samples: Sequence[Sample],
+    features: FeatureCache | None,
+    show: Callable[[str], None],
+) -> AnswerCheck | None:
+    """The check of a stage whose model learns to answer; None where there is nothing to ask, or no metric fits."""
+    asked = asked_of(phrased(sample, stage) for sample in samples) if job.run.evaluate else []
+    questions = [question for question, _, _ in asked if question.reference.strip()]
+    # A metric that is named is meant for questions; captioned media are scored as captions.
+    metric = choose_metric("captions" if stage.data == "align" else job.run.metric, questions)
+    if metric is None or not questions:
+        return None
+    layout = stage.layout
+    if stage.samples.split == "random":
+        layout = replace(layout, prompt="")  # The prompt would hold the beginning of the caption.
+    options: dict[str, Any] = {
+        "max_new_tokens": token_limit(metric, questions, model.backbone.llm.tokenizer),
+        "batch_size": job.run.eval_batch_size,
+        "features": features,
+        "layout": layout,
+        "show": show,
+    }
+    kept = [item for item in asked if item[0].reference.strip()]
+    return AnswerCheck(model=model, asked=kept, metric=metric, options=options)
