@@ -50,7 +50,8 @@ class FocalModule(NextTokenModule):
         """The loss by name, as a mean over labelled tokens."""
         logits, targets = self.labelled(batch)
         log_p = -cross_entropy(logits, targets, reduction="none")
-        return {"focal": Term(-((1 - log_p.exp()) ** self.settings.gamma * log_p).mean(), per="labels")}
+        weights = (1 - log_p.exp()).clamp_min(1e-6) ** self.settings.gamma  # A power of 0 may have no gradient.
+        return {"focal": Term(-(weights * log_p).mean(), per="labels")}
 
 
 register_objective(Focal)
