@@ -101,7 +101,7 @@ if TYPE_CHECKING:
     from inlay.adapters.outputs import TransformerOutputConfig as TransformerOutputConfig
     from inlay.adapters.outputs import register_output as register_output
     from inlay.adapters.parts.fields import ConfigError as ConfigError
-    from inlay.adapters.parts.registry import RegistrationError as RegistrationError
+    from inlay.adapters.parts.registration import RegistrationError as RegistrationError
     from inlay.hub.format.manifest import PortSpec as PortSpec
 
 __all__, __getattr__ = lazy_names(__name__, __file__)

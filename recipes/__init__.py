@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from inlay.hub.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from inlay.recipes.data.formats.registry import register_format as register_format
     from inlay.recipes.evaluation.metric_registry import register_metric as register_metric
+    from inlay.recipes.objectives.next_token.module import NextTokenModule as NextTokenModule
+    from inlay.recipes.objectives.plan import Plan as Plan
+    from inlay.recipes.objectives.plan import Task as Task
+    from inlay.recipes.objectives.plan import conversation_plan as conversation_plan
+    from inlay.recipes.objectives.step_module import StepModule as StepModule
+    from inlay.recipes.objectives.step_module import Term as Term
     from inlay.recipes.runs.job import Job as Job
     from inlay.recipes.settings.objective import Objective as Objective
     from inlay.recipes.settings.objective import register_objective as register_objective

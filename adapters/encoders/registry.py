@@ -10,6 +10,7 @@ from torch import nn
 
 from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.parts.registration import same_definition
 
 __all__ = ["ENCODERS", "EncoderFamily", "register_encoder"]
 
@@ -66,7 +67,7 @@ def register_encoder(
 
     Raises:
         EncoderError: an argument is not as described, or another encoder has this model type and modality.
-            Registering the same class again replaces its entry.
+            The same class again replaces its entry.
     """
     if not isinstance(model_type, str) or not model_type:
         raise EncoderError(f"model_type: expected the non-empty string of config.json, got {model_type!r}")
@@ -94,14 +95,9 @@ def register_encoder(
         encoder_class=encoder_class, model_class=model_class, key_mapping=dict(key_mapping or {}), load=load
     )
     known = ENCODERS.get((modality, model_type))
-    if known is not None and _name(known.encoder_class) != _name(encoder_class):
+    if known is not None and not same_definition(known.encoder_class, encoder_class):
         raise EncoderError(
             f"{model_type}: {known.encoder_class.__name__} is already registered for {modality}; choose another "
             "model_type for your config.json"
         )
     ENCODERS[modality, model_type] = family
-
-
-def _name(encoder_class: type) -> tuple[str, str]:
-    """A class that was imported again, as notebooks do, is another object with the same name."""
-    return encoder_class.__module__, encoder_class.__qualname__

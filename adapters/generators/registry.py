@@ -17,7 +17,7 @@ from inlay.adapters.generators.image import StableDiffusion
 from inlay.adapters.generators.protocol import Generator
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
-from inlay.adapters.parts.registry import RegistrationError, register
+from inlay.adapters.parts.registration import RegistrationError, register
 
 __all__ = ["GENERATORS", "GeneratorLoader", "register_generator"]
 
@@ -62,8 +62,8 @@ def register_generator(name: str, load: GeneratorLoader) -> None:
             :class:`GeneratorLoader`.
 
     Raises:
-        RegistrationError: something that is not such a function, or a name that has a loader already. Registering the
-            same loader again does nothing.
+        RegistrationError: something that is not such a function, or a name that has another loader. The same loader
+            again replaces itself.
     """
     if not callable(load):
         raise RegistrationError(f"generator {name!r}: expected a function that loads it, got {load!r}")

@@ -48,7 +48,7 @@ def register_projector(module: type[nn.Module], config: type[Any]) -> None:
 
     Raises:
         RegistrationError: something is missing, or the kind or the configuration belongs to another projector.
-            Registering the same projector again does nothing.
+            The same classes again replace themselves.
     """
     needed = ("reads_prompt", "tokens", "forward")
     register_part(PROJECTORS, module, config, "projector", attributes=needed, fields=("width_in", "width_out"))

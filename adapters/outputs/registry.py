@@ -40,7 +40,7 @@ def register_output(module: type[nn.Module], config: type[Any]) -> None:
 
     Raises:
         RegistrationError: something is missing, or the kind or the configuration belongs to another output projector.
-            Registering the same output projector again does nothing.
+            The same classes again replace themselves.
     """
     needed = [field.name for field in dataclasses.fields(OutputSizes)]
     register_part(OUTPUTS, module, config, "output projector", attributes=("forward",), fields=needed)

@@ -1,54 +1,16 @@
-"""Registration of a user's own classes: one line each, checked when it is called.
-
-A table maps a name to an entry. A name that a bundle stores must always mean the same thing, so a second entry under
-the same name is refused; registering the same entry again does nothing, since a module may be imported twice.
-"""
+"""Registration of a user's own trainable parts, see :mod:`inlay.adapters.parts.registration`."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection, MutableMapping
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
-from inlay.hub.errors import InlayError
+from inlay.adapters.parts.registration import RegistrationError, register
 
-__all__ = ["RegistrationError", "register", "register_part"]
-
-T = TypeVar("T")
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
-
-
-class RegistrationError(InlayError):
-    """A class cannot be registered: something that it must have is missing, or its name is taken."""
-
-
-def register(table: MutableMapping[str, T], name: object, entry: T, what: str) -> None:
-    """Add an entry to a table.
-
-    Args:
-        table: name to entry; changed in place.
-        name: letters, digits, ``_``, ``-`` and ``.``.
-        entry: what the name stands for.
-        what: the sort of entry, for the error, such as ``projector``.
-
-    Raises:
-        RegistrationError: not a name, or the name of another entry.
-
-    Example:
-        >>> table = {}
-        >>> register(table, "mean", min, "pooling")
-        >>> register(table, "mean", min, "pooling")
-        >>> list(table)
-        ['mean']
-    """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise RegistrationError(f"{what}: expected a name of letters and digits, got {name!r}")
-    if name in table and table[name] != entry:
-        raise RegistrationError(f"{what} {name!r} is already registered as {_named(table[name])}; choose another name")
-    table[name] = entry
+__all__ = ["register_part"]
 
 
 def register_part(
@@ -91,8 +53,3 @@ def register_part(
                 f"module is built, so make a class of its own: class {name}Config({config.__name__})"
             )
     register(table, kind, (module, config), what)
-
-
-def _named(entry: object) -> str:
-    first = entry[0] if isinstance(entry, tuple) else entry
-    return str(getattr(first, "__name__", first))

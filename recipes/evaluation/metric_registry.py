@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from inlay.adapters.parts.registration import same_definition
 from inlay.recipes.evaluation.errors import MetricError
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class AnswerMetric:
     compute: Figures
     fits: Fits
     problem: Problem
+    given: Score | Figures | None = None
+    """The function that was registered; None for the built-in ones."""
 
     def check(self, questions: Sequence[Question], candidates: Sequence[str] = ()) -> None:
         """Check that every question can be scored, before any is answered.
@@ -91,7 +94,7 @@ def register_metric(
     fits: Fits = _never,
     problem: Problem = no_problem,
 ) -> None:
-    """Add a metric, which ``--metric NAME`` then names; one of the same name is replaced, as in a notebook.
+    """Add a metric, which ``--metric NAME`` then names; the same function again replaces itself, as in a notebook.
 
     Args:
         name: letters, digits and underscores.
@@ -105,7 +108,8 @@ def register_metric(
         problem: why a question cannot be scored; empty if it can.
 
     Raises:
-        MetricError: a name of ours or no name, neither or both of ``score`` and ``figures``, tokens below 1.
+        MetricError: no name, a name of ours or of another metric, neither or both of ``score`` and ``figures``, tokens
+            below 1.
     """
     if not name.isidentifier() or name in (AUTO, *BUILT_IN, NONE):
         taken = ", ".join((AUTO, *BUILT_IN, NONE))
@@ -115,7 +119,10 @@ def register_metric(
         raise MetricError(f"metric {name}: expected either score or figures")
     if tokens < 1:
         raise MetricError(f"metric {name}: tokens: expected at least 1, got {tokens}")
-    METRICS.pop(name, None)  # a metric that replaces another is asked first again
+    held = METRICS.pop(name, None)  # a metric that replaces another is asked first again
+    if held is not None and not same_definition(held.given, score or figures):
+        METRICS[name] = held
+        raise MetricError(f"metric {name}: another metric has this name; choose another name")
     METRICS[name] = AnswerMetric(
         name=name,
         title=title or name,
@@ -123,6 +130,7 @@ def register_metric(
         tokens=tokens,
         per_answer=score is not None,
         compute=compute,
+        given=score or figures,
         fits=fits,
         problem=problem,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, TypeVar
 
+from inlay.adapters.parts.registration import same_definition
 from inlay.hub.errors import InlayError
 
 __all__ = ["Objective", "ObjectiveError", "objective_names", "objective_type", "register_objective"]
@@ -77,7 +78,7 @@ def register_objective(kind: T) -> T:
         kind: a frozen dataclass derived from :class:`Objective`, with a ``name``.
 
     Raises:
-        ObjectiveError: not such a class, or another one has the name.
+        ObjectiveError: not such a class, or another one has the name. The same class again replaces itself.
     """
     if not (isinstance(kind, type) and issubclass(kind, Objective) and is_dataclass(kind) and kind.name):
         raise ObjectiveError(f"expected a dataclass derived from Objective with a name, got {kind!r}")
@@ -85,9 +86,7 @@ def register_objective(kind: T) -> T:
         raise ObjectiveError(f"objective {kind.name}: {kind.__name__} has no method plan(task)")
     if [field.name for field in fields(kind) if field.name == "name"]:
         raise ObjectiveError(f"objective {kind.name}: name is a class variable (name: ClassVar[str]), not a setting")
-    held = _REGISTERED.get(kind.name)
-    same = held is not None and (held.__module__, held.__qualname__) == (kind.__module__, kind.__qualname__)
-    if kind.name in _PACKAGED or (held is not None and not same):
+    if kind.name in _PACKAGED or not same_definition(_REGISTERED.get(kind.name, kind), kind):
         raise ObjectiveError(f"objective {kind.name}: there is one of that name already")
     _REGISTERED[kind.name] = kind
     return kind

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
 from pkgutil import resolve_name
 
+from inlay.adapters.parts.registration import same_definition
 from inlay.recipes.settings.errors import RecipeError
-from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.recipe import Recipe, Size
 
 __all__ = ["SYSTEMS", "System", "register_system"]
 
@@ -46,8 +49,9 @@ class _Systems(Mapping[str, System]):
 
     def add(self, name: str, system: System) -> None:
         """See :func:`register_system`."""
-        if name in self._packaged:
-            raise RecipeError(f"system {name}: the package has a system of that name")
+        held = self._registered.get(name, system).recipe
+        if name in self._packaged or not same_definition(_source(held), _source(system.recipe)):
+            raise RecipeError(f"system {name}: there is one of that name already; choose another name")
         self._registered[name] = system
 
 
@@ -56,24 +60,43 @@ SYSTEMS: Mapping[str, System] = _SYSTEMS
 """Name -> system, in the order of the documentation; registered ones last."""
 
 
-def register_system(name: str, recipe: Callable[..., Recipe], versions: tuple[str, ...] = ("1.0",)) -> None:
-    """Register a system, so that ``inlay train NAME`` finds it.
+def register_system(name: str, recipe: Recipe | Callable[..., Recipe], versions: tuple[str, ...] = ("1.0",)) -> None:
+    """Register a system, so that ``inlay train NAME`` and ``finetune("NAME")`` find it.
 
     Args:
         name: lower case, such as ``llava``.
-        recipe: ``recipe(version=..., size=...)``; size is ``miniature`` or ``full``.
+        recipe: a recipe, or a function ``recipe(version=..., size=...)`` with defaults where there are several; size is
+            ``miniature`` or ``full``.
         versions: variants; the first is the default.
 
     Raises:
-        RecipeError: a name that the package has, no versions, or a recipe of another name.
+        RecipeError: no name, the name of another system, no versions, or no recipe of that name. The same again
+            replaces itself.
     """
     if not name.isidentifier() or name != name.lower():
         raise RecipeError(f"system: expected a name in lower case such as llava, got {name!r}")
     if not versions:
         raise RecipeError(f"system {name}: expected at least one version")
-    for size in ("miniature", "full"):
-        built = recipe(version=versions[0], size=size)
+    if not isinstance(recipe, Recipe) and not callable(recipe):
+        raise RecipeError(f"system {name}: expected a Recipe or a function that gives one, got {recipe!r}")
+    make = partial(_chosen, recipe) if isinstance(recipe, Recipe) else recipe
+    for chosen in ({}, {"version": versions[0], "size": "miniature"}, {"version": versions[0], "size": "full"}):
+        try:
+            signature(make).bind(**chosen)
+        except TypeError as error:
+            raise RecipeError(f"system {name}: expected a function recipe(version=..., size=...): {error}") from None
+        built = make(**chosen)
         if not isinstance(built, Recipe) or built.system != name:
             found = built.system if isinstance(built, Recipe) else type(built).__name__
             raise RecipeError(f"system {name}: expected a Recipe with system={name!r}, got {found!r}")
-    _SYSTEMS.add(name, System(recipe=recipe, versions=versions))
+    _SYSTEMS.add(name, System(recipe=make, versions=versions))
+
+
+def _chosen(recipe: Recipe, *, version: str = "", size: Size = "miniature") -> Recipe:
+    """The one recipe of a system, whose numbers do not depend on version and size."""
+    return replace(recipe, version=version or recipe.version, size=size)
+
+
+def _source(make: Callable[..., Recipe]) -> object:
+    """What identifies a system: its function, or its recipe."""
+    return make.args[0] if isinstance(make, partial) else make

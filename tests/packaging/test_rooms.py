@@ -49,6 +49,7 @@ TESTED_ELSEWHERE = {
     "adapters/media/modality.py": "adapters/media/test_load.py",
     "adapters/outputs": "adapters/outputs/test_outputs.py",
     "adapters/parts/part.py": "adapters/test_adapter.py",
+    "adapters/parts/registry.py": "adapters/inputs/test_registry.py",
 }
 """Module -> the tests that hold it, where these do not mirror its name. A folder stands for all modules in it."""
 

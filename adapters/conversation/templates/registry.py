@@ -12,6 +12,7 @@ from inlay.adapters.conversation.templates.any_to_any import ANY_TEMPLATES
 from inlay.adapters.conversation.templates.blip import BLIP_TEMPLATES
 from inlay.adapters.conversation.templates.chat_template import CHAT_TEMPLATES
 from inlay.adapters.conversation.templates.llava import LLAVA_TEMPLATES
+from inlay.adapters.parts.registration import same_definition
 
 __all__ = ["TEMPLATES", "register_template", "template_named"]
 
@@ -22,8 +23,8 @@ TEMPLATES: dict[str, Template] = {**LLAVA_TEMPLATES, **CHAT_TEMPLATES, **BLIP_TE
 def register_template(name: str, template: Template) -> None:
     """Add a template, to use it in layouts and to read bundles that name it.
 
-    Call it in every process, before the first layout or bundle that names the template. The same template may be
-    registered again.
+    Call it in every process, before the first layout or bundle that names the template. The same function again
+    replaces itself.
 
     Args:
         name: letters, digits, ``_``, ``.`` and ``-``; a bundle stores it.
@@ -60,7 +61,9 @@ def register_template(name: str, template: Template) -> None:
         raise LayoutError(f"template {name!r}: bos: expected {', '.join(get_args(Bos))}, got {template.bos!r}")
     if not isinstance(template.stop, tuple) or not all(isinstance(text, str) and text for text in template.stop):
         raise LayoutError(f"template {name!r}: stop: expected a tuple of texts, none empty, got {template.stop!r}")
-    if TEMPLATES.get(name, template) != template:
+    held = TEMPLATES.get(name, template)
+    edited = held.lay is not template.lay and same_definition(held.lay, template.lay)
+    if held != template and not edited:
         raise LayoutError(f"template {name!r}: another template has this name; choose another name")
     TEMPLATES[name] = template
 

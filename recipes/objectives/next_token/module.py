@@ -6,7 +6,7 @@ from its own files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
@@ -74,9 +74,20 @@ class NextTokenModule(StepModule):
         self.model.backbone.to(self.device)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Cross-entropy: the mean over the labelled tokens of the whole optimizer step."""
+        """The loss of the whole optimizer step, of which this micro-batch is a part."""
         self.note_idle(idle_parts(self.adapter, batch))
-        return self.step_loss(batch, {"lm": labelled_loss(self.model(batch, logits="none"))})
+        return self.step_loss(batch, self.terms(batch))
+
+    def terms(self, batch: Batch) -> Mapping[str, Term]:
+        """The losses of a micro-batch by name: the cross-entropy. A subclass may give others."""
+        return {"lm": labelled_loss(self.model(batch, logits="none"))}
+
+    def labelled(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits ``[rows, vocabulary]`` in float32 of the labelled tokens, and these tokens ``[rows]``."""
+        output = self.model(batch, logits="labelled")
+        if output.logits is None or output.targets is None:
+            raise RecipeError("a batch without labels reached the model")
+        return output.logits.float(), output.targets
 
     def parts(self) -> Iterator[Part]:
         """The adapter's parts."""

@@ -12,7 +12,7 @@ import pytest
 from inlay.adapters.generators import register_generator
 from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.parts.registry import RegistrationError
+from inlay.adapters.parts.registration import RegistrationError
 
 
 @pytest.fixture(autouse=True)

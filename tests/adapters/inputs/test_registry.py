@@ -18,7 +18,7 @@ from inlay.adapters.inputs import (
     register_projector,
 )
 from inlay.adapters.parts.fields import ConfigError
-from inlay.adapters.parts.registry import RegistrationError
+from inlay.adapters.parts.registration import RegistrationError
 
 pytestmark = pytest.mark.usefixtures("own_projectors")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inlay.adapters.outputs import OUTPUTS, OutputProjector, OutputSizes, build_output, register_output
 from inlay.adapters.outputs.losses import conditioning_distance
-from inlay.adapters.parts.registry import RegistrationError
+from inlay.adapters.parts.registration import RegistrationError
 from inlay.hub.errors import BundleError
 
 SIZES = {"width_in": 24, "signals": 4, "tokens": 7, "width_out": 10}

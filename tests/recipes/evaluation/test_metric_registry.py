@@ -123,6 +123,9 @@ def test_a_metric_of_ones_own_is_chosen_by_name_and_where_it_fits(registered: No
     assert table(metric, {"adapter": scores}, "my.json").startswith("answers with the reference in my.json\n")
     register_metric("contains", score=contains, fits=lambda questions, candidates: True)
     assert name_of(asked) == "contains"
+    with pytest.raises(MetricError, match="metric contains: another metric has this name"):
+        register_metric("contains", score=lambda said, question: 1.0)
+    assert name_of(asked) == "contains"
 
 
 def test_a_metric_over_all_answers_has_figures_and_a_main_one(registered: None) -> None:

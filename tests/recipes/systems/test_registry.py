@@ -1,47 +1,68 @@
-"""The registry of systems: checked when called."""
+"""Systems of one's own: what is checked when one is registered, and the forms in which it may be given."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from inlay.recipes import Recipe, llava, register_system
 from inlay.recipes.settings.errors import RecipeError
-from inlay.recipes.systems import llava, registry
-from inlay.recipes.systems.registry import SYSTEMS, register_system
+from inlay.recipes.systems.registry import _SYSTEMS, SYSTEMS
+
+OWN = replace(llava.recipe(), system="own")
+
+
+def own(version: str = "1.0", size: Any = "miniature") -> Recipe:
+    return replace(OWN, version=version, size=size)
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry._SYSTEMS, "_registered", {})
+def forgotten() -> Iterator[None]:
+    yield
+    _SYSTEMS._registered.clear()
 
 
-def recipe(version: str = "1.0", size: Any = "miniature") -> Any:
-    return replace(llava.recipe("1.0", size), system="mine", version=version)
+def test_one_recipe_is_a_system_of_every_size() -> None:
+    register_system("own", OWN)
+    register_system("own", OWN)
+    assert list(SYSTEMS)[-1] == "own"
+    assert SYSTEMS["own"].recipe() == OWN
+    assert SYSTEMS["own"].recipe(size="full") == replace(OWN, size="full")
+    assert SYSTEMS["own"].recipe(version="1.0", size="full").stages == OWN.stages
 
 
-def test_a_registered_system_is_found_behind_those_of_the_package() -> None:
-    register_system("mine", recipe, ("1.0", "2.0"))
-    assert list(SYSTEMS)[-1] == "mine"
-    assert SYSTEMS["mine"].recipe(version="2.0", size="full").version == "2.0"
-    assert len(SYSTEMS) == 7
+def test_a_function_gives_the_recipes_of_several_versions() -> None:
+    register_system("own", own, versions=("1.0", "2.0"))
+    assert SYSTEMS["own"].versions == ("1.0", "2.0")
+    assert SYSTEMS["own"].recipe(version="2.0", size="full").version == "2.0"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("name", "recipe", "versions", "message"),
     [
-        (("My system", recipe), "expected a name in lower case"),
-        (("llava", llava.recipe, ("1.5",)), "the package has a system of that name"),
-        (("mine", recipe, ()), "expected at least one version"),
-        (("other", recipe), "expected a Recipe with system='other', got 'mine'"),
-        (("mine", lambda version, size: 3), "got 'int'"),
+        ("Own", own, ("1.0",), "expected a name in lower case"),
+        ("own", own, (), "at least one version"),
+        ("other", own, ("1.0",), "expected a Recipe with system='other', got 'own'"),
+        ("own", lambda version, size: OWN, ("1.0",), "expected a function recipe"),
+        ("own", lambda **_: 3, ("1.0",), "expected a Recipe with system='own', got 'int'"),
+        ("own", 3, ("1.0",), "expected a Recipe or a function"),
+        ("llava", llava.recipe, ("1.0",), "there is one of that name already"),
     ],
 )
-def test_what_is_no_system_is_refused(arguments: Any, told: str) -> None:
-    with pytest.raises(RecipeError, match=told):
-        register_system(*arguments)
-    assert "mine" not in SYSTEMS
+def test_what_is_no_system_is_refused(name: str, recipe: Any, versions: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        register_system(name, recipe, versions)
+    assert "own" not in SYSTEMS
+
+
+def test_another_system_does_not_take_a_registered_name() -> None:
+    register_system("own", own)
+    with pytest.raises(RecipeError, match="system own: there is one of that name already"):
+        register_system("own", OWN)
+    assert SYSTEMS["own"].recipe is own
 
 
 @pytest.mark.parametrize("name", list(SYSTEMS))

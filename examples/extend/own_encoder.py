@@ -1,15 +1,14 @@
-"""An encoder of one's own in front of the miniature LLaMA: patches of raw pixels, without any weights.
+"""An encoder: patches of raw pixels, without any weights.
 
     mkdir patches && echo '{"model_type": "raw_patches", "patch": 8}' > patches/config.json
-    python examples/own_encoder.py patches llava --output runs/raw
+    inlay train llava --import own_encoder.py --backbone.image patches --backbone.llm inlay-miniature/llama ...
 
-Once registered, ``Backbone.from_pretrained`` and ``--backbone.image`` load it by its ``model_type``.
+A backbone finds it by the ``model_type`` of the folder's ``config.json``.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inlay.adapters import Backbone
+from inlay.adapters import PortSpec, register_encoder
 from inlay.adapters.compatibility.digest import weights_digest
-from inlay.adapters.encoders import register_encoder, squares
+from inlay.adapters.encoders import squares
 from inlay.adapters.media.image import Geometry
-from inlay.hub.format.manifest import PortSpec
-from inlay.recipes.commands.train.command import main
-from inlay.recipes.settings.default_models import miniature_path
 
 
 class RawPatches(nn.Module):
@@ -53,7 +49,3 @@ class RawPatches(nn.Module):
 
 
 register_encoder("raw_patches", RawPatches, modality="image")
-
-if __name__ == "__main__":
-    own = Backbone.from_pretrained(miniature_path("inlay-miniature/llama"), sys.argv[1])
-    sys.exit(main(sys.argv[2:], backbone=own))

@@ -1,22 +1,20 @@
-"""`inlay` with a projector of one's own: neighbouring features averaged, then a linear layer.
+"""An input projector: neighbouring features are averaged, then projected by one linear layer.
 
-    python examples/own_projector.py train llava --projector pooled --projector_options '{"every": 2}'
-    python examples/own_projector.py evaluate runs/llava
+    inlay train llava --import own_projector.py --projector pooled --projector_options '{"every": 2}'
+    inlay evaluate runs/llava --import own_projector.py
 
-Once registered it can be trained in any system, stored in a bundle, and loaded wherever this file was imported before.
+It can be trained in any system and stored in a bundle, which is read wherever this file was imported before.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from inlay.adapters.inputs import register_projector
+from inlay.adapters import register_projector
 from inlay.adapters.parts.fields import PortSize, Size, check_fields
-from inlay.recipes.cli import main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +52,3 @@ class PooledProjector(nn.Module):
 
 
 register_projector(PooledProjector, PooledConfig)
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Registration under a name: one line each, checked when it is called.
+
+A table maps a name to an entry. A name that a bundle or a settings file stores must always mean the same thing, so
+another entry under the same name is refused. The same definition again replaces itself, since a module may be imported
+twice, and a cell of a notebook is run again after an edit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import TypeVar
+
+from inlay.hub.errors import InlayError
+
+__all__ = ["RegistrationError", "register", "same_definition"]
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
+
+
+class RegistrationError(InlayError):
+    """An object cannot be registered: something that it must have is missing, or its name is taken."""
+
+
+def register(table: MutableMapping[str, T], name: object, entry: T, what: str, *, by: str = "") -> None:
+    """Add an entry to a table.
+
+    Args:
+        table: name to entry; changed in place.
+        name: letters, digits, ``_``, ``-`` and ``.``.
+        entry: what the name stands for.
+        what: the sort of entry, for the error, such as ``projector``.
+        by: the attribute that identifies an entry; the entry itself if empty.
+
+    Raises:
+        RegistrationError: not a name, or the name of another entry.
+
+    Example:
+        >>> table = {}
+        >>> register(table, "mean", min, "pooling")
+        >>> register(table, "mean", min, "pooling")
+        >>> list(table)
+        ['mean']
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RegistrationError(f"{what}: expected a name of letters and digits, got {name!r}")
+    if name in table:
+        held, own = (getattr(value, by) if by else value for value in (table[name], entry))
+        if not same_definition(held, own):
+            raise RegistrationError(f"{what} {name!r} is already registered as {_named(held)}; choose another name")
+    table[name] = entry
+
+
+def same_definition(held: object, own: object) -> bool:
+    """Whether two classes or functions come from the same lines of code, perhaps imported twice or edited between.
+
+    Example:
+        >>> same_definition(min, min), same_definition(min, max)
+        (True, False)
+    """
+    return held == own or _definition(held) == _definition(own)
+
+
+def _definition(entry: object) -> object:
+    """Module and name of a class or function; the entry itself where they do not identify it."""
+    if isinstance(entry, tuple):
+        return tuple(_definition(item) for item in entry)
+    owner, name = getattr(entry, "__self__", None), getattr(entry, "__qualname__", "<")
+    if "<" in name:  # of a lambda, or local to a function that makes several
+        return entry
+    return getattr(entry, "__module__", None), name, _definition(owner) if isinstance(owner, type) else None
+
+
+def _named(entry: object) -> str:
+    first = entry[0] if isinstance(entry, tuple) else entry
+    return str(getattr(first, "__name__", first))
