@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from inlay.recipes.systems import modaverse as modaverse
     from inlay.recipes.systems import nextgpt as nextgpt
     from inlay.recipes.systems.registry import register_system as register_system
+    from inlay.recipes.training.evaluate import Evaluation as Evaluation
+    from inlay.recipes.training.evaluate import evaluate as evaluate
     from inlay.recipes.training.finetune import Run as Run
     from inlay.recipes.training.finetune import finetune as finetune
 

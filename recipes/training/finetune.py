@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.recipes.runs.job import Job
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, Precision, RunSettings
 from inlay.recipes.systems.registry import SYSTEMS
@@ -43,7 +44,7 @@ class Run:
 def finetune(
     recipe: Recipe | str,
     *,
-    output: str | Path,
+    output: str | Path = "",
     train: str | Path | None = None,
     align: str | Path | None = None,
     test: str | Path | None = None,
@@ -54,6 +55,7 @@ def finetune(
     logger: LoggerChoice = ("csv", "tensorboard"),
     trainer: Mapping[str, Any] | None = None,
     optimizer: OptimizerFactory | None = None,
+    metric: str = "auto",
     name: str = "",
     seed: int = 0,
     precision: Precision = "32-true",
@@ -68,7 +70,7 @@ def finetune(
 
     Args:
         recipe: parts and stages, such as ``llava.recipe(size="full")``, or the name of a system for its default one.
-        output: the run folder.
+        output: the run folder; of ``settings`` if those are given.
         train: file of instructions; the embedded miniature world if neither this nor ``data`` is given.
         align: file of captioned pictures; ``train`` if not given.
         test: file of held-out questions.
@@ -79,6 +81,7 @@ def finetune(
         logger: ``csv``, ``tensorboard``, ``wandb``, ``mlflow``, loggers of Lightning, or several of them.
         trainer: arguments of :class:`lightning.pytorch.Trainer`, such as ``{"max_steps": 200}``.
         optimizer: parameter groups -> optimizer; AdamW if not given.
+        metric: how held-out answers are scored; ``auto`` for the metric that fits the data.
         name: of the adapter; the name of the run folder if empty.
         seed: of the data, the first weights and the order.
         precision: see :mod:`inlay.recipes.settings.precision`.
@@ -86,7 +89,7 @@ def finetune(
         devices: processes on this machine, one a GPU; needs a script, which each of them runs again.
         resume: go on where an interrupted run in the same folder stopped.
         overwrite: replace an earlier run in the same folder.
-        settings: all settings of the run, instead of the seven above and ``output``.
+        settings: all settings of the run, instead of the eight above and ``output``.
         show: where lines for the user go.
 
     Raises:
@@ -99,6 +102,8 @@ def finetune(
         >>> run.metrics["accuracy"], run.adapter()  # doctest: +SKIP
     """
     chosen = SYSTEMS[recipe].recipe() if isinstance(recipe, str) else recipe
+    if settings is None and not output:
+        raise SettingsError("finetune: expected the folder of the run (output=...)")
     files = [None if path is None else Path(path) for path in (train, align, test, images)]
     job = Job(
         recipe=chosen,
@@ -106,6 +111,7 @@ def finetune(
         or RunSettings(
             output=Path(output),
             name=name,
+            metric=metric,
             seed=seed,
             precision=precision,
             accelerator=accelerator,

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.recipes import finetune, llava
+from inlay.recipes import evaluate, finetune, llava
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.training.extras import Extras
@@ -61,6 +61,20 @@ def test_a_few_lines_train_with_own_callbacks_logger_optimizer_and_trainer_argum
     assert (run.folder / "config.yaml").is_file()
     assert list((tmp_path / "mine").rglob("metrics.csv"))
     assert not (run.folder / "logs").exists()
+    model = run.adapter().attach(eva_backbone_of("llama"))
+    found = evaluate(model, train_file, metric="exact", max_new_tokens=4, show=lambda _: None)
+    assert found.metric == "exact"
+    assert set(found.scores) == {"adapter", "blind"}
+    assert found.score == found.scores["adapter"].overall
+    assert [answer.name for answer in found.answers] == [str(number) for number in range(8)]
+    assert "blind" in found.table
+    with pytest.raises(SettingsError, match="name a file of questions"):
+        evaluate(model)
+
+
+def test_a_run_without_a_folder_is_refused() -> None:
+    with pytest.raises(SettingsError, match="expected the folder of the run"):
+        finetune("llava")
 
 
 def test_a_module_and_its_data_run_under_a_plain_trainer(backbone_of: Any, adapter_of: Any, image_of: Any) -> None:
