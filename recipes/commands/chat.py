@@ -24,7 +24,7 @@ from inlay.recipes.media_files.save import free_name, save_medium
 from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
-from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.load_backbone import backbone_for
 
 __all__ = ["Conversation", "main"]
@@ -139,7 +139,9 @@ def main(argv: Sequence[str]) -> int:
     model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
     model.adapter.eval()
     model.prefixes = prefix_cache(parsed.prefix_mib)
-    talk = Conversation(model, parsed.max_new_tokens, making_of(adapter, model.backbone, parsed.seed), parsed.save)
+    talk = Conversation(
+        model, parsed.max_new_tokens, generation_options(adapter, model.backbone, parsed.seed), parsed.save
+    )
     for modality, path in given.items():
         talk.show(path, modality)
     if parsed.question is not None:

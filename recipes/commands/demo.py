@@ -16,7 +16,7 @@ from inlay.recipes.demo.limits import Limits
 from inlay.recipes.demo.server import DemoServer
 from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.run import BackboneSettings
-from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.load_backbone import backbone_for
 
 __all__ = ["main", "serve"]
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         model.prefixes = prefix_cache(parsed.prefix_mib)
         tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
         examples = examples_of(Path(parsed.bundle))
-        title, media = adapter.name or adapter.system, making_of(adapter, model.backbone)
+        title, media = adapter.name or adapter.system, generation_options(adapter, model.backbone)
         return serve(server, Demonstration(model, title, tokens, limits, examples, media))
 
 

@@ -19,7 +19,7 @@ from inlay.recipes.distributed.ranks import is_first, world
 from inlay.recipes.evaluation.answering import Answered, answer_oracle, as_rows, ask, blind
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
-from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, asked_to_make, made_table, measure_made
+from inlay.recipes.evaluation.generation import MAX_NEW_TOKENS, generation_prompts, generation_table, measure_generation
 from inlay.recipes.evaluation.metric_registry import AnswerMetric
 from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import Column, as_figures, cut_line, no_metric_line, score, table
@@ -28,7 +28,7 @@ from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
-from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.load_backbone import backbone_for
 from inlay.recipes.systems.registry import SYSTEMS
 
@@ -103,10 +103,10 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
     if cut := cut_line(answered.get("adapter", ()), limit):
         say(cut)
     if held.making:
-        say(f"making the media of {len(held.making)} prompts, with and without the adapter")
+        say(f"generating the media of {len(held.making)} prompts, with and without the adapter")
         made = _made(one, model, features, parsed.seed)
         figures |= made
-        tables.append(made_table(made))
+        tables.append(generation_table(made))
     if is_first():
         print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
 
@@ -205,13 +205,15 @@ def _new_file(path: Path) -> Path:
 def _made(one: _Evaluation, model: AttachedModel, features: FeatureCache | None, seed: int | None) -> dict[str, Any]:
     """Figures of the media that are made, from the run's own noise unless another seed is given."""
     facts = model.adapter.training_facts
-    asked = [(q._replace(prompt=one.settings.phrased(q.prompt)), name) for q, name in asked_to_make(one.held.making)]
-    _, figures = measure_made(
+    asked = [
+        (q._replace(prompt=one.settings.phrased(q.prompt)), name) for q, name in generation_prompts(one.held.making)
+    ]
+    _, figures = measure_generation(
         model,
         asked,
         judge_generated if one.held.judged else None,
         features=features,
-        media=making_of(model.adapter, model.backbone),
+        media=generation_options(model.adapter, model.backbone),
         seed=seed if seed is not None else facts.seed if facts is not None else 0,
         layout=one.layout,
         **one.batches,

@@ -23,7 +23,7 @@ from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings
-from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.load_backbone import backbone_for
 
 __all__ = ["held_out_prompts", "main", "write_gallery"]
@@ -91,7 +91,7 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
     Returns:
         The page.
     """
-    media = making_of(model.adapter, model.backbone)
+    media = generation_options(model.adapter, model.backbone)
     answers = answer_with_media(model, [(q, str(n)) for n, q in enumerate(asked)], media=media, seed=seed)
     sections: dict[str, list[str]] = {}
     for number, answer in enumerate(answers):
@@ -115,7 +115,7 @@ def _row(model: AttachedModel, answer: Answer, number: int, folder: Path, seed: 
     if answer.question.made and answer.question.made[0].caption:
         wanted = answer.question.made[0]
         if wanted.modality in model.backbone.generators:
-            media = making_of(model.adapter, model.backbone)
+            media = generation_options(model.adapter, model.backbone)
             (medium,) = reference_media(model.backbone, {wanted.modality: [wanted.caption]}, media, seed)[
                 wanted.modality
             ]

@@ -27,11 +27,11 @@ __all__ = [
     "Answer",
     "Judge",
     "answer_with_media",
-    "as_made_rows",
-    "asked_to_make",
-    "made_figures",
-    "made_table",
-    "measure_made",
+    "generation_figures",
+    "generation_prompts",
+    "generation_rows",
+    "generation_table",
+    "measure_generation",
     "reference_media",
 ]
 
@@ -69,7 +69,7 @@ class Answer:
         return tuple(sorted(part.modality for part in self.question.made))
 
 
-def asked_to_make(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
+def generation_prompts(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
     """Every turn of the samples, also turns that are answered in words, with the sample's id."""
     return [(question, sample.id) for sample in samples for question in questions_of(sample)]
 
@@ -90,7 +90,7 @@ def answer_with_media(
 
     Args:
         model: attached.
-        asked: of :func:`asked_to_make`.
+        asked: of :func:`generation_prompts`.
         features: frozen features, if they are cached.
         media: how each modality is generated.
         seed: of the noise that media begin with.
@@ -152,7 +152,7 @@ def reference_media(
     }
 
 
-def measure_made(
+def measure_generation(
     model: AttachedModel,
     asked: Sequence[tuple[Question, str]],
     judge: Judge | None = None,
@@ -168,14 +168,14 @@ def measure_made(
     """Ask, and measure the answers beside the generators' own; arguments as of the two functions that it joins.
 
     Returns:
-        Answers of :func:`answer_with_media`, and their :func:`made_figures`.
+        Answers of :func:`answer_with_media`, and their :func:`generation_figures`.
     """
     batches: dict[str, Any] = {"batch_size": batch_size, "shared": shared, "show": show}
     answers = answer_with_media(model, asked, features=features, media=media, seed=seed, **batches, **options)
-    return answers, made_figures(answers, judge, model.backbone, media, seed, **batches)
+    return answers, generation_figures(answers, judge, model.backbone, media, seed, **batches)
 
 
-def made_figures(
+def generation_figures(
     answers: Sequence[Answer],
     judge: Judge | None = None,
     backbone: Backbone | None = None,
@@ -226,7 +226,7 @@ def made_figures(
     return figures
 
 
-def as_made_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+def generation_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """Plain values for a file: question, reference, reply, and the modalities of both."""
     return [
         {
@@ -268,12 +268,12 @@ def _other(captions: Sequence[str]) -> list[str]:
     return found
 
 
-def made_table(figures: Mapping[str, Any]) -> str:
+def generation_table(figures: Mapping[str, Any]) -> str:
     """Modalities down.
 
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
-        >>> print(made_table({"choice": 1.0, "made": {"image": one}}))
+        >>> print(generation_table({"choice": 1.0, "made": {"image": one}}))
         media made for held-out prompts, in percent
         made   asked  right  own encoder  wrong prompt
         image      4   75.0        100.0          25.0

@@ -60,7 +60,7 @@ class Recipe:
     """Modality -> signal tokens, for each generator that the backbone has."""
     tokens: tuple[str, ...] = ()
     """Further new tokens of the LLM, which are trained as rows."""
-    making: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
+    generation: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
     """How each modality is generated: ``steps``, ``guidance_scale``, ``size``; the generator's own if empty."""
     version: str = ""
     """Variant of the system, such as ``1.5``."""

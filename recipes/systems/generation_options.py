@@ -12,10 +12,10 @@ from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.recipe import Size
 from inlay.recipes.systems.registry import SYSTEMS
 
-__all__ = ["making_of"]
+__all__ = ["generation_options"]
 
 
-def making_of(adapter: Adapter, backbone: Backbone, seed: int | None = None) -> dict[Modality, dict[str, Any]]:
+def generation_options(adapter: Adapter, backbone: Backbone, seed: int | None = None) -> dict[Modality, dict[str, Any]]:
     """Options for every modality.
 
     Args:
@@ -29,6 +29,6 @@ def making_of(adapter: Adapter, backbone: Backbone, seed: int | None = None) -> 
         if modality in backbone.generators and adapter.system in SYSTEMS:
             small = str(backbone.generator(modality).port.source).startswith(MINIATURE)
             size: Size = "miniature" if small else "full"
-            own = SYSTEMS[adapter.system].recipe(size=size).making.get(modality, {})
+            own = SYSTEMS[adapter.system].recipe(size=size).generation.get(modality, {})
         found[modality] = {**own, **({} if seed is None else {"seed": seed})}
     return found

@@ -18,7 +18,7 @@ from inlay.adapters.media.modality import Modality
 from inlay.recipes.settings.optimizer import OptimizerSettings
 from inlay.recipes.settings.recipe import Recipe, Size
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.systems.nextgpt import DECODING, MINIATURE_MAKING, QKVO, SOURCES
+from inlay.recipes.systems.nextgpt import DECODING, MINIATURE_GENERATION, QKVO, SOURCES
 from inlay.recipes.systems.registry import System
 
 __all__ = ["SYSTEM", "TOKENS", "Version", "recipe"]
@@ -28,7 +28,7 @@ Version: TypeAlias = Literal["1.0"]
 TOKENS = (*MEDIA_TOKENS, *FLAGS.values())
 """New tokens in their published order."""
 
-MAKING: dict[Modality, dict[str, Any]] = {
+GENERATION: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 50, "guidance_scale": 7.5},
     "video": {"steps": 25, "guidance_scale": 9.0},
     "audio": {"steps": 10, "guidance_scale": 2.5, "size": 5.0},
@@ -56,7 +56,7 @@ PUBLISHED = Recipe(
         )
     },
     sources=replace(SOURCES, audio_scale=True, clips_reach_end=True),
-    making=MAKING,
+    generation=GENERATION,
     world="senses",
     decoding=DECODING,
 )
@@ -81,7 +81,7 @@ MINIATURE = Recipe(
         )
     },
     sources=replace(SOURCES, audio_scale=True, clips_reach_end=True),
-    making=MINIATURE_MAKING,
+    generation=MINIATURE_GENERATION,
     world="senses",
 )
 

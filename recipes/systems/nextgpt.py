@@ -28,7 +28,7 @@ from inlay.recipes.settings.samples import SampleSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.registry import System
 
-__all__ = ["MINIATURE_MAKING", "QKVO", "SIGNALS", "SOURCES", "SYSTEM", "Version", "recipe"]
+__all__ = ["MINIATURE_GENERATION", "QKVO", "SIGNALS", "SOURCES", "SYSTEM", "Version", "recipe"]
 
 Version: TypeAlias = Literal["legacy", "1.5"]
 
@@ -49,14 +49,14 @@ SOURCES = Sources(
 )
 """ImageBind without its factor on sounds, as in NExT-GPT's fork, and with the clips of its sampler."""
 
-MAKING: dict[Modality, dict[str, Any]] = {
+GENERATION: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 50, "guidance_scale": 7.5},
     "video": {"steps": 50, "guidance_scale": 7.5, "size": (24, 320, 576)},
     "audio": {"steps": 40, "guidance_scale": 7.5, "size": 5.0},
 }
 """As in the released demo."""
 
-MINIATURE_MAKING: dict[Modality, dict[str, Any]] = {
+MINIATURE_GENERATION: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 12, "guidance_scale": 3.0},
     "video": {"steps": 12, "guidance_scale": 3.0, "size": (FRAMES, SIDE, SIDE)},
     "audio": {"steps": 12, "guidance_scale": 3.0},
@@ -195,7 +195,7 @@ def recipe(version: Version = "legacy", size: Size = "miniature") -> Recipe:
             lora=LORA[version],
             stages=PUBLISHED[version],
             sources=SOURCES,
-            making=MAKING,
+            generation=GENERATION,
             world="senses",
             decoding=DECODING,
         )
@@ -213,7 +213,7 @@ def recipe(version: Version = "legacy", size: Size = "miniature") -> Recipe:
         lora=LoraConfig(r=16, alpha=16.0, targets=QKVO),
         stages=_miniature("nextgpt" if version == "legacy" else "vicuna_v1"),
         sources=SOURCES,
-        making=MINIATURE_MAKING,
+        generation=MINIATURE_GENERATION,
         world="senses",
     )
 

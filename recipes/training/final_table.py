@@ -16,7 +16,12 @@ from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Sample, questions_of
 from inlay.recipes.distributed.ranks import first, is_first, world
 from inlay.recipes.evaluation.answering import Answered, answer_all, answer_blind, answer_oracle, as_rows
-from inlay.recipes.evaluation.generation import as_made_rows, asked_to_make, made_table, measure_made
+from inlay.recipes.evaluation.generation import (
+    generation_prompts,
+    generation_rows,
+    generation_table,
+    measure_generation,
+)
 from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
 from inlay.recipes.evaluation.scores import Column, Scores, cut_line, no_metric_line, score, table
@@ -97,20 +102,20 @@ class FinalTable:
         self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
     ) -> dict[str, Any]:
         """Figures of the media that are made; the miniature has a judge of its own."""
-        self.show(f"making the media of {len(samples)} held-out prompts, from the trained parts and for comparison")
-        answers, figures = measure_made(
+        self.show(f"generating the media of {len(samples)} held-out prompts, from the trained parts and for comparison")
+        answers, figures = measure_generation(
             model,
-            asked_to_make(samples),
+            generation_prompts(samples),
             judge_generated if self.job.data.train is None else None,
             features=features,
-            media=self.job.recipe.making,
+            media=self.job.recipe.generation,
             seed=self.job.run.seed,
             **self.batches,
             **self.job.recipe.decoding,
         )
         if is_first():
-            folder.write_made(as_made_rows(answers))
-        self.tables.append(made_table(figures))
+            folder.write_made(generation_rows(answers))
+        self.tables.append(generation_table(figures))
         return figures
 
 

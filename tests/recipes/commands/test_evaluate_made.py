@@ -18,7 +18,7 @@ from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.runs import miniature_data
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
-from inlay.recipes.systems.nextgpt import MINIATURE_MAKING
+from inlay.recipes.systems.nextgpt import MINIATURE_GENERATION
 
 SIZES = {"media": 4, "instructions": 4, "dialogues": 4, "test_media": 2, "test_instructions": 2, "test_dialogues": 1}
 FIGURES = ("choice", "choice_by_type", "made")
@@ -30,8 +30,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(miniature_data._BUILDERS, "senses", partial(build_media, **SIZES))
-        for name in MINIATURE_MAKING:
-            patch.setitem(MINIATURE_MAKING, name, {"steps": 2, "guidance_scale": 3.0})
+        for name in MINIATURE_GENERATION:
+            patch.setitem(MINIATURE_GENERATION, name, {"steps": 2, "guidance_scale": 3.0})
         for system, stages in (("nextgpt", ("encode", "instruct", "decode")), ("modaverse", ("instruct",))):
             short = [f"--stages.{name}.max_steps=2" for name in stages]
             assert train_command.main([system, f"--output={root / system}", "--seed=3", *short]) == 0

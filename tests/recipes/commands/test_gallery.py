@@ -21,7 +21,7 @@ from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.media_files.save import free_name, save_medium
 from inlay.recipes.media_files.show import as_picture, film_strip, spectrogram
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.systems.generation_options import making_of
+from inlay.recipes.systems.generation_options import generation_options
 
 
 def tone(hertz: float, rate: int = 8000) -> Sound:
@@ -100,7 +100,9 @@ def test_a_conversation_keeps_what_was_made(senses_of: Any, tmp_path: Path, monk
         return Reply("Here.", parts=(TextPart("Here."), MadePart("audio", source=beep)), missing=("no clips",))
 
     monkeypatch.setattr(senses.model, "chat", chat)
-    talk = Conversation(senses.model, 8, making_of(senses.model.adapter, senses.model.backbone, 3), tmp_path / "kept")
+    talk = Conversation(
+        senses.model, 8, generation_options(senses.model.adapter, senses.model.backbone, 3), tmp_path / "kept"
+    )
     talk.show(senses.media / "0.wav", "audio")
     assert talk.ask("again").splitlines() == ["Here.", f"(audio: {tmp_path / 'kept' / 'audio-1.wav'})", "(no clips)"]
     np.testing.assert_allclose(load_audio(tmp_path / "kept" / "audio-1.wav").samples, beep.samples, atol=1e-4)
@@ -112,6 +114,6 @@ def test_a_conversation_keeps_what_was_made(senses_of: Any, tmp_path: Path, monk
 def test_generation_options_follow_the_system_and_the_generators(senses_of: Any) -> None:
     senses = senses_of()
     adapter, backbone = senses.model.adapter, senses.model.backbone
-    assert making_of(adapter, backbone, 7)["image"] == {"steps": 50, "guidance_scale": 7.5, "seed": 7}
+    assert generation_options(adapter, backbone, 7)["image"] == {"steps": 50, "guidance_scale": 7.5, "seed": 7}
     adapter.system = "own"
-    assert making_of(adapter, backbone) == {"image": {}, "audio": {}, "video": {}}
+    assert generation_options(adapter, backbone) == {"image": {}, "audio": {}, "video": {}}

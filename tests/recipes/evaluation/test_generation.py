@@ -15,10 +15,10 @@ from inlay.recipes.data.rows.sample import Question
 from inlay.recipes.evaluation.generation import (
     Answer,
     answer_with_media,
-    as_made_rows,
-    asked_to_make,
-    made_figures,
-    made_table,
+    generation_figures,
+    generation_prompts,
+    generation_rows,
+    generation_table,
 )
 
 CAPTIONS = ("a red disc", "a blue ring", "a low beep")
@@ -54,7 +54,7 @@ def test_choice_counts_what_was_made_and_nothing_else() -> None:
         answer([], []),
         answer([], [("image", "a red disc")]),
     ]
-    figures = made_figures(answers)
+    figures = generation_figures(answers)
     assert figures["choice"] == 3 / 5
     assert figures["choice_by_type"] == {"image": 2 / 3, "text": 1 / 2}
     assert figures["made"] == {}
@@ -69,21 +69,21 @@ def test_shares_stand_between_two_references(llm_of: Any) -> None:
         answer([("audio", "a low beep")], [("audio", "a low beep")]),
     ]
     backbone = Backbone(llm_of("llama"), generators={"image": CodeBook("image", CAPTIONS)})
-    own = made_figures(answers, judge, backbone)["made"]
+    own = generation_figures(answers, judge, backbone)["made"]
     assert set(own) == {"image"}  # there is no generator of sounds
     assert own["image"] == {"asked": 4, "colour": 1 / 3, "right": 1 / 3, "own_encoder": 1.0, "wrong_prompt": 0.0}
-    assert made_figures(answers, judge)["made"]["audio"] == {"asked": 1, "colour": 1.0, "right": 1.0}
+    assert generation_figures(answers, judge)["made"]["audio"] == {"asked": 1, "colour": 1.0, "right": 1.0}
 
 
 def test_every_turn_is_asked_with_what_was_made_before(senses_of: Any) -> None:
     senses = senses_of()
-    asked = asked_to_make(senses.samples)
+    asked = generation_prompts(senses.samples)
     assert len(asked) == 12
     answers = answer_with_media(senses.model, asked, seed=3, max_new_tokens=6)
     assert [item.question for item in answers] == [question for question, _ in asked]
-    rows = as_made_rows(answers)
+    rows = generation_rows(answers)
     assert rows[0]["wanted"] == [{"modality": "image", "caption": "a red disc"}]
-    assert "modality chosen rightly" in made_table(made_figures(answers))
+    assert "modality chosen rightly" in generation_table(generation_figures(answers))
 
 
 @pytest.mark.parametrize(
