@@ -44,6 +44,7 @@ def test_help_names_the_commands() -> None:
     assert {"train", "evaluate", "chat", "inspect"} <= set(re.findall(r"\w+", _python(HELP)))
 
 
+@pytest.mark.slow
 def test_help_takes_at_most_three_tenths_of_importing_the_peers() -> None:
     # Best of three, taken in turn, so that a busy moment of the machine hits both.
     pairs = [(_seconds(HELP), _seconds(PEERS)) for _ in range(3)]

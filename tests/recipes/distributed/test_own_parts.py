@@ -71,6 +71,7 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "train_mine.py"
 
 
+@pytest.mark.slow
 def test_a_script_with_own_projector_system_and_backbone_trains_in_two_processes(
     script: Path, folders: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_writes_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     process = subprocess.Popen([sys.executable, "-c", SAVE, str(path)], stderr=subprocess.DEVNULL)
