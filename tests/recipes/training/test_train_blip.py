@@ -36,7 +36,7 @@ def command(folders: dict[str, Path], system: str, output: Path, llm: str, *more
 def steps(*names: str) -> list[str]:
     few = [f"--stages.{name}.max_steps=2" for name in names] + [f"--stages.{name}.batch_size=4" for name in names]
     # The miniature's BERT is larger than these models.
-    return few + ["--stages.represent.represent.bert="] * ("represent" in names)
+    return few + ["--stages.represent.objective.bert="] * ("represent" in names)
 
 
 def options(**changes: Any) -> str:
@@ -76,7 +76,7 @@ def test_blip2_on_t5_cuts_captions(folders: dict[str, Path], tmp_path: Path, cap
 
 def test_p_former_teaches_before_the_captions_are_learnt(folders: dict[str, Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    bert = [f"--stages.{name}.teacher.bert={folders['bert']}" for name in ("teach", "generate")]
+    bert = [f"--stages.teach.objective.bert={folders['bert']}"]
     more = ["--version=pformer", *steps("represent", "teach", "generate", "vqa"), *bert, options()]
     assert main(command(folders, "blip2", run, "opt", *more)) == 0
     assert set(finished(run)["samples_per_second"]) == {"represent", "teach", "generate", "vqa"}

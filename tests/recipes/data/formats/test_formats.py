@@ -34,7 +34,7 @@ def inlay(*arguments: Any, status: int = 0) -> str:
 def steps(*names: str) -> list[str]:
     few = [f"--stages.{name}.{field}" for name in names for field in ("max_steps=2", "batch_size=4")]
     # The miniature's BERT is larger than these models.
-    return few + ["--stages.represent.represent.bert="] * ("represent" in names)
+    return few + ["--stages.represent.objective.bert="] * ("represent" in names)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def blip2(folders: dict[str, Path], data: Path, tmp_path_factory: pytest.TempPat
         *(f"--backbone.prompt={folders['bert']}", f"--projector_options={json.dumps(SIZES)}"),
         *(f"--data.align={data / 'captions_train.json'}", f"--data.align_test={data / 'captions_val.json'}"),
         *(f"--data.train={data / 'questions_train.json'}", f"--data.annotations={data / 'annotations_train.json'}"),
-        *(*held_out(data), "--stages.vqa.answers=sampled", *steps("represent", "generate", "vqa")),
+        *(*held_out(data), "--stages.vqa.samples.answers=sampled", *steps("represent", "generate", "vqa")),
     )
     return run
 
