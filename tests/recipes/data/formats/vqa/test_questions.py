@@ -163,7 +163,9 @@ def test_a_question_without_annotation_is_an_error(vqa: Vqa) -> None:
 
 def test_an_annotation_without_question_is_an_error(vqa: Vqa) -> None:
     vqa.questions["questions"] = vqa.questions["questions"][:2]
-    with pytest.raises(DataError, match=rf"{IDS}: .*questions\.json has no such question; so it is with 1 annotation"):
+    with pytest.raises(
+        DataError, match=rf"{IDS}: .*questions\.json has no such question; this is one of 1 such annotation"
+    ):
         vqa.read()
 
 
@@ -306,8 +308,8 @@ def test_the_result_file_is_the_official_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ({10: "a"}, "expected an answer to each of 2 questions; 1 are missing ([20]), 0 answer no question"),
-        ({10: "a", 20: "b", 30: "c"}, "0 are missing ([]), 1 answer no question ([30])"),
+        ({10: "a"}, "expected an answer to each of 2 questions; 1 are missing ([20]), 0 have an unknown id"),
+        ({10: "a", 20: "b", 30: "c"}, "0 are missing ([]), 1 have an unknown id ([30])"),
         ({"10": "a"}, "question_id: expected a whole number from 0, got '10'"),
         ({10: None}, "question_id 10, answer: expected text, got None"),
     ],
