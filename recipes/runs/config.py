@@ -1,4 +1,4 @@
-"""``config.yaml``: every setting of a run, so that the file alone repeats it."""
+"""``config.yaml``: every setting of a run; the file alone repeats the run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stage_values(stage: Stage) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Values that YAML can hold."""
+    """Convert values to those that YAML can represent."""
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
