@@ -39,7 +39,7 @@ def config_of(job: Job) -> str:
 
 
 def stage_values(stage: Stage) -> dict[str, Any]:
-    """A stage as plain values; its objective's name stands beside the objective's settings."""
+    """A stage as plain values; the objective's settings include its name."""
     values: dict[str, Any] = _plain(asdict(stage))
     return {**values, "objective": {"name": stage.objective.name, **values["objective"]}}
 

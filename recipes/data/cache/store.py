@@ -45,7 +45,7 @@ _ABANDONED = 3600.0
 
 
 class CacheWarning(UserWarning):
-    """A part of a cache folder cannot be used or written; the run goes on without it."""
+    """A part of a cache folder cannot be used or written; the run continues without it."""
 
 
 class CacheStore:

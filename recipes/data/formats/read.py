@@ -31,7 +31,7 @@ def read_samples(
     """Read samples and check that their media are there.
 
     Args:
-        path: a JSON list, JSON lines (``.jsonl``, or told by the contents), or one JSON object. Lists and lines hold
+        path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object. Lists and lines hold
             LLaVA's items, conversations of messages, InstructBLIP's triples, image-text pairs, POPE's questions, or
             items of NExT-GPT and ModaVerse; an object is COCO captions or MiniGPT-4's ``filter_cap.json``. The first
             record decides. VQA v2 consists of two files and has

@@ -70,7 +70,7 @@ def apart(sample: Sample) -> list[Sample]:
 
 
 def phrased(sample: Sample, stage: Stage) -> Sample:
-    """Questions and captions in the stage's phrasing; an answer to a question stays as it is."""
+    """Convert questions and captions to the stage's phrasing; answers to questions are unchanged."""
     if stage.samples.phrasing == "as_is":
         return sample
     messages, caption = [], False

@@ -50,7 +50,7 @@ class Question(NamedTuple):
 
 
 def questions_of(sample: Sample) -> list[Question]:
-    """Every assistant turn as a question of its own, with the conversation before it; empty answers are left out.
+    """Every assistant turn as a separate question, with the conversation before it; empty answers are left out.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages

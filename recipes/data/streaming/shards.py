@@ -57,7 +57,7 @@ class StreamData(StepData):
         collate: rows -> a batch.
         stage: batch size and steps.
         seed: seed of the order.
-        workers: processes that read; each needs a shard of its own.
+        workers: processes that read; each needs its own shard.
 
     Raises:
         DataError: the stage has no ``max_steps``.

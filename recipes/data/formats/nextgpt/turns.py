@@ -98,7 +98,7 @@ def _files(item: Mapping[str, Any], kind: str, where: str) -> list[str]:
 
 
 def _modalities(value: object, where: str) -> list[Modality]:
-    """The modalities that one name, a list of names, or None stands for, without ``text``."""
+    """The modalities of a field: None, a name, or a list of names; ``text`` is left out."""
     names = value if isinstance(value, list) else [] if value is None else [value]
     found: list[Modality] = []
     for name in names:

@@ -99,7 +99,7 @@ def read_vqa(
             samples.append(Sample(str(item.question_id), messages, item.where, kinds, (given,)))
     if notes and not chosen.found:
         where, _ = next(iter(notes.values()))
-        raise DataError(f"{where}: {questions} has no such question; this is one of {len(notes)} such annotation(s)")
+        raise DataError(f"{where}: {questions} has no such question; annotations without question: {len(notes)}")
     if offenders is None:
         check_media(samples, Path(images), links=links)
     return samples

@@ -146,7 +146,7 @@ BAD_ITEMS: list[tuple[str, dict[str, Any], str]] = [
     ("gpt first", {"conversations": [{"from": "gpt", "value": "a"}]}, "turn 0: expected the user, got the assistant"),
     ("no gpt", {"said": ("a",)}, "expected an answer of the assistant as the last turn"),
     ("empty answer", {"said": ("a", "  \n")}, "all answers of the assistant are empty"),
-    ("empty question", {"said": (" ", "b")}, "turn 0: the user says nothing"),
+    ("empty question", {"said": (" ", "b")}, "turn 0: the user's turn is empty"),
     ("id is a list", {"said": ("a", "b"), "id": []}, "id: expected text or an integer"),
     ("id is empty", {"said": ("a", "b"), "id": ""}, "id: expected text or an integer"),
     ("too few types", {"said": ("a", "b", "c", "d"), "types": ["x"]}, "types: expected a list of 2"),
