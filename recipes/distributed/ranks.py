@@ -47,7 +47,7 @@ __all__ = [
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-"""The longest wait for another process; it is long because the first one evaluates alone after each stage."""
+"""The longest wait for another process; long, because the first one evaluates alone after each stage."""
 
 
 def started_with() -> int:

@@ -20,7 +20,7 @@ UNFINISHED = "unfinished"
 """Folder of a run that failed after its training had begun."""
 _CONFIG = "config.yaml"
 BEGUN = frozenset({MARKER, _CONFIG, DIGESTS, "data"})
-"""The files that a run writes before it trains."""
+"""The files of a run that has not trained yet."""
 
 
 def set_aside(root: Path) -> None:

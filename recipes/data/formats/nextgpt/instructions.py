@@ -85,7 +85,7 @@ class Made:
         """The next medium.
 
         Raises:
-            DataError: none is left, or it has neither a caption nor a file.
+            DataError: no medium is left, or it has neither a caption nor a file.
         """
         index, self.used = self.used, self.used + 1
         if index >= self.count:
