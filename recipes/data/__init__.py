@@ -1,4 +1,4 @@
-"""Canonical samples; one file per format.
+"""Training data: samples, and a reader for each file format.
 
 The names below load on first use; each is documented where it is defined.
 """

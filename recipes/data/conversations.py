@@ -1,4 +1,4 @@
-"""The data of a stage that a language model learns from: samples encoded and collated for one model."""
+"""Training batches of conversations, encoded and collated for one model."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["StageData"]
 
 KEEP_ENCODED = 100_000
-"""Up to so many samples keep their token ids in memory (some kilobytes each) instead of being tokenised every epoch."""
+"""The most samples whose token ids are kept in memory (a few kilobytes each); more are tokenised every epoch."""
 
 
 class StageData(StepData):
     """Training batches of conversations.
 
     Args:
-        samples: what to train on.
-        model: the attached model, whose tokenizer and layout decide the ids.
+        samples: the training samples.
+        model: the attached model, which encodes and collates them.
         stage: batch size, layout and geometry.
-        seed: of the order, and of what varies from time to time.
-        sizes: of the data sets that the samples consist of, one after the other; one if not given.
-        features: frozen features, if they are cached.
+        seed: seed of the order and of the random variants.
+        sizes: number of samples of each data set, in the order of `samples`; one data set if not given.
+        features: cached features; None to run the encoders in the training loop.
         workers: processes that load media; 0 loads in the training process.
 
     Raises:
@@ -68,7 +68,7 @@ class StageData(StepData):
         return row
 
     def row(self, number: int, sample: Sample) -> Encoded:
-        """One sample as ids, for the optimizer step of this number."""
+        """Encode one sample for the optimizer step `number`."""
         said = varied(sample, self.stage, seed=self.seed, number=number)
         return self.model.encode(said.messages, layout=self.stage.layout, name=said.id)
 

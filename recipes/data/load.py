@@ -1,4 +1,4 @@
-"""All data files of a run, read before anything is trained."""
+"""Reads all data files of a run before training starts."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ def load_data(
 ) -> dict[str, list[Sample]]:
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
-    Training files give every caption of an image as a sample; held-out files give an image once, with all its captions.
-    Shards are not read here and have no entry, see :func:`shards_of`.
+    Training files yield one sample for each caption; held-out files yield one sample for each image, with all its
+    captions. Shards are not read here and have no entry, see :func:`shards_of`.
 
     Args:
-        data: which files, with a training file.
-        show: where lines for the user go: how far a large set is, what is read in another form than it is written, what
-            is left out.
-        report: the list of rows that cannot be used, written if they stop the run; None to write none.
-        left_out: takes the rows that are left out.
+        data: the data settings, with a training file.
+        show: prints a line for the user: progress, rows that are read in another form than written, rows left out.
+        report: file for the list of invalid rows, written if they stop the run; None to write none.
+        left_out: the rows that are left out are appended to this list.
 
     Raises:
-        DataError: a file, a row or a medium that cannot be used; of rows and media after all have been looked at.
-        SettingsError: files that do not go together.
+        DataError: an invalid file, row or medium; all invalid rows and media are reported together.
+        SettingsError: contradictory file settings.
     """
     data.check_drawn()
     if data.train is None:
@@ -74,15 +73,15 @@ def load_data(
     if left_out is not None:
         left_out += found
     if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:
-        raise DataError(f"{', '.join(empty)}: no row is left that can be used")
+        raise DataError(f"{', '.join(empty)}: no usable row is left")
     return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
 
 
 def shards_of(data: DataSettings) -> tuple[Path, ...]:
-    """The webdataset shards that captions come from; none where they come from another file.
+    """The webdataset shards of the captions; empty if the captions are in another file.
 
     Raises:
-        DataError: a shard that is not there.
+        DataError: a shard does not exist.
     """
     if data.align is None or data.align.suffix.lower() != ".tar":
         return ()
@@ -90,7 +89,7 @@ def shards_of(data: DataSettings) -> tuple[Path, ...]:
 
 
 def sets_of(kind: str, samples: Mapping[str, list[Sample]]) -> list[list[Sample]]:
-    """The data sets of a stage: one, or for ``all`` every one that is there to learn from."""
+    """The data sets of a stage: one, or all training sets for ``all``."""
     if kind != "all":
         return [samples[kind]]
     names = ["align", "train", *(name for name in samples if name.startswith("mix "))]

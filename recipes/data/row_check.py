@@ -1,8 +1,8 @@
-"""Rows against the model, before the first step: do they fit into its context, and does each stage have what it trains?
+"""Checks rows against the model before the first step: the context length, and media for the parts of each stage.
 
-Reading the files finds bad turns and media; this check needs the tokenizer and the adapter. Most rows fit by the number
-of their bytes alone, as a token of text has at least one byte. The texts of the others are tokenised in batches, which
-fast tokenizers do in parallel, and what is then near the context is encoded exactly as in training.
+The readers find invalid turns and media; this check needs the tokenizer and the adapter. A token of text has at least
+one byte, so most rows fit by their number of bytes alone. The texts of the others are tokenised in batches, which fast
+tokenizers do in parallel, and rows near the context length are encoded exactly as in training.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ __all__ = ["RowCheck", "check_reached", "usable_rows"]
 
 _BATCH = 1024
 _SECONDS = 5.0
-"""Between two lines of progress."""
+"""The time between two lines of progress."""
 _PER_TURN = 8
-"""Tokens that a turn may have beyond its bytes and the template's: white space that a tokenizer adds."""
+"""Spare tokens of a turn beyond its bytes and the template: white space that a tokenizer adds."""
 
 
 @dataclass(frozen=True)
 class _Overhead:
-    """Positions of a layout's own text."""
+    """The number of positions that a layout adds to the texts."""
 
     first: int
-    """Of the first question with its answer."""
+    """For the first question with its answer."""
     further: int
-    """Of every further one."""
+    """For each further question with its answer."""
 
 
 class RowCheck:
-    """Whether rows can be encoded for a layout.
+    """Checks whether rows can be encoded for a layout.
 
     Args:
-        model: tokenizer, context and positions of media.
-        layout: of the rows.
-        generation: rows end where the model's answer begins.
+        model: the attached model, with tokenizer and context length.
+        layout: the layout of the rows.
+        generation: whether rows end where the model's answer begins.
     """
 
     def __init__(self, model: AttachedModel, layout: Layout, *, generation: bool = False) -> None:
@@ -58,7 +58,7 @@ class RowCheck:
         self.overhead = self._measure()
 
     def problems(self, rows: Sequence[Sequence[Message]]) -> list[str]:
-        """Why each row cannot be encoded; empty where it can."""
+        """Why each row cannot be encoded; empty if it can."""
         told = [""] * len(rows)
         usual = [self._usual(row) for row in rows]
         unsure = [n for n, row in enumerate(rows) if not (usual[n] and self._fits(row, _bytes(row)))]
@@ -76,14 +76,14 @@ class RowCheck:
         return ""
 
     def _usual(self, row: Sequence[Message]) -> bool:
-        """Whether a row has only words and known media, and an answer in every turn."""
+        """Whether a row has only text and known media, and an answer in every turn."""
         turns = [message for message in row if message.role != "system"]
         known = all(part.modality in self.model.tokens for part in media_of(row))
         answered = all(message.text.strip() for message in turns if message.role == "assistant")
         return self.overhead is not None and len(turns) == len(row) and known and answered and not made_of(row)
 
     def _fits(self, row: Sequence[Message], size: int) -> bool:
-        """Whether a usual row fits if its texts have at most so many tokens."""
+        """Whether a usual row whose texts have at most `size` tokens fits into the context."""
         context = self.model.backbone.llm.context
         if context is None or self.overhead is None:
             return context is None
@@ -91,7 +91,7 @@ class RowCheck:
         return positions + size + sum(self.model.tokens[part.modality] for part in media_of(row)) <= context
 
     def _tokens(self, rows: Sequence[Sequence[Message]]) -> Iterator[int]:
-        """Tokens of the texts of each row, tokenised apart."""
+        """The number of text tokens of each row, each text tokenised on its own."""
         texts = [message.text for row in rows for message in row]
         if not texts:
             return iter(())
@@ -100,7 +100,7 @@ class RowCheck:
         return iter([sum(next(counts) for _ in row) for row in rows])
 
     def _measure(self) -> _Overhead | None:
-        """Positions of one and of two short questions; None where the layout cannot tell."""
+        """Measured with one and two short questions; None if the layout cannot encode them."""
         asked, said = Message("user", (TextPart("a"),)), Message("assistant", (TextPart("b"),))
         end = (asked,) if self.generation else (asked, said)
         try:
@@ -125,21 +125,21 @@ def usable_rows(
     report: Path | None = None,
     show: Callable[[str], object] | None = None,
 ) -> dict[str, list[Sample]]:
-    """The samples that every stage, and the questions at the end, can encode.
+    """The samples that every stage and the final evaluation can encode.
 
     Args:
-        samples: as :func:`~inlay.recipes.data.load.load_data` gives them.
-        stages: in their order.
+        samples: the result of :func:`~inlay.recipes.data.load.load_data`.
+        stages: the stages in training order.
         model: the attached model.
-        seed: of the run.
-        invalid: what happens to the others.
-        streamed: the stages on captions read shards, which are not looked at here.
+        seed: seed of the run.
+        invalid: whether other samples stop the run or are left out.
+        streamed: whether the stages on captions read shards, which are not checked here.
         left_out: rows that were left out before.
-        report: the list of both; None to write none.
-        show: where lines for the user go.
+        report: file for the list of all invalid rows; None to write none.
+        show: prints a line for the user.
 
     Raises:
-        DataError: rows that cannot be encoded, or a stage whose data reach none of its parts.
+        DataError: rows that cannot be encoded, or a stage without media for any of its parts.
     """
     bad: dict[int, Offender] = {}
     for name, stage in stages.items():
@@ -157,7 +157,7 @@ def usable_rows(
     if bad:
         kept = {id(rows): [row for row in rows if id(row) not in bad] for rows in samples.values()}
         if empty := [name for name, rows in samples.items() if not kept[id(rows)]]:
-            raise DataError(f"{', '.join(empty)}: no row is left that can be used")
+            raise DataError(f"{', '.join(empty)}: no usable row is left")
         samples = {name: kept[id(rows)] for name, rows in samples.items()}
     for name, stage in stages.items():
         if not (streamed and stage.data == "align"):
@@ -166,10 +166,10 @@ def usable_rows(
 
 
 def check_reached(name: str, stage: Stage, sets: Iterable[Sequence[Sample]], model: AttachedModel) -> None:
-    """Check that the data of a stage hold what at least one of the parts that it trains learns from.
+    """Check that the data of a stage contain media for at least one part that it trains.
 
     Raises:
-        DataError: they do not, so that the stage would train nothing.
+        DataError: they do not, so the stage would train nothing.
     """
     adapter = model.adapter
     trained = [part.name for part in adapter.parts() if rate_of(part.name, stage.lr) is not None]
@@ -193,13 +193,13 @@ def check_reached(name: str, stage: Stage, sets: Iterable[Sequence[Sample]], mod
                     return
     kinds = sorted({modality for _, modality in wanted})
     raise DataError(
-        f"stage {name} trains {', '.join(trained)} alone, and no row of its data holds a medium of type "
+        f"stage {name} trains only {', '.join(trained)}, but no row of its data has a medium of type "
         f"{' or '.join(kinds)}; name the media in the data, or leave the stage out with --order"
     )
 
 
 def _said(sample: Sample, *, stage: Stage, seed: int) -> list[tuple[Message, ...]]:
-    """What a stage learns from a sample."""
+    """The conversations that a stage trains on for one sample."""
     return [varied(row, stage, seed=seed, number=0).messages for row in expanded([sample], stage)]
 
 
@@ -215,7 +215,7 @@ def _bad(
     place: str,
     show: Callable[[str], object] | None,
 ) -> dict[int, Offender]:
-    """Samples of which a row cannot be encoded, by identity."""
+    """Samples with a row that cannot be encoded, by ``id()``."""
     bad: dict[int, Offender] = {}
     told = time.monotonic()
     for start in range(0, len(samples), _BATCH):

@@ -1,1 +1,1 @@
-"""Several processes: launch, ranks and exchange, failures, sharding."""
+"""Training with several processes: launch, ranks and exchange, failures, sharding."""

@@ -1,8 +1,8 @@
-"""Which of several processes has failed first: that one says why, and the others end without a word.
+"""Finds the process that failed first: it reports the error, and the others end without a message.
 
 When one process ends, the others lose their connection to it, and gloo and NCCL report that at length. So each process
-that fails writes into the store in which all of them meet. The first entry is the cause; all others are consequences.
-Nothing here imports torch, because the command line asks for :class:`OtherProcessError` before torch is imported.
+that fails writes into the shared store. The first entry is the cause; all others are consequences. This module does not
+import torch, because the command line needs :class:`OtherProcessError` before torch is imported.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["ConnectionLostError", "OtherProcessError", "ended_by_sigterm", "rais
 _FAILED = "inlay/failed"
 """The key in the store: rank, exit status and text of the process that failed first."""
 _INPUT, _OTHER, _INTERRUPTED = 2, 1, 130
-"""Exit statuses, as of the command line."""
+"""Exit statuses, the same as those of the command line."""
 
 
 class OtherProcessError(InlayError):
-    """Another process has failed, and has said why; this one stops with it.
+    """Another process has failed and reported the error; this process stops with it.
 
     Args:
-        text: which process, and its error.
+        text: the number of that process, and its error.
         status: exit status of that process.
     """
 
@@ -39,23 +39,23 @@ class OtherProcessError(InlayError):
 
 
 class ConnectionLostError(InlayError):
-    """The connection between processes broke, and none of them has said why."""
+    """The connection between processes broke, and no process has reported an error."""
 
 
 def raise_first_failure(store: Any, number: int, error: BaseException) -> NoReturn:
     """Raise a process's own error if it is the first that has failed, and an :class:`OtherProcessError` otherwise.
 
     Args:
-        store: torch's store in which the processes meet.
+        store: torch's store, shared by the processes.
         number: rank of this process.
-        error: that has ended its work.
+        error: the error of this process.
 
     Raises:
-        OtherProcessError: another process had failed before.
-        ConnectionLostError: no process has failed before, and the error is one of the connection: a process was
-            killed, or the network is down.
+        OtherProcessError: another process has failed before.
+        ConnectionLostError: no process has failed before, and it is a connection error: a process was killed, or the
+            network is down.
     """
-    if isinstance(error, OtherProcessError):  # heard in an exchange of ours
+    if isinstance(error, OtherProcessError):  # raised by stop_together
         raise error
     status = _INPUT if isinstance(error, InlayError) else _OTHER
     if isinstance(error, KeyboardInterrupt):
@@ -83,14 +83,14 @@ def _earlier(store: Any) -> str:
 
 
 def _is_lost_connection(error: BaseException) -> bool:
-    """Whether an error comes from torch's exchange between processes; gloo's have no type of their own."""
+    """Whether an error comes from torch's exchange between processes; gloo's errors have no specific type."""
     from torch.distributed import DistError
 
     return isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def silence_others() -> None:
-    """Print no traceback of an :class:`OtherProcessError` that nothing catches: the other process prints the cause."""
+    """Print no traceback of an uncaught :class:`OtherProcessError`: the other process prints the cause."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -102,9 +102,9 @@ def silence_others() -> None:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM, which torchrun sends when another process has failed, unwinds this process so that it tidies up.
+    """Raise SystemExit on SIGTERM, which torchrun sends when another process has failed, so that cleanup code runs.
 
-    A process that is tidying up already, after an error of its own, is not disturbed.
+    A process that is already handling its own error ignores the signal.
     """
 
     def end(number: int, _: FrameType | None) -> None:

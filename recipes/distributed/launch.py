@@ -1,8 +1,8 @@
-"""``--devices 2``: this program again, once for every device, started and watched by torchrun's own agent.
+"""``--devices 2``: starts this program again, once for every device, with torchrun's agent.
 
-Each process runs the user's own script or command from its first line, so whatever the script registers (projectors,
-encoders, objectives, systems) or builds by hand (a backbone) is there in every process. The program that was started
-first takes no part in training: it waits, and ends as the processes ended. Several machines need torchrun itself, see
+Each process runs the user's script or command from its first line, so everything that the script registers (projectors,
+encoders, objectives, systems) or builds (a backbone) exists in every process. The first program does not train: it
+waits for the processes, and ends with their exit status. Several machines need torchrun itself, see
 ``docs/distributed.md``.
 """
 
@@ -32,15 +32,15 @@ HOST = "127.0.0.1"
 
 
 def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: int) -> None:
-    """Check that every stage can be divided among so many processes, before any of them is started.
+    """Check that every stage can be divided among the processes, before they are started.
 
     Raises:
-        SettingsError: a batch that cannot be divided, shards that cannot be made, too few GPUs, or torchrun and
+        SettingsError: a batch that cannot be divided, sharding that is not possible, too few GPUs, or torchrun and
             ``devices`` contradict each other.
     """
     if run.devices not in (1, processes):
         raise SettingsError(
-            f"devices: {processes} processes were started from outside (WORLD_SIZE), and --devices asks for "
+            f"devices: {processes} processes were started by torchrun (WORLD_SIZE), but --devices is "
             f"{run.devices}; leave --devices out under torchrun"
         )
     for name, stage in stages.items():
@@ -65,24 +65,24 @@ def check_processes(run: RunSettings, stages: Mapping[str, Stage], processes: in
 
 
 def start_again(processes: int) -> NoReturn:
-    """Run this program in so many processes, and end as they end.
+    """Run this program in several processes, and end with their exit status.
 
     Raises:
-        SettingsError: there is no program that could be started again, as in a notebook.
-        SystemExit: always: each process has run the rest of the program.
+        SettingsError: the program cannot be started again, as in a notebook.
+        SystemExit: always, because each process has run the rest of the program.
     """
     raise SystemExit(launch(program(processes), processes))
 
 
 def launch(command: Sequence[str], processes: int) -> int:
-    """Run a command in so many processes, each with its number in the way of torchrun.
+    """Run a command in several processes, with torchrun's environment variables.
 
     Args:
         command: program and arguments.
         processes: their number.
 
     Returns:
-        The exit status: 0 if all ended well, that of the process that failed first otherwise, 130 after Ctrl-C.
+        The exit status: 0 if all succeeded, 130 after Ctrl-C, otherwise that of the process that failed first.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -96,11 +96,11 @@ def launch(command: Sequence[str], processes: int) -> int:
         rdzv_endpoint=f"{HOST}:0",
         run_id=uuid.uuid4().hex,
         max_restarts=0,
-        local_addr=HOST,  # The name of a machine need not be known to its resolver.
+        local_addr=HOST,  # The host name may not resolve.
     )
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # The process that fails prints the cause itself.
-    # As many threads in all as one process would have.
+    # All processes together have as many threads as one process would have.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -115,11 +115,11 @@ def launch(command: Sequence[str], processes: int) -> int:
 
 
 def _status(error: Any) -> int:
-    """The exit status of the process that failed first; one that was killed is named, as it could not say so itself."""
+    """The exit status of the process that failed first; prints a line about a process that was killed."""
     for number, failure in error.failures.items():
         if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM:
             name = signal.Signals(-failure.exitcode).name
-            memory = "; the system does so when memory runs out" if name == "SIGKILL" else ""
+            memory = "; the system sends it when memory runs out" if name == "SIGKILL" else ""
             print(f"process {number} was ended by {name}{memory}", file=sys.stderr)
             return 128 - int(failure.exitcode)
     _, failure = error.get_first_failure()

@@ -1,4 +1,4 @@
-"""The command that started this program, from which it can be started once more."""
+"""The command that started this program, for starting it again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def program(processes: int = 2) -> list[str]:
     """The command that started this program: ``python script.py ...``, ``python -m package ...`` or ``inlay ...``.
 
     Args:
-        processes: for the error.
+        processes: number of processes, for the error.
 
     Raises:
-        SettingsError: a notebook or an interactive session, which cannot be run a second time.
+        SettingsError: a notebook or an interactive session, which cannot be started again.
     """
     started, main = sys.orig_argv[1:], sys.modules["__main__"]
     path = str(getattr(main, "__file__", None) or "")
@@ -28,6 +28,6 @@ def program(processes: int = 2) -> list[str]:
             "interactive session cannot be run again; write these lines into a script (python train.py), use the "
             "command `inlay train`, or leave devices at 1"
         )
-    if not text and getattr(main, "__spec__", None) is None:  # A script, whose path is as it was typed.
+    if not text and getattr(main, "__spec__", None) is None:  # A script; its path may be relative.
         started = [path if argument == sys.argv[0] else argument for argument in started]
     return [sys.executable, *started]

@@ -1,4 +1,4 @@
-"""Several processes that train one model: rank, world size, and the exchange of small values.
+"""Rank and world size of the processes that train one model, and the exchange of small values.
 
 The processes are started by ``devices: 2`` (:mod:`inlay.recipes.distributed.launch`) or by torchrun, and every process
 runs the same program on its own rows of each batch. The functions here exchange counts and texts, on the CPU; DDP
@@ -47,11 +47,11 @@ __all__ = [
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-"""The longest wait for another process: the first one evaluates alone after each stage."""
+"""The longest wait for another process; long, because the first one evaluates alone after each stage."""
 
 
 def started_with() -> int:
-    """The number of processes that were started, as torchrun writes it into the environment; 1 without it."""
+    """The number of started processes, from torchrun's environment variable; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -68,8 +68,8 @@ def joined(accelerator: str) -> Iterator[None]:
         accelerator: ``cpu``, ``gpu`` or ``auto``.
 
     Raises:
-        OtherProcessError: another process has failed; that one raises the cause.
-        ConnectionLostError: another process was killed, or cannot be reached.
+        OtherProcessError: another process has failed, and raises the cause.
+        ConnectionLostError: another process was killed or cannot be reached.
     """
     if started_with() == 1 or dist.is_initialized():
         yield
@@ -78,7 +78,7 @@ def joined(accelerator: str) -> Iterator[None]:
     if gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     store, number, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
-    # Texts and counts go over gloo on GPUs too: they need not wait for a kernel.
+    # Texts and counts use gloo on GPUs too, so that they do not wait for kernels.
     backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     silence_others()
@@ -107,31 +107,31 @@ def is_first() -> bool:
 
 
 def first(make: Callable[[], T]) -> T:
-    """Call a function in the first process alone, and return its result in every process.
+    """Call a function in the first process only, and return its result in every process.
 
     Args:
-        make: returns something that can be pickled.
+        make: a function whose result can be pickled.
 
     Raises:
         OtherProcessError: in the other processes, if the first failed with an ``InlayError``, which it raises itself.
     """
     if world() == 1:
         return make()
-    made: list[T | None] = [None]
+    result: list[T | None] = [None]
     failed: InlayError | None = None
     if is_first():
         try:
-            made = [make()]
+            result = [make()]
         except InlayError as error:
             failed = error
     stop_together(failed)
-    dist.broadcast_object_list(made, src=0)
-    return made[0]  # type: ignore[return-value]  # the first process has put it there
+    dist.broadcast_object_list(result, src=0)
+    return result[0]  # type: ignore[return-value]  # set by the first process
 
 
 @contextmanager
 def first_ahead() -> Iterator[None]:
-    """The first process runs the block alone, then the others run it and find the files that it wrote."""
+    """The first process runs the block alone; then the others run it and use the files that it wrote."""
     if not is_first():
         stop_together(None)
     failed: InlayError | None = None
@@ -146,19 +146,19 @@ def first_ahead() -> Iterator[None]:
 
 
 def all_of(value: T) -> list[T]:
-    """The values of all processes, in their order; each can be pickled."""
+    """The values of all processes by rank; they must be picklable."""
     if world() == 1:
         return [value]
     values: list[T | None] = [None] * world()
     dist.all_gather_object(values, value)
-    return values  # type: ignore[return-value]  # every place is filled
+    return values  # type: ignore[return-value]  # set by all_gather_object
 
 
 def all_rows(tensor: Tensor) -> Tensor:
-    """The rows of all processes, in their order; gradients flow back to the process of each row.
+    """The rows of all processes by rank; gradients flow back to the process of each row.
 
     Args:
-        tensor: ``[N, ...]``, of one shape in every process.
+        tensor: ``[N, ...]``, of the same shape in every process.
 
     Returns:
         ``[processes * N, ...]``.
@@ -189,7 +189,7 @@ class _AllRows(torch.autograd.Function):
 
 
 def stop_together(error: InlayError | None) -> None:
-    """Raise in all processes, if one has an error; every process has to call this.
+    """Raise an error in all processes if one has an error; every process has to call this.
 
     Raises:
         InlayError: the error of this process.
@@ -209,7 +209,7 @@ def stop_together(error: InlayError | None) -> None:
 
 
 def summed(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts of all processes added up, by name; each process has the same names in the same order.
+    """The sums of the counts over all processes, which have the same names in the same order.
 
     Example:
         >>> summed({"labels": 3})

@@ -1,10 +1,10 @@
-"""Sharding of a frozen language model over the processes; each layer is gathered while it is computed (FSDP2).
+"""Shards a frozen language model over the processes; each layer is gathered for its computation (FSDP2).
 
-Zhao et al., 2023, https://arxiv.org/abs/2304.11277; torch's ``fully_shard``. Only the frozen decoder layers are
-sharded, which need no gradients. The adapter stays whole in every process under DDP, so optimizer, checkpoints and
-bundles are the same as without shards. Lightning's ``ModelParallelStrategy`` shards what the module holds, and our
-module holds the adapter alone. Embeddings, norm and head stay whole, because they are called outside the model's own
-forward call.
+Zhao et al., 2023, https://arxiv.org/abs/2304.11277; torch's ``fully_shard``. Only the frozen decoder layers, which need
+no gradients, are sharded. The adapter stays whole in every process under DDP, so optimizer, checkpoints and bundles are
+the same as without sharding. Lightning's ``ModelParallelStrategy`` is not used: it shards the parameters of the
+training module, which are only the adapter's. Embeddings, norm and head stay whole, because they are called outside the
+model's forward method.
 """
 
 from __future__ import annotations
@@ -29,22 +29,20 @@ def check_sharding(device: str, *, evaluate: bool, processes: int) -> None:
 
     Args:
         device: ``cuda`` or ``cpu``.
-        evaluate: whether the run answers questions at its end, which the first process does alone.
+        evaluate: whether the run ends with an evaluation, which needs the whole model in each process.
         processes: number of processes that train together.
 
     Raises:
         SettingsError: no GPU, one process, or an evaluation.
     """
     if device != "cuda":
-        raise SettingsError(
-            "strategy: fsdp shards the language model over several GPUs, and there is none here; leave --strategy out"
-        )
+        raise SettingsError(f"strategy: fsdp needs several GPUs, got the device {device}; leave --strategy out")
     if processes < 2:
         raise SettingsError("strategy: fsdp needs several processes: --devices 8, or torchrun")
     if evaluate:
         raise SettingsError(
-            "strategy: with fsdp no process holds the whole language model, so none can answer questions alone: give "
-            "--evaluate false, and run `inlay evaluate` on the bundle afterwards"
+            "strategy: with fsdp no process has the whole language model for the evaluation: give --evaluate false, "
+            "and run `inlay evaluate` on the bundle afterwards"
         )
 
 
@@ -52,7 +50,7 @@ def cut_layers(model: Any) -> list[nn.Module]:
     """The layers of a decoder-only language model, which are sharded.
 
     Raises:
-        SettingsError: none, as in an encoder-decoder.
+        SettingsError: the model has none, as an encoder-decoder.
     """
     layers = decoder_layers(model)
     if not layers:
@@ -68,7 +66,7 @@ def shard(model: Any, adapter: Iterable[nn.Parameter], device: str) -> None:
     Args:
         model: a decoder-only language model, whole in every process.
         adapter: parameters that stay whole although they are inside the layers (LoRA).
-        device: ``cuda`` or ``cpu``; the shards go there.
+        device: ``cuda`` or ``cpu``, the device of the shards.
     """
     mesh = init_device_mesh(device, (world(),))
     if device == "cuda":
@@ -76,7 +74,7 @@ def shard(model: Any, adapter: Iterable[nn.Parameter], device: str) -> None:
     kept, layers = set(adapter), cut_layers(model)
     for layer in layers:
         fully_shard(layer, mesh=mesh, ignored_params=kept)
-    # Around all layers, so that one can be fetched while another is computed; the rest of the decoder stays whole.
+    # Wrap the decoder too, so that a layer is fetched while another is computed; its other parameters stay whole.
     sharded = {parameter for layer in layers for parameter in layer.parameters()} - kept
     whole = {parameter for parameter in model.get_decoder().parameters() if parameter not in sharded}
     fully_shard(model.get_decoder(), mesh=mesh, ignored_params=whole)

@@ -54,7 +54,7 @@ def backbone_path(name: BackboneName) -> Path:
     folder = FOLDER / name
     if not folder.is_dir():
         raise MiniatureError(
-            f"the miniature {name!r} is not part of this package; name models of your own: --backbone.llm, "
+            f"the miniature {name!r} is not part of this package; name your own models: --backbone.llm, "
             "--backbone.image, --backbone.prompt, --backbone.qformer"
         )
     return _with_shared_folders(folder) if name in SHARED else folder

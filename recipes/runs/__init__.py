@@ -1,1 +1,1 @@
-"""A training run as files: its settings, its folder, the run before it."""
+"""The files of a training run: settings, run folder, and the run that it replaces."""

@@ -1,7 +1,7 @@
-"""The frozen models that a command loads for a run: those that the user names, and the folders of the run's settings.
+"""The frozen models that a command loads for a run: named by the user, or by the run's settings.
 
-A bundle names each model by its Hub id, or by the name of its folder alone, since a path means nothing on another
-machine. The settings of a run (``config.yaml``) have the path.
+A bundle names each model by its Hub id, or by the name of its folder without the path, since a path is useless on
+another machine. The settings of a run (``config.yaml``) have the path.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -
     """The settings from which a command loads the frozen models.
 
     Args:
-        bundle: as the user named it: a run folder, a bundle, or a repository on the Hub.
-        adapter: that it holds.
+        bundle: the user's argument: a run folder, a bundle, or a repository on the Hub.
+        adapter: the adapter of the bundle.
         given: fields of :class:`BackboneSettings` from the command line.
 
     Raises:
-        SettingsError: the run was trained on a folder that is not there, and the user names no other.
+        SettingsError: the run was trained on a folder that does not exist, and the user names no other.
     """
     settings = BackboneSettings(**given)
     config = _config(Path(bundle))
@@ -50,7 +50,7 @@ def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -
             found[field] = str(folder)
         elif field != "qformer" and source not in on_hub:
             raise SettingsError(
-                f"{config}: this run was trained on the folder {source}, which is not here; name the model: "
+                f"{config}: this run was trained on the folder {source}, which does not exist; name the model: "
                 f"--backbone.{field}"
             )
     return replace(settings, **found) if found else settings
@@ -75,6 +75,6 @@ def _models(config: Path) -> dict[str, str]:
 
 
 def _folder(source: str, config: Path) -> Path | None:
-    """A path that may be relative to the folder from which the run was started, which is not known."""
+    """The existing folder of a path; it may be relative to the unknown working directory of the run."""
     places = (Path(), *config.absolute().parents[1:])
     return next((place / source for place in places if (place / source).is_dir()), None)

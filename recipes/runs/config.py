@@ -1,4 +1,4 @@
-"""``config.yaml``: every setting of a run, so that the file alone repeats it."""
+"""``config.yaml``: every setting of a run; the file alone repeats the run."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def config_of(job: Job) -> str:
 
 
 def stage_values(stage: Stage) -> dict[str, Any]:
-    """A stage as plain values; its objective's name stands beside the objective's settings."""
+    """A stage as plain values; the objective's settings include its name."""
     values: dict[str, Any] = _plain(asdict(stage))
     return {**values, "objective": {"name": stage.objective.name, **values["objective"]}}
 
 
 def _plain(value: Any) -> Any:
-    """Values that YAML can hold."""
+    """Convert values to those that YAML can represent."""
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""Digests of a run's data and frozen models, so that a resumed run does not go on with others.
+"""Digests of a run's data and frozen models, which must not change when the run is resumed.
 
-A data set is compared by the texts of its samples and by the sizes of its media; nothing is decoded. Media whose times
-alone differ may have been copied, so they are named in a line, and the run goes on.
+A data set is compared by the texts of its samples and by the sizes of its media; nothing is decoded. Media that differ
+only in modification time may have been copied, so a line names them, and the run continues.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def check_inputs(
     resume: bool,
     show: Callable[[str], object],
 ) -> None:
-    """Write the digests of a new run, or compare those of a run that goes on.
+    """Write the digests of a new run, or compare those of a resumed run.
 
     Args:
         path: the file of the digests.
         samples: data set -> its samples.
         shards: files that are read as a stream.
         models: port of the backbone -> digest of its weights.
-        resume: whether the run goes on. One without digests, of an earlier version, gets them now.
-        show: prints a line about media that have other times and the same sizes.
+        resume: whether the run is resumed. A run of an earlier version, without digests, gets them now.
+        show: prints a line about media with other modification times and the same sizes.
 
     Raises:
-        SettingsError: names the data, or the model, that have changed.
+        SettingsError: with the data or the model that has changed.
     """
     known: dict[int, Digest] = {}  # The same samples may serve as several data sets.
     now: dict[str, Any] = {
@@ -86,7 +86,7 @@ def _is_path(source: Any) -> bool:
 
 
 def _media(rows: Sequence[Sample]) -> Iterable[Path]:
-    """The files of the samples, each once, in their order."""
+    """The media files of the samples, each once, in their order."""
     found: dict[Any, None] = {}
     for row in rows:
         for message in row.messages:
@@ -118,8 +118,8 @@ def _compare_models(began: Mapping[str, Any], now: Mapping[str, str]) -> None:
     for port, weights in now.items():
         if began.get(port, weights) != weights:
             raise SettingsError(
-                f"backbone: the model of the port {port} has other weights than when the run began. A run goes on with "
-                "the frozen models that it began with: put them back, or begin anew with --overwrite true"
+                f"backbone: the model of the port {port} has other weights than when the run began. A resumed run "
+                "needs the same frozen models: restore them, or start a new run with --overwrite true"
             )
 
 
@@ -141,16 +141,16 @@ def _compare(
             raise SettingsError(_changed(where, "the texts of its samples differ"))
         if before.get("times") == own["times"]:
             continue
-        newer = ", ".join(_newer(samples.get(name, ()), since)) or "none is newer than the run"
+        newer = ", ".join(_newer(samples.get(name, ()), since)) or "none newer than the run"
         if before.get("sizes") != own["sizes"]:
             raise SettingsError(_changed(where, f"media have another size ({newer})"))
-        show(f"{where}: media have other times and the same sizes ({newer}); the run goes on with them as they are")
+        show(f"{where}: media have other modification times and the same sizes ({newer}); the run continues with them")
 
 
 def _changed(where: str, how: str) -> str:
     return (
-        f"{where} has changed since the run began: {how}. A run goes on with the data that it began with: put them "
-        "back, or begin anew with --overwrite true"
+        f"{where} has changed since the run began: {how}. A resumed run needs the same data: restore them, or start a "
+        "new run with --overwrite true"
     )
 
 

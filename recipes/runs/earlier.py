@@ -1,7 +1,7 @@
-"""The run that ``--overwrite`` replaces is set aside until the new one has finished, and is put back if that fails.
+"""Sets aside the run that ``--overwrite`` replaces until the new run has finished, and restores it if that fails.
 
 Its files are renamed into a folder inside the run folder, where a rename is always possible. The settings
-(``config.yaml``) are moved out last and moved back first, so that after a crash it is known which renames were done.
+(``config.yaml``) are moved away last and back first, so that after a crash it is known which renames were done.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["BEGUN", "EARLIER", "give_back", "recover", "set_aside", "settle_earl
 EARLIER = ".earlier"
 """Folder of the earlier run, inside the run folder."""
 UNFINISHED = "unfinished"
-"""Folder of a run that has failed after it began to train."""
+"""Folder of a run that failed after its training had begun."""
 _CONFIG = "config.yaml"
 BEGUN = frozenset({MARKER, _CONFIG, DIGESTS, "data"})
-"""The files that a run writes before it trains."""
+"""The files of a run that has not trained yet."""
 
 
 def set_aside(root: Path) -> None:
@@ -32,19 +32,19 @@ def set_aside(root: Path) -> None:
 
 
 def give_back(root: Path, show: Callable[[str], None]) -> None:
-    """Put the earlier run back; a new one that has trained already is kept in a folder of its own.
+    """Restore the earlier run; a new run that has trained already is kept in another folder.
 
     Args:
         root: the run folder.
-        show: prints where both runs are.
+        show: prints the folders of both runs.
     """
     aside = root / EARLIER
     if not aside.is_dir():
         return
-    if (aside / _CONFIG).exists():  # All of it was moved, so what is here is the new run's.
+    if (aside / _CONFIG).exists():  # All of it was moved, so the other files belong to the new run.
         _clear(root, show)
     for path in sorted(aside.iterdir(), key=lambda path: path.name != _CONFIG):
-        if os.path.lexists(root / path.name):  # with files in it that no run has written
+        if os.path.lexists(root / path.name):  # a folder with files that no run has written
             place = _free(root)
             place.mkdir()
             (root / path.name).rename(place / path.name)
@@ -54,7 +54,7 @@ def give_back(root: Path, show: Callable[[str], None]) -> None:
 
 
 def recover(root: Path, show: Callable[[str], None]) -> None:
-    """Restore the folder after a process was killed while it replaced a run."""
+    """Restore the folder after a process was killed while replacing a run."""
     if (root / EARLIER).is_dir():
         if (root / "metrics.json").exists() and (root / EARLIER / _CONFIG).exists():
             settle_earlier(root)
@@ -70,7 +70,7 @@ def settle_earlier(root: Path) -> None:
 
 
 def _clear(root: Path, show: Callable[[str], None]) -> None:
-    """Move the new run out of the way, or remove it if it has not trained yet."""
+    """Move the new run to another folder, or remove it if it has not trained yet."""
     names = entries_of(root)
     if set(names) <= BEGUN:
         remove_run_files(root)
@@ -80,7 +80,7 @@ def _clear(root: Path, show: Callable[[str], None]) -> None:
     for name in names:
         (root / name).rename(place / name)
     how = f"inlay train {place / _CONFIG} --output={place} --resume=true"
-    show(f"the new run did not finish; what it has trained is in {place}, and goes on with: {how}")
+    show(f"the new run did not finish; its files are in {place}; resume it with: {how}")
 
 
 def _free(root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The files of a folder that a run has written; only these are ever replaced."""
+"""The files in a run folder that were written by a run; only these are ever replaced."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 MARKER = ".inlay-run"
-"""The file that every run writes into its folder first; a folder with it was made by a run."""
+"""The first file that every run writes; it marks a run folder."""
 PICTURE = "picture.png"
-"""What ``inlay picture`` draws; a run neither writes nor replaces it."""
+"""The output of ``inlay picture``; a run neither writes nor replaces it."""
 INVALID = "invalid.jsonl"
-"""The list of invalid rows, which a run writes before it begins; it stays when the run cannot begin."""
+"""The list of invalid rows, written before a run begins; it stays if the run cannot begin."""
 
 DIGESTS = "digests.json"
-"""Digests of data and frozen models, which a run that goes on is compared with."""
+"""Digests of data and frozen models, which are compared when a run is resumed."""
 
 _WHOLE = (MARKER, "config.yaml", "metrics.json", DIGESTS)
 _FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
@@ -60,10 +60,10 @@ _WRITTEN = re.compile(
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all.
+    """Write a file atomically.
 
     Raises:
-        OSError: no room, no permission; a file that was there is as it was.
+        OSError: no space on the disk, no permission; an existing file is unchanged.
     """
     part = path.with_name(f"{path.name}.part")
     try:
@@ -87,12 +87,12 @@ def entries_of(root: Path) -> list[str]:
 
 
 def check_replaceable(root: Path) -> None:
-    """Check that a run has made a folder, and that its parts hold nothing else.
+    """Check that a folder belongs to a run, and that its run files and folders contain nothing else.
 
     A folder without the marker, of an earlier version of inlay, is accepted only if a run writes every file in it.
 
     Raises:
-        SettingsError: names the files that no run has written; nothing was changed.
+        SettingsError: with the files that no run has written; nothing was changed.
     """
     if not root.is_dir():
         raise SettingsError(f"{root}: expected a run folder to replace, got a file; choose another --output")
@@ -108,20 +108,20 @@ def check_replaceable(root: Path) -> None:
     if not marked and "config.yaml" not in ours:
         why = "it is not a run folder: it has no config.yaml"
     elif not marked and not ours & {"bundle", "checkpoints", "logs", "metrics.json", "data"}:
-        why = "it is not a run folder: it has a config.yaml, and nothing that a run writes beside it"
+        why = "it is not a run folder: it has a config.yaml, but no other file of a run"
     elif foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
-        why = f"it holds files that no run has written: {', '.join(map(shown, foreign[:5]))}{more}"
+        why = f"it contains files that no run has written: {', '.join(map(shown, foreign[:5]))}{more}"
     else:
         return
     raise SettingsError(
-        f"{root}: --overwrite replaces only what an earlier run has written, and {why}; nothing was changed. Choose "
-        "another --output, or move these files away"
+        f"{root}: --overwrite replaces only files of an earlier run, and {why}; nothing was changed. Choose another "
+        "--output, or move these files away"
     )
 
 
 def remove_run_files(folder: Path) -> None:
-    """Remove the files that a run has written, and the folders that are empty then; anything else stays."""
+    """Remove the files that a run has written, and the folders that become empty; anything else stays."""
     for name in entries_of(folder):
         for path in [folder / name] if (folder / name).is_file() else sorted((folder / name).rglob("*"), reverse=True):
             if path.is_symlink() or not path.is_dir():
@@ -136,7 +136,7 @@ def remove_run_files(folder: Path) -> None:
 
 
 def _files(root: Path) -> Iterator[str]:
-    """All files, and links to folders, as paths with ``/``."""
+    """All files, and links to folders, as relative paths with ``/``."""
     for place, folders, files in os.walk(root):
         inner = Path(place).relative_to(root)
         linked = [name for name in folders if (Path(place) / name).is_symlink()]
@@ -144,7 +144,7 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def _draws_its_data(root: Path) -> bool:
-    """Whether ``data`` is the miniature's: a run that was given files writes no such folder."""
+    """Whether ``data`` was written by the run: only runs on the miniature's data write this folder."""
     try:
         settings: Any = parse_yaml((root / "config.yaml").read_text(encoding="utf-8"))
         return settings.get("data", {}).get("train") is None

@@ -1,4 +1,4 @@
-"""The run folder: its paths, and what a run checks and writes there."""
+"""The run folder: its paths, and the checks and files of a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MAY_CHANGE = frozenset(
         "data.cache_disk_mib",
     }
 )
-"""Settings that may be different when a run is resumed: no result depends on them."""
+"""Settings that may change when a run is resumed, as no result depends on them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RunFolder:
 
     @property
     def bundle(self) -> Path:
-        """The adapter."""
+        """The bundle of the adapter."""
         return self.root / "bundle"
 
     @property
@@ -79,12 +79,12 @@ class RunFolder:
 
     @property
     def made(self) -> Path:
-        """``made.jsonl``: every held-out instruction, with the media that the adapter chose to generate."""
+        """``made.jsonl``: every held-out instruction with the media that the adapter generates."""
         return self.root / "made.jsonl"
 
     @property
     def invalid(self) -> Path:
-        """``invalid.jsonl``: rows of the data that cannot be used, with the reasons."""
+        """``invalid.jsonl``: the invalid rows of the data, with the reasons."""
         return self.root / INVALID
 
     @property
@@ -94,7 +94,7 @@ class RunFolder:
 
     @property
     def data(self) -> Path:
-        """The miniature's data, where the run made its own."""
+        """The miniature's data, if the run has written them."""
         return self.root / "data"
 
     @property
@@ -111,8 +111,8 @@ class RunFolder:
         """Check that a run may write into the folder; nothing is created or removed.
 
         Raises:
-            SettingsError: it holds files already, and neither ``resume`` nor ``overwrite`` is set; there is nothing to
-                resume; or ``overwrite`` would replace files that no run has written.
+            SettingsError: the folder has files already, and neither ``resume`` nor ``overwrite`` is set; there is
+                nothing to resume; or ``overwrite`` would replace files that no run has written.
         """
         folder = cls(settings.output)
         taken = os.path.lexists(folder.root) and (
@@ -130,7 +130,7 @@ class RunFolder:
             if not (folder.root / EARLIER).is_dir():
                 check_replaceable(folder.root)
         elif taken:
-            hint = "--resume true goes on with an interrupted run, --overwrite true replaces it"
+            hint = "--resume true continues an interrupted run, --overwrite true replaces it"
             raise SettingsError(f"{folder.root}: the output folder exists already; choose another --output, or: {hint}")
         return folder
 
@@ -138,12 +138,12 @@ class RunFolder:
     def writing(
         self, settings: RunSettings, config: str, show: Callable[[str], None]
     ) -> Iterator[Callable[[], RunFolder]]:
-        """A context for a run that writes into this folder; if the run fails, an earlier run is put back.
+        """A context for a run that writes into this folder; if the run fails, an earlier run is restored.
 
         Args:
-            settings: of the run.
+            settings: the settings of the run.
             config: the text of ``config.yaml``.
-            show: prints where an earlier run is, if this one fails.
+            show: prints the folder of an earlier run if this one fails.
 
         Yields:
             A function that creates the folder and sets an earlier run aside. It is called once the inputs of the run
@@ -174,7 +174,7 @@ class RunFolder:
             if written:
                 if (self.root / EARLIER).is_dir():
                     give_back(self.root, show)
-                elif isinstance(error, InlayError):  # After any other, such as a full disk, --resume goes on.
+                elif isinstance(error, InlayError):  # After other errors, such as a full disk, --resume continues.
                     self._discard_unused()
             raise
         else:
@@ -199,18 +199,18 @@ class RunFolder:
                 f"{self.root}: another run is writing into this folder; wait until it has ended, or choose another "
                 "--output"
             ) from None
-        except OSError:  # some network file systems have no locks
+        except OSError:  # some network file systems do not support locks
             pass
         return handle
 
     def check_same(self, settings: Mapping[str, Any]) -> None:
-        """Check that a resumed run has the settings that it began with; settings that change no result may differ.
+        """Check that a resumed run has the settings that it began with, except :data:`MAY_CHANGE`.
 
         Args:
-            settings: the present ones, as ``config.yaml`` would hold them.
+            settings: the present settings, in the form of ``config.yaml``.
 
         Raises:
-            SettingsError: names every field that differs.
+            SettingsError: with every field that differs.
         """
         try:
             began = dict(_flat(parse_yaml(self.config.read_text(encoding="utf-8"))))
@@ -225,12 +225,12 @@ class RunFolder:
         ]
         if changed:
             raise SettingsError(
-                f"{self.root}: a run goes on with the settings that it began with, and {'; '.join(changed)}; leave "
-                f"that as it was (inlay train {self.config} --resume true), or begin anew with --overwrite true"
+                f"{self.root}: a resumed run needs the settings that it began with, but {'; '.join(changed)}; keep "
+                f"them (inlay train {self.config} --resume true), or start a new run with --overwrite true"
             )
 
     def _discard_unused(self) -> None:
-        """Remove the files of a run that has not trained yet, so that it does not block the next try."""
+        """Remove the files of a run that has not trained yet, so that they do not block the next run."""
         if set(entries_of(self.root)) <= BEGUN:
             remove_run_files(self.root)
 
@@ -243,7 +243,7 @@ class RunFolder:
         self.made.write_text(_lines(rows), encoding="utf-8")
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
-        """Write ``metrics.json``; it appears whole, and last of all files of a run."""
+        """Write ``metrics.json`` atomically; it is the last file of a run."""
         write_whole(self.metrics, json.dumps(figures, indent=2, sort_keys=True) + "\n")
 
 
@@ -252,7 +252,7 @@ def _lines(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names, the way that the command line spells them."""
+    """Nested settings by dotted names, as on the command line."""
     for name, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{name}.")

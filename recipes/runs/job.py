@@ -1,4 +1,4 @@
-"""The settings of a training run, and the checks that need no model and no data."""
+"""The settings of a training run, and checks without models and data."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Job:
 
 
 def check_job(job: Job, *, own_models: bool = False) -> None:
-    """Check settings against each other, names against the bundle's schema, and that files are there.
+    """Check settings against each other, names against the bundle's schema, and that files exist.
 
     Args:
         job: the run.
-        own_models: the frozen models come from the caller, and those that the job names are not used.
+        own_models: whether the caller passes the frozen models, so that those of the job are not used.
 
     Raises:
-        SettingsError: names the setting, what was expected and what came.
+        SettingsError: with the setting, the expected value and the given one.
     """
     if job.data.train is None and job.backbone.llm is not None:
         raise SettingsError(
-            "data: --data.train is needed with a backbone of your own (the embedded world is for the miniature)"
+            "data: --data.train is needed with your own backbone (the embedded world is for the miniature)"
         )
     job.data.check_drawn()
     _check_names(job)
@@ -62,7 +62,7 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
 
 
 def _check_names(job: Job) -> None:
-    """Check the settings that are written into the bundle, by the bundle's own schema."""
+    """Check the settings that are written into the bundle by the bundle's schema."""
     stages = tuple(job.recipe.stages)
     try:
         training = TrainingSpec(recipe=job.recipe.system, stages=stages, data=data_name(job.data), seed=job.run.seed)
@@ -77,7 +77,7 @@ def _check_names(job: Job) -> None:
     except ValidationError as error:
         problem: BundleError = manifest_error(error, "inlay.json")
         origin = " (from --output, as no --name is given)" if problem.field == "name" and not job.run.name else ""
-        raise SettingsError(f"{problem.field}{origin}: a bundle cannot hold it: {problem.reason}") from None
+        raise SettingsError(f"{problem.field}{origin}: not allowed in a bundle: {problem.reason}") from None
 
 
 def data_name(data: DataSettings) -> str:
@@ -86,7 +86,7 @@ def data_name(data: DataSettings) -> str:
 
 
 def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
-    """Files and folders that the settings name; patterns of shards and names on the Hub are looked up later."""
+    """Files and folders in the settings; patterns of shards and names on the Hub are checked later."""
     for field, value in vars(job.data).items():
         paths: Any = value if isinstance(value, tuple) else (value,)
         for path in paths:
@@ -101,7 +101,7 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
 
 
 def _check_apart(output: Path, files: list[tuple[str, Path]]) -> None:
-    """Check that a run does not read files that it replaces."""
+    """Check that a run reads no file that it replaces."""
     if not output.is_dir():
         return
     replaced = [Path(os.path.realpath(output / name)) for name in entries_of(output)]

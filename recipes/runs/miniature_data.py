@@ -1,4 +1,4 @@
-"""The miniature's data in a run folder: drawn where a run names no files, and found again by later commands."""
+"""The miniature's data in a run folder: generated if a run names no files, and used again by later commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["draw_data", "own_data"]
 
 
 def own_data(folder: Path) -> DataSettings | None:
-    """The miniature's files in the data folder of a run, whichever world they are of; None where there are none."""
+    """The miniature's files in the data folder of a run, of either world; None if there are none."""
     for chosen in _OWN.values():
         files = chosen(folder)
         if files["test"].exists():
@@ -27,17 +27,17 @@ def own_data(folder: Path) -> DataSettings | None:
 def draw_data(
     data: DataSettings, folder: Path, seed: int, world: World, show: Callable[[str], object] | None = None
 ) -> DataSettings:
-    """The settings with the miniature's files, which are drawn unless they are there already.
+    """The settings with the miniature's files, which are generated unless they exist.
 
     Args:
-        data: without a training file.
-        folder: for the files.
-        seed: of the data.
-        world: which of the miniature's data.
-        show: takes a line before the data are drawn.
+        data: settings without a training file.
+        folder: the folder of the files.
+        seed: seed of the data.
+        world: pictures, or all modalities.
+        show: prints a line before the data are generated.
 
     Raises:
-        SettingsError: files are named that go with a training file.
+        SettingsError: the settings name files that need a training file.
     """
     data.check_drawn()
     files = _OWN[world](folder)

@@ -1,1 +1,1 @@
-"""Results of frozen models, computed once: in memory, or in a folder for all runs that name it."""
+"""Cached results of frozen models, in memory or in a folder that runs share."""

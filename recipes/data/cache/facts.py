@@ -1,8 +1,8 @@
-"""What frozen features depend on besides the medium: the facts that name their space.
+"""The facts that name a cache space: everything that frozen features depend on besides the medium.
 
-All bytes of the weights count, so that a fine-tuned encoder is another one. The preprocessing is known by its result
+All bytes of the weights count, so a fine-tuned encoder has another space. The preprocessing is identified by its result
 for a fixed pattern, which depends on sizes, means, resampling and geometry, also in encoders from other packages; any
-other choice of an encoder has to be in its ``port.settings``.
+other option of an encoder has to be in its ``port.settings``.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ __all__ = ["configs_of", "encoder_facts", "tensor_digest", "versions"]
 
 _LIBRARIES = ("inlay", "torch", "transformers", "numpy", "pillow", "soundfile", "soxr", "av")
 _NO_EFFECT = frozenset({"_name_or_path", "architectures", "transformers_version", "dtype"})
-"""Fields of a config that tell where a model comes from."""
+"""Fields of a config that describe only the origin of a model."""
 
 
 def encoder_facts(encoder: Encoder, modality: Modality, geometry: Geometry) -> dict[str, Any]:
     """Plain values that are equal for two encoders only if their features are.
 
     Args:
-        encoder: with its weights.
-        modality: of the media.
-        geometry: how a picture, or a frame, becomes a square.
+        encoder: the encoder with its weights.
+        modality: the modality of the media.
+        geometry: how a picture or a frame becomes a square.
     """
     module: Any = encoder
     inputs = encoder.preprocess([PATTERNS[modality][1]()], geometry)
@@ -60,7 +60,7 @@ def encoder_facts(encoder: Encoder, modality: Modality, geometry: Geometry) -> d
 
 
 def configs_of(module: Any) -> list[dict[str, str]]:
-    """Every config inside a module: the number of attention heads, for one, shows in no weight."""
+    """Every config inside a module, because settings such as the number of attention heads are not in the weights."""
     found: dict[int, dict[str, str]] = {}
     for part in module.modules():
         config = getattr(part, "config", None)

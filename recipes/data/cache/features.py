@@ -1,7 +1,7 @@
-"""Features of frozen encoders, computed once: kept in memory, or in a folder for all runs that name it.
+"""Features of frozen encoders, computed once and kept in memory or in a folder that runs share.
 
-A frozen encoder gives the same features in every epoch. Computing them once takes the encoder, and the decoding of
-media, out of the training loop. The features have to fit in a budget; if they do not, the encoder runs in the loop.
+A frozen encoder gives the same features in every epoch. Computing them once removes the encoder, and the decoding of
+media, from the training loop. If the features do not fit in a budget, the encoder runs in the loop.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class FeatureCache:
     """Features of media by path, for the encoders of one backbone and one geometry.
 
     Args:
-        backbone: whose encoders to use; media of modalities that it lacks are passed over.
-        geometry: how a picture, or a frame, becomes a square.
-        store: where they are kept on disk; in memory alone if not given.
-        memory: bytes that features may take in memory.
+        backbone: has the encoders; media of modalities without an encoder are skipped.
+        geometry: how a picture or a frame becomes a square.
+        store: the cache on disk; None for memory only.
+        memory: the most bytes of features in memory.
         show: prints a line for the user.
     """
 
@@ -55,7 +55,7 @@ class FeatureCache:
         self._kept = 0
 
     def __call__(self, part: MediaPart) -> Tensor:
-        """``[tokens, width]`` of one medium."""
+        """The features ``[tokens, width]`` of one medium."""
         return self.held[part.modality, Path(part.source)]
 
     @property
@@ -64,13 +64,13 @@ class FeatureCache:
         return self._kept if self.store else sum(tensor.nbytes for tensor in self.held.values())
 
     def fill(self, samples: Iterable[Sample]) -> bool:
-        """Get the features of every medium of the samples.
+        """Load or compute the features of every medium of the samples.
 
         Returns:
-            Whether all are there; if they do not fit, those of earlier calls may be gone.
+            Whether all are available; if they do not fit, features of earlier calls may have been dropped.
 
         Raises:
-            MediaError: a file that cannot be read, by name, or that changed while it was read.
+            MediaError: a file cannot be read, or has changed while it was read.
         """
         wanted = {
             (part.modality, Path(part.source))
@@ -128,24 +128,24 @@ class FeatureCache:
 
 @dataclass(kw_only=True)
 class Caching:
-    """Features of one run, one cache a geometry."""
+    """The feature caches of one run, one for each geometry."""
 
     memory: int
-    """Bytes of all features in memory; 0 turns the cache in memory off."""
+    """The most bytes of features in memory; 0 turns the cache in memory off."""
     store: CacheStore | None = None
     show: Callable[[str], None] = print
     caches: dict[Geometry, FeatureCache] = field(default_factory=dict)
 
     def features(self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample] | None) -> FeatureCache | None:
-        """Features of all media of the samples, or None where the encoder has to run in the loop.
+        """Features of all media of the samples, or None if the encoder has to run in the training loop.
 
         Args:
-            backbone: whose encoders to use.
-            geometry: how a picture, or a frame, becomes a square.
+            backbone: has the encoders.
+            geometry: how a picture or a frame becomes a square.
             samples: None for a stream, whose media are not known beforehand.
 
         Raises:
-            MediaError: a file that cannot be read, by name, or that changed while it was read.
+            MediaError: a file cannot be read, or has changed while it was read.
         """
         cache = self.caches.pop(geometry, None) or FeatureCache(backbone, geometry, self.store, show=self.show)
         cache.memory = self.memory - sum(other.in_memory for other in self.caches.values())

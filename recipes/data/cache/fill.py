@@ -1,4 +1,4 @@
-"""Tensors by key: found in a space, or computed and written there, or kept in memory."""
+"""Tensors by key: loaded from a cache space, or computed and then written there or kept in memory."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def fill(
     """The tensors of all keys.
 
     Args:
-        space: where they are on disk; None for memory alone.
+        space: the cache on disk; None for memory only.
         shapes: key -> shape of its tensor.
         compute: keys -> their tensors, on the CPU.
-        group: how many are computed at once.
-        item_bytes: of one value.
-        memory: bytes that may be kept in memory, without a space or where they cannot be written.
+        group: number of keys that are computed at once.
+        item_bytes: bytes of one value.
+        memory: the most bytes in memory, without a space or if writing to it fails.
         what: name of the values in messages, such as "image features".
         show: prints a line for the user.
 
@@ -65,7 +65,7 @@ def fill(
             space = None
     needed = sum(math.prod(shapes[key]) for key in missing) * item_bytes
     groups = [missing[start : start + group] for start in range(0, len(missing), group)]
-    # Each process begins at another group, so that processes that fill one folder at once find each other's results.
+    # Processes that fill one folder at once begin at different groups, and so find each other's results.
     begin = secrets.randbelow(len(groups)) if space and groups else 0
     waiting: dict[str, Tensor] = {}
     in_memory, since = 0, time.monotonic()
@@ -77,7 +77,7 @@ def fill(
             try:
                 waiting = space.write(waiting)
             except (OSError, BundleError) as error:
-                reason = f"{space.folder}: cannot be written: {error}. The run goes on without writing there"
+                reason = f"{space.folder}: cannot be written: {error}. The run continues without writing there"
                 warnings.warn(reason, CacheWarning, stacklevel=3)
                 space = None
         found.update(waiting)

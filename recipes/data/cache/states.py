@@ -1,8 +1,8 @@
-"""States of signal tokens, computed once: the training data of output projectors behind a frozen LLM.
+"""Hidden states of signal tokens, computed once: the training data of output projectors behind a frozen LLM.
 
 As long as nothing in front of the output projectors trains, the states of a conversation are the same in every epoch.
 The LLM then reads each conversation once, and neither it nor an encoder runs in the training loop. With a folder, it
-reads each conversation once over all runs with the same LLM and the same parts in front of the output projectors.
+reads each conversation once for all runs with the same LLM and the same parts in front of the output projectors.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class StateRow:
-    """One conversation."""
+    """The states of one conversation."""
 
     name: str
     """The sample's id."""
@@ -79,11 +79,11 @@ def collect_states(
     """Run the frozen LLM over every conversation with a generated medium, without dropout.
 
     Args:
-        model: attached.
+        model: the attached model.
         samples: conversations; those without a generated medium are left out.
-        layout: of the conversations.
-        features: frozen features, if they are cached.
-        store: where states are kept on disk; states that are found there are not computed.
+        layout: the layout of the conversations.
+        features: cached features; None to run the encoders.
+        store: the cache on disk; states that it has are not computed.
         show: prints a line for the user.
 
     Raises:
@@ -109,7 +109,7 @@ def collect_states(
             lambda missing: _packed_states(model, [rows[key] for key in missing], layout, features),
             group=BATCH,
             item_bytes=dtype.itemsize,
-            memory=sys.maxsize,  # the caller has asked states_fit_in
+            memory=sys.maxsize,  # the caller has checked states_fit_in
             what="signal-token states",
             show=show,
         )
@@ -121,7 +121,7 @@ def collect_states(
 
 
 def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
-    """All that states depend on besides the conversation: everything in front of the output projectors, bit by bit."""
+    """Everything that states depend on besides the conversation: all in front of the output projectors, bit by bit."""
     adapter, llm, encoder = model.adapter, model.backbone.llm, model.backbone.encoder
     front = nn.ModuleDict({"llm": llm.model, "inputs": adapter.inputs})
     further = {"tokens": adapter.tokens, "lora": adapter.lora}
@@ -144,7 +144,7 @@ def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
 
 
 def _key(row: Encoded) -> str:
-    """64 hex digits over a conversation in the layout's ids and the content of its media."""
+    """64 hex digits over the ids of a conversation and the content of its media."""
     prompts = [ids for modality in sorted(row.prompts) for ids in row.prompts[modality]]
     media = [f"shown {part.modality} {media_digest(part.modality, part.source).hex()}" for part in row.media]
     made = [f"made {part.modality}" for part in row.made]
@@ -157,7 +157,7 @@ def _key(row: Encoded) -> str:
 def _packed_states(
     model: AttachedModel, encoded: Sequence[Encoded], layout: Layout, features: FeatureCache | None
 ) -> list[Tensor]:
-    """States of each conversation, those of all its media concatenated: ``[signals, width]``, by modality."""
+    """States of each conversation, ``[signals, width]``, concatenated over its media by modality."""
     found = model.signal_states(model.collate(encoded, layout=layout, features=features))
     taken = dict.fromkeys(found, 0)
     packed = []

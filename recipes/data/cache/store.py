@@ -6,8 +6,8 @@
 
 The folder of a *space* is named by the digest of every fact that its values depend on, so another layer, geometry,
 weight or library version is another space. A shard is named by the digest of its bytes; its tensors by the digests of
-the inputs. There are no locks and no index: shards appear complete by a rename and never change, their headers tell
-which tensors they hold, and of a tensor that two processes have computed either copy is used.
+the inputs. There are no locks and no index: shards appear complete by a rename and never change, their headers list
+their tensors, and if two processes compute the same tensor, either copy is used.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ FORMAT = "inlay-cache-2"
 """The folder of this version's shards; other files beside it are left alone."""
 _SHARD = re.compile(r"[0-9a-f]{64}/[0-9a-f]{64}\.safetensors")
 _ABANDONED = 3600.0
-"""Seconds after which a temporary file belongs to a dead process: writing one takes a few."""
+"""Seconds after which a temporary file is assumed to belong to a dead process: writing one takes a few seconds."""
 
 
 class CacheWarning(UserWarning):
-    """A part of a cache folder cannot be used or written; the run goes on without it."""
+    """A part of a cache folder cannot be used or written; the run continues without it."""
 
 
 class CacheStore:
@@ -106,7 +106,7 @@ class Space:
         self._mapped: dict[Path, dict[str, Tensor]] = {}
 
     def find(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-        """The tensors that are there, mapped from disk.
+        """The tensors that the space has, mapped from disk.
 
         A shard that is damaged, or holds one of these tensors in another shape, is named in a :class:`CacheWarning`
         and removed.
@@ -160,28 +160,28 @@ class Space:
         return self._map(path)
 
     def _open(self, path: Path) -> dict[str, Tensor]:
-        """All tensors of a shard; its bytes are compared with its name the first time."""
+        """All tensors of a shard; the first time, the digest of its bytes is compared with its name."""
         if path not in self._mapped:
             with path.open("rb") as file:
                 if self._name(file) != path.stem:
-                    raise BundleError(str(path), "expected the bytes whose digest is its name; it is damaged")
+                    raise BundleError(str(path), "damaged: expected bytes whose digest is the file's name")
             self._map(path)
         return self._mapped[path]
 
     def _map(self, path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as shard:
             self._mapped[path] = {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118 - no mapping
-        with contextlib.suppress(OSError):  # a folder that may only be read
+        with contextlib.suppress(OSError):  # a read-only folder
             os.utime(path)
         return self._mapped[path]
 
     def _name(self, file: Any) -> str:
-        """Digest of a shard's bytes and its space, so that a shard that was moved to another space is not used."""
+        """Digest of a shard's bytes and its space; a shard that was moved to another space is rejected."""
         return hashlib.file_digest(file, lambda: hashlib.sha256(self.digest.encode())).hexdigest()
 
     @contextlib.contextmanager
     def _refusing(self, path: Path) -> Iterator[None]:
-        """Do without a shard that another process has removed; warn of one that cannot be used, and remove it."""
+        """Skip a shard that another process has removed; warn of an invalid one, and remove it."""
         try:
             yield
             return

@@ -1,1 +1,1 @@
-"""File formats of training data; one format a file, told from the contents."""
+"""Readers of data files, one module for each format."""

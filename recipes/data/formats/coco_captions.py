@@ -1,6 +1,6 @@
 """COCO captions, one JSON object (Chen et al., 2015, https://arxiv.org/abs/1504.00325).
 
-``{"images": [{"id", "file_name"}], "annotations": [{"id", "image_id", "caption"}]}``; other fields are not looked at.
+``{"images": [{"id", "file_name"}], "annotations": [{"id", "image_id", "caption"}]}``; other fields are ignored.
 An image has several captions, five in COCO.
 """
 
@@ -38,19 +38,18 @@ def read_coco_captions(
     Args:
         path: the JSON file.
         images: the folder that ``file_name`` is relative to.
-        per: ``image`` gives one sample an image, whose assistant says the first caption: for evaluation, where each
-            image is captioned once. ``caption`` gives one sample a caption: for training, where each is learnt. Either
-            way a sample's answers are all captions of its image.
-        asked: what the user says besides the image; empty for nothing.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        per: ``image``: one sample for each image, answered by the first caption, for evaluation. ``caption``: one
+            sample for each caption, for training. In both cases a sample's `answers` are all captions of its image.
+        asked: the user's text beside the image; may be empty.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
         Samples in the order of the images or of the captions; their ids are the image ids or the caption ids. The
-        images themselves are not looked at, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        images are not checked, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the entry (from 0) and the ids: a caption without its image, an image without a
-            caption, an id twice, an empty caption, a field of the wrong type.
+        DataError: with the file, the entry (from 0) and the ids: a caption without its image, an image without a
+            caption, a duplicate id, an empty caption, a field of the wrong type.
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
     offenders = offenders or Offenders()

@@ -1,13 +1,13 @@
-"""One conversation a line, in the form of transformers' chat templates and of TRL's vision data sets.
+"""One conversation a line, in the format of transformers' chat templates and TRL's vision data sets.
 
 A line is ``{"messages": [...]}`` with the optional fields ``id``, ``images``, ``videos``, ``audios``, ``system``,
 ``types``, ``answers`` and ``description``; a JSON list of such objects is read too. A part ``{"type": "image"}`` takes
-the next entry of ``images`` (``image`` is the same field), or brings its own ``path``. Files that no part takes stand
-where the user's texts have the markers ``<image>``, and without markers in front of the first turn, as TRL puts them;
-in a row without such files a marker is text.
+the next entry of ``images`` (``image`` is the same field), or has its own ``path``. Files that no part takes are placed
+at the markers ``<image>`` in the user's texts; without markers, in front of the first turn, as in TRL. In a row without
+such files a marker is text.
 
-Media that the assistant makes are parts of its own turn, ``{"type": "audio", "caption": "rain"}``, perhaps with the
-``path`` of the sound itself and with an ``embedding``, the ``.npy`` of the caption.
+Media that the assistant generates are parts of its turn, ``{"type": "audio", "caption": "rain"}``, optionally with the
+``path`` of the target medium and with an ``embedding``, an ``.npy`` file of the caption's embedding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.markers import place
 from inlay.recipes.data.rows.media_fields import FIELDS, media_lists, refuse_unread, with_system
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import records
+from inlay.recipes.data.rows.records import read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 
 __all__ = ["read_messages_jsonl"]
@@ -35,33 +35,26 @@ _READ = ("id", "messages", "system", *(name for names in FIELDS.values() for nam
 def read_messages_jsonl(
     path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None
 ) -> list[Sample]:
-    """Read conversations; empty lines are passed over.
+    """Read conversations; empty lines are skipped.
 
     Args:
         path: the file.
-        images: the folder of the media; None when there are none.
-        offenders: takes the lines that cannot be used; the first one is an error if not given.
+        images: the folder of the media; None if there are none.
+        offenders: collects invalid lines; if not given, the first one raises an error.
 
     Returns:
-        The samples in the order of the file; the paths of media are absolute. The media themselves are not looked at,
-        see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        The samples in the order of the file; the paths of media are absolute. The media are not checked, see
+        :func:`~inlay.recipes.data.rows.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the line (from 1) and the field.
+        DataError: with the file, the line (from 1) and the field.
     """
-    path, root = Path(path), None if images is None else Path(images).absolute()
+    root = None if images is None else Path(images).absolute()
     offenders = offenders or Offenders()
-    samples: dict[str, Sample] = {}
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            sample = _sample(item, root, where, where.rpartition(", ")[2].replace(" ", "-"), offenders)
-            if sample.id in samples:
-                raise DataError(f"{where}, id: {shown(sample.id)} is also the id of {samples[sample.id].origin}")
-            samples[sample.id] = sample
-    return list(samples.values())
+    return read_each(Path(path), lambda item, where: _sample(item, root, where, offenders), offenders)
 
 
-def _sample(item: Mapping[str, Any], root: Path | None, where: str, default_id: str, offenders: Offenders) -> Sample:
+def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: Offenders) -> Sample:
     raw = item.get("messages")
     if not isinstance(raw, list):
         raise DataError(f"{where}, messages: expected a list of messages, got {shown(raw)}")
@@ -82,11 +75,11 @@ def _sample(item: Mapping[str, Any], root: Path | None, where: str, default_id: 
         raise DataError(f"{where}, {error}") from None
     messages = with_system(item, messages, where)
     check_turns(messages, where)
-    return annotated(item, identity(item, where, default_id), messages, where)
+    return annotated(item, identity(item, where), messages, where)
 
 
 def _waiting(raw: list[Any], kind: Modality) -> bool:
-    """Whether a part of the user takes a file from the row's list."""
+    """Whether a part of a user's turn takes a file from the row's list."""
     contents = [
         message.get("content") for message in raw if isinstance(message, dict) and message.get("role") == "user"
     ]
@@ -132,7 +125,7 @@ def _message(message: object, names: Mapping[Modality, Iterator[str]], root: Pat
         text(content, f"{where}, content")
     if not isinstance(content, list):
         return message
-    read = _made if message.get("role") == "assistant" else partial(_part, names)
+    read = _generated if message.get("role") == "assistant" else partial(_part, names)
     parts = [read(part, root, f"{where}, content[{index}]") for index, part in enumerate(content)]
     return message | {"content": parts}
 
@@ -153,15 +146,15 @@ def _part(names: Mapping[Modality, Iterator[str]], part: object, root: Path | No
     return {"type": kind, "path": image_path(text(name, f"{where}, path"), root, f"{where}, path")}
 
 
-def _made(part: object, root: Path | None, where: str) -> object:
+def _generated(part: object, root: Path | None, where: str) -> object:
     """A part of the assistant's turn; `parse_messages` checks that it has a caption or a source."""
     if isinstance(part, dict) and part.get("type") == "text":
         return part | {"text": text(part.get("text"), f"{where}, text")}
     if not isinstance(part, dict) or part.get("type") not in get_args(Modality):
         return part
     kind: Any = part["type"]
-    made: dict[str, Any] = {"type": kind, "caption": text(part.get("caption", ""), f"{where}, caption")}
+    found: dict[str, Any] = {"type": kind, "caption": text(part.get("caption", ""), f"{where}, caption")}
     for field, name in (("path", part.get("path", part.get(kind))), ("embedding", part.get("embedding"))):
         if name is not None:
-            made[field] = image_path(text(name, f"{where}, {field}"), root, f"{where}, {field}")
-    return made
+            found[field] = image_path(text(name, f"{where}, {field}"), root, f"{where}, {field}")
+    return found

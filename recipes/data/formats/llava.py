@@ -1,20 +1,20 @@
 """LLaVA's data format (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
 
 An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``, in one JSON list or one a
-line; ``image`` is left out for text, and ``video`` and ``audio`` stand for clips and sounds. The markers ``<image>``,
-``<video>`` and ``<audio>`` may stand anywhere in what the human says; as in LLaVA they move to the front of their turn,
-and the newline behind them belongs to the template.
+line; text-only items have no ``image``, and ``video`` and ``audio`` name clips and sounds. The markers ``<image>``,
+``<video>`` and ``<audio>`` may be anywhere in the human's text; as in LLaVA they move to the front of their turn, and
+the newline after them belongs to the template.
 
-Files in use differ from that, and are read so (the first as LLaVA's own loader does, c121f04):
+Deviations in published files are read as follows (the first as in LLaVA's own loader, c121f04):
 
-- a dialogue that begins with ``gpt`` loses that turn, and one that ends with ``human`` loses that one;
+- a first turn of ``gpt`` and a last turn of ``human`` are left out;
 - ``user`` and ``assistant`` are other names of the roles, ``role`` and ``content`` of the fields; a turn of ``system``,
   or a field ``system``, is the system message;
-- media without any marker stand in front of the first turn; a marker without a medium, inside a line, is text;
-- an empty answer among others is not trained on; an id that comes again is numbered (``000000033471#2``).
+- media without any marker are placed in front of the first turn; a marker without a medium, inside a line, is text;
+- an empty answer among others is not trained on; a repeated id is numbered (``000000033471#2``).
 
-Three fields are ours: ``types`` (a question type for each answer), ``answers`` (what people answered: a list for the
-last turn, or a list of lists, one a turn) and ``description`` (the picture as text).
+Three fields are extensions: ``types`` (a question type for each answer), ``answers`` (human answers: a list for the
+last turn, or a list of lists, one for each turn) and ``description`` (the picture as text).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.markers import MARKERS, place
 from inlay.recipes.data.rows.media_fields import FIELDS, media_lists, refuse_unread, with_system
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import records
+from inlay.recipes.data.rows.records import json_name, records
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 from inlay.recipes.data.rows.write import write_text
 
@@ -54,16 +54,16 @@ def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offend
 
     Args:
         path: the JSON file.
-        images: the folder of the media; None when no item has one.
-        offenders: takes the items that cannot be used, and notes on those that are read in another form; the first
-            such item is an error if not given.
+        images: the folder of the media; None if no item has media.
+        offenders: collects invalid items, and notes on items that are read in another form; if not given, the first
+            invalid item raises an error.
 
     Returns:
-        The samples in the order of the file; the paths of media are absolute. The media themselves are not looked at,
-        see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        The samples in the order of the file; the paths of media are absolute. The media are not checked, see
+        :func:`~inlay.recipes.data.rows.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the item (from 0) or line (from 1), and the field.
+        DataError: with the file, the item (from 0) or line (from 1), and the field.
     """
     path, root = Path(path), None if images is None else Path(images).absolute()
     offenders = offenders or Offenders()
@@ -78,16 +78,16 @@ def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offend
 
 
 def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path | None = None) -> None:
-    """Write samples as a LLaVA JSON file; a reader sees the old file or the new one, never half of it.
+    """Write samples as a LLaVA JSON file, atomically.
 
     Args:
         path: the JSON file; its folder must exist.
-        samples: what to write.
-        images: the folder that all images lie in; the file holds their paths relative to it.
+        samples: the samples.
+        images: the folder of all images; the file has their paths relative to it.
 
     Raises:
-        DataError: a sample that the format cannot hold: a system message, an image in memory or outside of the folder,
-            a medium that is no image, or the text ``<image>``.
+        DataError: a sample that the format cannot represent: a system message, an image in memory or outside the
+            folder, a medium that is not an image, or the text ``<image>``.
     """
     path = Path(path)
     root = None if images is None else Path(images).absolute()
@@ -110,30 +110,25 @@ def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: O
         messages.append(Message(role, (*media, TextPart(said)) if said or not media else tuple(media)))
     conversation = with_system(item, tuple(_trimmed(messages, where, offenders)), where)
     check_turns(conversation, where)
-    return annotated(item, identity(item, where, _place_name(where)), conversation, where)
+    return annotated(item, identity(item, where), conversation, where)
 
 
 def _trimmed(messages: list[Message], where: str, offenders: Offenders) -> list[Message]:
-    """Without an answer to nothing in front, and a question without an answer at the end."""
+    """The turns without a first answer that has no question, and without a last question that has no answer."""
     head = [message for message in messages[:1] if message.role == "system"]
     turns = messages[len(head) :]
     if len(turns) > 1 and turns[0].role == "assistant":
-        offenders.note("begin with an answer: that turn is left out, as by LLaVA's own loader", where)
+        offenders.note("begin with an answer: that turn is left out, as in LLaVA's own loader", where)
         turns = turns[1:]
     if len(turns) > 1 and turns[-1].role == "user":
-        offenders.note("end with a question: that turn is left out, as nothing answers it", where)
+        offenders.note("end with a question: that turn is left out, as it has no answer", where)
         turns = turns[:-1]
     return head + turns
 
 
-def _place_name(where: str) -> str:
-    """``item-7`` of ``train.json, item 7``."""
-    return where.rpartition(", ")[2].replace(" ", "-")
-
-
 def _value(turn: object, where: str) -> tuple[Role, str]:
     if not isinstance(turn, dict):
-        raise DataError(f"{where}: expected an object with 'from' and 'value', got {_json_name(turn)}")
+        raise DataError(f"{where}: expected an object with 'from' and 'value', got {json_name(turn)}")
     name = turn.get("from", turn.get("role"))
     role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
@@ -157,7 +152,7 @@ def _turn(message: Message, where: str) -> dict[str, str]:
     if message.role not in _NAMES:
         raise DataError(f"{where}: LLaVA's format has no {message.role} message; write JSONL or leave it out")
     if MARKER in message.text:
-        raise DataError(f"{where}: the text holds {MARKER}, which LLaVA's format reads as an image")
+        raise DataError(f"{where}: the text contains {MARKER}, which LLaVA's format reads as an image")
     markers = MARKER * len(media_of([message]))
     return {
         "from": _NAMES[message.role],
@@ -172,9 +167,5 @@ def _name(part: MediaPart, root: Path | None, where: str) -> str:
         )
     source = part.source.absolute()
     if not source.is_relative_to(root):
-        raise DataError(f"{where}: {source} lies outside of the image folder {root}")
+        raise DataError(f"{where}: {source} is outside the image folder {root}")
     return source.relative_to(root).as_posix()
-
-
-def _json_name(value: object) -> str:
-    return {dict: "an object", list: "a list", str: "text", type(None): "null"}.get(type(value), f"{shown(value)}")

@@ -1,7 +1,7 @@
 """MiniGPT-4's second-stage pairs, ``filter_cap.json`` (Zhu et al., 2023, https://arxiv.org/abs/2304.10592).
 
 ``{"annotations": [{"image_id", "caption"}]}`` beside a folder ``image`` of ``<image_id>.jpg``; the captions are long
-descriptions. What the user says is chosen from ``DESCRIBE`` of
+descriptions. The user's text is chosen from ``DESCRIBE`` of
 :mod:`~inlay.recipes.data.preparation.instruction_templates`.
 """
 
@@ -24,16 +24,16 @@ def read_filter_cap(
 
     Args:
         path: the JSON file.
-        images: the folder that holds the pictures themselves, named by their ids.
-        asked: what the user says besides the image; empty for nothing.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        images: the folder of the pictures, which are named by their ids.
+        asked: the user's text beside the image; may be empty.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
-        Samples in the order of the file; their ids are the image ids. The images themselves are not looked at, see
+        Samples in the order of the file; their ids are the image ids. The images are not checked, see
         :func:`~inlay.recipes.data.rows.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the annotation (from 0) and the id: an id twice, an empty caption, a field of the
+        DataError: with the file, the annotation (from 0) and the id: a duplicate id, an empty caption, a field of the
             wrong type.
     """
     path, root = Path(path), None if images is None else Path(images).absolute()

@@ -1,9 +1,9 @@
 """ModaVerse's instructions (Wang et al., 2024, https://arxiv.org/abs/2401.06395).
 
 One JSON list; an item is ``{"instruction": text, "media": {"image" | "audio" | "video": file or "none"},
-"meta_response": {"modality": ..., "prompt": ...}}``. The meta response becomes a canonical answer: words where the
-modality is text, otherwise something made whose caption is the prompt; the layout ``modaverse`` writes it as the meta
-response again. A modality may name several, joined by commas or as a list: they share the prompt.
+"meta_response": {"modality": ..., "prompt": ...}}``. The meta response becomes a canonical answer: text if the modality
+is text, otherwise a generated medium with the prompt as its caption. The layout ``modaverse`` writes it back as a meta
+response. ``modality`` may name several, joined by commas or as a list; they share the prompt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import filled, records
+from inlay.recipes.data.rows.records import filled, read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 
 __all__ = ["read_modaverse"]
@@ -33,29 +33,25 @@ def read_modaverse(path: str | Path, media: str | Path | None, *, offenders: Off
 
     Args:
         path: the JSON file.
-        media: the folder of the media; None where no item has one.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        media: the folder of the media; None if no item has media.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
         The samples in the order of the file, one question and its answer each.
 
     Raises:
-        DataError: names the file, the item (from 0) and the field: an unknown modality, an empty instruction or prompt.
+        DataError: with the file, the item (from 0) and the field: an unknown modality, an empty instruction or prompt.
     """
-    path, root = Path(path), None if media is None else Path(media).absolute()
-    samples: dict[str, Sample] = {}
-    offenders = offenders or Offenders()
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            refuse_unread(item, _READ, where)
-            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-            if name in samples:
-                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-            asked = (*_media(item, root, where), TextPart(filled(item, "instruction", where)))
-            messages = (Message("user", asked), Message("assistant", _answer(item.get("meta_response"), where)))
-            check_turns(messages, where)
-            samples[name] = annotated(item, name, messages, where)
-    return list(samples.values())
+    root = None if media is None else Path(media).absolute()
+
+    def sample(item: Mapping[str, Any], where: str) -> Sample:
+        refuse_unread(item, _READ, where)
+        asked = (*_media(item, root, where), TextPart(filled(item, "instruction", where)))
+        messages = (Message("user", asked), Message("assistant", _answer(item.get("meta_response"), where)))
+        check_turns(messages, where)
+        return annotated(item, identity(item, where), messages, where)
+
+    return read_each(Path(path), sample, offenders)
 
 
 def _media(item: Mapping[str, Any], root: Path | None, where: str) -> list[Part]:

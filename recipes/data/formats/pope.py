@@ -1,7 +1,7 @@
-"""POPE's questions, one JSON object a line: is this object in the picture (Li et al., 2023)?
+"""POPE's yes/no questions about objects in pictures (Li et al., 2023, https://arxiv.org/abs/2305.10355).
 
-``{"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in the image?",
-"label": "yes"}``. Random, popular and adversarial are three files. https://arxiv.org/abs/2305.10355
+One JSON object a line: ``{"question_id": 1, "image": "COCO_val2014_000000310196.jpg", "text": "Is there a snowboard in
+the image?", "label": "yes"}``. The random, popular and adversarial questions are three files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 __all__ = ["KIND", "read_pope"]
 
 KIND = "yes/no"
-"""The kind of every question, VQA v2's name for it."""
+"""The type of every question, as VQA v2 names it."""
 
 _READ = ("question_id", "image", "text", "label")
 
@@ -29,14 +29,14 @@ def read_pope(path: str | Path, images: str | Path | None, *, offenders: Offende
     Args:
         path: the ``.jsonl`` file (the original's name ends in ``.json``, though it holds one object a line).
         images: the folder of the images.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
-        Samples in the order of the file; their ids are the question ids. The images themselves are not looked at, see
+        Samples in the order of the file; their ids are the question ids. The images are not checked, see
         :func:`~inlay.recipes.data.rows.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the line (from 1) and the field: a label that is neither yes nor no, an id twice, a
+        DataError: with the file, the line (from 1) and the field: a label other than yes and no, a duplicate id, a
             field that is missing or of the wrong type.
     """
     path, root = Path(path), None if images is None else Path(images).absolute()

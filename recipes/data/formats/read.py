@@ -12,13 +12,12 @@ from inlay.recipes.data.formats.registry import FORMATS, Shape
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
 from inlay.recipes.data.rows.media_check import check_media
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import json_lines, numbered_lines
+from inlay.recipes.data.rows.records import head_of, json_lines, numbered_lines
 from inlay.recipes.data.rows.sample import DataError, Sample
 
 __all__ = ["read_rows", "read_samples"]
 
 _SUFFIXES = (".json", ".jsonl")
-_HEAD = 1 << 20
 
 
 def read_samples(
@@ -32,19 +31,19 @@ def read_samples(
     """Read samples and check that their media are there.
 
     Args:
-        path: a JSON list, JSON lines (``.jsonl``, or told by the contents), or one JSON object. Lists and lines hold
+        path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object. Lists and lines hold
             LLaVA's items, conversations of messages, InstructBLIP's triples, image-text pairs, POPE's questions, or
             items of NExT-GPT and ModaVerse; an object is COCO captions or MiniGPT-4's ``filter_cap.json``. The first
-            record tells which. VQA v2 consists of two files and has
-            :func:`~inlay.recipes.data.formats.vqa.questions.read_vqa`. Formats of your own are asked first, see
+            record decides. VQA v2 consists of two files and has
+            :func:`~inlay.recipes.data.formats.vqa.questions.read_vqa`. Your own formats are tried first, see
             :func:`~inlay.recipes.data.formats.registry.register_format`.
-        images: the folder that pictures, sounds and clips are in; None when the data are text only.
-        per: of COCO captions, one sample an image, to be measured by, or one a caption, to learn from.
+        images: the folder of pictures, sounds and clips; None if the data are text only.
+        per: of COCO captions: one sample for each image, for evaluation, or for each caption, for training.
         embeddings: the folder of NExT-GPT's caption embeddings (``.npy``); None to compute them from the captions.
-        links: symbolic links may lead out of the folder of media.
+        links: whether symbolic links may lead out of the folder of media.
 
     Raises:
-        DataError: an unknown suffix, anything wrong inside the file, or media that cannot be used.
+        DataError: an unknown suffix, invalid contents, or invalid media.
 
     Example:
         >>> read_samples("train.csv")
@@ -65,14 +64,14 @@ def read_rows(
     embeddings: str | Path | None = None,
     offenders: Offenders | None = None,
 ) -> list[Sample]:
-    """Read samples without looking at their media.
+    """Read samples without checking their media.
 
     Args:
-        path: as for :func:`read_samples`, and so are the others.
-        images: the folder of the media.
-        per: of COCO captions, what a sample is.
-        embeddings: the folder of caption embeddings.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        path: as for :func:`read_samples`.
+        images: as for :func:`read_samples`.
+        per: as for :func:`read_samples`.
+        embeddings: as for :func:`read_samples`.
+        offenders: collects invalid rows; if not given, the first one raises an error.
     """
     path, root = Path(path), Path(images) if images is not None else None
     shape, first = _beginning(path)
@@ -90,19 +89,11 @@ def _beginning(path: Path) -> tuple[Shape, Mapping[str, Any]]:
     first: Any = None
     if json_lines(path):
         number, line = next(numbered_lines(path), (0, "{}"))
-        with suppress(DataError):  # The reader reports a line that is no JSON.
+        with suppress(DataError):  # The reader reports invalid JSON.
             first = parse(line, f"{path}, line {number}")
-    elif (head := _head(path)).startswith("{"):
+    elif (head := head_of(path)).startswith("{"):
         return "object", parse(decode(file_bytes(path), str(path)), str(path))
     else:
         with suppress(ValueError, RecursionError):
             first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
     return "records", first if isinstance(first, dict) else {}
-
-
-def _head(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -1,6 +1,6 @@
-"""The registry of file formats: each tells from the first record whether a file is its own, and reads it.
+"""The registry of file formats: each recognises its files by the first record, and reads them.
 
-A format of your own is asked before those of the package. See ``docs/extending.md``.
+Your own formats are tried before those of the package. See ``docs/extending.md``.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["FORMATS", "Format", "Shape", "register_format"]
 
 Fields: TypeAlias = Mapping[str, Any]
 Shape: TypeAlias = Literal["records", "object", "other"]
-"""A JSON list or JSON lines; one JSON object; not JSON by its name."""
+"""A JSON list or JSON lines; one JSON object; a file without a JSON suffix."""
 
 _KEYS_OF_LINES = ("messages", "conversations", "conversation", "text_input", "text", "caption", "meta_response")
-"""One of them is in every line of a known form; other lines are reported by the reader of messages."""
+"""Every line of a known format has one of these keys; the reader of messages reports other lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Format:
     read: Callable[..., list[Sample]]
     recognise: Callable[[Fields, Path], bool]
     shapes: tuple[Shape, ...] = ("records", "object", "other")
-    """The files for which ``recognise`` is asked."""
+    """The shapes of files for which ``recognise`` is called."""
 
     def samples(self, path: Path, images: Path | None, offenders: Offenders, **options: Any) -> list[Sample]:
-        """Read a file; of the options, those that the reader has."""
+        """Read a file; options that the reader has no parameter for are ignored."""
         known = inspect.signature(self.read).parameters
         options = {name: value for name, value in options.items() if name in known}
         return self.read(path, images, offenders=offenders, **options)
@@ -72,7 +72,7 @@ def _vqa(document: Fields, _: Path) -> bool:
 
 def _refuse_vqa(path: Path, *_: object, **__: object) -> list[Sample]:
     raise DataError(
-        f"{path}: one of the two files of VQA v2, which come together: --data.train QUESTIONS with "
+        f"{path}: VQA v2 consists of two files, and both are needed: --data.train QUESTIONS with "
         "--data.annotations ANNOTATIONS, --data.test QUESTIONS with --data.test_annotations ANNOTATIONS "
         "(in Python, inlay.recipes.data.read_vqa)"
     )
@@ -111,27 +111,27 @@ FORMATS: dict[str, Format] = {
     "vqa": _objects(_refuse_vqa, _vqa),
     "coco_captions": _objects(read_coco_captions, lambda document, _: "images" in document),
     "filter_cap": _objects(read_filter_cap, lambda document, _: "annotations" in document),
-    # Its reader reports a file of no known form.
+    # The last one: its reader reports files of unknown format.
     "llava": Format(read=read_llava, recognise=lambda *_: True, shapes=("records", "object")),
 }
-"""Name -> format, in the order in which they are asked."""
+"""Name -> format, in the order in which they are tried."""
 
 
 def register_format(name: str, read: Callable[..., list[Sample]], *, recognise: Callable[[Fields, Path], bool]) -> None:
-    """Register a file format, which is asked before all others whether a file is its own.
+    """Register a file format, which is tried before all others.
 
     Args:
         name: letters, digits, ``_``, ``-`` and ``.``.
-        read: ``read(path, images, *, offenders)`` -> samples; ``images`` is the folder of the media or None. A row that
-            cannot be used is a :class:`DataError` inside ``with offenders.row(where):``, so that ``--data.invalid``
-            decides what happens. ``per`` and ``embeddings`` of :func:`~inlay.recipes.data.formats.read.read_samples`
-            are handed over if it has arguments of these names (with defaults). The media themselves are checked later.
+        read: ``read(path, images, *, offenders)`` -> samples; ``images`` is the folder of the media or None. For an
+            invalid row, raise a :class:`DataError` inside ``with offenders.row(where):``, so that ``--data.invalid``
+            applies. ``per`` and ``embeddings`` of :func:`~inlay.recipes.data.formats.read.read_samples` are passed if
+            the function has parameters of these names (with defaults). The media are checked later.
         recognise: ``recognise(first, path)`` -> whether the file is of this format. ``first`` is the first record of a
             JSON list or of JSON lines, or the one JSON object of a file; empty for all other files.
 
     Raises:
-        RegistrationError: functions that do not take these arguments, or the name of another format. The same function
-            again, as from a module that is imported twice, replaces itself.
+        RegistrationError: functions that do not take these arguments, or the name of another format. Registering the
+            same function again, as from a module that is imported twice, replaces it.
     """
     for what, function, arguments, options in (
         ("read(path, images, *, offenders)", read, (Path(), None), {"offenders": Offenders()}),

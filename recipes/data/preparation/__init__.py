@@ -1,1 +1,1 @@
-"""From the samples of a file to those of a stage."""
+"""Converts the samples of a file to those of a stage."""

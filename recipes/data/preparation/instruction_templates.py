@@ -2,7 +2,7 @@
 
 InstructBLIP (Dai et al., 2023, https://arxiv.org/abs/2305.06500) puts one of several templates around each question
 and in front of each caption; MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592) requests its descriptions
-in four wordings. The wordings are ours, except for BLIP-2's two prompts for questions and its prompt for captions.
+in four wordings. The wordings are our own, except BLIP-2's two prompts for questions and its prompt for captions.
 BLIP-2 and InstructBLIP also normalise the text of questions and captions, as LAVIS' text processors do.
 """
 
@@ -30,7 +30,7 @@ QUESTION = (
     "Using what can be seen, answer briefly: {}",
     "Q: {} A:",
 )
-"""Around a question that has a short answer; ``{}`` is the question."""
+"""Templates of a question with a short answer; ``{}`` is the question."""
 
 CAPTION = (
     "a photo of",
@@ -41,7 +41,7 @@ CAPTION = (
     "What is in this picture? Answer in one sentence.",
     "Give the picture a short description.",
 )
-"""In front of a short caption."""
+"""Requests for a short caption."""
 
 DESCRIBE = (
     "Tell me in detail what this picture shows.",
@@ -49,8 +49,7 @@ DESCRIBE = (
     "Please write a full description of the picture.",
     "What is going on here? Take a whole paragraph.",
 )
-"""In front of a long description."""
-
+"""Requests for a long description."""
 
 _MARKS = re.compile(r"[.!\"()*#:;~]")
 _SPACES = re.compile(r"\s{2,}")
@@ -83,11 +82,11 @@ def _first(text: str, words: int) -> str:
 
 
 def fill(template: str, words: str) -> str:
-    """A template with the user's own words in it.
+    """Insert the user's words into a template.
 
     Args:
         template: with one ``{}`` for the words, or with none if there are no words.
-        words: inserted as they are; braces in them are plain text.
+        words: inserted unchanged; braces in them are plain text.
 
     Raises:
         DataError: words without ``{}``, ``{}`` without words, or more than one ``{}``.
@@ -97,13 +96,13 @@ def fill(template: str, words: str) -> str:
         'Question: How many {x}? Short answer:'
     """
     if template.count("{}") != bool(words):
-        wanted = "one {}" if words else "no {}, as there are no words to put there"
+        wanted = "one {}" if words else "no {}, as there are no words to insert"
         raise DataError(f"expected a template with {wanted}, got {shown(template)}")
     return template.replace("{}", words)
 
 
 def choose(templates: Sequence[str], name: str, *, seed: int, visit: int = 0) -> str:
-    """One of several templates: the same for the same name, seed and visit, in every process and at any time.
+    """One of several templates, determined by name, seed and visit alone.
 
     Raises:
         DataError: no templates.
@@ -123,8 +122,8 @@ def instructed(sample: Sample, templates: Sequence[str], *, seed: int = 0, visit
 
     Args:
         sample: the user's turns hold a question, or media alone.
-        templates: to choose from.
-        seed: of the choice.
+        templates: the templates to choose from.
+        seed: seed of the choice.
         visit: number of the sample's earlier visits; each visit may choose another template.
 
     Raises:

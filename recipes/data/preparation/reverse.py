@@ -1,7 +1,7 @@
-"""Captioned media the other way round: from the words to the medium, which is what the output side learns first.
+"""Reverses captioned media: from the caption to the medium, the first training data of the output side.
 
-NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) aligns its output side on the captions of the very pairs
-that align its input side. The medium itself is read only where the latent diffusion loss asks for it.
+NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) aligns its output side on the captions of the same pairs
+that align its input side. Only the latent diffusion loss reads the medium itself.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ __all__ = ["reversed_pairs"]
 
 
 def reversed_pairs(samples: Sequence[Sample], *, echo: bool = False) -> list[Sample]:
-    """One sample a medium: the user says the caption, the assistant makes the medium.
+    """One sample for each medium: the caption is the user's turn, and the assistant generates the medium.
 
     Args:
-        samples: captioned media, one medium and one answer each; others cannot be turned round.
-        echo: the assistant says the caption again in front of what it makes, as NExT-GPT's released code has it.
+        samples: captioned media, each with one medium and one answer.
+        echo: whether the assistant repeats the caption in front of the medium, as in NExT-GPT's released code.
 
     Raises:
-        DataError: names the sample that has no medium, several, or several turns.
+        DataError: a sample with no medium, several, or several turns.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -39,7 +39,7 @@ def reversed_pairs(samples: Sequence[Sample], *, echo: bool = False) -> list[Sam
         answers = [message for message in sample.messages if message.role == "assistant"]
         if len(media) != 1 or len(answers) != 1 or not answers[0].text.strip():
             raise DataError(
-                f"{sample.origin}: expected one medium and one caption to turn round, got {len(media)} and "
+                f"{sample.origin}: expected one medium and one caption, got {len(media)} and "
                 f"{len(answers)}; name a file of captioned media"
             )
         caption = answers[0].text.strip()

@@ -1,7 +1,7 @@
-"""From the samples of a file to those of a stage: turns apart, wordings, one of several answers, cut captions.
+"""Converts the samples of a file to those of a stage: split dialogues, wordings, sampled answers, cut captions.
 
 The result is a pure function of the sample, the stage, the seed and the number of the batch. So a sample may vary from
-visit to visit, and a resumed run sees the same variants as an uninterrupted one.
+visit to visit, and a resumed run has the same variants as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["apart", "expanded", "phrased", "varied", "with_words"]
 
 NO_QUESTION = ("caption", "instruction", "talk")
-"""Types of turns in which the user's words are an instruction already."""
+"""Types of turns in which the user's text is an instruction already."""
 
 
 def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
-    """The changes that are the same in every epoch: turns apart, phrasing, direction of captioned media."""
+    """Apply the changes that are the same in every epoch: split turns, phrasing, direction of captioned media."""
     rows = [row for sample in samples for row in apart(sample)] if stage.samples.turns == "apart" else list(samples)
     rows = [phrased(row, stage) for row in rows]
     return rows if stage.samples.direction == "as_is" else reversed_pairs(rows, echo=stage.samples.direction == "echo")
 
 
 def apart(sample: Sample) -> list[Sample]:
-    """Each answered question of a dialogue as a sample of its own, with all media of the dialogue in front.
+    """Split a dialogue into one sample for each answered question, with all media of the dialogue in front.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -70,7 +70,7 @@ def apart(sample: Sample) -> list[Sample]:
 
 
 def phrased(sample: Sample, stage: Stage) -> Sample:
-    """Questions and captions in the stage's phrasing; an answer to a question stays as it is."""
+    """Convert questions and captions to the stage's phrasing; answers to questions are unchanged."""
     if stage.samples.phrasing == "as_is":
         return sample
     messages, caption = [], False
@@ -86,13 +86,13 @@ def phrased(sample: Sample, stage: Stage) -> Sample:
 
 
 def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
-    """The changes that vary from visit to visit: the answer, the words around a question, the place of a cut.
+    """Apply the changes that vary from visit to visit: the answer, the wording of a question, the place of a cut.
 
     Args:
-        sample: as :func:`expanded` gives it.
+        sample: a result of :func:`expanded`.
         stage: selects the changes.
-        seed: of the run.
-        number: of the batch, counted over the whole stage.
+        seed: seed of the run.
+        number: number of the batch in the whole stage.
     """
     if stage.samples.answers == "sampled" and sample.answers:
         sample = _answered(sample, seed, number)
@@ -104,7 +104,7 @@ def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
 
 
 def _answered(sample: Sample, seed: int, number: int) -> Sample:
-    """One of people's answers in every turn, so that each is learnt as often as it was given."""
+    """Replace each answer by one of the human answers, so that each is trained on as often as it was given."""
     given = iter(sample.answers)
     messages = []
     for message in sample.messages:
@@ -116,7 +116,7 @@ def _answered(sample: Sample, seed: int, number: int) -> Sample:
 
 
 def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
-    """Words in front of captions, and around questions where they are known to be questions."""
+    """Add a request in front of captions, and a template around known questions."""
     messages, turn = [], 0
     for message in sample.messages:
         if message.role == "user":
@@ -133,9 +133,9 @@ def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
 
 
 def _cut(sample: Sample, seed: int, number: int) -> Sample:
-    """The last answer cut between two words.
+    """Cut the last answer between two words.
 
-    The first part, which may be empty, replaces the user's words; the rest, at least one word, is the answer.
+    The first part, which may be empty, replaces the user's text; the rest, at least one word, is the answer.
     """
     *before, asked, said = sample.messages
     words = said.text.split()
@@ -148,6 +148,6 @@ def _cut(sample: Sample, seed: int, number: int) -> Sample:
 
 
 def with_words(message: Message, text: str) -> Message:
-    """The message with other words and the same media."""
+    """The message with another text and the same media."""
     media: tuple[Part, ...] = media_of([message])
     return replace(message, content=(*media, *([TextPart(text)] if text else [])))

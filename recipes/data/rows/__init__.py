@@ -1,1 +1,1 @@
-"""One row of a data file: its fields, media and sample, and the list of rows that cannot be used."""
+"""One row of a data file: its fields, media and sample, and the list of invalid rows."""

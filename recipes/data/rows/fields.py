@@ -1,4 +1,4 @@
-"""The fields that our JSON formats share, each checked by name."""
+"""Checks of the fields that the JSON formats share."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["annotated", "decode", "file_bytes", "identity", "image_list", "image
 
 
 def file_bytes(path: Path) -> bytes:
-    """The whole file.
+    """Read a whole file.
 
     Raises:
-        DataError: there is no such file, or it cannot be read.
+        DataError: the file does not exist or cannot be read.
     """
     try:
         return path.read_bytes()
@@ -31,7 +31,7 @@ def file_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, where: str) -> str:
-    r"""UTF-8, with or without a byte-order mark.
+    r"""Decode UTF-8, with or without a byte-order mark.
 
     Example:
         >>> decode(b"caf\xe9", "train.json")
@@ -45,7 +45,7 @@ def decode(data: bytes, where: str) -> str:
 
 
 def parse(data: str, where: str) -> Any:
-    """Any JSON value.
+    """Parse a JSON value.
 
     Example:
         >>> parse("[1, 2", "a.json")
@@ -57,13 +57,13 @@ def parse(data: str, where: str) -> Any:
     try:
         return JSONDecoder().decode(data)
     except RecursionError:
-        raise DataError(f"{where}: not JSON that can be read: too deeply nested") from None
+        raise DataError(f"{where}: the JSON is too deeply nested") from None
     except ValueError as error:
         raise DataError(f"{where}: not JSON: {error}") from None
 
 
 def text(value: object, where: str) -> str:
-    """A string that can be written as UTF-8, as a tokenizer needs it.
+    """Check that a value is a string that UTF-8 can encode, as tokenizers require.
 
     Example:
         >>> text(None, "train.json, item 0, value")
@@ -75,18 +75,18 @@ def text(value: object, where: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{where}: half of a surrogate pair at position {error.start} is no character") from None
+        raise DataError(f"{where}: expected characters, got an unpaired surrogate at position {error.start}") from None
     return value
 
 
-def identity(item: Mapping[str, Any], where: str, default: str) -> str:
-    """The sample's id: text, or an integer as text; `default` where there is none.
+def identity(item: Mapping[str, Any], where: str) -> str:
+    """The sample's id: text, or an integer as text; without an id, its place in the file.
 
     Example:
-        >>> identity({"id": 7}, "train.json, item 0", "item-0"), identity({}, "train.json, item 0", "item-0")
+        >>> identity({"id": 7}, "train.json, item 0"), identity({}, "train.json, item 0")
         ('7', 'item-0')
     """
-    value = item.get("id", default)
+    value = item.get("id", where.rpartition(", ")[2].replace(" ", "-"))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
@@ -110,7 +110,7 @@ def image_list(value: object, where: str) -> list[str]:
 
 
 def image_path(name: str, root: Path | None, where: str) -> Path:
-    r"""The path of a medium in its folder; a backslash separates folders, as in files written under Windows.
+    r"""The path of a medium in its folder; a backslash separates folders, as in files written on Windows.
 
     Example:
         >>> image_path(r"sub\1.png", Path("images"), "train.json, item 0").as_posix()
@@ -120,7 +120,7 @@ def image_path(name: str, root: Path | None, where: str) -> Path:
         DataError: no folder was given, or the path leaves it.
     """
     if root is None:
-        raise DataError(f"{where}: the data have media; say in which folder they are")
+        raise DataError(f"{where}: the data have media; name their folder")
     try:
         return path_inside(name if _ABSOLUTE.match(name) else name.replace("\\", "/"), root)
     except MediaError as error:
@@ -131,7 +131,7 @@ def annotated(item: Mapping[str, Any], name: str, messages: tuple[Message, ...],
     """A sample with the optional fields ``types``, ``answers`` and ``description``.
 
     Raises:
-        DataError: a field of the wrong type, or with another number of entries than there are answers by the assistant.
+        DataError: a field of the wrong type, or with more or fewer entries than turns of the assistant.
     """
     turns = sum(message.role == "assistant" for message in messages)
     description = text(item.get("description", ""), f"{where}, description")
@@ -148,7 +148,7 @@ def _kinds(item: Mapping[str, Any], turns: int, where: str) -> tuple[str, ...]:
 
 
 def _answers(item: Mapping[str, Any], turns: int, where: str) -> tuple[tuple[str, ...], ...]:
-    """People's answers: one list for the last turn, or a list of lists, one a turn."""
+    """Human answers: one list for the last turn, or a list of lists, one for each turn."""
     value = item.get("answers")
     if value is None:
         return ()

@@ -1,8 +1,8 @@
-"""Where the media of a row stand: at the markers ``<image>``, ``<audio>`` and ``<video>`` of what the user says.
+"""Places the media of a row at the markers ``<image>``, ``<audio>`` and ``<video>`` of the user's texts.
 
 As in LLaVA (https://github.com/haotian-liu/LLaVA, ``preprocess_multimodal`` at c121f04) a medium moves to the front of
-its turn. A marker counts as text where the row has no medium for it, as in LLaVA, whose loader looks for markers only
-in rows with an image.
+its turn. A marker counts as text if the row has no medium for it, as in LLaVA, whose loader handles markers only in
+rows with an image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARKERS: dict[Modality, str] = {"image": "<image>", "audio": "<audio>", "video":
 _AT_LINE_START = re.compile(r"(?:^|\n)\s*(?:<(?:image|audio|video)>\s*)*$")
 
 Placed = tuple[list[tuple[Modality, str]], str]
-"""The media of a turn (modality, file), and its words."""
+"""The media of a turn (modality, file), and its text."""
 _Spot = tuple[int, int, str]
 """Turn, position in its text, marker."""
 
@@ -34,26 +34,26 @@ def place(
     Args:
         turns: role and text.
         files: modality -> files, in the order of their markers.
-        where: the row's place.
-        offenders: is told of a medium without a marker, and of markers that are text.
+        where: the row's place, for errors.
+        offenders: collects notes on media without a marker, and on markers that are text.
 
     Returns:
-        Media and words of every turn. Without any marker the media stand in front of the first turn of the user.
+        Media and text of every turn. Without any marker the media are placed in front of the first turn of the user.
 
     Raises:
-        DataError: neither all markers nor those at the beginning of a line are as many as the files.
+        DataError: the number of files equals neither the number of all markers nor that of markers at line starts.
     """
     held: list[dict[int, tuple[Modality, str, str]]] = [{} for _ in turns]
     front: list[tuple[Modality, str]] = []
     marked: dict[Modality, str] = {modality: MARKERS[modality] for modality in files}
     if files.get("video") and not files.get("image") and not _spots(turns, MARKERS["video"]):
-        marked["video"] = MARKERS["image"]  # LLaVA-NeXT marks clips so.
+        marked["video"] = MARKERS["image"]  # LLaVA-NeXT's marker of clips
         marked.pop("image", None)
     for modality, marker in marked.items():
         names, spots = files[modality], _spots(turns, marker)
         if names and not spots:
             front += [(modality, name) for name in names]
-            offenders.note(f"have {modality} files and no marker: they stand in front of the first turn", where)
+            offenders.note(f"have {modality} files and no marker: they are placed in front of the first turn", where)
             continue
         chosen = _chosen(turns, spots, len(names))
         if chosen is None:
@@ -67,7 +67,7 @@ def place(
             held[turn][start] = modality, name, marker
     first = next((number for number, (role, _) in enumerate(turns) if role == "user"), None)
     if front and first is None:
-        raise DataError(f"{where}: media, and no turn of the user that shows them")
+        raise DataError(f"{where}: expected a turn of the user for the media, got none")
     return [_turn(value, held[number], front if number == first else []) for number, (_, value) in enumerate(turns)]
 
 
@@ -81,7 +81,7 @@ def _spots(turns: Sequence[tuple[Role, str]], marker: str) -> list[_Spot]:
 
 
 def _chosen(turns: Sequence[tuple[Role, str]], spots: list[_Spot], count: int) -> list[_Spot] | None:
-    """The occurrences that are markers; None where that cannot be told."""
+    """The occurrences that are markers; None if they are ambiguous."""
     if len(spots) == count:
         return spots
     at_start = [spot for spot in spots if _AT_LINE_START.search(turns[spot[0]][1][: spot[1]])]

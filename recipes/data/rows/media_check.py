@@ -1,4 +1,4 @@
-"""All media of a data set are looked at before the first step, by threads: presence, place, first bytes, header."""
+"""Checks all media of a data set before the first step, in threads: existence, folder, first bytes, header."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 __all__ = ["MediaCheck", "check_media"]
 
 THREADS = 8
-"""Most of the time is spent waiting for the disk."""
+"""More than cores, because most of the time is spent waiting for the disk."""
 _BATCH = 256
 _SECONDS = 5.0
-"""Between two lines of progress."""
+"""The time between two lines of progress."""
 _NUMPY = b"\x93NUMPY"
 
 
 def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -> None:
-    """See that every medium is a file below `root` that can be read, as far as its header says.
+    """Check that every medium is a readable file in `root`, as far as its header shows.
 
     Args:
-        samples: media that are objects in memory are passed over.
-        root: the folder that all files must stay in, symbolic links followed.
-        links: symbolic links may lead out of the folder.
+        samples: media in memory are skipped.
+        root: the folder that must contain all files, after resolving symbolic links.
+        links: whether symbolic links may lead out of the folder.
 
     Raises:
-        DataError: names the first samples whose file is missing, empty, no regular file, no medium of its kind, or
-            leads out of the folder.
+        DataError: with the first samples whose file is missing, empty, not a regular file, of another type, or outside
+            the folder.
     """
     check, rows = MediaCheck(links=links), list(samples)
     check.look(rows, root)
@@ -46,11 +46,11 @@ def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -
 
 
 class MediaCheck:
-    """Looks at each file once, however many samples and data files name it.
+    """Checks each file once, however many samples and data files name it.
 
     Args:
-        links: symbolic links may lead out of the folder of the media.
-        show: told how far a large set is.
+        links: whether symbolic links may lead out of the folder of the media.
+        show: prints the progress over a large set.
     """
 
     def __init__(self, *, links: bool = False, show: Callable[[str], object] | None = None) -> None:
@@ -58,7 +58,7 @@ class MediaCheck:
         self.seen: dict[tuple[Modality | None, Path], str] = {}
 
     def usable(self, samples: Sequence[Sample], root: Path, offenders: Offenders) -> list[Sample]:
-        """The samples whose media can all be read; the others become offenders."""
+        """The samples whose media can all be read; the others are added to `offenders`."""
         self.look(samples, root)
         kept = []
         for sample in samples:
@@ -75,7 +75,7 @@ class MediaCheck:
         return [(path, reason) for path, reason in found if reason]
 
     def look(self, samples: Iterable[Sample], root: Path) -> None:
-        """Look at all files that were not looked at before."""
+        """Check all files that were not checked before."""
         new = list(dict.fromkeys(key for sample in samples for key in _files(sample) if key not in self.seen))
         home, folders = os.path.realpath(root), dict[str, str]()
 
@@ -89,18 +89,18 @@ class MediaCheck:
                 self.seen.update(zip(part, threads.map(problem, part), strict=True))
                 if self.show is not None and time.monotonic() - told > _SECONDS:
                     told = time.monotonic()
-                    self.show(f"looked at {start + len(part):,} of {len(new):,} media files in {root}")
+                    self.show(f"checked {start + len(part):,} of {len(new):,} media files in {root}")
 
 
 def _files(sample: Sample) -> list[tuple[Modality | None, Path]]:
-    """Media that are shown, and embeddings (None) of what is made, as far as they are files."""
+    """The files of input media, and of the embeddings (modality None) of generated media."""
     shown: list[MediaPart] = [part for part in media_of(sample.messages) if isinstance(part.source, Path)]
     embedded = [part.embedding for part in made_of(sample.messages) if part.embedding is not None]
     return [*((part.modality, part.source) for part in shown), *((None, path) for path in embedded)]
 
 
 def _problem(modality: Modality | None, file: Path, home: str, folders: dict[str, str], *, links: bool) -> str:
-    """Why a file cannot be used. The real path of a folder is asked for once, that of a file only if it is a link."""
+    """Why a file cannot be used. The real path of a folder is resolved once, that of a file only if it is a link."""
     parent, name = os.path.split(file)
     if parent not in folders:
         folders[parent] = os.path.realpath(parent)

@@ -1,4 +1,4 @@
-"""Fields of a row that name media, whatever the format: which are read, and an error for those that nothing reads."""
+"""Fields of a row that name media, in any format, and an error for media fields that the format does not read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIELDS: dict[Modality, tuple[str, str]] = {
     "audio": ("audio", "audios"),
     "video": ("video", "videos"),
 }
-"""Modality -> the fields that may name its files."""
+"""Modality -> names of the field of its files."""
 
 _WORDS: dict[Modality, str] = {
     "image": "image|img|picture|photo",
@@ -36,7 +36,7 @@ def media_lists(item: Mapping[str, Any], where: str) -> dict[Modality, list[str]
     """The files of a row, by modality.
 
     Raises:
-        DataError: both spellings of a field, or one that is neither a path nor a list of paths.
+        DataError: both names of a field, or a value that is neither a path nor a list of paths.
 
     Example:
         >>> media_lists({"image": "1.png", "videos": ["a.mp4"]}, "train.json, item 0")
@@ -52,18 +52,18 @@ def media_lists(item: Mapping[str, Any], where: str) -> dict[Modality, list[str]
 
 
 def refuse_unread(item: Mapping[str, Any], read: Collection[str], where: str, *, system: bool = False) -> None:
-    """Check that no field of a row names a medium, or a system sentence, which its format does not read.
+    """Check that a row has no medium and no system message in a field that its format does not read.
 
-    Further fields of a modality that is read, such as an ``image_url`` beside ``image``, are its description.
+    Further fields of a modality that is read, such as an ``image_url`` beside ``image``, count as metadata.
 
     Args:
         item: the row.
         read: fields that the format reads.
-        where: the row's place.
+        where: the row's place, for errors.
         system: whether the format reads the field ``system``.
 
     Raises:
-        DataError: names the field and the form in which it would be read.
+        DataError: with the field and a form of the row that would be read.
 
     Example:
         >>> refuse_unread({"image": "1.png", "text": "a", "audio": "1.wav"}, ("image", "text"), "a.jsonl, line 1")
@@ -94,7 +94,7 @@ def with_system(item: Mapping[str, Any], messages: tuple[Message, ...], where: s
     """The messages with the row's field ``system`` as a system message in front.
 
     Raises:
-        DataError: no text, or another system message is there.
+        DataError: a value that is not text, or a different system message in the first turn.
     """
     said = item.get("system")
     if said is None or said == "":
@@ -103,7 +103,7 @@ def with_system(item: Mapping[str, Any], messages: tuple[Message, ...], where: s
     if messages and messages[0].role == "system":
         if messages[0].text == message.text:
             return messages
-        raise DataError(f"{where}, system: the first turn is another system message; leave one of them out")
+        raise DataError(f"{where}, system: the first turn is a different system message; leave one of them out")
     return (message, *messages)
 
 

@@ -1,6 +1,6 @@
-"""Whether a file is a medium that can be read, by its first bytes, its header and its end; no pixel is decoded.
+"""Checks that a medium can be read, by its first bytes, its header and its end, without decoding pixels.
 
-A whole file is decoded only where its end looks as if it had been cut off.
+Only a picture that seems truncated is decoded as a whole.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _TAIL = 1 << 16
 
 
 def header_problem(modality: Modality, path: Path) -> str:
-    """Why a file cannot be read; empty where nothing speaks against it.
+    """Why a file cannot be read; empty if no fault was found.
 
     Args:
-        modality: as which it is read.
+        modality: the expected modality.
         path: a file that exists and is not empty.
     """
     try:
@@ -55,7 +55,7 @@ def _image(file: BinaryIO, path: Path) -> str:
     else:
         return f"expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}"
     if not whole:
-        load_image(path)  # Says what is wrong with it, if anything is.
+        load_image(path)  # raises an error if the file is damaged
         return ""
     file.seek(0)
     try:
@@ -67,7 +67,7 @@ def _image(file: BinaryIO, path: Path) -> str:
 
 
 def _has(file: BinaryIO, mark: bytes, start: int) -> bool:
-    """Whether a mark stands behind this position."""
+    """Whether a byte string occurs after a position."""
     file.seek(start)
     return mark in file.read()
 
@@ -117,8 +117,8 @@ def _video(file: BinaryIO, path: Path) -> str:
         file.seek(0)
         with av.open(file, "r", format=container, metadata_errors="replace") as opened:
             if not opened.streams.video:
-                return "the file has no pictures"
-    except Exception as error:  # Besides its own errors PyAV raises those of decoding names.
+                return "the file has no video stream"
+    except Exception as error:  # PyAV also raises errors of decoding metadata.
         return f"the header is damaged: {error}"
     return ""
 

@@ -1,4 +1,4 @@
-"""Rows and media that cannot be used: all of them are collected, listed in a file, and stop the run or are left out."""
+"""Invalid rows and media: they are collected, listed in a file, and stop the run or are left out."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from inlay.recipes.data.rows.write import write_text
 __all__ = ["SHOWN", "Invalid", "Offender", "Offenders", "settle", "write_list"]
 
 Invalid: TypeAlias = Literal["raise", "skip"]
-"""What happens to data that cannot be used: the run does not begin, or they are left out."""
+"""Whether invalid data stop the run or are left out."""
 
 SHOWN = 5
-"""Offenders that an error names; the file names all."""
+"""The number of invalid rows in an error; the file lists all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offender:
-    """One row that cannot be used."""
+    """One invalid row."""
 
     where: str
-    """``train.json, item 12``."""
+    """Its place, such as ``train.json, item 12``."""
     reason: str
-    """The whole error, which names the place too."""
+    """The whole error text, with the place."""
 
 
 class Offenders:
-    """Collects the errors of rows, and notes on rows that are read in another form than they are written.
+    """Collects the errors of rows, and notes on rows that are read in another form than written.
 
     Args:
-        collect: keep the errors; otherwise the first one is raised, as in a call from Python.
+        collect: whether to keep the errors; if not, the first one is raised, as in a call from Python.
 
     Example:
         >>> offenders = Offenders(collect=True)
@@ -51,31 +51,31 @@ class Offenders:
         self.notes: dict[str, tuple[int, str]] = {}
 
     def row(self, where: str) -> _Row:
-        """A context in which one row is read; a :class:`DataError` in it concerns that row alone."""
+        """A context for reading one row; a :class:`DataError` in it concerns only this row."""
         return _Row(self, where)
 
     def add(self, where: str, error: DataError) -> None:
         """Keep an error.
 
         Raises:
-            DataError: that error, where none are kept.
+            DataError: the error itself, unless errors are collected.
         """
         if not self.collect:
             raise error
         self.found.append(Offender(where, str(error)))
 
     def note(self, text: str, where: str) -> None:
-        """Count a row that is read in another form than it is written."""
+        """Count a row that is read in another form than written."""
         count, first = self.notes.get(text, (0, where))
         self.notes[text] = count + 1, first
 
     def lines(self) -> list[str]:
-        """The notes, each with its number of rows and the first of them."""
+        """The notes, each with its number of rows and the first row."""
         return [f"{count:,} row(s) {text} (first: {first})" for text, (count, first) in self.notes.items()]
 
 
 class _Row:
-    """Faster than a generator-based context: one is entered for every row of a data set."""
+    """The context of one row; a class, because a generator-based context is slower."""
 
     __slots__ = ("offenders", "where")
 
@@ -97,16 +97,16 @@ class _Row:
 def settle(
     found: Sequence[Offender], invalid: Invalid, *, report: Path | None, show: Callable[[str], object] | None
 ) -> None:
-    """Stop, or say that rows are left out.
+    """Raise an error for invalid rows, or print that they are left out.
 
     Args:
-        found: rows that cannot be used.
-        invalid: whether to stop.
-        report: where the list of all is written before the run stops, or will be.
-        show: where lines for the user go.
+        found: the invalid rows.
+        invalid: whether to raise.
+        report: file of the whole list; it is written before the error is raised.
+        show: prints a line for the user.
 
     Raises:
-        DataError: ``invalid`` is ``raise``; names the first offenders and the list.
+        DataError: ``invalid`` is ``raise``; with the first invalid rows and the path of the list.
     """
     if not found:
         return
@@ -116,7 +116,7 @@ def settle(
         if report is not None:
             write_list(report, found)
         raise DataError(
-            f"{len(found):,} row(s) of the data cannot be used{listed}; mend them, or leave them out with "
+            f"{len(found):,} row(s) of the data cannot be used{listed}; correct them, or leave them out with "
             f"--data.invalid skip:\n  {first}"
         )
     if show is not None:
@@ -124,9 +124,9 @@ def settle(
 
 
 def write_list(path: Path, found: Sequence[Offender]) -> None:
-    """Write the list of rows that cannot be used, one JSON object a line with ``where`` and ``reason``.
+    """Write the list of invalid rows, one JSON object a line with ``where`` and ``reason``.
 
-    Without any row an earlier list is removed.
+    Without invalid rows, an existing list is removed.
     """
     if not found:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Data files that are tables: a JSON list of objects, or one object a line, checked by file, place and field.
+"""Reads tables: a JSON list of objects, or one object a line, with errors that name file, place and field.
 
 A list is parsed item by item, so that the parsed file is never in memory as a whole.
 """
@@ -6,7 +6,7 @@ A list is parsed item by item, so that the parsed file is never in memory as a w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from json import JSONDecoder
@@ -23,16 +23,19 @@ __all__ = [
     "MAX_LINE_BYTES",
     "described",
     "filled",
+    "head_of",
     "json_lines",
+    "json_name",
     "numbered_lines",
     "objects",
+    "read_each",
     "records",
     "table",
     "whole",
 ]
 
 MAX_LINE_BYTES = 1 << 24
-"""The longest line that is parsed: 16 MiB."""
+"""The longest line that is accepted: 16 MiB."""
 
 _HEAD = 1 << 20
 _SPACE = re.compile(r"\s*")
@@ -42,7 +45,7 @@ Record = tuple[str, dict[str, Any]]
 
 
 def table(path: Path, key: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A JSON object and the list of objects that it holds under one key.
+    """Read a JSON object with a list of objects under one key.
 
     Returns:
         The whole object and the list.
@@ -52,7 +55,7 @@ def table(path: Path, key: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """
     document = parse(decode(file_bytes(path), str(path)), str(path))
     if not isinstance(document, dict) or not isinstance(document.get(key), list):
-        got = f"an object with {shown(sorted(document))}" if isinstance(document, dict) else _name(document)
+        got = f"an object with {shown(sorted(document))}" if isinstance(document, dict) else json_name(document)
         raise DataError(f'{path}: expected {{"{key}": [...], ...}}, got {got}')
     if not document[key]:
         raise DataError(f"{path}, {key}: expected at least one entry, got an empty list")
@@ -60,14 +63,14 @@ def table(path: Path, key: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def records(path: Path, offenders: Offenders | None = None) -> Iterator[Record]:
-    """The objects of a JSON list, or of JSON lines; the contents tell which, not the file's name.
+    """The objects of a JSON list, or of JSON lines; :func:`json_lines` decides which.
 
     Args:
         path: the file.
-        offenders: takes the lines and items that are no objects.
+        offenders: collects lines and items that are not objects.
 
     Raises:
-        DataError: another shape, or no object at all.
+        DataError: another shape, or no objects.
     """
     offenders, count = offenders or Offenders(), 0
     for where, item in _lines(path) if json_lines(path) else _items(path):
@@ -75,11 +78,48 @@ def records(path: Path, offenders: Offenders | None = None) -> Iterator[Record]:
         with offenders.row(where):
             value = parse(item, where) if isinstance(item, str) else item.value
             if not isinstance(value, dict):
-                raise DataError(f"{where}: expected an object, got {_name(value)}")
+                raise DataError(f"{where}: expected an object, got {json_name(value)}")
         if isinstance(value, dict):
             yield where, value
     if not count:
         raise DataError(f"{path}: expected at least one record, got none")
+
+
+def read_each(
+    path: Path, read: Callable[[Mapping[str, Any], str], Sample], offenders: Offenders | None = None
+) -> list[Sample]:
+    """Read one sample from each record, in the order of the file.
+
+    Args:
+        path: the file.
+        read: record and its place -> sample.
+        offenders: collects invalid records; if not given, the first one raises an error.
+
+    Raises:
+        DataError: an invalid record, or a duplicate id.
+    """
+    offenders = offenders or Offenders()
+    samples: dict[str, Sample] = {}
+    for where, item in records(path, offenders):
+        with offenders.row(where):
+            sample = read(item, where)
+            if sample.id in samples:
+                raise DataError(f"{where}, id: {shown(sample.id)} is also the id of {samples[sample.id].origin}")
+            samples[sample.id] = sample
+    return list(samples.values())
+
+
+def head_of(path: Path) -> str:
+    """The first MiB of a text file, without white space in front.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def json_lines(path: Path) -> bool:
@@ -92,11 +132,7 @@ def json_lines(path: Path) -> bool:
     """
     if path.suffix.lower() == ".jsonl":
         return True
-    try:
-        with path.open("rb") as file:
-            lines = file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip().split("\n", 1)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    lines = head_of(path).split("\n", 1)
     if len(lines) < 2 or not lines[0].startswith("{") or not lines[1].lstrip().startswith("{"):
         return False
     with suppress(ValueError, RecursionError):
@@ -108,12 +144,12 @@ def objects(values: Sequence[Any], where: str) -> list[dict[str, Any]]:
     """Check that every entry of a list is an object."""
     for index, value in enumerate(values):
         if not isinstance(value, dict):
-            raise DataError(f"{where}[{index}]: expected an object, got {_name(value)}")
+            raise DataError(f"{where}[{index}]: expected an object, got {json_name(value)}")
     return list(values)
 
 
 def whole(item: Mapping[str, Any], field: str, where: str) -> int:
-    """A whole number from 0 on.
+    """Check that a field is a whole number from 0.
 
     Example:
         >>> whole({"image_id": "7"}, "image_id", "a.json, question 0")
@@ -127,7 +163,7 @@ def whole(item: Mapping[str, Any], field: str, where: str) -> int:
 
 
 def filled(item: Mapping[str, Any], field: str, where: str) -> str:
-    """A text with more than white space, stripped.
+    """Check that a field is text with more than white space; returns it stripped.
 
     Example:
         >>> filled({"caption": " A disc. "}, "caption", "")
@@ -149,16 +185,16 @@ def described(
     kinds: tuple[str, ...] = (),
     answers: tuple[str, ...] = (),
 ) -> Sample:
-    """A sample of one turn: a picture, words beside it if there are any, and the answer.
+    """A sample of one question: a picture, optional text, and the answer.
 
     Args:
         name: the sample's id.
         image: a path, or a picture in memory.
-        asked: the user's words beside the picture; may be empty.
-        answer: the assistant's turn.
+        asked: the user's text beside the picture; may be empty.
+        answer: the assistant's text.
         where: the sample's origin.
-        kinds: its type, if known.
-        answers: people's answers, if known.
+        kinds: the question's type, if known.
+        answers: human answers, if known.
     """
     content: tuple[Part, ...] = (MediaPart("image", image), *([TextPart(asked)] if asked else []))
     messages = (Message("user", content), Message("assistant", (TextPart(answer),)))
@@ -169,7 +205,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a file that are not empty, with their numbers from 1.
 
     Raises:
-        DataError: a file that cannot be read, a line that is too long or no UTF-8.
+        DataError: the file cannot be read, or a line is too long or not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -200,7 +236,7 @@ def _items(path: Path) -> Iterator[tuple[str, str | _Parsed]]:
     place = _SPACE.match(held, 0).end()  # type: ignore[union-attr]  # matches everywhere
     if held[place : place + 1] != "[":
         found = parse(held, str(path))
-        raise DataError(f"{path}: expected a JSON list of records, got {_name(found)}")
+        raise DataError(f"{path}: expected a JSON list of records, got {json_name(found)}")
     scan, index, after = JSONDecoder().raw_decode, 0, "["
     place = _SPACE.match(held, place + 1).end()  # type: ignore[union-attr]
     if held[place : place + 1] == "]":
@@ -209,7 +245,7 @@ def _items(path: Path) -> Iterator[tuple[str, str | _Parsed]]:
         try:
             value, place = scan(held, place)
         except (ValueError, RecursionError):
-            parse(held, str(path))  # names the place
+            parse(held, str(path))  # its error has the position
             raise
         yield f"{path}, item {index}", _Parsed(value)
         index += 1
@@ -217,11 +253,12 @@ def _items(path: Path) -> Iterator[tuple[str, str | _Parsed]]:
         after = held[place : place + 1]
         if after not in (",", "]") or not after:
             parse(held, str(path))
-            raise DataError(f"{path}: not JSON: expected ',' or ']' behind item {index - 1}")
+            raise DataError(f"{path}: not JSON: expected ',' or ']' after item {index - 1}")
         place = _SPACE.match(held, place + 1).end()  # type: ignore[union-attr]
     if held[place:].strip():
         parse(held, str(path))
 
 
-def _name(value: object) -> str:
+def json_name(value: object) -> str:
+    """The type of a JSON value in words, or the value itself if it is short."""
     return {dict: "an object", list: "a list", str: "text", type(None): "null"}.get(type(value), shown(value))

@@ -23,34 +23,34 @@ class Sample:
     id: str
     """Unique in its file."""
     messages: tuple[Message, ...]
-    """User and assistant in turn, the assistant last; a system message may stand in front."""
+    """Alternating user and assistant, the assistant last; optionally a system message first."""
     origin: str
-    """Where it was read: ``train.json, item 12`` (counted from 0) or ``train.jsonl, line 12`` (counted from 1)."""
+    """Its place: ``train.json, item 12`` (counted from 0) or ``train.jsonl, line 12`` (counted from 1)."""
     kinds: tuple[str, ...] = ()
-    """The type of each question, one an assistant turn; empty when unknown."""
+    """Question types, one for each assistant turn; empty if unknown."""
     answers: tuple[tuple[str, ...], ...] = ()
-    """People's answers, one tuple an assistant turn; empty when only the reference is known."""
+    """Human answers, one tuple for each assistant turn; empty if only the reference is known."""
     description: str = ""
-    """Description of the picture as text, which the oracle reads instead of it."""
+    """The picture as text, which the oracle reads instead of the picture."""
 
 
 class Question(NamedTuple):
-    """One assistant turn of a sample, as an evaluation asks for it."""
+    """One assistant turn of a sample as an evaluation question."""
 
     prompt: tuple[Message, ...]
     """The conversation before the answer, earlier answers included; the last message is the user's."""
     reference: str
     """The assistant's own answer."""
     answers: tuple[str, ...]
-    """The answers of people, or the reference alone."""
+    """Human answers, or the reference alone."""
     kind: str
-    """The question's type; empty when unknown."""
+    """The question's type; empty if unknown."""
     made: tuple[MadePart, ...] = ()
-    """Media that the assistant makes in that turn."""
+    """Media that the assistant generates in that turn."""
 
 
 def questions_of(sample: Sample) -> list[Question]:
-    """Every assistant turn as a question of its own, with the conversation before it; empty answers are left out.
+    """Every assistant turn as a separate question, with the conversation before it; empty answers are left out.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -73,16 +73,14 @@ def questions_of(sample: Sample) -> list[Question]:
 
 
 def check_turns(messages: Sequence[Message], where: str) -> None:
-    """Check that user and assistant alternate and end with an answer, and that there is something to learn.
-
-    An empty answer among others is part of the conversation, and is not trained on.
+    """Check that user and assistant alternate, the last turn is an answer, and not all answers are empty.
 
     Args:
         messages: the conversation.
         where: the place, for errors.
 
     Raises:
-        DataError: names the turn (system messages not counted, from 0).
+        DataError: with the turn (from 0, system messages not counted).
     """
     turns = [message for message in messages if message.role != "system"]
     if any(message.role == "system" for message in messages[1:]):
@@ -90,14 +88,14 @@ def check_turns(messages: Sequence[Message], where: str) -> None:
     for index, message in enumerate(turns):
         expected = "assistant" if index % 2 else "user"
         if message.role != expected:
-            raise DataError(f"{where}, turn {index}: expected the {expected}, got the {message.role}; they take turns")
+            raise DataError(
+                f"{where}, turn {index}: expected the {expected}, got the {message.role}; user and assistant alternate"
+            )
         if message.role == "assistant" and media_of([message]):
-            raise DataError(f"{where}, turn {index}: media that are shown belong to the user's turns")
+            raise DataError(f"{where}, turn {index}: input media belong to the user's turns")
         if message.role == "user" and not message.text.strip() and not media_of([message]):
-            raise DataError(f"{where}, turn {index}: the user says nothing")
+            raise DataError(f"{where}, turn {index}: the user's turn is empty")
     if not turns or turns[-1].role != "assistant":
-        raise DataError(
-            f"{where}: expected an assistant's answer as the last turn; without it there is nothing to learn"
-        )
+        raise DataError(f"{where}: expected an answer of the assistant as the last turn")
     if not any(message.text.strip() or made_of([message]) for message in turns[1::2]):
-        raise DataError(f"{where}: every answer of the assistant is empty, so there is nothing to learn")
+        raise DataError(f"{where}: all answers of the assistant are empty")

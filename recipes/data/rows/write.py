@@ -1,4 +1,4 @@
-"""Writing a data file: whoever reads it sees the old file or the new one, never half of it."""
+"""Writes a data file atomically: readers see the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as a whole, in UTF-8.
+    """Write a UTF-8 text file atomically.
 
     Args:
         path: the file; its folder must exist.
-        text: what it shall hold.
+        text: the contents.
 
     Raises:
-        DataError: it cannot be written; an old file is as it was then.
+        DataError: the file cannot be written; an existing file is unchanged.
     """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

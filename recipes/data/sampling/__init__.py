@@ -1,1 +1,1 @@
-"""Which samples an optimizer step has: order, mixture, lengths, and counts of its loss terms."""
+"""The samples of each optimizer step: order, mixture, lengths, and counts of loss terms."""

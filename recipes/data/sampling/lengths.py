@@ -1,12 +1,12 @@
-"""Batches of samples of like length, so that little is padded.
+"""Batches of samples of similar length, for less padding.
 
-A random batch is as long as its longest sample: of the miniature's dialogues 27 % of all positions were padding, of
-sorted ones 5 %. Only *windows* of consecutive batches are sorted, and their batches are shuffled again, so every epoch
-still shows each sample once and no stretch of the training is all short or all long. What comes when stays a pure
-function of seed and step.
+Samples are padded to the longest one of their batch: with the miniature's dialogues, 27 % of all positions were padding
+in random batches and 5 % in sorted ones. Only *windows* of consecutive batches are sorted, and their batches are
+shuffled again, so every epoch still has each sample once, with short and long batches throughout. The order stays a
+pure function of seed and step.
 
-It is faster and may teach less: where length goes with content, each batch holds one kind of sample only. So it is not
-the default; docs/decisions.md has the figures.
+Training is faster but may give a worse model: if length depends on content, each batch has one kind of sample only. So
+it is not the default; docs/decisions.md has the figures.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class ByLength(Sampler[list[int]]):
     """Index batches of another order, sorted within windows.
 
     Args:
-        order: first batch -> batches from that one on; what is sorted.
-        lengths: of each sample, in any unit that grows with the number of tokens.
+        order: first batch -> the unsorted batches from that one on.
+        lengths: length of each sample, in any unit that grows with the number of tokens.
         batches: batches of the whole stage.
-        seed: of the order of batches in a window.
+        seed: seed of the order of batches in a window.
         start: batches already done.
 
     Example:
@@ -56,7 +56,7 @@ class ByLength(Sampler[list[int]]):
         return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        first = self.start // WINDOW * WINDOW  # a window is sorted whole, wherever a run was interrupted in it
+        first = self.start // WINDOW * WINDOW  # a window is always sorted as a whole, also by a resumed run
         inner = iter(self.order(first))
         for window in range(first, self.batches, WINDOW):
             taken = [next(inner) for _ in range(min(WINDOW, self.batches - window))]
@@ -71,7 +71,7 @@ class ByLength(Sampler[list[int]]):
 
 
 def lengths_of(samples: Sequence[Sample]) -> list[int]:
-    """Characters of each conversation, a medium counted as a hundred: near enough to sort by."""
+    """Characters of each conversation plus 100 for each medium, an estimate for sorting."""
     return [
         sum(len(message.text) for message in sample.messages) + 100 * len(media_of(sample.messages))
         for sample in samples

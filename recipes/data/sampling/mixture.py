@@ -1,6 +1,6 @@
-"""Several data sets at once, each in proportion to the square root of its size (InstructBLIP, Dai et al., 2023).
+"""Mixes several data sets in proportion to the square roots of their sizes (InstructBLIP, Dai et al., 2023).
 
-In proportion to size, the small sets would hardly be seen; with equal shares, they would be memorised. The sample at
+In proportion to size, small sets would hardly be used; with equal shares, they would be memorised. The sample at
 each step is a pure function of sizes, seed and step, as in :mod:`~inlay.recipes.data.sampling.order`, so that a resumed
 run continues with the next batch. Source: https://arxiv.org/abs/2305.06500.
 """
@@ -20,11 +20,11 @@ from inlay.recipes.data.rows.sample import DataError
 __all__ = ["MixtureBatches", "sqrt_shares"]
 
 _BLOCK = 4096
-"""Draws that one generator makes at once."""
+"""Number of draws from one generator."""
 
 
 def sqrt_shares(sizes: Sequence[int]) -> list[float]:
-    """How often each data set is drawn.
+    """The share of each data set among the draws.
 
     Raises:
         DataError: no data set, or an empty one.
@@ -46,10 +46,10 @@ class MixtureBatches(Sampler[list[int]]):
         sizes: samples of each data set.
         batch_size: samples per batch.
         batches: batches of the whole stage.
-        seed: of the draws and the orders.
+        seed: seed of the draws and the orders.
         start: batches already done.
-        shares: how often each data set is drawn, any positive numbers; the square roots of the sizes if not given.
-        whole: draw one data set for a whole batch, instead of one for each sample.
+        shares: weight of each data set, positive numbers; the square roots of the sizes if not given.
+        whole: whether to draw one data set for a whole batch, instead of one for each sample.
 
     Raises:
         DataError: an empty data set, or shares that do not fit.
@@ -131,6 +131,6 @@ class MixtureBatches(Sampler[list[int]]):
 
 
 def _generator(*numbers: int) -> torch.Generator:
-    """A generator of its own for every combination of numbers."""
+    """A generator that is seeded by all the numbers."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

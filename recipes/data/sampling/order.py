@@ -1,6 +1,6 @@
-"""The order of training: which samples each optimizer step has, as a pure function of seed and position.
+"""The order of training: the samples of each optimizer step, as a pure function of seed and position.
 
-So a resumed run continues with the very next step, and a checkpoint holds nothing but the number of steps.
+So a resumed run continues with the next step, and a checkpoint needs only the number of steps.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ __all__ = ["StepBatches"]
 
 
 class StepBatches(Sampler[list[int]]):
-    """Index batches for a whole stage: epoch after epoch, each in its own random order, cut after so many batches.
+    """Index batches for a whole stage: epochs in different random orders, cut after `batches`.
 
     Args:
         samples: size of the data.
-        batch_size: samples per batch; the batch at the end of an epoch goes on into the next one.
+        batch_size: samples per batch; the last batch of an epoch continues into the next epoch.
         batches: batches of the whole stage.
-        seed: of the order.
+        seed: seed of the order.
         start: batches already done.
 
     Example:

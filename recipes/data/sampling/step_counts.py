@@ -1,9 +1,8 @@
-"""How many terms each loss has in a whole optimizer step, counted before its first micro-batch is trained on.
+"""Counts the terms of each loss in a whole optimizer step, before its first micro-batch is trained on.
 
 The loss of an optimizer step is the sum over its terms (labelled tokens, media, pairs) divided by their number, however
-the step is cut into micro-batches and shared among processes. A micro-batch alone does not know that number, so the
-loader takes all micro-batches of a step from its workers, counts them, adds up the counts of all processes, and hands
-each micro-batch on with the result.
+the step is cut into micro-batches and shared among processes. So the loader takes all micro-batches of a step from its
+workers, counts their terms, adds up the counts of all processes, and yields each micro-batch with the result.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = ["Share", "StepBatch", "by_step", "counts_of", "media_counts"]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The part that one micro-batch of one process has in its optimizer step."""
+    """The share of one micro-batch of one process in its optimizer step."""
 
     own: dict[str, int]
     """Name -> terms in this micro-batch."""
@@ -41,11 +40,11 @@ class Share:
 
 
 class StepBatch:
-    """A micro-batch with its share of the optimizer step; ``StepData`` takes the two apart again in the training loop.
+    """A micro-batch with its share of the optimizer step; ``StepData`` separates the two in the training loop.
 
     Args:
         batch: the micro-batch.
-        share: its part of the step.
+        share: its share of the step.
     """
 
     # Not a dataclass: Lightning would look for tensors in its fields.
@@ -80,7 +79,7 @@ def counts_of(batch: Any) -> dict[str, int]:
 
 @counts_of.register
 def _conversations(batch: Batch) -> dict[str, int]:
-    """Labelled tokens, samples, and media that are made."""
+    """Labelled tokens, samples, and generated media."""
     if batch.plan is not None:
         labels = len(batch.plan)
     else:
@@ -89,6 +88,6 @@ def _conversations(batch: Batch) -> dict[str, int]:
 
 
 def media_counts(modalities: Iterable[Modality]) -> dict[str, int]:
-    """Modality -> generated media of it in a micro-batch."""
+    """Modality -> number of its generated media."""
     found = list(modalities)
     return {modality: found.count(modality) for modality in get_args(Modality)}

@@ -1,4 +1,4 @@
-"""A resumable loader of training batches: which sample comes when is a function of seed and step, for any objective."""
+"""A resumable loader of training batches for any objective; the order is a function of seed and step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["StepData", "StepLoader", "micro_batches", "processes"]
 
 
 def processes() -> dict[str, int]:
-    """The number of processes for a checkpoint: each has a random state of its own, so their number must stay."""
+    """The number of processes for a checkpoint: each has its own random state, so their number must not change."""
     return {} if world() == 1 else {"processes": world()}
 
 
@@ -37,7 +37,7 @@ def micro_batches(step: Sequence[int], accumulate: int, processes: int) -> list[
     Args:
         step: indices of the samples.
         accumulate: micro-batches of a full step.
-        processes: that train together.
+        processes: number of processes that train together.
 
     Raises:
         DataError: fewer samples than processes.
@@ -51,7 +51,7 @@ def micro_batches(step: Sequence[int], accumulate: int, processes: int) -> list[
     count = min(accumulate, len(step) // processes)
     if not count:
         raise DataError(
-            f"a step of {len(step)} samples cannot be shared among {processes} processes; take fewer devices"
+            f"a step of {len(step)} samples cannot be shared among {processes} processes; use fewer devices"
         )
     ends = [place * len(step) // count for place in range(count + 1)]
     return [
@@ -71,7 +71,7 @@ class _MicroBatches(Sampler[list[tuple[int, int]]]):
 
     def __init__(self, order: Callable[[int], Iterable[list[int]]], steps: int, accumulate: int, start: int) -> None:
         self.order, self.accumulate, self.start = order, accumulate, start
-        # The last step may be a short one; Lightning has to know the very last micro-batch.
+        # Lightning needs the exact number of micro-batches, and the last step may be shorter.
         last = next(iter(order(steps - 1)))
         self.count = (steps - 1) * accumulate + len(micro_batches(last, accumulate, world()))
 
@@ -96,16 +96,16 @@ class _Rows(Dataset[Any]):
 
 
 class StepLoader(DataLoader[Any]):
-    """Resumable: its position is a function of the trainer's step, so the state is only what must not have changed.
+    """A resumable loader: the trainer's step gives its position, and its state has the settings that must not change.
 
-    It takes all micro-batches of an optimizer step from its workers before it gives the first one, see
-    :func:`~inlay.recipes.data.sampling.step_counts.by_step`; in memory are the micro-batches of one step.
+    It takes all micro-batches of an optimizer step from its workers before it yields the first one, see
+    :func:`~inlay.recipes.data.sampling.step_counts.by_step`; the micro-batches of one step are in memory.
 
     Args:
-        data: rows.
-        state: what must not have changed when a run is resumed.
+        data: the rows.
+        state: settings that must be the same when a run is resumed.
         accumulate: micro-batches of an optimizer step.
-        options: of torch's loader.
+        options: options of torch's loader.
     """
 
     def __init__(self, data: Dataset[Any], *, state: dict[str, Any], accumulate: int = 1, **options: Any) -> None:
@@ -126,12 +126,12 @@ class StepLoader(DataLoader[Any]):
         """Compare with the state in a checkpoint.
 
         Raises:
-            DataError: something has changed.
+            DataError: a setting has changed.
         """
         if state != self.state_dict():
             raise DataError(
-                f"the checkpoint was made with other data or settings: expected {state}, got {self.state_dict()}; "
-                "resume with the settings of the interrupted run, or start anew"
+                f"the checkpoint was written with other data or settings: expected {state}, got {self.state_dict()}; "
+                "resume with the settings of the interrupted run, or start a new run"
             )
 
 
@@ -139,13 +139,13 @@ class StepData(LightningDataModule):
     """Training batches of one stage.
 
     Args:
-        sizes: samples of each data set; of several, each is drawn by the square root of its size.
-        read: number of the optimizer step, index of the sample over all data sets -> what is collated.
-        collate: what was read -> a batch.
+        sizes: number of samples of each data set; several are mixed by the square roots of their sizes.
+        read: number of the optimizer step, index of the sample over all data sets -> a row.
+        collate: rows -> a batch.
         stage: batch size and steps.
-        seed: of the order.
+        seed: seed of the order.
         workers: processes that load media; 0 loads in the training process.
-        lengths: of each sample; with them, batches hold samples of like length.
+        lengths: length of each sample; if given, batches have samples of similar length.
 
     Raises:
         DataError: no samples.
@@ -178,13 +178,13 @@ class StepData(LightningDataModule):
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Samples that were left out so far, by reason; a file that cannot be used whole is an error instead."""
+        """Number of samples that were left out so far, by reason; always empty for files."""
         return {}
 
     def order(self, start: int) -> Iterable[list[int]]:
         """The samples of each optimizer step, from one step on; only the last step may be shorter than the others.
 
-        Micro-batches and processes are cut out of a step, so which samples it has does not depend on their number.
+        They do not depend on the number of micro-batches and processes, which share the samples of a step.
 
         Args:
             start: steps already done.
@@ -199,7 +199,7 @@ class StepData(LightningDataModule):
         return MixtureBatches(self.sizes, self.stage.batch_size, self.steps, self.seed, start)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Give the training module the share, and the training loop the micro-batch."""
+        """Pass the share to the training module, and the micro-batch to the training loop."""
         module: Any = self.trainer.lightning_module if self.trainer else None
         if not isinstance(batch, StepBatch):
             return batch
@@ -208,20 +208,20 @@ class StepData(LightningDataModule):
         return batch.batch
 
     def setup(self, stage: str) -> None:
-        """Switch Lightning's validation off where there are no held-out samples; an empty loader gives a warning."""
+        """Switch Lightning's validation off if there are no held-out samples; an empty loader would give a warning."""
         own = type(self).val_dataloader is StepData.val_dataloader and "val_dataloader" not in vars(self)
         if self.validation is None and own and self.trainer is not None:
             self.trainer.limit_val_batches = 0
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Batches of the held-out samples, in their order; of several processes, each has its share of every batch."""
+        """Batches of the held-out samples in order; several processes share every batch."""
         return self.validation.in_order() if self.validation is not None else []
 
     def in_order(self) -> DataLoader[Any]:
-        """Every sample once, in batches as large as the micro-batches of the stage, as for the first optimizer step.
+        """Every sample once, in batches as large as the stage's micro-batches, read as for the first optimizer step.
 
-        Each process has as many batches as the others, and none is empty. Of a number of samples that the processes
-        divide, each has equally many in every batch.
+        All processes have the same number of batches, and none is empty. If the number of samples is a multiple of the
+        number of processes, all have the same number of samples in every batch.
 
         Raises:
             DataError: fewer samples than processes.
@@ -229,7 +229,7 @@ class StepData(LightningDataModule):
         count, size = sum(self.sizes), max(1, self.stage.batch_size // self.stage.accumulate // world()) * world()
         starts = list(range(0, count, size))
         if len(starts) > 1 and count - starts[-1] < world():
-            starts.pop()  # The rest goes into the last batch.
+            starts.pop()  # The rest joins the last batch.
         batches = [
             shared
             for start, end in pairwise([*starts, count])
@@ -244,7 +244,7 @@ class StepData(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Micro-batches from the step on at which the trainer stands."""
+        """Micro-batches from the trainer's current step on."""
         accumulate = self.stage.accumulate
         return StepLoader(
             _Rows(self.read, sum(self.sizes)),
@@ -262,6 +262,6 @@ class StepData(LightningDataModule):
             ),
             collate_fn=self.collate,
             num_workers=self.workers,
-            # A generator of its own: else every new iterator would draw from the state that dropout draws from.
+            # Without its own generator, every new iterator would advance the one that dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
         )

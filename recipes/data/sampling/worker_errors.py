@@ -1,7 +1,7 @@
-"""Errors of the processes that load data, carried to the training process as they are.
+"""Passes errors of the processes that load data to the training process unchanged.
 
-torch raises an error of a worker anew with the worker's whole traceback as its text. So an error of ours travels as a
-value in the place of the batch, and is raised when the training process takes that batch.
+torch re-raises an error of a worker with the worker's whole traceback as its text. So an ``InlayError`` is passed as a
+value in place of the batch, and is raised when the training process takes that batch.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ __all__ = ["carried_collate", "carried_rows", "raised"]
 
 
 class _Failure:
-    """An error by its class and text, because not every error of ours can be unpickled."""
+    """An error by its class and text, because not every ``InlayError`` can be unpickled."""
 
     def __init__(self, error: InlayError) -> None:
         self.kind, self.text = type(error), str(error)
 
     def error(self) -> InlayError:
-        made = self.kind.__new__(self.kind)
-        made.args = (self.text,)
-        return made
+        error = self.kind.__new__(self.kind)
+        error.args = (self.text,)
+        return error
 
 
 class _Rows(Dataset[Any]):
@@ -54,17 +54,17 @@ class _Stream(IterableDataset[Any]):
 
 
 def carried_rows(rows: Dataset[Any]) -> Dataset[Any]:
-    """The same data, with an error of ours in the place of a row that cannot be read."""
+    """The same data, with the error in place of a row that cannot be read."""
     return _Stream(rows) if isinstance(rows, IterableDataset) else _Rows(rows)
 
 
 def carried_collate(collate: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
-    """The same collation, with an error of ours in the place of a batch that cannot be made."""
+    """The same collation, with the error in place of a batch that cannot be collated."""
     return _Collate(collate)
 
 
 class _Collate:
-    # A class, because workers that are spawned unpickle it.
+    # A class, because spawned workers unpickle it.
     def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
         self.collate = collate
 
@@ -82,7 +82,7 @@ def raised(batches: Iterable[Any]) -> Iterator[Any]:
     """The batches, in the training process.
 
     Raises:
-        InlayError: the error of a worker, in the place of its batch.
+        InlayError: the error of a worker, in place of its batch.
     """
     for batch in batches:
         if isinstance(batch, _Failure):

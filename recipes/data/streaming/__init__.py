@@ -1,1 +1,1 @@
-"""Captioned pictures out of webdataset shards."""
+"""Captioned pictures from webdataset shards."""

@@ -20,7 +20,7 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["Row", "Shards", "StreamData"]
 
 Row: TypeAlias = Callable[[int, Sample], Any]
-"""Number of the optimizer step, sample -> a row for the collate function."""
+"""Number of the optimizer step, sample -> a row for `collate`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Shards:
     shuffle: int = 1000
     """Samples in the shuffle buffer."""
     broken: Literal["raise", "skip"] = "raise"
-    """Whether a sample that cannot be used is an error or is left out."""
+    """Whether an invalid sample is an error or is left out."""
 
     def first(self, count: int) -> list[Sample]:
         """The first samples of the first shards, in the order of the files.
 
         Raises:
-            DataError: one of them cannot be used, or there is none.
+            DataError: one of them is invalid, or there is none.
         """
         found = list(islice(TarPairs(self.files, buffer=0, passes=1, broken=self.broken), count))
         if not found:
@@ -53,11 +53,11 @@ class StreamData(StepData):
 
     Args:
         shards: the source.
-        row: makes a row of a sample.
+        row: converts a sample to a row.
         collate: rows -> a batch.
         stage: batch size and steps.
-        seed: of the order.
-        workers: processes that read; each needs a shard of its own.
+        seed: seed of the order.
+        workers: processes that read; each needs its own shard.
 
     Raises:
         DataError: the stage has no ``max_steps``.
@@ -86,11 +86,11 @@ class StreamData(StepData):
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many samples and shards were left out so far, by reason."""
+        """Number of samples and shards that were left out so far, by reason."""
         return {reason: count for reason, count in self.pairs.skipped.items() if count}
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches from the step on at which the trainer stands."""
+        """Batches from the trainer's current step on."""
         done = self.trainer.global_step if self.trainer else 0
         self.pairs = self._stream(done * self.stage.accumulate)
         return StepLoader(
@@ -107,7 +107,7 @@ class StreamData(StepData):
             batch_size=self.pairs.batch_size,
             collate_fn=self.collate,
             num_workers=self.workers,
-            # Without a generator of its own, every new iterator would advance the one that dropout uses.
+            # Without its own generator, every new iterator would advance the one that dropout uses.
             generator=torch.Generator().manual_seed(self.seed),
         )
 

@@ -1,7 +1,7 @@
-"""The samples of one webdataset shard, a tar that is read as a stream.
+"""Reads the samples of one webdataset shard, a tar, as a stream.
 
-Members with one name up to the first dot of their last part stand next to each other and are one sample, such as
-``000/7.jpg`` and ``000/7.txt`` (https://github.com/webdataset/webdataset). Nothing is written to disk.
+Adjacent members with the same path up to the first dot of the file name are one sample, such as ``000/7.jpg`` and
+``000/7.txt`` (https://github.com/webdataset/webdataset). Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["DamagedShard", "Group", "tar_groups"]
 
 
 class DamagedShard(DataError):
-    """A tar that is truncated or no tar; the samples before the damage have been read."""
+    """A file that is truncated or not a tar; the samples before the damage have been read."""
 
 
 @dataclass(slots=True)
@@ -28,11 +28,11 @@ class Group:
     """The members of one sample."""
 
     key: str
-    """Their common name."""
+    """Their common path without extension."""
     where: str
-    """Shard and key, for an error."""
+    """Shard and key, for errors."""
     parts: dict[str, bytes] = field(default_factory=dict)
-    """Extension, in lower case, to content; only the extensions that were asked for."""
+    """Extension in lower case -> content, for the requested extensions."""
     others: list[str] = field(default_factory=list)
     """The extensions of the other members, which were not read."""
 
@@ -46,10 +46,10 @@ def tar_groups(path: Path, extensions: Container[str]) -> Iterator[Group]:
 
     Yields:
         Groups in the order of the shard, each when the next one begins. Folders and names without an extension are
-        passed over; links, and a second member of the same name, are not read.
+        skipped; links, and a second member of the same name, are not read.
 
     Raises:
-        DamagedShard: the file cannot be read, is no tar, or is truncated; the group that was being read is lost.
+        DamagedShard: the file cannot be read, is not a tar, or is truncated; the group that was being read is lost.
     """
     group: Group | None = None
     try:
@@ -71,7 +71,7 @@ def tar_groups(path: Path, extensions: Container[str]) -> Iterator[Group]:
                 else:
                     content = archive.extractfile(member)
                     group.parts[extension] = content.read() if content else b""
-            # tarfile takes anything but a header for the end of the archive, which is a block of zeros.
+            # tarfile stops at any block that is not a header, but only a block of zeros ends an archive.
             if os.pread(file.fileno(), tarfile.BLOCKSIZE, archive.offset) != bytes(tarfile.BLOCKSIZE):
                 raise DamagedShard(f"{path}: truncated or damaged at byte {archive.offset:,}: no header, no end mark")
     except DataError:
@@ -87,5 +87,5 @@ def _members(archive: Any, path: Path) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
         archive.members = []  # tarfile would keep every header
         yield member
-        if archive.offset > size:  # tarfile would look for the end of this member for ever
+        if archive.offset > size:  # tarfile would search for the end of this member forever
             raise DamagedShard(f"{path}: truncated: a member ends at byte {archive.offset:,} of {size:,}")

@@ -1,4 +1,4 @@
-"""The sample of a group of tar members: one picture, and a caption from ``txt`` or ``json``."""
+"""Converts a group of tar members to a sample: one picture, and a caption from ``txt`` or ``json``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class BrokenSample(DataError):
     """One sample of a shard cannot be used.
 
     Args:
-        reason: the kind of fault: two members of one name, the picture, or the caption.
+        reason: the kind of fault: duplicate members, the picture, or the caption.
         text: shard, sample and fault.
     """
 
@@ -39,10 +39,10 @@ def sample_of(group: Group, asked: str = "", *, decoded: bool = True) -> Sample:
     Args:
         group: the members.
         asked: text of the user's turn beside the picture; empty for none.
-        decoded: whether to decode the picture; if not, the sample is checked in every other way and has no picture.
+        decoded: whether to decode the picture; if not, the sample has no picture, and all else is checked.
 
     Raises:
-        BrokenSample: two members of one name, no picture or two or one that cannot be decoded, no caption.
+        BrokenSample: duplicate members, no picture, several, or one that cannot be decoded, no caption.
     """
     if twice := [extension for extension in group.others if extension in group.parts]:
         raise BrokenSample("member", f"{group.where}: expected one member called {twice[0]}, got more")

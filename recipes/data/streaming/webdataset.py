@@ -1,4 +1,4 @@
-"""Pictures with captions from webdataset shards, tars of ``7.jpg`` with ``7.txt`` or ``7.json``, as a stream.
+"""A stream of pictures with captions from webdataset shards: tars of ``7.jpg`` with ``7.txt`` or ``7.json``.
 
 Shards are distributed to processes and their loading workers; a buffer shuffles the samples. The order is a pure
 function of shards, seed, processes and workers, so that a run can be resumed at any batch: earlier samples are read,
@@ -26,7 +26,7 @@ from inlay.recipes.data.streaming.tar_sample import EXTENSIONS, BrokenSample, sa
 __all__ = ["REASONS", "TarPairs", "shard_files"]
 
 REASONS = ("member", "picture", "caption", "shard")
-"""Why a sample or a shard was left out."""
+"""The reasons for leaving out a sample or a shard."""
 
 _MAX_WORKERS = 1024
 _log = logging.getLogger(__name__)
@@ -40,14 +40,14 @@ class TarPairs(IterableDataset[Sample]):
 
     Args:
         shards: paths, each of which may have braces, such as ``shard-{000..127}.tar``.
-        seed: of the order.
-        buffer: the number of samples, undecoded, from which the next one is drawn; the shards have a new random order
-            in every pass. 0 for the order of the files.
-        passes: how often every shard is read; None for endless.
+        seed: seed of the order.
+        buffer: the number of undecoded samples from which the next one is drawn; the shards have a new random order in
+            every pass. 0 for the order of the files.
+        passes: number of passes over the shards; None for endless.
         broken: ``raise`` stops at the first broken sample or shard, ``skip`` leaves it out and counts it in
             :attr:`skipped`. Of a damaged shard, the samples before the damage are used.
-        batch_size: of the loader; needed for a start.
-        start: batches that each process has taken already, for an endless stream. The stream goes on with the next
+        batch_size: batch size of the loader; needed for a start.
+        start: batches that each process has taken already, for an endless stream. The stream continues with the next
             batch, if seed, processes, workers and batch size are the same.
         rank: number of this process; with `world` taken from ``torch.distributed`` if not given, or 0 of 1.
         world: number of processes.
@@ -56,8 +56,8 @@ class TarPairs(IterableDataset[Sample]):
     Raises:
         DataError: a shard that is not a file, a start in a finite stream, or numbers out of range.
 
-    Every process and worker needs a shard of its own in an endless stream. In a finite one, each sample comes exactly
-    once a pass from one of them; some may have fewer samples than others, or none.
+    In an endless stream every process and worker needs its own shard. In a finite one, exactly one of them yields each
+    sample in each pass; some may have fewer samples than others, or none.
     """
 
     def __init__(
@@ -85,14 +85,14 @@ class TarPairs(IterableDataset[Sample]):
                 f"and {passes}"
             )
         if start and passes is not None:
-            raise DataError(f"start: only an endless stream can be taken up again, got passes={passes}")
-        # A row for each worker, in memory that all of them see.
+            raise DataError(f"start: only an endless stream can be resumed, got passes={passes}")
+        # One row for each worker, in shared memory.
         counts: Any = torch.zeros(_MAX_WORKERS, len(REASONS), dtype=torch.int64)
         self._skipped: Tensor = counts.share_memory_()
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How many samples (and, under ``shard``, shards) this process and its workers have left out so far, by reason.
+        """Number of samples (and, under ``shard``, shards) that this process and its workers left out, by reason.
 
         Samples before a start are counted again.
         """
@@ -101,21 +101,21 @@ class TarPairs(IterableDataset[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        # The loader asks its first worker first; after a start that worker continues the stream of another one.
+        # The loader always begins with its first worker, which after a start continues the stream of another one.
         turn = (number + self.start) % workers
         done = max(0, -(-(self.start - turn) // workers)) * self.batch_size
         stream, streams = self.rank * workers + turn, self.world * workers
         if self.passes is None and streams > len(self.shards):
             raise DataError(
                 f"expected at least one shard for each of {self.world} processes with {workers} workers, got "
-                f"{len(self.shards)} shards; take fewer workers, or cut the shards smaller"
+                f"{len(self.shards)} shards; use fewer workers, or smaller shards"
             )
         for turnaround in count() if self.passes is None else range(self.passes):
             given = 0
             own = self._order(turnaround)[stream::streams]
             draw = random.Random(f"{self.seed} {turnaround} {stream}")
             for group in _shuffled(self._groups(own, number), self.buffer, draw):
-                # Only decoding shows whether a picture is broken, and the samples before the start are counted.
+                # Broken pictures are found only by decoding, and the samples before the start must be counted right.
                 sample = self._sample(group, number, decoded=done == 0 or self.broken == "skip")
                 if sample is None:
                     continue
@@ -160,7 +160,7 @@ def shard_files(shards: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     """The files of paths with braces.
 
     Raises:
-        DataError: none, one that is not a file, or the same one twice.
+        DataError: no shard, a shard that is not a file, or the same shard twice.
     """
     words = [shards] if isinstance(shards, str | Path) else list(shards)
     files = [Path(name) for word in words for name in expand_braces(str(word))]

@@ -141,7 +141,7 @@ def _instruction(rng: Random, split: Split) -> Turn:
 def _lesson(value: MediumSpec, rng: Random) -> list[Question]:
     """The questions about a medium in training: attributes, a true claim and a false one, in random order.
 
-    To judge a claim, a model must perceive and compare; with only one claim among four questions it learns that last.
+    To judge a claim, a model must perceive and compare; with one claim among four questions it learns that last.
     """
     kinds = [*attributes_of(value), "yes", "no"]
     rng.shuffle(kinds)

@@ -1,4 +1,4 @@
-"""Judges a caption of a scene: right if it names exactly the things of the reference."""
+"""Judges the caption of a scene: it is right if it names exactly the things of the reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from inlay.recipes.miniature.world.descriptions import read_caption
 __all__ = ["LONGEST", "caption_is_right"]
 
 LONGEST = 60
-"""Tokens that a generated caption may have: the longest caption, with a margin."""
+"""The most tokens of a generated caption: the longest caption, with a margin."""
 
 
 def caption_is_right(said: str, reference: str) -> bool:

@@ -1,4 +1,4 @@
-"""Scores generated media against their captions, attribute by attribute; the judge of generation on the miniature."""
+"""Scores generated media against their captions by attribute; the judge of generation on the miniature."""
 
 from __future__ import annotations
 

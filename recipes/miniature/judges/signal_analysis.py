@@ -2,9 +2,9 @@
 
 Pictures: the background is the median of the border, and pixels that differ from it are the object. The colour is the
 nearest of the world's colours. The shape is the one whose outline, painted at the object's place and size and at the
-best of several angles, has the largest overlap. Clips: every frame is analysed so, and the path of the object's
-centre gives the direction. Sounds: the envelope gives the beeps; their spectrum gives the pitch (the lowest strong
-peak) and the timbre (the share of energy above the fundamental).
+best of several angles, has the largest overlap. Clips: every frame is analysed as a picture, and the path of the
+object's centre gives the direction. Sounds: the envelope gives the beeps; their spectrum gives the pitch (the lowest
+strong peak) and the timbre (the share of energy above the fundamental).
 
 The result is None for an empty picture or silence, and the direction is None if the object does not move.
 """
@@ -117,15 +117,7 @@ _EXTENT = {"circle": 1.0, "ring": 1.0, "square": 0.9, "cross": 1.03, "star": 1.0
 
 def _shape_of(cover: Array, x: float, y: float, side: int) -> str:
     """The shape whose outline has the largest overlap with `cover`, the object's share of each pixel."""
-    half = 0.58 * side
-    image = Image.fromarray((255 * cover).astype(np.uint8))
-    window = image.transform(
-        (_TEMPLATE, _TEMPLATE),
-        Image.Transform.EXTENT,
-        (x - half, y - half, x + half, y + half),
-        Image.Resampling.BILINEAR,
-    )
-    found = np.asarray(window, dtype=np.float64) / 255
+    found = _window(Image.fromarray((255 * cover).astype(np.uint8)), x, y, side)
     overlaps = {
         shape: max(
             float(np.minimum(found, outline).sum() / np.maximum(found, outline).sum()) for outline in _outlines(shape)
@@ -140,21 +132,21 @@ def _outlines(shape: str) -> tuple[Array, ...]:
     """The outlines of a shape at several angles, each fitted to its bounding box like the object."""
     outlines = []
     for angle in (0,) if shape in ROUND else _TURNS:
-        image = Image.new("L", (256, 256))
         painted = Image.new("RGB", (256, 256))
         paint(ImageDraw.Draw(painted), shape, (128, 128), 80, (255, 255, 255), (0, 0, 0), angle)
         image = painted.convert("L")
         left, top, right, bottom = image.getbbox() or (0, 0, 256, 256)
-        half = 0.58 * max(right - left, bottom - top)
-        x, y = (left + right) / 2, (top + bottom) / 2
-        window = image.transform(
-            (_TEMPLATE, _TEMPLATE),
-            Image.Transform.EXTENT,
-            (x - half, y - half, x + half, y + half),
-            Image.Resampling.BILINEAR,
-        )
-        outlines.append(np.asarray(window, dtype=np.float64) / 255)
+        side = max(right - left, bottom - top)
+        outlines.append(_window(image, (left + right) / 2, (top + bottom) / 2, side))
     return tuple(outlines)
+
+
+def _window(image: Image.Image, x: float, y: float, side: int) -> Array:
+    """A square around an object of this side, scaled to the size of the outlines, 0 to 1."""
+    half = 0.58 * side
+    box = (x - half, y - half, x + half, y + half)
+    window = image.transform((_TEMPLATE, _TEMPLATE), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    return np.asarray(window, dtype=np.float64) / 255
 
 
 def read_clip(clip: Video) -> ClipReading | None:

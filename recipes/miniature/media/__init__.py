@@ -1,1 +1,1 @@
-"""Drawings, sounds and clips: as values, in words, and as media."""
+"""Drawings, sounds and clips: specifications, texts, and rendered media."""

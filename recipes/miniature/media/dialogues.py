@@ -55,7 +55,7 @@ class Turn:
     generated: MediumSpec | None = None
     """The medium that the reply generates."""
     shown: MediumSpec | None = None
-    """The medium that stands in front of the request."""
+    """The medium in front of the request."""
 
 
 def announce(value: MediumSpec) -> str:

@@ -1,4 +1,4 @@
-"""Specifications of single drawings, sounds, and clips of moving shapes: what generators are asked for.
+"""Specifications of single drawings, sounds, and clips of moving shapes.
 
 About one combination in eight is *held out*, by the same hash as the scenes of `inlay.recipes.miniature.world.scenes`:
 neither a backbone nor an adapter is trained on it. Every value of every attribute occurs in training.
@@ -136,7 +136,7 @@ def sample_spec(kind: type[Kind], rng: Random, split: Split = "train") -> Kind:
 
 
 def sample_kind(kind: type[MediumSpec], rng: Random, split: Split = "train") -> MediumSpec:
-    """The same for a kind that is known only at run time."""
+    """:func:`sample_spec` for a kind that is known only at run time."""
     if kind is Drawing:
         return sample_spec(Drawing, rng, split)
     return sample_spec(Tone, rng, split) if kind is Tone else sample_spec(Movement, rng, split)

@@ -85,7 +85,7 @@ def refer(scene: Scene, thing: Thing, rng: Random, *, hidden: str = "") -> str:
     fitting = [keys for keys in _REFERENCES if hidden not in keys and matching(scene, thing, keys) == 1]
     if len(scene.things) == 1 and rng.random() < 0.3:
         return "the object"
-    # Short references are the most frequent, as with people.
+    # Short references are the most frequent, as in human speech.
     weights = [(0.3 if keys == ("size",) else 1.0) * 4.0 ** (1 - len(keys)) for keys in fitting]
     return f"the {_wording(thing, rng.choices(fitting, weights)[0])}"
 
@@ -140,7 +140,7 @@ def _is_it(scene: Scene, rng: Random, *, truth: bool) -> str:
 
 
 def yes_no(scene: Scene, rng: Random, *, truth: bool | None = None) -> Question:
-    """A question whose answer is yes or no; `truth` fixes which, else a coin does."""
+    """A question whose answer is yes or no; without `truth`, both are equally likely."""
     truth = rng.random() < 0.5 if truth is None else truth
     ask = rng.choice((_exists, _is_it))
     return Question("yesno", ask(scene, rng, truth=truth), "yes" if truth else "no")

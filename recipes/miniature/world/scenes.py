@@ -1,6 +1,6 @@
 """Scenes of the miniature world: one to three coloured shapes on a three by three grid.
 
-A scene is a value; the modules `descriptions`, `drawing` and `questions` turn it into text and pictures. About one
+The modules `descriptions`, `drawing` and `questions` convert a scene to text and pictures. About one
 scene in eight is *held out*, by a hash of its combination of objects: no backbone and no adapter is trained on such a
 combination, so accuracy on held-out scenes measures composition, not memory. A fully known world with generated
 questions is the idea of CLEVR (https://arxiv.org/abs/1612.06890).

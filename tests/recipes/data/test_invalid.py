@@ -136,7 +136,7 @@ def test_offenders_of_all_files_are_named_together_and_few_are_shown(root: Path)
 
 
 def test_a_file_without_a_good_row_is_an_error_even_when_rows_are_skipped(root: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.json: no row is left that can be used"):
+    with pytest.raises(DataError, match=r"a\.json: no usable row is left"):
         load_data(DataSettings(train=write(root, "a.json", [dialogue(said=7)]), invalid="skip"))
 
 

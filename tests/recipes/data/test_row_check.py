@@ -91,7 +91,7 @@ def test_a_modality_without_encoder_is_named(senses_of: Callable[..., Any]) -> N
 @pytest.mark.parametrize(("lr", "kind"), [({"inputs": 1e-3}, "audio"), ({"outputs.video": 1e-3}, "video")])
 def test_a_stage_whose_data_reach_none_of_its_parts_is_an_error(model: Any, lr: dict[str, float], kind: str) -> None:
     rows = {"train": [dialogue("what?", "a disc")]}
-    with pytest.raises(DataError, match=f"stage one trains .* alone, and no row .*{kind}"):
+    with pytest.raises(DataError, match=f"stage one trains only .*, but no row .*{kind}"):
         usable_rows(rows, {"one": stage(lr=lr)}, model, seed=0, invalid="raise")
     assert usable_rows(rows, {"one": stage(lr=LR)}, model, seed=0, invalid="raise") == rows
 

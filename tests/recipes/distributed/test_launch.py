@@ -55,7 +55,7 @@ def test_a_crash_is_a_status_above_128_and_is_named(capfd: pytest.CaptureFixture
         == 137
     )
     said = capfd.readouterr().err
-    assert said == "process 1 was ended by SIGKILL; the system does so when memory runs out\n"
+    assert said == "process 1 was ended by SIGKILL; the system sends it when memory runs out\n"
 
 
 @pytest.mark.slow

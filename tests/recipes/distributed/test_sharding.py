@@ -71,7 +71,7 @@ def test_encoder_decoders_are_refused(llm_of: Any) -> None:
 @pytest.mark.parametrize(
     ("device", "evaluate", "processes", "told"),
     [
-        ("cpu", False, 2, "there is none here; leave --strategy out"),
+        ("cpu", False, 2, "got the device cpu; leave --strategy out"),
         ("cuda", False, 1, "needs several processes"),
         ("cuda", True, 2, "give --evaluate false"),
     ],

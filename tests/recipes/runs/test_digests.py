@@ -76,7 +76,7 @@ def test_copied_media_are_a_line_and_no_error(media: list[Path], check: Check) -
     check(rows, resume=False)
     os.utime(media[2], (2_000_000, 2_000_000))
     (line,) = check(rows)
-    assert "media have other times and the same sizes (none is newer than the run)" in line
+    assert "media have other modification times and the same sizes (none newer than the run)" in line
 
 
 def test_a_shard_of_another_size_is_named(media: list[Path], check: Check) -> None:

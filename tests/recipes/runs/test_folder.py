@@ -146,7 +146,7 @@ def test_a_project_with_a_config_yaml_is_refused_and_untouched(project: Path, ca
 
 def test_a_config_yaml_with_nothing_of_a_run_beside_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("system: llava\n")
-    with pytest.raises(SettingsError, match="nothing that a run writes beside it"):
+    with pytest.raises(SettingsError, match="but no other file of a run"):
         RunFolder.check(settings(tmp_path, overwrite=True))
 
 

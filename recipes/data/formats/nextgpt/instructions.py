@@ -1,11 +1,11 @@
 """NExT-GPT's comprehension and generation data, and dialogues with both (https://arxiv.org/abs/2309.05519, v1.5).
 
-One JSON list. An item names what is shown under ``input_image`` | ``input_audio`` | ``input_video`` and what is made
-under ``output_image`` | ..., each a file or a list of files, beside ``image_captions`` and
-``image_caption_embeddings`` (and so on) of what is made. Its turns hold the markers ``<image>``, ``<audio>`` and
-``<video>``: in what the human says a marker takes the next file that is shown, in an answer the next one that is made.
+One JSON list. An item has input media under ``input_image`` | ``input_audio`` | ``input_video`` and generated media
+under ``output_image`` | ..., each a file or a list of files, with ``image_captions`` and ``image_caption_embeddings``
+(and so on) of the generated media. Its turns have the markers ``<image>``, ``<audio>`` and ``<video>``: in a turn of
+the human a marker takes the next input file, in an answer the next generated medium.
 
-``types``, ``answers`` and ``description`` may stand beside them, as in :mod:`~inlay.recipes.data.formats.llava`.
+``types``, ``answers`` and ``description`` are optional, as in :mod:`~inlay.recipes.data.formats.llava`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import objects, records
+from inlay.recipes.data.rows.records import objects, read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 
 __all__ = ["READ", "ROLES", "Folders", "Made", "made_of_item", "read_nextgpt", "turns_of"]
@@ -36,34 +36,34 @@ READ = (
     *(f"{way}_{kind}" for way in ("input", "output") for kind in get_args(Modality)),
     *(f"{kind}_{what}" for kind in get_args(Modality) for what in ("captions", "caption_embeddings")),
 )
-"""Fields that are read of an item."""
+"""The fields of an item that are read."""
 
 _MARKER = re.compile("<(image|audio|video)>")
 
 
 @dataclass(frozen=True)
 class Folders:
-    """Where files lie."""
+    """The folders of a data file."""
 
     media: Path | None = None
-    """Media, absolute; None where none is shown."""
+    """Media, absolute; None if there are no input media."""
     embeddings: Path | None = None
     """Caption embeddings, absolute; None to compute them from the captions."""
 
     @classmethod
     def of(cls, media: str | Path | None, embeddings: str | Path | None) -> Folders:
-        """From what a reader is given."""
+        """From the arguments of a reader."""
         return cls(*(None if folder is None else Path(folder).absolute() for folder in (media, embeddings)))
 
 
 class Made:
-    """What an item's answers make of one modality, in its order.
+    """The generated media of one modality in an item, in their order.
 
     Args:
-        modality: which.
-        item: with captions, embeddings and files, each missing, one or a list.
-        folders: where files lie.
-        where: for errors.
+        modality: their modality.
+        item: the item; captions, embeddings and files are each missing, one value or a list.
+        folders: the folders of the files.
+        where: the place of the item, for errors.
 
     Raises:
         DataError: lists of different lengths.
@@ -77,21 +77,21 @@ class Made:
         counts = {named[key]: len(values) for key, values in self.held.items() if values}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{field} {count}" for field, count in counts.items())
-            raise DataError(f"{where}: expected as many of each, got {found}")
+            raise DataError(f"{where}: expected lists of the same length, got {found}")
         self.count = max(counts.values(), default=0)
         self.folders, self.used = folders, 0
 
     def take(self) -> MadePart:
-        """The next one.
+        """The next medium.
 
         Raises:
-            DataError: there is none left, or nothing tells what it is.
+            DataError: no medium is left, or it has neither a caption nor a file.
         """
         index, self.used = self.used, self.used + 1
         if index >= self.count:
             raise DataError(
-                f"{self.where}: <{self.modality}> stands in the answers more often than {self.modality}_captions or "
-                f"output_{self.modality} name one ({self.count})"
+                f"{self.where}: the answers have more markers <{self.modality}> than {self.modality}_captions or "
+                f"output_{self.modality} have entries ({self.count})"
             )
         files, captions, embeddings = (self.held[key] for key in ("files", "captions", "embeddings"))
         file = None
@@ -99,7 +99,7 @@ class Made:
             file = image_path(files[index], self.folders.media, f"{self.where}, output_{self.modality}")
         caption = captions[index].strip() if captions else ""
         if not caption and file is None:
-            raise DataError(f"{self.where}, {self.modality}_captions: what is made needs a caption or a file")
+            raise DataError(f"{self.where}, {self.modality}_captions: a generated medium needs a caption or a file")
         return MadePart(self.modality, caption, file, self._embedding(embeddings[index] if embeddings else None))
 
     def _embedding(self, name: str | None) -> Path | None:
@@ -109,7 +109,7 @@ class Made:
 
 
 def made_of_item(item: Mapping[str, Any], folders: Folders, where: str) -> dict[str, Made]:
-    """What the answers of an item make, by modality."""
+    """The generated media of an item, by modality."""
     return {modality: Made(modality, item, folders, where) for modality in get_args(Modality)}
 
 
@@ -124,36 +124,32 @@ def read_nextgpt(
 
     Args:
         path: the JSON file.
-        media: the folder of the media; None where none is shown. Files of what is made are named, and not looked for:
+        media: the folder of the media; None if there are no input media. The files of generated media are not checked:
             only the latent diffusion loss reads them.
         embeddings: the folder of caption embeddings (``.npy``); None to compute them from the captions.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
         The samples in the order of the file.
 
     Raises:
-        DataError: names the file, the item (from 0) and the field: more or fewer markers than media, no caption of what
-            is made, turns out of order.
+        DataError: with the file, the item (from 0) and the field: more or fewer markers than media, a generated medium
+            without a caption, turns out of order.
     """
-    path, folders = Path(path), Folders.of(media, embeddings)
-    samples: dict[str, Sample] = {}
-    offenders = offenders or Offenders()
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            refuse_unread(item, READ, where)
-            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-            if name in samples:
-                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-            samples[name] = annotated(item, name, _messages(item, folders, where), where)
-    return list(samples.values())
+    folders = Folders.of(media, embeddings)
+
+    def sample(item: Mapping[str, Any], where: str) -> Sample:
+        refuse_unread(item, READ, where)
+        return annotated(item, identity(item, where), _messages(item, folders, where), where)
+
+    return read_each(Path(path), sample, offenders)
 
 
 def turns_of(item: Mapping[str, Any], where: str) -> list[tuple[Role, str, Mapping[str, Any]]]:
-    """Role, text and the turn itself, of every turn under ``conversations`` or ``conversation``.
+    """Role, text and object of every turn under ``conversations`` or ``conversation``.
 
     Raises:
-        DataError: no such list, an unknown speaker, a value that is no text.
+        DataError: no such list, an unknown speaker, a value that is not text.
     """
     key = "conversations" if "conversations" in item else "conversation"
     raw = item.get(key)
@@ -190,13 +186,13 @@ def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Me
     left = [f"input_{kind}" for kind, names in given.items() if next(names, None) is not None]
     left += [f"{kind}_captions" for kind, holder in made.items() if holder.used < holder.count]
     if left:
-        raise DataError(f"{where}, {left[0]}: more of them than markers in the turns; write a marker for each")
+        raise DataError(f"{where}, {left[0]}: more entries than markers in the turns; write a marker for each")
     check_turns(messages, where)
     return tuple(messages)
 
 
 def _pieces(value: str) -> list[tuple[Modality | None, str]]:
-    """Words and markers of a turn; the white space around a marker belongs to the template."""
+    """Texts and markers of a turn; the white space around a marker belongs to the template."""
     pieces: list[tuple[Modality | None, str]] = []
     for index, piece in enumerate(_MARKER.split(value)):
         if index % 2:

@@ -1,9 +1,9 @@
-"""MosIT, NExT-GPT's modality-switching dialogues, as they were collected (https://arxiv.org/abs/2309.05519).
+"""MosIT, NExT-GPT's modality-switching dialogues, in their original form (https://arxiv.org/abs/2309.05519).
 
 One JSON list; an item is ``{"image_list": [{"image_name", "data_source", "caption"}], "audio_list", "video_list",
-"conversation": [{"from", "value"}]}``. A medium stands in a turn as ``<Image>what it shows</Image>``, whoever speaks:
-in what the human says it is shown, in an answer it is made. The entry with the same caption names its file; a bare
-``<image>`` takes the next entry of its list.
+"conversation": [{"from", "value"}]}``. A medium is written in a turn as ``<Image>its caption</Image>``: an input medium
+in a turn of the human, a generated one in an answer. The entry with the same caption names its file; ``<image>`` alone
+takes the next entry of its list.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inlay.recipes.data.formats.nextgpt.instructions import turns_of
 from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import filled, objects, records
+from inlay.recipes.data.rows.records import filled, objects, read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 
 __all__ = ["read_mosit"]
@@ -31,7 +31,7 @@ _READ = ("id", "conversation", "conversations", *(f"{kind}_list" for kind in get
 
 
 class _Entries:
-    """The media of one modality that an item lists: caption -> file."""
+    """The media of one modality in an item, as captions and files."""
 
     def __init__(self, kind: Modality, item: Mapping[str, Any], where: str) -> None:
         self.kind, self.where = kind, f"{where}, {kind}_list"
@@ -45,17 +45,17 @@ class _Entries:
         self.waiting = list(self.entries)
 
     def take(self, caption: str | None) -> tuple[str, str]:
-        """Caption and file (empty where the list does not name one) of the next medium, or of the one that shows this.
+        """Caption and file (empty if the list names none) of the next medium, or of the next one with this caption.
 
         Raises:
-            DataError: a marker without words, and no entry left.
+            DataError: a marker without a caption, and no entry left.
         """
         for index, (known, file) in enumerate(self.waiting):
             if caption is None or known == caption:
                 del self.waiting[index]
                 return known, file
         if caption is None:
-            raise DataError(f"{self.where}: <{self.kind}> stands in the turns more often than the list has entries")
+            raise DataError(f"{self.where}: the turns have more markers <{self.kind}> than the list has entries")
         return caption, next((file for known, file in self.entries if known == caption), "")
 
 
@@ -64,33 +64,29 @@ def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offende
 
     Args:
         path: the JSON file.
-        media: the folder of the media that are shown; None where none is.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        media: the folder of the input media; None if there are none.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
         The samples in the order of the file.
 
     Raises:
-        DataError: names the file, the item (from 0) and the field: something shown whose file no list names, an empty
-            caption, turns out of order.
+        DataError: with the file, the item (from 0) and the field: an input medium without a file, an empty caption,
+            turns out of order.
     """
-    path, root = Path(path), None if media is None else Path(media).absolute()
-    samples: dict[str, Sample] = {}
-    offenders = offenders or Offenders()
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            refuse_unread(item, _READ, where)
-            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-            if name in samples:
-                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-            entries = {kind: _Entries(kind, item, where) for kind in get_args(Modality)}
-            messages = tuple(
-                Message(role, tuple(_content(role, value, entries, root, f"{where}, turn {number}")))
-                for number, (role, value, _) in enumerate(turns_of(item, where))
-            )
-            check_turns(messages, where)
-            samples[name] = annotated(item, name, messages, where)
-    return list(samples.values())
+    root = None if media is None else Path(media).absolute()
+
+    def sample(item: Mapping[str, Any], where: str) -> Sample:
+        refuse_unread(item, _READ, where)
+        entries = {kind: _Entries(kind, item, where) for kind in get_args(Modality)}
+        messages = tuple(
+            Message(role, tuple(_content(role, value, entries, root, f"{where}, turn {number}")))
+            for number, (role, value, _) in enumerate(turns_of(item, where))
+        )
+        check_turns(messages, where)
+        return annotated(item, identity(item, where), messages, where)
+
+    return read_each(Path(path), sample, offenders)
 
 
 def _content(role: Role, value: str, entries: Mapping[str, _Entries], root: Path | None, where: str) -> list[Part]:
@@ -101,13 +97,13 @@ def _content(role: Role, value: str, entries: Mapping[str, _Entries], root: Path
         cursor = tag.end()
         kind: Any = tag[1].lower()
         if tag[2] is not None and not tag[2].strip():
-            raise DataError(f"{where}: <{tag[1]}></{tag[1]}> without words between")
+            raise DataError(f"{where}: expected a caption between <{tag[1]}> and </{tag[1]}>, got none")
         caption, file = entries[kind].take(None if tag[2] is None else tag[2].strip())
         source = image_path(file, root, f"{where}, {kind}_name") if file and (root or role == "user") else None
         if role == "assistant":
             content.append(MadePart(kind, caption, source))
         elif source is None:
-            raise DataError(f"{where}: the human shows {shown(caption)}, and {kind}_list names no file for it")
+            raise DataError(f"{where}: {kind}_list names no file for the input {shown(caption)}")
         else:
             content.append(MediaPart(kind, source))
     _say(content, value[cursor:])

@@ -1,7 +1,7 @@
 """NExT-GPT's captioned media (Wu et al., 2023, https://arxiv.org/abs/2309.05519): pictures, sounds and clips.
 
-One JSON list; an item is ``{"caption": ..., "image_name" | "audio_name" | "video_name": file}``, perhaps with an
-``id``. Stage one reads it from the medium to the caption, stage two from the caption to the medium, see
+One JSON list; an item is ``{"caption": ..., "image_name" | "audio_name" | "video_name": file}``, optionally with an
+``id``. Stage one trains from the medium to the caption, stage two from the caption to the medium, see
 :func:`~inlay.recipes.data.preparation.reverse.reversed_pairs`.
 """
 
@@ -13,17 +13,16 @@ from typing import Any, get_args
 
 from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
 from inlay.adapters.media.modality import Modality
-from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import identity, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import filled, records
+from inlay.recipes.data.rows.records import filled, read_each
 from inlay.recipes.data.rows.sample import DataError, Sample
 
 __all__ = ["NAME_FIELDS", "read_nextgpt_pairs"]
 
 NAME_FIELDS: dict[str, Modality] = {f"{modality}_name": modality for modality in get_args(Modality)}
-"""Field -> what kind of medium it names."""
+"""Field -> modality of the medium that it names."""
 
 _READ = ("id", "caption", *NAME_FIELDS)
 
@@ -31,35 +30,30 @@ _READ = ("id", "caption", *NAME_FIELDS)
 def read_nextgpt_pairs(
     path: str | Path, media: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
 ) -> list[Sample]:
-    """Read the file; a medium may come with several captions, each in an item of its own.
+    """Read the file; a medium with several captions has several items.
 
     Args:
-        path: the JSON file, or one with an object a line if its name ends in ``.jsonl``.
+        path: a JSON list, or JSON lines.
         media: the folder of the media.
-        asked: what the user says besides the medium; empty for nothing.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        asked: the user's text beside the medium; may be empty.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
         Samples in the order of the file, user's turn with the medium, assistant's turn with the caption. The media are
-        not looked at, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        not checked, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
 
     Raises:
-        DataError: names the file, the item (from 0) and the field: no medium or two, an empty caption, an id twice.
+        DataError: with the file, the item (from 0) and the field: no medium or two, an empty caption, a duplicate id.
     """
-    path, root = Path(path), None if media is None else Path(media).absolute()
-    samples: dict[str, Sample] = {}
-    offenders = offenders or Offenders()
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            refuse_unread(item, _READ, where)
-            modality, file = _medium(item, root, where)
-            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-            if name in samples:
-                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-            shown_part: tuple[Part, ...] = (MediaPart(modality, file), *([TextPart(asked)] if asked else []))
-            said = TextPart(filled(item, "caption", where))
-            samples[name] = Sample(name, (Message("user", shown_part), Message("assistant", (said,))), where)
-    return list(samples.values())
+    root = None if media is None else Path(media).absolute()
+
+    def sample(item: Mapping[str, Any], where: str) -> Sample:
+        refuse_unread(item, _READ, where)
+        question: tuple[Part, ...] = (MediaPart(*_medium(item, root, where)), *([TextPart(asked)] if asked else []))
+        caption = TextPart(filled(item, "caption", where))
+        return Sample(identity(item, where), (Message("user", question), Message("assistant", (caption,))), where)
+
+    return read_each(Path(path), sample, offenders)
 
 
 def _medium(item: Mapping[str, Any], root: Path | None, where: str) -> tuple[Modality, Path]:

@@ -1,13 +1,13 @@
-"""NExT-GPT's instructions whose turns name their own modality: T2M, processed MosIT, and the released stage 3.
+"""NExT-GPT's instructions with modalities on each turn: T2M, processed MosIT, and the released stage 3.
 
-Wu et al., 2023, https://arxiv.org/abs/2309.05519. One JSON list; what the human shows is named by ``input_modality`` on
-the turn, what is made by ``output_modality`` beside ``caption``::
+Wu et al., 2023, https://arxiv.org/abs/2309.05519. One JSON list; a turn names the modality of its input medium under
+``input_modality``, and that of its generated medium under ``output_modality`` beside ``caption``::
 
     {"audio_captions": ["rain"], "audio_caption_embeddings": ["7.npy"], "conversations": [
         {"from": "human", "value": "play me rain", "input_modality": "text"},
         {"from": "gpt", "value": "Here it is.", "caption": "rain", "output_modality": "audio"}]}
 
-A turn without a caption takes the next one of the item's list. Files that are shown stand under ``input_image``,
+A turn without a caption takes the next one of the item's list. Input files are listed under ``input_image`` or
 ``image_name`` (and so on), one or a list, and are taken in order.
 """
 
@@ -25,7 +25,7 @@ from inlay.recipes.data.formats.nextgpt.instructions import READ, Folders, Made,
 from inlay.recipes.data.rows.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import records
+from inlay.recipes.data.rows.records import read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 
 __all__ = ["read_nextgpt_turns"]
@@ -45,30 +45,26 @@ def read_nextgpt_turns(
 
     Args:
         path: the JSON file.
-        media: the folder of what is shown; None where nothing is.
+        media: the folder of the input media; None if there are none.
         embeddings: the folder of caption embeddings (``.npy``); None to compute them from the captions.
-        offenders: takes the rows that cannot be used; the first one is an error if not given.
+        offenders: collects invalid rows; if not given, the first one raises an error.
 
     Returns:
-        The samples in the order of the file; what is made stands behind the words of its turn.
+        The samples in the order of the file; a generated medium comes after the text of its turn.
 
     Raises:
-        DataError: names the file, the item (from 0), the turn and the field: an unknown modality, nothing left to show,
-            no caption, turns out of order.
+        DataError: with the file, the item (from 0), the turn and the field: an unknown modality, no input file left, no
+            caption, turns out of order.
     """
-    path, folders = Path(path), Folders.of(media, embeddings)
-    samples: dict[str, Sample] = {}
-    offenders = offenders or Offenders()
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            refuse_unread(item, _READ, where)
-            name = identity(item, where, where.rpartition(", ")[2].replace(" ", "-"))
-            if name in samples:
-                raise DataError(f"{where}, id: {shown(name)} is also the id of {samples[name].origin}")
-            messages = _messages(item, folders, where)
-            check_turns(messages, where)
-            samples[name] = annotated(item, name, messages, where)
-    return list(samples.values())
+    folders = Folders.of(media, embeddings)
+
+    def sample(item: Mapping[str, Any], where: str) -> Sample:
+        refuse_unread(item, _READ, where)
+        messages = _messages(item, folders, where)
+        check_turns(messages, where)
+        return annotated(item, identity(item, where), messages, where)
+
+    return read_each(Path(path), sample, offenders)
 
 
 def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Message, ...]:
@@ -84,12 +80,12 @@ def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Me
         if value.strip():
             content.append(TextPart(value.strip()))
         if role == "assistant":
-            # Turns of words alone may carry an empty caption.
+            # Text-only turns may have an empty caption.
             captions = image_list(turn.get("caption"), f"{place}, caption") if kinds else []
             if captions and len(captions) != len(kinds):
                 raise DataError(
                     f"{place}, caption: expected one for each of {len(kinds)} media, got {len(captions)}; "
-                    "name every one in output_modality"
+                    "name the modality of each in output_modality"
                 )
             content += [_made(made[kind], captions[n : n + 1], place) for n, kind in enumerate(kinds)]
         messages.append(Message(role, tuple(content)))
@@ -102,7 +98,7 @@ def _files(item: Mapping[str, Any], kind: str, where: str) -> list[str]:
 
 
 def _modalities(value: object, where: str) -> list[Modality]:
-    """None for text: one name, a list of names, or nothing at all."""
+    """The modalities of a field: None, a name, or a list of names; ``text`` is left out."""
     names = value if isinstance(value, list) else [] if value is None else [value]
     found: list[Modality] = []
     for name in names:
@@ -122,7 +118,7 @@ def _shown(kind: Modality, files: Iterator[str], folders: Folders, where: str) -
 
 
 def _made(holder: Made, caption: list[str], where: str) -> MadePart:
-    """The turn's own caption, with embedding and file out of the item's lists where these name them."""
+    """A medium with the turn's own caption, and with embedding and file from the item's lists if they have them."""
     if not caption:
         return holder.take()
     said = text(caption[0], f"{where}, caption").strip()

@@ -1,4 +1,4 @@
-"""The file name of an image by its number, as in COCO: ``COCO_val2014_%012d.jpg``."""
+"""File names of images by number, as in COCO: ``COCO_val2014_%012d.jpg``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATTERNS = (
     "%d.jpg",
     "%d.png",
 )
-"""What is tried, in this order: COCO's names of 2014, those of 2017, plain numbers."""
+"""Patterns in the order in which they are tried: COCO's names of 2014 and 2017, plain numbers."""
 
 _NUMBER = re.compile(r"%(?:0\d{1,2})?d")
 _TRIED = 20
@@ -51,18 +51,18 @@ def image_name(pattern: str, number: int) -> str:
 
 
 def find_pattern(images: Path, numbers: Sequence[int], subtype: object = None) -> str:
-    """The pattern that the images of a folder follow.
+    """The pattern of the image names in a folder.
 
     Args:
         images: the folder.
-        numbers: ids of images; the first twenty different ones are looked for.
+        numbers: image ids; files of the first twenty distinct ones are tried.
         subtype: the data file's ``data_subtype``, such as ``val2014``: ``COCO_<subtype>_%012d.jpg`` is tried first.
 
     Returns:
-        The first pattern under which any of them is there. Images that are missing are not noticed here.
+        The first pattern under which any of these images exists. Missing images are not reported here.
 
     Raises:
-        DataError: there is none; lists what was tried.
+        DataError: no pattern fits; lists the patterns that were tried.
     """
     own = [f"COCO_{subtype}_%012d.jpg"] if isinstance(subtype, str) and re.fullmatch(r"\w{1,40}", subtype) else []
     tried = list(dict.fromkeys([*own, *PATTERNS]))
@@ -71,7 +71,7 @@ def find_pattern(images: Path, numbers: Sequence[int], subtype: object = None) -
         if any((images / image_name(pattern, number)).exists() for number in some):
             return pattern
     raise DataError(
-        f"{images}: none of the first {len(some)} images (image_id {', '.join(map(str, some[:5]))}, ...) is there "
+        f"{images}: none of the first {len(some)} images (image_id {', '.join(map(str, some[:5]))}, ...) exists "
         f"under any of the names {', '.join(tried)}; name another folder, or give pattern= (on the command line "
         "--data.images, --data.pattern)"
     )

@@ -2,7 +2,7 @@
 
 Questions are ``{"questions": [{"question_id", "image_id", "question"}]}``; annotations, ``{"annotations": [...]}``, are
 ``{"question_id", "image_id", "question_type", "answer_type", "multiple_choice_answer", "answers": [{"answer"}, ...]}``,
-ten answers each. Other fields are not looked at. The two files must be about the same questions.
+ten answers each. Other fields are ignored. Both files must have the same questions.
 """
 
 from __future__ import annotations
@@ -55,25 +55,25 @@ def read_vqa(
         questions: the questions file.
         annotations: the annotations file.
         images: the folder of the images.
-        answers: how many people answered each question.
-        target: what the assistant says, so what training teaches: ``majority`` is ``multiple_choice_answer``, the
-            answer that most people gave; ``sampled`` is one person's answer drawn at random, so that each answer is
-            taught as often as it was given. The metric sees all answers either way.
+        answers: number of human answers of each question.
+        target: the assistant's answer: ``majority`` is ``multiple_choice_answer``, the most frequent answer;
+            ``sampled`` is one human answer drawn at random, so that each is trained on as often as it was given. The
+            metric uses all answers in both cases.
         kind: the annotation's field that becomes the sample's kind, by which the metric is broken down; None for none.
-        pattern: name of an image by its id, such as ``COCO_val2014_%012d.jpg``; found by looking at the folder if not
-            given, see :func:`~inlay.recipes.data.formats.vqa.images.find_pattern`.
-        seed: of the draw of ``sampled``; the draw of a question does not depend on the others.
-        offenders: takes the questions and annotations that cannot be used; the images are then not looked at. If not
-            given, the first one is an error, and so is an image that is missing.
-        links: symbolic links may lead out of the folder of the images.
+        pattern: name of an image by its id, such as ``COCO_val2014_%012d.jpg``; if not given, found by
+            :func:`~inlay.recipes.data.formats.vqa.images.find_pattern`.
+        seed: seed of ``sampled``; the draw of a question does not depend on the others.
+        offenders: collects invalid questions and annotations; the images are then not checked. If not given, the first
+            invalid entry or missing image raises an error.
+        links: whether symbolic links may lead out of the folder of the images.
 
     Returns:
         The samples in the order of the questions; a sample's id is its question id.
 
     Raises:
-        DataError: names the file, the place in the list (from 0), the question id and the image id: a question without
-            annotation or the other way round, an id twice, other than `answers` answers, none that says anything, an
-            image that is missing, a field of the wrong type.
+        DataError: with the file, the place in the list (from 0), the question id and the image id: a question without
+            annotation or an annotation without question, a duplicate id, another number of answers, only empty
+            answers, a missing image, a field of the wrong type.
     """
     chosen = offenders or Offenders()
     asked = _asked(Path(questions), Path(images).absolute(), pattern, chosen)
@@ -83,7 +83,7 @@ def read_vqa(
         with chosen.row(item.where):
             if item.question_id not in notes:
                 raise DataError(
-                    f"{item.where}: {annotations} has no annotation of this question; are both of one split?"
+                    f"{item.where}: {annotations} has no annotation of this question; use files of the same split"
                 )
             where, note = notes.pop(item.question_id)
             if whole(note, "image_id", where) != item.image_id:
@@ -99,7 +99,7 @@ def read_vqa(
             samples.append(Sample(str(item.question_id), messages, item.where, kinds, (given,)))
     if notes and not chosen.found:
         where, _ = next(iter(notes.values()))
-        raise DataError(f"{where}: {questions} has no such question; so it is with {len(notes)} annotation(s)")
+        raise DataError(f"{where}: {questions} has no such question; annotations without question: {len(notes)}")
     if offenders is None:
         check_media(samples, Path(images), links=links)
     return samples
@@ -117,9 +117,8 @@ def read_vqa_questions(
         links: as for :func:`read_vqa`.
 
     Returns:
-        Questions by their ids in the order of the file; their reference and answers are empty. Answers to
-        ``question.prompt`` go to :func:`~inlay.recipes.data.formats.vqa.results.write_vqa_results` under the same
-        ids.
+        Questions by their ids in the order of the file; their reference and answers are empty.
+        :func:`~inlay.recipes.data.formats.vqa.results.write_vqa_results` takes the answers by the same ids.
 
     Raises:
         DataError: as for :func:`read_vqa`.
@@ -144,7 +143,7 @@ def _asked(path: Path, images: Path, pattern: str | None, offenders: Offenders) 
             ids[question_id] = index
             numbers.append((index, question_id, image_id))
     pattern = pattern or find_pattern(images, [image for _, _, image in numbers], document.get("data_subtype"))
-    # One path an image, though it has several questions: making paths takes most of the time.
+    # One path for each image, not for each question: building paths takes most of the time.
     different = {number for _, _, number in numbers}
     pictures = {number: MediaPart("image", images / image_name(pattern, number)) for number in different}
     asked = []
@@ -171,14 +170,14 @@ def _by_question(path: Path, offenders: Offenders) -> dict[int, tuple[str, dict[
 
 
 def _answers(note: Mapping[str, Any], number: int, where: str) -> tuple[str, ...]:
-    """All that people answered. One of them may have said nothing, but not all."""
+    """All human answers; some of them may be empty, but not all."""
     where = f"{where}, answers"
     given = note.get("answers")
     if not isinstance(given, list):
         raise DataError(f"{where}: expected a list, got {shown(given)}")
     if len(given) != number:
         raise DataError(
-            f"{where}: expected {number} human answers, got {len(given)}; if that is right, say answers={len(given)} "
+            f"{where}: expected {number} human answers, got {len(given)}; if that is right, set answers={len(given)} "
             f"(on the command line --data.answers {len(given)})"
         )
     said = tuple(

@@ -1,4 +1,4 @@
-"""The result file that the VQA evaluation server takes: a JSON list of ``{"question_id", "answer"}``."""
+"""The result file for the VQA evaluation server: a JSON list of ``{"question_id", "answer"}``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["write_vqa_results"]
 
 
 def write_vqa_results(path: str | Path, answers: Mapping[int, str], questions: Iterable[int] | None = None) -> None:
-    """Write answers; whoever reads the file sees the old one or the new one, never half of it.
+    """Write answers, atomically.
 
     Args:
         path: the JSON file; its folder must exist.
-        answers: what was said, by question id.
-        questions: the ids of all questions of the split. The server refuses a file that lacks one or has another.
+        answers: question id -> answer.
+        questions: the ids of all questions of the split. The server rejects a file with missing or unknown ids.
 
     Raises:
-        DataError: an id that is no whole number, an answer that is no text, or other ids than the questions'.
+        DataError: an id that is not a whole number, an answer that is not text, or missing or unknown ids.
     """
     path = Path(path)
     for question_id, answer in answers.items():
@@ -36,7 +36,7 @@ def write_vqa_results(path: str | Path, answers: Mapping[int, str], questions: I
         if lacking or other:
             raise DataError(
                 f"{path}: expected an answer to each of {len(wanted)} questions; {len(lacking)} are missing "
-                f"({shown(lacking[:5])}), {len(other)} answer no question ({shown(other[:5])})"
+                f"({shown(lacking[:5])}), {len(other)} have an unknown id ({shown(other[:5])})"
             )
     rows = [{"question_id": question_id, "answer": answer} for question_id, answer in answers.items()]
     write_text(path, json.dumps(rows, ensure_ascii=False) + "\n")

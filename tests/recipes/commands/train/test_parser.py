@@ -120,10 +120,10 @@ def test_a_wrong_argument_is_reported_before_heavy_libraries_are_imported(argume
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--name", "x" * 513], "name: a bundle cannot hold it: String should have at most 512 characters"),
-        (["--name", "a\u202eb"], "name: a bundle cannot hold it: expected one line of plain text, got the character"),
+        (["--name", "x" * 513], "name: not allowed in a bundle: String should have at most 512 characters"),
+        (["--name", "a\u202eb"], "name: not allowed in a bundle: expected one line of plain text, got the character"),
         (["--name", "a\nb"], "got the character U+000A"),
-        (["--output", "runs/a\x1b[31m"], "name (from --output, as no --name is given): a bundle cannot hold it"),
+        (["--output", "runs/a\x1b[31m"], "name (from --output, as no --name is given): not allowed in a bundle"),
         (["--seed", "-1"], "seed: expected a number from 0 to 4294967295, got -1"),
         (["--seed", "9" * 40], "seed: expected a number from 0 to 4294967295, got 9999"),
     ],
@@ -144,7 +144,7 @@ def test_a_data_file_with_a_name_that_a_bundle_cannot_hold_is_refused(capsys: An
     path.write_text("[]")
     status, _, err = run(capsys, "train", "llava", f"--data.train={path}", f"--output={tmp_path / 'run'}")
     assert status == 2
-    assert "data: a bundle cannot hold it" in err
+    assert "data: not allowed in a bundle" in err
 
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(

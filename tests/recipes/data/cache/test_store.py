@@ -117,7 +117,7 @@ def test_a_shard_that_was_moved_to_another_space_is_not_used(
     one.write(tensors_of(0))
     two.folder.mkdir(parents=True)
     (two.folder / shard_of(one).name).write_bytes(shard_of(one).read_bytes())
-    with pytest.warns(CacheWarning, match="expected the bytes whose digest is its name"):
+    with pytest.warns(CacheWarning, match="expected bytes whose digest is the file's name"):
         assert space_at("two").find(shapes_of(1)) == {}
     assert same(space_at("one").find(shapes_of(1)), tensors_of(0))
 

@@ -243,8 +243,8 @@ def empty(answers: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda asked, notes: notes.pop(0), "has no annotation of this question; are both of one split?"),
-        (lambda asked, notes: asked.pop(0), "has no such question; so it is with 1 annotation(s)"),
+        (lambda asked, notes: notes.pop(0), "has no annotation of this question; use files of the same split"),
+        (lambda asked, notes: asked.pop(0), "has no such question; annotations without question: 1"),
         (lambda asked, notes: empty(notes[0]["answers"]), "all 10 human answers are empty"),
         (lambda asked, notes: notes[0]["answers"].pop(), "expected 10 human answers, got 9; if that is right"),
         (lambda asked, notes: notes[0]["answers"].extend(notes[0]["answers"][:1]), "expected 10 human answers, got 11"),

@@ -82,7 +82,11 @@ BAD_LINES: list[tuple[str, Any, str]] = [
         {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
         "expected text, got 1",
     ),
-    ("half a surrogate", {"messages": [{"role": "user", "content": "\ud800"}]}, "content: half of a surrogate pair"),
+    (
+        "half a surrogate",
+        {"messages": [{"role": "user", "content": "\ud800"}]},
+        "an unpaired surrogate",
+    ),
     ("image without entry", {"messages": [{"role": "user", "content": [IMAGE]}]}, "without an entry left in 'images'"),
     (
         "more entries than parts",
@@ -103,10 +107,10 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     (
         "empty answer",
         {"messages": [TURNS[0], {"role": "assistant", "content": " "}]},
-        "every answer of the assistant is empty",
+        "all answers of the assistant are empty",
     ),
     ("assistant first", {"messages": TURNS[1:]}, "turn 0: expected the user, got the assistant"),
-    ("no assistant", {"messages": TURNS[:1]}, "expected an assistant's answer as the last turn"),
+    ("no assistant", {"messages": TURNS[:1]}, "expected an answer of the assistant as the last turn"),
     (
         "system later",
         {"messages": [*TURNS, {"role": "system", "content": "s"}]},

@@ -120,7 +120,7 @@ BAD_ITEMS: list[tuple[str, dict[str, Any], str]] = [
     (
         "half a surrogate",
         {"conversations": [{"from": "human", "value": "\ud800"}]},
-        "turn 0, value: half of a surrogate",
+        "turn 0, value: expected characters, got an unpaired surrogate",
     ),
     ("marker without image", {"said": ("<image>a", "b")}, "image: 0 image(s) for 1 marker(s)"),
     (
@@ -144,9 +144,9 @@ BAD_ITEMS: list[tuple[str, dict[str, Any], str]] = [
     ("image is a URL", {"said": ("<image>a", "b"), "image": "http://host/a.png"}, "image: expected a path below"),
     ("image is empty", {"said": ("<image>a", "b"), "image": ""}, "image: expected a path below"),
     ("gpt first", {"conversations": [{"from": "gpt", "value": "a"}]}, "turn 0: expected the user, got the assistant"),
-    ("no gpt", {"said": ("a",)}, "expected an assistant's answer as the last turn"),
-    ("empty answer", {"said": ("a", "  \n")}, "every answer of the assistant is empty"),
-    ("empty question", {"said": (" ", "b")}, "turn 0: the user says nothing"),
+    ("no gpt", {"said": ("a",)}, "expected an answer of the assistant as the last turn"),
+    ("empty answer", {"said": ("a", "  \n")}, "all answers of the assistant are empty"),
+    ("empty question", {"said": (" ", "b")}, "turn 0: the user's turn is empty"),
     ("id is a list", {"said": ("a", "b"), "id": []}, "id: expected text or an integer"),
     ("id is empty", {"said": ("a", "b"), "id": ""}, "id: expected text or an integer"),
     ("too few types", {"said": ("a", "b", "c", "d"), "types": ["x"]}, "types: expected a list of 2"),
@@ -195,7 +195,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_images_without_a_folder_are_an_error(write_json: WriteJson, item: Item) -> None:
-    with pytest.raises(DataError, match="item 0, image: the data have media; say in which folder they are"):
+    with pytest.raises(DataError, match="item 0, image: the data have media; name their folder"):
         read_llava(write_json([item("<image>a", "b", image="1.png")]), None)
 
 

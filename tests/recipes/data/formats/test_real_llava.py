@@ -64,7 +64,7 @@ def test_a_system_turn_or_field_is_the_system_message(write_json: WriteJson, fie
 
 def test_two_system_messages_are_an_error(write_json: WriteJson) -> None:
     turns = [turn("system", "x"), turn("human", "a"), turn("gpt", "b")]
-    with pytest.raises(DataError, match="item 0, system: the first turn is another system message"):
+    with pytest.raises(DataError, match="item 0, system: the first turn is a different system message"):
         only(write_json([row(*turns, system="y")]))
 
 

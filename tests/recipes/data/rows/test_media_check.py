@@ -112,7 +112,7 @@ def test_progress_of_a_large_set_is_shown(tmp_path: Path, monkeypatch: pytest.Mo
     lines: list[str] = []
     rows = [with_medium(picture(tmp_path / f"{number}.png"), number=number) for number in range(3)]
     MediaCheck(show=lines.append).look(rows, tmp_path)
-    assert [line.partition(" media")[0] for line in lines] == ["looked at 2 of 3", "looked at 3 of 3"]
+    assert [line.partition(" media")[0] for line in lines] == ["checked 2 of 3", "checked 3 of 3"]
 
 
 def test_embeddings_of_what_is_made_are_looked_for(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_what_is_wrong_with_captions_is_said(write_json: WriteJson, images: Path
 
 
 def test_captions_need_a_folder(write_json: WriteJson) -> None:
-    with pytest.raises(DataError, match="say in which folder"):
+    with pytest.raises(DataError, match="name their folder"):
         read_coco_captions(write_json(COCO), None)
 
 

@@ -87,7 +87,7 @@ def test_a_checkpoint_of_other_settings_is_refused(files: tuple[Path, ...]) -> N
     one, other = data_of(files).train_dataloader(), data_of(files, batch_size=2).train_dataloader()
     other_state: Any = one
     one.load_state_dict(other_state.state_dict())
-    with pytest.raises(DataError, match="made with other data or settings"):
+    with pytest.raises(DataError, match="written with other data or settings"):
         other.load_state_dict(other_state.state_dict())
 
 

@@ -143,7 +143,7 @@ IDS = r"annotation 0 \(question_id 20, image_id 2\)"
 @pytest.mark.parametrize("number", [0, 9, 11])
 def test_nine_or_eleven_answers_are_an_error(vqa: Vqa, number: int) -> None:
     vqa.first["answers"] = (vqa.first["answers"] * 2)[:number]
-    told = rf"annotations\.json, {IDS}, answers: expected 10 human answers, got {number}; .* say answers={number}"
+    told = rf"annotations\.json, {IDS}, answers: expected 10 human answers, got {number}; .* set answers={number}"
     with pytest.raises(DataError, match=told):
         vqa.read()
 
@@ -163,7 +163,9 @@ def test_a_question_without_annotation_is_an_error(vqa: Vqa) -> None:
 
 def test_an_annotation_without_question_is_an_error(vqa: Vqa) -> None:
     vqa.questions["questions"] = vqa.questions["questions"][:2]
-    with pytest.raises(DataError, match=rf"{IDS}: .*questions\.json has no such question; so it is with 1 annotation"):
+    with pytest.raises(
+        DataError, match=rf"{IDS}: .*questions\.json has no such question; annotations without question"
+    ):
         vqa.read()
 
 
@@ -306,8 +308,8 @@ def test_the_result_file_is_the_official_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ({10: "a"}, "expected an answer to each of 2 questions; 1 are missing ([20]), 0 answer no question"),
-        ({10: "a", 20: "b", 30: "c"}, "0 are missing ([]), 1 answer no question ([30])"),
+        ({10: "a"}, "expected an answer to each of 2 questions; 1 are missing ([20]), 0 have an unknown id"),
+        ({10: "a", 20: "b", 30: "c"}, "0 are missing ([]), 1 have an unknown id ([30])"),
         ({"10": "a"}, "question_id: expected a whole number from 0, got '10'"),
         ({10: None}, "question_id 10, answer: expected text, got None"),
     ],
