@@ -50,6 +50,8 @@ class BackboneSettings:
     """Hidden states of the image encoder; empty for its family's default."""
     class_token: Literal["keep", "drop"] | None = None
     """What happens to the encoder's class token; empty for its family's default."""
+    safetensors_only: bool = False
+    """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""
 
     def __post_init__(self) -> None:
         if (self.llm is None) != (self.image is None):
