@@ -120,7 +120,7 @@ def test_tokenizer_json_keeps_a_leading_space_with_and_without_tokenizer_model(
 
 
 def test_a_tokenizer_that_no_way_makes_exact_is_named_in_a_warning(tmp_path: Path) -> None:
-    """A model of words whose bytes lack a piece: what tokenizers has no rule for."""
+    """tokenizer.json of a Unigram model whose normalizer contradicts spiece.model; only BPE models are converted anew."""
     write_flan_t5(tmp_path)
     held = json.loads((tmp_path / "tokenizer_config.json").read_text())
     core = AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer
