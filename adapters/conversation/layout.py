@@ -49,8 +49,8 @@ class Layout:
     """Text around the user's words, such as ``Question: {} Short answer:``; without ``{}`` it replaces them."""
     date: str | None = None
     """The day that a chat template with a date gets, ``YYYY-MM-DD``; None for a default day, see :meth:`dated`."""
-    arguments: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    """Further variables of the LLM's chat template, such as ``{"enable_thinking": False}``; for template ``chat``."""
+    arguments: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
+    """Further variables of the LLM's chat template, such as ``{"enable_thinking": False}``; of template ``chat``."""
 
     def __post_init__(self) -> None:
         template_named(self.template)
@@ -62,8 +62,8 @@ class Layout:
             raise LayoutError("system: expected text, got None; leave it out, or give an empty text")
         if self.arguments and not template_named(self.template).arguments:
             raise LayoutError(
-                f"arguments: template {self.template!r} takes none, got {', '.join(map(str, self.arguments))}; only the "
-                "LLM's own chat template ('chat') does"
+                f"arguments: template {self.template!r} takes none, got {', '.join(map(str, self.arguments))}; only "
+                "the LLM's own chat template ('chat') does"
             )
         _ = self.spec
         for modality in self.geometry:

@@ -159,7 +159,9 @@ def read_pickle(path: Path, source: str | Path, *, values: bool = False) -> dict
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError, LookupError) as error:
         # torch's own text for a refused pickle advises to load it all the same.
         found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        reason = f"it holds an object of {found[1]}, which could run code" if found else "it is damaged, or no such file"
+        reason = (
+            f"it holds an object of {found[1]}, which could run code" if found else "it is damaged, or no such file"
+        )
         raise BackboneError(f"{place}: expected a torch file of tensors and plain values: {reason}") from error
     if not isinstance(held, dict):
         raise BackboneError(f"{place}: expected tensors by name, got {type(held).__name__}")

@@ -1,9 +1,10 @@
 """Tokenizers that encode exactly as sentencepiece does (Kudo and Richardson, 2018, https://arxiv.org/abs/1808.06226).
 
-LLaMA, Vicuna, Mistral, Gemma and T5 were trained with sentencepiece models (``tokenizer.model``). transformers 5 converts
-these files, or rebuilds ``tokenizer.json`` by the rules of a class, and the results differ from the original in runs of
-spaces, in texts that begin with a space, and behind special tokens. So each tokenizer is compared on a page of texts
-with sentencepiece itself, and where it differs, the file as it was published or an own conversion takes its place.
+LLaMA, Vicuna, Mistral, Gemma and T5 were trained with sentencepiece models (``tokenizer.model``). transformers 5
+converts these files, or rebuilds ``tokenizer.json`` by the rules of a class, and the results differ from the original
+in runs of spaces, in texts that begin with a space, and behind special tokens. So each tokenizer is compared on a page
+of texts with sentencepiece itself, and where it differs, the file as it was published or an own conversion takes its
+place.
 
 What follows a special token depends on ``legacy`` of tokenizer_config.json: a space is put in front of every text
 between special tokens (true, and where the key is missing, as in transformers 4), or in front of the whole alone.
@@ -37,7 +38,8 @@ PROBES = (
     "a\n b\n  c\n   d\n     e\n       f\n         g\n           h",
     "1 12 123 1234567 3.14159 1e-10 2024-07-26 $5.00 50%",
     "d\u00e9j\u00e0 vu, na\u00efve, \u00fcber, \u0141\u00f3d\u017a, \u0130stanbul",
-    "\u6f22\u5b57 \u304b\u306a \ud55c\uad6d\uc5b4 \u0440\u0443\u0441\u0441\u043a\u0438\u0439 \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
+    "\u6f22\u5b57 \u304b\u306a \ud55c\uad6d\uc5b4",
+    "\u0440\u0443\u0441\u0441\u043a\u0438\u0439 \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
     "\U0001f600 emoji \U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301 combining",
     "https://example.org/a_b?c=d&e=f#g {\"key\": [1, 2]} <tag/> `code` **bold**",
     "!!! ... ??? --- ___ *** ((( ))) [[[ ]]] ~~~",
@@ -240,6 +242,7 @@ def _with_core(tokenizer: Any, core: Tokenizer) -> Any:
     kept = ("chat_template", "clean_up_tokenization_spaces", "model_max_length", "padding_side", "truncation_side")
     values = {name: getattr(tokenizer, name) for name in kept} | tokenizer.special_tokens_map
     values["extra_special_tokens"] = list(getattr(tokenizer, "extra_special_tokens", None) or [])
-    rebuilt = PreTrainedTokenizerFast(tokenizer_object=core, name_or_path=tokenizer.name_or_path, **values)
+    build: Any = PreTrainedTokenizerFast
+    rebuilt = build(tokenizer_object=core, name_or_path=tokenizer.name_or_path, **values)
     rebuilt.model_input_names = list(tokenizer.model_input_names)
     return rebuilt

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
-from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+from transformers.models.auto import image_processing_auto
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
 from inlay.adapters.loading.checkpoint import stored_file
@@ -116,7 +116,8 @@ def _default_processor(source: str | Path, options: Mapping[str, Any]) -> Any:
         BackboneError: the family has no image processor.
     """
     kind = model_type(source, options).removesuffix("_vision_model")
-    name = (IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or {}).get("pil")
+    known: Any = image_processing_auto
+    name = (known.IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or {}).get("pil")
     if name is None:
         raise BackboneError(
             f"{source}: expected preprocessor_config.json beside config.json; transformers has no image processor for "

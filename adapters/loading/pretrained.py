@@ -1,4 +1,4 @@
-"""Reading pretrained models: weights as safetensors or pickles of tensors, no code from a repository, no missing tensor."""
+"""Reading pretrained models: no code from a repository is run, and a missing tensor is an error."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def load_weights(
     """Load a model of transformers; a missing tensor is an error, unless its name starts with ``unused``.
 
     Weights are read from safetensors files, or from pickles of tensors where there are none, see
-    :mod:`inlay.adapters.loading.checkpoint`. Tensors of the file that the model does not have are not reported: a CLIP vision tower is always loaded from a file
-    with two towers.
+    :mod:`inlay.adapters.loading.checkpoint`. Tensors of the file that the model does not have are not reported: a CLIP
+    vision tower is always loaded from a file with two towers.
 
     Args:
         model_class: a model class of transformers.
@@ -157,7 +157,7 @@ class loading:  # noqa: N801 - reads as a statement
     def __enter__(self) -> None:
         if not Path(self.source).exists() and (isinstance(self.source, Path) or not _HUB_ID.fullmatch(self.source)):
             raise BackboneError(
-                f"{self.source}: no such folder (for the {self.what}); expected a folder, or a Hub id such as owner/name"
+                f"{self.source}: no such folder (for the {self.what}); expected a folder, or a Hub id: owner/name"
             )
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

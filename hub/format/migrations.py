@@ -21,7 +21,10 @@ FORMAT_VERSION = 2
 
 
 def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 adds parts in int8, and the layout's date and arguments. Values of a wrong type are refused later, by field name."""
+    """Version 2 adds parts in int8, and the layout's date and arguments.
+
+    Values of a wrong type are refused later, by field name.
+    """
     parts, layout = raw.get("parts"), raw.get("layout")
     for field in ("date", "arguments"):
         if isinstance(layout, dict) and field in layout:

@@ -114,9 +114,7 @@ def write_clip(folder: Path, *, processor: bool = True) -> Any:
     torch.manual_seed(1)
     vision = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
     text = {**vision, "num_hidden_layers": 1, "vocab_size": 99}
-    config = CLIPConfig(
-        vision_config={**vision, "image_size": 16, "patch_size": 8}, text_config=text, projection_dim=8
-    )
+    config = CLIPConfig(vision_config={**vision, "image_size": 16, "patch_size": 8}, text_config=text, projection_dim=8)
     model = CLIPModel(config).eval()
     save_pickles(model, folder)
     if processor:

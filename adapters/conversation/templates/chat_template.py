@@ -4,10 +4,11 @@ The template of the tokenizer is rendered with numbered placeholders instead of 
 through Jinja. The loss covers what follows the generation prompt: the answer, and the template's text up to and with
 its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
 
-Three properties of published templates need care. A template may write a date (Llama 3.2, Mistral Small): it gets a fixed
-day, since prompts that change from day to day would not be those that the adapter was trained with. A template may have
-no system role (Gemma raises an error, Mistral drops it or moves it): the system text is then put in front of the first
-user's words. A template may take a content as a list of parts alone (SmolVLM, Idefics): it gets one part of text.
+Three properties of published templates need care. A template may write a date (Llama 3.2, Mistral Small): it gets a
+fixed day, since prompts that change from day to day would not be those that the adapter was trained with. A template
+may have no system role (Gemma raises an error, Mistral drops it or moves it): the system text is then put in front of
+the first user's words. A template may take a content as a list of parts alone (SmolVLM, Idefics): it gets one part of
+text.
 
 Further variables of a template, such as Qwen 3's ``enable_thinking``, are arguments of the layout.
 """
@@ -43,8 +44,28 @@ _CLOCK = """{%- macro strftime_now(format) -%}
 """Takes the place of the function that transformers gives to templates; variables of a template cannot be functions."""
 
 _SET = frozenset(
-    "messages tools documents add_generation_prompt bos_token eos_token pad_token unk_token sep_token cls_token mask_token "
-    "raise_exception strftime_now date_string namespace range dict lipsum cycler joiner".split()
+    [
+        "messages",
+        "tools",
+        "documents",
+        "add_generation_prompt",
+        "bos_token",
+        "eos_token",
+        "pad_token",
+        "unk_token",
+        "sep_token",
+        "cls_token",
+        "mask_token",
+        "raise_exception",
+        "strftime_now",
+        "date_string",
+        "namespace",
+        "range",
+        "dict",
+        "lipsum",
+        "cycler",
+        "joiner",
+    ]
 )
 """Variables that transformers, Jinja, or the layout's date set."""
 
@@ -106,9 +127,7 @@ def writes_date(tokenizer: Any) -> bool:
         return False
     if "strftime_now" not in tokenizer.get_chat_template():
         return False
-    first, second = (
-        _Renderer(tokenizer, day, {})(["user"], generation=True) for day in ("2001-02-03", "2014-10-25")
-    )
+    first, second = (_Renderer(tokenizer, day, {})(["user"], generation=True) for day in ("2001-02-03", "2014-10-25"))
     return first != second
 
 
@@ -198,7 +217,7 @@ def _variables(template: str) -> frozenset[str]:
     class Generation(Extension):
         """transformers' mark around answers; its content is read as usual."""
 
-        tags = frozenset({"generation"})
+        tags = {"generation"}  # noqa: RUF012 - declared by jinja2
 
         def parse(self, parser: Any) -> Any:
             next(parser.stream)

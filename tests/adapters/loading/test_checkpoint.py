@@ -150,7 +150,9 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         load_language(tmp_path)
 
 
-@pytest.mark.parametrize("source", ["./nosuch", "/nosuch/at/all", "~/nosuch", "no such", "a/b/c", "nosuch/", Path("nosuch")])
+@pytest.mark.parametrize(
+    "source", ["./nosuch", "/nosuch/at/all", "~/nosuch", "no such", "a/b/c", "nosuch/", Path("nosuch")]
+)
 def test_a_path_without_a_folder_is_called_so(source: str | Path) -> None:
     with pytest.raises(BackboneError, match=r"no such folder \(for the language model\)"):
         load_language(source)

@@ -41,7 +41,24 @@ def folder(place: Path, model: Path | None, **config: Any) -> Path:
 
 def random_texts(count: int = 400) -> list[str]:
     chosen = random.Random(0)
-    pieces = [" ", "  ", "    ", "\n", "\t", "the", "hi", "width", "12", "\u00e9", "\u6f22", "(", ":", "a", "</", "\u2581"]
+    pieces = [
+        " ",
+        "  ",
+        "    ",
+        "\n",
+        "\t",
+        "the",
+        "hi",
+        "width",
+        "12",
+        "\u00e9",
+        "\u6f22",
+        "(",
+        ":",
+        "a",
+        "</",
+        "\u2581",
+    ]
     return ["".join(chosen.choice(pieces) for _ in range(chosen.randint(1, 25))) for _ in range(count)]
 
 
@@ -120,7 +137,7 @@ def test_tokenizer_json_keeps_a_leading_space_with_and_without_tokenizer_model(
 
 
 def test_a_tokenizer_that_no_way_makes_exact_is_named_in_a_warning(tmp_path: Path) -> None:
-    """tokenizer.json of a Unigram model whose normalizer contradicts spiece.model; only BPE models are converted anew."""
+    """tokenizer.json contradicts spiece.model, a Unigram model; only BPE models are converted anew."""
     write_flan_t5(tmp_path)
     held = json.loads((tmp_path / "tokenizer_config.json").read_text())
     core = AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer

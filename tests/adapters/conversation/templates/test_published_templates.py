@@ -42,7 +42,10 @@ def tokenizer_with(tokenizer: Any, model: str) -> Any:
 
 def conversation(*, system: bool, turns: int) -> list[Message]:
     asked = Message("user", (MediaPart("image", "x.png"), TextPart("what colour?")))
-    held = [asked, *(Message(r, (TextPart(t),)) for r, t in (("assistant", "red"), ("user", "sure?"), ("assistant", "yes")))]
+    held = [
+        asked,
+        *(Message(r, (TextPart(t),)) for r, t in (("assistant", "red"), ("user", "sure?"), ("assistant", "yes"))),
+    ]
     return [*([Message("system", (TextPart("Be brief."),))] if system else []), *held[:turns]]
 
 
@@ -63,9 +66,7 @@ def trained(laid: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 4])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_published_template_is_laid_out_as_transformers_renders_it(
-    tokenizer_of: Any, model: str, turns: int
-) -> None:
+def test_a_published_template_is_laid_out_as_transformers_renders_it(tokenizer_of: Any, model: str, turns: int) -> None:
     tokenizer = tokenizer_with(tokenizer_of(bos=True), model)
     messages = conversation(system=model not in ("gemma", "phi3"), turns=turns)
     if model == "gemma3":
