@@ -18,7 +18,8 @@ from transformers.models.auto.modeling_auto import (
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype, computable
-from inlay.adapters.loading.gguf import gguf_file
+from inlay.adapters.loading.files.gguf import gguf_file
+from inlay.adapters.loading.files.tokenizer import load_tokenizer
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     commit_of,
@@ -28,7 +29,6 @@ from inlay.adapters.loading.pretrained import (
     source_name,
 )
 from inlay.adapters.loading.quantisation import check_stored, quantised_options
-from inlay.adapters.loading.tokenizer import load_tokenizer
 
 __all__ = ["load_language", "load_prompt_tokenizer"]
 

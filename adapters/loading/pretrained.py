@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
-from inlay.adapters.loading.checkpoint import BackboneError, has_pickled_weights
+from inlay.adapters.loading.files.checkpoint import has_pickled_weights
+from inlay.adapters.loading.files.errors import BackboneError, reason_of
 from inlay.hub.errors import InlayError
 
 __all__ = [
@@ -47,8 +47,8 @@ def load_weights(
     """Load a model of transformers; a missing tensor is an error, unless its name starts with ``unused``.
 
     Weights are read from safetensors files, or from pickles of tensors where there are none, see
-    :mod:`inlay.adapters.loading.checkpoint`. Tensors of the file that the model does not have are not reported: a CLIP
-    vision tower is always loaded from a file with two towers.
+    :mod:`inlay.adapters.loading.files.checkpoint`. Tensors of the file that the model does not have are not reported: a
+    CLIP vision tower is always loaded from a file with two towers.
 
     Args:
         model_class: a model class of transformers.
@@ -166,24 +166,6 @@ class loading:  # noqa: N801 - reads as a statement
                 f"{self.source}: no {self.what} could be loaded: {reason_of(error)} (expected a Hub id or a folder "
                 "with config.json and weights)"
             ) from error
-
-
-def reason_of(error: BaseException) -> str:
-    r"""The beginning of an error's text in one line, with its class where the text alone says little.
-
-    Example:
-        >>> reason_of(ValueError("hidden_size:\n  expected an integer")), reason_of(KeyError("gelu_3"))
-        ('hidden_size: expected an integer', "KeyError: 'gelu_3'")
-    """
-    words = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)).split())
-    if isinstance(error, SafetensorError):
-        return f"a safetensors file is truncated or damaged ({words})"
-    if "trust_remote_code" in words:
-        return "the model needs code from its repository, which is never run"
-    if len(words) > 300:
-        words = f"{words[:300]}..."
-    clear = isinstance(error, OSError | ValueError | RuntimeError)
-    return words if clear and words else f"{type(error).__name__}: {words}".removesuffix(": ")
 
 
 def model_type(source: str | Path, options: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QForm
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.loading.checkpoint import only_safetensors
 from inlay.adapters.loading.dtype import chosen_dtype
 from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given, loading

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils.hub import cached_file, extract_commit_hash
 
-from inlay.adapters.loading.checkpoint import check_pickles_allowed, read_pickle
+from inlay.adapters.loading.files.checkpoint import check_pickles_allowed, read_pickle
 from inlay.adapters.loading.pretrained import BackboneError, model_type, reason_of
 from inlay.hub.safety.text import shown
 

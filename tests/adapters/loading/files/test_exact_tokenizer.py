@@ -15,8 +15,8 @@ from sentencepiece_models import write_sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import AutoTokenizer
 
-from inlay.adapters.loading.exact_tokenizer import PROBES, TokenizerWarning
-from inlay.adapters.loading.tokenizer import load_tokenizer
+from inlay.adapters.loading.files.exact_tokenizer import PROBES, TokenizerWarning
+from inlay.adapters.loading.files.tokenizer import load_tokenizer
 
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from inlay.adapters.loading.checkpoint import BackboneError, stored_file
-from inlay.adapters.loading.exact_tokenizer import exact_tokenizer
-from inlay.adapters.loading.pretrained import reason_of
+from inlay.adapters.loading.files.checkpoint import stored_file
+from inlay.adapters.loading.files.errors import BackboneError, reason_of
+from inlay.adapters.loading.files.exact_tokenizer import exact_tokenizer
 
 __all__ = ["load_tokenizer"]
 
@@ -25,7 +25,7 @@ _LARGEST_CONFIG = 1 << 24
 
 
 def load_tokenizer(source: str | Path, options: Mapping[str, Any]) -> Any:
-    """A tokenizer that encodes as its files say, see :mod:`inlay.adapters.loading.exact_tokenizer`.
+    """A tokenizer that encodes as its files say, see :mod:`inlay.adapters.loading.files.exact_tokenizer`.
 
     Args:
         source: Hub id or folder.

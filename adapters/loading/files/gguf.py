@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from inlay.adapters.loading.checkpoint import BackboneError
+from inlay.adapters.loading.files.errors import BackboneError
 
 __all__ = ["gguf_file"]
 

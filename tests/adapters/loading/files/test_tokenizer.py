@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hub_layouts import write_json, write_opt, write_vicuna
 
-from inlay.adapters.loading import gguf, tokenizer
-from inlay.adapters.loading.checkpoint import BackboneError
+from inlay.adapters.loading.files import gguf, tokenizer
+from inlay.adapters.loading.files.errors import BackboneError
+from inlay.adapters.loading.files.tokenizer import load_tokenizer
 from inlay.adapters.loading.language import load_language
-from inlay.adapters.loading.tokenizer import load_tokenizer
 
 
 @pytest.fixture

@@ -22,11 +22,10 @@ import torch
 from torch import Tensor
 from transformers.utils.hub import cached_file
 
-from inlay.hub.errors import InlayError
+from inlay.adapters.loading.files.errors import BackboneError
 from inlay.hub.safety.text import shown
 
 __all__ = [
-    "BackboneError",
     "PickleWarning",
     "check_pickles_allowed",
     "has_pickled_weights",
@@ -39,10 +38,6 @@ _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLE, _PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
 _forbidden: ContextVar[bool] = ContextVar("only_safetensors", default=False)
-
-
-class BackboneError(InlayError):
-    """A frozen model cannot be loaded, or a backbone cannot be built."""
 
 
 class PickleWarning(UserWarning):

@@ -13,8 +13,8 @@ import torch
 from hub_layouts import LAYOUTS, save_pickles, write_clip, write_snapshot, write_vicuna, write_vit
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.loading.checkpoint import PickleWarning, only_safetensors
 from inlay.adapters.loading.families import ProcessorWarning
+from inlay.adapters.loading.files.checkpoint import PickleWarning, only_safetensors
 from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
@@ -47,7 +47,7 @@ def test_a_clip_of_two_towers_loads_from_a_pickle(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder.encode(PIXELS), expected)
 
 
-@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.checkpoint.PickleWarning")
+@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.files.checkpoint.PickleWarning")
 def test_a_clip_without_preprocessor_config_gets_its_familys_mean(tmp_path: Path) -> None:
     write_clip(tmp_path, processor=False)
     with pytest.warns(ProcessorWarning, match=r"no preprocessor_config\.json.* CLIPImageProcessor"):
@@ -56,7 +56,7 @@ def test_a_clip_without_preprocessor_config_gets_its_familys_mean(tmp_path: Path
     assert encoder.image_size == 16
 
 
-@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.checkpoint.PickleWarning")
+@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.files.checkpoint.PickleWarning")
 def test_a_vit_with_a_classifier_and_no_pooler_loads_with_one_digest(tmp_path: Path) -> None:
     model = write_vit(tmp_path)
     encoder: Any = load_image_encoder(tmp_path, feature_options={"layer": "last"})
@@ -75,7 +75,7 @@ def test_safetensors_are_preferred_and_give_no_warning(tmp_path: Path) -> None:
     assert load_language(tmp_path).family == "llama"
 
 
-@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.checkpoint.PickleWarning")
+@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.files.checkpoint.PickleWarning")
 def test_a_snapshot_of_the_hubs_cache_loads_through_its_links(tmp_path: Path) -> None:
     write_vicuna(tmp_path / "llm")
     snapshot = write_snapshot(tmp_path / "llm", tmp_path / "models--lmsys--vicuna")
