@@ -65,7 +65,8 @@ def load_weights(
     console: Any = logging
     # transformers would otherwise ask a service on the Hub to convert a repository without safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    pickled = "gguf_file" not in options and has_pickled_weights(source, options)
+    # The components of a generator, in subfolders, are safetensors alone.
+    pickled = not {"gguf_file", "subfolder"} & set(options) and has_pickled_weights(source, options)
     verbosity, bars = console.get_verbosity(), console.is_progress_bar_enabled()
     console.set_verbosity_error()
     if Path(source).is_dir():

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_layouts import write_clip, write_vicuna
+from PIL import Image
 
 from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 from inlay.recipes.systems import llava, minigpt4
+from inlay.recipes.training.finetune import finetune
 from inlay.recipes.training.template import with_template
 
+CHAT = (
+    "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% if enable_thinking is defined and enable_thinking %}...{% endif %}{% endif %}"
+)
 PUBLISHED = Path(__file__).parents[2] / "adapters/conversation/chat_templates/published"
 
 
@@ -87,3 +95,26 @@ def test_a_system_with_layouts_of_its_own_refuses_another_template(tokenizer_of:
 def test_an_unknown_template_is_refused(tokenizer_of: Any) -> None:
     with pytest.raises(SettingsError, match="expected auto or one of plain, vicuna_v1, chat"):
         with_template(job(template="vicuna"), tokenizer_of(), own=True, show=print)
+
+
+@pytest.mark.filterwarnings("ignore::inlay.adapters.loading.files.checkpoint.PickleWarning")
+def test_a_run_on_folders_laid_out_like_the_readmes_pair_stores_the_template(tmp_path: Path) -> None:
+    write_vicuna(tmp_path / "vicuna")
+    write_clip(tmp_path / "clip")
+    config = tmp_path / "vicuna" / "tokenizer_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"chat_template": CHAT}))
+    Image.new("RGB", (20, 14), "red").save(tmp_path / "0.png")
+    turns = [{"from": "human", "value": "<image>\nwhat colour?"}, {"from": "gpt", "value": "red"}]
+    rows = [{"id": str(number), "image": "0.png", "conversations": turns} for number in range(4)]
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    finetune(
+        llava.recipe(),
+        output=tmp_path / "run",
+        train=tmp_path / "train.json",
+        backbone=BackboneSettings(llm=str(tmp_path / "vicuna"), image=str(tmp_path / "clip")),
+        trainer={"max_steps": 1},
+        logger="csv",
+        show=lambda line: None,
+    )
+    layout = json.loads((tmp_path / "run" / "bundle" / "inlay.json").read_text())["layout"]
+    assert (layout["template"], layout["arguments"]) == ("chat", {"enable_thinking": False})
