@@ -20,7 +20,8 @@ from inlay.recipes.training.template import with_template
 
 CHAT = (
     "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}</s>{% endfor %}"
-    "{% if add_generation_prompt %}[assistant] {% if enable_thinking is defined and enable_thinking %}...{% endif %}{% endif %}"
+    "{% if add_generation_prompt %}[assistant] "
+    "{% if enable_thinking is defined and enable_thinking %}...{% endif %}{% endif %}"
 )
 PUBLISHED = Path(__file__).parents[2] / "adapters/conversation/chat_templates/published"
 
