@@ -16,6 +16,7 @@ from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.occupancy import occupancy_of
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
@@ -80,8 +81,11 @@ class Backbone(nn.Module):
         revisions: Mapping[str, str] | None = None,
         local_files_only: bool = False,
         quantise: str | None = None,
+        safetensors_only: bool = False,
     ) -> Backbone:
         """Load from Hub ids or folders in the standard transformers layout. No code from a repository is run.
+
+        Weights are safetensors, or pickles of tensors where a model has no safetensors; a warning names these.
 
         Args:
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
@@ -105,40 +109,42 @@ class Backbone(nn.Module):
             local_files_only: never ask the Hub.
             quantise: ``"nf4"`` or ``"int8"``: the linears of the LLM in 4 or 8 bits (``pip install
                 'inlay[quantised]'``).
+            safetensors_only: refuse models whose weights are pickles (``pytorch_model.bin``).
 
         Raises:
             BackboneError: nothing there that can be loaded, or a family that is not supported.
         """
-        chosen = dict(revisions or {})
-        common: dict[str, Any] = {"dtype": dtype, "device": device, "local_files_only": local_files_only}
-        language = load_language(llm, revision=chosen.get("llm"), quantise=quantise, **common)
-        asked: dict[Modality, Mapping[str, Any]] = dict(feature_options or {})
-        asked["image"] = {**given(layer=layer, class_token=class_token), **asked.get("image", {})}
-        encoders: dict[Modality, Encoder] = {}
-        if image is not None and qformer:
-            encoders["image"] = load_image_encoder(
-                image, revision=chosen.get("image"), feature_options=asked["image"], qformer=True, **common
-            )
-            image = None
-        sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
-        encoders |= load_encoders(sources, revisions=chosen, feature_options=asked, **common)
-        prompter = None
-        if prompt is not None:
-            prompter = load_prompt_tokenizer(
-                prompt, revision=chosen.get(PROMPT_PORT), local_files_only=local_files_only
-            )
-        makers: dict[Modality, str | Path | None] = {
-            "image": generate_image,
-            "audio": generate_audio,
-            "video": generate_video,
-        }
-        generators: dict[Modality, Generator] = {
-            name: load_generator(
-                source, revision=chosen.get(generator_port(name)), text_encoder=generator_text, **common
-            )
-            for name, source in makers.items()
-            if source is not None
-        }
+        with only_safetensors(safetensors_only):
+            chosen = dict(revisions or {})
+            common: dict[str, Any] = {"dtype": dtype, "device": device, "local_files_only": local_files_only}
+            language = load_language(llm, revision=chosen.get("llm"), quantise=quantise, **common)
+            asked: dict[Modality, Mapping[str, Any]] = dict(feature_options or {})
+            asked["image"] = {**given(layer=layer, class_token=class_token), **asked.get("image", {})}
+            encoders: dict[Modality, Encoder] = {}
+            if image is not None and qformer:
+                encoders["image"] = load_image_encoder(
+                    image, revision=chosen.get("image"), feature_options=asked["image"], qformer=True, **common
+                )
+                image = None
+            sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
+            encoders |= load_encoders(sources, revisions=chosen, feature_options=asked, **common)
+            prompter = None
+            if prompt is not None:
+                prompter = load_prompt_tokenizer(
+                    prompt, revision=chosen.get(PROMPT_PORT), local_files_only=local_files_only
+                )
+            makers: dict[Modality, str | Path | None] = {
+                "image": generate_image,
+                "audio": generate_audio,
+                "video": generate_video,
+            }
+            generators: dict[Modality, Generator] = {
+                name: load_generator(
+                    source, revision=chosen.get(generator_port(name)), text_encoder=generator_text, **common
+                )
+                for name, source in makers.items()
+                if source is not None
+            }
         backbone = cls(language, encoders, prompter, generators)
         return backbone if device is None else backbone.to(device)
 

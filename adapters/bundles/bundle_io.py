@@ -253,6 +253,7 @@ def _layout(spec: LayoutSpec) -> Layout:
             bos=spec.bos,
             prompt=spec.prompt,
             date=spec.date,
+            arguments=dict(spec.arguments),
         )
     except LayoutError as error:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error

@@ -49,6 +49,8 @@ class Layout:
     """Text around the user's words, such as ``Question: {} Short answer:``; without ``{}`` it replaces them."""
     date: str | None = None
     """The day that a chat template with a date gets, ``YYYY-MM-DD``; None for a default day, see :meth:`dated`."""
+    arguments: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
+    """Further variables of the LLM's chat template, such as ``{"enable_thinking": False}``; of template ``chat``."""
 
     def __post_init__(self) -> None:
         template_named(self.template)
@@ -58,6 +60,11 @@ class Layout:
             raise LayoutError(f"stop: expected a tuple of texts, got one text; write stop=({self.stop!r},)")
         if self.system is None:
             raise LayoutError("system: expected text, got None; leave it out, or give an empty text")
+        if self.arguments and not template_named(self.template).arguments:
+            raise LayoutError(
+                f"arguments: template {self.template!r} takes none, got {', '.join(map(str, self.arguments))}; only "
+                "the LLM's own chat template ('chat') does"
+            )
         _ = self.spec
         for modality in self.geometry:
             _one_of("geometry", modality, get_args(Modality))
@@ -84,7 +91,8 @@ class Layout:
         geometry = dict(self.geometry) if isinstance(self.geometry, Mapping) else self.geometry
         values: dict[str, Any] = {name: getattr(self, name) for name in ("template", "system", "stop", "bos", "prompt")}
         try:
-            return LayoutSpec(**values, geometry=geometry, date=self.date)  # type: ignore[arg-type]  # checked here
+            held = dict(self.arguments) if isinstance(self.arguments, Mapping) else self.arguments
+            return LayoutSpec(**values, geometry=geometry, date=self.date, arguments=held)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             place = ".".join(str(step) for step in first["loc"])
@@ -165,6 +173,7 @@ def segments(layout: Layout, messages: Sequence[Message], tokenizer: Any, *, gen
         system=messages[0].text if messages[0].role == "system" else layout.system,
         prompt=layout.prompt,
         date=layout.date,
+        arguments=layout.arguments,
         generation=generation,
     )
     laid = template_named(layout.template).lay(dialogue)

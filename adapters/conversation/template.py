@@ -6,7 +6,7 @@ of the segments, so they cannot shift against the tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -34,6 +34,8 @@ class Dialogue:
     """The layout's prompt: text around the user's words, which replace ``{}``."""
     date: str | None = None
     """Day for templates that write one, ``YYYY-MM-DD``; None for the default day."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Further variables of the tokenizer's chat template, such as ``enable_thinking``."""
     generation: bool = False
     """Whether the last turn is the user's and the template ends where the assistant's answer begins."""
     notes: list[str] = field(default_factory=list)
@@ -119,6 +121,8 @@ class Template:
     """Whether BOS is ``</s>`` with tokenizers like LLaMA's, whose own BOS is ``<s>``."""
     dated: Callable[[Any], bool] | None = None
     """Tokenizer -> whether the laid-out text depends on :attr:`Dialogue.date`; None if it never does."""
+    arguments: bool = False
+    """Whether the laid-out text depends on :attr:`Dialogue.arguments`."""
 
 
 def instruction(prompt: str, message: Message) -> str:

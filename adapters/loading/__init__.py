@@ -1,1 +1,1 @@
-"""Loading frozen models from Hub ids and folders: no code from a repository is run, and weights are safetensors."""
+"""Loading frozen models from Hub ids and folders: no code from a repository is run."""

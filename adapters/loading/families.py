@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
+from transformers.models.auto import image_processing_auto
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
 from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.files.checkpoint import stored_file
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     check_feature_options,
     commit_of,
     load_weights,
+    model_type,
     source_name,
 )
 from inlay.adapters.loading.released.beats import load_beats_encoder
 from inlay.adapters.media.modality import Modality
 
-__all__ = ["load_registered"]
+__all__ = ["ProcessorWarning", "load_registered"]
+
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 
 register_encoder("beats", BeatsEncoder, modality="audio", load=load_beats_encoder)
 
 
+class ProcessorWarning(UserWarning):
+    """An image encoder has no preprocessor_config.json, so its family's defaults are used."""
+
+
 def load_registered(
     modality: Modality,
-    model_type: str,
+    family_name: str,
     source: str | Path,
     *,
     dtype: str | torch.dtype,
@@ -41,7 +52,7 @@ def load_registered(
 
     Args:
         modality: ``"image"``, ``"audio"`` or ``"video"``.
-        model_type: of config.json.
+        family_name: ``model_type`` of config.json.
         source: Hub id, folder or file.
         dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.
@@ -53,11 +64,11 @@ def load_registered(
         BackboneError: the family is not registered, it has no such option, or the files cannot be loaded.
         EncoderError: what was loaded is not an encoder.
     """
-    family = ENCODERS.get((modality, model_type))
+    family = ENCODERS.get((modality, family_name))
     if family is None:
         known = [kind for registered, kind in ENCODERS if registered == modality]
         raise BackboneError(
-            f"{source}: {modality} encoders of type {model_type!r} are not supported; expected one of "
+            f"{source}: {modality} encoders of type {family_name!r} are not supported; expected one of "
             f"{', '.join([*known, 'imagebind'])}. Register your own with inlay.adapters.encoders.register_encoder, or "
             f"build it and pass Backbone(llm=..., encoders={{{modality!r}: ...}})"
         )
@@ -75,7 +86,10 @@ def load_registered(
             # Of a CLAP with two towers, the config of the audio tower.
             config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
             further["config"] = getattr(config, "audio_config", config)
-        model = computable(load_weights(family.model_class, source, kind, {**options, **further}), kind, device)
+        # The pooled output is not a feature; checkpoints with a classifier (ViT) have no weights for it.
+        unused = None if modality == "audio" else "pooler."
+        model = load_weights(family.model_class, source, kind, {**options, **further}, unused=unused)
+        model = computable(model, kind, device)
         build: Any = family.encoder_class
         encoder = build(
             model, _processor(modality, source, options), source=stored, revision=commit_of(model), **feature_options
@@ -89,5 +103,29 @@ def _processor(modality: Modality, source: str | Path, options: Mapping[str, Any
     if modality == "audio":
         load_extractor: Any = AutoFeatureExtractor.from_pretrained
         return load_extractor(source, trust_remote_code=False, **options)
+    if not any(stored_file(source, name, options) for name in _PROCESSOR_FILES):
+        return _default_processor(source, options)
     load_processor: Any = AutoImageProcessor.from_pretrained
     return load_processor(source, trust_remote_code=False, backend="pil", **options)
+
+
+def _default_processor(source: str | Path, options: Mapping[str, Any]) -> Any:
+    """The image processor of the model's family with its default mean and standard deviation.
+
+    Raises:
+        BackboneError: the family has no image processor.
+    """
+    kind = model_type(source, options).removesuffix("_vision_model")
+    known: Any = image_processing_auto
+    name = (known.IMAGE_PROCESSOR_MAPPING_NAMES.get(kind) or {}).get("pil")
+    if name is None:
+        raise BackboneError(
+            f"{source}: expected preprocessor_config.json beside config.json; transformers has no image processor for "
+            f"models of type {kind!r}"
+        )
+    warnings.warn(
+        f"{source}: there is no preprocessor_config.json, so images get the mean and standard deviation of {name}",
+        ProcessorWarning,
+        stacklevel=2,
+    )
+    return getattr(transformers, name)()

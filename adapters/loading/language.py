@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, PretrainedConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PretrainedConfig
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
@@ -18,13 +18,14 @@ from transformers.models.auto.modeling_auto import (
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.files.gguf import gguf_file
+from inlay.adapters.loading.files.tokenizer import load_tokenizer
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     commit_of,
     given,
     load_weights,
     loading,
-    reason_of,
     source_name,
 )
 from inlay.adapters.loading.quantisation import check_stored, quantised_options
@@ -45,7 +46,8 @@ def load_language(
     """A language model with its tokenizer from a Hub id or a folder.
 
     Args:
-        source: Hub id or folder of a causal language model or a text encoder-decoder.
+        source: Hub id or folder of a causal language model or a text encoder-decoder; a folder may hold one GGUF file
+            instead of config.json and weights, and the path of such a file is a source too.
         revision: commit, branch or tag.
         dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the model is put; the CPU if not given.
@@ -61,15 +63,18 @@ def load_language(
     options = given(revision=revision, local_files_only=local_files_only)
     kind = chosen_dtype(dtype, device)
     with loading(source, "language model"):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+        held = source
+        if (file := gguf_file(source)) is not None:
+            held, options["gguf_file"] = file.parent, file.name
+        config = AutoConfig.from_pretrained(held, trust_remote_code=False, **options)
         model_class = _model_class(config, source)
         check_stored(config, quantise, source)
         further: dict[str, Any] = {}
         if quantise is not None:
             further = quantised_options(quantise, dtype, device)
             kind = further.pop("dtype")
-        tokenizer = _tokenizer(source, options)
-        model = load_weights(model_class, source, kind, {**options, **further}, layers=_layers(config))
+        tokenizer = load_tokenizer(held, options)
+        model = load_weights(model_class, held, kind, {**options, **further}, layers=_layers(config))
         _check_embeddings(model, source)
         _check_ends(model, source)
     language = LanguageModel(
@@ -97,7 +102,7 @@ def load_prompt_tokenizer(
         BackboneError: the files cannot be loaded.
     """
     with loading(source, "tokenizer"):
-        tokenizer = _tokenizer(source, given(revision=revision, local_files_only=local_files_only))
+        tokenizer = load_tokenizer(source, given(revision=revision, local_files_only=local_files_only))
     commit = revision if revision is not None and re.fullmatch("[0-9a-f]{40}", revision) else None
     return PromptTokenizer(tokenizer, source=name or source_name(source), revision=commit)
 
@@ -127,23 +132,6 @@ def _layers(config: PretrainedConfig) -> int:
     text = config.get_text_config()
     names = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
     return max((int(getattr(text, name, None) or 0) for name in names), default=0)
-
-
-def _tokenizer(source: str | Path, options: dict[str, Any]) -> Any:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-    except Exception as error:
-        raise BackboneError(
-            f"{source}: no tokenizer could be loaded: {reason_of(error)} (expected tokenizer.json and "
-            "tokenizer_config.json beside config.json)"
-        ) from error
-    # Without files transformers makes an empty tokenizer of the model's class, which encodes nothing.
-    if not len(tokenizer("a b").input_ids):
-        raise BackboneError(
-            f"{source}: the tokenizer encodes no text; expected tokenizer.json beside config.json, as "
-            "AutoTokenizer.save_pretrained writes it"
-        )
-    return tokenizer
 
 
 def _check_embeddings(model: Any, source: str | Path) -> None:

@@ -1,18 +1,20 @@
-"""Reading pretrained models: safetensors only, no code from a repository, a missing tensor is an error."""
+"""Reading pretrained models: no code from a repository is run, and a missing tensor is an error."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import PretrainedConfig
 from transformers.utils import logging
 
+from inlay.adapters.loading.files.checkpoint import has_pickled_weights
+from inlay.adapters.loading.files.errors import BackboneError, reason_of
 from inlay.hub.errors import InlayError
 
 __all__ = [
@@ -28,12 +30,10 @@ __all__ = [
     "source_name",
 ]
 
+_HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.\-]*/)?[A-Za-z0-9][\w.\-]*")
+"""Names that the Hub can have; all others are paths."""
 _LOADER_ARGUMENTS = frozenset({"source", "revision", "dtype", "local_files_only", "name"})
 """Keyword arguments that every loader has; all others of an encoder are its feature options."""
-
-
-class BackboneError(InlayError):
-    """A frozen model cannot be loaded, or a backbone cannot be built."""
 
 
 def load_weights(
@@ -46,8 +46,9 @@ def load_weights(
 ) -> Any:
     """Load a model of transformers; a missing tensor is an error, unless its name starts with ``unused``.
 
-    Tensors of the file that the model does not have are not reported: a CLIP vision tower is always loaded from a file
-    with two towers.
+    Weights are read from safetensors files, or from pickles of tensors where there are none, see
+    :mod:`inlay.adapters.loading.files.checkpoint`. Tensors of the file that the model does not have are not reported: a
+    CLIP vision tower is always loaded from a file with two towers.
 
     Args:
         model_class: a model class of transformers.
@@ -58,9 +59,14 @@ def load_weights(
         layers: that the config has, where a file with more layers is an error.
 
     Raises:
-        BackboneError: names the tensors that are missing or have another shape.
+        BackboneError: names the tensors that are missing or have another shape; pickled weights that are forbidden or
+            hold more than tensors.
     """
     console: Any = logging
+    # transformers would otherwise ask a service on the Hub to convert a repository without safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    # The components of a generator, in subfolders, are safetensors alone.
+    pickled = not {"gguf_file", "subfolder"} & set(options) and has_pickled_weights(source, options)
     verbosity, bars = console.get_verbosity(), console.is_progress_bar_enabled()
     console.set_verbosity_error()
     if Path(source).is_dir():
@@ -69,7 +75,7 @@ def load_weights(
         model, found = model_class.from_pretrained(
             source,
             dtype=dtype,
-            use_safetensors=True,
+            use_safetensors=not pickled,
             trust_remote_code=False,
             output_loading_info=True,
             # Otherwise transformers raises an error that names no tensor.
@@ -81,6 +87,9 @@ def load_weights(
         if bars:
             console.enable_progress_bar()
     check_loaded(found, source, unused=unused)
+    # Random weights would make the digest of the model another one each time.
+    if unused and any(str(name).startswith(unused) for name in found["missing_keys"]):
+        setattr(model, unused.partition(".")[0], None)
     further = [name for name in map(str, found["unexpected_keys"]) if layers is not None and _layer(name) >= layers]
     if further:
         raise BackboneError(
@@ -138,38 +147,26 @@ class loading:  # noqa: N801 - reads as a statement
     Args:
         source: Hub id or folder.
         what: the kind of model, for the error.
+
+    Raises:
+        BackboneError: the source is a path, and nothing is there.
     """
 
     def __init__(self, source: str | Path, what: str) -> None:
         self.source, self.what = source, what
 
     def __enter__(self) -> None:
-        return None
+        if not Path(self.source).exists() and (isinstance(self.source, Path) or not _HUB_ID.fullmatch(self.source)):
+            raise BackboneError(
+                f"{self.source}: no such folder (for the {self.what}); expected a folder, or a Hub id: owner/name"
+            )
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, InlayError | MemoryError | torch.OutOfMemoryError):
             raise BackboneError(
                 f"{self.source}: no {self.what} could be loaded: {reason_of(error)} (expected a Hub id or a folder "
-                "with config.json and safetensors weights)"
+                "with config.json and weights)"
             ) from error
-
-
-def reason_of(error: BaseException) -> str:
-    r"""The beginning of an error's text in one line, with its class where the text alone says little.
-
-    Example:
-        >>> reason_of(ValueError("hidden_size:\n  expected an integer")), reason_of(KeyError("gelu_3"))
-        ('hidden_size: expected an integer', "KeyError: 'gelu_3'")
-    """
-    words = " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)).split())
-    if isinstance(error, SafetensorError):
-        return f"a safetensors file is truncated or damaged ({words})"
-    if "trust_remote_code" in words:
-        return "the model needs code from its repository, which is never run"
-    if len(words) > 300:
-        words = f"{words[:300]}..."
-    clear = isinstance(error, OSError | ValueError | RuntimeError)
-    return words if clear and words else f"{type(error).__name__}: {words}".removesuffix(": ")
 
 
 def model_type(source: str | Path, options: Mapping[str, Any]) -> str:

@@ -165,12 +165,14 @@ class LayoutSpec(_Closed):
     """Template of a user turn; ``{}`` is replaced by the user's text."""
     date: Day | None = None
     """The day that a chat template with a date gets, such as ``2024-07-26``; of version 2."""
+    arguments: Annotated[dict[Name, Setting], Field(max_length=16)] = {}
+    """Further variables of the LLM's chat template, such as ``enable_thinking``; of version 2."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A layout without a date stays readable for versions of inlay that do not know this field.
+        # A layout without these fields stays readable for versions of inlay that do not know them.
         fields: dict[str, Any] = plain(self)
-        return {name: value for name, value in fields.items() if name != "date" or value is not None}
+        return {name: value for name, value in fields.items() if name not in ("date", "arguments") or value}
 
 
 class PartSpec(_Closed):
@@ -286,7 +288,8 @@ class Manifest(_Closed):
     @model_serializer(mode="wrap")
     def _in_the_oldest_format(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = plain(self)
-        newest = self.layout.date is not None or any(part.dtype == "int8" for part in self.parts.values())
+        dated = self.layout.date is not None or bool(self.layout.arguments)
+        newest = dated or any(part.dtype == "int8" for part in self.parts.values())
         written = 2 if newest else 1
         return fields | {name: written for name in fields if name == "format_version"}
 

@@ -21,10 +21,14 @@ FORMAT_VERSION = 2
 
 
 def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 adds parts in int8 and the layout's date. Values of a wrong type are refused later, by field name."""
+    """Version 2 adds parts in int8, and the layout's date and arguments.
+
+    Values of a wrong type are refused later, by field name.
+    """
     parts, layout = raw.get("parts"), raw.get("layout")
-    if isinstance(layout, dict) and "date" in layout:
-        raise ValueError("a layout's date is of version 2")
+    for field in ("date", "arguments"):
+        if isinstance(layout, dict) and field in layout:
+            raise ValueError(f"a layout's {field} is of version 2")
     specs = parts.values() if isinstance(parts, dict) else ()
     if any(isinstance(spec, dict) and spec.get("dtype") == "int8" for spec in specs):
         raise ValueError("int8 is of version 2")

@@ -50,6 +50,8 @@ class BackboneSettings:
     """Hidden states of the image encoder; empty for its family's default."""
     class_token: Literal["keep", "drop"] | None = None
     """What happens to the encoder's class token; empty for its family's default."""
+    safetensors_only: bool = False
+    """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""
 
     def __post_init__(self) -> None:
         if (self.llm is None) != (self.image is None):
@@ -147,6 +149,9 @@ class RunSettings:
     Several machines: torchrun, see docs/distributed.md."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """Of several processes: each holds the whole frozen LLM, or a shard of it (GPUs)."""
+    template: str = "auto"
+    """Layout of the stages whose template is auto: the LLM's own chat template where it has one (of an LLM of your
+    own), otherwise vicuna_v1; or a template by name, such as vicuna_v1 for the paper's."""
     precision: Precision = "32-true"
     """bf16-true: frozen LLM and activations in bfloat16, what trains in float32 in the optimizer; bf16-mixed: autocast
     over frozen models as they are; auto: bf16-true where one timed matrix product says that it pays, else 32-true."""

@@ -15,7 +15,9 @@ from inlay.recipes.settings.objective import Objective, objective_type
 from inlay.recipes.settings.optimizer import OptimizerSettings
 from inlay.recipes.settings.samples import SampleSettings
 
-__all__ = ["Stage", "group_of", "rate_of"]
+__all__ = ["AUTO", "FALLBACK", "Stage", "group_of", "rate_of"]
+
+AUTO, FALLBACK = "auto", "vicuna_v1"
 
 PARTS = ("inputs", "outputs", "tokens", "lora")
 """Groups of parts that an adapter has; an objective may train parts of its own."""
@@ -28,7 +30,8 @@ class Stage:
     data: Literal["align", "train", "all"]
     """Which file of the data: captioned pictures, instructions, or all, drawn by the square roots of their sizes."""
     template: str
-    """Layout of the conversations, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``."""
+    """Layout of the conversations, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``, or
+    ``auto``: the LLM's own chat template where it has one, otherwise ``vicuna_v1``."""
     geometry: Geometry
     """How a picture becomes a square."""
     lr: dict[str, float]
@@ -47,6 +50,8 @@ class Stage:
     less, where length goes with content."""
     system: str = ""
     """System sentence of the layout."""
+    arguments: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """Further variables of the LLM's chat template, such as ``{"enable_thinking": true}``."""
     prompt: str = HOLE
     """The user's turn, such as ``Question: {} Short answer:``; without ``{}`` the user's words are left out."""
     objective: Objective = field(default_factory=lambda: objective_type("next_token")())
@@ -57,8 +62,8 @@ class Stage:
     """How samples become those of the stage."""
 
     def __post_init__(self) -> None:
-        if self.template not in TEMPLATES:
-            raise RecipeError(f"template: expected one of {', '.join(TEMPLATES)}, got {self.template!r}")
+        if self.template not in (AUTO, *TEMPLATES):
+            raise RecipeError(f"template: expected {AUTO} or one of {', '.join(TEMPLATES)}, got {self.template!r}")
         if not self.lr:
             raise RecipeError("lr: expected at least one part to train, got none")
         known = (*PARTS, *self.objective.parts)
@@ -85,9 +90,14 @@ class Stage:
 
     @property
     def layout(self) -> Layout:
-        """The layout of this stage's conversations."""
+        """The layout of this stage's conversations; for ``auto``, before the LLM is known, ``vicuna_v1``."""
+        template, arguments = (FALLBACK, {}) if self.template == AUTO else (self.template, self.arguments)
         return Layout.published(
-            self.template, system=self.system, geometry={"image": self.geometry}, prompt=self.prompt
+            template,
+            system=self.system,
+            geometry={"image": self.geometry},
+            prompt=self.prompt,
+            arguments=arguments,
         )
 
     def steps(self, samples: int) -> int:

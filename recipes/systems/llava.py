@@ -2,7 +2,8 @@
 
 A projector carries the patch features of a frozen CLIP into a frozen LLM. Stage *align* trains the projector on
 captioned pictures, laid out ``plain``; stage *instruct* trains projector and LoRA on conversations, laid out
-``vicuna_v1``. The published settings, for 7B and 13B, stand beside the miniature's.
+``vicuna_v1`` as published, or by the chat template of an LLM that has one. The published settings, for 7B and 13B,
+stand beside the miniature's.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ V1_5 = Recipe(
         ),
         "instruct": Stage(
             data="train",
-            template="vicuna_v1",
+            template="auto",
             system=VICUNA_SYSTEM,
             geometry="pad",
             lr={"inputs.image": 2e-5, "lora": 2e-4},
@@ -65,7 +66,7 @@ V1_0 = Recipe(
         ),
         "instruct": Stage(
             data="train",
-            template="vicuna_v1",
+            template="auto",
             system=VICUNA_SYSTEM,
             geometry="crop",
             lr={"inputs.image": 2e-5, "lora": 2e-5},
@@ -90,7 +91,7 @@ MINIATURE = Recipe(
         ),
         "instruct": Stage(
             data="train",
-            template="vicuna_v1",
+            template="auto",
             geometry="pad",
             lr={"inputs.image": 3e-3, "lora": 4e-3},
             batch_size=32,

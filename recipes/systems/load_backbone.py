@@ -16,6 +16,7 @@ from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype
 from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given, loading
@@ -98,6 +99,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         },
         # On what it was trained on, unless the user says otherwise.
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
+        safetensors_only=settings is not None and settings.safetensors_only,
     )
 
 
@@ -137,6 +139,7 @@ def backbone_from(
         dtype=_dtype(settings, device),
         rule={key: value for key, value in rule.items() if value is not None},
         quantise=settings.quantise,
+        safetensors_only=settings.safetensors_only,
     )
 
 
@@ -180,6 +183,7 @@ def load_backbone(
     rule: Mapping[str, Any] | None = None,
     revisions: Mapping[str, str] | None = None,
     quantise: str | None = None,
+    safetensors_only: bool = False,
 ) -> Backbone:
     """Load every port from its own source.
 
@@ -189,16 +193,18 @@ def load_backbone(
         rule: layer and class token of the image encoder.
         revisions: port -> commit, branch or tag.
         quantise: ``nf4`` or ``int8``, of the LLM.
+        safetensors_only: refuse pickled weights.
 
     Raises:
         BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
         MiniatureError: a miniature that the package does not have.
     """
     held = dict(revisions or {})
-    language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
-    prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-    encoders = _encoders(sources, dtype, rule or {}, held)
-    return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
+    with only_safetensors(safetensors_only):
+        language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
+        prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
+        encoders = _encoders(sources, dtype, rule or {}, held)
+        return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
 def _encoders(

@@ -35,9 +35,10 @@ from inlay.recipes.runs.miniature_data import draw_data
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.systems.load_backbone import backbone_from, chosen_sources
+from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.streaming import check_stage, plan_stream
+from inlay.recipes.training.template import with_template
 from inlay.recipes.training.trainer import seed_stage
 from inlay.recipes.training.validation import check_watched, validation_samples
 
@@ -148,7 +149,9 @@ def prepare(
         with first_ahead():
             samples = load(job.data)
     device = device_of(job.run.accelerator)
+    own = job.backbone.llm is not None if backbone is None else not str(backbone.llm.source).startswith(MINIATURE)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
+    job = with_template(job, backbone.llm.tokenizer, own=own, show=show)
     begin()
     if drawn:
         with first_ahead():

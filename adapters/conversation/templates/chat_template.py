@@ -4,17 +4,22 @@ The template of the tokenizer is rendered with numbered placeholders instead of 
 through Jinja. The loss covers what follows the generation prompt: the answer, and the template's text up to and with
 its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
 
-Two properties of published templates need care. A template may write a date (Llama 3.2, Mistral Small): it gets a fixed
-day, since prompts that change from day to day would not be those that the adapter was trained with. A template may have
-no system role (Gemma raises an error, Mistral drops it or moves it): the system text is then put in front of the first
-user's words.
+Three properties of published templates need care. A template may write a date (Llama 3.2, Mistral Small): it gets a
+fixed day, since prompts that change from day to day would not be those that the adapter was trained with. A template
+may have no system role (Gemma raises an error, Mistral drops it or moves it): the system text is then put in front of
+the first user's words. A template may take a content as a list of parts alone (SmolVLM, Idefics): it gets one part of
+text.
+
+Further variables of a template, such as Qwen 3's ``enable_thinking``, are arguments of the layout.
 """
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from inlay.adapters.conversation.messages import Message
@@ -22,7 +27,7 @@ from inlay.adapters.conversation.segments import LayoutError, Segment, Text
 from inlay.adapters.conversation.template import Dialogue, Template, answer, is_empty
 from inlay.adapters.conversation.templates.llava import with_newlines
 
-__all__ = ["CHAT_TEMPLATES", "DEFAULT_DATE", "added_token_in", "writes_date"]
+__all__ = ["CHAT_TEMPLATES", "DEFAULT_DATE", "added_token_in", "template_variables", "writes_date"]
 
 DEFAULT_DATE = "2024-07-26"
 """The day for layouts without one. Llama 3.1's template falls back to the same day."""
@@ -38,6 +43,32 @@ _CLOCK = """{%- macro strftime_now(format) -%}
 """
 """Takes the place of the function that transformers gives to templates; variables of a template cannot be functions."""
 
+_SET = frozenset(
+    [
+        "messages",
+        "tools",
+        "documents",
+        "add_generation_prompt",
+        "bos_token",
+        "eos_token",
+        "pad_token",
+        "unk_token",
+        "sep_token",
+        "cls_token",
+        "mask_token",
+        "raise_exception",
+        "strftime_now",
+        "date_string",
+        "namespace",
+        "range",
+        "dict",
+        "lipsum",
+        "cycler",
+        "joiner",
+    ]
+)
+"""Variables that transformers, Jinja, or the layout's date set."""
+
 _OPEN, _CLOSE = "\ue000", "\ue001"
 _HOLE = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 
@@ -49,10 +80,16 @@ def chat(dialogue: Dialogue) -> list[Segment]:
         raise LayoutError(
             "template 'chat': this tokenizer has no chat template; choose 'vicuna_v1' or another template"
         )
+    if unknown := sorted(set(dialogue.arguments) - template_variables(tokenizer)):
+        raise LayoutError(
+            f"arguments: this tokenizer's chat template has no variable {', '.join(unknown)}; it has: "
+            f"{', '.join(sorted(template_variables(tokenizer))) or 'none'}"
+        )
+    render = _Renderer(tokenizer, dialogue.date, dialogue.arguments)
     contents = [_content(dialogue, message) for message in dialogue.turns]
     roles = [message.role for message in dialogue.turns]
     system: list[Segment] = [Text(dialogue.system, literal=False)] if dialogue.system else []
-    if system and _takes_system(tokenizer, dialogue.date):
+    if system and _takes_system(render):
         contents.insert(0, system)
         roles.insert(0, "system")
     elif system:
@@ -62,12 +99,12 @@ def chat(dialogue: Dialogue) -> list[Segment]:
             "the first user's words"
         )
     learnt = [False] * (len(roles) - len(dialogue.turns)) + [_is_learnt(message) for message in dialogue.turns]
-    rendered = _render(tokenizer, roles, dialogue.date, generation=dialogue.generation)
+    rendered = render(roles, generation=dialogue.generation)
     if not _in_order(rendered, roles):
         raise LayoutError(
             "template 'chat': this tokenizer's chat template drops, repeats or reorders turns; use another template"
         )
-    starts = _answer_starts(rendered, roles, dialogue)
+    starts = _answer_starts(rendered, roles, render)
     laid: list[Segment] = []
     cursor, answered, trained = 0, False, False
     for hole in _HOLE.finditer(rendered):
@@ -90,7 +127,7 @@ def writes_date(tokenizer: Any) -> bool:
         return False
     if "strftime_now" not in tokenizer.get_chat_template():
         return False
-    first, second = (_render(tokenizer, ["user"], day, generation=True) for day in ("2001-02-03", "2014-10-25"))
+    first, second = (_Renderer(tokenizer, day, {})(["user"], generation=True) for day in ("2001-02-03", "2014-10-25"))
     return first != second
 
 
@@ -110,34 +147,91 @@ def _is_learnt(message: Message) -> bool:
     return message.role == "assistant" and not is_empty(message)
 
 
-def _render(tokenizer: Any, roles: Sequence[str], date: str | None, *, generation: bool) -> str:
-    """The chat template's text with placeholders for the contents.
+@dataclass(frozen=True)
+class _Renderer:
+    """A tokenizer's chat template with placeholders for the contents."""
 
-    Raises:
-        LayoutError: the template refuses these turns.
-    """
-    from jinja2 import TemplateError  # it is only needed with a chat template, which transformers renders by it
+    tokenizer: Any
+    date: str | None
+    arguments: Mapping[str, Any]
 
-    turns = [{"role": role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, role in enumerate(roles)]
-    try:
-        template, variables = _with_date(tokenizer.get_chat_template(), date)
-        text = tokenizer.apply_chat_template(
-            turns, chat_template=template, tokenize=False, add_generation_prompt=generation, **variables
+    def __call__(self, roles: Sequence[str], *, generation: bool) -> str:
+        """The text for turns of these roles.
+
+        Raises:
+            LayoutError: the template refuses them.
+        """
+        from jinja2 import TemplateError  # it is only needed with a chat template, which transformers renders by it
+
+        refused = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+        try:
+            text = self._rendered(roles, generation, parts=False)
+            if all(f"{_OPEN}{index}{_CLOSE}" in text for index in range(len(roles))):
+                return text
+        except refused as error:
+            first: Exception | None = error
+        else:
+            first = None
+        try:
+            in_parts = self._rendered(roles, generation, parts=True)
+        except refused as error:
+            if first is None:
+                return text
+            raise LayoutError(
+                f"template 'chat': this tokenizer's chat template refuses turns of {', '.join(roles)}: {first}; choose "
+                "'vicuna_v1' or another template, or give the tokenizer another chat template"
+            ) from error
+        # A template that drops a turn drops it in both forms.
+        return text if first is None and len(_HOLE.findall(in_parts)) <= len(_HOLE.findall(text)) else in_parts
+
+    def _rendered(self, roles: Sequence[str], generation: bool, *, parts: bool) -> str:
+        contents: list[Any] = [f"{_OPEN}{index}{_CLOSE}" for index in range(len(roles))]
+        if parts:
+            contents = [[{"type": "text", "text": content}] for content in contents]
+        turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
+        template, variables = _with_date(self.tokenizer.get_chat_template(), self.date)
+        return str(
+            self.tokenizer.apply_chat_template(
+                turns,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=generation,
+                **{**variables, **self.arguments},
+            )
         )
-    except (
-        TemplateError,
-        TypeError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise LayoutError(
-            f"template 'chat': this tokenizer's chat template refuses turns of {', '.join(roles)}: {error}; choose "
-            "'vicuna_v1' or another template, or give the tokenizer another chat template"
-        ) from error
-    return str(text)
+
+
+def template_variables(tokenizer: Any) -> frozenset[str]:
+    """The variables that the tokenizer's chat template reads, besides those that transformers sets."""
+    text = getattr(tokenizer, "chat_template", None) and tokenizer.get_chat_template()
+    return _variables(text) if text else frozenset()
+
+
+@lru_cache(maxsize=64)
+def _variables(template: str) -> frozenset[str]:
+    from jinja2 import TemplateError, nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.meta import find_undeclared_variables
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """transformers' mark around answers; its content is read as usual."""
+
+        tags = {"generation"}  # noqa: RUF012 - declared by jinja2
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    try:
+        parsed = ImmutableSandboxedEnvironment(extensions=[loopcontrols, Generation]).parse(template)
+    except TemplateError:
+        return frozenset()
+    # A template assigns variables of its own inside of loops, and defaults to arguments that it finds undefined.
+    assigned = {name.name for name in parsed.find_all(nodes.Name) if name.ctx == "store"}
+    tests = (test for test in parsed.find_all(nodes.Test) if test.name in ("defined", "undefined", "none"))
+    asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
+    return frozenset(find_undeclared_variables(parsed)) - (assigned - asked) - _SET
 
 
 def _with_date(template: str, date: str | None) -> tuple[str, dict[str, Any]]:
@@ -151,11 +245,11 @@ def _with_date(template: str, date: str | None) -> tuple[str, dict[str, Any]]:
     return template, {} if date is None else {"date_string": day.strftime("%d %b %Y")}
 
 
-def _takes_system(tokenizer: Any, date: str | None) -> bool:
+def _takes_system(render: _Renderer) -> bool:
     """Whether the system text comes first, once, in training and in generation, however many turns there are."""
     for roles in (["system", "user"], ["system", "user", "assistant"], ["system", "user", "assistant", "user"]):
         try:
-            rendered = _render(tokenizer, roles, date, generation=roles[-1] == "user")
+            rendered = render(roles, generation=roles[-1] == "user")
         except LayoutError:
             return False
         if not _in_order(rendered, roles):
@@ -167,12 +261,12 @@ def _in_order(rendered: str, roles: Sequence[str]) -> bool:
     return [int(hole[1]) for hole in _HOLE.finditer(rendered)] == list(range(len(roles)))
 
 
-def _answer_starts(rendered: str, roles: Sequence[str], dialogue: Dialogue) -> dict[int, int]:
+def _answer_starts(rendered: str, roles: Sequence[str], render: _Renderer) -> dict[int, int]:
     """Where each assistant's turn starts in the rendered text: behind the generation prompt."""
     starts = {}
     for index, role in enumerate(roles):
         if role == "assistant":
-            prompt = _render(dialogue.tokenizer, roles[:index], dialogue.date, generation=True)
+            prompt = render(roles[:index], generation=True)
             position = rendered.index(f"{_OPEN}{index}{_CLOSE}")
             starts[index] = len(prompt) if rendered.startswith(prompt) and len(prompt) <= position else position
     return starts
@@ -189,5 +283,5 @@ def _end_of_turn(text: str, tokenizer: Any) -> int:
     return found.end()
 
 
-CHAT_TEMPLATES = {"chat": Template(chat, dated=writes_date)}
+CHAT_TEMPLATES = {"chat": Template(chat, dated=writes_date, arguments=True)}
 """The template by name."""

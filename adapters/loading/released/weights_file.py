@@ -8,8 +8,6 @@ of another shape is an error.
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils.hub import cached_file, extract_commit_hash
 
+from inlay.adapters.loading.files.checkpoint import check_pickles_allowed, read_pickle
 from inlay.adapters.loading.pretrained import BackboneError, model_type, reason_of
 from inlay.hub.safety.text import shown
 
@@ -105,17 +104,8 @@ def read_released(path: Path) -> dict[str, Any]:
     Raises:
         BackboneError: it holds other objects, or is not a file of torch.
     """
-    try:
-        # Files from before torch 1.6 are not zip archives and cannot be mapped.
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        # torch's own text for a refused pickle advises to load it all the same.
-        refused = isinstance(error, pickle.UnpicklingError)
-        reason = "it is no such file, or holds objects that could run code" if refused else reason_of(error)
-        raise BackboneError(f"{path}: expected a torch file of tensors and plain values: {reason}") from error
-    if not isinstance(held, dict):
-        raise BackboneError(f"{path}: expected tensors by name, got {type(held).__name__}")
-    return held
+    check_pickles_allowed(path, "as its authors released it")
+    return read_pickle(path, path, values=True)
 
 
 def fill_model(model: M, tensors: Mapping[str, Tensor], source: str | Path, dtype: str | torch.dtype = "auto") -> M:

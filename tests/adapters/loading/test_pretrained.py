@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 
 from inlay.adapters.encoders import EncoderError
-from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, check_loaded, loading, reason_of
+from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, check_loaded, loading
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,6 @@ def test_errors_of_ours_and_lack_of_memory_pass(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, loading("me/model", "language model"):
         raise error
     assert caught.value is error
-
-
-def test_a_long_reason_is_cut() -> None:
-    assert len(reason_of(ValueError("x" * 5000))) < 320
 
 
 def test_options_are_the_keyword_arguments_of_an_encoder() -> None:

@@ -1,0 +1,168 @@
+"""Which weight files a model has: safetensors, or pickles of tensors (``pytorch_model.bin``, alone or in shards).
+
+Older repositories on the Hub hold pickles alone. They are opened with ``weights_only=True``, so no code in them can
+run, and every value must be a tensor. A program that does not want to open pickles at all forbids them with
+:func:`only_safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils.hub import cached_file
+
+from inlay.adapters.loading.files.errors import BackboneError
+from inlay.hub.safety.text import shown
+
+__all__ = [
+    "PickleWarning",
+    "check_pickles_allowed",
+    "has_pickled_weights",
+    "only_safetensors",
+    "read_pickle",
+    "stored_file",
+]
+
+_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLE, _PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+
+_forbidden: ContextVar[bool] = ContextVar("only_safetensors", default=False)
+
+
+class PickleWarning(UserWarning):
+    """Weights are read from a pickle, because the model has no safetensors file."""
+
+
+@contextmanager
+def only_safetensors(forbid: bool = True) -> Iterator[None]:
+    """Refuse pickled weights inside the ``with`` block.
+
+    Args:
+        forbid: False changes nothing.
+    """
+    token = _forbidden.set(forbid or _forbidden.get())
+    try:
+        yield
+    finally:
+        _forbidden.reset(token)
+
+
+def check_pickles_allowed(source: str | Path, name: str) -> None:
+    """Check that pickles may be read here.
+
+    Raises:
+        BackboneError: :func:`only_safetensors` forbids it.
+    """
+    if _forbidden.get():
+        raise BackboneError(
+            f"{source}: the weights are a pickle ({name}), and safetensors_only allows safetensors files alone; "
+            "convert the model with transformers' save_pretrained, or leave the option out"
+        )
+
+
+def stored_file(source: str | Path, name: str, options: Mapping[str, Any]) -> Path | None:
+    """A file of a folder or of a repository on the Hub, or None if it has no such file.
+
+    Args:
+        source: folder or Hub id.
+        name: relative to it.
+        options: ``revision``, ``local_files_only``.
+    """
+    if Path(source).is_dir():
+        return path if (path := Path(source) / name).is_file() else None
+    known = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+    found = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **known)
+    return None if found is None else Path(found)
+
+
+def has_pickled_weights(source: str | Path, options: Mapping[str, Any]) -> bool:
+    """Whether the weights of a model are pickles alone; they are checked then, and a warning names them.
+
+    Args:
+        source: folder or Hub id.
+        options: ``revision``, ``local_files_only``.
+
+    Raises:
+        BackboneError: pickles are forbidden, a shard is missing, or a pickle holds more than tensors.
+    """
+    if any(stored_file(source, name, options) for name in _SAFETENSORS):
+        return False
+    whole = stored_file(source, _PICKLE, options)
+    index = None if whole else stored_file(source, _PICKLE_INDEX, options)
+    if whole is None and index is None:
+        return False
+    check_pickles_allowed(source, _PICKLE if whole else _PICKLE_INDEX)
+    files = [whole] if whole else [_shard(source, name, options) for name in _shard_names(source, index)]
+    for path in files:
+        read_pickle(path, source)
+    names = files[0].name if len(files) == 1 else f"{len(files)} files pytorch_model-*.bin"
+    warnings.warn(
+        f"{source}: there are no safetensors files, so the weights are read from {names} (pickle, tensors alone)",
+        PickleWarning,
+        stacklevel=2,
+    )
+    return True
+
+
+def _shard_names(source: str | Path, index: Path | None) -> list[str]:
+    """The files that an index names; names that lead out of the folder are refused."""
+    held = json.loads(Path(str(index)).read_text(encoding="utf-8"))
+    shards = held.get("weight_map") if isinstance(held, dict) else None
+    if not isinstance(shards, dict) or not shards:
+        raise BackboneError(f"{source}: {_PICKLE_INDEX}: expected a weight_map of tensor names to files")
+    names = sorted(set(map(str, shards.values())))
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name):
+            raise BackboneError(f"{source}: {_PICKLE_INDEX}: expected names of files in the folder, got {shown(name)}")
+    return names
+
+
+def _shard(source: str | Path, name: str, options: Mapping[str, Any]) -> Path:
+    if (path := stored_file(source, name, options)) is None:
+        raise BackboneError(f"{source}: {_PICKLE_INDEX} names {name}, which is missing; download the files again")
+    return path
+
+
+def read_pickle(path: Path, source: str | Path, *, values: bool = False) -> dict[str, Any]:
+    """The content of a file of ``torch.save``, opened with ``weights_only=True``.
+
+    Args:
+        path: the file.
+        source: for errors.
+        values: read the tensors and allow plain values beside them; otherwise only names and shapes are read (on the
+            meta device), and everything must be a tensor.
+
+    Raises:
+        BackboneError: it holds other objects, or is not such a file.
+    """
+    place = path if str(path) == str(source) else f"{source}: {path.name}"
+    try:
+        # Files from before torch 1.6 are not zip archives and cannot be mapped.
+        mapped = values and zipfile.is_zipfile(path)
+        held = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=mapped)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError, LookupError) as error:
+        # torch's own text for a refused pickle advises to load it all the same.
+        found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        reason = (
+            f"it holds an object of {found[1]}, which could run code" if found else "it is damaged, or no such file"
+        )
+        raise BackboneError(f"{place}: expected a torch file of tensors and plain values: {reason}") from error
+    if not isinstance(held, dict):
+        raise BackboneError(f"{place}: expected tensors by name, got {type(held).__name__}")
+    if not values and (other := [name for name, value in held.items() if not isinstance(value, Tensor)]):
+        kind = type(held[other[0]])
+        raise BackboneError(
+            f"{place}: expected tensors by name, got {kind.__module__}.{kind.__qualname__} at {shown(str(other[0]))}"
+        )
+    return held

@@ -1,0 +1,86 @@
+"""Loading a tokenizer from a Hub id or a folder, whatever files it consists of.
+
+``tokenizer.json`` is read by transformers alone; ``tokenizer.model`` and ``spiece.model`` need sentencepiece, and
+``tiktoken.model`` needs tiktoken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from inlay.adapters.loading.files.checkpoint import stored_file
+from inlay.adapters.loading.files.errors import BackboneError, reason_of
+from inlay.adapters.loading.files.exact_tokenizer import exact_tokenizer
+
+__all__ = ["load_tokenizer"]
+
+_SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+_LARGEST_CONFIG = 1 << 24
+
+
+def load_tokenizer(source: str | Path, options: Mapping[str, Any]) -> Any:
+    """A tokenizer that encodes as its files say, see :mod:`inlay.adapters.loading.files.exact_tokenizer`.
+
+    Args:
+        source: Hub id or folder.
+        options: ``revision``, ``local_files_only``, ``gguf_file``.
+
+    Raises:
+        BackboneError: there are no files of a tokenizer, they are damaged, or a library is missing that reads them.
+    """
+    if "gguf_file" in options:
+        return _loaded(source, options)
+    published = stored_file(source, "tokenizer.json", options)
+    model = next((path for name in _SENTENCEPIECE if (path := stored_file(source, name, options))), None)
+    if published is None:
+        _check_reader(source, model, options)
+    tokenizer = _loaded(source, options)
+    try:
+        return exact_tokenizer(tokenizer, model, published, _is_legacy(source, options), str(source))
+    except Exception as error:  # tokenizers raises plain exceptions
+        raise BackboneError(f"{source}: no tokenizer could be loaded: {reason_of(error)}") from error
+
+
+def _loaded(source: str | Path, options: Mapping[str, Any]) -> Any:
+    load: Any = AutoTokenizer.from_pretrained
+    try:
+        tokenizer = load(source, trust_remote_code=False, **options)
+    except Exception as error:
+        raise BackboneError(
+            f"{source}: no tokenizer could be loaded: {reason_of(error)} (expected tokenizer.json and "
+            "tokenizer_config.json, or tokenizer.model, beside config.json)"
+        ) from error
+    # Without files transformers makes an empty tokenizer of the model's class, which encodes nothing.
+    if not len(tokenizer("a b").input_ids) or tokenizer("a b").input_ids == tokenizer("").input_ids:
+        raise BackboneError(
+            f"{source}: the tokenizer encodes no text; expected tokenizer.json or tokenizer.model beside config.json, "
+            "as AutoTokenizer.save_pretrained writes it"
+        )
+    return tokenizer
+
+
+def _check_reader(source: str | Path, model: Path | None, options: Mapping[str, Any]) -> None:
+    """Check that the library that reads the tokenizer's file is installed."""
+    if model is not None and find_spec("sentencepiece") is None:
+        raise BackboneError(
+            f"{source}: {model.name} is read by sentencepiece, which is not installed: pip install sentencepiece"
+        )
+    if model is None and stored_file(source, "tiktoken.model", options) and find_spec("tiktoken") is None:
+        raise BackboneError(
+            f"{source}: tiktoken.model is read by tiktoken, which is not installed: pip install 'inlay[tiktoken]'"
+        )
+
+
+def _is_legacy(source: str | Path, options: Mapping[str, Any]) -> bool:
+    """``legacy`` of tokenizer_config.json; true where it is missing, as in transformers 4."""
+    path = stored_file(source, "tokenizer_config.json", options)
+    if path is None or path.stat().st_size > _LARGEST_CONFIG:
+        return True
+    held = json.loads(path.read_text(encoding="utf-8"))
+    return not isinstance(held, dict) or held.get("legacy") in (None, True)
