@@ -20,6 +20,7 @@ from inlay.adapters.compatibility.digest import tokenizer_digest, weights_digest
 from inlay.adapters.compatibility.ports import PRECISION
 from inlay.adapters.conversation.layout import cut_at
 from inlay.adapters.conversation.segments import Segment, Text
+from inlay.adapters.language.embeddings_check import accept_embeddings
 from inlay.adapters.language.fast_paths import FastPaths, probe, reads_padding
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.generation.generate import Generation, generate
@@ -62,6 +63,7 @@ class LanguageModel(nn.Module):
                 f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}: label masks are built "
                 "from character offsets; convert it once with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
             )
+        accept_embeddings(model)
         self.model = freeze(model)
         self.tokenizer = tokenizer
         self.source, self.revision = source, revision

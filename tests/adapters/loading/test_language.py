@@ -10,13 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_languages import DECODERS, ENCODER_DECODERS, MASKED, make_language
-from transformers import LlamaModel, XLNetConfig, XLNetLMHeadModel
+from tiny_languages import MASKED, MULTIMODAL, make_language
+from transformers import (
+    Gemma3nForCausalLM,
+    Gemma4ForCausalLM,
+    LlamaModel,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    XLNetConfig,
+    XLNetLMHeadModel,
+)
 
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError
 
-IDS = torch.tensor([[5, 6, 7, 8]])
 
 
 @pytest.fixture
@@ -31,27 +38,6 @@ def saved(tokenizer_of: Any, tmp_path: Path) -> Callable[[Any], Path]:
     return save
 
 
-@pytest.mark.parametrize("family", DECODERS)
-def test_a_decoder_only_family_loads_and_scores_as_in_transformers(saved: Any, tokenizer_of: Any, family: str) -> None:
-    model = make_language(DECODERS[family], len(tokenizer_of()))
-    language = load_language(saved(model))
-    with torch.no_grad():
-        found = language.logits(language.embed(IDS), torch.ones_like(IDS))
-        torch.testing.assert_close(found, model(IDS).logits)
-    assert len(language.generate(language.embed(IDS), torch.ones_like(IDS), max_new_tokens=2).rows[0]) in (1, 2)
-
-
-@pytest.mark.parametrize("family", ENCODER_DECODERS)
-def test_an_encoder_decoder_family_loads_and_scores_as_in_transformers(
-    saved: Any, tokenizer_of: Any, family: str
-) -> None:
-    model = make_language(ENCODER_DECODERS[family], len(tokenizer_of()))
-    language = load_language(saved(model))
-    with torch.no_grad():
-        found = language.logits(language.embed(IDS), torch.ones_like(IDS), target=IDS)
-        torch.testing.assert_close(found, model(input_ids=IDS, labels=IDS).logits)
-
-
 @pytest.mark.parametrize("family", MASKED)
 def test_a_masked_language_model_is_refused(saved: Any, tokenizer_of: Any, family: str) -> None:
     folder = saved(make_language(MASKED[family], len(tokenizer_of())))
@@ -63,6 +49,56 @@ def test_a_model_that_does_not_take_embeddings_is_refused(saved: Any, tokenizer_
     config = XLNetConfig(vocab_size=len(tokenizer_of()), d_model=32, n_layer=2, n_head=4, d_inner=48)
     with pytest.raises(BackboneError, match=r"XLNetLMHeadModel does not generate from embeddings \(inputs_embeds\)"):
         load_language(saved(XLNetLMHeadModel(config)))
+
+
+def with_layer_embeddings(kind: str, model_class: Any, tokenizer: Any) -> Any:
+    """Gemma's small models look up further embeddings for each layer, by the ids of the tokens."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "num_kv_shared_layers": 0}
+    own = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": len(tokenizer), "head_dim": 8}
+    if kind == "gemma3n":
+        own |= {"laurel_rank": 4, "altup_num_inputs": 2, "activation_sparsity_pattern": [0.0, 0.0]}
+    config = model_class.config_class(
+        vocab_size=len(tokenizer), intermediate_size=48, pad_token_id=2, **sizes, **layers, **own
+    )
+    torch.manual_seed(0)
+    model = model_class(config).eval()
+    for name, parameter in model.named_parameters():  # fresh ones start at zero
+        if "per_layer" in name or "altup" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+@pytest.mark.parametrize(("kind", "model_class"), [("gemma3n", Gemma3nForCausalLM), ("gemma4", Gemma4ForCausalLM)])
+def test_a_model_that_looks_up_more_than_its_embeddings_is_refused(
+    saved: Any, tokenizer_of: Any, kind: str, model_class: Any
+) -> None:
+    with pytest.raises(BackboneError, match=r"so media cannot enter it; choose another"):
+        load_language(saved(with_layer_embeddings(kind, model_class, tokenizer_of())))
+
+
+def test_a_language_part_that_is_no_causal_model_of_transformers_is_refused(saved: Any, tokenizer_of: Any) -> None:
+    text = {"vocab_size": len(tokenizer_of()), "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+    config = Qwen2VLConfig(
+        text_config={**text, "num_key_value_heads": 2, "intermediate_size": 48, "rope_parameters": rope},
+        vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 32, "num_heads": 2},
+    )
+    with pytest.raises(BackboneError, match=r"type 'qwen2_vl'.*no causal language model for its language part"):
+        load_language(saved(Qwen2VLForConditionalGeneration(config)))
+
+
+@pytest.mark.parametrize("family", MULTIMODAL)
+def test_of_a_finished_multimodal_model_the_language_part_alone_is_loaded(
+    saved: Any, tokenizer_of: Any, family: str
+) -> None:
+    model = make_language(MULTIMODAL[family], len(tokenizer_of()))
+    language = load_language(saved(model))
+    assert language.family == model.config.get_text_config().model_type
+    ids = torch.tensor([[15, 16, 17]])
+    with torch.no_grad():
+        found = language.logits(language.embed(ids), torch.ones_like(ids))
+        torch.testing.assert_close(found, model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
 
 
 def test_a_model_without_its_head_is_refused(saved: Any, llm_of: Any) -> None:
