@@ -12,7 +12,7 @@ sparse attention (top-k passes them no gradient), and experts that are stored as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from inlay.adapters.llm_parts.lora_config import ALL_LINEAR, LoraConfig, LoraError
 from inlay.adapters.llm_parts.lora_linear import LoraLinear
 
-__all__ = ["check_shapes", "left_out", "linear_sizes", "resolve", "resolve_targets"]
+__all__ = ["check_shapes", "has_targets", "left_out", "linear_sizes", "resolve", "resolve_targets"]
 
 _BYPASSED = ("dt_proj",)
 """Linears whose weight the model multiplies itself (Mamba's and Jamba's mixers), so that a wrapper is never called."""
@@ -100,6 +100,12 @@ def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str,
         if {name for name in modules if _end(name, length) in ends} == set(found):
             return config.with_targets(tuple(ends)), found
     raise LoraError(f"targets: the linears of {type(model).__name__} have no names of their own; give some explicitly")
+
+
+def has_targets(model: nn.Module, targets: Sequence[str]) -> bool:
+    """Whether each of these names is one of a linear of the LLM."""
+    linears = [name for name, _ in _linears(model, _head(model))]
+    return all(any(_names(target, name) for name in linears) for target in targets)
 
 
 def left_out(model: nn.Module) -> tuple[str, ...]:
