@@ -109,14 +109,14 @@ def has_targets(model: nn.Module, targets: Sequence[str]) -> bool:
 
 
 def left_out(model: nn.Module) -> tuple[str, ...]:
-    """What ``"all-linear"`` does not change inside the layers, once for all layers: ``("mlp.experts (stacked)", ...)``.
+    """What ``"all-linear"`` does not change inside the layers, once for all layers: ``("mlp.router", ...)``.
 
     Example:
         >>> left_out(nn.ModuleList([nn.ModuleDict({"router": nn.Linear(2, 4), "up": nn.Linear(2, 2)})]))
         ('router',)
     """
     linears = dict(_linears(model, _head(model)))
-    # Of two dimensions are also stacked biases; convolutions and scales are no experts.
+    # Three dimensions alone do not tell: convolutions have them as well.
     stacked = {
         name.rpartition(".")[0]
         for name, parameter in model.named_parameters()
@@ -160,7 +160,7 @@ def _linears(module: nn.Module, head: object, prefix: str = "") -> Iterator[tupl
 
 
 def _computes(module: nn.Module, sizes: tuple[int, int]) -> bool:
-    """Whether a module gives ``[..., out]`` for ``[..., in]``; only a model's own subclasses of nn.Linear are called."""
+    """Whether a module gives ``[..., out]`` for ``[..., in]``; only a model's own subclasses of Linear are called."""
     if type(module) is nn.Linear or not type(module).__module__.startswith("transformers.models."):
         return True
     weight = module.get_parameter("weight")

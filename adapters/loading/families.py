@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
+from inlay.adapters.loading.any_encoder import load_any, tower_config
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import (
     BackboneError,
@@ -54,6 +55,19 @@ def load_registered(
         EncoderError: what was loaded is not an encoder.
     """
     family = ENCODERS.get((modality, model_type))
+    if family is None and (config := tower_config(modality, source, options)) is not None:
+        found = load_any(
+            modality,
+            config,
+            source,
+            _processor(modality, source, options),
+            dtype=dtype,
+            device=device,
+            options=options,
+            feature_options=feature_options,
+            name=name or source_name(source),
+        )
+        return cast(Encoder, found if device is None else found.to(device))
     if family is None:
         known = [kind for registered, kind in ENCODERS if registered == modality]
         raise BackboneError(

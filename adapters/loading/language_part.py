@@ -37,7 +37,9 @@ def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedCon
     try:
         inner: PretrainedConfig = config.get_text_config(decoder=True)
     except ValueError as error:
-        raise BackboneError(f"{source}: a model of type {config.model_type!r} has several text models: {error}") from error
+        raise BackboneError(
+            f"{source}: a model of type {config.model_type!r} has several text models: {error}"
+        ) from error
     if inner is config:
         return config
     if inner.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -45,8 +47,8 @@ def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedCon
             return config
         raise BackboneError(
             f"{source}: a finished multimodal model of type {config.model_type!r}, and transformers has no causal "
-            f"language model for its language part ({inner.model_type!r}), so it cannot be taken out; choose a language "
-            "model without encoders"
+            f"language model for its language part ({inner.model_type!r}), so it cannot be taken out; choose a "
+            "language model without encoders"
         )
     if not getattr(inner, "tie_word_embeddings", False) and getattr(config, "tie_word_embeddings", False):
         inner.tie_word_embeddings = True

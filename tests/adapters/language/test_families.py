@@ -16,7 +16,6 @@ from tiny_languages import DECODERS, ENCODER_DECODERS, MULTIMODAL, make_language
 READY = {**DECODERS, **ENCODER_DECODERS}
 
 
-
 @pytest.fixture
 def checked(tokenizer_of: Any, clip_of: Any, tmp_path: Path) -> Callable[[Any], Any]:
     def check(kind: Any) -> Any:

@@ -110,7 +110,9 @@ def test_routers_are_no_targets_and_are_named_with_the_experts(family: str) -> N
     model = make_language(DECODERS[family], 378)
     part = LoraPart.for_model(model, LoraConfig(r=2))
     assert not [name for name in part.targets if "router" in name or "gate" in name.rpartition(".")[2].split("_")[-1]]
-    assert any("experts" in name and name.endswith("(experts stored as stacked parameters)") for name in left_out(model))
+    assert any(
+        "experts" in name and name.endswith("(experts stored as stacked parameters)") for name in left_out(model)
+    )
     with closing(part.attach(model)):
         scores(model)  # Llama 4's and Phi-MoE's routers are an nn.Linear that returns two tensors
 
@@ -128,7 +130,9 @@ def test_an_output_that_the_model_changes_in_place_trains() -> None:
 
 
 def test_unknown_target_names_those_that_exist(llm_of: Any) -> None:
-    with pytest.raises(LoraError, match=r"named query; it has down_proj, .*q_proj.*never a target.*--lora\.targets all-linear"):
+    with pytest.raises(
+        LoraError, match=r"named query; it has down_proj, .*q_proj.*never a target.*--lora\.targets all-linear"
+    ):
         resolve_targets(llm_of("llama").model, LoraConfig(r=4, targets=("query",)))
 
 

@@ -25,7 +25,6 @@ from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError
 
 
-
 @pytest.fixture
 def saved(tokenizer_of: Any, tmp_path: Path) -> Callable[[Any], Path]:
     """A model with a tokenizer in a folder."""

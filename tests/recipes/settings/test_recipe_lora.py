@@ -1,4 +1,4 @@
-"""LoRA of the published systems on other LLMs than LLaMA: resolved, said, and an error for names that the user gives."""
+"""LoRA of the published systems on other LLMs than LLaMA: resolved and shown; names of the user's own are checked."""
 
 from __future__ import annotations
 
