@@ -122,21 +122,26 @@ def left_out(model: nn.Module) -> tuple[str, ...]:
         for name, parameter in model.named_parameters()
         if _in_a_layer(name) and parameter.dim() == 3 and "expert" in name.lower()
     }
-    routers = _routers(model, linears)
+    routers = [name for name, module in model.named_modules() if _is_router(name, module) and _in_a_layer(name)]
+    outer = [name for name in routers if not any(name.startswith(f"{other}.") for other in routers)]
     bypassed = [name for name in linears if _last(name) in _BYPASSED]
-    found = {_in_layer(name): None for name in [*routers, *bypassed]}
+    found = {_in_layer(name): None for name in [*outer, *bypassed]}
     return (*found, *sorted({f"{_in_layer(name)} (experts stored as stacked parameters)" for name in stacked}))
 
 
 def _routers(model: nn.Module, linears: Mapping[str, nn.Module]) -> list[str]:
     """Linears that choose experts or tokens, by the names and classes of themselves and of the module around them."""
-    found = []
-    for name in linears:
-        parent, _, last = name.rpartition(".")
-        around = type(model.get_submodule(parent)).__name__
-        if _ROUTER.search(last) or _ROUTER.search(parent.rpartition(".")[2]) or _ROUTER_CLASS.search(around):
-            found.append(name)
-    return found
+    around = {name: name.rpartition(".")[0] for name in linears}
+    return [
+        name
+        for name, linear in linears.items()
+        if _is_router(name, linear) or _is_router(around[name], model.get_submodule(around[name]))
+    ]
+
+
+def _is_router(name: str, module: nn.Module) -> bool:
+    """Whether a module is a router, the gate of a shared expert, or a token indexer."""
+    return bool(_ROUTER.search(_last(name)) or _ROUTER_CLASS.search(type(module).__name__))
 
 
 def _in_layer(name: str) -> str:

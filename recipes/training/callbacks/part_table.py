@@ -25,7 +25,7 @@ class _HasParts(Protocol):
 
 
 def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
-    """Part, kind, mode (frozen, full or lora), learning rate, dtype in training, parameters, bytes saved; LoRA's targets."""
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes saved; targets of LoRA."""
     parts = list(parts)
     rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes saved")]
     total = 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from language_checks import check_language
+from tiny_encoders import IMAGE_ENCODERS
 from tiny_languages import DECODERS, ENCODER_DECODERS, MULTIMODAL, make_language
 
 READY = {**DECODERS, **ENCODER_DECODERS}
@@ -48,3 +49,9 @@ def test_the_language_part_of_a_finished_model_is_taken_out(checked: Callable[[A
     assert row.loss_gap <= 1e-5
     assert row.same_words
     assert not row.dead
+
+
+def test_the_page_of_the_docs_lists_every_family() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "families.md").read_text()
+    listed = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    assert not {*READY, *MULTIMODAL, *IMAGE_ENCODERS} - listed

@@ -56,4 +56,6 @@ def test_what_is_left_out_of_a_mixture_of_experts_is_shown(tokenizer_of: Any, cl
     tokenizer = tokenizer_of()
     llm = LanguageModel(make_language(DECODERS["qwen3_moe"], len(tokenizer)), tokenizer)
     text = shown(llava.recipe("1.5", "full").adapter(Backbone(llm, {"image": clip_of()}), "x"))
-    assert text.endswith("k_proj, o_proj, q_proj, v_proj; left out: mlp.experts (experts stored as stacked parameters)")
+    assert text.endswith(
+        "k_proj, o_proj, q_proj, v_proj; left out: mlp.gate, mlp.experts (experts stored as stacked parameters)"
+    )
