@@ -51,7 +51,8 @@ def load_registered(
         name: stored in bundles instead of a folder's name.
 
     Raises:
-        BackboneError: the family is not registered, it has no such option, or the files cannot be loaded.
+        BackboneError: the family is neither registered nor a model of transformers for this modality, it has no such
+            option, or the files cannot be loaded.
         EncoderError: what was loaded is not an encoder.
     """
     family = ENCODERS.get((modality, model_type))
