@@ -20,7 +20,6 @@ from inlay.adapters.compatibility.digest import tokenizer_digest, weights_digest
 from inlay.adapters.compatibility.ports import PRECISION
 from inlay.adapters.conversation.layout import cut_at
 from inlay.adapters.conversation.segments import Segment, Text
-from inlay.adapters.language.embeddings_check import accept_embeddings
 from inlay.adapters.language.fast_paths import FastPaths, probe, reads_padding
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.generation.generate import Generation, generate
@@ -29,6 +28,7 @@ from inlay.adapters.language.loss import labelled_loss
 from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.adapters.language.precision import computed_in, precision_of
 from inlay.adapters.language.wiring.decoder_only import DecoderOnly
+from inlay.adapters.language.wiring.embeddings_check import accept_embeddings
 from inlay.adapters.language.wiring.encoder_decoder import EncoderDecoder
 from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
 from inlay.hub.format.manifest import PortSpec

@@ -14,9 +14,9 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from inlay.adapters.language.embeddings_check import check_embeddings
 from inlay.adapters.language.model import LanguageModel, LanguageModelError
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.language.wiring.embeddings_check import check_embeddings
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.language_part import NAMES_INSIDE, language_part
 from inlay.adapters.loading.pretrained import (

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 import torch
 from tiny_encoders import IMAGE_ENCODERS, make_vision
-from tiny_languages import MULTIMODAL, make_language
 from transformers import Siglip2ImageProcessorPil, ViTImageProcessorPil, ViTMAEConfig, ViTMAEModel
 
 from inlay.adapters.encoders import AnyVisionEncoder, EncoderError, FrameEncoder
 from inlay.adapters.loading.image import load_image_encoder
-from inlay.adapters.loading.pretrained import BackboneError
 
 
 @pytest.fixture
@@ -136,24 +134,9 @@ def test_a_model_without_an_image_size_takes_that_of_its_processor() -> None:
         AnyVisionEncoder(model, processor)
 
 
-@pytest.mark.parametrize("family", ["paligemma", "gemma3", "llava", "mistral3"])
-def test_the_vision_tower_of_a_finished_model_is_read_alone(saved: Any, family: str) -> None:
-    model = make_language(MULTIMODAL[family], 378)
-    encoder: Any = load_image_encoder(saved(model, ViTImageProcessorPil()))
-    pixels = torch.randn(1, 3, 28, 28)
-    with torch.no_grad():
-        wanted = model.model.vision_tower(pixels).last_hidden_state
-    torch.testing.assert_close(encoder.encode(pixels), wanted[:, encoder.special :], rtol=1e-4, atol=1e-5)
-
-
 def test_frames_of_a_clip_pass_through_any_vision_model() -> None:
     frames = FrameEncoder(AnyVisionEncoder(*make_vision("siglip")), frames=2)
     assert (frames.tokens, frames.width) == (32, 16)
-
-
-def test_a_language_model_is_no_image_encoder(saved: Any, llm_of: Any) -> None:
-    with pytest.raises(BackboneError, match="image encoders of type 'llama' are not supported"):
-        load_image_encoder(saved(llm_of("llama").model, ViTImageProcessorPil()))
 
 
 @pytest.mark.parametrize("family", ["siglip", "dinov2", "dinov2_with_registers"])

@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny_languages import DECODERS, make_language
 
-from inlay.adapters.language.embeddings_check import check_embeddings
 from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.wiring.embeddings_check import check_embeddings
 from inlay.adapters.language.wiring.protocol import LanguageModelError
 
 
