@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inlay.adapters.encoders.audio.any_sound import AnySoundEncoder
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
 from inlay.adapters.encoders.audio.clap import ClapEncoder
 from inlay.adapters.encoders.audio.hubert import HubertEncoder
 from inlay.adapters.encoders.audio.whisper import WhisperAudioEncoder
 from inlay.adapters.encoders.beats import BeatsEncoder
 from inlay.adapters.encoders.frames import FrameEncoder
+from inlay.adapters.encoders.image.any_vision import AnyVisionEncoder
 from inlay.adapters.encoders.image.clip import ClipEncoder
 from inlay.adapters.encoders.image.eva import EvaEncoder
 from inlay.adapters.encoders.image.eva_timm import eva_from_timm
@@ -21,6 +23,8 @@ from inlay.adapters.encoders.registry import ENCODERS, register_encoder
 __all__ = [
     "ENCODERS",
     "QFORMER_FAMILY",
+    "AnySoundEncoder",
+    "AnyVisionEncoder",
     "AudioEncoder",
     "BeatsEncoder",
     "ClapEncoder",

@@ -28,6 +28,7 @@ from inlay.adapters.language.loss import labelled_loss
 from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.adapters.language.precision import computed_in, precision_of
 from inlay.adapters.language.wiring.decoder_only import DecoderOnly
+from inlay.adapters.language.wiring.embeddings_check import accept_embeddings
 from inlay.adapters.language.wiring.encoder_decoder import EncoderDecoder
 from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
 from inlay.hub.format.manifest import PortSpec
@@ -62,6 +63,7 @@ class LanguageModel(nn.Module):
                 f"expected a fast tokenizer (tokenizer.json), got {type(tokenizer).__name__}: label masks are built "
                 "from character offsets; convert it once with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
             )
+        accept_embeddings(model)
         self.model = freeze(model)
         self.tokenizer = tokenizer
         self.source, self.revision = source, revision

@@ -22,7 +22,7 @@ from inlay.adapters.llm_parts.lora_config import ALL_LINEAR, LoraConfig, LoraErr
 from inlay.adapters.llm_parts.lora_fused import Siblings, siblings_of
 from inlay.adapters.llm_parts.lora_linear import LoraLinear, LoraState, parameter_name
 from inlay.adapters.llm_parts.lora_rows import PerRow
-from inlay.adapters.llm_parts.lora_targets import check_shapes, linear_sizes, resolve, resolve_targets
+from inlay.adapters.llm_parts.lora_targets import check_shapes, left_out, linear_sizes, resolve, resolve_targets
 from inlay.adapters.parts.undo import Undo
 
 __all__ = ["ALL_LINEAR", "LoraConfig", "LoraError", "LoraPart", "resolve_targets"]
@@ -50,6 +50,8 @@ class LoraPart(nn.Module):
         super().__init__()
         self.config = config
         self.shapes = dict(shapes)
+        self.about = ""
+        """What LoRA changes in the LLM that it was made for, and what it leaves out; empty for a stored part."""
         self._state: LoraState | None = None
         self._plain = self._skipped = 0
         for name, (width_in, width_out) in shapes.items():
@@ -75,7 +77,12 @@ class LoraPart(nn.Module):
         """
         explicit, found = resolve(model, config)
         shapes = {name: sizes for name, module in found.items() if (sizes := linear_sizes(module))}
-        return cls(explicit, shapes, device=device or ("meta" if model.device.type == "meta" else "cpu"))
+        part = cls(explicit, shapes, device=device or ("meta" if model.device.type == "meta" else "cpu"))
+        others = left_out(model) if config.targets == ALL_LINEAR else ()
+        part.about = f"LoRA on {len(shapes)} linears: {', '.join(explicit.explicit)}" + (
+            f"; left out: {', '.join(others)}" if others else ""
+        )
+        return part
 
     @classmethod
     def of_matrices(cls, config: LoraConfig, downs: Mapping[str, Tensor], ups: Mapping[str, Tensor]) -> LoraPart:

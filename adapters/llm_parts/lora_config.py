@@ -42,9 +42,9 @@ class LoraConfig:
     """Names of linears inside the LLM, or the ends of their dotted paths; the LM head is never one of them.
 
     ``"all-linear"`` stands for every linear of the layers, whatever the family calls them, and becomes explicit names
-    when a :class:`~inlay.adapters.llm_parts.lora.LoraPart` is made for a model. In mixture-of-experts models of
-    transformers 5 the router and the experts are stacked parameters and not linears, so only the attention (and shared
-    or dense MLPs, where there are some) get LoRA.
+    when a :class:`~inlay.adapters.llm_parts.lora.LoraPart` is made for a model. Of mixture-of-experts models
+    only the attention (and shared or dense MLPs, where there are some) gets LoRA: routers are left out, and
+    transformers 5 stores the experts as stacked parameters, which are no linears.
     """
 
     def __post_init__(self) -> None:

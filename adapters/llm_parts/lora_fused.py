@@ -155,7 +155,9 @@ class _FusedLora(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.scale, ctx.count, ctx.shape = scale, count, x.shape
         ctx.x_dtype, ctx.dtypes = x.dtype, [matrix.dtype for matrix in matrices]
-        return tuple(output.view(*x.shape[:-1], output.shape[-1]) for output in outputs)
+        # A view could not be changed in place, as Llama 4 does with the output of its shared expert.
+        shape: Any = torch.ops.aten._unsafe_view
+        return tuple(shape(output, [*x.shape[:-1], output.shape[-1]]) for output in outputs)
 
     @staticmethod
     @once_differentiable

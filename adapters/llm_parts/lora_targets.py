@@ -1,24 +1,35 @@
 """Which linears of an LLM get LoRA: names of a configuration -> modules.
 
 A linear is an ``nn.Linear`` (bitsandbytes' linears are of this class), transformers' ``Conv1D`` (GPT-2), or any other
-module with ``in_features`` and ``out_features``, as quantisation libraries write them.
+module with ``in_features`` and ``out_features``, as quantisation libraries write them. A model's own subclass of
+``nn.Linear`` is one only if it computes a linear's output: Llama 4's router returns two tensors.
+
+``"all-linear"`` leaves out what LoRA should not or cannot change: the LM head, embeddings, linears outside the layers,
+the routers of mixture-of-experts models (their choice of experts was balanced in pretraining), the token indexers of
+sparse attention (top-k passes them no gradient), and experts that are stored as stacked parameters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from inlay.adapters.llm_parts.lora_config import ALL_LINEAR, LoraConfig, LoraError
 from inlay.adapters.llm_parts.lora_linear import LoraLinear
 
-__all__ = ["check_shapes", "linear_sizes", "resolve", "resolve_targets"]
+__all__ = ["check_shapes", "has_targets", "left_out", "linear_sizes", "resolve", "resolve_targets"]
 
 _BYPASSED = ("dt_proj",)
 """Linears whose weight the model multiplies itself (Mamba's and Jamba's mixers), so that a wrapper is never called."""
+_ROUTER = re.compile(r"router|indexer|topk|^gate$|^gating$|^wg$|^shared_expert_gate$")
+"""Names of routers, gates of shared experts and token indexers."""
+_ROUTER_CLASS = re.compile(r"Router|Indexer|TopK|Gating$|Gate$")
+"""Names of their classes."""
 
 
 def linear_sizes(module: nn.Module) -> tuple[int, int] | None:
@@ -45,9 +56,17 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module
     """
     linears = dict(_linears(model, _head(model)))
     if config.targets == ALL_LINEAR:
-        found = {name: module for name, module in linears.items() if _in_a_layer(name) and _last(name) not in _BYPASSED}
+        routers = set(_routers(model, linears))
+        found = {
+            name: module
+            for name, module in linears.items()
+            if _in_a_layer(name) and _last(name) not in _BYPASSED and name not in routers
+        }
         if not found:
-            raise LoraError(f"targets: {type(model).__name__} has no linears in its layers; name modules explicitly")
+            raise LoraError(
+                f"targets: {type(model).__name__} has no linears in its layers; name modules with --lora.targets, or "
+                "train without LoRA (--lora null)"
+            )
         return found
     found = {name: linear for name, linear in linears.items() if any(_names(t, name) for t in config.explicit)}
     missing = [target for target in config.explicit if not any(_names(target, name) for name in found)]
@@ -55,7 +74,8 @@ def resolve_targets(model: nn.Module, config: LoraConfig) -> dict[str, nn.Module
     if missing:
         raise LoraError(
             f"targets: no linear of this LLM is named {', '.join(missing)}; it has {known or 'none'} (the LM head is "
-            f"never a target), or give targets={ALL_LINEAR!r}"
+            f"never a target): give --lora.targets {ALL_LINEAR} (targets={ALL_LINEAR!r} in Python), or some of these "
+            "names"
         )
     if bypassed := sorted({_last(name) for name in found} & set(_BYPASSED)):
         raise LoraError(
@@ -82,16 +102,79 @@ def resolve(model: nn.Module, config: LoraConfig) -> tuple[LoraConfig, dict[str,
     raise LoraError(f"targets: the linears of {type(model).__name__} have no names of their own; give some explicitly")
 
 
+def has_targets(model: nn.Module, targets: Sequence[str]) -> bool:
+    """Whether each of these names is one of a linear of the LLM."""
+    linears = [name for name, _ in _linears(model, _head(model))]
+    return all(any(_names(target, name) for name in linears) for target in targets)
+
+
+def left_out(model: nn.Module) -> tuple[str, ...]:
+    """What ``"all-linear"`` does not change inside the layers, once for all layers: ``("mlp.router", ...)``.
+
+    Example:
+        >>> left_out(nn.ModuleList([nn.ModuleDict({"router": nn.Linear(2, 4), "up": nn.Linear(2, 2)})]))
+        ('router',)
+    """
+    linears = dict(_linears(model, _head(model)))
+    # Three dimensions alone do not tell: convolutions have them as well.
+    stacked = {
+        name.rpartition(".")[0]
+        for name, parameter in model.named_parameters()
+        if _in_a_layer(name) and parameter.dim() == 3 and "expert" in name.lower()
+    }
+    routers = [name for name, module in model.named_modules() if _is_router(name, module) and _in_a_layer(name)]
+    outer = [name for name in routers if not any(name.startswith(f"{other}.") for other in routers)]
+    bypassed = [name for name in linears if _last(name) in _BYPASSED]
+    found = {_in_layer(name): None for name in [*outer, *bypassed]}
+    return (*found, *sorted({f"{_in_layer(name)} (experts stored as stacked parameters)" for name in stacked}))
+
+
+def _routers(model: nn.Module, linears: Mapping[str, nn.Module]) -> list[str]:
+    """Linears that choose experts or tokens, by the names and classes of themselves and of the module around them."""
+    around = {name: name.rpartition(".")[0] for name in linears}
+    return [
+        name
+        for name, linear in linears.items()
+        if _is_router(name, linear) or _is_router(around[name], model.get_submodule(around[name]))
+    ]
+
+
+def _is_router(name: str, module: nn.Module) -> bool:
+    """Whether a module is a router, the gate of a shared expert, or a token indexer."""
+    return bool(_ROUTER.search(_last(name)) or _ROUTER_CLASS.search(type(module).__name__))
+
+
+def _in_layer(name: str) -> str:
+    """``model.layers.0.mlp.router`` -> ``mlp.router``."""
+    parts = name.split(".")
+    last = max((place for place, part in enumerate(parts) if part.isdecimal()), default=-1)
+    return ".".join(parts[last + 1 :])
+
+
 def _linears(module: nn.Module, head: object, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Every linear by its own name, also while another adapter's LoRA is around it."""
     for name, child in module.named_children():
         inner = child.base_layer if isinstance(child, LoraLinear) else child
         if inner is head:
             continue
-        if linear_sizes(inner) is not None:
-            yield f"{prefix}{name}", inner
+        if (sizes := linear_sizes(inner)) is not None:
+            if _computes(inner, sizes):
+                yield f"{prefix}{name}", inner
         else:
             yield from _linears(inner, head, f"{prefix}{name}.")
+
+
+def _computes(module: nn.Module, sizes: tuple[int, int]) -> bool:
+    """Whether a module gives ``[..., out]`` for ``[..., in]``; only a model's own subclasses of Linear are called."""
+    if type(module) is nn.Linear or not type(module).__module__.startswith("transformers.models."):
+        return True
+    weight = module.get_parameter("weight")
+    try:
+        with torch.no_grad():
+            output = module(weight.new_zeros(1, sizes[0]))
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):
+        return False
+    return isinstance(output, Tensor) and output.shape == (1, sizes[1])
 
 
 def _head(model: Any) -> object:

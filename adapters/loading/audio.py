@@ -32,8 +32,9 @@ def load_audio_encoder(
     Of a whole Whisper only the encoder is read, of a whole CLAP only the audio tower and its projection.
 
     Args:
-        source: Hub id or folder of a registered family (Whisper, HuBERT, CLAP, BEATs, ImageBind, and those of
-            :func:`inlay.adapters.encoders.register_encoder`); of BEATs and ImageBind also the released file.
+        source: Hub id or folder of a registered family (Whisper, HuBERT and its relatives, CLAP, BEATs, ImageBind, and
+            those of :func:`inlay.adapters.encoders.register_encoder`) or of any other audio model of transformers
+            (:class:`inlay.adapters.encoders.AnySoundEncoder`); of BEATs and ImageBind also the released file.
         revision: commit, branch or tag.
         dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.

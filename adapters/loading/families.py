@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
 from transformers.models.auto import image_processing_auto
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
+from inlay.adapters.loading.any_encoder import load_any, tower_config
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.files.checkpoint import stored_file
 from inlay.adapters.loading.pretrained import (
@@ -61,10 +62,24 @@ def load_registered(
         name: stored in bundles instead of a folder's name.
 
     Raises:
-        BackboneError: the family is not registered, it has no such option, or the files cannot be loaded.
+        BackboneError: the family is neither registered nor a model of transformers for this modality, it has no such
+            option, or the files cannot be loaded.
         EncoderError: what was loaded is not an encoder.
     """
     family = ENCODERS.get((modality, family_name))
+    if family is None and (config := tower_config(modality, source, options)) is not None:
+        found = load_any(
+            modality,
+            config,
+            source,
+            _processor(modality, source, options),
+            dtype=dtype,
+            device=device,
+            options=options,
+            feature_options=feature_options,
+            name=name or source_name(source),
+        )
+        return cast(Encoder, found if device is None else found.to(device))
     if family is None:
         known = [kind for registered, kind in ENCODERS if registered == modality]
         raise BackboneError(

@@ -41,11 +41,12 @@ def load_image_encoder(
 ) -> ImageEncoder:
     """An image encoder with its image processor.
 
-    Of a whole BLIP-2 or InstructBLIP only the vision tower is read.
+    Of a larger model (BLIP-2, SigLIP, LLaVA) only the vision tower is read.
 
     Args:
         source: Hub id or folder of a registered family (CLIP, ViT, BLIP-2, InstructBLIP, ImageBind, and those of
-            :func:`inlay.adapters.encoders.register_encoder`), or ImageBind's released file.
+            :func:`inlay.adapters.encoders.register_encoder`), of any other vision model of transformers
+            (:class:`inlay.adapters.encoders.AnyVisionEncoder`), or ImageBind's released file.
         revision: commit, branch or tag.
         dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.

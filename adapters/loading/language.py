@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,13 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.language.model import LanguageModel, LanguageModelError
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
+from inlay.adapters.language.wiring.embeddings_check import check_embeddings
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.files.gguf import gguf_file
 from inlay.adapters.loading.files.tokenizer import load_tokenizer
+from inlay.adapters.loading.language_part import NAMES_INSIDE, language_part
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     commit_of,
@@ -67,20 +68,27 @@ def load_language(
         if (file := gguf_file(source)) is not None:
             held, options["gguf_file"] = file.parent, file.name
         config = AutoConfig.from_pretrained(held, trust_remote_code=False, **options)
+        further: dict[str, Any] = {}
+        if (inner := language_part(config, source)) is not config:
+            further = {"config": inner, "key_mapping": dict(NAMES_INSIDE)}
+            config = inner
         model_class = _model_class(config, source)
         check_stored(config, quantise, source)
-        further: dict[str, Any] = {}
         if quantise is not None:
-            further = quantised_options(quantise, dtype, device)
+            further |= quantised_options(quantise, dtype, device)
             kind = further.pop("dtype")
         tokenizer = load_tokenizer(held, options)
         model = load_weights(model_class, held, kind, {**options, **further}, layers=_layers(config))
-        _check_embeddings(model, source)
         _check_ends(model, source)
     language = LanguageModel(
         computable(model, kind, device), tokenizer, source=name or source_name(source), revision=commit_of(model)
     )
-    return language if device is None else language.to(device)
+    language = language if device is None else language.to(device)
+    try:
+        check_embeddings(language.model)
+    except LanguageModelError as error:
+        raise BackboneError(f"{source}: {error}") from error
+    return language
 
 
 def load_prompt_tokenizer(
@@ -132,15 +140,6 @@ def _layers(config: PretrainedConfig) -> int:
     text = config.get_text_config()
     names = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
     return max((int(getattr(text, name, None) or 0) for name in names), default=0)
-
-
-def _check_embeddings(model: Any, source: str | Path) -> None:
-    """Media enter as embeddings, so a model must generate from them; transformers makes the same test."""
-    if "inputs_embeds" not in inspect.signature(model.prepare_inputs_for_generation).parameters:
-        raise BackboneError(
-            f"{source}: {type(model).__name__} does not generate from embeddings (inputs_embeds), which adapters need; "
-            "choose another language model"
-        )
 
 
 def _check_ends(model: Any, source: str | Path) -> None:

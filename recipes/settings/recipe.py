@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.llm_parts.lora_config import LoraConfig
+from inlay.adapters.llm_parts.lora_config import ALL_LINEAR, LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.settings.default_models import Sources
 from inlay.recipes.settings.errors import RecipeError
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from inlay.adapters.llm_parts.token_rows import TokensConfig
     from inlay.adapters.outputs import OutputConfig
 
-__all__ = ["Recipe", "Size", "World"]
+__all__ = ["QKVO", "Recipe", "Size", "World"]
+
+QKVO = ("k_proj", "o_proj", "q_proj", "v_proj")
+"""The linears of LLaMA's attention, which NExT-GPT and ModaVerse change."""
 
 Size: TypeAlias = Literal["miniature", "full"]
 """Whose hyper-parameters: those of the embedded miniature, or the published ones."""
@@ -90,7 +93,8 @@ class Recipe:
                 f"{self.system} takes in {', '.join(self.modalities)}, and this backbone has no encoder for any of them"
             )
         made = {modality: count for modality, count in self.signals.items() if modality in backbone.generators}
-        return Adapter.for_backbone(
+        lora, note = self._lora(backbone)
+        adapter = Adapter.for_backbone(
             backbone,
             system=self.system,
             name=name,
@@ -101,8 +105,24 @@ class Recipe:
             if self.output
             else {},
             tokens=self._rows(backbone, made),
-            lora=self.lora,
+            lora=lora,
         )
+        if adapter.lora is not None and note:
+            adapter.lora.about += note
+        return adapter
+
+    def _lora(self, backbone: Backbone) -> tuple[LoraConfig | None, str]:
+        """LoRA's configuration for this LLM, and a remark.
+
+        The published systems name the linears of LLaMA's attention. An LLM that has none of these names gets LoRA on
+        all linears of its layers instead; names that the user gives are taken as they are.
+        """
+        from inlay.adapters.llm_parts.lora_targets import has_targets
+
+        if self.lora is None or self.lora.targets != QKVO or has_targets(backbone.llm.model, self.lora.targets):
+            return self.lora, ""
+        note = f" (the published {', '.join(QKVO)} are not in this LLM of type {backbone.llm.family!r})"
+        return replace(self.lora, targets=ALL_LINEAR), note
 
     def _input(self, backbone: Backbone, modality: Modality) -> ProjectorConfig:
         from inlay.adapters.inputs import projector_config

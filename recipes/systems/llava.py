@@ -17,19 +17,17 @@ from inlay.recipes.settings.recipe import Recipe, Size
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.registry import System
 
-__all__ = ["LINEARS", "SYSTEM", "Version", "recipe"]
+__all__ = ["SYSTEM", "Version", "recipe"]
 
 Version: TypeAlias = Literal["1.5", "1.0"]
 
-LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""All linears of LLaMA's layers."""
-
+# LoRA on all linears of the layers, whatever the LLM calls them.
 # One epoch a stage, cosine, 3 % warm-up, no weight decay. scripts/v1_5/pretrain.sh and finetune_lora.sh; CLIP ViT-L/14
 # at 336 px; one linear became mlp2x_gelu.
 V1_5 = Recipe(
     system="llava",
     projector="mlp",
-    lora=LoraConfig(r=128, alpha=256.0, dropout=0.05, targets=LINEARS),
+    lora=LoraConfig(r=128, alpha=256.0, dropout=0.05),
     stages={
         "align": Stage(
             data="align",
@@ -55,7 +53,7 @@ V1_5 = Recipe(
 V1_0 = Recipe(
     system="llava",
     projector="linear",
-    lora=LoraConfig(r=64, alpha=16.0, dropout=0.05, targets=LINEARS),
+    lora=LoraConfig(r=64, alpha=16.0, dropout=0.05),
     stages={
         "align": Stage(
             data="align",
@@ -79,7 +77,7 @@ V1_0 = Recipe(
 MINIATURE = Recipe(
     system="llava",
     projector="mlp",
-    lora=LoraConfig(r=16, alpha=16.0, targets=LINEARS),
+    lora=LoraConfig(r=16, alpha=16.0),
     stages={
         "align": Stage(
             data="align",

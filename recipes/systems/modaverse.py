@@ -16,9 +16,9 @@ from inlay.adapters.conversation.templates.any_to_any import MEDIA_TOKENS
 from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.settings.optimizer import OptimizerSettings
-from inlay.recipes.settings.recipe import Recipe, Size
+from inlay.recipes.settings.recipe import QKVO, Recipe, Size
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.systems.nextgpt import DECODING, MINIATURE_GENERATION, QKVO, SOURCES
+from inlay.recipes.systems.nextgpt import DECODING, MINIATURE_GENERATION, SOURCES
 from inlay.recipes.systems.registry import System
 
 __all__ = ["SYSTEM", "TOKENS", "Version", "recipe"]

@@ -23,16 +23,15 @@ from inlay.recipes.miniature.media.clips import FRAMES, SIDE
 from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.settings.default_models import MINIATURE, Sources
 from inlay.recipes.settings.optimizer import OptimizerSettings
-from inlay.recipes.settings.recipe import Recipe, Size
+from inlay.recipes.settings.recipe import QKVO, Recipe, Size
 from inlay.recipes.settings.samples import SampleSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.registry import System
 
-__all__ = ["MINIATURE_GENERATION", "QKVO", "SIGNALS", "SOURCES", "SYSTEM", "Version", "recipe"]
+__all__ = ["MINIATURE_GENERATION", "SIGNALS", "SOURCES", "SYSTEM", "Version", "recipe"]
 
 Version: TypeAlias = Literal["legacy", "1.5"]
 
-QKVO = ("q_proj", "k_proj", "v_proj", "o_proj")
 SIGNALS: dict[Modality, int] = {"image": 4, "video": 24, "audio": 8}
 """Signal tokens of each modality."""
 
@@ -132,7 +131,7 @@ LATER = {
 PUBLISHED: dict[Version, dict[str, Stage]] = {"legacy": LEGACY, "1.5": LATER}
 LORA: dict[Version, LoraConfig] = {
     "legacy": LoraConfig(r=32, alpha=32.0, dropout=0.1, targets=QKVO),
-    "1.5": LoraConfig(r=128, alpha=256.0, dropout=0.05, targets=(*QKVO, "gate_proj", "up_proj", "down_proj")),
+    "1.5": LoraConfig(r=128, alpha=256.0, dropout=0.05),
 }
 DECODING = {"do_sample": True, "top_p": 0.01, "temperature": 1.0, "max_new_tokens": 246}
 

@@ -91,7 +91,8 @@ def write_flan_t5(folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     write_sentencepiece(folder / "spiece.model", kind="unigram", size=150)
     torch.manual_seed(0)
-    config = T5Config(
+    make: Any = T5Config
+    config = make(
         vocab_size=320,
         d_model=32,
         d_kv=8,
@@ -126,7 +127,8 @@ def write_clip(folder: Path, *, processor: bool = True) -> Any:
 def write_vit(folder: Path) -> Any:
     """google/vit-base-patch16-224: a classifier and no pooler."""
     torch.manual_seed(2)
-    config = ViTConfig(image_size=16, patch_size=8, num_labels=7, **_SIZES)
+    make: Any = ViTConfig
+    config = make(image_size=16, patch_size=8, num_labels=7, **_SIZES)
     model = ViTForImageClassification(config).eval()
     save_pickles(model, folder)
     ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)

@@ -1,5 +1,8 @@
 """HuBERT (Hsu et al., 2021, https://arxiv.org/abs/2106.07447): samples of speech -> 50 features per second.
 
+wav2vec 2.0 (https://arxiv.org/abs/2006.11477), WavLM (https://arxiv.org/abs/2110.13900), UniSpeech, data2vec and the
+Conformer variant of wav2vec 2.0 read samples through the same convolutions and are loaded by the same class.
+
 Its normalisation is over all samples of a sound, so padding would change every feature. Therefore sounds of equal
 length are encoded together without padding; features beyond the end of a sound are zeros.
 """
@@ -12,7 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import HubertModel
+from transformers import (
+    Data2VecAudioModel,
+    HubertModel,
+    UniSpeechModel,
+    UniSpeechSatModel,
+    Wav2Vec2ConformerModel,
+    Wav2Vec2Model,
+    WavLMModel,
+)
 
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
 from inlay.adapters.encoders.image.vision import Layer
@@ -20,11 +31,22 @@ from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
 
-__all__ = ["HubertEncoder"]
+__all__ = ["RELATIVES", "HubertEncoder"]
+
+RELATIVES: Mapping[str, Any] = {
+    "hubert": HubertModel,
+    "wav2vec2": Wav2Vec2Model,
+    "wavlm": WavLMModel,
+    "unispeech": UniSpeechModel,
+    "unispeech-sat": UniSpeechSatModel,
+    "data2vec-audio": Data2VecAudioModel,
+    "wav2vec2-conformer": Wav2Vec2ConformerModel,
+}
+"""``model_type`` -> class of the models that read samples through convolutions."""
 
 
 class HubertEncoder(AudioEncoder):
-    """A ``HubertModel``.
+    """A ``HubertModel``, or a model of its relatives (:data:`RELATIVES`).
 
     Args:
         model: the model.
@@ -37,7 +59,7 @@ class HubertEncoder(AudioEncoder):
 
     def __init__(
         self,
-        model: HubertModel,
+        model: Any,
         extractor: Any,
         *,
         seconds: float = 10.0,
@@ -50,7 +72,7 @@ class HubertEncoder(AudioEncoder):
         samples = max(self.field, round(seconds * extractor.sampling_rate))
         super().__init__(
             model,
-            family="hubert",
+            family=model.config.model_type,
             rate=extractor.sampling_rate,
             samples=samples,
             tokens=self.frames(samples),
@@ -100,4 +122,5 @@ def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:
     return samples
 
 
-register_encoder("hubert", HubertEncoder, modality="audio", model_class=HubertModel)
+for _type, _class in RELATIVES.items():
+    register_encoder(_type, HubertEncoder, modality="audio", model_class=_class)

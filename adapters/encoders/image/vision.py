@@ -26,7 +26,7 @@ from inlay.hub.format.manifest import PortSpec
 __all__ = ["ClassToken", "Layer", "VisionEncoder", "squares"]
 
 Layer: TypeAlias = int | Literal["last"]
-ClassToken: TypeAlias = Literal["drop", "keep"]
+ClassToken: TypeAlias = Literal["drop", "keep", "none"]
 
 
 def squares(
@@ -64,7 +64,8 @@ class VisionEncoder(nn.Module):
         model: a vision model whose output has ``hidden_states`` and ``last_hidden_state``, e.g. ``CLIPVisionModel``.
         processor: its image processor, for mean and standard deviation.
         layer: index of the hidden states that are the features, or ``"last"``.
-        class_token: ``"keep"`` or ``"drop"`` the first token.
+        class_token: ``"keep"`` or ``"drop"`` the first token, or ``"none"`` for a model without one.
+        image_size: side of the square in pixels; that of the config if not given.
         source: the Hub id, or another name from which the same weights can be loaded.
         revision: the commit on the Hub, 40 hex digits.
     """
@@ -78,15 +79,17 @@ class VisionEncoder(nn.Module):
         *,
         layer: Layer,
         class_token: ClassToken,
+        image_size: int | None = None,
         source: str | None = None,
         revision: str | None = None,
     ) -> None:
         super().__init__()
         self.model = freeze(model)
-        self.layer, self.class_token = layer, class_token
+        self.layer = layer
+        self.class_token: ClassToken = class_token
         self.source, self.revision = source, revision
         self.family: str = model.config.model_type
-        self.image_size: int = int(model.config.image_size)
+        self.image_size: int = int(image_size or model.config.image_size)
         self.mean: list[float] = [float(value) for value in processor.image_mean]
         self.deviation: list[float] = [float(value) for value in processor.image_std]
 
@@ -111,9 +114,16 @@ class VisionEncoder(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Frozen features: ``[n, 3, size, size]`` -> ``[n, tokens, width]`` in the model's dtype."""
+        # Reshapes with -1 inside the models fail for an empty batch.
+        if not len(pixels):
+            return torch.zeros(0, self.tokens, self.width, device=self.device, dtype=self.dtype)
         with torch.no_grad():
             states = self._states(pixels.to(device=self.device, dtype=self.dtype))
-        return states if self.class_token == "keep" else states[:, 1:]
+        return self._chosen(states)
+
+    def _chosen(self, states: Tensor) -> Tensor:
+        """The tokens that are features."""
+        return states[:, 1:] if self.class_token == "drop" else states
 
     def _states(self, pixels: Tensor) -> Tensor:
         """Hidden states of the chosen layer with the class token: ``[n, tokens, width]``."""
@@ -164,5 +174,10 @@ class VisionEncoder(nn.Module):
             revision=self.revision,
             tokenizer=None,
             weights=weights_digest(self.trunk),
-            settings={"layer": self.layer, "class_token": self.class_token, "image_size": self.image_size},
+            settings=self.settings,
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Further values that an adapter compares."""
+        return {"layer": self.layer, "class_token": self.class_token, "image_size": self.image_size}

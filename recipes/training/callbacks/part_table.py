@@ -25,7 +25,8 @@ class _HasParts(Protocol):
 
 
 def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
-    """Part, kind, mode (frozen, full or lora), learning rate, dtype in training, parameters, bytes in a bundle."""
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes saved; targets of LoRA."""
+    parts = list(parts)
     rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes saved")]
     total = 0
     for part in parts:
@@ -38,7 +39,9 @@ def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
     rows.append(("sum", "", "", "", "", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
+    # Which linears of the LLM the word "lora" stands for.
+    further = [about for part in parts if (about := getattr(part.module, "about", ""))]
+    return "\n".join([*lines, *further])
 
 
 class PartTable(Callback):

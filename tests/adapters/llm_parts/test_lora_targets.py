@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig as PeftConfig
 from peft import inject_adapter_in_model
+from tiny_languages import DECODERS, make_language
 from torch import nn
 
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart, resolve_targets
-from inlay.adapters.llm_parts.lora_targets import linear_sizes
+from inlay.adapters.llm_parts.lora_targets import left_out, linear_sizes
 
 Make = Callable[..., Any]
 NAMES = {
@@ -103,8 +105,34 @@ def test_logits_and_gradients_are_pefts_and_undo_is_exact(family_of: Make, famil
             torch.testing.assert_close(own.grad, matrices[f"{target}.{name}"].grad, rtol=1e-7, atol=1e-11)
 
 
+@pytest.mark.parametrize("family", ["llama4", "phimoe", "jetmoe", "qwen2_moe", "afmoe"])
+def test_routers_are_no_targets_and_are_named_with_the_experts(family: str) -> None:
+    model = make_language(DECODERS[family], 378)
+    part = LoraPart.for_model(model, LoraConfig(r=2))
+    assert not [name for name in part.targets if "router" in name or "gate" in name.rpartition(".")[2].split("_")[-1]]
+    assert any(
+        "experts" in name and name.endswith("(experts stored as stacked parameters)") for name in left_out(model)
+    )
+    with closing(part.attach(model)):
+        scores(model)  # Llama 4's and Phi-MoE's routers are an nn.Linear that returns two tensors
+
+
+def test_a_gate_of_a_feed_forward_is_a_target(family_of: Make) -> None:
+    assert left_out(family_of("llama")) == ()
+
+
+def test_an_output_that_the_model_changes_in_place_trains() -> None:
+    model = make_language(DECODERS["llama4"], 378)
+    part = LoraPart.for_model(model, LoraConfig(r=2))
+    with closing(part.attach(model)):
+        scores(model).square().mean().backward()
+    assert all(part.matrices(name)[1].grad.any() for name in part.targets)
+
+
 def test_unknown_target_names_those_that_exist(llm_of: Any) -> None:
-    with pytest.raises(LoraError, match=r"named query; it has down_proj, .*q_proj.*never a target"):
+    with pytest.raises(
+        LoraError, match=r"named query; it has down_proj, .*q_proj.*never a target.*--lora\.targets all-linear"
+    ):
         resolve_targets(llm_of("llama").model, LoraConfig(r=4, targets=("query",)))
 
 

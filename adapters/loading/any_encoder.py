@@ -1,0 +1,112 @@
+"""Loading an encoder that is not registered: whatever class transformers has for its config, or for its tower.
+
+Of a model with several towers (SigLIP, MetaCLIP 2, BLIP, LLaVA, Mistral 3) one tower alone is read; its tensors
+have longer names in the file, which are told from the names that the tower itself has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig
+
+from inlay.adapters.encoders import AnySoundEncoder, AnyVisionEncoder
+from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, commit_of, load_weights, model_type
+from inlay.hub.errors import InlayError
+
+__all__ = ["load_any", "tower_config"]
+
+_TOWERS: Mapping[str, str] = {
+    "image": r"(?:vision_model|vision_tower|visual|vision_encoder|vision|image_encoder)",
+    "audio": r"(?:audio_model|audio_tower|audio_encoder)",
+}
+"""Names of the towers in the files of larger models."""
+_INPUTS: Mapping[str, tuple[str, ...]] = {"image": ("pixel_values",), "audio": ("input_values", "input_features")}
+_CLASSES: Mapping[str, Any] = {"image": AnyVisionEncoder, "audio": AnySoundEncoder}
+
+
+def tower_config(modality: str, source: str | Path, options: Mapping[str, Any]) -> PretrainedConfig | None:
+    """The config of an image or audio model, or of that tower of a larger one; None if transformers has no class."""
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
+    except (ValueError, OSError, KeyError):
+        return None
+    if modality not in _INPUTS:
+        return None
+    inner = getattr(config, "vision_config" if modality == "image" else "audio_config", config)
+    known = (
+        isinstance(inner, PretrainedConfig) and getattr(_class_of(inner), "main_input_name", "") in _INPUTS[modality]
+    )
+    return inner if known else None
+
+
+def load_any(
+    modality: str,
+    config: PretrainedConfig,
+    source: str | Path,
+    processor: Any,
+    *,
+    dtype: str | torch.dtype,
+    device: str | torch.device | None,
+    options: Mapping[str, Any],
+    feature_options: Mapping[str, Any],
+    name: str,
+) -> AnyVisionEncoder | AnySoundEncoder:
+    """An encoder of :func:`tower_config`'s model.
+
+    Args:
+        modality: ``"image"`` or ``"audio"``.
+        config: of the model.
+        source: Hub id or folder.
+        processor: its image processor or feature extractor.
+        dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
+        device: where the encoder will be put.
+        options: ``revision``, ``local_files_only``.
+        feature_options: keyword arguments of the encoder.
+        name: stored in bundles.
+
+    Raises:
+        BackboneError: no such option, or tensors are missing.
+        EncoderError: the model gives no features of a known form.
+    """
+    encoder_class = _CLASSES[modality]
+    check_feature_options(encoder_class, feature_options, source)
+    model_class = _class_of(config)
+    kind = chosen_dtype(dtype, device)
+    further: dict[str, Any] = {"config": config}
+    if model_type(source, options) != config.model_type:
+        further["key_mapping"] = _names_inside(model_class, config, modality)
+    model = load_weights(model_class, source, kind, {**options, **further})
+    model = computable(model, kind, device)
+    try:
+        found: AnyVisionEncoder | AnySoundEncoder = encoder_class(
+            model, processor, source=name, revision=commit_of(model), **feature_options
+        )
+    except InlayError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BackboneError(f"{source}: {model_class.__name__} cannot be run as an encoder: {error}") from error
+    return found
+
+
+def _names_inside(model_class: Any, config: PretrainedConfig, modality: str) -> dict[str, str]:
+    """Regular expression -> replacement: names of tensors in a larger model -> in the tower alone."""
+    with torch.device("meta"):
+        own = sorted({name.partition(".")[0] for name in model_class(config).state_dict()})
+    # A model's own modules may be called like the towers in a file: SiglipVisionModel has a vision_model.
+    first = rf"(?:{'|'.join(map(re.escape, own))})\."
+    return {rf"^(?:model\.)?(?!{first}){_TOWERS[modality]}\.": "", rf"^model\.(?={first})": ""}
+
+
+def _class_of(config: PretrainedConfig) -> Any:
+    """The class that transformers has for a config; some vision towers are in no mapping (BLIP, MetaCLIP 2)."""
+    found: Any = MODEL_MAPPING.get(type(config), None)
+    if found is None:
+        found = getattr(transformers, f"{type(config).__name__.removesuffix('Config')}Model", None)
+    return found[0] if isinstance(found, tuple) else found

@@ -1,0 +1,55 @@
+"""The language part of a finished multimodal model (Gemma 3, Mistral 3, LLaVA, InternVL, SmolVLM, Qwen2-Audio).
+
+Its config.json holds one config for the text model, and its files hold that model's tensors under longer names. Where
+transformers has a causal language model for the inner config, this part alone is read; the model's own encoders and
+projectors are not. Where it has none (Qwen-VL's text part counts positions in three dimensions), the folder is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from transformers import PretrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from inlay.adapters.loading.pretrained import BackboneError
+
+__all__ = ["NAMES_INSIDE", "language_part"]
+
+_TEXT = r"(?:language_model|text_model|llm)"
+NAMES_INSIDE: Mapping[str, str] = {
+    rf"^(?:model\.)?{_TEXT}\.model\.": "model.",
+    rf"^(?:model\.)?{_TEXT}\.lm_head\.": "lm_head.",
+    rf"^(?:model\.)?{_TEXT}\.(?!model\.|lm_head\.)": "model.",
+}
+"""Regular expression -> replacement: names of tensors in a multimodal model -> in its language model."""
+
+
+def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedConfig:
+    """The config of the language model inside a multimodal one; any other config as it is.
+
+    Raises:
+        BackboneError: transformers has no causal language model for the inner config.
+    """
+    if getattr(config, "is_encoder_decoder", False):
+        return config
+    try:
+        inner: PretrainedConfig = config.get_text_config(decoder=True)
+    except ValueError as error:
+        raise BackboneError(
+            f"{source}: a model of type {config.model_type!r} has several text models: {error}"
+        ) from error
+    if inner is config:
+        return config
+    if inner.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or not hasattr(inner, "vocab_size"):
+            return config
+        raise BackboneError(
+            f"{source}: a finished multimodal model of type {config.model_type!r}, and transformers has no causal "
+            f"language model for its language part ({inner.model_type!r}), so it cannot be taken out; choose a "
+            "language model without encoders"
+        )
+    if not getattr(inner, "tie_word_embeddings", False) and getattr(config, "tie_word_embeddings", False):
+        inner.tie_word_embeddings = True
+    return inner
