@@ -270,7 +270,7 @@ def test_bert_fills_the_text_branch(plan_of: Any, folders: dict[str, Path]) -> N
 
 
 def test_missing_bert_is_named(plan_of: Any, tmp_path: Path) -> None:
-    with pytest.raises(ObjectiveError, match="no BERT could be loaded"):
+    with pytest.raises(ObjectiveError, match="BERT cannot be loaded"):
         plan_of(represent_fields={"bert": str(tmp_path / "nothing")})
 
 

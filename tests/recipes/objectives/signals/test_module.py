@@ -251,13 +251,13 @@ def test_nothing_made_is_an_error_where_that_alone_is_learnt(senses_of: Any) -> 
 
 def test_an_adapter_without_output_projectors_has_no_such_stage(senses_of: Any) -> None:
     senses = senses_of(output=None)
-    assert "makes nothing" in str(planned(task_of(senses, stage_of())))
+    assert "no output projectors" in str(planned(task_of(senses, stage_of())))
 
 
 def test_settings_that_contradict_themselves() -> None:
-    with pytest.raises(ObjectiveError, match="expected weights from 0"):
+    with pytest.raises(ObjectiveError, match="expected weights >= 0"):
         Signals(image=-1.0)
-    with pytest.raises(ObjectiveError, match="min_snr lies above 0"):
+    with pytest.raises(ObjectiveError, match="min_snr: expected a number above 0"):
         Signals(min_snr=0.0)
 
 

@@ -64,7 +64,7 @@ def test_an_embedding_goes_before_the_text_encoder(backbone: Any, generator: Fak
 
 
 def test_something_made_needs_words(backbone: Any) -> None:
-    with pytest.raises(DataError, match="neither a caption nor an embedding"):
+    with pytest.raises(DataError, match="expected a caption or an embedding"):
         Targets(backbone).of("image", [MadePart("image", source="x.png")])
 
 
