@@ -68,7 +68,7 @@ def test_a_few_lines_train_with_own_callbacks_logger_optimizer_and_trainer_argum
     assert found.score == found.scores["adapter"].overall
     assert [answer.name for answer in found.answers] == [str(number) for number in range(8)]
     assert "blind" in found.table
-    with pytest.raises(SettingsError, match="name a file of questions"):
+    with pytest.raises(SettingsError, match="expected a file of questions"):
         evaluate(model)
 
 

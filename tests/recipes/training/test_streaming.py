@@ -88,7 +88,7 @@ def test_the_first_stage_tells_the_pictures_of_a_stream_apart(task_of: Any, shar
 def test_a_projector_without_a_first_stage_says_why(task_of: Any, shards: Shards) -> None:
     task = task_of(objective=CONTRAST)
     task.model.adapter.inputs["image"] = torch.nn.Identity()
-    assert "only a Q-Former" in str(plan_stream(task, "only", shards))
+    assert "expected a Q-Former" in str(plan_stream(task, "only", shards))
 
 
 @pytest.mark.parametrize(

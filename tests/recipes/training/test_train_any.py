@@ -109,8 +109,8 @@ def test_modaverse_is_one_stage_without_output_projectors(data: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--order=encode,encode", "order: expected some of encode, instruct, decode"),
-        ("--order=sleep", "order: expected some of"),
+        ("--order=encode,encode", "order: expected different stages of encode, instruct, decode"),
+        ("--order=sleep", "order: expected different stages of"),
         ("--output_projector=ladder", "output_projector: expected one of"),
     ],
 )
