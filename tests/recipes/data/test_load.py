@@ -72,7 +72,7 @@ def test_one_file_for_all_is_one_data_set(root: Path) -> None:
 
 
 def test_annotations_without_questions_are_refused(root: Path) -> None:
-    with pytest.raises(SettingsError, match="goes with the questions that it answers"):
+    with pytest.raises(SettingsError, match="needs its questions"):
         DataSettings(annotations=root / "annotations.json")
 
 

@@ -115,7 +115,7 @@ def test_a_batch_without_memory_is_halved_and_no_item_is_lost(error: Exception) 
 
 
 def test_where_one_question_has_no_memory_the_error_says_what_to_lower() -> None:
-    with pytest.raises(EvaluationError, match="one question in a batch: give fewer --max_new_tokens"):
+    with pytest.raises(EvaluationError, match="one question in a batch: use fewer --max_new_tokens"):
         in_batches(range(3), 2, Limited(0, MemoryError()), show=lambda _: None)
 
 

@@ -60,7 +60,7 @@ def test_without_held_out_conversations_it_does_not_start(
     folders: dict[str, Path], tmp_path: Path, capsys: Any
 ) -> None:
     assert main(_training(folders, tmp_path / "run")) == 2
-    assert "int8 is judged by held-out conversations: give --data.test" in capsys.readouterr().err
+    assert "int8 needs held-out conversations: give --data.test" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -110,4 +110,4 @@ def test_quantise_refuses_with_the_figures_and_writes_nothing(
     assert "does not stand int8, allowed +0.100%" in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
     assert main(["quantise", str(plain), str(tmp_path / "small"), *places]) == 2
-    assert "which questions? Give --data.test FILE" in capsys.readouterr().err
+    assert "no questions: give --data.test FILE" in capsys.readouterr().err

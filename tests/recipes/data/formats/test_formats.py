@@ -183,7 +183,7 @@ def test_questions_without_answers_give_a_results_file_alone(
     capsys: Any, asked: list[str], data: Path, tmp_path: Path
 ) -> None:
     test, results = f"--data.test={data / VQA[0]}", tmp_path / "results.json"
-    assert "no answers to compare with" in run_evaluate(capsys, *asked, test, status=2)
+    assert "no reference answers" in run_evaluate(capsys, *asked, test, status=2)
     out = run_evaluate(capsys, *asked, test, f"--results={results}", "--decoding=published")
     assert out == "9 answers: " + str(results) + "\n"
     assert len(json.loads(results.read_text())) == 9
@@ -223,7 +223,7 @@ def test_results_need_numbered_questions(
 ) -> None:
     test = [f"--data.test={folders['data'] / 'test.json'}", f"--data.images={folders['data'] / 'images'}"]
     told = run_evaluate(capsys, *asked, *test, f"--results={tmp_path / 'results.json'}", status=2)
-    assert "VQA v2's questions are numbered" in told
+    assert "expected numbered questions as in VQA v2" in told
 
 
 def broken(data: Path, tmp_path: Path, change: Any) -> list[str]:
