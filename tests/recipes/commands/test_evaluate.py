@@ -117,7 +117,7 @@ def test_answers_that_reach_the_limit_are_counted(evaluated: Any) -> None:
     ("options", "told"),
     [
         (["--metric=pope"], "POPE asks questions with the answer yes or no, got the answer 'red'"),
-        (["--metric=choice"], "lists no options"),
+        (["--metric=choice"], "expected options"),
         (["--batch_size=0"], "batch_size"),
         (["--devices=0"], "devices"),
     ],

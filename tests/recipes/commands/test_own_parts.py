@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_imported_is_one_line_with_its_place(
     [
         (["--import"], "expected a Python file or the name of a module"),
         (["--import", "--seed"], "expected a Python file or the name of a module"),
-        (["--import=own_nosuch.py"], "there is no such file"),
+        (["--import=own_nosuch.py"], "no such file"),
         (["--import=own_nosuch"], "ModuleNotFoundError"),
     ],
 )
