@@ -75,10 +75,10 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "llava", "--nope", "3"], "inlay train llava: --nope: there is no such option"),
+        (["train", "llava", "--nope", "3"], "inlay train llava: --nope: unknown option"),
         (["train", "llava", "--stages.align.lr.lora", "x"], "--stages.align.lr.lora: expected a learning rate, got x"),
         (["train", "llava", "--stages.align.epoch", "1"], "did you mean --stages.align.epochs?"),
-        (["train", "llava", "--lora.rr", "3"], "--lora.rr: there is no such option"),
+        (["train", "llava", "--lora.rr", "3"], "--lora.rr: unknown option"),
         (["train", "llava", "--precision", "fp17"], "--precision: expected one of '32-true', 'bf16-mixed'"),
         (
             ["train", "llava", "--backbone.quantise", "nf3"],
@@ -166,7 +166,7 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
     [
         (
             ["train", "alpaca"],
-            "neither a system (llava, blip2, instructblip, minigpt4, nextgpt, modaverse) nor a YAML file",
+            "expected a system (llava, blip2, instructblip, minigpt4, nextgpt, modaverse) or a YAML file, got",
         ),
         (["train", "llava", "--backbone.llm", "a/b"], "both --backbone.llm and --backbone.image"),
         (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),

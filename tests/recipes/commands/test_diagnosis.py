@@ -52,9 +52,9 @@ CASES = [
         ["b", "--inner=some.Class"],
         "--inner: expected its fields, such as --inner.FIELD VALUE; settings are plain values",
     ),
-    (["b", "--elsewhere", "1"], "--elsewhere: there is no such option\n"),
+    (["b", "--elsewhere", "1"], "--elsewhere: unknown option\n"),
     (["b", "--see", "1"], "--see: unknown option; did you mean --seed?"),
-    (["b", "--config=nosuch.yaml"], "--config: expected a YAML file of settings, and nosuch.yaml is none"),
+    (["b", "--config=nosuch.yaml"], "--config: expected a YAML file of settings, got nosuch.yaml"),
 ]
 
 
@@ -94,7 +94,7 @@ def test_the_wording_of_jsonargparse_does_not_matter(
         ("seed: x\n", "--seed: expected int, got x"),
         ("nested: {width: [1]}\n", "--nested.width: expected int, got [1]"),
         ("inner: {r: 2, alpha: c}\n", "--inner.alpha: expected float, got c"),
-        ("elsewhere: 3\n", "--elsewhere: there is no such option"),
+        ("elsewhere: 3\n", "--elsewhere: unknown option"),
     ],
 )
 def test_a_wrong_setting_of_a_file_is_named_with_the_file(

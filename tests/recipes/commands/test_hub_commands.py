@@ -60,7 +60,7 @@ def test_json_for_scripts(hub: Any, run_folder: Path, capsys: Any) -> None:
 def test_what_was_not_sent_is_said(hub: Any, run_folder: Path, capsys: Any) -> None:
     (run_folder / "bundle" / "id_rsa").write_text("x")
     main(["push", str(run_folder), "me/tiny"])
-    assert "not sent, not part of the bundle: 'id_rsa'" in capsys.readouterr().out
+    assert "not uploaded, not part of the bundle: 'id_rsa'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["inspect", "chat", "evaluate", "pull"])

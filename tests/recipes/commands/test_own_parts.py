@@ -80,7 +80,7 @@ def test_what_cannot_be_found_is_said(arguments: list[str], said: str) -> None:
 
 def test_a_file_with_the_name_of_another_module_is_refused(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit\n")
-    with pytest.raises(SettingsError, match="another module is called json; rename the file"):
+    with pytest.raises(SettingsError, match="another module has the name json; rename the file"):
         import_own_parts(["--import", str(tmp_path / "json.py")])
 
 

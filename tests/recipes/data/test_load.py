@@ -77,7 +77,7 @@ def test_annotations_without_questions_are_refused(root: Path) -> None:
 
 
 def test_files_without_a_training_file_are_refused(root: Path) -> None:
-    with pytest.raises(SettingsError, match=r"align, images: files of your own go with --data\.train"):
+    with pytest.raises(SettingsError, match=r"align, images: these files need --data\.train"):
         load_data(DataSettings(align=root / "captions.json", images=root))
 
 

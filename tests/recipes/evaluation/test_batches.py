@@ -109,8 +109,8 @@ def test_a_batch_without_memory_is_halved_and_no_item_is_lost(error: Exception) 
     assert in_batches(range(17), 12, work, show=said.append) == [10 * number for number in range(17)]
     assert work.sizes == [12, 6, 3, 3, 3, 3, 3, 2]
     assert said == [
-        "out of memory with 12 questions in a batch; going on with 6",
-        "out of memory with 6 questions in a batch; going on with 3",
+        "out of memory with 12 questions in a batch; continuing with 6",
+        "out of memory with 6 questions in a batch; continuing with 3",
     ]
 
 

@@ -51,7 +51,7 @@ def test_a_refused_run_keeps_its_bundle_and_says_why(
     monkeypatch.setattr(int8, "quantise", refuse)
     run = tmp_path / "run"
     assert main(_training(folders, run, f"--data.test={folders['data'] / 'test.json'}")) == 0
-    assert "the bundle stays bfloat16: held-out loss 1.00000 -> 2.00000" in capsys.readouterr().out
+    assert "the bundle stays in bfloat16: held-out loss 1.00000 -> 2.00000" in capsys.readouterr().out
     assert Bundle.read(run / "bundle").manifest.parts["inputs.image"].dtype == "bfloat16"
     assert json.loads((run / "metrics.json").read_text())["int8"] == {"accepted": False, "before": 1.0, "after": 2.0}
 

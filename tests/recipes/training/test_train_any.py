@@ -132,5 +132,5 @@ def test_a_part_without_data_is_named_at_the_end_of_its_stages(
     arguments = command(own, "nextgpt", tmp_path / "run", "--evaluate=false", "--data.links=true", *steps(*STAGES))
     assert main(arguments, backbone) == 0
     said = capsys.readouterr().out.split("stage decode:")
-    assert all("no batch of this stage reached outputs.video: its " in part for part in (said[0], said[1]))
+    assert all("no batch of this stage used outputs.video: its " in part for part in (said[0], said[1]))
     assert "reached inputs" not in said[0]

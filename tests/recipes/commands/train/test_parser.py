@@ -164,7 +164,7 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("x: " + "[" * 10_000 + "\n", "levels of nesting"),
         (
             "lora: {class_path: foreign_module.Part}\n",
-            "class_path: settings are plain values, and no class is imported",
+            "class_path: expected plain values; settings cannot import classes",
         ),
         ("stages: {align: {class_path: foreign_module.Part}}\n", "class_path: settings are plain values"),
         ("data: {class_path: foreign_module.Part, init_args: {}}\n", "class_path: settings are plain values"),

@@ -228,7 +228,7 @@ def test_the_diffusion_loss_reads_the_media(senses_of: Any, tmp_path: Path) -> N
     senses = senses_of()
     settings = Signals(lm=0.0, image=0.0, audio=0.0, video=0.0, diffusion=1.0, min_snr=None)
     stage = stage_of(objective=settings, max_steps=1)
-    with pytest.raises(DataError, match="'a red disc' has none; name its file"):
+    with pytest.raises(DataError, match="for 'a red disc', got none; give its file"):
         fit(planned(Task(stage=stage, model=senses.model, sets=[senses.samples[:1]], seed=7)), tmp_path / "none")
     first = senses.samples[0]
     made = replace(first.messages[1].content[1], source=senses.media / "0.png")
