@@ -204,7 +204,7 @@ def test_pope_is_measured_where_it_is_asked_for(capsys: Any, asked: list[str], d
     assert figures["accuracy"] == 0.5  # One question twice, answered by yes and by no.
     assert figures["unclear"] == 0.0
     told = run_evaluate(capsys, *asked, *held_out(data), "--metric=pope", status=2)
-    assert "POPE asks what is answered by yes or no" in told
+    assert "yes or no for POPE" in told
 
 
 def test_other_words_around_a_question_give_other_answers(
