@@ -22,30 +22,30 @@ COMMANDS = {
     "config": ("inlay.recipes.commands.train.config", "print every setting of a run as YAML: `inlay config llava`"),
     "check": (
         "inlay.recipes.commands.train.check",
-        "everything of a run but its steps: settings, data, models, memory",
+        "check settings, data, models and memory of a run without training",
     ),
     "evaluate": (
         "inlay.recipes.commands.evaluate",
-        "answer held-out questions, beside the blind baseline and the oracle",
+        "answer held-out questions and compare with the blind baseline and the oracle",
     ),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
-    "demo": ("inlay.recipes.commands.demo", "a web page to show a picture and talk about it"),
+    "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about a picture"),
     "inspect": (
         "inlay.recipes.commands.bundles.inspect",
-        "what a bundle is, what it fits, how large, whether it is intact",
+        "show parts, interface and size of a bundle, and check its files",
     ),
-    "diff": ("inlay.recipes.commands.bundles.diff", "what differs between two bundles"),
+    "diff": ("inlay.recipes.commands.bundles.diff", "show the differences between two bundles"),
     "verify": (
         "inlay.recipes.commands.bundles.verify",
-        "check every byte, and the stored answer on the backbone",
+        "check the digest of every file, and the stored answer on the backbone",
     ),
-    "quantise": ("inlay.recipes.commands.bundles.quantise", "a bundle in int8, if its held-out loss allows it"),
+    "quantise": ("inlay.recipes.commands.bundles.quantise", "write a bundle in int8 if the held-out loss hardly rises"),
     "sign": ("inlay.recipes.commands.bundles.sign", "sign a bundle with a key or a certificate"),
-    "push": ("inlay.recipes.commands.bundles.push", "send a bundle to the Hub, in one commit"),
-    "pull": ("inlay.recipes.commands.bundles.pull", "fetch a bundle from the Hub, checked"),
-    "search": ("inlay.recipes.commands.bundles.search", "bundles on the Hub and in the cache that fit a backbone"),
-    "gallery": ("inlay.recipes.commands.gallery", "prompts with what an adapter made of them, on one page"),
-    "picture": ("inlay.recipes.commands.plot", "a training run in one picture: loss curves, questions and answers"),
+    "push": ("inlay.recipes.commands.bundles.push", "upload a bundle to the Hub in one commit"),
+    "pull": ("inlay.recipes.commands.bundles.pull", "download a bundle from the Hub and check it"),
+    "search": ("inlay.recipes.commands.bundles.search", "list bundles on the Hub and in the cache that fit a backbone"),
+    "gallery": ("inlay.recipes.commands.gallery", "write a page of prompts with the media that an adapter generates"),
+    "picture": ("inlay.recipes.commands.plot", "plot a training run: loss curves, questions and answers"),
 }
 
 HELP = """usage: inlay COMMAND ...
@@ -59,7 +59,7 @@ commands:
   inlay --version
 
 {own_parts}
-Wherever a bundle is asked for, the folder of a run will do, and so will owner/name on the Hub.
+A BUNDLE argument is a bundle folder, a run folder, or owner/name on the Hub.
 Exit status: 0 done, 2 wrong usage or input, 1 anything else.
 """
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: arguments without the program's name; those of the process if not given.
+        argv: arguments without the program's name; ``sys.argv[1:]`` if not given.
 
     Returns:
         The exit status.
@@ -89,17 +89,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         run: Callable[[Sequence[str]], int] = import_module(COMMANDS[arguments[0]][0]).main
         return run(own)
     except OtherProcessError as error:
-        return error.status  # That process prints the cause.
+        return error.status  # The failed process prints the cause.
     except InlayError as error:
         print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; what was saved is whole (`inlay train ... --resume true` goes on)", file=sys.stderr)
+        print("\ninterrupted; saved files are complete; `inlay train ... --resume true` continues", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
     except OSError as error:
-        hint = "; make room, then go on: `inlay train ... --resume true`" if error.errno in DISK_FULL else ""
+        hint = "; free some space and continue: `inlay train ... --resume true`" if error.errno in DISK_FULL else ""
         print(f"inlay {arguments[0]}: {error}{hint}", file=sys.stderr)
         return 1
 

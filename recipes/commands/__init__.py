@@ -1,1 +1,1 @@
-"""The commands of `inlay`; each loads its heavy libraries after its arguments have been checked."""
+"""The commands of `inlay`; each imports heavy libraries after checking its arguments."""

@@ -1,7 +1,7 @@
 """``inlay chat``: one question about a picture, a sound or a clip, or a conversation in the terminal.
 
-Words appear as they are written, what is made behind them. Ctrl-C breaks an answer off and the conversation goes on as
-if nothing had been asked.
+Text is printed while it is generated, media after it. Ctrl-C stops an answer and removes its question from the
+conversation.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from inlay.recipes.systems.load_backbone import backbone_for
 __all__ = ["Conversation", "main"]
 
 HELP = (
-    "/image FILE  show a picture with the next question    /audio FILE  a sound    /video FILE  a clip    "
-    "/reset  forget everything    /quit  leave    Ctrl-C  break an answer off"
+    "/image FILE  add a picture to the next question    /audio FILE  a sound    /video FILE  a clip    "
+    "/reset  start over    /quit  leave    Ctrl-C  stop an answer"
 )
 
 
 class Conversation:
-    """The turns so far.
+    """A conversation with its turns so far.
 
     Args:
-        model: attached.
-        max_new_tokens: of an answer.
-        media: how each modality is generated, see :meth:`inlay.adapters.model.MultimodalModel.chat`.
-        save: folder for what the model makes; without one it is told and not kept.
+        model: the attached model.
+        max_new_tokens: maximum tokens of an answer.
+        media: modality -> generation options, see :meth:`inlay.adapters.model.MultimodalModel.chat`.
+        save: folder for generated media; without one they are only mentioned.
     """
 
     def __init__(
@@ -59,24 +59,24 @@ class Conversation:
         self.shown: list[MediaPart] = []
 
     def show(self, path: Path, modality: Modality = "image") -> None:
-        """Show a medium with the next question.
+        """Add a medium to the next question.
 
         Raises:
-            MediaError: it cannot be read; nothing is remembered then.
+            MediaError: the file cannot be read; it is not added.
         """
         part = MediaPart(modality, path)
         load_medium(part.modality, part.source)
         self.shown.append(part)
 
     def ask(self, question: str, on_text: Callable[[str], None] | None = None) -> str:
-        """Ask, and remember question and answer; of a question that fails or is broken off, only its media are kept.
+        """Ask, and store question and answer; after an error or an interruption only the media are kept.
 
         Args:
-            question: of the user.
-            on_text: gets the words while they are written.
+            question: the user's question.
+            on_text: receives the text while it is generated.
 
         Returns:
-            Words and, in their places, the files of what was made; without the words that ``on_text`` got.
+            Text and the files of generated media; without the text if ``on_text`` received all of it.
         """
         heard: list[str] = []
 
@@ -90,7 +90,7 @@ class Conversation:
         reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens, **streamed)
         said: tuple[Part, ...] = reply.parts or (TextPart(reply.text),)
         self.turns, self.shown = [*self.turns, turn, Message("assistant", said)], []
-        # What was written while it could not yet be read to its end may read otherwise in the whole.
+        # The streamed pieces may differ from the text of the whole reply, which is then printed again.
         return self._told(reply, words="".join(heard).split() != reply.text.split())
 
     def _told(self, reply: Reply, *, words: bool) -> str:
@@ -104,34 +104,34 @@ class Conversation:
 
     def _kept(self, part: MadePart) -> str:
         if self.save is None:
-            return f"({part.modality}; --save DIR keeps it)"
+            return f"({part.modality}; use --save DIR to keep it)"
         return f"({part.modality}: {save_medium(part.source, self.save, free_name(self.save, part.modality))})"
 
     def reset(self) -> None:
-        """Forget turns and media."""
+        """Remove all turns and media."""
         self.turns, self.shown = [], []
 
 
 def main(argv: Sequence[str]) -> int:
-    """Answer once when a question is given, else read lines until the end of input."""
+    """Answer one question if given, otherwise read lines until the end of input."""
     parser = command_parser("chat", __doc__)
     add_trusted_bundle(parser)
-    parser.add_argument("--question", type=str | None, help="ask once and leave; without it, a conversation")
-    parser.add_argument("--image", type=Path | None, help="picture that the first question is about")
-    parser.add_argument("--audio", type=Path | None, help="sound that the first question is about")
-    parser.add_argument("--video", type=Path | None, help="clip that the first question is about")
-    parser.add_argument("--save", type=Path | None, help="folder for the pictures, sounds and clips that it makes")
-    parser.add_argument("--seed", type=int | None, help="of what it makes; another noise each time if not given")
-    parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer")
+    parser.add_argument("--question", type=str | None, help="ask this question and exit; a conversation if not given")
+    parser.add_argument("--image", type=Path | None, help="picture for the first question")
+    parser.add_argument("--audio", type=Path | None, help="sound for the first question")
+    parser.add_argument("--video", type=Path | None, help="clip for the first question")
+    parser.add_argument("--save", type=Path | None, help="folder for generated pictures, sounds and clips")
+    parser.add_argument("--seed", type=int | None, help="seed of generated media; random if not given")
+    parser.add_argument("--max_new_tokens", type=int, default=64, help="maximum tokens of an answer")
     parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
     if parsed.max_new_tokens < 1:
         raise SettingsError(f"max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
     if parsed.question is not None and not parsed.question.strip():
-        raise SettingsError("question: expected words, got none")
+        raise SettingsError("question: expected text, got an empty question")
     if parsed.save is not None and parsed.save.exists() and not parsed.save.is_dir():
-        raise SettingsError(f"save: expected a folder, and {parsed.save} is a file")
+        raise SettingsError(f"save: expected a folder, got the file {parsed.save}")
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
         load_medium(modality, path)
@@ -158,7 +158,7 @@ def _read() -> str | None:
 
 
 def _answer(talk: Conversation, question: str) -> None:
-    """Words at once, even through a pipe; then what was made."""
+    """Print text immediately, even through a pipe, then generated media."""
     begun = False
 
     def show(piece: str) -> None:
@@ -188,10 +188,10 @@ def _loop(talk: Conversation, read: Callable[[], str | None]) -> int:
                 break
             if command == "/reset":
                 talk.reset()
-                print("(forgotten)")
+                print("(new conversation)")
             elif command.startswith("/") and kind in get_args(Modality):
                 talk.show(Path(rest.strip()), kind)
-                print(f"({'listening to' if kind == 'audio' else 'looking at'} {Path(rest.strip()).name})")
+                print(f"(added {Path(rest.strip()).name})")
             elif command.startswith("/"):
                 print(HELP)
             elif line.strip():
@@ -199,7 +199,7 @@ def _loop(talk: Conversation, read: Callable[[], str | None]) -> int:
         except InlayError as error:
             print(f"! {error}", flush=True)
         except KeyboardInterrupt:
-            print("\n(interrupted; what was asked is forgotten. /quit leaves)", flush=True)
+            print("\n(interrupted; the question was removed. /quit leaves)", flush=True)
     return 0
 
 

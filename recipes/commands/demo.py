@@ -1,4 +1,4 @@
-"""``inlay demo``: a web page to upload a picture and talk about it with an adapter."""
+"""``inlay demo``: serve a web page for conversations about a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inlay.recipes.systems.load_backbone import backbone_for
 
 __all__ = ["main", "serve"]
 
-_PATIENCE = 10.0  # seconds for which an answer that has begun is waited for at the end
+_PATIENCE = 10.0  # seconds to wait at the end for an unfinished answer
 
 
 def main(argv: Sequence[str]) -> int:
@@ -29,19 +29,19 @@ def main(argv: Sequence[str]) -> int:
     own = Limits()
     parser = command_parser("demo", __doc__)
     add_trusted_bundle(parser)
-    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all, no password")
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all")
     parser.add_argument(
         "--allow_host",
         type=str,
         action="append",
         default=[],
-        help="name of a proxy in front of the page, such as demo.example.org; may be given several times",
+        help="host name of a proxy in front of the page, such as demo.example.org; may be repeated",
     )
-    parser.add_argument("--port", type=int, default=7860, help="0 takes any free one")
-    parser.add_argument("--max_new_tokens", type=int, default=64, help="tokens of an answer; the page can change it")
-    parser.add_argument("--limit", type=int, default=own.new_tokens, help="tokens that an answer never exceeds")
-    parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="size of a request")
-    parser.add_argument("--waiting", type=int, default=own.waiting, help="requests that may wait for the one answered")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on; 0: any free port")
+    parser.add_argument("--max_new_tokens", type=int, default=64, help="default tokens of an answer")
+    parser.add_argument("--limit", type=int, default=own.new_tokens, help="maximum tokens of an answer")
+    parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="largest request in MB")
+    parser.add_argument("--waiting", type=int, default=own.waiting, help="maximum number of waiting requests")
     parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         new_tokens=parsed.limit,
         waiting=parsed.waiting,
     )
-    # It is closed also if no adapter or backbone can be loaded.
+    # The server is closed even if the adapter or backbone cannot be loaded.
     with DemoServer(parsed.host, parsed.port, limits, parsed.allow_host) as server:
         adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
         model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def serve(server: DemoServer, demonstration: Demonstration) -> int:
-    """Answer until Ctrl-C, then wait for the answer that has begun."""
+    """Serve until Ctrl-C, then wait for an unfinished answer."""
     server.open(demonstration)
     try:
         _tell(server, demonstration.title)
@@ -78,8 +78,10 @@ def serve(server: DemoServer, demonstration: Demonstration) -> int:
 
 def _tell(server: DemoServer, title: str) -> None:
     if not _is_loopback(server.host):
-        print("everyone who can reach this machine can use the page: there is no password", file=sys.stderr)
-    print(f"{title}: {server.url}    (Ctrl-C ends it)", flush=True)
+        print(
+            "warning: anyone who can reach this machine can use the page, because it has no password", file=sys.stderr
+        )
+    print(f"{title}: {server.url}    (Ctrl-C stops it)", flush=True)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""``inlay evaluate``: the held-out tables of a bundle: answers, captions, objects that are there or not, media made."""
+"""``inlay evaluate``: evaluate a bundle on held-out data: answers, captions, POPE, generated media."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check_files(parsed: Any) -> None:
-    """Check that the bundle and all files are there, before anything is loaded."""
+    """Check that the bundle and all files exist, before anything is loaded."""
     bundle = str(parsed.bundle)
     if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
         raise SettingsError(
-            f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name); there is "
-            "no such folder"
+            f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name), got a "
+            "missing folder"
         )
     options = {"data.test": parsed.test, "data.test_annotations": parsed.test_annotations, "data.images": parsed.images}
     for name, path in [*options.items(), *(("data.make_test", path) for path in parsed.make_test)]:
@@ -72,50 +72,63 @@ def _parser() -> ArgumentParser:
         dest="make_test",
         type=list[Path],
         default=[],
-        help="conversations in which something is made; of the run's own test set, the run's own",
+        help="conversations with generated media; with the run's own test set, the run's own",
     )
     parser.add_argument(
-        "--data.images", dest="images", type=Path | None, help="folder of the media; each file's own if not given"
+        "--data.images",
+        dest="images",
+        type=Path | None,
+        help="folder of the media; the folder of each file if not given",
     )
     parser.add_argument(
-        "--data.links", dest="links", type=bool, default=False, help="links may lead out of the folder of the media"
+        "--data.links",
+        dest="links",
+        type=bool,
+        default=False,
+        help="allow symbolic links that lead out of the media folder",
     )
     parser.add_argument(
-        "--data.answers", dest="answers", type=int, default=10, help="VQA v2: people who answered each question"
+        "--data.answers", dest="answers", type=int, default=10, help="VQA v2: number of human answers per question"
     )
     parser.add_argument(
         "--data.pattern", dest="pattern", type=str | None, help="VQA v2: file name of an image by its number"
     )
     parser.add_argument(
-        "--data.cache_dir", dest="cache_dir", type=Path | None, help="folder of cached features, as of `inlay train`"
+        "--data.cache_dir", dest="cache_dir", type=Path | None, help="folder of cached features, as in `inlay train`"
     )
     parser.add_argument(
-        "--data.cache_disk_mib", dest="cache_disk_mib", type=PositiveInt, default=65536, help="budget of that folder"
+        "--data.cache_disk_mib",
+        dest="cache_disk_mib",
+        type=PositiveInt,
+        default=65536,
+        help="size limit of cache_dir in MiB",
     )
     parser.add_argument(
         "--metric",
         type=str,
         default="auto",
-        help="auto (the one that fits the data), vqa (several human answers a question), exact (one short answer), "
+        help="auto (chosen by the data), vqa (several human answers per question), exact (one short answer), "
         "captions, pope (yes or no), choice (options in the question, or --rank), none, or a registered one",
     )
     parser.add_class_arguments(AnswerSettings)
     parser.add_argument(
         "--batch_size",
         type=PositiveInt | None,
-        help="questions in a batch; as many as the memory allows, and 64 at most, if not given",
+        help="questions per batch; if not given, as many as the memory allows, and at most 64",
     )
-    parser.add_argument("--devices", type=PositiveInt, default=1, help="processes that share the questions, one a GPU")
     parser.add_argument(
-        "--accelerator", type=Literal["auto", "cpu", "gpu"], default="auto", help="where to run the models"
+        "--devices", type=PositiveInt, default=1, help="processes that share the questions, one per GPU"
     )
-    parser.add_argument("--seed", type=int | None, help="of the noise that media begin with; the run's if not given")
+    parser.add_argument(
+        "--accelerator", type=Literal["auto", "cpu", "gpu"], default="auto", help="device for the models"
+    )
+    parser.add_argument("--seed", type=int | None, help="seed of the initial noise of media; the run's if not given")
     parser.add_argument("--results", type=Path | None, help="write VQA v2's results file: question ids and answers")
     parser.add_argument(
         "--save_answers",
         type=Path | None,
-        help="write every question with its answer, one JSON object a line; where no metric fits, a file in the "
-        "working folder if not given",
+        help="JSONL file for all questions and answers; if not given, only written if no metric fits, into the "
+        "working folder",
     )
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

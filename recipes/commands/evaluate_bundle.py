@@ -1,4 +1,4 @@
-"""The work of ``inlay evaluate``: load, answer as trained, blind and by the oracle, score, print."""
+"""The implementation of ``inlay evaluate``: load, answer (adapter, blind, oracle), score, print."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ class _Evaluation:
     layout: Layout
     metric: AnswerMetric | None
     decoding: Mapping[str, Any]
-    """How the system's paper answers, if that was asked for."""
+    """The system's published options; empty if not chosen."""
     batches: Mapping[str, Any]
-    """Batch size, sharing among processes, and where lines go."""
+    """``batch_size``, ``shared`` and ``show`` of the evaluation functions."""
     candidates: tuple[str, ...]
 
 
 def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
-    """Evaluate and print; of several processes, the first one prints.
+    """Evaluate and print; with several processes, the first one prints.
 
     Args:
         parsed: the arguments of the command line.
-        settings: of decoding, among them.
+        settings: the generation options among them.
     """
     say = partial(print, file=sys.stderr) if is_first() else _silent
     candidates = candidates_of(settings.rank)
@@ -74,8 +74,8 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
     )
     if not held.answered and parsed.results is None:
         raise SettingsError(
-            f"{held.path}: these questions have no answers to compare with; give --data.test_annotations, or --results "
-            "FILE for the file that the evaluation server takes"
+            f"{held.path}: these questions have no reference answers; give --data.test_annotations, or --results FILE "
+            "to write a file for the evaluation server"
         )
     ids = _question_ids(held) if parsed.results is not None else {}
     questions = [question for question, _, _ in held.asked]
@@ -103,7 +103,7 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
     if cut := cut_line(answered.get("adapter", ()), limit):
         say(cut)
     if held.making:
-        say(f"generating the media of {len(held.making)} prompts, with and without the adapter")
+        say(f"generating media for {len(held.making)} prompts, with the adapter and as references")
         made = _made(one, model, features, parsed.seed)
         figures |= made
         tables.append(generation_table(made))
@@ -112,7 +112,7 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
 
 
 def _silent(_: str) -> None:
-    """The lines of all processes but the first."""
+    """Discards the lines of all processes but the first."""
 
 
 def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
@@ -124,17 +124,17 @@ def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
 
 
 def _question_ids(held: HeldOut) -> dict[str, int]:
-    """Sample id -> question id, as the results file has it."""
+    """Sample id -> question id in the results file."""
     names = [name for _, _, name in held.asked]
     if wrong := [name for name in names if not name.isdecimal()]:
-        raise SettingsError(f"results: VQA v2's questions are numbered, and {held.path} has one called {wrong[0]!r}")
+        raise SettingsError(f"results: expected numbered questions as in VQA v2, {held.path} has {wrong[0]!r}")
     return {name: int(name) for name in names}
 
 
 def _limit(one: _Evaluation, tokenizer: Any) -> int:
-    """The most new tokens of an answer; questions without answers are VQA's, which are answered shortly."""
+    """The maximum tokens of an answer; questions without answers are VQA's, with short answers."""
     if not one.held.answered:
-        own = choose_metric("vqa", ()).tokens  # type: ignore[union-attr]  # it is there
+        own = choose_metric("vqa", ()).tokens  # type: ignore[union-attr]  # vqa is built in
     else:
         own = token_limit(one.metric, [question for question, _, _ in one.held.asked], tokenizer)
     return int(one.settings.decoded(one.decoding, own)["max_new_tokens"])
@@ -145,7 +145,7 @@ def _features(
 ) -> FeatureCache | None:
     caching = Caching(memory=CACHE, store=store, show=say)
     samples = [*held.samples, *held.making]
-    # Without a store, each of several processes encodes the media of its own questions as they come.
+    # Without a store, each of several processes encodes the media of its own questions on demand.
     seen = samples if store is not None or world() == 1 else None
     return caching.features(model.backbone, layout.geometry_for("image"), seen)
 
@@ -153,7 +153,7 @@ def _features(
 def _answered(
     one: _Evaluation, model: AttachedModel, features: FeatureCache | None, limit: int, say: Callable[[str], None]
 ) -> dict[Column, list[Answered]]:
-    """Answers as trained, and blind where there is something to compare."""
+    """Answers with media, and without media if there is a metric."""
     asked = [(question, one.settings.phrased(prompt), name) for question, prompt, name in one.held.asked]
     if not asked:
         return {}
@@ -170,7 +170,7 @@ def _answered(
 def _measured(
     one: _Evaluation, answered: Mapping[Column, list[Answered]], parsed: Any, ids: Mapping[str, int]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Figures by column, and their table; files are written by the first process."""
+    """Figures by column, and their table; the first process writes the files."""
     if not answered:
         return {}, []
     own, metric, tables = answered["adapter"], one.metric, list[str]()
@@ -195,7 +195,7 @@ def _measured(
 
 
 def _new_file(path: Path) -> Path:
-    """A name that is free: nothing that is there is overwritten."""
+    """A file name that does not exist yet."""
     number, found = 2, path
     while found.exists():
         found, number = path.with_stem(f"{path.stem}-{number}"), number + 1
@@ -203,7 +203,7 @@ def _new_file(path: Path) -> Path:
 
 
 def _made(one: _Evaluation, model: AttachedModel, features: FeatureCache | None, seed: int | None) -> dict[str, Any]:
-    """Figures of the media that are made, from the run's own noise unless another seed is given."""
+    """Figures of generated media, with the seed of the run unless another one is given."""
     facts = model.adapter.training_facts
     asked = [
         (q._replace(prompt=one.settings.phrased(q.prompt)), name) for q, name in generation_prompts(one.held.making)

@@ -1,13 +1,13 @@
-"""The miniature's world in VQA v2's format: `python -m inlay.recipes.commands.export_vqa --output DIR --seed 0`.
+"""Export the miniature's data in VQA v2's format: `python -m inlay.recipes.commands.export_vqa --output DIR --seed 0`.
 
     DIR/images/1.png ...          the pictures, named by their numbers
     DIR/captions_train.json       COCO captions of the training pictures
     DIR/questions_train.json      questions about them, and
     DIR/annotations_train.json    ten human-like answers to each
-    DIR/captions_val.json, DIR/questions_val.json, DIR/annotations_val.json: the same of held-out pictures
+    DIR/captions_val.json, DIR/questions_val.json, DIR/annotations_val.json: the same for held-out pictures
 
-The files are those of https://visualqa.org and https://cocodataset.org, field by field, so that everything that reads
-them can be tried on them.
+The files have all fields of those of https://visualqa.org and https://cocodataset.org, for testing code that reads
+them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from inlay.recipes.miniature.world.questions import Question, human_answers
 __all__ = ["answer_type", "export_vqa", "write_captions", "write_vqa"]
 
 NO_QUESTION = "instruction"
-"""Turns of this kind ask for a sentence, and VQA asks for a word or two."""
+"""Turns of this kind ask for a sentence, VQA for a word or two."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ SPLITS = (_Split("train", "align", "train"), _Split("val", "align_test", "test")
 
 
 def export_vqa(output: Path, seed: int = 0, **sizes: int) -> None:
-    """Draw the world and write it; the same seed and sizes write the same bytes.
+    """Generate the data and write them; the same seed and sizes give the same bytes.
 
     Args:
-        output: the folder to make.
-        seed: of the world and of what people answer.
-        sizes: ``scenes``, ``test_scenes``, ``digits``, ``test_digits`` as of the miniature's own builder.
+        output: the output folder.
+        seed: seed of the pictures and of the simulated human answers.
+        sizes: ``scenes``, ``test_scenes``, ``digits``, ``test_digits`` of the miniature's builder.
 
     Raises:
-        DataError: a file that cannot be written.
+        DataError: a file cannot be written.
     """
     images = output / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -77,15 +77,14 @@ def export_vqa(output: Path, seed: int = 0, **sizes: int) -> None:
 def write_vqa(
     questions: Path, annotations: Path, samples: Iterable[Sample], numbers: Mapping[str, int], rng: Random, subtype: str
 ) -> None:
-    """VQA v2's two files of dialogues about pictures, each turn with a short answer as a question of its own.
+    """Write dialogues about pictures as VQA v2's two files; each turn with a short answer is a question.
 
     Args:
         questions: the file of the questions.
         annotations: the file of the answers.
-        samples: of one picture each; where nobody is known to have answered, ten answers are made up around the true
-            one.
+        samples: samples of one picture; without human answers, ten are simulated from the true one.
         numbers: path of a picture -> its number.
-        rng: decides what people answer.
+        rng: random generator of the simulated answers.
         subtype: name of the split.
     """
     asked: list[dict[str, Any]] = []
@@ -116,7 +115,7 @@ def write_vqa(
 
 
 def write_captions(path: Path, samples: Sequence[Sample], numbers: Mapping[str, int]) -> None:
-    """COCO captions of pictures that have one caption each."""
+    """Write COCO captions of pictures with one caption each."""
     listed = [{"id": numbers[_picture(sample)], "file_name": f"{numbers[_picture(sample)]}.png"} for sample in samples]
     notes = [
         {"id": number, "image_id": picture["id"], "caption": sample.messages[-1].text}
@@ -126,7 +125,7 @@ def write_captions(path: Path, samples: Sequence[Sample], numbers: Mapping[str, 
 
 
 def answer_type(answer: str) -> str:
-    """The type by which the official evaluation breaks its figures down.
+    """The answer type in the official evaluation.
 
     Example:
         >>> [answer_type(answer) for answer in ("yes", "3", "red")]
@@ -136,7 +135,7 @@ def answer_type(answer: str) -> str:
 
 
 def _copy(samples: Iterable[Sample], numbers: dict[str, int], images: Path) -> None:
-    """Number the pictures that have no number yet, and write them as PNG."""
+    """Number new pictures, and write them as PNG."""
     for sample in samples:
         if (picture := _picture(sample)) not in numbers:
             numbers[picture] = len(numbers) + 1
@@ -153,7 +152,7 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the command line and write."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""``inlay gallery``: prompts with the pictures, spectrograms and film strips that an adapter made, on one page."""
+"""``inlay gallery``: write a page of prompts with generated pictures, spectrograms and film strips."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ KINDS = {"image": "Pictures", "audio": "Sounds", "video": "Clips"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Make one page."""
+    """Write one page."""
     parser = command_parser("gallery", __doc__)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--output", type=Path, required=True, help="folder for the page and its pictures")
     parser.add_argument(
-        "--prompts", type=list[str], default=[], help="what to ask for; held-out prompts of the run if not given"
+        "--prompts", type=list[str], default=[], help="prompts; held-out prompts of the run if not given"
     )
-    parser.add_argument("--number", type=int, default=6, help="held-out prompts of each modality")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise that media begin with")
+    parser.add_argument("--number", type=int, default=6, help="number of held-out prompts per modality")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial noise")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parsed = parser.parse_args(list(argv))
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
-        raise SettingsError(f"output: {parsed.output} holds other files than a gallery's; choose another folder")
+        raise SettingsError(f"output: {parsed.output} contains files that are not a gallery; choose another folder")
     asked = [_prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
     adapter = Adapter.from_pretrained(parsed.bundle)
     model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
@@ -59,14 +59,14 @@ def _is_gallery(folder: Path) -> bool:
 
 
 def held_out_prompts(run: Path, number: int) -> list[Question]:
-    """Held-out instructions of a run on the miniature, so many of each modality, each with another caption.
+    """Held-out instructions of a miniature run, ``number`` per modality, with different captions.
 
     Raises:
-        SettingsError: the run has none.
+        SettingsError: the run has no such instructions.
     """
     own = own_data(RunFolder(run).data)
     if own is None or not own.make_test:
-        raise SettingsError(f"{run}: no held-out instructions of its own; give --prompts '[\"draw a red circle.\"]'")
+        raise SettingsError(f"{run}: the run has no held-out instructions; give --prompts '[\"draw a red circle.\"]'")
     samples = [sample for path in own.make_test for sample in read_samples(path, own.images)]
     found: list[Question] = []
     for modality in get_args(Modality):
@@ -79,17 +79,16 @@ def held_out_prompts(run: Path, number: int) -> list[Question]:
 
 
 def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path, *, seed: int = 0) -> Path:
-    """Ask, and write ``index.md`` with a PNG for each medium, and the media themselves.
+    """Generate media, and write ``index.md``, a PNG for each medium, and the media.
 
     Args:
-        model: attached.
-        asked: questions; where it is known what had to be made, what the generator's own text encoder gives stands
-            beside it.
-        folder: where to.
-        seed: of the noise.
+        model: the attached model.
+        asked: prompts; with a reference caption, the page also shows the medium from the generator's text encoder.
+        folder: the output folder.
+        seed: seed of the noise.
 
     Returns:
-        The page.
+        The path of the page.
     """
     media = generation_options(model.adapter, model.backbone)
     answers = answer_with_media(model, [(q, str(n)) for n, q in enumerate(asked)], media=media, seed=seed)
@@ -98,9 +97,9 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
         wanted = answer.question.made[0] if answer.question.made else None
         first = wanted.modality if wanted else answer.chosen[0] if answer.chosen else None
         sections.setdefault(KINDS.get(str(first), "Words"), []).append(_row(model, answer, number, folder, seed))
-    head = "| asked | said | made by the adapter | by the generator's own text encoder |\n|---|---|---|---|\n"
+    head = "| prompt | text | adapter | generator's own text encoder |\n|---|---|---|---|\n"
     body = "\n\n".join(f"## {title}\n\n{head}" + "\n".join(rows) for title, rows in sections.items())
-    facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; made by `inlay gallery`."
+    facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; written by `inlay gallery`."
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "index.md"
     page.write_text(f"{TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
@@ -125,7 +124,7 @@ def _row(model: AttachedModel, answer: Answer, number: int, folder: Path, seed: 
 
 
 def _said(question: Question) -> list[str]:
-    """The conversation so far in a line a turn."""
+    """The conversation so far, one line per turn."""
     lines = []
     for turn in question.prompt:
         shown = [f"[{part.modality}]" for part in turn.content if not isinstance(part, TextPart)]
@@ -134,7 +133,7 @@ def _said(question: Question) -> list[str]:
 
 
 def _kept(medium: Medium, folder: Path, name: str) -> str:
-    """The picture of a medium on the page; a sound or a clip is linked behind it."""
+    """Markdown for a medium: its picture, linked to the media file."""
     picture = save_medium(as_picture(medium), folder, name)
     file = save_medium(medium, folder, f"{name}-file")
     return f"[![{name}]({picture.name})]({file.name})"

@@ -1,4 +1,4 @@
-"""``inlay picture``: a training run in one picture: loss curves, and held-out questions with their answers."""
+"""``inlay picture``: plot a training run: loss curves, and held-out questions with their answers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["draw_run", "losses", "main"]
 SOFTWARE = "inlay picture"
 SHOWN = 8
 SMOOTH = 5
-WIDEST = 38  # characters of a question in one line
+WIDEST = 38  # maximum characters of a line
 
 
 def main(argv: Sequence[str]) -> int:
-    """Draw one run."""
+    """Plot one run."""
     parser = command_parser("picture", __doc__)
     parser.add_argument("run", type=Path, help="folder of a finished run")
-    parser.add_argument("--output", type=Path | None, help="PNG to write; picture.png in the run folder if not given")
+    parser.add_argument("--output", type=Path | None, help="PNG file; picture.png in the run folder if not given")
     parsed = parser.parse_args(list(argv))
     target = parsed.output or parsed.run / PICTURE
     _check_target(target)
@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def losses(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:
-    """Step and loss of every stage, from the CSV logs, in the order in which the stages ran."""
+    """Step and loss of every stage from the CSV logs, in training order."""
     curves: dict[str, list[tuple[int, float]]] = {}
     files = sorted(folder.logs.glob("*-csv/version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
     for path in files:
@@ -51,11 +51,11 @@ def losses(folder: RunFolder) -> dict[str, list[tuple[int, float]]]:
 
 
 def draw_run(folder: RunFolder, target: Path) -> None:
-    """Write the picture.
+    """Write the plot.
 
     Args:
         folder: a finished run.
-        target: a PNG.
+        target: the PNG file.
 
     Raises:
         SettingsError: the run is not finished, or matplotlib is not installed.
@@ -77,7 +77,7 @@ def draw_run(folder: RunFolder, target: Path) -> None:
 
 
 def _check_target(target: Path) -> None:
-    """Check that the file to be replaced is a picture of an earlier call, which its metadata say."""
+    """Check by its metadata that an existing file is an earlier plot."""
     if not target.exists():
         return
     try:
@@ -86,7 +86,7 @@ def _check_target(target: Path) -> None:
     except OSError:
         made = False
     if not made:
-        raise SettingsError(f"{target}: exists, and is no picture of `inlay picture`; choose another --output")
+        raise SettingsError(f"{target}: exists, and was not written by `inlay picture`; choose another --output")
 
 
 def _curves(axes: Any, curves: dict[str, list[tuple[int, float]]], figures: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def _curves(axes: Any, curves: dict[str, list[tuple[int, float]]], figures: dict
 
 
 def _chosen(folder: RunFolder) -> list[dict[str, Any]]:
-    """Questions of different types, each about a picture of its own."""
+    """Questions about pictures, of alternating types."""
     if not folder.answers.exists():
         return []
     rows = [json.loads(line) for line in folder.answers.read_text(encoding="utf-8").splitlines()]

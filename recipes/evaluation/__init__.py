@@ -1,1 +1,1 @@
-"""Measuring an adapter on held-out data: answers, captions, generated media."""
+"""Evaluation of an adapter on held-out data: answers, captions, generated media."""

@@ -1,7 +1,7 @@
 """Held-out questions: the adapter's answers, and the answers of two references.
 
-*Blind* is the same model without the media: its score is that of guessing from the question. The *oracle* is the bare
-LLM, which reads a description of the media as text: the score that a lossless translation of the media would give.
+*Blind* is the same model without the media: its score is reached by guessing from the question. The *oracle* is the
+LLM without an adapter, which reads a text description of the media: the score of a lossless adapter.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = [
 
 MAX_NEW_TOKENS = 16
 RANKED = 32
-"""Pairs of a question and a candidate in one pass, where no batch size is given."""
+"""Default number of question-candidate pairs per forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Answered:
 
 
 Asked: TypeAlias = tuple[Question, tuple[Message, ...], str]
-"""A question, the conversation that the model is given, and the sample's id."""
+"""A question, the conversation to answer, and the sample's id."""
 
 
 def asked_of(samples: Iterable[Sample]) -> list[Asked]:
@@ -79,12 +79,12 @@ def answer_all(
     features: FeatureCache | None = None,
     **options: Any,
 ) -> list[Answered]:
-    """Ask the attached model every question of the samples; see :func:`ask`."""
+    """The attached model's answers to all questions of the samples; see :func:`ask`."""
     return ask(model, asked_of(samples), layout=layout, features=features, **options)
 
 
 def answer_blind(model: AttachedModel, samples: Sequence[Sample], **options: Any) -> list[Answered]:
-    """The same questions without their media."""
+    """The attached model's answers to the questions without their media."""
     return ask(model, blind(asked_of(samples)), **options)
 
 
@@ -98,16 +98,16 @@ def answer_oracle(
     shared: bool = False,
     show: Callable[[str], None] = print,
 ) -> list[Answered]:
-    """The answers of the bare LLM, which reads each sample's description in the place of its first medium.
+    """The answers of the LLM without an adapter, with each sample's description in place of its first medium.
 
     Args:
-        backbone: with nothing attached.
-        layout: the adapter's.
-        samples: those without a description or without a medium are left out.
-        max_new_tokens: of an answer.
+        backbone: without an adapter.
+        layout: the adapter's layout.
+        samples: samples without a description or a medium are left out.
+        max_new_tokens: maximum tokens of an answer.
         batch_size: as for :func:`ask`.
         shared: as for :func:`ask`.
-        show: told where memory runs out.
+        show: prints a line if memory runs out.
     """
     llm = backbone.llm
     seen = [sample for sample in samples if sample.description and media_of(sample.messages)]
@@ -137,7 +137,7 @@ def answer_oracle(
 
 
 def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
-    """Plain values for a file, sorted by sample; media below ``root`` are written relative to it."""
+    """Plain values for a file, sorted by sample; paths of media below ``root`` are relative to it."""
     rows = []
     for item in sorted(answered, key=lambda item: item.name):
         media = [part for part in media_of(item.question.prompt) if isinstance(part.source, (str, Path))]
@@ -178,24 +178,24 @@ def ask(
     """The attached model's answer to each prompt, in the order of the questions.
 
     Args:
-        model: attached.
-        asked: questions, the conversations to answer, and names.
-        layout: the adapter's if not given.
-        features: frozen features, if they are cached.
-        candidates: the likeliest of these is the answer; without them the model writes one.
-        batch_size: questions in a batch; as many as the memory allows, and 64 at most, if not given. It is halved
-            where memory runs out.
+        model: the attached model.
+        asked: questions, conversations to answer, and names.
+        layout: the adapter's layout if not given.
+        features: cache of frozen features.
+        candidates: the answer is the most likely of these; without them the model generates one.
+        batch_size: questions per batch; if not given, as many as the memory allows, and at most 64. It is halved if
+            memory runs out.
         shared: divide the questions among the processes, all of which call this; each gets all answers.
-        show: told where memory runs out.
-        options: of decoding; greedily and 16 tokens at most if there are none.
+        show: prints a line if memory runs out.
+        options: generation options; greedy and at most 16 tokens by default.
 
     Raises:
-        EvaluationError: the memory does not suffice for one question.
+        EvaluationError: out of memory with a single question.
     """
     if not asked:
         return []
     chosen, options = layout or model.adapter.layout, {"max_new_tokens": MAX_NEW_TOKENS} | options
-    # Questions of similar length together, so that little is padding; the longest first, as they need most memory.
+    # Similar lengths together, for little padding; the longest first, because they need most memory.
     lengths = [sum(len(message.text) for message in prompt) for _, prompt, _ in asked]
     order = sorted(range(len(asked)), key=lambda number: -lengths[number])
     size = batch_size or _planned(model, asked[order[0]], chosen, options)
@@ -222,7 +222,7 @@ def _written(
     names: Sequence[str],
     options: dict[str, Any],
 ) -> list[tuple[str, FinishReason]]:
-    """Texts, and why each ended."""
+    """Generated texts with their finish reasons."""
     with model.held():
         rows = encode_all(model, prompts, layout, names)
         batch = model.collate(rows, layout=layout, generation=True, features=features).to(model.backbone.device)
@@ -239,7 +239,7 @@ def _planned(model: AttachedModel, longest: Asked, layout: Layout, options: Mapp
 
 
 def _even(size: int, count: int) -> int:
-    """A batch that leaves no process without one, where there are fewer batches than processes."""
+    """A batch size that gives every process a batch, if there are enough items."""
     return max(1, min(size, -(-count // world())))
 
 
@@ -251,7 +251,7 @@ def _without_media(prompt: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _first_medium(prompt: Sequence[Message]) -> tuple[Message, ...]:
-    """The prompt with its first medium, whose place the description takes; other media are left out."""
+    """The prompt with only its first medium, which the description replaces."""
     first = media_of(prompt)[:1]
     return tuple(
         replace(message, content=tuple(part for part in message.content if isinstance(part, TextPart) or part in first))

@@ -1,7 +1,7 @@
-"""Batches of an evaluation: as large as the memory allows, shared among processes, halved where memory runs out.
+"""Batches of an evaluation: as large as the memory allows, divided among processes, halved if memory runs out.
 
-The KV cache grows with the batch: LLaVA-1.5 7B in bfloat16 needs 0.5 MiB a position, so 64 questions of 700 positions
-take 22 GiB. The size is planned from the configuration of the language model and the longest question.
+The KV cache grows with the batch: LLaVA-1.5 7B in bfloat16 needs 0.5 MiB per position, so 64 questions of 700
+positions need 22 GiB. The size is planned from the configuration of the language model and the longest question.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = ["LARGEST", "bytes_per_question", "in_batches", "planned_size"]
 
 T = TypeVar("T")
 LARGEST = 64
-"""Questions in a batch that is not set by hand; beyond it a batch gains little."""
+"""Largest planned batch; larger ones gain little."""
 USED = 0.7
-"""Share of the free memory that is planned for: encoders, and a cache that is copied as it grows, need the rest."""
+"""Planned share of the free memory; encoders, and copies of the growing KV cache, need the rest."""
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def bytes_per_question(config: Any, prompt: int, new: int, *, beams: int = 1, itemsize: int = 2) -> int:
-    """Memory that one question of a batch takes: KV cache, logits, and the activations of the prompt in one layer.
+    """Memory of one question: KV cache, logits, and the activations of the prompt in one layer.
 
     Args:
-        config: of the language model, as transformers has it.
-        prompt: positions of the prompt, media included.
-        new: most new tokens.
-        beams: of beam search.
-        itemsize: bytes of a number.
+        config: the LLM's config from transformers.
+        prompt: positions of the prompt, including media.
+        new: maximum new tokens.
+        beams: number of beams.
+        itemsize: bytes per number.
 
     Example:
         >>> from transformers import LlamaConfig
@@ -50,7 +50,7 @@ def bytes_per_question(config: Any, prompt: int, new: int, *, beams: int = 1, it
     size = getattr(text, "head_dim", None) or getattr(text, "d_kv", None) or width // heads
     layers = getattr(text, "num_decoder_layers", None) or _first(text, "num_hidden_layers", "n_layer", "num_layers")
     inner = _first(text, "intermediate_size", "ffn_dim", "d_ff", "n_inner", default=4 * width)
-    # An encoder-decoder keeps the keys and values of the prompt too, once for its cross-attention.
+    # An encoder-decoder also caches keys and values of the prompt, for cross-attention.
     cache = 2 * layers * kept * size * (prompt + new) * beams * itemsize
     passing = prompt * (4 * width + 2 * inner) * itemsize
     logits = 3 * 4 * int(text.vocab_size) * beams
@@ -58,19 +58,19 @@ def bytes_per_question(config: Any, prompt: int, new: int, *, beams: int = 1, it
 
 
 def _first(config: Any, *names: str, default: int = 0) -> int:
-    """The first of these fields that the configuration has; configurations of different families name them so."""
+    """The first of these fields in the config; families use different names."""
     found = next((value for name in names if isinstance(value := getattr(config, name, None), int)), default)
     return max(1, found)
 
 
 def planned_size(llm: LanguageModel, prompt: int, new: int, *, beams: int = 1) -> int:
-    """Questions in a batch that fits into the free memory, from 1 to 64.
+    """The largest batch size that fits into the free memory, from 1 to 64.
 
     Args:
-        llm: on its device.
+        llm: the LLM on its device.
         prompt: positions of the longest prompt.
-        new: most new tokens.
-        beams: of beam search.
+        new: maximum new tokens.
+        beams: number of beams.
     """
     free = free_memory(llm.device)
     if llm.device.type != "cuda":
@@ -88,21 +88,21 @@ def in_batches(
     shared: bool = False,
     show: Callable[[str], None] = print,
 ) -> list[T]:
-    """Work through numbered items; where memory runs out, the batch is halved and the rest goes on with that size.
+    """Process numbered items in batches; if memory runs out, the batch size is halved for the remaining items.
 
     Args:
-        order: the numbers ``0 .. n - 1``, in the order in which they are worked on.
-        size: items in a batch.
-        work: numbers, and the size of a batch -> a result for each of them.
-        shared: divide the batches among the processes, all of which call this; each gets all results. A batch holds
-            the same items as in one process.
-        show: told where memory runs out.
+        order: the numbers ``0 .. n - 1``, in processing order.
+        size: items per batch.
+        work: ``(numbers, batch size)`` -> one result per number.
+        shared: divide the batches among the processes, all of which call this; each gets all results. Batches are the
+            same as in a single process.
+        show: prints a line if memory runs out.
 
     Returns:
         Results by number.
 
     Raises:
-        EvaluationError: the memory does not suffice for one item.
+        EvaluationError: out of memory with a single item.
     """
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     found: dict[int, T] = {}
@@ -115,7 +115,7 @@ def in_batches(
                 results = _tried(work, part, size)
                 if results is None:
                     size = _halved(len(part))
-                    show(f"out of memory with {len(part)} questions in a batch; going on with {size}")
+                    show(f"out of memory with {len(part)} questions in a batch; continuing with {size}")
                     continue
                 found.update(zip(part, results, strict=True))
                 done += len(part)
@@ -130,12 +130,12 @@ def in_batches(
 
 
 def _tried(work: Callable[[Sequence[int], int], Sequence[T]], part: Sequence[int], size: int) -> Sequence[T] | None:
-    """The results; None where memory ran out. The error is dropped here, as its traceback holds the tensors."""
+    """The results; None if memory ran out. The error is dropped, because its traceback references the tensors."""
     try:
         return work(part, size)
     except (torch.OutOfMemoryError, MemoryError):
         pass
-    except RuntimeError as error:  # torch's allocator for CPUs has no error of its own
+    except RuntimeError as error:  # torch has no special error for CPU memory
         if not any(text in str(error) for text in _NO_MEMORY):
             raise
     if torch.cuda.is_available():
@@ -146,7 +146,7 @@ def _tried(work: Callable[[Sequence[int], int], Sequence[T]], part: Sequence[int
 def _halved(size: int) -> int:
     if size == 1:
         raise EvaluationError(
-            "out of memory with one question in a batch: give fewer --max_new_tokens or --num_beams, smaller media, "
+            "out of memory with one question in a batch: use fewer --max_new_tokens or --num_beams, smaller media, "
             "--backbone.quantise nf4, or a device with more memory"
         )
     return size // 2

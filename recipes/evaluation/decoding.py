@@ -1,4 +1,4 @@
-"""How held-out questions are asked and answered, as fields of the command line. This file imports nothing heavy."""
+"""Prompt and generation options of held-out questions, as fields of the command line. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -25,46 +25,46 @@ HOLE = "{}"
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerSettings:
-    """Decoding and wording; fields that are not given are greedy, or as the system was published."""
+    """Generation options and prompt."""
 
     decoding: Literal["greedy", "published"] = "greedy"
-    """Defaults of the fields below: ``published`` is how the system's paper answers, such as with five beams."""
+    """Defaults of the fields below: greedy, or as published for the system, such as five beams."""
     num_beams: int | None = None
-    """Sequences that beam search keeps."""
+    """Number of beams in beam search."""
     length_penalty: float | None = None
-    """Exponent of the length by which a beam's score is divided; below 0 short answers win."""
+    """Exponent of the length by which a beam's score is divided; below 0 favours short answers."""
     min_new_tokens: int | None = None
-    """Fewest tokens of an answer."""
+    """Minimum tokens of an answer."""
     max_new_tokens: int | None = None
-    """Most tokens of an answer. If empty: those of the longest reference answer and 8 more, and at least 16 for short
-    answers, 50 for captions, 128 for free text and 64 where media are made."""
+    """Maximum tokens of an answer. If empty: 8 more than the longest reference answer, and at least 16 for short
+    answers, 50 for captions, 128 for free text and 64 for generated media."""
     repetition_penalty: float | None = None
-    """Above 1: tokens that an answer has already become less likely."""
+    """Above 1, tokens that the answer already contains become less likely."""
     prompt: str | None = None
-    """The wording of a question, such as ``Question: {} Short answer:``; the bundle's own wording if not given."""
+    """Prompt of a question, such as ``Question: {} Short answer:``; the bundle's own prompt if not given."""
     phrasing: Literal["as_is", "blip"] = "as_is"
-    """``blip``: questions in lower case without most punctuation, as BLIP-2 and InstructBLIP are evaluated."""
+    """``blip``: questions in lower case without most punctuation, as in the evaluation of BLIP-2 and InstructBLIP."""
     rank: str | None = None
-    """Answers to choose from by likelihood instead of writing one: ``yes,no``, or a ``.txt`` file with one a line."""
+    """Choose the most likely of these answers, instead of generating one: ``yes,no``, or a ``.txt`` file of lines."""
 
     def __post_init__(self) -> None:
         for name in ("num_beams", "max_new_tokens"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise SettingsError(f"{name}: expected a number from 1, got {value}")
         if (self.min_new_tokens or 0) < 0 or (self.repetition_penalty is not None and self.repetition_penalty <= 0):
-            raise SettingsError("min_new_tokens is not negative, repetition_penalty is above 0")
+            raise SettingsError("expected min_new_tokens >= 0 and repetition_penalty > 0")
         if self.max_new_tokens is not None and (self.min_new_tokens or 0) > self.max_new_tokens:
             raise SettingsError(
-                f"min_new_tokens, max_new_tokens: expected at most {self.max_new_tokens}, got {self.min_new_tokens}"
+                f"min_new_tokens: expected at most max_new_tokens {self.max_new_tokens}, got {self.min_new_tokens}"
             )
         if self.prompt is not None and self.prompt.count(HOLE) > 1:
             raise SettingsError(f"prompt: expected one {HOLE} for the question, or none, got {self.prompt!r}")
         if self.rank is not None and (self.options or self.decoding != "greedy"):
-            raise SettingsError("rank: given answers are not decoded; leave decoding, beams, penalties and tokens out")
+            raise SettingsError("rank: ranked answers are not generated; leave out decoding, beams, penalties, tokens")
 
     @property
     def options(self) -> dict[str, Any]:
-        """The fields of decoding that are given."""
+        """The generation options that are set."""
         names = [field.name for field in fields(self) if field.name.endswith(("_beams", "_penalty", "_new_tokens"))]
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
@@ -72,8 +72,8 @@ class AnswerSettings:
         """Options for ``generate``.
 
         Args:
-            published: how the system's paper answers.
-            max_new_tokens: where nothing says how many.
+            published: the published options of the system.
+            max_new_tokens: default limit.
 
         Example:
             >>> AnswerSettings(num_beams=3).decoded({"num_beams": 5, "length_penalty": -1.0}, 16)
@@ -85,11 +85,11 @@ class AnswerSettings:
         return {"max_new_tokens": max_new_tokens} | first | self.options
 
     def layout(self, own: Layout) -> Layout:
-        """The bundle's layout with the prompt that was asked for."""
+        """The bundle's layout with the chosen prompt."""
         return own if self.prompt is None else replace(own, prompt=self.prompt)
 
     def phrased(self, prompt: Iterable[Message]) -> tuple[Message, ...]:
-        """A conversation whose questions are phrased as was asked for."""
+        """The conversation with the chosen phrasing of its questions."""
         if self.phrasing == "as_is":
             return tuple(prompt)
 
@@ -97,10 +97,10 @@ class AnswerSettings:
 
 
 def candidates_of(rank: str | None) -> tuple[str, ...]:
-    """The answers to choose from.
+    """The answers to rank.
 
     Raises:
-        SettingsError: a file that cannot be read, fewer than two answers, or one twice.
+        SettingsError: unreadable file, fewer than two answers, or a duplicate.
 
     Example:
         >>> candidates_of("yes, no")

@@ -1,4 +1,4 @@
-"""Errors of evaluations. This file imports nothing heavy."""
+"""Errors of evaluation. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class EvaluationError(InlayError):
 
 
 class MetricError(InlayError):
-    """No such metric, or predictions, answers and kinds of question that do not belong together."""
+    """Unknown metric, or predictions, answers and questions that do not match."""

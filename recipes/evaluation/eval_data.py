@@ -1,4 +1,4 @@
-"""The held-out questions of an evaluation: a file of any format, the two files of VQA v2, or the run's own."""
+"""Reads the held-out questions of an evaluation: a file of any format, VQA v2's two files, or the run's own."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["HeldOut", "read_held_out"]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Questions to ask."""
+    """The questions of an evaluation."""
 
     path: Path
-    """The file that they come from."""
+    """Their file."""
     samples: Sequence[Sample]
-    """All samples of the file; of questions without answers, the user's turn alone."""
+    """All samples of the file; for questions without answers, only the user's turn."""
     asked: Sequence[Asked]
-    """Every question."""
+    """All questions."""
     answered: bool
-    """Whether there are answers to compare with."""
+    """Whether there are reference answers."""
     making: Sequence[Sample] = ()
-    """Conversations in which something is made."""
+    """Conversations with generated media."""
     judged: bool = False
-    """Whether they are of the built-in world, which has a judge for made media."""
+    """Whether the samples are the miniature's, which has a judge of generated media."""
 
 
 def read_held_out(
@@ -48,30 +48,30 @@ def read_held_out(
     pattern: str | None = None,
     links: bool = False,
 ) -> HeldOut:
-    """Read the held-out questions, and check that their images are there.
+    """Read the held-out questions, and check that their images exist.
 
     Args:
-        bundle: of a run folder, the run's own test set is taken where no file is named.
-        test: the file.
-        images: folder of its images; the folder of the file if not given.
-        make_test: files of conversations in which something is made; the run's own go with its own test set.
+        bundle: bundle or run folder; a run's own test set is the default.
+        test: file of questions.
+        images: folder of the images; the folder of the file if not given.
+        make_test: files of conversations with generated media; a run's own are used with its own test set.
         annotations: VQA v2: the annotations of the questions in ``test``.
-        answers: VQA v2: how many people answered each question.
+        answers: VQA v2: number of human answers per question.
         pattern: VQA v2: file name of an image by its number.
-        links: symbolic links may lead out of the folder of the media.
+        links: allow symbolic links that lead out of the media folder.
 
     Raises:
-        SettingsError: no file, or annotations of nothing.
-        DataError: anything wrong in the files.
+        SettingsError: no file, or annotations without questions.
+        DataError: invalid rows or media.
     """
     run = RunFolder(bundle).data
     own = own_data(run)
     if test is None and annotations is not None:
-        raise SettingsError("data: --data.test_annotations goes with the questions that it answers: --data.test")
+        raise SettingsError("data: --data.test_annotations needs its questions: give --data.test too")
     if test is None and own is None and make_test:
         return HeldOut(make_test[0], (), (), answered=True, making=_read_all(make_test, images, links))
     if test is None and (own is None or own.test is None):
-        raise SettingsError("which questions? Give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
+        raise SettingsError("no questions: give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
     path = test or (own.test if own and own.test else run)
     folder = images or (own.images if test is None and own and own.images else path.parent)
     judged = own is not None and test is None and not make_test
@@ -89,12 +89,12 @@ def read_held_out(
 
 
 def _read_all(files: Sequence[Path], media: Path | None, links: bool = False) -> list[Sample]:
-    """Samples of several files, whose media are in one folder, or each beside its file."""
+    """Samples of several files, with media in one folder or in the folder of each file."""
     return [sample for file in files for sample in read_samples(file, media or file.parent, links=links)]
 
 
 def _are_questions(path: Path) -> bool:
-    """Whether a file is VQA v2's questions."""
+    """Whether a file has VQA v2's questions."""
     if path.suffix.lower() != ".json" or json_lines(path):
         return False
     document = parse(decode(file_bytes(path), str(path)), str(path))

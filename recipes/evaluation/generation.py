@@ -1,7 +1,7 @@
-"""Media made on held-out prompts: whether the right modality was chosen, and whether a judge finds the media right.
+"""Media generated for held-out prompts: the choice of the modality, and a judge's verdict on the media.
 
-Each figure stands between two references: media that the generator makes of the true caption with its own text encoder
-(the most that an adapter can reach), and media of another prompt's caption (chance).
+Each figure has two references: media from the generator's own text encoder and the true caption (the upper bound for an
+adapter), and media of another prompt's caption (chance).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 
 _MODALITIES: tuple[Modality, ...] = get_args(Modality)
 BATCH = 32
-"""Prompts in a batch that is not set by hand. The noise of a medium depends on its place in the batch."""
+"""Default batch size. The noise of a medium depends on its place in the batch."""
 MAX_NEW_TOKENS = 64
 
 
@@ -45,7 +45,7 @@ class Judge(Protocol):
     """Decides whether a medium agrees with a caption."""
 
     def __call__(self, caption: str, medium: Medium) -> Mapping[str, bool] | None:
-        """By attribute, and ``right`` for all that counts; None where the caption says nothing that can be judged."""
+        """Verdicts by attribute, and ``right`` for the whole; None if the caption cannot be judged."""
         ...
 
 
@@ -60,17 +60,17 @@ class Answer:
 
     @property
     def chosen(self) -> tuple[Modality, ...]:
-        """Modalities of the media in the reply, also of media for which there is no generator."""
+        """Modalities of the media in the reply, including those without a generator."""
         return tuple(sorted(part.modality for part in self.reply.parts if isinstance(part, MadePart)))
 
     @property
     def wanted(self) -> tuple[Modality, ...]:
-        """Modalities of the media in the reference; none for an answer in words."""
+        """Modalities of the media in the reference; empty for a text answer."""
         return tuple(sorted(part.modality for part in self.question.made))
 
 
 def generation_prompts(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
-    """Every turn of the samples, also turns that are answered in words, with the sample's id."""
+    """Every turn of the samples, including those with text answers, with the sample's id."""
     return [(question, sample.id) for sample in samples for question in questions_of(sample)]
 
 
@@ -86,20 +86,20 @@ def answer_with_media(
     show: Callable[[str], None] = print,
     **options: Any,
 ) -> list[Answer]:
-    """Ask the attached model; the order is that of the questions.
+    """The attached model's replies, in the order of the questions.
 
     Args:
-        model: attached.
-        asked: of :func:`generation_prompts`.
-        features: frozen features, if they are cached.
-        media: how each modality is generated.
-        seed: of the noise that media begin with.
-        batch_size: prompts in a batch, 32 if not given; it is halved where memory runs out.
+        model: the attached model.
+        asked: result of :func:`generation_prompts`.
+        features: cache of frozen features.
+        media: modality -> generation options.
+        seed: seed of the initial noise.
+        batch_size: prompts per batch, 32 if not given; it is halved if memory runs out.
         shared: divide the batches among the processes, all of which call this; each gets all answers.
-        show: told where memory runs out.
-        options: of decoding; greedily and 64 tokens at most if there are none.
+        show: prints a line if memory runs out.
+        options: text generation options; greedy and at most 64 tokens by default.
     """
-    # Prompts of similar length together, so that little is padding.
+    # Similar lengths together, for little padding.
     order = sorted(range(len(asked)), key=lambda n: sum(len(turn.text) for turn in asked[n][0].prompt))
     place = {number: start for start, number in enumerate(order)}
     chosen = {"max_new_tokens": MAX_NEW_TOKENS} | options
@@ -129,16 +129,16 @@ def reference_media(
     shared: bool = False,
     show: Callable[[str], None] = print,
 ) -> dict[Modality, list[Medium]]:
-    """Media that each generator makes of captions with its own text encoder.
+    """Media from each generator's own text encoder.
 
     Args:
-        backbone: with generators.
+        backbone: has the generators.
         captions: modality -> captions.
-        media: how each modality is generated.
-        seed: of the noise.
+        media: modality -> generation options.
+        seed: seed of the noise.
         batch_size: as for :func:`answer_with_media`.
         shared: as for :func:`answer_with_media`.
-        show: told where memory runs out.
+        show: prints a line if memory runs out.
     """
 
     def make(modality: Modality, group: Sequence[int], _: int) -> list[Medium]:
@@ -165,10 +165,10 @@ def measure_generation(
     show: Callable[[str], None] = print,
     **options: Any,
 ) -> tuple[list[Answer], dict[str, Any]]:
-    """Ask, and measure the answers beside the generators' own; arguments as of the two functions that it joins.
+    """Generate the replies and compute their figures; arguments as in the two functions.
 
     Returns:
-        Answers of :func:`answer_with_media`, and their :func:`generation_figures`.
+        The result of :func:`answer_with_media`, and its :func:`generation_figures`.
     """
     batches: dict[str, Any] = {"batch_size": batch_size, "shared": shared, "show": show}
     answers = answer_with_media(model, asked, features=features, media=media, seed=seed, **batches, **options)
@@ -186,16 +186,16 @@ def generation_figures(
     """Figures of held-out turns.
 
     Args:
-        answers: of :func:`answer_with_media`.
-        judge: of the media; without one, the choice of the modality alone is counted.
-        backbone: whose generators give the two references; without one there are none.
-        media: how each modality is generated.
-        seed: of the references' noise.
+        answers: result of :func:`answer_with_media`.
+        judge: judges the media; without one, only the choice of the modality is evaluated.
+        backbone: its generators generate the two references; no references without it.
+        media: modality -> generation options.
+        seed: seed of the references' noise.
         batches: ``batch_size``, ``shared`` and ``show`` of :func:`reference_media`.
 
     Returns:
-        ``choice``: the share of turns whose reply has the media of the reference and no others; ``choice_by_type``;
-        ``made``: modality -> ``asked``, and ``right`` with the judge's other attributes, beside ``own_encoder`` and
+        ``choice``: the share of turns whose reply has exactly the modalities of the reference; ``choice_by_type``;
+        ``made``: modality -> ``asked``, ``right`` and the judge's other attributes, ``own_encoder`` and
         ``wrong_prompt``.
     """
     rights = [answer.chosen == answer.wanted for answer in answers]
@@ -219,7 +219,7 @@ def generation_figures(
             **_shares(judge, captions, [_first(answer.reply, modality) for answer, _ in rows]),
         }
         if backbone is not None:
-            # Generated once: the media of each caption are compared with its own and with another caption.
+            # The same media are judged by their own caption and by another one.
             own = reference_media(backbone, {modality: captions}, media or {}, seed, **batches)[modality]
             figures["made"][modality]["own_encoder"] = _shares(judge, captions, own)["right"]
             figures["made"][modality]["wrong_prompt"] = _shares(judge, _other(captions), own)["right"]
@@ -243,7 +243,7 @@ def generation_rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def _shares(judge: Judge, captions: Sequence[str], media: Sequence[Medium | None]) -> dict[str, float]:
-    """The share of right media by attribute; a missing medium is wrong in all."""
+    """The share of correct media by attribute; a missing medium is wrong in all."""
     marks: list[Mapping[str, bool]] = []
     for caption, medium in zip(captions, media, strict=True):
         found: Mapping[str, bool] | None = {} if medium is None else judge(caption, medium)
@@ -259,7 +259,7 @@ def _first(reply: Reply, modality: Modality) -> Medium | None:
 
 
 def _other(captions: Sequence[str]) -> list[str]:
-    """For each caption another one of the same list, from half-way round on; itself where there is no other."""
+    """For each caption a different one of the list, or itself if there is none."""
     half, count = len(captions) // 2, len(captions)
     found = []
     for number, caption in enumerate(captions):
@@ -269,7 +269,7 @@ def _other(captions: Sequence[str]) -> list[str]:
 
 
 def generation_table(figures: Mapping[str, Any]) -> str:
-    """Modalities down.
+    """A table with one row per modality.
 
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}

@@ -1,8 +1,8 @@
-"""Metrics of written answers by name, and the one that fits a set of questions.
+"""The registry of answer metrics.
 
-``register_metric("contains", score=contains, title="answers that contain the reference")`` adds one. In training's
-validation, in its table at the end and in ``inlay evaluate`` the same function chooses. Nothing heavy is imported
-here, so a wrong name is found at once.
+``register_metric("contains", score=contains, title="answers that contain the reference")`` adds one. Validation, the
+final table of a run and ``inlay evaluate`` use the same metrics. Imports nothing heavy, so that a wrong name is
+reported at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 AUTO, NONE = "auto", "none"
 OVERALL = "overall"
-"""The figure of a metric that is a mean over questions."""
+"""Name of the figure of a metric that is a mean over questions."""
 BUILT_IN = ("vqa", "exact", "captions", "pope", "choice")
 
 Score: TypeAlias = "Callable[[str, Question], float]"
@@ -43,27 +43,27 @@ Problem: TypeAlias = "Callable[[Question, Sequence[str]], str]"
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerMetric:
-    """A metric of written answers; see :func:`register_metric`."""
+    """A metric of generated answers; see :func:`register_metric`."""
 
     name: str
     title: str
     main: str
-    """The figure that stands for the metric where there is room for one."""
+    """The figure that is shown if there is room for only one."""
     tokens: int
-    """Tokens of an answer, where the references are not longer."""
+    """Maximum tokens of an answer, unless the references are longer."""
     per_answer: bool
-    """Whether the metric is the mean of a score of each answer, which can be shown by type of question."""
+    """Whether the metric is the mean of a score per answer, and is also shown by type of question."""
     compute: Figures
     fits: Fits
     problem: Problem
     given: Score | Figures | None = None
-    """The function that was registered; None for the built-in ones."""
+    """The registered function; None for built-in metrics."""
 
     def check(self, questions: Sequence[Question], candidates: Sequence[str] = ()) -> None:
-        """Check that every question can be scored, before any is answered.
+        """Check that every question can be scored, before answering them.
 
         Raises:
-            MetricError: names the first question that cannot.
+            MetricError: names the first question that cannot be scored.
         """
         for question in questions:
             if told := self.problem(question, candidates):
@@ -71,7 +71,7 @@ class AnswerMetric:
 
 
 METRICS: dict[str, AnswerMetric] = {}
-"""Name -> metric of a user; the built-in ones are in :mod:`inlay.recipes.evaluation.metrics.builtin`."""
+"""Name -> registered metric; built-in ones are in :mod:`inlay.recipes.evaluation.metrics.builtin`."""
 
 
 def _never(questions: Sequence[Question], candidates: Sequence[str]) -> bool:
@@ -79,7 +79,7 @@ def _never(questions: Sequence[Question], candidates: Sequence[str]) -> bool:
 
 
 def no_problem(question: Question, candidates: Sequence[str]) -> str:
-    """Every question can be scored."""
+    """The default ``problem``: every question can be scored."""
     return ""
 
 
@@ -94,22 +94,21 @@ def register_metric(
     fits: Fits = _never,
     problem: Problem = no_problem,
 ) -> None:
-    """Add a metric, which ``--metric NAME`` then names; the same function again replaces itself, as in a notebook.
+    """Register a metric for ``--metric NAME``; registering the same function again is allowed.
 
     Args:
         name: letters, digits and underscores.
-        score: one answer and its question -> 0..1; the metric is the mean, over all and by type of question.
-        figures: instead of ``score``, all answers and their questions -> figures by name, 0..1.
-        title: in front of the table; the name if not given.
-        main: the figure that stands for the metric, of ``figures``.
-        tokens: of an answer, where the references are not longer.
-        fits: whether ``auto`` takes this metric for questions, and the answers to rank if there are any; metrics
-            that were registered later are asked first, the built-in ones last. Without it only the name chooses it.
-        problem: why a question cannot be scored; empty if it can.
+        score: ``(answer, question)`` -> 0..1; the metric is the mean, overall and by type of question.
+        figures: instead of ``score``: ``(answers, questions)`` -> figures by name, 0..1.
+        title: title of the table; the name if not given.
+        main: with ``figures``, the main figure.
+        tokens: maximum tokens of an answer, unless the references are longer.
+        fits: ``(questions, candidates)`` -> whether ``auto`` chooses this metric; later registered metrics are tried
+            first, built-in ones last. By default ``auto`` never chooses it.
+        problem: ``(question, candidates)`` -> why a question cannot be scored; empty if it can.
 
     Raises:
-        MetricError: no name, a name of ours or of another metric, neither or both of ``score`` and ``figures``, tokens
-            below 1.
+        MetricError: invalid or used name, neither or both of ``score`` and ``figures``, or tokens below 1.
     """
     if not name.isidentifier() or name in (AUTO, *BUILT_IN, NONE):
         taken = ", ".join((AUTO, *BUILT_IN, NONE))
@@ -119,7 +118,7 @@ def register_metric(
         raise MetricError(f"metric {name}: expected either score or figures")
     if tokens < 1:
         raise MetricError(f"metric {name}: tokens: expected at least 1, got {tokens}")
-    held = METRICS.pop(name, None)  # a metric that replaces another is asked first again
+    held = METRICS.pop(name, None)  # `auto` tries a re-registered metric first
     if held is not None and not same_definition(held.given, score or figures):
         METRICS[name] = held
         raise MetricError(f"metric {name}: another metric has this name; choose another name")
@@ -137,7 +136,7 @@ def register_metric(
 
 
 def mean_of(score: Score) -> Figures:
-    """The mean of a score over all questions, as a figure."""
+    """Figures with the mean of a score over all questions."""
 
     def compute(said: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
         scores = [score(text, question) for text, question in zip(said, questions, strict=True)]
@@ -147,15 +146,15 @@ def mean_of(score: Score) -> Figures:
 
 
 def metric_names() -> list[str]:
-    """The names that ``--metric`` takes."""
+    """The values of ``--metric``."""
     return [AUTO, *sorted({*BUILT_IN, *METRICS}), NONE]
 
 
 def check_metric_name(name: str) -> None:
-    """Check the name alone, before models and data are loaded.
+    """Check a name before models and data are loaded.
 
     Raises:
-        MetricError: no metric has this name.
+        MetricError: unknown metric.
     """
     if name not in metric_names():
         raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}")

@@ -1,4 +1,4 @@
-"""Held-out conversations as batches for the gate in front of int8 (:mod:`inlay.adapters.bundles.int8_gate`)."""
+"""Held-out conversations as batches for the int8 check (:mod:`inlay.adapters.bundles.int8_gate`)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ BATCH = 16
 
 
 class HeldOutBatches:
-    """Batches that can be gone through again and again; media are loaded each time.
+    """Batches that can be iterated repeatedly; media are loaded each time.
 
     Args:
-        model: attached.
+        model: the attached model.
         samples: conversations that end with an answer.
-        features: gives the frozen features of a medium, if they are cached.
+        features: returns the cached features of a medium; None without a cache.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class HeldOutBatches:
     ) -> None:
         self.model, self.features = model, features
         rows = [model.encode(sample.messages, name=sample.id) for sample in samples]
-        self.rows = sorted(rows, key=lambda row: len(row.ids))  # little is padding
+        self.rows = sorted(rows, key=lambda row: len(row.ids))  # for little padding
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.rows), BATCH):
@@ -42,20 +42,20 @@ class HeldOutBatches:
 
 
 def as_int8(batches: HeldOutBatches, show: Callable[[str], None]) -> dict[str, float | bool]:
-    """Round to int8 where the held-out loss allows it, and say so; otherwise the weights stay as they are.
+    """Round the weights to int8 if the held-out loss allows it, and print the result.
 
     Returns:
         ``accepted``, and the losses ``before`` and ``after``.
 
     Raises:
-        QuantiseError: nothing could be measured.
+        QuantiseError: the loss cannot be computed.
     """
     try:
         found: Int8Loss = quantise(batches.model, batches)
     except QuantiseError as error:
         if error.found is None:
             raise
-        show(f"\nthe bundle stays bfloat16: {error}")
+        show(f"\nthe bundle stays in bfloat16: {error}")
         return {"accepted": False, "before": error.found.before, "after": error.found.after}
     show(f"\nint8: {found}, allowed {LIMIT:+.3%}")
     return {"accepted": True, "before": found.before, "after": found.after}

@@ -1,6 +1,6 @@
-"""A table of finished runs, in Markdown, from their ``metrics.json``: where the tables in the docs come from.
+"""A Markdown table of finished runs from their ``metrics.json``, used for the docs.
 
-``python -m inlay.recipes.evaluation.results_table runs/blip2-0 runs/blip2-1`` prints one row a run.
+``python -m inlay.recipes.evaluation.results_table runs/blip2-0 runs/blip2-1`` prints one row per run.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ COLUMNS = {
     "choice": "modality chosen",
     "seconds": "seconds",
 }
-"""Figure -> heading; columns that no run has are left out."""
+"""Figure -> heading; columns without a value are left out."""
 
 
 def results_table(runs: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row a run.
+    """One row per run.
 
     Args:
-        runs: name -> content of its ``metrics.json``.
+        runs: name -> content of ``metrics.json``.
 
     Example:
         >>> print(results_table({"llava": {"seed": 0, "accuracy": 0.8984, "blind": 0.313, "seconds": 115.2}}))
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for folder in chosen:
         path = folder / "metrics.json"
         if not path.is_file():
-            parser.error(f"{folder}: no metrics.json there; expected the folder of a finished run")
+            parser.error(f"{folder}: expected the folder of a finished run (with metrics.json)")
         held[folder.name] = json.loads(path.read_text(encoding="utf-8"))
     print(results_table(held))
 

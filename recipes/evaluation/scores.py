@@ -1,4 +1,4 @@
-"""Scores of answered questions by the metric that fits them, the adapter's beside blind and oracle."""
+"""Scores of answers by one metric, and their table with the columns adapter, blind and oracle."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Scores:
     overall: float
     """The metric's main figure."""
     by_type: dict[str, float] = field(default_factory=dict)
-    """By type of question; empty where the metric is no mean over questions."""
+    """By type of question; empty unless the metric is a mean over questions."""
     count: dict[str, int] = field(default_factory=dict)
     """Questions of each type."""
     by_modality: dict[str, float] = field(default_factory=dict)
-    """By the medium of the question; empty where all questions have the same."""
+    """By modality of the question; empty if all questions have the same."""
     figures: dict[str, float] = field(default_factory=dict)
-    """All figures of a metric that is no mean over questions."""
+    """All figures of a metric that is not a mean over questions."""
 
 
 def score(metric: AnswerMetric, answered: Sequence[Answered]) -> Scores:
-    """Apply a metric, over all questions, by type and by modality.
+    """Apply a metric: overall, by type and by modality.
 
     Args:
-        metric: of :func:`~inlay.recipes.evaluation.metrics.selection.choose_metric`.
+        metric: result of :func:`~inlay.recipes.evaluation.metrics.selection.choose_metric`.
         answered: at least one.
     """
     figures = _compute(metric, answered)
@@ -68,11 +68,11 @@ def as_figures(scores: Scores) -> dict[str, Any]:
 
 
 def table(metric: AnswerMetric, columns: Mapping[Column, Scores], data: str) -> str:
-    """Title and table; the figures are shown times 100.
+    """Title and table, with figures multiplied by 100.
 
     Args:
-        metric: gives the title.
-        columns: scores beside each other.
+        metric: has the title.
+        columns: column -> scores.
         data: name of the questions, for the title.
     """
     body = _score_table(columns) if metric.per_answer else figure_table({n: s.figures for n, s in columns.items()})
@@ -80,7 +80,7 @@ def table(metric: AnswerMetric, columns: Mapping[Column, Scores], data: str) -> 
 
 
 def _score_table(columns: Mapping[Column, Scores]) -> str:
-    """Types of questions down, then modalities if they differ; columns across, in percent."""
+    """One row per type of question, and per modality if there are several, in percent."""
     first = next(iter(columns.values()))
     rows = [("type", "questions", *columns)]
     for kind, number in first.count.items():
@@ -93,7 +93,7 @@ def _score_table(columns: Mapping[Column, Scores]) -> str:
 
 
 def cut_line(answered: Sequence[Answered], limit: int) -> str:
-    """A line for the user where answers were cut off; empty where none was."""
+    """A line for the user if answers were cut off; empty otherwise."""
     cut = sum(item.finish_reason == "length" for item in answered)
     if not cut:
         return ""
@@ -101,6 +101,6 @@ def cut_line(answered: Sequence[Answered], limit: int) -> str:
 
 
 def no_metric_line(wanted: str, file: str) -> str:
-    """A line for the user where no metric is computed."""
-    why = "no metric (--metric none)" if wanted == "none" else "free text: no metric fits; name one with --metric"
+    """A line for the user if no metric is computed."""
+    why = "no metric (--metric none)" if wanted == "none" else "free text: no metric fits; choose one with --metric"
     return f"{why}; the answers are in {file}"

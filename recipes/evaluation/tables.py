@@ -1,4 +1,4 @@
-"""Figures as text: types of questions or names of figures down, columns across."""
+"""Tables of figures as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["aligned", "figure_table"]
 
 
 def figure_table(columns: Mapping[str, Mapping[str, float]]) -> str:
-    """Figures down, columns across, times 100 as papers print them.
+    """One row per figure, multiplied by 100 as in papers.
 
     Example:
         >>> print(figure_table({"adapter": {"cider": 1.21, "bleu_4": 0.4}, "blind": {"cider": 0.1, "bleu_4": 0.05}}))
@@ -23,7 +23,7 @@ def figure_table(columns: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text: the first column flush left, the others flush right."""
+    """Rows as text: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])

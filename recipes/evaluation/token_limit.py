@@ -11,9 +11,9 @@ from inlay.recipes.evaluation.metric_registry import AnswerMetric
 __all__ = ["FREE_TEXT", "longest_answer", "token_limit"]
 
 FREE_TEXT = 128
-"""Tokens of an answer that no metric scores, where the references are not longer."""
+"""Minimum limit for free text, which no metric scores."""
 MARGIN = 8
-"""More than the longest reference: the end of the turn, and another wording."""
+"""Tokens beyond the longest reference, for the end of the turn and other wordings."""
 MOST = 1024
 _BATCH = 4096
 
@@ -29,12 +29,12 @@ def longest_answer(questions: Sequence[Question], tokenizer: Any) -> int:
 
 
 def token_limit(metric: AnswerMetric | None, questions: Sequence[Question], tokenizer: Any) -> int:
-    """The metric's own limit, or that of the longest reference and a margin, whichever is larger; at most 1024.
+    """The larger of the metric's own limit and the longest reference plus a margin (at most 1024).
 
     Args:
         metric: None for free text.
-        questions: with their references; without any, the metric decides alone.
-        tokenizer: of the language model.
+        questions: questions with references; may be empty.
+        tokenizer: the LLM's tokenizer.
     """
     least = metric.tokens if metric is not None else FREE_TEXT
     return max(least, min(MOST, longest_answer(questions, tokenizer) + MARGIN))

@@ -1,4 +1,4 @@
-"""Media that a model made, as files or bytes: pictures as PNG, sounds as 16-bit WAV, clips as GIF."""
+"""Generated media as files or bytes: pictures as PNG, sounds as 16-bit WAV, clips as GIF."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Encoded(NamedTuple):
     """A medium as the bytes of a file."""
 
     suffix: str
-    """With its dot."""
+    """The file suffix, with its dot."""
     type: str
     """The media type."""
     data: bytes
@@ -43,11 +43,11 @@ def save_medium(medium: Medium, folder: Path, name: str) -> Path:
 
     Args:
         medium: a picture, a sound or a clip.
-        folder: where to; made if it is not there.
-        name: of the file, without its ending.
+        folder: the folder; created if missing.
+        name: file name without suffix.
 
     Returns:
-        The file.
+        The path of the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     whole = encoded(medium)
@@ -57,7 +57,7 @@ def save_medium(medium: Medium, folder: Path, name: str) -> Path:
 
 
 def free_name(folder: Path, stem: str) -> str:
-    """``stem-1``, or the first number behind it of which no file is there yet.
+    """``stem-1``, or the first larger number without a file.
 
     Example:
         >>> free_name(Path("nowhere"), "image")
@@ -81,7 +81,7 @@ def _wav(sound: Sound) -> bytes:
 
 
 def _gif(clip: Video) -> bytes:
-    """A GIF counts time in hundredths of a second."""
+    """The bytes of a GIF, whose frame durations are multiples of 10 ms."""
     frames = [frame.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT) for frame in clip.frames]
     duration = max(10, 10 * round(100 / clip.fps))
     how = {"duration": duration, "loop": 0, "disposal": 1, "optimize": False}

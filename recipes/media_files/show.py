@@ -1,4 +1,4 @@
-"""Media as pictures that a page can show: a picture enlarged, a sound as its spectrogram, a clip as a film strip."""
+"""Media as pictures for a page: an enlarged picture, the spectrogram of a sound, a film strip of a clip."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from inlay.adapters.media.video import Video
 __all__ = ["as_picture", "film_strip", "spectrogram"]
 
 SIDE = 128
-"""Pixels of the shorter side at least."""
+"""Minimum pixels of the shorter side."""
 _DECIBELS = 70.0
 _STOPS = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
-"""Colours from silence to the loudest."""
+"""Colours from silent to loud."""
 
 
 def as_picture(medium: Medium) -> Image.Image:
@@ -32,12 +32,12 @@ def as_picture(medium: Medium) -> Image.Image:
 
 
 def spectrogram(sound: Sound, *, height: int = SIDE, window: float = 0.032) -> Image.Image:
-    """Time to the right, pitch upwards to half the rate, loudness over 70 dB as colour.
+    """A spectrogram: time to the right, frequency upwards to half the rate, 70 dB of loudness as colour.
 
     Args:
-        sound: of any length; an empty one is a black column.
-        height: of the picture, in pixels.
-        window: seconds that a column looks at; columns are a quarter of that apart.
+        sound: a sound of any length; an empty one gives a black picture.
+        height: height of the picture in pixels.
+        window: window length in seconds; the hop is a quarter of it.
     """
     size = max(16, round(window * sound.rate))
     samples = np.pad(sound.samples.astype(np.float64), (0, max(0, size - len(sound.samples))))
@@ -51,7 +51,7 @@ def spectrogram(sound: Sound, *, height: int = SIDE, window: float = 0.032) -> I
 
 
 def film_strip(clip: Video, *, gap: int = 4, most: int = 8) -> Image.Image:
-    """Frames from left to right, evenly chosen where there are more than ``most``."""
+    """Frames from left to right, at most ``most``, evenly spaced."""
     chosen = np.linspace(0, len(clip.frames) - 1, min(most, len(clip.frames))).round().astype(int)
     frames = [_enlarged(clip.frames[index], SIDE // 2) for index in chosen]
     width = sum(frame.width for frame in frames) + gap * (len(frames) + 1)
@@ -64,7 +64,7 @@ def film_strip(clip: Video, *, gap: int = 4, most: int = 8) -> Image.Image:
 
 
 def _coloured(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """``[h, w]`` between 0 and 1 -> ``[h, w, 3]``."""
+    """Values 0..1 ``[h, w]`` -> colours ``[h, w, 3]``."""
     places = np.linspace(0, 1, len(_STOPS))
     channels = [np.interp(values, places, [stop[channel] for stop in _STOPS]) for channel in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)

@@ -1,1 +1,1 @@
-"""Training objectives; one objective a file or folder."""
+"""Training objectives, one per file or folder."""

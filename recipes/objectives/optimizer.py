@@ -1,11 +1,11 @@
-"""The optimizer of all stages: AdamW, a learning rate for each part, warm-up, then cosine, linear decay or neither.
+"""The optimizer of all stages: AdamW with a learning rate per part, warm-up, then cosine, linear or no decay.
 
-Weight decay reaches matrices and tables alone (tensors of two dimensions and more): not biases, not the scales of norms
-and not a learned temperature. That is the rule of LAVIS, the authors' code of BLIP-2 and InstructBLIP, and MiniGPT-4's,
-which is built on it (``get_optimizer_params``: ``p.ndim < 2 or "bias" in n or "ln" in n or "bn" in n`` have none);
-transformers' Trainer, on which LLaVA trains, exempts biases and norms as well. Query tokens and the Q-Former's word
-table have two dimensions and more and decay in LAVIS, so they decay here; so do the rows of new tokens, as whole
-embedding matrices do in NExT-GPT's and ModaVerse's code (DeepSpeed's Adam, one group for all tensors).
+Weight decay applies to tensors of at least two dimensions (matrices and embedding tables), not to biases, scales of
+norms or a learned temperature. This is the rule of LAVIS, the code of BLIP-2 and InstructBLIP, and of MiniGPT-4, which
+builds on it (``get_optimizer_params``: no decay if ``p.ndim < 2 or "bias" in n or "ln" in n or "bn" in n``); the
+Trainer of transformers, used by LLaVA, also exempts biases and norms. Query tokens and the Q-Former's word table have
+at least two dimensions and decay in LAVIS, so they decay here; so do the rows of new tokens, like the whole embedding
+matrices in NExT-GPT's and ModaVerse's code (DeepSpeed's Adam, one group for all tensors).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["choose_parts", "decays", "learning_rate", "optimizer_for"]
 
 
 def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
-    """Let the parts with a learning rate train, and freeze the others.
+    """Make the parts with a learning rate trainable, and freeze the others.
 
     Raises:
-        RecipeError: the stage names a part that is not there.
+        RecipeError: the stage names an unknown part.
     """
     held = list(parts)
     names = [part.name for part in held]
@@ -39,8 +39,8 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
         raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
     if idle := set(stage.lr) - {name if name in stage.lr else group_of(name) for name in names}:
         raise RecipeError(
-            f"lr: {', '.join(sorted(idle))} has no effect, as each of its parts has a learning rate of its own; leave "
-            "one of them out"
+            f"lr: {', '.join(sorted(idle))} has no effect, because each of its parts has its own learning rate; "
+            "leave one of them out"
         )
     for part in held:
         part.module.requires_grad_(rate_of(part.name, stage.lr) is not None)
@@ -52,10 +52,10 @@ def optimizer_for(
     steps: int,
     make: Callable[[list[dict[str, Any]]], Optimizer] | None = None,
 ) -> OptimizerLRSchedulerConfig:
-    """AdamW with a learning rate of its own for each part; warm-up, then the stage's schedule.
+    """AdamW with a learning rate per part; warm-up, then the stage's schedule.
 
     Args:
-        parts: those without a learning rate in the stage are left out, and so are frozen tensors.
+        parts: parts without a learning rate in the stage, and frozen tensors, are left out.
         stage: rates, moments, weight decay and schedule.
         steps: optimizer steps of the whole stage.
         make: parameter groups -> optimizer, instead of AdamW.
@@ -76,12 +76,12 @@ def optimizer_for(
 
 
 def decays(parameter: nn.Parameter) -> bool:
-    """Whether weight decay reaches a tensor: a matrix or a table, no bias, no scale of a norm, no single number."""
+    """Whether weight decay applies to a tensor: true for a matrix or table, false for biases, norms and scalars."""
     return parameter.ndim >= 2
 
 
 def _groups_of(part: Part, rate: float, weight_decay: float) -> Iterator[dict[str, Any]]:
-    """One group for what decays and one for the rest; a single one without weight decay."""
+    """One group with and one without decay; a single group if weight decay is 0."""
     trained = [parameter for parameter in part.module.parameters() if parameter.requires_grad]
     if not weight_decay:
         yield {"params": trained, "lr": rate, "name": part.name}
@@ -97,8 +97,8 @@ def learning_rate(
     """Factor on the learning rate by step: linear to 1 over the warm-up, then down to the floor, or constant.
 
     Args:
-        steps: of the whole stage.
-        rise: steps of the warm-up.
+        steps: optimizer steps of the whole stage.
+        rise: warm-up steps.
         schedule: ``cosine`` (half a period), ``linear`` or ``constant`` after the warm-up.
         start: factor from which the warm-up starts.
         floor: factor at which the decay ends.

@@ -30,11 +30,11 @@ class Task:
     stage: Stage
     model: AttachedModel
     sets: Sequence[Sequence[Sample]]
-    """The data sets to learn from."""
+    """The training data sets."""
     held_out: Sequence[Sample] = ()
-    """Captioned pictures to measure by."""
+    """Held-out captioned pictures for the report."""
     validation: Sequence[Sample] = ()
-    """Held-out samples on which the loss is measured during training."""
+    """Held-out samples for the validation loss."""
     features: FeatureCache | None = None
     """Frozen features, if they are cached."""
     seed: int = 0
@@ -42,13 +42,13 @@ class Task:
     carried: dict[str, Any] = field(default_factory=dict)
     """Results of earlier stages that later ones need: ``teacher``."""
     memory: int = 2 << 30
-    """Bytes that captions' embeddings, and states of signal tokens, may each take."""
+    """Memory limit in bytes, each for caption embeddings and for states of signal tokens."""
     store: CacheStore | None = None
-    """Where what frozen models compute is kept on disk."""
+    """Disk cache for outputs of frozen models."""
     show: Callable[[str], None] = print
-    """Where lines for the user go."""
+    """Prints a line for the user."""
     judge: Callable[[str, str], bool] | None = None
-    """Whether a written caption is right, from it and the reference; None where that cannot be told."""
+    """Whether a generated caption is correct, given caption and reference; None without a judge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +58,15 @@ class Plan:
     module: LightningModule
     data: StepData
     validation: StepData | None = None
-    """Batches of ``Task.validation`` for the same module; None where there are none."""
+    """Batches of ``Task.validation`` for the same module; None for none."""
     answers: bool = False
-    """Whether the model learns to answer in words, so that validation scores answers too."""
+    """Whether the model learns to generate text, so that validation also scores answers."""
     finish: Callable[[], None] = lambda: None
-    """Runs after training; copies trained weights into the adapter, where they were trained outside of it."""
+    """Runs after training; copies weights that were trained outside the adapter into it."""
     stream_row: Callable[[int, Sample], Any] | None = None
-    """Turns a sample of a stream into a row, for the optimizer step of this number; None where ``data`` holds
-    conversations, or where no stream can be read."""
+    """``(number, sample)`` -> the row of a streamed sample; None if the objective cannot read a stream."""
     report: Callable[[], dict[str, float]] = dict
-    """Figures of the stage, measured after it."""
+    """Computes figures after the stage."""
 
 
 def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None) -> StageData:
@@ -75,7 +74,7 @@ def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None
 
     Args:
         task: stage, model and data.
-        sets: samples that have been expanded for the stage already; those of the task if not given.
+        sets: samples already expanded for the stage; the task's own if not given.
     """
     ready = [expanded(rows, task.stage) for rows in task.sets] if sets is None else sets
     return StageData(
@@ -90,7 +89,7 @@ def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None
 
 
 def conversation_plan(task: Task, module: Callable[[int], LightningModule]) -> Plan:
-    """The plan of an objective on conversations: its batches, and a report of the captions where captions are learnt.
+    """The plan of an objective on conversations, with a report of caption scores after a captioning stage.
 
     Args:
         task: stage, model and data.
@@ -108,25 +107,25 @@ def conversation_plan(task: Task, module: Callable[[int], LightningModule]) -> P
 
 
 def conversation_validation(task: Task) -> StageData | None:
-    """The held-out samples as batches of conversations; None where there are none."""
+    """The held-out samples as batches of conversations; None for none."""
     return conversation_data(task, [expanded(task.validation, task.stage)]) if task.validation else None
 
 
 JUDGED = 250
-"""Captions that are written for a judge; the share of right ones is then known to three points."""
+"""Number of captions for the judge; the share of correct ones then has a standard error of about 3 points."""
 LONGEST_CAPTION = 60
-"""Tokens of a written caption."""
+"""Maximum tokens of a generated caption."""
 
 
 def caption_report(task: Task) -> dict[str, float]:
-    """Scores of written captions of held-out pictures, and the share that the judge calls right."""
+    """Scores of generated captions of held-out pictures, and the share that the judge accepts."""
     if task.stage.data != "align" or not task.held_out:
         return {}
     shown = task.held_out[:JUDGED] if task.judge is not None else task.held_out
     samples = [phrased(sample, task.stage) for sample in shown]
     layout = task.stage.layout
     if task.stage.samples.split == "random":
-        layout = replace(layout, prompt="")  # The prompt would hold the beginning of the caption.
+        layout = replace(layout, prompt="")  # The prompt would contain the beginning of the caption.
     answered = answer_all(task.model, samples, layout=layout, features=task.features, max_new_tokens=LONGEST_CAPTION)
     said, truths = [item.said for item in answered], [item.question.answers for item in answered]
     figures = caption_figures(said, truths)

@@ -1,4 +1,4 @@
-"""BERT's pretrained weights, from which a Q-Former and a P-Former teacher start."""
+"""BERT's pretrained weights, which initialise a Q-Former or a P-Former teacher."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["masked_bert", "new_teacher"]
 
 
 def new_teacher(bert: str, *, queries: int, width: int) -> PFormer:
-    """A P-Former on BERT, with as many vectors as the projector gives and the LLM's width.
+    """Build a P-Former from BERT, with ``queries`` vectors of the LLM's ``width``.
 
     Raises:
-        ObjectiveError: no BERT under this name.
+        ObjectiveError: BERT cannot be loaded.
     """
-    # The class token's state is taken as it is, so BERT's pooler would never train.
+    # BERT's pooler is left out: the teacher uses the class token's state itself.
     return PFormer(PFormerConfig(queries=queries, width_out=width), masked_bert(bert).bert).train()
 
 
@@ -34,4 +34,4 @@ def masked_bert(source: str) -> Any:
         return AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ObjectiveError(f"bert: {source}: no BERT could be loaded: {reason}") from error
+        raise ObjectiveError(f"bert: {source}: BERT cannot be loaded: {reason}") from error

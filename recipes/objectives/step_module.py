@@ -1,9 +1,9 @@
-"""The base of all training modules: the loss of a whole optimizer step, and eval mode for whatever is frozen.
+"""The base of all training modules: the loss of a whole optimizer step, and eval mode for frozen modules.
 
-Lightning divides the loss of every micro-batch by their number, and DDP takes the mean of the gradients of all
-processes: micro-batches and processes would count equally, however many labelled tokens each has. Here a micro-batch
-returns the sum over its terms, divided by the number of terms of the whole step, and multiplied by what Lightning and
-DDP divide by. So the gradient of a step depends on its samples alone, not on how they were cut up.
+Lightning divides the loss of a micro-batch by the number of micro-batches, and DDP averages gradients over processes,
+so all of them would have the same weight, regardless of their labelled tokens. Here a micro-batch returns the sum over
+its terms, divided by the number of terms of the whole step, and multiplied by Lightning's and DDP's divisors. So the
+gradient of a step depends only on its samples, not on their split into micro-batches and processes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Term(NamedTuple):
     """One loss of a micro-batch."""
 
     mean: Tensor
-    """Mean over the terms of this micro-batch, a scalar; any zero where there are none."""
+    """Mean over the terms of this micro-batch, a scalar; 0 without terms."""
     per: str
     """The terms' name in :func:`~inlay.recipes.data.sampling.step_counts.counts_of`."""
     weight: float = 1.0
-    """In the sum of all losses; the logged value is without it."""
+    """Weight in the total loss; the logged value is unweighted."""
 
 
 class _HeldOut(NamedTuple):
@@ -59,7 +59,7 @@ def eval_frozen(module: nn.Module) -> None:
 
 
 class StepModule(LightningModule):
-    """A stage's objective; a subclass gives ``parts`` and a ``training_step`` that returns :meth:`step_loss`.
+    """A stage's objective; a subclass defines ``parts`` and a ``training_step`` that returns :meth:`step_loss`.
 
     Args:
         stage: which parts train, and how.
@@ -70,13 +70,13 @@ class StepModule(LightningModule):
         super().__init__()
         self.stage, self.steps = stage, steps
         self.idle: tuple[str, ...] = ()
-        """Beginnings of the names of tensors that no micro-batch of this step reached so far."""
+        """Name prefixes of tensors that no micro-batch of this step has used so far."""
         self.share: Share | None = None
         """The current micro-batch's part of its step, set by ``StepData``; None for the batches of another loader."""
         self.make_optimizer: Callable[[list[dict[str, Any]]], Optimizer] | None = None
-        """Makes the optimizer from parameter groups; AdamW with the settings of the stage if None."""
+        """Builds the optimizer from parameter groups; AdamW with the settings of the stage if None."""
         self._held_out: dict[str, _HeldOut] | None = None
-        """Losses of the batches of a validation so far; None in training."""
+        """Losses of the current validation so far; None in training."""
         self._sums: dict[str, Tensor] = {}
         self._logged: dict[str, Tensor] = {}
 
@@ -85,16 +85,16 @@ class StepModule(LightningModule):
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> StepModule:
-        """Dropout is for what trains: frozen submodules are in eval mode, whatever is asked for."""
+        """Set the mode of trained submodules; frozen ones are always in eval mode, without dropout."""
         super().train(mode)
         eval_frozen(self)
         return self
 
     def on_fit_start(self) -> None:
-        """Check the accumulation; leave the eval mode of an adapter that was loaded to serve, which Lightning keeps.
+        """Check the accumulation and leave eval mode, which Lightning would keep for a loaded adapter.
 
         Raises:
-            RecipeError: the trainer accumulates another number of micro-batches than the stage says.
+            RecipeError: stage and trainer accumulate different numbers of micro-batches.
         """
         if self.trainer.accumulate_grad_batches != self.stage.accumulate:
             raise RecipeError(
@@ -105,14 +105,14 @@ class StepModule(LightningModule):
         super().train()
 
     def on_train_start(self) -> None:
-        """Put what is frozen into eval mode; before this hook Lightning would warn of modules in eval mode."""
+        """Put frozen modules into eval mode; in an earlier hook Lightning would warn about it."""
         self.train()
 
     def note_idle(self, names: tuple[str, ...]) -> None:
-        """Remember the tensors that no micro-batch of the step has reached so far.
+        """Record the tensors that no micro-batch of the step has used so far.
 
         Args:
-            names: beginnings of the names of tensors that this micro-batch does not reach.
+            names: name prefixes of tensors that this micro-batch does not use.
         """
         if self._held_out is not None:
             return
@@ -120,17 +120,16 @@ class StepModule(LightningModule):
         self.idle = names if begins else tuple(name for name in self.idle if name in names)
 
     def step_loss(self, batch: Any, terms: Mapping[str, Term]) -> Tensor:
-        """The value for ``training_step`` to return, with which the step's gradient is that of the step's loss.
+        """The return value of ``training_step``, scaled so that the accumulated gradient is that of the step's loss.
 
-        At the last micro-batch of a step the loss of the whole step, of all processes, is logged, and each term by its
-        name where there are several.
+        At the last micro-batch, logs the loss of the whole step over all processes, and each term if there are several.
 
         Args:
             batch: the micro-batch.
             terms: name -> loss.
 
         Raises:
-            RecipeError: micro-batches are accumulated that were not counted by the loader.
+            RecipeError: accumulation with a loader that does not count the terms of a step.
         """
         if self._held_out is not None:
             return self._add_held_out(batch, terms, self._held_out)
@@ -149,29 +148,29 @@ class StepModule(LightningModule):
         return loss * scale
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to add up losses."""
+        """Start with empty sums."""
         self._held_out = {}
 
     def validation_step(self, batch: Any, number: int) -> None:
         """Add up the losses of a held-out batch, as ``training_step`` computes them."""
-        # Not in inference mode: a tensor that is kept for later, such as a cached target, has to be usable in training.
+        # Not in inference mode: training may reuse cached tensors, such as targets.
         with torch.inference_mode(False), torch.no_grad():
             self.training_step(batch, number)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/loss``: the sum over all terms of all processes, divided by their number; and each loss by name."""
+        """Log ``val/loss``, the mean over all terms of all processes, and each loss by name."""
         added, self._held_out = self._held_out or {}, None
         of_all: dict[str, _HeldOut] = {}
         for own in all_of(added):
             for name, part in own.items():
                 before = of_all.get(name, _HeldOut(0.0, 0, part.weight))
                 of_all[name] = _HeldOut(before.total + part.total, before.terms + part.terms, part.weight)
-        if not of_all:  # another validation_step than ours
+        if not of_all:  # A subclass has its own validation_step.
             return
         means = {name: part.total / max(1, part.terms) for name, part in of_all.items()}
         figures = {"loss": sum(of_all[name].weight * mean for name, mean in means.items())}
         for name, value in {**(means if len(means) > 1 else {}), **figures}.items():
-            # The same value in every process, so their mean is this value.
+            # All processes have the same value, so the mean leaves it unchanged.
             self.log(f"val/{name}", torch.tensor(value, dtype=torch.float64), prog_bar=name == "loss", sync_dist=True)
 
     def _add_held_out(self, batch: Any, terms: Mapping[str, Term], added: dict[str, _HeldOut]) -> Tensor:
@@ -182,7 +181,7 @@ class StepModule(LightningModule):
         return torch.stack([term.weight * term.mean for term in terms.values()]).sum()
 
     def _log_step(self, values: Mapping[str, Tensor], share: Share, size: int) -> None:
-        """Add up over the micro-batches; until the last one, the values of the step before are logged again."""
+        """Sum over the micro-batches; before the last one, the values of the previous step are logged again."""
         before = {} if share.first else self._sums
         self._sums = {name: before.get(name, 0) + value.detach() for name, value in values.items()}
         if share.last:

@@ -1,4 +1,4 @@
-"""Where the frozen models of a run come from when the user names none."""
+"""Sources of the frozen models, and their defaults."""
 
 from __future__ import annotations
 
@@ -18,39 +18,38 @@ MINIATURE_GENERATORS = {
     "generate_audio": f"{MINIATURE}audioldm",
     "generate_video": f"{MINIATURE}video",
 }
-"""What reads meta responses beside the miniature's language model; a bundle that says what is to be made in words names
-no generator."""
+"""Generators for meta responses on the miniature: a bundle with a meta-response layout names no generator itself."""
 
 SAME = "same"
-"""As the source of a Q-Former: the one in the image encoder's own BLIP-2 checkpoint."""
+"""Source of a Q-Former: the one in the image encoder's own BLIP-2 checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """One source a port: a Hub id, a folder, or a name behind ``inlay-miniature/``."""
+    """One source per port: a Hub id, a folder, or ``inlay-miniature/NAME``."""
 
     llm: str = f"{MINIATURE}llama"
     """The language model."""
     image: str = f"{MINIATURE}clip"
     """The image encoder."""
     prompt: str | None = None
-    """The tokenizer of captions in stage ``represent`` and of projectors that read; None where a system has neither."""
+    """The tokenizer of stage ``represent`` and of instruction-aware projectors; None if a system has neither."""
     qformer: str | None = None
     """A frozen Q-Former behind the image encoder: a bundle that holds one, or ``same``; None for none."""
     audio: str | None = None
-    """The encoder of sounds; None where a system hears nothing. One ImageBind may serve several senses."""
+    """The audio encoder; None for none. One ImageBind may encode several modalities."""
     video: str | None = None
-    """The encoder of clips."""
+    """The video encoder; None for none."""
     audio_scale: bool | None = None
-    """ImageBind's fixed factor on its vectors of sounds: on as released, off as in NExT-GPT; None for the former."""
+    """Whether ImageBind's fixed factor on audio features is applied: yes as released, no in NExT-GPT; None for yes."""
     clips_reach_end: bool | None = None
-    """Whether ImageBind's last clip of a sound or a video ends with it; not so in NExT-GPT. None for yes."""
+    """Whether ImageBind's last clip ends at the end of the sound or video; no in NExT-GPT. None for yes."""
     generate_image: str | None = None
-    """The generator of pictures; None where a system draws nothing."""
+    """The image generator; None for none."""
     generate_audio: str | None = None
-    """The generator of sounds."""
+    """The audio generator; None for none."""
     generate_video: str | None = None
-    """The generator of clips."""
+    """The video generator; None for none."""
 
 
 def miniature_path(source: str) -> Path:

@@ -8,7 +8,7 @@ __all__ = ["RecipeError", "SettingsError"]
 
 
 class SettingsError(InlayError):
-    """Settings that contradict each other, or that cannot be met here."""
+    """Settings contradict each other, or this machine does not support them."""
 
 
 class RecipeError(InlayError):

@@ -1,4 +1,4 @@
-"""Free memory of the device: of a GPU, or of the machine and of the container that the process runs in."""
+"""Free memory of a GPU, or of the machine and its container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["free_memory", "proc_bytes"]
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be taken on a device; 0 where it cannot be found out."""
+    """Free bytes on a device; 0 if unknown."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
@@ -22,7 +22,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def proc_bytes(file: str, name: str) -> int:
-    """A line of Linux's tables, in bytes; 0 where there is none."""
+    """A line of a ``/proc`` table, in bytes; 0 if it is missing."""
     path = Path(file)
     lines = path.read_text().splitlines() if path.exists() else []
     found = next((line for line in lines if line.startswith(f"{name}:")), None)

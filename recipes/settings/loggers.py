@@ -12,10 +12,10 @@ _LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 
 
 def check_logger(name: str) -> None:
-    """Check that a logger is known and that its package is there.
+    """Check that a logger is known and that its package is installed.
 
     Raises:
-        SettingsError: names the loggers, or the package to install.
+        SettingsError: unknown logger, or a missing package.
     """
     if name not in _LOGGERS:
         raise SettingsError(f"logger: expected {', '.join(_LOGGERS)} or a logger of Lightning, got {name!r}")

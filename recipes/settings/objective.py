@@ -1,7 +1,7 @@
-"""An objective: what a stage minimises, with its settings. One objective is one file or folder, registered in one line.
+"""An objective: the loss of a stage, with its settings. Each is one file or folder and one line of the registry.
 
 A subclass is a frozen dataclass. Its fields are the settings (``--stages.STAGE.objective.FIELD`` on the command line)
-and its :meth:`Objective.plan` builds training module, batches and report. See ``docs/extending.md``.
+and its :meth:`Objective.plan` builds the training module, the batches and the report. See ``docs/extending.md``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PACKAGED = {
     "pformer_student": "inlay.recipes.objectives.pformer.settings:PFormerStudent",
     "signals": "inlay.recipes.objectives.signals.settings:Signals",
 }
-"""Objectives of the package; their settings are imported when they are asked for."""
+"""Objectives of the package; each is imported when it is used."""
 
 _REGISTERED: dict[str, type[Objective]] = {}
 
@@ -30,7 +30,7 @@ T = TypeVar("T", bound="type[Objective]")
 
 
 class ObjectiveError(InlayError):
-    """An objective contradicts itself, or cannot be reached with this adapter or these data."""
+    """An objective's settings contradict each other, or it does not support this adapter or these data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ class Objective:
     name: ClassVar[str] = ""
     """Name in the registry, in configuration files and on the command line."""
     planner: ClassVar[str] = ""
-    """``module:function`` that makes the plan from settings and task, imported when it is needed; a class with its own
-    :meth:`plan` needs none."""
+    """``module:function`` that builds the plan from settings and task, imported when it is used; not needed by a class
+    with its own :meth:`plan`."""
     parts: ClassVar[tuple[str, ...]] = ()
-    """Parts that train beside those of the adapter and that no bundle holds, such as ``teacher``."""
+    """Trainable parts outside the adapter, which are not saved in a bundle, such as ``teacher``."""
     streamed: ClassVar[bool] = False
-    """Whether the captions may come as a stream of unknown length."""
+    """Whether the stage can read captions from a stream of unknown length."""
     conversations: ClassVar[bool] = True
-    """Whether a language model reads the samples, as conversations in the layout of the stage."""
+    """Whether the LLM reads the samples as conversations in the layout of the stage."""
 
     def plan(self, task: Any) -> Any:
         """The plan of a stage.
@@ -56,7 +56,7 @@ class Objective:
             task: an :class:`inlay.recipes.objectives.plan.Task`: stage, attached model and data.
 
         Returns:
-            An :class:`inlay.recipes.objectives.plan.Plan`, or a sentence that says why this adapter has no such stage.
+            An :class:`inlay.recipes.objectives.plan.Plan`, or the reason why this adapter skips the stage.
         """
         return resolve_name(self.planner)(self, task)
 
@@ -78,7 +78,7 @@ def register_objective(kind: T) -> T:
         kind: a frozen dataclass derived from :class:`Objective`, with a ``name``.
 
     Raises:
-        ObjectiveError: not such a class, or another one has the name. The same class again replaces itself.
+        ObjectiveError: not such a class, or another class has this name. Registering the same class again is allowed.
     """
     if not (isinstance(kind, type) and issubclass(kind, Objective) and is_dataclass(kind) and kind.name):
         raise ObjectiveError(f"expected a dataclass derived from Objective with a name, got {kind!r}")
@@ -87,21 +87,21 @@ def register_objective(kind: T) -> T:
     if [field.name for field in fields(kind) if field.name == "name"]:
         raise ObjectiveError(f"objective {kind.name}: name is a class variable (name: ClassVar[str]), not a setting")
     if kind.name in _PACKAGED or not same_definition(_REGISTERED.get(kind.name, kind), kind):
-        raise ObjectiveError(f"objective {kind.name}: there is one of that name already")
+        raise ObjectiveError(f"objective {kind.name}: another objective has this name; choose another name")
     _REGISTERED[kind.name] = kind
     return kind
 
 
 def objective_names() -> tuple[str, ...]:
-    """The names of all objectives, those of the package first."""
+    """The names of all objectives, packaged ones first."""
     return (*_PACKAGED, *_REGISTERED)
 
 
 def objective_type(name: str) -> type[Objective]:
-    """The objective of a name.
+    """Look up an objective by name.
 
     Raises:
-        ObjectiveError: there is none.
+        ObjectiveError: unknown name.
     """
     if name in _PACKAGED:
         found: type[Objective] = resolve_name(_PACKAGED[name])

@@ -15,18 +15,18 @@ Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """AdamW, and the learning rate over a stage as a share of its peak."""
+    """AdamW and the learning-rate schedule of a stage."""
 
     weight_decay: float = 0.0
-    """Decoupled weight decay, of matrices and tables; biases, norms and a learned temperature have none."""
+    """Decoupled weight decay of matrices and embedding tables; none for biases, norms and a learned temperature."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of the moments."""
+    """AdamW's betas."""
     clip: float = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
+    """Gradient clipping: the largest norm of the gradient; 0 turns it off."""
     warmup: float = 0.03
-    """Share of the steps in which the learning rate rises."""
+    """Warm-up, as a share of the steps."""
     warmup_steps: int | None = None
-    """Steps in which the learning rate rises; takes precedence over ``warmup``."""
+    """Warm-up in optimizer steps; takes precedence over ``warmup``."""
     start: float = 0.0
     """Learning rate at the first step, as a share of the peak."""
     schedule: Schedule = "cosine"
@@ -47,6 +47,6 @@ class OptimizerSettings:
             raise RecipeError(f"floor: has no effect with schedule constant, got {self.floor}; leave one of them out")
 
     def rise(self, steps: int) -> int:
-        """Optimizer steps in which the learning rate rises, out of so many."""
+        """Warm-up steps of a stage with ``steps`` optimizer steps; at least 1."""
         wanted = round(steps * self.warmup) if self.warmup_steps is None else min(self.warmup_steps, steps)
         return max(1, wanted)

@@ -1,4 +1,4 @@
-"""YAML of settings: plain values alone, read in time and memory that its length bounds."""
+"""YAML of settings: plain values only, with bounds on length, depth and expanded aliases."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ MAX_CHARACTERS = 200_000
 _MAX_NODES = 50_000
 _MAX_DEPTH = 50
 _NO_KEYS = frozenset({"class_path", "init_args", "__path__"})
-"""Keys with which jsonargparse imports a class that a file names."""
+"""Keys that make jsonargparse import a class."""
 
 
 class NotPlainError(ValueError):
-    """YAML that asks for more than plain settings."""
+    """The YAML holds more than plain values, or exceeds a limit."""
 
 
 def parse_yaml(text: str) -> Any:
     """Read YAML.
 
     Args:
-        text: of a file, or of a value on the command line.
+        text: content of a file, or a value from the command line.
 
     Raises:
         NotPlainError: a class to import, a NUL byte, a node that contains itself, aliases that expand to too many
             values, too many characters.
-        ValueError: no YAML. The message is one line.
+        ValueError: invalid YAML. The message is one line.
     """
     if len(text) > MAX_CHARACTERS:
         raise NotPlainError(f"expected at most {MAX_CHARACTERS:,} characters, got {len(text):,}")
@@ -47,13 +47,13 @@ def parse_yaml(text: str) -> Any:
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"{error.problem or error.context}{where}") from None
     except yaml.YAMLError as error:
-        raise ValueError(str(error).partition("\n")[0]) from None  # a character that no YAML may hold
+        raise ValueError(str(error).partition("\n")[0]) from None  # a forbidden character
     except RecursionError:
         raise NotPlainError(f"expected at most {_MAX_DEPTH} levels of nesting") from None
 
 
 def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
-    """Values that a node expands to; an alias is one node with several parents."""
+    """Number of values that a node expands to; an alias is one node with several parents."""
     if id(node) in above:
         raise NotPlainError(f"a value contains itself{_place(node)}")
     if len(above) > _MAX_DEPTH:
@@ -64,7 +64,7 @@ def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> in
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in _NO_KEYS:
-                raise NotPlainError(f"{key.value}: settings are plain values, and no class is imported{_place(key)}")
+                raise NotPlainError(f"{key.value}: expected plain values; settings cannot import classes{_place(key)}")
             inner += [key, value]
     elif isinstance(node, yaml.SequenceNode):
         inner = node.value
@@ -82,7 +82,7 @@ def _place(node: yaml.Node) -> str:
 
 
 def check_value(text: str) -> None:
-    """Check one value of the command line, which may be any text and is read as YAML where it can be.
+    """Check one value of the command line: any text, which may also be YAML.
 
     Raises:
         NotPlainError: see :func:`parse_yaml`.

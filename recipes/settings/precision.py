@@ -1,9 +1,8 @@
-"""Device and precision of a run: bfloat16 is faster where there are matrix units for it, and slower elsewhere.
+"""Device and precision of a run: bfloat16 is faster only on hardware with bfloat16 matrix units.
 
-``bf16-true`` is the frozen language model in bfloat16, its activations in bfloat16, and everything that trains in
-float32 in the optimizer, with bfloat16 copies for each step. (Lightning's own ``bf16-true`` would round what trains;
-small steps are lost then.) ``bf16-mixed`` leaves the frozen weights in float32 and rounds them anew in every layer of
-every step.
+``bf16-true`` keeps the frozen language model and its activations in bfloat16; the optimizer holds trained weights in
+float32 and each step uses bfloat16 copies. (Lightning's own ``bf16-true`` rounds trained weights, which loses small
+updates.) ``bf16-mixed`` keeps the frozen weights in float32 and casts them in every layer of every step.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from inlay.recipes.settings.run import Precision
 __all__ = ["Precision", "autocast_of", "device_of", "gemm_gain", "settle", "verdict"]
 
 WORTH = 1.2
-"""bfloat16 is chosen where a matrix product is at least this many times faster."""
+"""``auto`` chooses bfloat16 if a matrix product is at least this many times faster."""
 SIDE = 768
-"""Rows and columns of the matrices that are timed."""
+"""Rows and columns of the timed matrices."""
 
 
 def settle(asked: Precision, accelerator: str) -> Precision:
-    """The precision that ``auto`` stands for on the device of the run; any other as it is.
+    """Resolve ``auto`` for the device of the run; any other precision is returned unchanged.
 
     Args:
         asked: what the user chose.
@@ -37,25 +36,25 @@ def settle(asked: Precision, accelerator: str) -> Precision:
 
 
 def verdict(precision: Precision, accelerator: str) -> str:
-    """A line for the user about the speed of bfloat16 here, where the run trains in it; empty otherwise."""
+    """A line about the speed of bfloat16 on this device if the run trains in it; empty otherwise."""
     if precision != "bf16-true":
         return ""
     gain = gemm_gain(device_of(accelerator))
     if not gain:
-        return "precision bf16-true: this device has no bfloat16 instructions, 32-true would be faster"
+        return "precision bf16-true: this device has no bfloat16 instructions; 32-true is faster"
     return f"precision bf16-true: a matrix product takes 1/{gain:.1f} of its time in float32 here"
 
 
 def autocast_of(precision: Precision) -> Literal["32-true", "bf16-mixed"]:
-    """Lightning's precision for ours: autocast copies what trains into bfloat16; the rest is in bfloat16 already."""
+    """Lightning's precision for ours: autocast casts trained weights to bfloat16; frozen ones already are."""
     return "32-true" if precision == "32-true" else "bf16-mixed"
 
 
 def gemm_gain(device: torch.device) -> float:
-    """How many times faster a matrix product is in bfloat16 than in float32; 0 without instructions for it.
+    """Speed-up of a matrix product in bfloat16 over float32; 0 without bfloat16 instructions.
 
     Args:
-        device: where; the product is timed once, which takes some milliseconds.
+        device: device to time the product on; takes some milliseconds.
     """
     if not _has_bf16(device):
         return 0.0
@@ -66,14 +65,14 @@ def gemm_gain(device: torch.device) -> float:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":  # MPS: autocast in bfloat16 is not measured there.
+    if device.type != "cpu":  # MPS: bfloat16 autocast has not been measured.
         return False
     capabilities = torch.cpu.get_capabilities()
     return any(bool(has) for name, has in capabilities.items() if "bf16" in name)
 
 
 def _seconds(matrix: torch.Tensor) -> float:
-    """The fastest of five, after one to warm up."""
+    """The fastest of five products, after one for warm-up."""
     times = []
     for _ in range(6):
         _wait(matrix.device)
@@ -90,13 +89,13 @@ def _wait(device: torch.device) -> None:
 
 
 def device_of(accelerator: str) -> torch.device:
-    """The device on which ``auto``, ``cpu`` or ``gpu`` trains; models, precision and Lightning all follow it.
+    """The training device of ``auto``, ``cpu`` or ``gpu``; models, precision and Lightning all use it.
 
     Args:
         accelerator: ``auto`` takes a GPU where there is one: CUDA, or MPS on a Mac.
 
     Raises:
-        SettingsError: ``gpu``, and there is none.
+        SettingsError: ``gpu`` without a GPU.
     """
     if accelerator == "cpu":
         return torch.device("cpu")

@@ -1,4 +1,4 @@
-"""A recipe: a system's parts and stages. A system's file fills it in; the command line overrides any field."""
+"""A recipe: a system's parts and stages. The command line can override any field."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ QKVO = ("k_proj", "o_proj", "q_proj", "v_proj")
 """The linears of LLaMA's attention, which NExT-GPT and ModaVerse change."""
 
 Size: TypeAlias = Literal["miniature", "full"]
-"""Whose hyper-parameters: those of the embedded miniature, or the published ones."""
+"""Hyper-parameters of the embedded miniature, or the published ones."""
 
 World: TypeAlias = Literal["pictures", "senses"]
-"""The miniature's data: pictures with captions and questions, or pictures, sounds and clips to see and to make."""
+"""The miniature's data: pictures only, or pictures, sounds and clips as input and output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,56 +41,53 @@ class Recipe:
     projector: str
     """Kind of the input projectors, a key of ``inlay.adapters.inputs.PROJECTORS``."""
     stages: Mapping[str, Stage]
-    """Stages in their order."""
+    """Name -> stage, in training order."""
     projector_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Kind of projector -> its fields besides the widths, so that any kind can be chosen."""
+    """Kind of input projector -> its fields except the widths."""
     lora: LoraConfig | None = None
     """LoRA on the LLM."""
     sources: Sources = field(default_factory=Sources)
-    """The frozen models where the user names none."""
+    """Default frozen models."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
-    """How held-out questions are answered: ``num_beams``, ``length_penalty``, ...; greedily if empty."""
+    """Generation options for held-out questions: ``num_beams``, ``length_penalty``, ...; greedy if empty."""
     modalities: tuple[Modality, ...] = ("image",)
-    """What the system takes in beside text: each has an input projector, where the backbone has an encoder for it."""
+    """Input modalities besides text; each with an encoder in the backbone has an input projector."""
     shared: bool = False
-    """One input projector serves all modalities, whose features must then be equally wide."""
+    """Whether all modalities share one input projector; their features must then have the same width."""
     output: str | None = None
-    """Kind of the output projectors, a key of ``inlay.adapters.outputs.OUTPUTS``; None where nothing is made of
-    states."""
+    """Kind of the output projectors, a key of ``inlay.adapters.outputs.OUTPUTS``; None for none."""
     output_options: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the output projectors besides their sizes at both ends."""
+    """Fields of the output projectors except their input and output sizes."""
     signals: Mapping[Modality, int] = field(default_factory=dict)
-    """Modality -> signal tokens, for each generator that the backbone has."""
+    """Modality -> number of signal tokens; used for modalities with a generator in the backbone."""
     tokens: tuple[str, ...] = ()
-    """Further new tokens of the LLM, which are trained as rows."""
+    """Other new tokens of the LLM with trainable rows."""
     generation: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
-    """How each modality is generated: ``steps``, ``guidance_scale``, ``size``; the generator's own if empty."""
+    """Modality -> generation options: ``steps``, ``guidance_scale``, ``size``; the generator's defaults if empty."""
     version: str = ""
     """Variant of the system, such as ``1.5``."""
     size: Size = "miniature"
-    """Whose hyper-parameters these are."""
+    """Which hyper-parameters these are."""
     world: World = "pictures"
-    """Which of the miniature's data are learnt from where no files are named."""
+    """The miniature's data to train on if no files are given."""
 
     @property
     def layout(self) -> Layout:
-        """What the finished adapter speaks: the layout of the last stage."""
+        """Layout of the finished adapter: that of the last stage."""
         return list(self.stages.values())[-1].layout
 
     def adapter(self, backbone: Backbone, name: str) -> Adapter:
-        """An untrained adapter for one backbone, whose widths are read from it.
-
-        What the backbone has no encoder or generator for gets no projector.
+        """Build an untrained adapter for a backbone; modalities without an encoder or generator get no projector.
 
         Raises:
-            RecipeError: the backbone has none of the encoders.
+            RecipeError: the backbone has an encoder for none of the modalities.
         """
         from inlay.adapters.adapter import Adapter
 
         seen = [modality for modality in self.modalities if modality in backbone.encoders]
         if not seen:
             raise RecipeError(
-                f"{self.system} takes in {', '.join(self.modalities)}, and this backbone has no encoder for any of them"
+                f"{self.system}: expected an encoder for one of {', '.join(self.modalities)}, this backbone has none"
             )
         made = {modality: count for modality, count in self.signals.items() if modality in backbone.generators}
         lora, note = self._lora(backbone)
@@ -148,7 +145,7 @@ class Recipe:
         return TokensConfig.numbered(backbone.llm.width, other=self.tokens, **counts)
 
     def _read(self, backbone: Backbone, modality: Modality) -> dict[str, Any]:
-        """Fields that follow from the backbone: the prompt tokenizer's size, whether there is a class token."""
+        """Fields derived from the backbone: vocabulary of the prompt tokenizer, presence of a class token."""
         from inlay.adapters.encoders import QFORMER_FAMILY
         from inlay.adapters.inputs import PROJECTORS
         from inlay.adapters.language.prompt_tokenizer import start_token

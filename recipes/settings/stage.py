@@ -20,46 +20,46 @@ __all__ = ["AUTO", "FALLBACK", "Stage", "group_of", "rate_of"]
 AUTO, FALLBACK = "auto", "vicuna_v1"
 
 PARTS = ("inputs", "outputs", "tokens", "lora")
-"""Groups of parts that an adapter has; an objective may train parts of its own."""
+"""Groups of an adapter's parts; an objective may have other trainable parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One training step of a system: which parts train, on which data, how."""
+    """One training stage: trainable parts, data and hyper-parameters."""
 
     data: Literal["align", "train", "all"]
-    """Which file of the data: captioned pictures, instructions, or all, drawn by the square roots of their sizes."""
+    """Training data: captioned pictures, instructions, or all, sampled by the square roots of their sizes."""
     template: str
-    """Layout of the conversations, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``, or
-    ``auto``: the LLM's own chat template where it has one, otherwise ``vicuna_v1``."""
+    """Conversation template, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``, or ``auto``: the
+    LLM's own chat template if it has one, otherwise ``vicuna_v1``."""
     geometry: Geometry
-    """How a picture becomes a square."""
+    """How pictures become square: ``crop``, ``pad`` or ``squash``."""
     lr: dict[str, float]
-    """Part (``inputs.image``), or group of parts (``inputs``) -> peak learning rate. All others are frozen."""
+    """Part (``inputs.image``) or group of parts (``inputs``) -> peak learning rate. All other parts are frozen."""
     batch_size: int
     """Conversations per optimizer step."""
     epochs: float = 1.0
     """Passes over the data; may be a fraction."""
     max_steps: int | None = None
-    """Optimizer steps at most; None for as many as the epochs give."""
+    """Upper limit of optimizer steps; none if empty."""
     accumulate: int = 1
-    """Forward passes per optimizer step; each takes ``batch_size / accumulate`` conversations. The gradient of the step
-    does not depend on it, except for contrast and matching, whose negatives come from one forward pass."""
+    """Micro-batches per optimizer step; each has ``batch_size / accumulate`` conversations. The gradient does not
+    depend on it, except for contrast and matching, whose negatives come from one micro-batch."""
     grouping: Literal["length", "none"] = "none"
-    """``length``: batches hold conversations of like length, so that little is padded; that is faster, and may teach
-    less, where length goes with content."""
+    """``length``: batches of conversations of similar length, with little padding; faster, but may train worse if
+    length correlates with content."""
     system: str = ""
     """System sentence of the layout."""
     arguments: dict[str, bool | int | float | str] = field(default_factory=dict)
     """Further variables of the LLM's chat template, such as ``{"enable_thinking": true}``."""
     prompt: str = HOLE
-    """The user's turn, such as ``Question: {} Short answer:``; without ``{}`` the user's words are left out."""
+    """Format of the user's turn, such as ``Question: {} Short answer:``; without ``{}`` the user's text is omitted."""
     objective: Objective = field(default_factory=lambda: objective_type("next_token")())
-    """What is minimised, with its settings."""
+    """The objective and its settings."""
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     """AdamW, warm-up and schedule."""
     samples: SampleSettings = field(default_factory=SampleSettings)
-    """How samples become those of the stage."""
+    """Transformations of the samples."""
 
     def __post_init__(self) -> None:
         if self.template not in (AUTO, *TEMPLATES):
@@ -80,11 +80,11 @@ class Stage:
             raise RecipeError(f"epochs, max_steps: expected more than 0, got {self.epochs} and {self.max_steps}")
         if self.samples.direction != "as_is" and self.data != "align":
             raise RecipeError(
-                f"samples.direction: only captioned media (data: align) have another direction, got {self.data}"
+                f"samples.direction: {self.samples.direction} needs captioned media (data: align), got {self.data}"
             )
         if self.samples.split == "random" and HOLE not in self.prompt:
             raise RecipeError(
-                "samples.split: a caption's beginning takes the place of {} in the prompt, which has none"
+                "samples.split: expected {} in the prompt, where the beginning of the caption is inserted"
             )
         self.objective.check(self)
 
@@ -101,7 +101,7 @@ class Stage:
         )
 
     def steps(self, samples: int) -> int:
-        """Optimizer steps for so many samples.
+        """Optimizer steps for a number of samples.
 
         Example:
             >>> Stage(data="align", template="plain", geometry="crop", lr={"lora": 1e-3}, batch_size=32).steps(100)
@@ -112,7 +112,7 @@ class Stage:
 
 
 def rate_of(name: str, lr: Mapping[str, float]) -> float | None:
-    """The learning rate of a part: its own, or that of its group; None where it is frozen.
+    """The learning rate of a part: its own, or that of its group; None if it is frozen.
 
     Example:
         >>> lr = {"inputs": 1e-3, "inputs.audio": 1e-4}

@@ -1,1 +1,1 @@
-"""Systems of the literature, one a file, and their frozen models."""
+"""Systems of the literature, one per file, and the loading of their frozen models."""

@@ -1,15 +1,16 @@
 """BLIP-2 (Li et al., 2023, https://arxiv.org/abs/2301.12597).
 
-A Q-Former carries the features of a frozen EVA ViT-g into a frozen LLM. Stage *represent* trains it beside its own text
-branch, without any LLM, with contrast, matching and generation; *generate* trains it, with a linear layer, to make the
-LLM write the caption; *vqa* to make it answer questions. A projector that reads prompts (``instruct_qformer``) also
-gets the question, as the paper has it when it fine-tunes for VQA.
+A Q-Former maps the features of a frozen EVA ViT-g to inputs of a frozen LLM. Stage *represent* trains it with a text
+branch and without an LLM on contrast, matching and generation; *generate* trains it and a linear layer on captioning
+with the LLM; *vqa* on question answering. An ``instruct_qformer`` also reads the question, as in the paper's VQA
+fine-tuning.
 
-Two LLMs: OPT, decoder-only, reads ``[32 visual] </s> text``; Flan-T5 reads the picture and the beginning of a caption
-in its encoder and writes the rest. ``pformer`` is OPT with a text-only teacher (https://arxiv.org/abs/2307.07063).
+Two LLMs: OPT (decoder-only) reads ``[32 visual] </s> text``; the encoder of Flan-T5 reads the picture and the beginning
+of a caption, and its decoder writes the rest. ``pformer`` is OPT with a text-only teacher
+(https://arxiv.org/abs/2307.07063).
 
-Not reproduced: in its first two stages the paper crops and flips pictures at random, and in its VQA stage it also
-trains the ViT, at 490 pixels; here the encoder stays frozen.
+Not reproduced: random crops and flips in the first two stages, and training the ViT at 490 pixels in the VQA stage;
+here the encoder stays frozen.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ __all__ = ["MINIATURE_GENERATE", "MINIATURE_REPRESENT", "SYSTEM", "Version", "re
 Version: TypeAlias = Literal["opt", "t5", "pformer"]
 
 ANSWER = "Question: {} Answer:"
-"""The prompt of the VQA stage; for the zero-shot evaluation the paper asks for a ``Short answer:``."""
+"""The prompt of the VQA stage; the paper's zero-shot evaluation uses ``Short answer:`` instead."""
 
-# lavis/projects/blip2/train/pretrain_stage1.yaml; 129 million pairs. All of a batch is compared with all of it, so it
-# is not spread over forward passes.
+# lavis/projects/blip2/train/pretrain_stage1.yaml; 129 million pairs. The contrast compares
+# all pairs of a batch, so there is no accumulation.
 REPRESENT = Stage(
     data="align",
     template="blip2",
@@ -108,9 +109,9 @@ PUBLISHED: dict[Version, dict[str, Stage]] = {
     },
 }
 
-# The miniature's, in larger steps. From batches of like length OPT learns less: 62 % of the captions wholly right after
-# *generate* instead of 76 %, and a point less in *vqa*. T5 writes 37 % instead of 52 %, but then answers questions
-# better: 85.6 %, not 83.6 %.
+# The miniature has higher learning rates. Batches of similar length are worse for OPT: 62 % of the captions are fully
+# correct after *generate* instead of 76 %, and *vqa* loses a point. With T5, 37 % of the captions are correct instead
+# of 52 %, but answers after *vqa* are better: 85.6 % instead of 83.6 %.
 MINIATURE_REPRESENT = Stage(
     data="align",
     template="blip2",
@@ -141,8 +142,8 @@ MINIATURE_VQA = Stage(
     batch_size=32,
     epochs=5.0,
 )
-# An encoder-decoder writes one answer, where a decoder learns from all questions of a picture at once, and needs
-# smaller steps: seed 2 answers 81.5 % with 32 questions a step, 85.5 % with 64, 87.7 % at half the rate.
+# A decoder learns from all questions of a picture at once, an encoder-decoder from one question per sample, and needs
+# larger batches and a lower rate: with seed 2, 81.5 % at 32 questions per step, 85.5 % at 64, 87.7 % at half the rate.
 MINIATURE_VQA_T5 = Stage(
     data="train",
     template="blip2",

@@ -1,4 +1,4 @@
-"""How an adapter's media are generated where the user says nothing: steps and guidance of its system."""
+"""Default options of media generation: steps and guidance scale of the adapter's system."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def generation_options(adapter: Adapter, backbone: Backbone, seed: int | None = 
     """Options for every modality.
 
     Args:
-        adapter: of a known system; another's media are made as their generators have it.
-        backbone: whose generators are miniatures or not.
-        seed: of the noise; None draws anew each time.
+        adapter: its system gives the options; an unknown system leaves the generators' defaults.
+        backbone: its generators decide between miniature and published options.
+        seed: seed of the noise; None for a new one each time.
     """
     found: dict[Modality, dict[str, Any]] = {}
     for modality in get_args(Modality):

@@ -1,11 +1,10 @@
 """InstructBLIP (Dai et al., 2023, https://arxiv.org/abs/2305.06500).
 
-BLIP-2's Q-Former reads the instruction too, so that its features depend on the question. One stage, *instruct*, on many
-data sets, each drawn by the square root of its size, with one of several wordings around a question or in front of a
-caption.
+BLIP-2's Q-Former also reads the instruction, so that its features depend on the question. One stage, *instruct*, trains
+on many data sets, sampled by the square roots of their sizes, with a random template for each question or caption.
 
-It begins with a Q-Former that BLIP-2 trained: ``--begin`` takes a bundle. The miniature has none to begin with, so its
-recipe runs BLIP-2's two stages first.
+Training starts from a BLIP-2 Q-Former: ``--begin`` takes a bundle. The miniature's recipe trains one first, with
+BLIP-2's two stages.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["SYSTEM", "Version", "recipe"]
 
 Version: TypeAlias = Literal["vicuna", "t5"]
 
-# Section 3 and appendix E: Vicuna-7B and Flan-T5-XL (there 192 a step); warm-up from 1e-8, cosine to 0.
+# Section 3 and appendix E: Vicuna-7B and Flan-T5-XL (the latter with batches of 192); warm-up from 1e-8, cosine to 0.
 INSTRUCT = Stage(
     data="all",
     template="instructblip",

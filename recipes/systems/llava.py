@@ -1,9 +1,8 @@
 """LLaVA 1.0 and 1.5 (Liu et al., 2023, https://arxiv.org/abs/2304.08485 and https://arxiv.org/abs/2310.03744).
 
-A projector carries the patch features of a frozen CLIP into a frozen LLM. Stage *align* trains the projector on
-captioned pictures, laid out ``plain``; stage *instruct* trains projector and LoRA on conversations, laid out
-``vicuna_v1`` as published, or by the chat template of an LLM that has one. The published settings, for 7B and 13B,
-stand beside the miniature's.
+A projector maps the patch features of a frozen CLIP to inputs of a frozen LLM. Stage *align* trains the projector on
+captioned pictures with template ``plain``; stage *instruct* trains projector and LoRA on conversations with template
+``vicuna_v1``, or with the chat template of an LLM that has one. The published settings are for 7B and 13B.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ __all__ = ["SYSTEM", "Version", "recipe"]
 
 Version: TypeAlias = Literal["1.5", "1.0"]
 
-# LoRA on all linears of the layers, whatever the LLM calls them.
-# One epoch a stage, cosine, 3 % warm-up, no weight decay. scripts/v1_5/pretrain.sh and finetune_lora.sh; CLIP ViT-L/14
-# at 336 px; one linear became mlp2x_gelu.
+# LoRA on all linear layers of the blocks. One epoch per stage, cosine, 3 % warm-up, no weight decay.
+# scripts/v1_5/pretrain.sh and finetune_lora.sh; CLIP ViT-L/14 at 336 px; projector mlp2x_gelu.
 V1_5 = Recipe(
     system="llava",
     projector="mlp",
@@ -49,7 +47,7 @@ V1_5 = Recipe(
     },
 )
 
-# scripts/finetune_lora.sh of 1.0 leaves LoRA's defaults; the paper itself trains the whole LLM. CLIP at 224 px.
+# scripts/finetune_lora.sh of 1.0 keeps LoRA's defaults; the paper trains the whole LLM. CLIP at 224 px.
 V1_0 = Recipe(
     system="llava",
     projector="linear",
@@ -73,7 +71,7 @@ V1_0 = Recipe(
     },
 )
 
-# A small LLM needs larger steps than a large one; no dropout in so short a training.
+# A small LLM needs higher learning rates; no dropout in such a short training.
 MINIATURE = Recipe(
     system="llava",
     projector="mlp",

@@ -1,4 +1,4 @@
-"""Which backbone goes with a run or an adapter: each port is found again by the name that its source carries."""
+"""Load the backbone of a run or an adapter: one model per port, found by its source."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ __all__ = [
 GENERATORS = tuple(f"generate_{modality}" for modality in get_args(Modality))
 FURTHER = ("audio", "video", *GENERATORS)
 PORTS = ("llm", "image", "prompt", *FURTHER)
-"""Fields of the settings that name a frozen model."""
+"""Settings that name a frozen model."""
 
 
 def miniature_backbone(sources: Sources | None = None) -> Backbone:
-    """Embedded models, in float32; LLaMA and CLIP if no others are named.
+    """The embedded models in float32; LLaMA and CLIP by default.
 
     Example:
         >>> backbone = miniature_backbone()
@@ -56,11 +56,11 @@ def miniature_backbone(sources: Sources | None = None) -> Backbone:
 
 
 def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> Backbone:
-    """The backbone that an adapter was trained on, from the miniature, from the Hub's cache or from the Hub.
+    """Load the backbone that an adapter was trained on: the miniature, the Hub's cache or the Hub.
 
     Args:
         adapter: its interface names the sources, the layer and the class-token rule.
-        settings: other sources, a data type.
+        settings: overrides of sources, data type and quantisation.
 
     Raises:
         BackboneError: a source that cannot be loaded.
@@ -97,7 +97,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         revisions={
             name: port.revision for name, port in ports.items() if port.revision and not asked.get(_field_of(name))
         },
-        # On what it was trained on, unless the user says otherwise.
+        # As in training, unless the user overrides it.
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
         safetensors_only=settings is not None and settings.safetensors_only,
     )
@@ -126,12 +126,12 @@ def backbone_from(
     sources: Sources | None = None,
     device: torch.device | None = None,
 ) -> Backbone:
-    """The backbone that a training run asks for, on the CPU.
+    """Load the backbone of a training run, on the CPU.
 
     Args:
-        settings: what the user names.
-        sources: what the system takes where the user names nothing.
-        device: where it will train, on which ``dtype: auto`` depends.
+        settings: the user's choices.
+        sources: the system's defaults.
+        device: training device, which decides ``dtype: auto``.
     """
     rule = {"layer": settings.layer, "class_token": settings.class_token}
     return load_backbone(
@@ -144,18 +144,18 @@ def backbone_from(
 
 
 def _recorded(port: PortSpec | None) -> str | None:
-    """In what a bundle's language model was kept, where it was quantised."""
+    """Quantisation of the LLM recorded in a bundle; None for none."""
     held = None if port is None else port.settings.get(PRECISION)
     return None if held is None else str(held)
 
 
 def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
-    """What the user names, and the system's own for the rest.
+    """The user's sources, with the system's defaults for the others.
 
     Raises:
-        MiniatureError: a miniature that the package does not have; nothing is loaded to find out.
+        MiniatureError: unknown miniature model; checked without loading anything.
     """
-    # Beside a language model of the user's own, miniatures of other senses would be of no use.
+    # The miniature's encoders and generators are of no use with another LLM.
     further = {
         name: source
         for name in FURTHER
@@ -185,19 +185,19 @@ def load_backbone(
     quantise: str | None = None,
     safetensors_only: bool = False,
 ) -> Backbone:
-    """Load every port from its own source.
+    """Load the model of every port.
 
     Args:
-        sources: miniatures are always float32.
-        dtype: of all others.
+        sources: one per port; miniature models are always float32.
+        dtype: data type of all other models.
         rule: layer and class token of the image encoder.
         revisions: port -> commit, branch or tag.
-        quantise: ``nf4`` or ``int8``, of the LLM.
+        quantise: ``nf4`` or ``int8`` for the LLM.
         safetensors_only: refuse pickled weights.
 
     Raises:
         BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
-        MiniatureError: a miniature that the package does not have.
+        MiniatureError: unknown miniature model.
     """
     held = dict(revisions or {})
     with only_safetensors(safetensors_only):
@@ -210,7 +210,7 @@ def load_backbone(
 def _encoders(
     sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
 ) -> dict[Modality, Encoder]:
-    """Encoders of all senses that have a source; an ImageBind that several name is loaded once."""
+    """Encoders of all modalities with a source; a shared ImageBind is loaded once."""
     named: dict[Modality, str | None] = {"image": sources.image, "audio": sources.audio, "video": sources.video}
     found: dict[Modality, Encoder] = {}
     if sources.qformer is not None:
@@ -238,14 +238,14 @@ def _encoders(
 
 
 def _is_imagebind(source: str, modality: Modality, revision: str | None) -> bool:
-    """Whether an encoder of sounds or clips has ImageBind's options; others are taken as they are."""
+    """Whether an audio or video encoder is an ImageBind, which has options of its own."""
     place = miniature_path(source) if source.startswith(MINIATURE) else source
     with loading(place, f"{modality} encoder"):
         return kind_of(place, given(revision=revision)) == "imagebind"
 
 
 def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> dict[Modality, Generator]:
-    """Generators of all modalities that have a source."""
+    """Generators of all modalities with a source."""
     from inlay.adapters.loading.generators import load_generator
 
     found: dict[Modality, Generator] = {}
@@ -269,7 +269,7 @@ def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: st
     projector = dict(trained.inputs.items()).get("image")
     if not isinstance(projector, QFormerProjector):
         kinds = ", ".join(f"{part.name} ({part.kind})" for part in trained.parts()) or "nothing"
-        raise BackboneError(f"{name}: expected a bundle with a Q-Former (kind 'qformer') for images, it holds {kinds}")
+        raise BackboneError(f"{name}: expected a bundle with a Q-Former (kind 'qformer') for images, got {kinds}")
     return QFormerEncoder(encoder, projector.qformer)
 
 
@@ -287,7 +287,7 @@ def _asked(source: str, dtype: str, revision: str | None) -> dict[str, Any]:
 
 
 def _dtype(settings: BackboneSettings | None, device: torch.device | None = None) -> str:
-    """``auto`` is bfloat16 on a GPU that supports it, float32 otherwise."""
+    """Resolve ``auto``: bfloat16 on a GPU that supports it, float32 otherwise."""
     if settings is not None and settings.dtype != "auto":
         return settings.dtype
     return "bfloat16" if chosen_dtype("auto", device) == torch.bfloat16 else "float32"

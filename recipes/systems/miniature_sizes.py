@@ -1,4 +1,4 @@
-"""Sizes of every projector on the miniature backbones, shared by all systems, so that any kind can be chosen."""
+"""Sizes of all kinds of input projectors on the miniature backbones, shared by all systems."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ MINIATURE_PROJECTORS: Mapping[str, Mapping[str, Any]] = {
     "perceiver": {"latents": 16, "depth": 2, "heads": 4, "head_width": 32},
     "cross_attention": {"queries": 16, "head_width": 32},
 }
-"""Kind -> its fields besides the widths; a kind that is not here has none."""
+"""Kind -> fields except the widths; other kinds have none."""

@@ -1,9 +1,9 @@
 """MiniGPT-4 (Zhu et al., 2023, https://arxiv.org/abs/2304.10592).
 
-One linear layer on top of BLIP-2's frozen Q-Former, which counts as part of the encoder here. Stage *pretrain* shows
-pictures with captions, without any prompt; *finetune* a few thousand long descriptions, asked for in four ways, laid
-out with ``###Human`` and ``###Assistant``. With LLaMA-2 there is no Q-Former: four neighbouring patches are joined, and
-the linear layer is wider.
+One linear layer on top of BLIP-2's frozen Q-Former, which is part of the encoder here. Stage *pretrain* trains it on
+captioned pictures without a prompt; *finetune* on a few thousand long descriptions with four instructions and the
+template ``###Human``, ``###Assistant``. The LLaMA-2 version has no Q-Former: it concatenates four neighbouring patches,
+and the linear layer is wider.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["SYSTEM", "Version", "recipe"]
 Version: TypeAlias = Literal["vicuna", "llama2"]
 
 # train_configs/minigpt4_stage1_pretrain.yaml (four GPUs with 64 pictures each) and minigpt4_stage2_finetune.yaml; the
-# paper says 400 steps for the second stage, the configuration five epochs of 200.
+# paper trains the second stage for 400 steps, the configuration for five epochs of 200.
 PUBLISHED = Recipe(
     system="minigpt4",
     projector="linear",
@@ -91,7 +91,7 @@ def recipe(version: Version = "vicuna", size: Size = "miniature") -> Recipe:
     """MiniGPT-4's parts and stages.
 
     Args:
-        version: the LLM, and with it whether there is a Q-Former.
+        version: the LLM; ``vicuna`` has a Q-Former, ``llama2`` has none.
         size: the published settings, or those for the embedded miniature.
     """
     chosen = replace(PUBLISHED if size == "full" else MINIATURE, version=version, size=size)

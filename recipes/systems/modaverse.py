@@ -1,9 +1,9 @@
 """ModaVerse (Wang et al., 2024, https://arxiv.org/abs/2401.06395).
 
-ImageBind's vectors of pictures, sounds and clips enter a frozen LLM through one linear layer. Its states are not used
-on the way out: the LLM describes in words the media to be generated (:mod:`inlay.adapters.conversation.meta_response`),
-and stock generators read that with their own text encoders. So one stage is enough: linear layer, LoRA, and rows of six
-new tokens. The released code also trains, and stores, both whole embedding matrices; here the new rows alone.
+One linear layer maps ImageBind's vectors of pictures, sounds and clips to inputs of a frozen LLM. For output, the LLM
+describes the media in text (:mod:`inlay.adapters.conversation.meta_response`), which unmodified generators read with
+their own text encoders. One stage trains the linear layer, LoRA, and the rows of six new tokens. The released code also
+trains and stores both whole embedding matrices; here only the new rows.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ GENERATION: dict[Modality, dict[str, Any]] = {
     "video": {"steps": 25, "guidance_scale": 9.0},
     "audio": {"steps": 10, "guidance_scale": 2.5, "size": 5.0},
 }
-"""As in the released code, which leaves the rest to the pipelines."""
+"""As in the released code; other options keep the pipelines' defaults."""
 
 # 7B on one GPU, one epoch; DeepSpeed's WarmupDecayLR with a maximum of 5e-4 sets the learning rate. ImageBind with its
-# factor on sounds.
+# factor on audio features.
 PUBLISHED = Recipe(
     system="modaverse",
     projector="linear",
@@ -90,7 +90,7 @@ def recipe(version: Version = "1.0", size: Size = "miniature") -> Recipe:
     """ModaVerse's parts and stage.
 
     Args:
-        version: there is one.
+        version: only ``1.0``.
         size: the published settings for 7B, or those for the embedded miniature.
     """
     return replace(PUBLISHED if size == "full" else MINIATURE, version=version, size=size)

@@ -1,15 +1,15 @@
 """NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519), as its weights were released, and its later code.
 
-ImageBind's vectors of pictures, sounds and clips enter a frozen LLM through one linear layer; signal tokens that it
-writes leave through output projectors into frozen generators. Stage *encode* writes captions of media; *decode* draws
-the states of signal tokens to the output of each generator's text encoder for the caption; *instruct* tunes LoRA, rows
-of the new tokens and all projectors on dialogues whose modality switches. The authors themselves ran encode, instruct,
-decode (``--order encode,instruct,decode``): nothing in front of the output projectors changes any more then, so
-*decode* computes each state once. That is the miniature's order.
+One linear layer maps ImageBind's vectors of pictures, sounds and clips to inputs of a frozen LLM; output projectors map
+the states of its signal tokens to the conditioning of frozen generators. Stage *encode* trains captioning; *decode*
+aligns the states of signal tokens with the output of each generator's text encoder for the caption; *instruct* tunes
+LoRA, rows of the new tokens and all projectors on modality-switching dialogues. The authors ran *decode* last
+(``--order encode,instruct,decode``): it then trains output projectors only and computes each state once. The miniature
+uses the same order.
 
-Trained rows: the released code trains, and stores, both whole embedding matrices; here the 36 new rows alone. ``<Img>``
-around a medium is text. The group projector of the later code is under a non-commercial licence and not rebuilt; its
-option of a linear layer is.
+The released code trains and stores both whole embedding matrices; here only the 36 new rows. ``<Img>`` around a medium
+is text. The group projector of the later code has a non-commercial licence and is not implemented; its linear option
+is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SOURCES = Sources(
     generate_audio=f"{MINIATURE}audioldm",
     generate_video=f"{MINIATURE}video",
 )
-"""ImageBind without its factor on sounds, as in NExT-GPT's fork, and with the clips of its sampler."""
+"""ImageBind without its factor on audio features and with the clip sampling of NExT-GPT's fork."""
 
 GENERATION: dict[Modality, dict[str, Any]] = {
     "image": {"steps": 50, "guidance_scale": 7.5},
@@ -60,11 +60,11 @@ MINIATURE_GENERATION: dict[Modality, dict[str, Any]] = {
     "video": {"steps": 12, "guidance_scale": 3.0, "size": (FRAMES, SIDE, SIDE)},
     "audio": {"steps": 12, "guidance_scale": 3.0},
 }
-"""Clips as long as those that the miniature's generator has learnt; four times as long they move to and fro."""
+"""Clips have the length in the training data of the miniature's generator; in longer ones the motion reverses."""
 
-# The released configurations write learning rates of 4e-4 and 5e-4 for the optimizer, and DeepSpeed's WarmupDecayLR
-# with a maximum of 5e-4 and a linear decay to 0, which sets the rate in every stage. One epoch a stage; two GPUs with
-# one conversation each.
+# The released configurations give the optimizer learning rates of 4e-4 and 5e-4, but DeepSpeed's WarmupDecayLR
+# overrides them in every stage: a maximum of 5e-4 and linear decay to 0. One epoch per stage; two GPUs with one
+# conversation each.
 RELEASED_OPTIMIZER = OptimizerSettings(weight_decay=1e-3, betas=(0.9, 0.95), warmup=0.1, schedule="linear")
 LEGACY = {
     "encode": Stage(
@@ -97,7 +97,7 @@ LEGACY = {
     ),
 }
 
-# scripts/pretrain_enc.sh, pretrain_dec.sh and finetune.sh of the later code, which is laid out as LLaVA 1.5.
+# scripts/pretrain_enc.sh, pretrain_dec.sh and finetune.sh of the later code, with LLaVA 1.5's template.
 LATER = {
     "encode": Stage(
         data="align",
@@ -137,7 +137,7 @@ DECODING = {"do_sample": True, "top_p": 0.01, "temperature": 1.0, "max_new_token
 
 
 def _miniature(template: str) -> dict[str, Stage]:
-    """The same three stages on the embedded world, in larger steps, and in the authors' own order."""
+    """The same three stages for the miniature: higher learning rates, and the authors' order."""
     return {
         "encode": Stage(
             data="align",
@@ -156,7 +156,7 @@ def _miniature(template: str) -> dict[str, Stage]:
             batch_size=32,
             epochs=5.0,
             grouping="length",
-            # Words first: decode learns the conditioning again, and cheaply.
+            # Low weights: stage decode trains the conditioning again, at little cost.
             objective=Signals(image=0.3, audio=0.3, video=0.3),
             optimizer=OptimizerSettings(warmup=0.05),
         ),
@@ -178,7 +178,7 @@ def recipe(version: Version = "legacy", size: Size = "miniature") -> Recipe:
     """NExT-GPT's parts and stages.
 
     Args:
-        version: ``legacy`` is the released one; ``1.5`` lays out as LLaVA 1.5 does and has larger LoRA.
+        version: ``legacy`` is the released model; ``1.5`` has LLaVA 1.5's template and a larger LoRA.
         size: the published settings for 7B, or those for the embedded miniature.
     """
     if size == "full":
@@ -206,7 +206,7 @@ def recipe(version: Version = "legacy", size: Size = "miniature") -> Recipe:
         modalities=("image", "audio", "video"),
         shared=True,
         output="transformer",
-        # A small LLM has less to say in each state, and small generators read less.
+        # Small LLM and generators need only a small output projector.
         output_options={"hidden": 128, "encoder_layers": 2, "decoder_layers": 2, "heads": 4, "ffn": 256},
         signals={"image": 4, "video": 4, "audio": 4},
         lora=LoraConfig(r=16, alpha=16.0, targets=QKVO),

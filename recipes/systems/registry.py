@@ -1,4 +1,4 @@
-"""The registry of systems: a name, its versions, and the function that gives its recipe."""
+"""The registry of systems: name, versions and recipe function."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class System:
     """A named composition of parts and stages."""
 
     recipe: Callable[..., Recipe]
-    """``recipe(version=..., size=...)``."""
+    """``recipe(version=..., size=...)`` returns the recipe."""
     versions: tuple[str, ...]
     """Variants; the first is the default."""
 
 
 class _Systems(Mapping[str, System]):
-    """Name -> system; those of the package are imported when they are asked for."""
+    """Name -> system; packaged systems are imported when they are used."""
 
     def __init__(self) -> None:
         self._packaged = ("llava", "blip2", "instructblip", "minigpt4", "nextgpt", "modaverse")
@@ -51,7 +51,7 @@ class _Systems(Mapping[str, System]):
         """See :func:`register_system`."""
         held = self._registered.get(name, system).recipe
         if name in self._packaged or not same_definition(_source(held), _source(system.recipe)):
-            raise RecipeError(f"system {name}: there is one of that name already; choose another name")
+            raise RecipeError(f"system {name}: another system has this name; choose another name")
         self._registered[name] = system
 
 
@@ -65,20 +65,20 @@ def register_system(name: str, recipe: Recipe | Callable[..., Recipe], versions:
 
     Args:
         name: lower case, such as ``llava``.
-        recipe: a recipe, or a function ``recipe(version=..., size=...)`` with defaults where there are several; size is
-            ``miniature`` or ``full``.
+        recipe: a recipe, or a function ``recipe(version=..., size=...)`` with defaults; size is ``miniature`` or
+            ``full``.
         versions: variants; the first is the default.
 
     Raises:
-        RecipeError: no name, the name of another system, no versions, or no recipe of that name. The same again
-            replaces itself.
+        RecipeError: invalid name, name of another system, no versions, or not a recipe of this name. Registering the
+            same recipe again is allowed.
     """
     if not name.isidentifier() or name != name.lower():
         raise RecipeError(f"system: expected a name in lower case such as llava, got {name!r}")
     if not versions:
         raise RecipeError(f"system {name}: expected at least one version")
     if not isinstance(recipe, Recipe) and not callable(recipe):
-        raise RecipeError(f"system {name}: expected a Recipe or a function that gives one, got {recipe!r}")
+        raise RecipeError(f"system {name}: expected a Recipe or a function that returns one, got {recipe!r}")
     make = partial(_chosen, recipe) if isinstance(recipe, Recipe) else recipe
     for chosen in ({}, {"version": versions[0], "size": "miniature"}, {"version": versions[0], "size": "full"}):
         try:
@@ -93,10 +93,10 @@ def register_system(name: str, recipe: Recipe | Callable[..., Recipe], versions:
 
 
 def _chosen(recipe: Recipe, *, version: str = "", size: Size = "miniature") -> Recipe:
-    """The one recipe of a system, whose numbers do not depend on version and size."""
+    """The single recipe of a system, for any version and size."""
     return replace(recipe, version=version or recipe.version, size=size)
 
 
 def _source(make: Callable[..., Recipe]) -> object:
-    """What identifies a system: its function, or its recipe."""
+    """The object that identifies a system: its function or its recipe."""
     return make.args[0] if isinstance(make, partial) else make

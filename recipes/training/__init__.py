@@ -1,1 +1,1 @@
-"""The training of a run: its stages, the trainer, checkpoints."""
+"""Training: stages, trainer, callbacks, checkpoints."""

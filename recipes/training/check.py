@@ -1,4 +1,4 @@
-"""Everything of a run but its steps: settings, data, models, plans, labels and memory."""
+"""Check a run without training: settings, data, models, plans, labels and memory."""
 
 from __future__ import annotations
 
@@ -23,27 +23,24 @@ from inlay.recipes.training.prepare import prepare
 __all__ = ["check"]
 
 SHOWN = 2
-"""Samples of each stage that are printed with their labels."""
+"""Samples per stage to print with their labels."""
 
 
 def check(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone | None = None) -> None:
-    """Do what a run does before its first step, for every stage; nothing is written into the run folder.
+    """Run everything before the first step, for every stage, without writing into the run folder.
 
     Args:
         job: the run.
-        show: where lines for the user go: data, part table, samples with labels, steps and the memory plan of each
-            stage.
-        backbone: frozen models put together by hand, instead of those that the job names.
+        show: prints a line for the user: data, part table, samples with labels, steps and memory plan of each stage.
+        backbone: loaded frozen models, instead of those of the job.
 
     Raises:
-        InlayError: as training would.
+        InlayError: as in training.
     """
     check_job(job, own_models=backbone is not None)
     check_metric_name(job.run.metric)
     RunFolder.check(job.run)
-    if (
-        job.run.dtype == "bfloat16"
-    ):  # int8 is judged by held-out questions; without it, the oracle need not answer them.
+    if job.run.dtype == "bfloat16":  # Skip the oracle. The int8 check needs the held-out questions.
         job = replace(job, run=replace(job.run, evaluate=False))
     with TemporaryDirectory() as place:
         ready = prepare(job, show, RunFolder(Path(place)), backbone=backbone)
@@ -61,6 +58,6 @@ def check(job: Job, show: Callable[[str], None] = print, *, backbone: Backbone |
                 memory = plan_memory(module, plan.data)
                 show(memory.lines())
                 if not memory.fits:
-                    show("this does not fit: raise accumulate, or set --recompute true or --precision bf16-true")
+                    show("not enough memory: raise accumulate, or set --recompute true or --precision bf16-true")
             plan.finish()
-    show("\neverything but the steps is in order")
+    show("\nall checks passed")

@@ -1,8 +1,8 @@
-"""Checkpoints of a stage: written atomically, the one before kept, and a damaged one replaced by it.
+"""Checkpoints of a stage: written atomically, with the previous one as a fallback for a damaged file.
 
-Lightning writes a checkpoint into the system's temporary folder and moves it to its place. Where that folder is on
-another file system (containers, tmpfs, NFS), the move is a copy onto the stage's only checkpoint, and a full disk or a
-killed process leaves a part of it. Here the temporary file lies beside the target and is renamed once it is on disk.
+Lightning writes a checkpoint into the system's temporary folder and moves it. If that folder is on another file system
+(containers, tmpfs, NFS), the move copies onto the stage's only checkpoint, and a full disk or a killed process leaves
+it incomplete. Here the temporary file is in the target's folder and is renamed once it is on disk.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["AtomicCheckpoints", "CheckpointError", "intact", "part_of", "previou
 
 
 class CheckpointError(InlayError):
-    """No checkpoint of a stage can be read."""
+    """A stage has checkpoints, but none can be read."""
 
 
 def part_of(path: Path) -> Path:
-    """The file that is being written; it may be left by a crash, and is never read."""
+    """The incomplete file during writing; it may remain after a crash, and is never read."""
     return path.with_name(f"{path.name}.part")
 
 
@@ -37,7 +37,7 @@ def previous_of(path: Path) -> Path:
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes beside the target, flushes to disk, keeps the last checkpoint as the previous one, and renames."""
+    """Writes a temporary file, flushes it to disk, keeps the last checkpoint as the previous one, and renames."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
@@ -45,7 +45,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            OSError: no room, no permission; the checkpoints that were there are as they were.
+            OSError: disk full or no permission; existing checkpoints are unchanged.
         """
         target = Path(path)
         part, last = part_of(target), previous_of(target)
@@ -55,8 +55,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 _save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            # A crash between the two leaves the previous one alone, which is then resumed from. Weights alone, as in
-            # best.ckpt, are not resumed from.
+            # After a crash between the two, the run resumes from the previous one. best.ckpt has only weights, and is
+            # never resumed from.
             if target.exists() and "optimizer_states" in checkpoint:
                 target.replace(last)
             part.replace(target)
@@ -67,7 +67,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class _Recorded:
-    """A file that keeps an error of the disk, which torch turns into a RuntimeError without its number."""
+    """A file that records its OSError, which torch replaces by a RuntimeError without errno."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -86,7 +86,7 @@ class _Recorded:
 
 def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
     recorded = _Recorded(file)
-    target: Any = recorded  # torch calls only these two methods
+    target: Any = recorded  # torch calls only write and flush
     try:
         torch.save(checkpoint, target)
     except RuntimeError as error:
@@ -104,17 +104,17 @@ def _flush(folder: Path) -> None:
 
 
 def intact(path: Path, show: Callable[[str], None]) -> Path | None:
-    """The checkpoint to resume from: the last one, or the one before where the last is damaged or missing.
+    """The checkpoint to resume from: the last one, or the previous one if the last is damaged or missing.
 
     Args:
-        path: of the last checkpoint.
+        path: the last checkpoint.
         show: prints which checkpoint is damaged, and which one is used.
 
     Returns:
-        None where the stage has no checkpoint yet.
+        The path; None if the stage has no checkpoint.
 
     Raises:
-        CheckpointError: there are checkpoints, and none of them can be read.
+        CheckpointError: there are checkpoints, but none can be read.
     """
     problems: list[str] = []
     for candidate in (path, previous_of(path)):
@@ -122,29 +122,29 @@ def intact(path: Path, show: Callable[[str], None]) -> Path | None:
             continue
         if (problem := _problem(candidate)) is None:
             if candidate != path:
-                why = "; ".join(problems) or f"{path} is missing: the run was stopped while it was written"
-                show(f"checkpoint: {why}; going on from the one before, {candidate}")
+                why = "; ".join(problems) or f"{path} is missing: the run stopped while writing it"
+                show(f"checkpoint: {why}; resuming from the previous one, {candidate}")
             return candidate
         problems.append(f"{candidate} cannot be used ({problem})")
     if problems:
         raise CheckpointError(
-            f"resume: {'; '.join(problems)}; expected an intact checkpoint of this stage. Remove {path.parent}, and "
-            "--resume true begins the stage anew"
+            f"resume: {'; '.join(problems)}; expected an intact checkpoint of this stage. Remove {path.parent} to "
+            "restart the stage with --resume true"
         )
     return None
 
 
 def _problem(path: Path) -> str | None:
-    """The fault of a checkpoint, in a few words; None for an intact one."""
+    """A short description of a checkpoint's damage; None if it is intact."""
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums
+        with zipfile.ZipFile(path) as archive:  # torch does not verify checksums
             if (bad := archive.testzip()) is not None:
                 return f"wrong checksum of {bad}"
         held = torch.load(path, map_location="cpu", weights_only=True)
     except zipfile.BadZipFile:
-        return f"not a whole file: {path.stat().st_size:,} bytes without the index that stands at its end"
+        return f"incomplete file: {path.stat().st_size:,} bytes without the zip index at the end"
     except pickle.UnpicklingError:
-        return "it holds objects other than numbers and tensors"
+        return "it contains objects other than numbers and tensors"
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, NotImplementedError) as error:
         return str(error).partition("\n")[0] or type(error).__name__
     missing = {"state_dict", "optimizer_states", "global_step"} - set(held if isinstance(held, dict) else ())

@@ -1,4 +1,4 @@
-"""Evaluation from Python: an attached model, or a run or bundle, on a file of held-out questions."""
+"""Evaluation from Python: an attached model, a run or a bundle on a file of held-out questions."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Evaluation:
     """The answers to held-out questions, and their scores."""
 
     metric: str
-    """Name of the metric; ``none`` for free text, which no metric fits."""
+    """Name of the metric; ``none`` if no metric fits."""
     scores: Mapping[Column, Scores]
-    """``adapter``, and ``blind``: the same questions without their media; empty without a metric."""
+    """``adapter``, and ``blind`` for the same questions without media; empty without a metric."""
     answers: tuple[Answered, ...]
     """Each question with its answer, in the order of the file."""
     table: str
-    """The scores as the command line prints them; empty without a metric."""
+    """The scores as printed by the command line; empty without a metric."""
 
     @property
     def score(self) -> float | None:
@@ -51,20 +51,20 @@ def evaluate(
     max_new_tokens: int | None = None,
     show: Callable[[str], None] = print,
 ) -> Evaluation:
-    """Answer held-out questions as trained and blind, and score the answers.
+    """Answer held-out questions with and without media, and score the answers.
 
     Args:
-        model: attached, or the folder of a run or bundle, whose backbone is found as ``inlay evaluate`` finds it.
-        test: file of any format; of a run, its own held-out questions if not given.
+        model: an attached model, or the folder of a run or bundle, whose backbone is loaded as in ``inlay evaluate``.
+        test: file of any format; a run's own held-out questions if not given.
         images: folder of the media; the folder of the file if not given.
-        annotations: of VQA v2.
-        metric: ``auto`` for the one that fits the data, or a name.
-        batch_size: questions at once; as many as the memory allows, and 64 at most, if not given.
-        max_new_tokens: of an answer; as long as the references ask for if not given.
-        show: where lines for the user go.
+        annotations: annotations file of VQA v2.
+        metric: name of a metric; ``auto`` chooses by the data.
+        batch_size: questions per batch; if not given, as many as the memory allows, and at most 64.
+        max_new_tokens: maximum tokens of an answer; derived from the references if not given.
+        show: prints a line for the user.
 
     Raises:
-        SettingsError: no file is named for a model that belongs to no run.
+        SettingsError: an attached model without a file of questions.
         MetricError: the metric cannot score these questions.
 
     Example:
@@ -78,7 +78,7 @@ def evaluate(
     else:
         place, attached = Path(), model
         if test is None:
-            raise SettingsError("evaluate: an attached model belongs to no run, so name a file of questions (test=...)")
+            raise SettingsError("evaluate: expected a file of questions (test=...) for an attached model, got none")
     files = [None if path is None else Path(path) for path in (test, images, annotations)]
     held = read_held_out(place, files[0], files[1], annotations=files[2])
     questions = [question for sample in held.samples for question in questions_of(sample)]

@@ -1,4 +1,4 @@
-"""Additions of the user's own to a training run: callbacks, loggers, arguments of Lightning's Trainer, an optimizer."""
+"""Custom additions to a training run: callbacks, loggers, arguments of Lightning's Trainer, an optimizer."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ _OURS = frozenset(
         "use_distributed_sampler",
     ]
 )
-"""Arguments of the Trainer that follow from the recipe and the run's settings."""
+"""Trainer arguments that are set by the recipe and the run's settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extras:
-    """Additions to a run; they are not part of ``config.yaml``."""
+    """Additions to a run, which are not saved in ``config.yaml``."""
 
     callbacks: Sequence[Callback] = ()
-    """Run in every stage, behind those of inlay."""
+    """Callbacks for every stage, run after those of inlay."""
     logger: LoggerChoice = ("csv", "tensorboard")
-    """Names (``csv``, ``tensorboard``, ``wandb``, ``mlflow``) or loggers of Lightning."""
+    """Names (``csv``, ``tensorboard``, ``wandb``, ``mlflow``) or Lightning loggers."""
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of :class:`lightning.pytorch.Trainer`, such as ``{"max_steps": 200}``."""
     optimizer: OptimizerFactory | None = None
-    """Makes the optimizer; AdamW if not given. Warm-up and schedule of the stage apply to it."""
+    """Builds the optimizer; AdamW if not given. The stage's warm-up and schedule still apply."""
 
     def __post_init__(self) -> None:
         if taken := [name for name in self.trainer if name in _OURS]:
             raise SettingsError(
-                f"trainer: {', '.join(taken)} follows from the recipe and the settings of the run; change those instead"
+                f"trainer: {', '.join(taken)}: set by the recipe and the settings of the run; change those instead"
             )
         for name in self._chosen():
             if isinstance(name, str):
@@ -66,7 +66,7 @@ class Extras:
         """The loggers of a stage.
 
         Args:
-            folder: for their files.
+            folder: folder of their files.
             stage: name of the stage.
         """
         return [_logger(choice, folder, stage) if isinstance(choice, str) else choice for choice in self._chosen()]

@@ -1,6 +1,6 @@
-"""The table at the end of a run: held-out questions answered as trained, blind and by the oracle; media that are made.
+"""The final table of a run: held-out questions answered by adapter, blind baseline and oracle; generated media.
 
-Of several processes each answers its share, and all have the result.
+Several processes divide the questions, and all get the result.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ __all__ = ["FinalTable", "gated_int8"]
 
 
 class FinalTable:
-    """How a run is measured at its end.
+    """The evaluation at the end of a run.
 
     Args:
-        job: names the metric, or leaves the choice to the data; batch size, decoding.
-        questions: held-out samples that are answered in words.
-        tokenizer: of the language model, for the length of the reference answers.
+        job: metric, batch size and decoding options.
+        questions: held-out samples with text answers.
+        tokenizer: the LLM's, for the length of the reference answers.
         show: prints a line for the user.
 
     Raises:
-        MetricError: the metric that is named does not exist, or cannot score the questions.
+        MetricError: the metric does not exist, or cannot score the questions.
     """
 
     def __init__(self, job: Job, questions: Sequence[Sample], tokenizer: Any, show: Callable[[str], None]) -> None:
@@ -56,7 +56,7 @@ class FinalTable:
         self.tables: list[str] = []
 
     def ask_oracle(self, backbone: Backbone, samples: Sequence[Sample]) -> None:
-        """Answer from the descriptions, with nothing attached yet; samples without one are left out."""
+        """Answer from the descriptions without an adapter; samples without a description are left out."""
         if self.metric is None:
             return
         layout = list(self.job.recipe.stages.values())[-1].layout
@@ -67,8 +67,8 @@ class FinalTable:
     def answers(
         self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
     ) -> dict[str, Any]:
-        """Figures of the questions; the answers are written into the run folder."""
-        self.show(f"\nanswering {len(samples)} held-out questions, as trained and blind")
+        """Answer the questions, write the answers into the run folder, and return the figures."""
+        self.show(f"\nanswering {len(samples)} held-out questions, with and without media")
         options = self.batches | self.decoding
         answered = answer_all(model, samples, features=features, **options)
         if is_first():
@@ -101,8 +101,8 @@ class FinalTable:
     def made(
         self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
     ) -> dict[str, Any]:
-        """Figures of the media that are made; the miniature has a judge of its own."""
-        self.show(f"generating the media of {len(samples)} held-out prompts, from the trained parts and for comparison")
+        """Figures of the generated media; only the miniature has a judge."""
+        self.show(f"generating media for {len(samples)} held-out prompts, with the adapter and as references")
         answers, figures = measure_generation(
             model,
             generation_prompts(samples),
@@ -120,14 +120,14 @@ class FinalTable:
 
 
 def _cut(answered: Sequence[Answered]) -> int:
-    """Answers that the limit of new tokens cut off."""
+    """Number of answers that were cut off at the limit of new tokens."""
     return sum(item.finish_reason == "length" for item in answered)
 
 
 def gated_int8(
     model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, show: Callable[[str], None]
 ) -> dict[str, float | bool]:
-    """Round to int8 in the first process, if the held-out loss allows it, and copy its weights to the others."""
+    """Round to int8 in the first process if the held-out loss allows it, and broadcast the weights."""
     found = first(lambda: as_int8(HeldOutBatches(model, samples, features), show))
     _copy_from_first(model.adapter)
     return found

@@ -1,4 +1,4 @@
-"""Training from Python: a recipe, data and a few settings, with callbacks, loggers and an optimizer of one's own."""
+"""Training from Python: a recipe, data and settings, with custom callbacks, loggers and optimizer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Run:
     folder: Path
     """The run folder: ``bundle/``, ``config.yaml``, ``metrics.json``, ``logs/``, ``checkpoints/``."""
     metrics: Mapping[str, Any]
-    """The contents of ``metrics.json``; empty in all processes but the first."""
+    """The content of ``metrics.json``; empty in all processes but the first."""
 
     @property
     def bundle(self) -> Path:
@@ -66,35 +66,35 @@ def finetune(
     settings: RunSettings | None = None,
     show: Callable[[str], None] = print,
 ) -> Run:
-    """Train every stage of a recipe, save the bundle and measure it.
+    """Train every stage of a recipe, save the bundle and evaluate it.
 
     Args:
-        recipe: parts and stages, such as ``llava.recipe(size="full")``, or the name of a system for its default one.
-        output: the run folder; of ``settings`` if those are given.
-        train: file of instructions; the embedded miniature world if neither this nor ``data`` is given.
+        recipe: a recipe such as ``llava.recipe(size="full")``, or the name of a system for its default recipe.
+        output: the run folder; required without ``settings``.
+        train: file of instructions; the miniature's data if neither this nor ``data`` is given.
         align: file of captioned pictures; ``train`` if not given.
         test: file of held-out questions.
         images: folder of the media; the folder of each file if not given.
-        data: all settings of the data, instead of the four above.
-        backbone: frozen models, or their names; the embedded miniature if not given.
-        callbacks: of Lightning, run in every stage.
-        logger: ``csv``, ``tensorboard``, ``wandb``, ``mlflow``, loggers of Lightning, or several of them.
+        data: all data settings, instead of the four above.
+        backbone: frozen models, or their sources; the embedded miniature if not given.
+        callbacks: Lightning callbacks, used in every stage.
+        logger: ``csv``, ``tensorboard``, ``wandb``, ``mlflow``, Lightning loggers, or several of them.
         trainer: arguments of :class:`lightning.pytorch.Trainer`, such as ``{"max_steps": 200}``.
         optimizer: parameter groups -> optimizer; AdamW if not given.
-        metric: how held-out answers are scored; ``auto`` for the metric that fits the data.
-        name: of the adapter; the name of the run folder if empty.
-        seed: of the data, the first weights and the order.
+        metric: metric of the held-out answers; ``auto`` chooses by the data.
+        name: name of the adapter; the name of the run folder if empty.
+        seed: seed of generated data, initial weights and the order of the samples.
         precision: see :mod:`inlay.recipes.settings.precision`.
-        accelerator: where to train.
-        devices: processes on this machine, one a GPU; needs a script, which each of them runs again.
-        resume: go on where an interrupted run in the same folder stopped.
+        accelerator: device to train on.
+        devices: number of processes on this machine, one per GPU; only in a script, which each process runs again.
+        resume: continue an interrupted run in the same folder.
         overwrite: replace an earlier run in the same folder.
         settings: all settings of the run, instead of the eight above and ``output``.
-        show: where lines for the user go.
+        show: prints a line for the user.
 
     Raises:
-        SettingsError: settings that contradict each other, or a folder that this run may not write into.
-        DataError: rows or media that cannot be used.
+        SettingsError: settings contradict each other, or the output folder has an earlier run.
+        DataError: invalid rows or media.
 
     Example:
         >>> from inlay.recipes import finetune, llava  # doctest: +SKIP

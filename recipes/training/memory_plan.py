@@ -1,8 +1,7 @@
-"""The memory that a stage will take, part by part, before its first step.
+"""The memory that a stage will use, estimated before its first step.
 
-Weights, gradients and AdamW's moments are counted. Activations are not guessed by a formula for each family: the
-longest sample goes through the model once, what autograd keeps of it is counted, and a batch of such samples keeps as
-many times that. It is the worst batch, so a stage of mixed lengths stays below it.
+Weights, gradients and AdamW's moments are counted. Activations are measured: one forward pass of the longest sample,
+times the size of a micro-batch. This is the largest possible batch, so a stage of mixed lengths uses less.
 """
 
 from __future__ import annotations
@@ -22,51 +21,51 @@ __all__ = ["MemoryPlan", "head_bytes", "kept_bytes", "peak_bytes"]
 
 MIB = 1 << 20
 COPIES = 2
-"""Of a chunk of scores, while its loss is taken."""
+"""Copies of a chunk of logits during the loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """Bytes on the device that trains, in one process."""
+    """Bytes on the training device, for one process."""
 
     weights: int
-    """Frozen models and adapter, held already."""
+    """Frozen models and adapter, already allocated."""
     features: int
-    """Cached features, held already in the memory of the machine."""
+    """Cached features, already allocated in main memory."""
     gradients: int
     optimizer: int
-    """Two moments of every number that trains."""
+    """Two moments per trained parameter."""
     activations: int
-    """What autograd keeps of the largest batch."""
+    """Tensors saved by autograd for the largest micro-batch."""
     passing: int
-    """What comes and goes in the layer that is computed: gradients of what it keeps, and results that nobody keeps."""
+    """Temporary memory of the current layer: gradients of its activations, and intermediate results."""
     head: int
-    """Scores of one chunk of rows."""
+    """Logits of one chunk of rows."""
     available: int
-    """Free before the first step."""
+    """Free memory before the first step."""
 
     @property
     def to_come(self) -> int:
-        """What training adds to what is held already."""
+        """Memory that training adds."""
         return self.gradients + self.optimizer + self.activations + self.passing + self.head
 
     @property
     def fits(self) -> bool:
-        """Whether that is free."""
+        """Whether the added memory is available."""
         return self.to_come <= self.available
 
     def lines(self) -> str:
-        """A table for the user."""
+        """The plan as one line for the user."""
         rows = {**asdict(self), "to come": self.to_come}
         rows["available"] = rows.pop("available")
         return "memory in MiB: " + ", ".join(f"{name} {size / MIB:,.0f}" for name, size in rows.items())
 
 
 class kept_bytes:  # noqa: N801 - reads as a statement
-    """While this lasts, counts what autograd keeps, each piece of memory once; parameters and buffers are not counted.
+    """Context that counts the memory of tensors saved by autograd, each storage once.
 
     Args:
-        modules: whose parameters and buffers are there anyway.
+        modules: their parameters and buffers are not counted.
 
     Example:
         >>> x = torch.ones(8, requires_grad=True)
@@ -98,13 +97,13 @@ class kept_bytes:  # noqa: N801 - reads as a statement
 
 
 def head_bytes(batch: Batch, vocabulary: int, rows: int) -> int:
-    """Scores of one chunk, for a batch of so many samples like this one."""
+    """Memory for the logits of one chunk, in a batch of ``rows`` samples like this one."""
     labelled = rows * int((batch.labels >= 0).sum() if batch.target is None else (batch.target >= 0).sum())
     return COPIES * min(CHUNK_BYTES, 4 * vocabulary * max(1, labelled))
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most bytes in use so far: of torch's tensors on a GPU, of the process on a CPU."""
+    """Peak memory in bytes: torch's tensors on a GPU, the process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

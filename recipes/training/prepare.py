@@ -1,4 +1,4 @@
-"""All that a run needs before its first step: data read and checked, models loaded, the adapter attached."""
+"""Prepare a run: read and check the data, load the models, attach the adapter."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ __all__ = ["Prepared", "prepare"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A run that is ready to train."""
+    """The inputs of a run that is ready to train."""
 
     job: Job
     model: AttachedModel
     """The adapter on its backbone."""
     samples: Mapping[str, list[Sample]]
-    """By file: ``align``, ``train``, ``test``, ..."""
+    """Name of the file (``align``, ``train``, ``test``, ...) -> samples."""
     shards: Shards | None
-    """Where captions are streamed from."""
+    """Shards of streamed captions; None for none."""
     test: Sequence[Sample]
     """Held-out questions, answered at the end."""
     making: Sequence[Sample]
@@ -66,14 +66,14 @@ class Prepared:
 
     @property
     def held_out(self) -> Sequence[Sample]:
-        """Captioned pictures that a stage's report measures by."""
+        """Held-out captioned pictures for the reports of the stages."""
         return self.samples.get("align_test", []) if self.job.run.evaluate else []
 
     def plans(self, *, cached: bool = True) -> Iterator[tuple[str, Stage, Plan, Task]]:
-        """Each stage with its plan, made when the stage before has ended; a stage that this adapter lacks is left out.
+        """Each stage with its plan, created after the previous stage; stages that do not fit this adapter are skipped.
 
         Args:
-            cached: compute the frozen features of the stage's media first, as far as they fit.
+            cached: compute the frozen features of the stage's media first, as far as they fit into memory.
         """
         carried: dict[str, Any] = {}
         for name, stage in self.job.recipe.stages.items():
@@ -103,7 +103,7 @@ class Prepared:
             )
             plan = plan_stream(task, name, stream) if stream else stage.objective.plan(task)
             if isinstance(plan, str):
-                self.show(f"\nstage {name}: left out, {plan}")
+                self.show(f"\nstage {name}: skipped, {plan}")
                 continue
             if plan.validation is not None and sum(plan.validation.sizes) >= world():
                 plan.data.validation = plan.validation
@@ -122,11 +122,11 @@ def prepare(
     """Read and check the data, load the models, attach a new adapter.
 
     Args:
-        job: with checked settings.
-        show: where lines for the user go.
-        folder: for the list of rows that cannot be used, digests, and the miniature's data.
-        backbone: frozen models put together by hand, instead of those that the job names.
-        begin: creates the folder, once models and data of the user's own are there.
+        job: recipe and checked settings.
+        show: prints a line for the user.
+        folder: for the list of invalid rows, digests, and the miniature's data.
+        backbone: loaded frozen models, instead of those of the job.
+        begin: creates the folder, after models and the user's data are loaded.
     """
     check_processes(job.run, job.recipe.stages, world())
     half = job.run.precision == "bf16-true"
@@ -134,7 +134,7 @@ def prepare(
         job = _in_half(job)
         show(verdict(job.run.precision, job.run.accelerator))
     if backbone is None:
-        # Before data are made for a backbone that is not there.
+        # Before data are generated for a backbone that cannot be loaded.
         chosen_sources(job.backbone, job.recipe.sources)
         if job.backbone.quantise is not None:
             check_quantised(job.backbone.quantise)
@@ -143,7 +143,7 @@ def prepare(
     seed_everything(job.run.seed, verbose=False)
     listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
     load = partial(load_data, show=show, report=listed, left_out=left_out)
-    drawn = job.data.train is None  # into the run folder
+    drawn = job.data.train is None
     samples: Mapping[str, list[Sample]] = {}
     if not drawn:
         with first_ahead():
@@ -158,10 +158,10 @@ def prepare(
             samples = load(draw_data(job.data, folder.data, job.run.seed, job.recipe.world, show))
     if half:
         halve(backbone.llm.model)
-    backbone.to(device)  # Here already: features are encoded before anything trains.
+    backbone.to(device)  # Features are computed before training.
     test, making = _asked_at_end(job, samples)
     if job.run.dtype == "int8" and not (test or making):
-        raise SettingsError("dtype: int8 is judged by held-out conversations: give --data.test, and leave evaluate on")
+        raise SettingsError("dtype: int8 needs held-out conversations: give --data.test, and leave evaluate on")
     final = FinalTable(job, test, backbone.llm.tokenizer, show)
     final.ask_oracle(backbone, test)
 
@@ -204,14 +204,14 @@ def _in_half(job: Job) -> Job:
     """The job with frozen models in bfloat16."""
     if job.backbone.dtype not in ("auto", "bfloat16"):
         raise SettingsError(
-            "precision bf16-true takes the frozen models in bfloat16, and --backbone.dtype asks for "
-            f"{job.backbone.dtype}; leave one of them out"
+            f"precision bf16-true needs frozen models in bfloat16, got --backbone.dtype {job.backbone.dtype}; leave "
+            "one of them out"
         )
     return replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
 
 
 def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[Sample], list[Sample]]:
-    """Held-out questions, and held-out conversations in which something is made."""
+    """Held-out questions, and held-out conversations with generated media."""
     if not job.run.evaluate:
         return [], []
     last = list(job.recipe.stages.values())[-1]
@@ -220,7 +220,7 @@ def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[S
 
 
 def _shards(job: Job) -> Shards | None:
-    """Where captions are streamed from, once every stage is known to be able to learn from a stream."""
+    """The shards, after a check that every stage can read a stream; None for none."""
     files = shards_of(job.data)
     if not files:
         return None
@@ -230,14 +230,14 @@ def _shards(job: Job) -> Shards | None:
 
 
 def _begin(adapter: Adapter, source: Path) -> None:
-    """Weights of a bundle as the first weights; every tensor of the projector has to be there."""
+    """Initialise the input projectors from a bundle, which must have equal projectors."""
     held = Adapter.from_pretrained(source)
     for name, projector in adapter.inputs.items():
         given = dict(held.inputs.items()).get(name)
         if given is None or vars(adapter.projector(name).config) != vars(held.projector(name).config):
             found = "none" if given is None else f"{held.projector(name).kind} {held.projector(name).config}"
             raise SettingsError(
-                f"begin: {source} does not hold the projector of this run for {name}: expected "
-                f"{adapter.projector(name).kind} {adapter.projector(name).config}, found {found}"
+                f"begin: {source}: expected the projector {adapter.projector(name).kind} "
+                f"{adapter.projector(name).config} for {name}, got {found}"
             )
         projector.load_state_dict(given.state_dict())

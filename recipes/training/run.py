@@ -1,4 +1,4 @@
-"""Train a system: its stages one after the other, then the bundle, then the held-out table. Lightning does the loop."""
+"""Train a system: all stages in order, the bundle, and the held-out table. Lightning runs the training loop."""
 
 from __future__ import annotations
 
@@ -41,24 +41,25 @@ def train(
     backbone: Backbone | None = None,
     extras: Extras | None = None,
 ) -> dict[str, Any]:
-    """Run every stage, save the bundle, measure it.
+    """Run every stage, save the bundle, and evaluate it.
 
-    With ``devices`` above 1, the program that calls this is started again, once a device, and ends as they end.
+    With ``devices`` above 1, the calling program is started once per device, and exits when these processes exit.
 
     Args:
-        job: what to do.
-        show: where lines for the user go.
-        backbone: frozen models put together by hand, instead of those that the job names.
-        extras: callbacks, loggers, Trainer arguments and optimizer of the user.
+        job: recipe, settings, data and models.
+        show: prints a line for the user.
+        backbone: loaded frozen models, instead of those of the job.
+        extras: the user's callbacks, loggers, Trainer arguments and optimizer.
 
     Returns:
-        What ``metrics.json`` holds; of several processes, in the first one.
+        The content of ``metrics.json``; empty in all processes but the first.
 
     Raises:
-        SettingsError: settings that contradict each other, or a folder that this run may not write into. An earlier
-            run is replaced only with ``overwrite``: it is set aside until this one has finished.
-        MetricError: no metric has the name that is given.
-        SystemExit: the processes that ``devices`` asks for have ended.
+        SettingsError: settings contradict each other, or the output folder has an earlier run and neither ``resume``
+        nor
+            ``overwrite`` is set.
+        MetricError: unknown metric.
+        SystemExit: the processes of ``devices`` have exited.
     """
     check_job(job, own_models=backbone is not None)
     check_metric_name(job.run.metric)
@@ -80,7 +81,7 @@ def train(
 
 
 def _check_folder(job: Job, config: str) -> None:
-    """Check the run folder, and the settings of a run that goes on, before anything is loaded."""
+    """Check the run folder, and the settings of a resumed run, before anything is loaded."""
     folder = RunFolder.check(job.run)
     if job.run.resume:
         folder.check_same(parse_yaml(config))
@@ -94,7 +95,7 @@ def _train(
     begin: Callable[[], RunFolder],
     extras: Extras,
 ) -> dict[str, Any]:
-    """As :func:`train`, with settings and folder checked; ``begin`` creates the folder once the inputs are loaded."""
+    """As :func:`train`, after the checks; ``begin`` creates the folder once the inputs are loaded."""
     started = time.perf_counter()
     ready = prepare(job, show, folder, backbone=backbone, begin=begin)
     fitted, reports = _stages(ready, folder, extras)
@@ -114,7 +115,7 @@ def _train(
         figures |= ready.final.made(ready.model, making, features, folder)
     if not is_first():
         if job.run.strategy == "fsdp":
-            adapter.bundle("bfloat16")  # Its canary runs the language model, of which every process holds a part.
+            adapter.bundle("bfloat16")  # The canary runs the LLM, which is sharded over all processes.
         return {}
     adapter.training_facts = _facts(job, ready.samples, figures)
     accepted = figures.get("int8", {}).get("accepted", False)
@@ -131,7 +132,7 @@ def _train(
 def _stages(
     ready: Prepared, folder: RunFolder, extras: Extras
 ) -> tuple[dict[str, Fitted], dict[str, dict[str, float]]]:
-    """Every stage in its order; figures of its training, and its report, by stage."""
+    """Train all stages in order; returns training figures and reports by stage."""
     fitted: dict[str, Fitted] = {}
     reports: dict[str, dict[str, float]] = {}
     job, model, show = ready.job, ready.model, ready.show
@@ -162,11 +163,11 @@ def _stages(
 
 
 def _silent(_: str) -> None:
-    """What the other processes say."""
+    """Discards the lines of all processes but the first."""
 
 
 def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:
-    """Provenance for the bundle."""
+    """The training facts in the bundle."""
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())

@@ -1,7 +1,7 @@
-"""A stage whose captioned pictures come as a stream: the same objectives, on batches from shards.
+"""A stage on streamed captioned pictures: the same objectives, with batches from shards.
 
-An objective is planned as ever, on the first samples of the stream, so that what is wrong with them is said at once;
-then its batches are taken from the stream.
+The objective is planned on the first samples of the stream, so that errors in them appear at once; then the batches
+come from the stream.
 """
 
 from __future__ import annotations
@@ -22,37 +22,37 @@ FIRST = 4
 
 
 def check_stage(name: str, stage: Stage) -> None:
-    """See whether a stage can do with a stream of captions, before anything is trained.
+    """Check that a stage can read a stream of captions, before training.
 
     Raises:
-        SettingsError: it does not say how many steps, it draws data sets by their sizes, or its objective has to know
-            every caption beforehand.
+        SettingsError: no ``max_steps``, sampling by the sizes of data sets, or an objective that needs all captions
+            beforehand.
     """
     if stage.data == "all":
         raise SettingsError(
-            f"stage {name} learns from all files and draws each by the square root of its size, and a stream of shards "
-            "has none; give the captions as JSON lines instead"
+            f"stage {name} samples all files by the square roots of their sizes, which a stream of shards does not "
+            "have; give the captions as JSON lines instead"
         )
     if stage.data != "align":
         return
     if stage.max_steps is None:
         raise SettingsError(
-            f"stage {name}: shards are a stream without an end, so say how many steps: --stages.{name}.max_steps 1000"
+            f"stage {name}: a stream of shards has no end; set the number of steps: --stages.{name}.max_steps 1000"
         )
     if not stage.objective.streamed:
         raise SettingsError(
-            f"stage {name}: the objective {stage.objective.name} has to know every caption beforehand, and a stream "
-            "does not; give the captions as JSON lines instead"
+            f"stage {name}: the objective {stage.objective.name} needs all captions beforehand; give the "
+            "captions as JSON lines instead"
         )
 
 
 def plan_stream(task: Task, name: str, shards: Shards) -> Plan | str:
-    """The plan of a stage on shards, or why this adapter has no such stage.
+    """The plan of a stage on shards, or the reason why this adapter skips it.
 
     Args:
-        task: of the stage; its own data sets are not looked at.
-        name: of the stage.
-        shards: where its data come from.
+        task: the stage's task; its data sets are ignored.
+        name: name of the stage.
+        shards: source of the samples.
 
     Raises:
         SettingsError: as for :func:`check_stage`.
@@ -60,7 +60,7 @@ def plan_stream(task: Task, name: str, shards: Shards) -> Plan | str:
     """
     stage = task.stage
     check_stage(name, stage)
-    # So many passes over so few samples that the steps alone decide.
+    # Enough passes over these few samples that max_steps decides.
     first = replace(stage, epochs=float((stage.max_steps or 1) * stage.batch_size))
     plan: Plan | str = stage.objective.plan(replace(task, stage=first, sets=[shards.first(FIRST)], features=None))
     if isinstance(plan, str):

@@ -49,13 +49,13 @@ from inlay.recipes.training.extras import Extras
 __all__ = ["Fitted", "fit", "seed_stage"]
 
 NOTICES = (
-    # Media are decoded once, into the feature cache; more processes would only take the cores from the training loop.
+    # Media are decoded once, into the feature cache, so more loader processes would only compete with training.
     "The '(train|val)_dataloader' does not have many workers",
-    # With --resume true it is.
+    # Expected with --resume true.
     "Checkpoint directory .* exists and is not empty",
-    # lightning 2.6 flattens its loaders with torch's old spelling.
+    # Lightning 2.6 uses a deprecated function of torch.
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
-    # torch.compile's own tracing.
+    # Raised inside torch.compile.
     "The .grad attribute of a Tensor that is not a leaf",
 )
 """Warnings of Lightning and torch that a user of inlay cannot act on."""
@@ -64,29 +64,29 @@ NOTICES = (
 def seed_stage(seed: int, name: str) -> None:
     """Seed torch's random numbers for a stage.
 
-    They must not depend on how an earlier stage ended, which a resumed run skips. Numbers drawn before training, such
-    as first weights, are the same in all processes; :func:`fit` seeds each process for training.
+    The seed does not depend on earlier stages, which a resumed run skips. Initial weights are the same in all
+    processes; :func:`fit` then seeds each process for training.
     """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 class _ProgressBar(TQDMProgressBar):
-    """Lightning's, without a bar of its own for each validation."""
+    """Lightning's bar, without a separate one for each validation."""
 
     def init_validation_tqdm(self) -> Tqdm:
-        """A bar that shows nothing."""
+        """A disabled bar."""
         return Tqdm(disable=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """Figures of a stage that has been trained."""
+    """Figures of a trained stage."""
 
     speed: float
     """Samples per second."""
     memory: dict[str, int]
-    """Planned and measured memory in bytes, where there was a plan."""
+    """Planned and measured memory in bytes; empty without a plan."""
     validation: list[dict[str, float]]
     """Step, loss and metric of each validation."""
 
@@ -109,14 +109,14 @@ def fit(
     Args:
         module: the training module.
         data: its batches.
-        name: of the stage.
-        stage: accumulation, gradient norm.
-        run: checkpoints, precision, accelerator, whether to resume.
-        folder: for logs and checkpoints.
+        name: name of the stage.
+        stage: settings of the stage.
+        run: settings of the run.
+        folder: run folder, for logs and checkpoints.
         labels: prints the first samples with their labels.
         show: prints a line for the user.
         answers: scores answers to held-out questions in each validation.
-        extras: callbacks, loggers, Trainer arguments and optimizer of the user.
+        extras: the user's callbacks, loggers, Trainer arguments and optimizer.
     """
     sizes = sum(getattr(data, "sizes", ()))
     speed, memory = Meters(sizes, stage.batch_size), MemoryWatch(data, run.recompute, show)
@@ -136,7 +136,7 @@ def fit(
         enable_version_counter=False,
         save_top_k=1,
     )
-    if rank():  # Each process has its own dropout; the first draws the numbers of a single process.
+    if rank():  # Each process has its own dropout; the first has that of a single process.
         seed_stage(run.seed, f"{name} process {rank()}")
     if extras.optimizer is not None and isinstance(module, StepModule):
         module.make_optimizer = extras.optimizer
@@ -155,7 +155,7 @@ def fit(
         accelerator=device_of(run.accelerator).type,
         devices=local_world(),
         num_nodes=world() // local_world(),
-        # Every trained parameter is in the graph of every batch, so DDP need not look for unused ones.
+        # All trained parameters are in the graph of every batch, so DDP need not search for unused ones.
         strategy="auto" if world() == 1 else DDPStrategy(gradient_as_bucket_view=True, forward_sync_buffers=False),
         plugins=[AtomicCheckpoints(), *([] if world() == 1 else [TorchElasticEnvironment()])],
         use_distributed_sampler=False,
@@ -177,7 +177,7 @@ def fit(
             *extras.callbacks,
         ],
         limit_val_batches=None if validation is not None else 0,
-        check_val_every_n_epoch=None,  # Validation decides when.
+        check_val_every_n_epoch=None,  # The callback Validation decides.
         val_check_interval=1,
         inference_mode=False,
     )
@@ -189,13 +189,13 @@ def fit(
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except SystemExit as stop:
-            # Lightning turns Ctrl-C into SystemExit, and leaves the signal ignored.
+            # Lightning turns Ctrl-C into SystemExit and ignores further signals; restore the handler.
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from stop
     trainer.save_checkpoint(checkpoint)
     if validation is not None and (run.best or run.patience):
         use_best(module, best, show)
-    module.to(place)  # Lightning moves it to the CPU, and leaves the frozen models where they are.
+    module.to(place)  # Lightning moved it to the CPU, but not the frozen models.
     return Fitted(
         speed=round(speed.samples / speed.seconds, 1) if speed.seconds else 0.0,
         memory=memory.figures,

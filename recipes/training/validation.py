@@ -1,4 +1,4 @@
-"""Validation of a stage: which held-out samples, and the score of the answers to them."""
+"""Validation of a stage: the held-out samples, and the score of their answers."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["AnswerCheck", "answer_check", "check_watched", "spread", "validation
 def validation_samples(
     stage: Stage, samples: Mapping[str, list[Sample]], most: int, model: AttachedModel
 ) -> list[Sample]:
-    """The held-out samples of the data that a stage learns from: captioned media, questions, or both with instructions.
+    """The held-out samples for a stage: captioned media, questions, or both with instructions.
 
     Args:
-        stage: its data, and the layout that the samples have to fit into.
-        samples: as :func:`~inlay.recipes.data.load.load_data` gives them.
-        most: samples that are taken, spread over all.
-        model: encodes them.
+        stage: its data and layout decide which samples are used.
+        samples: result of :func:`~inlay.recipes.data.load.load_data`.
+        most: maximum number of samples, evenly spaced over all.
+        model: checks that the samples can be encoded.
 
     Returns:
-        None of them where there are fewer than processes.
+        The samples; empty if there are fewer than processes.
     """
     names = {"align": ["align_test"], "train": ["test"]}.get(
         stage.data, ["align_test", "test", *(name for name in samples if name.startswith("make_test"))]
@@ -58,8 +58,8 @@ def check_watched(job: Job, samples: Mapping[str, list[Sample]], model: Attached
         return
     if not any(validation_samples(stage, samples, 1 + world(), model) for stage in job.recipe.stages.values()):
         raise SettingsError(
-            "patience, best: they compare validations, and no stage has held-out data; give --data.test (questions) or "
-            "--data.align_test (captions), or leave them out"
+            "patience, best: these settings need validations, and no stage has held-out data; give --data.test "
+            "(questions) or --data.align_test (captions), or leave them out"
         )
 
 
@@ -68,7 +68,7 @@ def _messages(sample: Sample, stage: Stage) -> list[Any]:
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most so many samples, at equal distances, in their order.
+    """At most ``most`` samples, evenly spaced, in their order.
 
     Example:
         >>> spread(list("abcdef"), 3)
@@ -86,12 +86,12 @@ class AnswerCheck:
     asked: Sequence[Asked]
     metric: AnswerMetric
     options: Mapping[str, Any]
-    """Of :func:`~inlay.recipes.evaluation.answering.ask`."""
+    """Options of :func:`~inlay.recipes.evaluation.answering.ask`."""
 
     def __call__(self) -> dict[str, float]:
-        """The metric's main figure, and where questions are asked in words the same figure without the media.
+        """The metric's main figure, and the same figure without the media if all prompts have text.
 
-        Every process calls this, and answers its share.
+        Every process calls this and answers its share.
         """
         figures = {self.metric.name: self._score(self.asked)}
         if all(prompt[-1].text.strip() for _, prompt, _ in self.asked):
@@ -110,16 +110,16 @@ def answer_check(
     features: FeatureCache | None,
     show: Callable[[str], None],
 ) -> AnswerCheck | None:
-    """The check of a stage whose model learns to answer; None where there is nothing to ask, or no metric fits."""
+    """The answer check of a stage; None without questions or a metric that fits."""
     asked = asked_of(phrased(sample, stage) for sample in samples) if job.run.evaluate else []
     questions = [question for question, _, _ in asked if question.reference.strip()]
-    # A metric that is named is meant for questions; captioned media are scored as captions.
+    # --metric applies to questions; captioned media are scored as captions.
     metric = choose_metric("captions" if stage.data == "align" else job.run.metric, questions)
     if metric is None or not questions:
         return None
     layout = stage.layout
     if stage.samples.split == "random":
-        layout = replace(layout, prompt="")  # The prompt would hold the beginning of the caption.
+        layout = replace(layout, prompt="")  # The prompt would contain the beginning of the caption.
     options: dict[str, Any] = {
         "max_new_tokens": token_limit(metric, questions, model.backbone.llm.tokenizer),
         "batch_size": job.run.eval_batch_size,

@@ -10,9 +10,9 @@ __all__ = ["BUNDLE", "PREFIX_HELP", "TRUSTED", "add_trusted_bundle"]
 
 BUNDLE = "folder of a bundle or of a run, or a repository on the Hub: owner/name, or hf://owner/name@revision"
 """Help of the argument ``bundle``."""
-TRUSTED = "PEM file with a public key or a root certificate: refuse a bundle without a signature that it verifies"
+TRUSTED = "PEM file with a public key or a root certificate; reject bundles without a valid signature for it"
 """Help of ``--trusted``."""
-PREFIX_HELP = "memory (MiB) for the KV cache of earlier prompts, so that a picture is read once; 0: none"
+PREFIX_HELP = "memory for KV caches of earlier prompts in MiB, so that a picture is processed once; 0: none"
 """Help of ``--prefix_mib``."""
 
 

@@ -1,8 +1,8 @@
-"""Which argument of a command line is wrong, and what was expected in its place.
+"""Finds the wrong argument of a command line and the expected value.
 
-jsonargparse reports an error as a text of several lines that differs from version to version. So nothing is read from
-that text: the options that were given are compared with those that the parser has, and each value with the type of its
-option, by the parser of jsonargparse itself.
+The error messages of jsonargparse have several lines and change between versions, so they are not parsed. Instead, the
+given options are compared with those of the parser, and each value is checked by jsonargparse against the type of its
+option.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ __all__ = ["diagnose", "expected"]
 
 _NONE = type(None)
 _CONFIG = "--config"
-"""The option that names a YAML file of settings."""
+"""The option for a YAML file of settings."""
 
 
 class _Given(NamedTuple):
-    """One option as it was given."""
+    """One given option."""
 
     name: str
-    """With its dashes."""
+    """The name, with dashes."""
     value: str | None
     """None for an option without a value."""
     place: str
-    """The YAML file that it stands in; empty for the command line."""
+    """The YAML file with the option; empty for the command line."""
 
 
 def diagnose(parser: ArgumentParser, arguments: Sequence[str], error: BaseException | None) -> str | None:
-    """What is wrong with the arguments, in one line; None if that cannot be told from them.
+    """The problem with the arguments in one line; None if unknown.
 
     Args:
-        parser: that has refused them.
-        arguments: of the command line.
-        error: that was raised meanwhile.
+        parser: the parser that rejected them.
+        arguments: arguments of the command line.
+        error: the error raised by the parser.
     """
     inner = error
     while inner is not None:
@@ -64,8 +64,8 @@ def expected(hint: Any, name: str = "") -> str:
     """A type in words.
 
     Args:
-        hint: of an option.
-        name: of the option, for a settings class.
+        hint: type hint of an option.
+        name: name of the option, for a settings class.
 
     Example:
         >>> expected(int | None), expected(Literal["a", "b"]), expected(tuple[int, ...]), expected(dict[str, float])
@@ -81,7 +81,7 @@ def expected(hint: Any, name: str = "") -> str:
     if origin is dict:
         return f"a mapping of {expected(inner[0])} to {expected(inner[1])}"
     if is_dataclass(hint):
-        return f"its fields, such as {name}.FIELD VALUE; settings are plain values, no class"
+        return f"its fields, such as {name}.FIELD VALUE; settings are plain values, not classes"
     if isinstance(hint, type) and issubclass(hint, Path):
         return "path"
     if hint is Any:
@@ -90,7 +90,7 @@ def expected(hint: Any, name: str = "") -> str:
 
 
 def _all_given(arguments: Sequence[str]) -> Iterator[_Given]:
-    """The options of the command line, and those of the YAML files that it names."""
+    """The options of the command line and of its YAML files."""
     place = 0
     while place < len(arguments):
         name, equals, value = arguments[place].partition("=")
@@ -106,7 +106,7 @@ def _all_given(arguments: Sequence[str]) -> Iterator[_Given]:
 
 
 def _file(value: str) -> Any:
-    """What a YAML file holds, or YAML in its place; None for neither."""
+    """The content of a YAML file or of inline YAML; None for neither."""
     try:
         text = Path(value).read_text(encoding="utf-8") if "\n" not in value else value
         return parse_yaml(text[: MAX_CHARACTERS + 1])
@@ -124,12 +124,12 @@ def _flat(held: Mapping[str, Any], prefix: str, place: str) -> Iterator[_Given]:
 
 
 def _problem(parser: ArgumentParser, given: _Given) -> str | None:
-    """What is wrong with one option."""
+    """The problem with one option; None if it is valid."""
     options = parser._option_string_actions
     name = given.name
     if name == _CONFIG and given.value is not None:
         readable = isinstance(_file(given.value), Mapping)
-        return None if readable else f"{name}: expected a YAML file of settings, and {given.value} is none"
+        return None if readable else f"{name}: expected a YAML file of settings, got {given.value}"
     if name in options:
         hint = _hint(options[name])
         if hint is None or given.value is None or _takes(hint, given.value):
@@ -147,7 +147,7 @@ def _problem(parser: ArgumentParser, given: _Given) -> str | None:
         if field in ("class_path", "init_args"):
             return f"{owner}: expected {expected(settings, owner)}"
         return _unknown(name, [f"{owner}.{one}" for one in own])
-    if get_origin(hint) is dict:  # one entry of a mapping
+    if get_origin(hint) is dict:  # an entry of a mapping
         return None
     return _unknown(name, list(options))
 
@@ -161,11 +161,11 @@ def _of_field(hint: Any, owner: str, field: str, given: _Given) -> str | None:
 
 def _unknown(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.8)
-    return f"{name}: there is no such option" + (f"; perhaps {near[0]} is meant" if near else "")
+    return f"{name}: unknown option" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _settings_class(hint: Any) -> Any:
-    """The settings class that an option takes, alone or as one of several types."""
+    """The settings class among the types of an option; None for none."""
     return next((one for one in (hint, *get_args(hint)) if isinstance(one, type) and is_dataclass(one)), None)
 
 
@@ -176,7 +176,7 @@ def _hint(action: Any) -> Any:
 
 
 def _takes(hint: Any, value: str) -> bool:
-    """Whether jsonargparse accepts a value where this type is expected."""
+    """Whether jsonargparse accepts a value for this type."""
     probe = ArgumentParser(exit_on_error=False, add_help=False)
     probe.add_argument("--value", type=hint)
     try:

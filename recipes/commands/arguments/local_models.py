@@ -1,6 +1,6 @@
-"""Which models on this machine an adapter may fit, judged by their ``config.json`` without loading one.
+"""Finds models on this machine that may fit an adapter, from their ``config.json``, without loading them.
 
-The family and the width of a port are compared. ``attach`` checks the rest: tokens, tokenizer, settings, weights.
+Family and width of a port are compared. ``attach`` checks tokens, tokenizer, settings and weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OURS = {
     "blip_2_qformer": "qformer",
     "clap_audio_model": "clap",
 }
-"""Model type -> name of its encoder's family, where the two differ."""
+"""Model type -> family of its encoder, if they differ."""
 
 _INNER = ("vision_config", "qformer_config", "text_config", "audio_config")
 _LARGEST = 1 << 20
@@ -33,11 +33,11 @@ _LARGEST = 1 << 20
 def fitting(
     interface: Mapping[str, PortSpec], models: Mapping[str, frozenset[tuple[str, int]]]
 ) -> dict[str, list[str]]:
-    """Port -> names of the models that may fit it.
+    """Port -> names of models that may fit.
 
     Args:
-        interface: what the adapter needs.
-        models: as :func:`models_here` gives them.
+        interface: the adapter's interface.
+        models: result of :func:`models_here`.
 
     Example:
         >>> port = PortSpec(kind="llm", family="llama", width=128, weights="sha256:" + "0" * 64)
@@ -52,10 +52,10 @@ def fitting(
 
 
 def models_here(cache_dir: Path | None = None) -> dict[str, Offers]:
-    """Name -> families and widths, of the miniature's models and of those in the cache of huggingface_hub.
+    """Name -> families and widths, of the miniature's models and those in the cache of huggingface_hub.
 
     Args:
-        cache_dir: another cache.
+        cache_dir: folder of another cache.
     """
     from huggingface_hub import constants
 

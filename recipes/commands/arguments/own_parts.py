@@ -1,7 +1,7 @@
-"""``--import my_parts.py``: a user's own file or module, imported before anything of a command is checked.
+"""``--import my_parts.py``: import a user's file or module before the command's arguments are checked.
 
-It registers projectors, encoders, objectives or systems, which the command can then name. Every process of a
-distributed run is given the same arguments, and so imports it too. A YAML file cannot name one: settings run no code.
+It registers projectors, encoders, objectives or systems for the command. All processes of a distributed run have the
+same arguments and import it too. A YAML file cannot contain this option, because settings must not run code.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from inlay.recipes.settings.errors import SettingsError
 __all__ = ["IMPORT_HELP", "import_own_parts"]
 
 OPTION = "--import"
-IMPORT_HELP = f"{OPTION} FILE.py|MODULE: import parts of your own, which it registers; may be given several times"
+IMPORT_HELP = f"{OPTION} FILE.py|MODULE: import a file or module that registers custom parts; may be repeated"
 
 
 def import_own_parts(arguments: Sequence[str]) -> list[str]:
-    """Import what ``--import`` names, and return the other arguments.
+    """Import the files and modules of ``--import``, and return the other arguments.
 
     Raises:
-        SettingsError: there is no such file or module, or it cannot be imported.
+        SettingsError: missing file or module, or an error during import.
 
     Example:
         >>> import_own_parts(["llava", "--import", "json", "--seed", "3"])
@@ -41,7 +41,7 @@ def import_own_parts(arguments: Sequence[str]) -> list[str]:
             continue
         value = value if equals else next(waiting, "")
         if not value or value.startswith("--"):
-            raise SettingsError(f"{OPTION}: expected a Python file or the name of a module behind it")
+            raise SettingsError(f"{OPTION}: expected a Python file or the name of a module, got nothing")
         _import(value)
     return rest
 
@@ -49,7 +49,7 @@ def import_own_parts(arguments: Sequence[str]) -> list[str]:
 def _import(value: str) -> None:
     is_file = value.endswith(".py") or "/" in value
     if is_file and not Path(value).is_file():
-        raise SettingsError(f"{OPTION}: {value}: there is no such file")
+        raise SettingsError(f"{OPTION}: {value}: no such file")
     try:
         if is_file:
             _import_file(Path(value).resolve())
@@ -64,11 +64,11 @@ def _import(value: str) -> None:
 
 
 def _import_file(path: Path) -> None:
-    """Import a file by its name, as a script beside it would: processes that load data find it again by that name."""
+    """Import a file under its own name, so that data loader processes can import it too."""
     held = sys.modules.get(path.stem)
     if held is not None:
         if Path(getattr(held, "__file__", None) or "").resolve() != path:
-            raise SettingsError(f"{OPTION}: {path.name}: another module is called {path.stem}; rename the file")
+            raise SettingsError(f"{OPTION}: {path.name}: another module has the name {path.stem}; rename the file")
         return
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))

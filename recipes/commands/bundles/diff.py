@@ -1,4 +1,4 @@
-"""``inlay diff``: what differs between two bundles, field by field and tensor by tensor."""
+"""``inlay diff``: show the differences between two bundles, field by field and tensor by tensor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what differs; the exit status is 0 also when something does."""
+    """Print the differences; the exit status is 0 in any case."""
     parser = command_parser("diff", __doc__)
     parser.add_argument("one", type=str, help=BUNDLE)
-    parser.add_argument("two", type=str, help="the other one")
+    parser.add_argument("two", type=str, help="the other bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     difference = compare(open_bundle(parsed.one), open_bundle(parsed.two))
@@ -38,7 +38,7 @@ def _tensor(change: Change) -> str:
     if change.distance is None:
         return f"tensor {change.name}: {change.one or 'none'} -> {change.two or 'none'}"
     kinds = "" if change.one == change.two else f", {change.one} -> {change.two}"
-    return f"tensor {change.name}: moved by {change.distance:.3g} of its length{kinds}"
+    return f"tensor {change.name}: relative difference {change.distance:.3g}{kinds}"
 
 
 if __name__ == "__main__":

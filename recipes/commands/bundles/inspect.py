@@ -1,4 +1,4 @@
-"""``inlay inspect``: show a bundle's parts, interface, size and state. No model is loaded."""
+"""``inlay inspect``: show a bundle's parts, interface, size and integrity, without loading a model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["describe", "main"]
 
 _INTEGRITY = {
     "whole": "intact",
-    "listed": "not downloaded; the hub's hashes equal those of the manifest",
-    "unchecked": "not downloaded; names, sizes and shapes agree, contents are checked on pull",
+    "listed": "not downloaded; the hub's hashes match the manifest",
+    "unchecked": "not downloaded; names, sizes and shapes match, contents are checked on pull",
 }
 
 
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error."""
-    parser = command_parser("inspect", f"{__doc__} From a repository no tensor is downloaded.")
+    parser = command_parser("inspect", f"{__doc__} No tensor is downloaded from a repository.")
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def describe(overview: Overview) -> dict[str, Any]:
-    """The manifest as plain values, with sizes and state."""
+    """The manifest as plain values, with sizes and integrity."""
     manifest = overview.manifest
     facts: dict[str, Any] = manifest.model_dump(mode="json")
     facts["intact"] = overview.integrity == "whole"

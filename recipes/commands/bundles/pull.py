@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command_parser("pull", __doc__)
     parser.add_argument("source", type=str, help=BUNDLE)
     parser.add_argument(
-        "folder", type=Path | None, nargs="?", help="copy it to this folder; without it: only the cache"
+        "folder", type=Path | None, nargs="?", help="copy the bundle to this folder; only into the cache if not given"
     )
     parser.add_argument("--revision", type=str | None, help="branch, tag or commit; main if not given")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the folder")
@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _options_first(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """Move options before the positionals: argparse takes an optional positional behind an option for unknown."""
+    """Move options before the positionals: argparse rejects an optional positional after an option."""
     options: list[str] = []
     positionals: list[str] = []
     words = iter(argv)

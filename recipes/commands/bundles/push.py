@@ -1,4 +1,4 @@
-"""``inlay push``: send a bundle to the Hub, in one commit."""
+"""``inlay push``: upload a bundle to the Hub in one commit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CARDS = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Send, and print the commit and the files that were not sent."""
+    """Upload, and print the commit and the files that were left out."""
     about = (
-        f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN. Only files of the bundle are sent, unchanged;"
+        f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN. Only files of the bundle are uploaded; "
+        "`inlay quantise` halves their size."
     )
-    about += " `inlay quantise` halves their size."
     parser = command_parser("push", about)
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.add_argument("repo_id", type=str, help="owner/name; created if it does not exist")
@@ -32,8 +32,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--branch", type=str | None, help="commit to this branch instead of main")
     parser.add_argument("--create_pr", action="store_true", help="open a pull request instead")
     parser.add_argument("--tag", type=str | None, help="a tag for the new commit")
-    parser.add_argument("--message", type=str | None, help="title of the commit")
-    parser.add_argument("--overwrite", action="store_true", help="also if the repository holds another adapter")
+    parser.add_argument("--message", type=str | None, help="commit message")
+    parser.add_argument("--overwrite", action="store_true", help="replace another adapter in the repository")
     parser.add_argument("--renew_card", action="store_true", help="replace a card that was edited by hand")
     parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"{pushed.url}\n{'commit' if pushed.changed else 'no changes since commit'} {pushed.commit}")
     print(f"card {_CARDS[pushed.card]}")
     if pushed.left_out:
-        print(f"not sent, not part of the bundle: {', '.join(map(ascii, pushed.left_out))}")
+        print(f"not uploaded, not part of the bundle: {', '.join(map(ascii, pushed.left_out))}")
     return 0
 
 

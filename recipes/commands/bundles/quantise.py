@@ -1,4 +1,4 @@
-"""``inlay quantise``: a bundle in int8, if its loss on held-out conversations allows it."""
+"""``inlay quantise``: write a bundle in int8, if its loss on held-out conversations hardly rises."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, round, measure, and write only then."""
-    parser = command_parser("quantise", f"{__doc__} Projectors become int8 with a scale a row; LoRA stays bfloat16.")
+    """Compare the loss before and after rounding, and write the bundle if the check passes."""
+    parser = command_parser("quantise", f"{__doc__} Projectors get one scale per row; LoRA stays in bfloat16.")
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("output", type=Path, help="folder for the new bundle, for `inlay push`")
     parser.add_argument(
@@ -34,19 +34,22 @@ def main(argv: Sequence[str]) -> int:
         help="held-out conversations with answers, in any format; the run's own if not given",
     )
     parser.add_argument(
-        "--data.images", dest="images", type=Path | None, help="folder of the media; the file's own if not given"
+        "--data.images",
+        dest="images",
+        type=Path | None,
+        help="folder of the media; the folder of the file if not given",
     )
-    parser.add_argument("--limit", type=float, default=LIMIT, help="how much the loss may rise, as a share")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="allowed relative increase of the loss")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the output folder")
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     if parsed.output.exists() and not parsed.overwrite:
-        raise SettingsError(f"{parsed.output}: already exists; choose another folder, or --overwrite")
+        raise SettingsError(f"{parsed.output}: already exists; choose another folder, or use --overwrite")
     held = read_held_out(Path(parsed.bundle), parsed.test, parsed.images)
     samples = [*held.samples, *held.making]
     if not held.answered or not samples:
-        raise SettingsError(f"{held.path}: the loss is taken on answers, and these questions have none")
+        raise SettingsError(f"{held.path}: expected questions with answers, which the loss needs")
     before = open_bundle(parsed.bundle).bytes
     adapter = Adapter.from_pretrained(parsed.bundle).eval()
     model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))

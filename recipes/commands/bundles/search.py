@@ -19,13 +19,13 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print one bundle per line."""
-    parser = command_parser("search", f"{__doc__} Families and widths are compared.")
-    model = "that the bundles must fit: a folder, or a Hub id in the cache"
+    parser = command_parser("search", f"{__doc__} Compares families and widths.")
+    model = "for the bundles to fit: a folder, or a Hub id in the cache"
     parser.add_argument("--llm", type=str | None, help=f"a language model {model}")
     parser.add_argument("--image", type=str | None, help=f"an image encoder {model}")
     parser.add_argument("--author", type=str | None, help="only bundles of this user or organisation")
-    parser.add_argument("--limit", type=int, default=100, help="most bundles")
-    parser.add_argument("--cache_only", action="store_true", help="list the cache only, without a request to the Hub")
+    parser.add_argument("--limit", type=int, default=100, help="maximum number of bundles")
+    parser.add_argument("--cache_only", action="store_true", help="list only the cache, without requests to the Hub")
     parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
@@ -53,8 +53,8 @@ def _ports(sources: Mapping[str, str | None]) -> dict[str, Offers]:
             continue
         offers = here.get(source) or offers_of(Path(source) / "config.json")
         if not offers:
-            reason = f"--{port} {source}: neither in the cache nor a folder with a config.json"
-            raise SettingsError(f"{reason}; download it first, or name one of {', '.join(here) or 'your own'}")
+            reason = f"--{port} {source}: expected a model in the cache or a folder with a config.json"
+            raise SettingsError(f"{reason}; download it first, or use one of {', '.join(here) or 'your own models'}")
         ports[port] = offers
     return ports
 

@@ -14,15 +14,15 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Sign, and print the file of the signature."""
-    parser = command_parser("sign", f"{__doc__} Push sends the signature with the bundle.")
+    """Sign, and print the signature file."""
+    parser = command_parser("sign", f"{__doc__} `inlay push` uploads the signature too.")
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.add_argument("--key", type=Path, required=True, help="PEM file with an elliptic-curve private key")
     parser.add_argument(
         "--certificates", type=list[Path], default=[], help="PEM files: your certificate, then the chain up to the root"
     )
     parsed = parser.parse_args(list(argv))
-    # From the environment, because every user of the machine can read a command line.
+    # From the environment, because other users can read the command line.
     password = os.environ.get("INLAY_KEY_PASSWORD")
     print(sign(parsed.folder, parsed.key, password=password, certificates=tuple(parsed.certificates)))
     return 0

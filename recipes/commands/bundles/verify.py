@@ -1,4 +1,4 @@
-"""``inlay verify``: check every byte of a bundle, its signature, and its stored test input on the backbone."""
+"""``inlay verify``: check the files of a bundle, its signature, and its stored answer on the backbone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print the results; the first failed check is an error."""
-    about = f"{__doc__} Models that are not named are those that it was trained on, from the cache or the Hub."
+    about = f"{__doc__} The default models are those it was trained on, from the cache or the Hub."
     parser = command_parser("verify", about)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--key", type=Path | None, help="PEM file with the signer's public key, or a root certificate")
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parsed = parser.parse_args(list(argv))
     pulled = pull(parsed.bundle, trusted=parsed.key)
     facts: dict[str, Any] = {"files": "intact"}
-    if pulled.commit is not None:  # a folder on this machine has none
+    if pulled.commit is not None:  # local folders have no commit
         facts["commit"] = pulled.commit
     signed = "present, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
     facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
@@ -52,7 +52,7 @@ def _canary(folder: str, bundle: str, named: Mapping[str, Any]) -> dict[str, Any
     if adapter.canary is None:
         return {"backbone": verdict, "canary": "none stored"}
     difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype)
-    passed = f"passes: differs by {difference:.3g}, and {adapter.canary.tolerance:.3g} is allowed"
+    passed = f"passes: difference {difference:.3g}, allowed {adapter.canary.tolerance:.3g}"
     return {"backbone": verdict, "canary": passed}
 
 

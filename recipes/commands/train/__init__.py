@@ -1,1 +1,1 @@
-"""`inlay train`: the arguments, what they may not be, and the command."""
+"""`inlay train`, `inlay check` and `inlay config`: arguments, their checks, and the commands."""

@@ -1,4 +1,4 @@
-"""``inlay check``: everything of a run but its steps, with the memory plan."""
+"""``inlay check``: check a run without training, and print its memory plan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     """Check settings, data and models.
 
     Args:
-        argv: as for ``inlay train``: the system or a YAML file, and settings.
+        argv: as in ``inlay train``: a system or a YAML file, and settings.
     """
     parsed = parse(argv, command="check")
     job = parsed.job()

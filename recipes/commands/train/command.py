@@ -1,4 +1,4 @@
-"""``inlay train``: a system's name or a YAML file, every field open to an override."""
+"""``inlay train``: train a system, given by name or YAML file; options override all settings."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     """Train, and print the table.
 
     Args:
-        argv: the system or a YAML file, and settings.
-        backbone: frozen models put together by hand, such as with an encoder of your own; otherwise those that the
-            settings name.
+        argv: a system or a YAML file, and settings.
+        backbone: loaded frozen models, such as with a custom encoder, instead of those of the settings.
 
     Raises:
-        SystemExit: ``--devices`` asks for several processes, which have all run this program and have ended.
+        SystemExit: the processes of ``--devices`` have exited.
     """
     parsed = parse(argv)
     job = parsed.job()
     check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
     check_job(job, own_models=backbone is not None)
     check_metric_name(job.run.metric)
-    if os.environ.get("WORLD_SIZE", "1") == "1":  # Of several processes, the first checks the folder, see train().
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # With several processes, the first one checks it in train().
         RunFolder.check(job.run)
 
     # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.

@@ -1,4 +1,4 @@
-"""``inlay config``: print every setting of a run as YAML, to be edited and given to ``inlay train``."""
+"""``inlay config``: print all settings of a run as YAML, for editing and ``inlay train``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the settings.
 
     Args:
-        argv: as for ``inlay train``: the system or a YAML file, and settings.
+        argv: as in ``inlay train``: a system or a YAML file, and settings.
     """
     sys.stdout.write(config_of(parse(argv, command="config").job()))
     return 0

@@ -1,4 +1,4 @@
-"""Options that no part of the run would read are refused."""
+"""Rejects options without an effect on the run."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def given_options(arguments: Iterable[str]) -> list[str]:
 def check_reached(
     given: Sequence[str], recipe: Recipe, known: Iterable[str], data: DataSettings, backbone: BackboneSettings
 ) -> None:
-    """Check that every option of the command line, and every learning rate, reaches something.
+    """Check that every option of the command line and every learning rate has an effect.
 
     Args:
         given: names of the options, such as ``stages.align.lr.inputs``.
-        recipe: parts and stages as they will run.
-        known: all stages of the system, whether or not they run.
-        data: files.
-        backbone: frozen models.
+        recipe: parts and stages of the run.
+        known: all stages of the system, including skipped ones.
+        data: settings of the data.
+        backbone: settings of the frozen models.
 
     Raises:
-        SettingsError: names the option, and why nothing reads it.
+        SettingsError: names the option, and the reason.
     """
     rates = [f"stages.{name}.lr.{part}" for name, stage in recipe.stages.items() for part in stage.lr]
     for option in [*given, *rates]:
@@ -76,13 +76,13 @@ def _of_stage(path: Sequence[str], recipe: Recipe, known: set[str]) -> str:
 
 
 def _of_part(part: str, recipe: Recipe, stage: Stage) -> str:
-    """Why no part of the run has this learning rate; what only the models can tell is checked when training starts."""
+    """Why no part of the run has this learning rate. Checks that need the models follow when training starts."""
     group, _, modality = part.partition(".")
     kind: Any = modality
     made: Sequence[Modality] = tuple(recipe.signals) if recipe.output else ()
     members = {"inputs": recipe.modalities, "outputs": made}.get(part, ())
     if members and all(f"{part}.{member}" in stage.lr for member in members):
-        return f"{', '.join(f'{part}.{member}' for member in members)} have learning rates of their own"
+        return f"{', '.join(f'{part}.{member}' for member in members)} have their own learning rates"
     if group == "inputs" and modality and kind not in recipe.modalities:
         return f"{recipe.system} takes in {', '.join(recipe.modalities)}"
     if group == "outputs" and (not made or (modality and kind not in made)):
@@ -98,11 +98,11 @@ def _of_data(field: str, data: DataSettings) -> str:
     tables = data.annotations is not None or data.test_annotations is not None
     shards = data.align is not None and data.align.suffix.lower() == ".tar"
     if field in ("answers", "pattern") and not tables:
-        return "it is for VQA v2, and no annotations are named (--data.annotations, --data.test_annotations)"
+        return "it is for VQA v2, and there are no annotations (--data.annotations, --data.test_annotations)"
     if field == "shuffle" and not shards:
-        return "--data.align names no shards"
+        return "--data.align is not a set of shards"
     if field == "cache_disk_mib" and data.cache_dir is None:
-        return "no folder is named (--data.cache_dir)"
+        return "there is no cache folder (--data.cache_dir)"
     if field in ("embeddings", "links", "invalid") and data.train is None:
-        return "the miniature's data are used (--data.train)"
+        return "the run uses the miniature's data (no --data.train)"
     return ""

@@ -1,7 +1,7 @@
-"""Options of the command line and keys of a YAML file that stand for several settings.
+"""Shorthand options of the command line and keys of a YAML file.
 
-``--lr``, ``--batch_size``, ``--epochs`` and ``--max_steps`` set every stage; ``--stages.STAGE.lr.PART`` sets one rate
-of a table. Both become whole settings of single stages, which the parser understands.
+``--lr``, ``--batch_size``, ``--epochs`` and ``--max_steps`` set all stages; ``--stages.STAGE.lr.PART`` sets one
+learning rate. Both are translated into settings of single stages for the parser.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["EVERY_STAGE", "fitting_accumulate", "flat_rates", "split_rates", "spread", "with_rates"]
 
 EVERY_STAGE = {
-    "lr": "peak learning rate of every part that trains, in every stage",
+    "lr": "peak learning rate of all trained parts, in every stage",
     "batch_size": "conversations per optimizer step, in every stage",
     "epochs": "passes over the data, in every stage",
-    "max_steps": "optimizer steps at most, in every stage",
+    "max_steps": "upper limit of optimizer steps, in every stage",
 }
-"""Options that set every stage -> their help."""
+"""Options for all stages -> help text."""
 
 _RATE = re.compile(r"--stages\.(\w+)\.lr\.([\w.]+)")
 _EVERY = re.compile(rf"--({'|'.join(EVERY_STAGE)})")
 
 
 def split_rates(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Take options such as ``--stages.instruct.lr.inputs.image 1e-4`` out of a command line.
+    """Remove options such as ``--stages.instruct.lr.inputs.image 1e-4`` from a command line.
 
     Returns:
-        The other arguments; stage, part and value of each option that was taken out.
+        The other arguments; stage, part and value of each removed option.
 
     Raises:
         SettingsError: an option without a value.
@@ -56,7 +56,7 @@ def _split(arguments: Sequence[str], pattern: re.Pattern[str]) -> tuple[list[str
         if not equals:
             value = next(waiting, "")
         if not value or value.startswith("--"):
-            raise SettingsError(f"{name}: expected a value behind it")
+            raise SettingsError(f"{name}: expected a value, got nothing")
         found.append((*match.groups(), value))
     return rest, found
 
@@ -64,16 +64,16 @@ def _split(arguments: Sequence[str], pattern: re.Pattern[str]) -> tuple[list[str
 def spread(
     arguments: Sequence[str], held: Mapping[str, Any], stages: Mapping[str, Stage]
 ) -> tuple[list[str], list[str]]:
-    """Arguments and a YAML file's keys that set every stage, as options of single stages.
+    """Expand options and YAML keys for all stages into options of single stages.
 
     Args:
         arguments: the command line.
         held: settings of the YAML file.
-        stages: name -> stage, as the recipe has it.
+        stages: name -> stage of the recipe.
 
     Returns:
-        Options that the file's keys stand for, which its own ``stages`` override; the command line, with single options
-        behind those for every stage.
+        Options for the keys of the file, which its own ``stages`` override; the expanded command line, in which options
+        of single stages follow those for all stages.
     """
     rest, every = _split(arguments, _EVERY)
     if unknown := [stage for stage, _, _ in split_rates(rest)[1] if stage not in stages]:
@@ -98,7 +98,7 @@ def _each(name: str, value: str, stages: Mapping[str, Stage]) -> list[str]:
 
 
 def fitting_accumulate(stage: Stage, batch_size: int) -> int:
-    """Forward passes for another batch size, none of them larger than those of the stage.
+    """``accumulate`` for another batch size, with micro-batches that are not larger than the stage's.
 
     Example:
         >>> sizes = {"batch_size": 64, "accumulate": 8}
@@ -112,15 +112,15 @@ def fitting_accumulate(stage: Stage, batch_size: int) -> int:
 
 
 def with_rates(lr: Mapping[str, float], given: Iterable[tuple[str, str]], stage: str) -> dict[str, float]:
-    """Learning rates with those of the command line over them; the rate of a group replaces those of its parts.
+    """Override learning rates with those of the command line; the rate of a group replaces those of its parts.
 
     Args:
         lr: part or group -> rate.
-        given: part or group, and the rate as it was written.
-        stage: for errors.
+        given: part or group, and the rate as text.
+        stage: name of the stage, for errors.
 
     Raises:
-        SettingsError: a rate that is no number.
+        SettingsError: a rate is not a number.
 
     Example:
         >>> with_rates({"inputs.image": 1e-3, "lora": 2e-4}, [("inputs", "1e-4")], "instruct")
@@ -138,7 +138,7 @@ def with_rates(lr: Mapping[str, float], given: Iterable[tuple[str, str]], stage:
 
 
 def flat_rates(settings: Any) -> Any:
-    """Settings of a YAML file whose learning rates may be nested: ``lr: {inputs: {image: 1e-4}}``.
+    """Flatten nested learning rates in the settings of a YAML file: ``lr: {inputs: {image: 1e-4}}``.
 
     Example:
         >>> flat_rates({"stages": {"align": {"lr": {"inputs": {"image": 1e-4}, "lora": 1e-3}}}})

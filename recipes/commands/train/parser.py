@@ -1,6 +1,6 @@
-"""The arguments of ``inlay train``: which system, every field of its settings, and the job that they make.
+"""The arguments of ``inlay train``: the system, all fields of its settings, and the resulting job.
 
-Nothing here imports torch, so that a wrong argument is reported at once.
+This file does not import torch, so that a wrong argument is reported at once.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ PROJECTORS = (
     "cformer",
 )
 OUTPUTS = ("transformer", "mlp", "qformer")
-"""Kinds of projectors that come with the package. Others can be there only if their registry has been imported."""
+"""Kinds of the package. Custom kinds exist only if their registry has been imported."""
 _FILES = ("config", "lora", "backbone", "data")
-"""Options that take the name of a YAML file."""
+"""Options whose value can be a YAML file."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """Arguments that jsonargparse has accepted."""
+    """Parsed arguments."""
 
     parser: ArgumentParser
     values: Namespace
@@ -60,10 +60,10 @@ class Parsed:
     arguments: list[str]
 
     def job(self) -> Job:
-        """Typed settings.
+        """The settings as a job.
 
         Raises:
-            SettingsError: settings that contradict each other, or an unknown kind of projector.
+            SettingsError: settings contradict each other, or an unknown kind of projector.
         """
         try:
             built = self.parser.instantiate(self.values)
@@ -91,7 +91,7 @@ class Parsed:
         )
 
     def _stages(self, values: Namespace) -> dict[str, Stage]:
-        """Each stage with its objective; the error of one that contradicts itself names it."""
+        """The stages with their objectives; errors include the name of the stage."""
         stages = {}
         for name, stage in self.recipe.stages.items():
             fields_of = dict(vars(getattr(values, name)))
@@ -110,12 +110,12 @@ def parse(argv: Sequence[str], command: str = "train") -> Parsed:
     """Read the arguments of ``inlay train``.
 
     Args:
-        argv: the system or a YAML file, and settings.
-        command: in the usage line and in errors.
+        argv: a system or a YAML file, and settings.
+        command: name for the usage line and errors.
 
     Raises:
-        SettingsError: an unknown system, no YAML, or YAML that is more than plain settings.
-        SystemExit: an unknown option, or a value of the wrong type; the error has been printed then.
+        SettingsError: unknown system, invalid YAML, or YAML with more than plain settings.
+        SystemExit: unknown option, or a value of the wrong type; the error has been printed.
     """
     arguments = list(argv)
     system, config = _first(arguments)
@@ -131,10 +131,10 @@ def parse(argv: Sequence[str], command: str = "train") -> Parsed:
 
 
 def check_projector_options(kind: str, options: Mapping[str, Any]) -> None:
-    """Check that a projector has these fields; imports torch.
+    """Check that a kind of projector has these fields; imports torch.
 
     Raises:
-        SettingsError: names the fields that it does not have, and those that it has.
+        SettingsError: unknown fields.
     """
     from inlay.adapters.inputs import PROJECTORS as REGISTERED
 
@@ -146,7 +146,7 @@ def check_projector_options(kind: str, options: Mapping[str, Any]) -> None:
 
 
 def kinds(registry: str, packaged: tuple[str, ...]) -> tuple[str, ...]:
-    """Kinds of projectors that can be chosen, without importing the registry: what is not imported was not added to."""
+    """Available kinds of projectors; a registry that has not been imported has only packaged kinds."""
     module = sys.modules.get(f"inlay.adapters.{registry}")
     return packaged if module is None else tuple(getattr(module, "PROJECTORS" if registry == "inputs" else "OUTPUTS"))
 
@@ -154,12 +154,12 @@ def kinds(registry: str, packaged: tuple[str, ...]) -> tuple[str, ...]:
 def _check_kind(field: str, kind: str, known: tuple[str, ...]) -> None:
     if kind not in known:
         raise SettingsError(
-            f"{field}: expected one of {', '.join(known)}, or your own (--import FILE.py), got {kind!r}"
+            f"{field}: expected one of {', '.join(known)}, or a custom kind (--import FILE.py), got {kind!r}"
         )
 
 
 def _check_values(arguments: Sequence[str]) -> None:
-    """Look at the YAML of the command line before jsonargparse does, which expands aliases."""
+    """Check the YAML of the command line before jsonargparse, which expands aliases."""
     options = [argument for argument in arguments if argument.startswith("--")]
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
@@ -187,7 +187,7 @@ def _first(arguments: Sequence[str]) -> tuple[str, Path | None]:
         return first, None
     path = Path(first)
     if not path.is_file():
-        raise SettingsError(f"{first!r} is neither a system ({', '.join(SYSTEMS)}) nor a YAML file")
+        raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file, got {first!r}")
     system = _yaml(path).get("system")
     if system not in SYSTEMS:
         raise SettingsError(f"{path}: system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
@@ -195,7 +195,7 @@ def _first(arguments: Sequence[str]) -> tuple[str, Path | None]:
 
 
 def _config(path: Path | None) -> list[str]:
-    """The arguments that name the YAML file; its contents instead where learning rates are nested in it."""
+    """Arguments for the YAML file; with nested learning rates, its flattened content instead of its path."""
     if path is None:
         return []
     held = _yaml(path)
@@ -204,7 +204,7 @@ def _config(path: Path | None) -> list[str]:
 
 
 def _with_rates(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
-    """The arguments with ``--stages.STAGE.lr.PART RATE`` as whole settings of ``lr``, which the parser understands."""
+    """Replace ``--stages.STAGE.lr.PART RATE`` by values of the whole ``lr`` setting, for the parser."""
     rest, rates = split_rates(arguments)
     if not rates or "--help" in rest or "-h" in rest:
         return rest
@@ -216,7 +216,7 @@ def _with_rates(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
 
 
 def _with_objectives(recipe: Recipe, held: Mapping[str, Any], arguments: Sequence[str]) -> Recipe:
-    """The recipe with the objectives that YAML or ``--stages.STAGE.objective.name`` names, and their defaults."""
+    """The recipe with the objectives of the YAML file or ``--stages.STAGE.objective.name``, with default settings."""
     in_file = held.get("stages") if isinstance(held.get("stages"), Mapping) else {}
     stages = {}
     for name, stage in recipe.stages.items():
@@ -233,7 +233,7 @@ def _with_objectives(recipe: Recipe, held: Mapping[str, Any], arguments: Sequenc
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str:
-    """The value of an option; empty where it is not given."""
+    """The value of an option; empty if not given."""
     found = ""
     for index, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
@@ -254,7 +254,7 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict[str, str]:
-    """Version and size decide the defaults of everything else, so they are looked at first."""
+    """Version and size, which are read first because all other defaults depend on them."""
     held = _yaml(config) if config else {}
     models = held.get("backbone")
     own = (isinstance(models, Mapping) and models.get("llm")) or any(
@@ -276,14 +276,14 @@ def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict
 def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
     parser = command_parser(
         f"{command} {system}",
-        f"Train {system}. Without a backbone and data of your own: on the embedded miniature.",
+        f"Train {system}, by default on the embedded miniature.",
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
-    parser.add_argument("--system", default=system, type=str, help="system that a YAML file is for")
+    parser.add_argument("--system", default=system, type=str, help="system of the YAML file")
     parser.add_argument(
         "--version", default=chosen["version"], type=str, help=f"one of {', '.join(SYSTEMS[system].versions)}"
     )
-    parser.add_argument("--size", default=chosen["size"], type=Size, help="whose hyper-parameters are the defaults")
+    parser.add_argument("--size", default=chosen["size"], type=Size, help="hyper-parameters: miniature or published")
     parser.add_class_arguments(RunSettings, default=RunSettings(output=Path("runs") / system))
     parser.add_class_arguments(BackboneSettings, "backbone")
     parser.add_class_arguments(DataSettings, "data")
@@ -291,39 +291,42 @@ def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]
         "--projector", default=recipe.projector, type=str, help=f"one of {', '.join(kinds('inputs', PROJECTORS))}"
     )
     parser.add_argument(
-        "--projector_options", default={}, type=dict[str, Any], help="fields of the projector besides its widths"
+        "--projector_options",
+        default={},
+        type=dict[str, Any],
+        help="fields of the input projectors except their widths",
     )
-    parser.add_argument("--shared", default=recipe.shared, type=bool, help="one input projector serves all modalities")
+    parser.add_argument("--shared", default=recipe.shared, type=bool, help="share one input projector")
     parser.add_argument(
         "--output_projector",
         default=recipe.output,
         type=str | None,
-        help=f"of systems that make media: one of {', '.join(kinds('outputs', OUTPUTS))}",
+        help=f"for systems that generate media: one of {', '.join(kinds('outputs', OUTPUTS))}",
     )
     parser.add_argument(
         "--output_options",
         default=dict(recipe.output_options),
         type=dict[str, Any],
-        help="fields of the output projectors besides their sizes at both ends",
+        help="fields of the output projectors except their input and output sizes",
     )
     parser.add_argument(
-        "--signals", default=dict(recipe.signals), type=dict[str, int], help="signal tokens of each modality"
+        "--signals", default=dict(recipe.signals), type=dict[str, int], help="number of signal tokens per modality"
     )
     parser.add_argument(
         "--order",
         default="",
         type=str,
-        help="stages in the order in which they run, such as encode,instruct,decode; those left out are not run",
+        help="order of the stages, such as encode,instruct,decode; other stages are skipped",
     )
     parser.add_argument("--lora", default=recipe.lora, type=LoraConfig | None, help="LoRA on the LLM")
-    for option, about in EVERY_STAGE.items():  # Taken out of the arguments before; here for --help.
+    for option, about in EVERY_STAGE.items():  # Removed from the arguments before; listed for --help.
         parser.add_argument(f"--{option}", type=float | None, help=about)
     for name, stage in recipe.stages.items():
         group = f"stages.{name}"
         inner = {"optimizer": stage.optimizer, "samples": stage.samples, "objective": stage.objective}
         parser.add_class_arguments(Stage, group, default=stage, skip=set(inner), instantiate=False, sub_configs=True)
         parser.add_argument(
-            f"--{group}.objective.name", default=stage.objective.name, type=str, help="what the stage minimises"
+            f"--{group}.objective.name", default=stage.objective.name, type=str, help="objective of the stage"
         )
         for field, values in inner.items():
             parser.add_class_arguments(type(values), f"{group}.{field}", default=values, instantiate=False)
@@ -331,15 +334,15 @@ def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]
 
 
 def _ordered(stages: dict[str, Stage], order: str) -> dict[str, Stage]:
-    """The stages that are named, in that order; all of them where none is."""
+    """The stages in the given order; all stages if the order is empty."""
     names = [name.strip() for name in order.split(",") if name.strip()] or list(stages)
     if set(names) - set(stages) or len(set(names)) < len(names):
-        raise SettingsError(f"order: expected some of {', '.join(stages)}, each once, got {order!r}")
+        raise SettingsError(f"order: expected different stages of {', '.join(stages)}, got {order!r}")
     return {name: stages[name] for name in names}
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The error of our own that jsonargparse has wrapped, or its own."""
+    """The InlayError wrapped by jsonargparse, or the error itself."""
     inner: BaseException | None = error
     while inner is not None and not isinstance(inner, InlayError):
         inner = inner.__cause__ or inner.__context__

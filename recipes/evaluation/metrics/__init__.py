@@ -1,4 +1,4 @@
-"""Metrics as torchmetrics classes over pure functions, and the registry from which one is chosen for a file."""
+"""Metrics as torchmetrics classes over pure functions, and their registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built-in metrics, and the questions that each fits: VQA, exact match, captions, POPE, multiple choice."""
+"""The built-in metrics with the questions they fit: VQA, exact match, captions, POPE, multiple choice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 __all__ = ["METRICS"]
 
 SHORT = 5
-"""Words of a short answer."""
+"""Maximum words of a short answer."""
 MOST = 0.95
-"""Share of the questions that have to be of a kind: a few odd rows do not change the metric of a file."""
+"""Required share of fitting questions; a few exceptions do not change the metric of a file."""
 
 
 def _most(questions: Sequence[Question], holds: Callable[[Question], bool]) -> bool:
@@ -44,7 +44,7 @@ def _label(question: Question) -> str:
 def _not_yes_or_no(question: Question, _: Sequence[str]) -> str:
     if _label(question) in ("yes", "no"):
         return ""
-    return f"POPE asks questions with the answer yes or no, got the answer {question.reference!r}"
+    return f"expected the reference yes or no for POPE, got {question.reference!r}"
 
 
 def _fits_pope(questions: Sequence[Question], candidates: Sequence[str]) -> bool:
@@ -56,7 +56,7 @@ def _no_choice(question: Question, candidates: Sequence[str]) -> str:
         return "" if exact_match(question.reference, candidates) else _expected(question, "one of the ranked answers")
     options = options_of(question.prompt[-1].text)
     if not options:
-        return "the question lists no options such as 'A. red'; name the answers with --rank"
+        return "expected options such as 'A. red' in the question, or candidates with --rank"
     return "" if chosen_option(question.reference, options) else _expected(question, "one of the options")
 
 
@@ -73,7 +73,7 @@ def _choice(said: str, question: Question) -> float:
 
 
 def _by_answer(name: str, title: str, score: Callable[[str, Question], float], **rules: Any) -> AnswerMetric:
-    """A metric that is a mean over questions, in percent."""
+    """A metric that is the mean of a score per question, in percent."""
     fields = {"main": OVERALL, "tokens": 16, "problem": no_problem, **rules}
     return AnswerMetric(name=name, title=f"{title}, in percent", per_answer=True, compute=mean_of(score), **fields)
 
@@ -116,4 +116,4 @@ _ALL = (
     ),
 )
 METRICS = {metric.name: metric for metric in _ALL}
-"""Name -> metric, in the order in which they are asked whether they fit."""
+"""Name -> metric, in the order in which ``auto`` tries them."""

@@ -1,9 +1,9 @@
-"""Multiple choice: the share of questions whose right option is chosen.
+"""Multiple choice: the share of questions with the right option.
 
-Options stand in the question, one a line with a letter (``A. red``, ``(B) blue``), as ScienceQA, MMBench and SEED-Bench
-ask; the reference is a letter, or an option's text. A written answer chooses the option whose letter it begins with or
-names (``The answer is B.``), otherwise the option whose text it is. Where the answers to choose from are given beside
-the questions, the model ranks them and the chosen one is compared with the reference as it is.
+The question lists the options, one per line with a letter (``A. red``, ``(B) blue``), as in ScienceQA, MMBench and
+SEED-Bench; the reference is a letter or an option's text. A generated answer chooses the option whose letter it begins
+with or names (``The answer is B.``), otherwise the option with equal text. If the candidates are given separately, the
+model ranks them and the best one is compared with the reference.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMED = re.compile(r"(?i:\b(?:answer|option)(?: is|:))\s*\(?([A-Z])\b")
 
 
 def options_of(question: str) -> dict[str, str]:
-    r"""Letter -> text of the options that a question lists; empty where it lists fewer than two, or not from A on.
+    r"""Letter -> text of the options in a question; empty for fewer than two, or if the letters are not A, B, ...
 
     Example:
         >>> options_of("Which colour?\nA. red\nB. blue\nAnswer with the option's letter.")
@@ -32,7 +32,7 @@ def options_of(question: str) -> dict[str, str]:
 
 
 def chosen_option(answer: str, options: dict[str, str]) -> str | None:
-    """The letter that an answer chooses; None where it chooses no option.
+    """The letter that an answer chooses; None for no option.
 
     Example:
         >>> options = {"A": "red", "B": "blue"}
@@ -50,8 +50,8 @@ def choice_score(prediction: str, question: str, reference: str) -> float:
     r"""1 if the right option is chosen, else 0.
 
     Args:
-        prediction: the answer.
-        question: with its options; without options, prediction and reference are compared as texts.
+        prediction: the model's answer.
+        question: text with options; without options, prediction and reference are compared as texts.
         reference: a letter, or an option's text.
 
     Example:

@@ -1,4 +1,4 @@
-"""Exact match: the prediction is one of the right answers, up to case, spaces and punctuation at the ends."""
+"""Exact match: the prediction equals a right answer, except for case, spaces and punctuation at the ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ENDS = " .,;:!?\"'`()[]{}"
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """1 if the prediction equals any of the answers, else 0.
 
-    Both sides are case-folded, runs of white space become one space, and punctuation and brackets at the two ends go;
-    punctuation inside stays, so that ``3.5`` is not ``35``.
+    Both sides are case-folded, runs of white space become one space, and punctuation and brackets at the ends are
+    removed; inner punctuation is kept, so that ``3.5`` is not ``35``.
 
     Raises:
         MetricError: no answers.
@@ -35,7 +35,7 @@ def _plain(answer: str) -> str:
 
 
 class ExactMatch(MeanScore):
-    """Mean exact match, over all and by kind of question.
+    """Mean exact match, overall and by kind of question.
 
     Example:
         >>> metric = ExactMatch()

@@ -2,13 +2,13 @@ r"""The answer normalisation of the VQA challenge (Antol et al., 2015, https://a
 
 The rule is that of https://github.com/GT-Vision-Lab/VQA at revision a013f0043c1e (``vqaEval.py``).
 
-Newlines and tabs become spaces; punctuation is removed or becomes a space; periods go unless a digit follows; the text
-is lower-cased; number words become digits; articles go; apostrophes that were left out come back. Two slips of the
-official evaluation are kept, because published scores contain them:
+Newlines and tabs become spaces; punctuation is removed or becomes a space; periods are removed unless a digit follows;
+the text is lower-cased; number words become digits; articles are removed; missing apostrophes are restored. Two bugs of
+the official evaluation are kept, because published scores contain them:
 
-- its pattern for periods begins with ``(?!<=\d)``, a look-ahead where a look-behind was meant, which never stops a
-  match: *every* period goes that no digit follows, also the one in ``"3."``;
-- it passes ``re.UNICODE`` (32) where ``sub`` takes the *count*: at most 32 periods go.
+- its pattern for periods begins with ``(?!<=\d)``, a look-ahead instead of a look-behind, which has no effect: *every*
+  period without a digit after it is removed, also that in ``"3."``;
+- it passes ``re.UNICODE`` (32) as the *count* of ``sub``: at most 32 periods are removed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(_NUMBER_WORDS)}
 
-# The official table maps every form that lacks one apostrophe to the full form, so the full forms are enough. (Its four
-# entries with a capital I can never match, because the text is lower-cased before.)
+# The official table maps every form with one missing apostrophe to the full form, so the full forms are enough. (Its
+# four entries with a capital I never match lower-cased text.)
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
     he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't
@@ -43,7 +43,7 @@ def _without_one_apostrophe(form: str) -> list[str]:
 
 
 _REPAIRS = {lacking: form for form in _CONTRACTIONS.split() for lacking in _without_one_apostrophe(form)}
-_REPAIRS["somebody'd"] = "somebodyd"  # the official table has this one the wrong way round
+_REPAIRS["somebody'd"] = "somebodyd"  # this entry is reversed in the official table
 
 
 def normalize_answer(answer: str) -> str:
@@ -60,7 +60,7 @@ def normalize_answer(answer: str) -> str:
 
 
 def _without_punctuation(answer: str) -> str:
-    """A mark goes if it touches a space anywhere, or if a digit-comma-digit occurs; otherwise it becomes a space."""
+    """Remove a mark if it is next to a space anywhere, or if the text has digit-comma-digit; else make it a space."""
     grouped = _DIGIT_COMMA_DIGIT.search(answer) is not None
     gone: dict[str, str | int | None] = {
         mark: "" if grouped or f"{mark} " in answer or f" {mark}" in answer else " " for mark in _PUNCTUATION

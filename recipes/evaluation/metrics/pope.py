@@ -1,9 +1,9 @@
-"""POPE: does a model see objects that are not there (Li et al., 2023, https://arxiv.org/abs/2305.10355)?
+"""POPE: object hallucination (Li et al., 2023, https://arxiv.org/abs/2305.10355).
 
-Every question asks for an object and is answered yes or no. Free answers are read as the official evaluation reads
-them: the text before the first period, its commas removed, cut at spaces; *no* if one of its words is ``No``, ``no``
-or ``not``, otherwise *yes*. So an answer that is neither counts as yes, and ``NO`` does too; how many answers hold
-neither word is reported as ``unclear``, and more than a few there mean that the other figures say little.
+Every question asks for an object and has the answer yes or no. Generated answers are parsed as in the official
+evaluation: the text before the first period, without commas, split at spaces; *no* if one of the words is ``No``,
+``no`` or ``not``, otherwise *yes*. So an answer with neither word counts as yes, and so does ``NO``. ``unclear`` is the
+share of answers with neither word; if it is large, the other figures are meaningless.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EITHER = re.compile(r"\b(?:yes|no|not)\b", re.IGNORECASE)
 
 
 def says_yes(answer: str) -> bool:
-    """Whether the official evaluation takes an answer for yes.
+    """Whether an answer counts as yes in the official evaluation.
 
     Example:
         >>> [says_yes(text) for text in ("Yes, there is.", "No", "There is not a dog. Yes.", "NO", "a dog")]
@@ -37,8 +37,8 @@ def says_yes(answer: str) -> bool:
 class Pope(Metric):
     """Accuracy, precision, recall and F1 of *yes*, the ratio of yes, and the share of unclear answers, each 0..1.
 
-    POPE's three sets (random, popular, adversarial) are three metrics. A quotient by zero is 0: precision when
-    nothing was answered with yes, recall when nothing is there.
+    Use one metric for each of POPE's three sets (random, popular, adversarial). Precision without a yes answer and
+    recall without a yes label are 0.
 
     Example:
         >>> metric = Pope()
@@ -66,7 +66,7 @@ class Pope(Metric):
             labels: ``yes`` or ``no``.
 
         Raises:
-            MetricError: the numbers differ, or a label is neither.
+            MetricError: different lengths, or a label other than yes and no.
         """
         if isinstance(predictions, str) or len(predictions) != len(labels):
             raise MetricError(f"expected a label for each answer, got {len(predictions)} and {len(labels)}")

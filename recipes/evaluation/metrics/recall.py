@@ -1,8 +1,8 @@
-"""Recall@k of image-text retrieval, several captions a picture (Karpathy & Fei-Fei, 2015).
+"""Recall@k of image-text retrieval with several captions per picture (Karpathy & Fei-Fei, 2015).
 
-*Image to text*: the share of pictures for which at least one of their captions is among the k best captions. *Text to
-image*: the share of captions whose picture is among the k best pictures. Candidates that tie with the right one stand
-in front of it, so scores that are all the same find nothing.
+*Image to text*: the share of pictures with at least one of their captions among the k best captions. *Text to image*:
+the share of captions whose picture is among the k best pictures. Candidates that tie with the right one rank before it,
+so constant scores give a recall of 0.
 The protocol is that of https://arxiv.org/abs/1412.2306, section 4.1.
 """
 
@@ -30,15 +30,15 @@ def recall_at_k(
     Args:
         scores: ``[images, captions]``, higher is more alike.
         owners: int64 ``[captions]``, the row of each caption's picture.
-        ks: how many candidates count, each at least 1; more than there are candidates is allowed.
-        text_scores: ``[captions, images]`` where the other direction has scores of its own, as after re-ranking the
-            best candidates of each direction; the transpose of `scores` if not given.
+        ks: values of k, each at least 1; may exceed the number of candidates.
+        text_scores: ``[captions, images]``, separate scores for text to image, such as after re-ranking; the transpose
+            of ``scores`` if not given.
 
     Returns:
         ``image_to_text@k`` and ``text_to_image@k``, 0..1.
 
     Raises:
-        MetricError: shapes that do not fit, a picture without a caption, scores that are nan, a k below 1.
+        MetricError: shapes do not match, a picture has no caption, a score is nan, or a k is below 1.
 
     Example:
         >>> scores = torch.tensor([[0.9, 0.1, 0.3], [0.2, 0.8, 0.7]])  # captions 0 and 2 describe picture 0
@@ -50,7 +50,7 @@ def recall_at_k(
     _check(scores, owners, text_scores, ks)
     images, captions = scores.shape
     own = owners[None, :] == torch.arange(images, device=owners.device)[:, None]  # [images, captions]
-    # The best own caption has as many in front of it as foreign captions score at least as high.
+    # Rank of the best own caption: the number of other pictures' captions with at least its score.
     best = scores.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
     text_ranks = ((scores >= best) & ~own).sum(1)
     right = text_scores.gather(1, owners[:, None])
@@ -82,11 +82,11 @@ def _check(scores: Tensor, owners: Tensor, text_scores: Tensor, ks: Sequence[int
 
 
 class RetrievalRecall(Metric):
-    """Recall@k of pictures that come in batches, each scored against all captions.
+    """Recall@k of batches of pictures, each scored against all captions.
 
     Args:
         owners: int64 ``[captions]``, the number of each caption's picture, from 0.
-        ks: how many candidates count.
+        ks: values of k.
 
     Example:
         >>> metric = RetrievalRecall(torch.tensor([0, 1, 0]), ks=[1])
@@ -116,11 +116,11 @@ class RetrievalRecall(Metric):
             images: the number of each picture, as in ``owners``.
 
         Raises:
-            MetricError: shapes that do not fit.
+            MetricError: shapes do not match.
         """
         if scores.shape != (len(images), len(self.owners)):
             raise MetricError(
-                f"expected scores [{len(images)}, {len(self.owners)}], one row a picture and one column a caption, "
+                f"expected scores [{len(images)}, {len(self.owners)}], one row per picture and one column per caption, "
                 f"got {list(scores.shape)}"
             )
         self.rows.append(scores.to(self.device))
@@ -130,7 +130,7 @@ class RetrievalRecall(Metric):
         """``image_to_text@k`` and ``text_to_image@k`` as float64.
 
         Raises:
-            MetricError: a picture that is missing or came twice.
+            MetricError: a picture is missing or was added twice.
         """
         rows, places = (torch.cat(part) if isinstance(part, list) else part for part in (self.rows, self.places))
         order = places.argsort()

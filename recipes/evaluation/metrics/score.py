@@ -1,4 +1,4 @@
-"""The shell that our answer metrics share: the mean of a score per answer, over all and by kind of question."""
+"""The base of answer metrics: the mean of a score per answer, overall and by kind of question."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ OTHER = "other"
 
 
 class MeanScore(Metric, ABC):
-    """The mean of :meth:`score`, over all and by kind.
+    """The mean of :meth:`score`, overall and by kind.
 
-    The kinds are fixed when it is made, so that the states are tensors of the same shape in every process and can be
-    summed: ``scores`` float64 and ``counts`` int64, both ``[len(kinds) + 1]``, the last entry (``other``) for any kind
-    that is not in the list.
+    The kinds are fixed at construction, so that the states have the same shape in every process and can be summed:
+    ``scores`` float64 and ``counts`` int64, both ``[len(kinds) + 1]``, with the last entry (``other``) for all other
+    kinds.
 
     Args:
-        kinds: the kinds of question to report one by one; ``other`` need not be among them.
+        kinds: the kinds of question to report separately; ``other`` is implied.
 
     Raises:
-        MetricError: a kind twice, or one named ``overall``.
+        MetricError: a duplicate kind, or one named ``overall``.
     """
 
     full_state_update = False
@@ -51,7 +51,7 @@ class MeanScore(Metric, ABC):
     @staticmethod
     @abstractmethod
     def score(prediction: str, answers: Sequence[str]) -> float:
-        """How right one prediction is, 0..1."""
+        """The score of one prediction, 0..1."""
 
     def update(
         self, predictions: Sequence[str], answers: Sequence[Sequence[str]], kinds: Sequence[str] | None = None
@@ -59,12 +59,12 @@ class MeanScore(Metric, ABC):
         """Add a batch.
 
         Args:
-            predictions: one text a question.
-            answers: the right answers, one sequence a question.
+            predictions: one text per question.
+            answers: the right answers, one sequence per question.
             kinds: the kind of each question.
 
         Raises:
-            MetricError: the numbers differ, or a question has no answer.
+            MetricError: different lengths, or a question without an answer.
         """
         chosen = [OTHER] * len(predictions) if kinds is None else kinds
         if not len(predictions) == len(answers) == len(chosen):
@@ -83,7 +83,7 @@ class MeanScore(Metric, ABC):
         self.counts = self.counts + counts
 
     def compute(self) -> dict[str, Tensor]:
-        """The means, 0..1: ``overall`` (nan before the first update), then for each kind named and seen."""
+        """The means, 0..1: ``overall`` (nan before the first update), then each kind with at least one question."""
         means = {OVERALL: self.scores.sum() / self.counts.sum()}
         for place, kind in enumerate((*self.kinds, OTHER)):
             if self.by_kind and self.counts[place]:

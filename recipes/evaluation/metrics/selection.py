@@ -1,4 +1,4 @@
-"""The metric of a set of questions: the one that is named, or the one that fits the questions."""
+"""The choice of a metric, by name or by the questions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["choose_metric"]
 
 
 def choose_metric(wanted: str, questions: Sequence[Question], candidates: Sequence[str] = ()) -> AnswerMetric | None:
-    """The metric that is named, or that fits the questions.
+    """The metric with this name, or one that fits the questions.
 
     Args:
         wanted: a name, ``auto`` or ``none``.
-        questions: with their references.
-        candidates: answers that the model ranks, if it does not write its own.
+        questions: questions with references.
+        candidates: answers for the model to rank, if any.
 
     Returns:
-        None for ``none``, and where no metric fits: free text.
+        The metric; None for ``none``, and if no metric fits (free text).
 
     Raises:
-        MetricError: no metric has this name, or it cannot score one of the questions.
+        MetricError: unknown metric, or one that cannot score a question.
     """
     check_metric_name(wanted)
     found = METRICS.get(wanted) or BUILT_INS.get(wanted)

@@ -1,11 +1,11 @@
 """VQA accuracy (Antol et al., 2015, https://arxiv.org/abs/1505.00468).
 
 Each human answer is left out once; the prediction then scores min(1, matches among the others / 3); the accuracy is the
-mean. So 3 of 10 give 0.9, not 1.
+mean. So 3 matches of 10 give 0.9, not 1.
 
-Both sides are always normalised. The official code (https://github.com/GT-Vision-Lab/VQA) did that to the prediction
-alone until revision 458a8b26, where people agree; since a013f004 it normalises neither side there, so that "red."
-scores 0 against ten times "red". Where people differ, it normalises both sides, and so its figures are these.
+Prediction and answers are always normalised. The official code (https://github.com/GT-Vision-Lab/VQA) does the same if
+the human answers differ. If they all agree, it normalises neither side since a013f004, so that "red." scores 0 against
+ten times "red"; until 458a8b26 it normalised only the prediction.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
 
     Args:
         prediction: the model's answer.
-        answers: human answers, ten in VQA v2. Any number from two on is treated alike, so with two or three people
-            even full agreement gives only 1/3 or 2/3. With a single answer the accuracy is 0 or 1.
+        answers: human answers, ten in VQA v2. With two or three answers even full agreement gives only 1/3 or 2/3; with
+            a single answer the accuracy is 0 or 1.
 
     Returns:
         0..1.
@@ -47,13 +47,13 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     matches, people = truths.count(normalize_answer(prediction)), len(truths)
     if people == 1:
         return float(matches)
-    # Leaving out one that matches leaves matches - 1; leaving out any other leaves them all. Whole numbers sum exactly.
+    # Without a matching answer, matches - 1 remain; without another one, all matches remain. Integers sum exactly.
     total = matches * min(_ENOUGH, matches - 1) + (people - matches) * min(_ENOUGH, matches)
     return total / (_ENOUGH * people)
 
 
 class VQAAccuracy(MeanScore):
-    """Mean VQA accuracy, over all and by kind of question.
+    """Mean VQA accuracy, overall and by kind of question.
 
     Example:
         >>> metric = VQAAccuracy(kinds=["colour", "count"])

@@ -1,7 +1,7 @@
 """Next-token prediction: the objective of LLaVA's stages, of captioning and of instruction tuning.
 
-Only the adapter is a submodule, so checkpoints hold trainable state and nothing else; the frozen backbone is made again
-from its own files.
+Only the adapter is a submodule, so checkpoints contain only trainable state; the frozen backbone is loaded from its own
+files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def labelled_loss(output: Output) -> Term:
     """The mean cross-entropy over the labelled tokens of a micro-batch.
 
     Raises:
-        RecipeError: it has none.
+        RecipeError: the micro-batch has no labelled tokens.
     """
     if output.loss is None:
         raise RecipeError("a batch without labels reached the model")
@@ -36,7 +36,7 @@ def labelled_loss(output: Output) -> Term:
 
 
 def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
-    """Beginnings of the names of tensors that a batch does not reach: projectors of media that are not in it."""
+    """Name prefixes of tensors that a batch does not use: projectors of modalities without media in it."""
     seen = {module for name, module in adapter.inputs.items() if name in batch.order}
     made = {part.modality for part in batch.made}
     inputs = [f"adapter.inputs.{name}." for name, module in adapter.inputs.items() if module not in seen]
@@ -59,7 +59,7 @@ class NextTokenModule(StepModule):
     def __init__(self, model: AttachedModel, stage: Stage, steps: int) -> None:
         super().__init__(stage, steps)
         self.adapter = model.adapter
-        # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
+        # In a tuple, so that the backbone does not become a submodule and part of checkpoints.
         self._model = (model,)
         choose_parts(self.adapter.parts(), stage)
 
@@ -69,21 +69,21 @@ class NextTokenModule(StepModule):
         return self._model[0]
 
     def on_fit_start(self) -> None:
-        """Move the frozen models to the device on which the adapter trains."""
+        """Move the frozen models to the training device."""
         super().on_fit_start()
         self.model.backbone.to(self.device)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The loss of the whole optimizer step, of which this micro-batch is a part."""
+        """The micro-batch's share of the loss of the optimizer step."""
         self.note_idle(idle_parts(self.adapter, batch))
         return self.step_loss(batch, self.terms(batch))
 
     def terms(self, batch: Batch) -> Mapping[str, Term]:
-        """The losses of a micro-batch by name: the cross-entropy. A subclass may give others."""
+        """The losses of a micro-batch by name: the cross-entropy. A subclass may return others."""
         return {"lm": labelled_loss(self.model(batch, logits="none"))}
 
     def labelled(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits ``[rows, vocabulary]`` in float32 of the labelled tokens, and these tokens ``[rows]``."""
+        """Logits ``[rows, vocabulary]`` in float32 for the labelled tokens, and the tokens ``[rows]``."""
         output = self.model(batch, logits="labelled")
         if output.logits is None or output.targets is None:
             raise RecipeError("a batch without labels reached the model")
@@ -95,5 +95,5 @@ class NextTokenModule(StepModule):
 
 
 def next_token_plan(_: NextToken, task: Task) -> Plan:
-    """The plan of a stage that learns by next-token prediction."""
+    """The plan of a stage with next-token prediction."""
     return conversation_plan(task, lambda steps: NextTokenModule(task.model, task.stage, steps))

@@ -1,4 +1,4 @@
-"""Next-token prediction as an objective: it has no settings of its own."""
+"""Next-token prediction as an objective without settings."""
 
 from __future__ import annotations
 

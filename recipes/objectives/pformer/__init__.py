@@ -1,1 +1,1 @@
-"""P-Former: a text-only teacher, and a projector that learns from it."""
+"""P-Former: a text-only teacher, and a projector trained with it."""

@@ -1,9 +1,9 @@
-"""P-Former: a teacher that learns from captions alone, and the Q-Former that learns from the teacher.
+"""P-Former: a teacher trained on captions only, and a Q-Former trained with the teacher.
 
-Jian et al., 2023, https://arxiv.org/abs/2307.07063. *Teach*: from a caption, a part of it masked, the teacher makes the
-prompt with which the frozen LLM says that caption; its vectors stay near the LLM's own embeddings. *Aligned*: the
-projector learns next-token prediction, and its prompt for a picture is drawn towards the teacher's for the caption. The
-teacher is dropped then; no bundle holds it. The contrastive term of the original is left out.
+Jian et al., 2023, https://arxiv.org/abs/2307.07063. The teacher maps a partly masked caption to a soft prompt with
+which the frozen LLM generates the caption; a second loss keeps the prompt near the LLM's embeddings. The student is the
+projector: it learns next-token prediction, and its prompt for a picture is aligned with the teacher's prompt for the
+caption. A bundle does not contain the teacher. The contrastive term of the original is left out.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ __all__ = ["PFormerStudentModule", "PFormerTeacherModule", "mask_words"]
 
 
 def mask_words(ids: Tensor, mask: Tensor, mask_id: int, share: float) -> Tensor:
-    """Captions in which a share of the tokens is masked; first and last are BERT's own and stay.
+    """Mask a share of the tokens of captions, except the first and the last, which are special tokens.
 
     Args:
         ids: ``[n, L]``.
         mask: ``[n, L]``.
         mask_id: id of ``[MASK]``.
-        share: of the words between the first and the last token.
+        share: probability of masking each token.
     """
     words = mask.bool().clone()
     words[:, 0] = False
     words[torch.arange(len(ids)), mask.sum(dim=1) - 1] = False
-    # Drawn on the CPU, whose random state a checkpoint keeps.
+    # On the CPU, whose random state is in the checkpoint.
     drawn = torch.rand(ids.shape).to(ids.device) < share
     return ids.masked_fill(words & drawn, mask_id)
 
 
 class PFormerTeacherModule(StepModule):
-    """The teacher's own stage; it needs captions, and of pictures only their places in the sequence.
+    """The teacher's stage; uses captions, and of the pictures only their slots in the sequence.
 
     Args:
         model: the attached model, for the frozen LLM.
-        teacher: what trains.
-        tokens: how captions become the teacher's ids.
+        teacher: the trained part.
+        tokens: the teacher's tokenizer for captions.
         captions: sample id -> caption.
         settings: weights of the losses.
-        stage: the part is called ``teacher``.
+        stage: learning rate of the part ``teacher``, and further settings.
         steps: optimizer steps of the whole stage.
     """
 
@@ -74,25 +74,25 @@ class PFormerTeacherModule(StepModule):
         self.settings = settings
         self._model = (model,)
         choose_parts(self.parts(), stage)
-        model.adapter.requires_grad_(False)  # LoRA of an earlier stage may be in the LLM; here it is frozen with it.
+        model.adapter.requires_grad_(False)  # The LLM may contain LoRA of an earlier stage.
 
     def parts(self) -> Iterator[Part]:
-        """The teacher; no bundle holds it."""
+        """The teacher, which is not saved in a bundle."""
         yield Part("teacher", "pformer", self.teacher)
 
     def train(self, mode: bool = True) -> PFormerTeacherModule:
-        """The adapter, which is not a submodule here, is frozen too."""
+        """Also put the adapter, which is not a submodule here, into eval mode."""
         super().train(mode)
         self._model[0].adapter.eval()
         return self
 
     def on_fit_start(self) -> None:
-        """Move the frozen models to the device on which the teacher trains."""
+        """Move the frozen models to the training device."""
         super().on_fit_start()
         self._model[0].backbone.to(self.device)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The LLM's loss on the captions behind the teacher's prompts, and their distance from its embeddings."""
+        """The LLM's loss on the captions after the teacher's prompts, and the prompts' distance from its embeddings."""
         llm = self._model[0].backbone.llm
         ids, mask = (part.to(self.device) for part in self.tokens([self.captions[name] for name in batch.names]))
         masked = mask_words(ids, mask, self.tokens.mask_id, self.settings.masked)
@@ -101,7 +101,7 @@ class PFormerTeacherModule(StepModule):
         filled = splice.insert(embeddings, batch.slots, prompts.flatten(0, 1).to(embeddings.dtype), batch.names)
         lm = labelled_loss(self._model[0].predict(filled, batch, logits="none"))
         table = llm.model.get_input_embeddings().get_parameter("weight").to(prompts.dtype)
-        # Every prompt has as many values, so the mean over values is the mean over samples.
+        # All prompts have the same size, so the mean over values is the mean over samples.
         near = Term(vocabulary_loss(prompts, table), per="samples", weight=self.settings.vocabulary)
         return self.step_loss(batch, {"lm": lm, "vocabulary": near})
 
@@ -112,7 +112,7 @@ class PFormerStudentModule(NextTokenModule):
     Args:
         model: the attached model.
         teacher: trained; it is not part of this module's state.
-        tokens: how captions become the teacher's ids.
+        tokens: the teacher's tokenizer for captions.
         captions: sample id -> caption.
         settings: weights of the losses.
         stage: which parts train, and how.
@@ -135,7 +135,7 @@ class PFormerStudentModule(NextTokenModule):
         self._teacher = (teacher.eval().requires_grad_(False),)
 
     def on_fit_start(self) -> None:
-        """Move the frozen models, the teacher among them, to the device on which the adapter trains."""
+        """Move the frozen models and the teacher to the training device."""
         super().on_fit_start()
         self._teacher[0].to(self.device)
 

@@ -17,7 +17,7 @@ __all__ = ["student_plan", "teacher_plan"]
 
 
 def teacher_plan(settings: PFormerTeacher, task: Task) -> Plan:
-    """The text-only teacher of later stages."""
+    """Train the text-only teacher for later stages."""
     tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
     teacher = new_teacher(settings.bert, queries=task.model.tokens["image"], width=task.model.backbone.llm.width)
     data = conversation_data(task)
@@ -33,7 +33,7 @@ def teacher_plan(settings: PFormerTeacher, task: Task) -> Plan:
 def student_plan(settings: PFormerStudent, task: Task) -> Plan:
     """Next-token prediction with the teacher's prompts as an extra target."""
     if "teacher" not in task.carried:
-        raise ObjectiveError(f"{settings.name}: there is no teacher; a stage with pformer_teacher has to run before")
+        raise ObjectiveError(f"{settings.name}: there is no teacher; run a stage with pformer_teacher before this one")
     tokens = CaptionTokens(task.model.backbone.prompter(), settings.text_tokens)
     teacher = task.carried["teacher"]
     return conversation_plan(

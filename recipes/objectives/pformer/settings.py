@@ -1,4 +1,4 @@
-"""P-Former as two objectives (Jian et al., 2023, https://arxiv.org/abs/2307.07063): the teacher, and its student."""
+"""P-Former as two objectives (Jian et al., 2023, https://arxiv.org/abs/2307.07063): teacher and student."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["PFormerStudent", "PFormerTeacher"]
 
 @dataclass(frozen=True, kw_only=True)
 class PFormerTeacher(Objective):
-    """The teacher's own stage: it learns from captions alone."""
+    """The teacher's stage, on captions only."""
 
     name: ClassVar[str] = "pformer_teacher"
     planner: ClassVar[str] = "inlay.recipes.objectives.pformer.planning:teacher_plan"
     parts: ClassVar[tuple[str, ...]] = ("teacher",)
 
     bert: str = "bert-base-uncased"
-    """Hub id or folder of the BERT that the teacher starts from; the prompt tokenizer has to be its own."""
+    """Hub id or folder of the BERT that initialises the teacher; the prompt tokenizer must belong to it."""
     masked: float = 0.25
-    """Share of a caption's words that are masked for the teacher."""
+    """Share of a caption's tokens to mask."""
     vocabulary: float = 1.0
-    """Weight of the distance between prompts and the LLM's nearest embeddings."""
+    """Weight of the distance between prompts and the nearest embeddings of the LLM."""
     text_tokens: int = 32
     """Tokens that a caption is cut to."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.masked < 1 or self.vocabulary < 0 or self.text_tokens < 4:
             raise ObjectiveError(
-                f"{self.name}: masked lies between 0 and 1, vocabulary is not negative, text_tokens is at least 4"
+                f"{self.name}: expected masked from 0 to below 1, vocabulary >= 0 and text_tokens >= 4"
             )
 
 
@@ -48,4 +48,4 @@ class PFormerStudent(Objective):
 
     def __post_init__(self) -> None:
         if self.align < 0 or self.text_tokens < 4:
-            raise ObjectiveError(f"{self.name}: align is not negative, text_tokens is at least 4")
+            raise ObjectiveError(f"{self.name}: expected align >= 0 and text_tokens >= 4")

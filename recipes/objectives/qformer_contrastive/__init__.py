@@ -1,1 +1,1 @@
-"""BLIP-2's first stage: contrast, matching and generation on a Q-Former."""
+"""BLIP-2's first stage: contrastive learning, matching and generation with a Q-Former."""

@@ -1,4 +1,4 @@
-"""Captioned pictures for a stage that no language model takes part in: features, and captions in BERT's tokens."""
+"""Batches of captioned pictures for a stage without a language model: features, and captions as BERT tokens."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class Captioned:
     picture: MediaPart
     text: str
     name: str
-    """The sample's id, for errors."""
+    """The sample's id."""
 
 
 def check_pairs(stage: Stage, captions: int) -> None:
-    """Check that the contrast has something to compare with, before the first step.
+    """Check that a micro-batch has at least two pairs, before the first step.
 
     Raises:
-        RecipeError: one pair in a micro-batch, whose contrast is 0 and has no gradient.
+        RecipeError: one pair in a micro-batch, whose contrastive loss is 0.
     """
     pairs = stage.batch_size // stage.accumulate
     if min(pairs, captions) < 2:
         raise RecipeError(
-            "qformer_contrastive: the contrast compares each picture with the captions of the others, so a micro-batch "
-            f"needs at least two pairs; got {pairs} (batch_size {stage.batch_size}, accumulate {stage.accumulate}) of "
+            "qformer_contrastive: the contrastive loss compares pictures with other captions: expected at least two "
+            f"pairs in a micro-batch, got {pairs} (batch_size {stage.batch_size}, accumulate {stage.accumulate}) of "
             f"{captions} in the data. Set batch_size to at least twice accumulate, and give at least two pairs"
         )
 
@@ -58,11 +58,11 @@ class CaptionBatch:
     mask: Tensor
     """``[N, L]``; 1 where there is a token."""
     owners: Tensor
-    """``[N]``, a number for each picture: equal where the pictures are."""
+    """``[N]``, a number for each picture; equal pictures have the same number."""
     pixels: Tensor
-    """``[N, 3, size, size]``, or empty where the features are at hand."""
+    """``[N, 3, size, size]``, or empty if features are given."""
     features: Tensor | None
-    """``[N, tokens, width]``, if they are cached."""
+    """``[N, tokens, width]`` if cached."""
     names: tuple[str, ...]
     """Sample ids."""
 
@@ -89,7 +89,7 @@ def captioned(sample: Sample) -> Captioned:
     """
     media = media_of(sample.messages)
     if len(media) != 1 or media[0].modality != "image":
-        raise DataError(f"{sample.origin}: expected one picture to learn from, got {len(media)} media")
+        raise DataError(f"{sample.origin}: expected one picture, got {len(media)} media")
     text = next(message.text for message in sample.messages if message.role == "assistant")
     return Captioned(media[0], text.strip(), sample.id)
 
@@ -112,11 +112,11 @@ def collate_captions(
 
     Args:
         rows: pictures with captions.
-        tokens: how captions become ids.
-        backbone: whose encoder prepares the pixels.
-        geometry: how a picture becomes a square.
-        owners: of :func:`owners_of`; a picture out of a stream, which nobody has counted, is numbered by its sample.
-        features: gives the frozen features of a picture, if they are cached.
+        tokens: tokenizer for captions.
+        backbone: its encoder preprocesses the pixels.
+        geometry: how pictures become square.
+        owners: result of :func:`owners_of`; a streamed picture, which is not in it, is numbered by its sample.
+        features: returns the cached features of a picture; None without a cache.
     """
     ids, mask = tokens([row.text for row in rows])
     pixels, held = torch.empty(0), None
@@ -130,7 +130,7 @@ def collate_captions(
 
 
 def _number(name: str) -> int:
-    """The same in every process, and hardly ever the same for two names."""
+    """A number from a hash of the name, the same in every process."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
@@ -140,7 +140,7 @@ def _key(picture: MediaPart) -> str:
 
 @counts_of.register
 def _counts(batch: CaptionBatch) -> dict[str, int]:
-    """Samples, tokens of their captions, and pairs for matching: true ones, and two false ones where there are any."""
+    """Numbers of samples, caption tokens, and matching pairs: one true and up to two false pairs per sample."""
     same = matches(batch.owners, batch.ids, all_rows(batch.owners), all_rows(batch.ids))
     false = int((~same.all(dim=1)).sum())
     return {"samples": len(batch), "tokens": int(batch.mask[:, 1:].sum()), "pairs": len(batch) + 2 * false}

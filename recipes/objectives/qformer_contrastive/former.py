@@ -1,4 +1,4 @@
-"""A Q-Former with text branch and heads: built from BERT's weights, and copied into the adapter's projector."""
+"""A Q-Former with text branch and heads: initialised from BERT, and copied into the adapter's projector."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ __all__ = ["hand_over", "hinders", "new_pretrainer"]
 
 
 def hinders(projector: nn.Module) -> str:
-    """Why this projector has no first stage; empty if it has one.
+    """The reason why a projector has no first stage; empty if it has one.
 
     Example:
         >>> hinders(nn.Identity())
-        'only a Q-Former has a text branch to learn with, Identity has none'
+        'expected a Q-Former, got Identity'
     """
     if isinstance(projector, QFormerProjector | InstructQFormerProjector):
         return ""
     kind = getattr(projector, "kind", type(projector).__name__)
-    return f"only a Q-Former has a text branch to learn with, {kind} has none"
+    return f"expected a Q-Former, got {kind}"
 
 
 def new_pretrainer(projector: nn.Module, tokens: CaptionTokens, settings: QFormerContrastive) -> QFormerPretrainer:
-    """A Q-Former of the projector's sizes with text branch and heads, from BERT's weights or from random ones.
+    """Build a Q-Former of the projector's sizes with text branch and heads, from BERT's or random weights.
 
     Raises:
-        ObjectiveError: not a Q-Former, or one that reads other tokens.
-        BackboneError: no BERT where the settings say.
+        ObjectiveError: not a Q-Former, a vocabulary or position table that is too small, or no BERT.
     """
     if reason := hinders(projector):
         raise ObjectiveError(f"qformer_contrastive: {reason}")
@@ -48,8 +47,8 @@ def new_pretrainer(projector: nn.Module, tokens: CaptionTokens, settings: QForme
         sizes |= {"vocabulary": config.vocabulary, "text_positions": config.text_positions}
         if config.vocabulary < tokens.vocabulary:
             raise ObjectiveError(
-                f"qformer_contrastive: the projector knows {config.vocabulary} tokens, captions have "
-                f"{tokens.vocabulary} with [DEC]; give it vocabulary={tokens.vocabulary}"
+                f"qformer_contrastive: expected a projector with {tokens.vocabulary} tokens ([DEC] included), got "
+                f"{config.vocabulary}; set its vocabulary={tokens.vocabulary}"
             )
     bert = masked_bert(settings.bert) if settings.bert else None
     if bert is not None:
@@ -69,7 +68,7 @@ def new_pretrainer(projector: nn.Module, tokens: CaptionTokens, settings: QForme
 
 
 def hand_over(former: QFormerPretrainer, projector: nn.Module) -> None:
-    """Copy what was learnt into the projector; its linear layer, which stage 1 has no use for, stays as it is."""
+    """Copy the trained weights into the projector, except its linear layer, which stage 1 does not train."""
     if isinstance(projector, InstructQFormerProjector):
         config = projector.config
         built: nn.Module = former.instruct_projector(config.width_out, prompt_tokens=config.prompt_tokens)

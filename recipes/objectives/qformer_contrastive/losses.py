@@ -2,14 +2,14 @@ r"""The losses of BLIP-2's first stage as pure functions (Li et al., 2023, https
 
 Suffixes: ``N`` pictures and texts of this process, ``M`` of all processes together.
 
-- contrast: ``s_nm = max_q cos(v_nq, t_m)`` over the queries ``q``; cross-entropy of ``s / temperature`` in both
+- contrastive: ``s_nm = max_q cos(v_nq, t_m)`` over the queries ``q``; cross-entropy of ``s / temperature`` in both
   directions, with label smoothing;
-- matching: does this text belong to this picture? Each true pair has two false ones, drawn from the contrast's softmax,
-  so that similar ones come more often;
+- matching: a binary classification of pairs. Each true pair has two false ones, sampled with the softmax of the
+  contrastive scores, so that similar ones are more likely;
 - generation: cross-entropy of each next word, with label smoothing.
 
-In a small or repetitive data set a batch holds the same picture or the same words twice. Such pairs are no negatives:
-the contrast's target is shared out among them, and none of them is drawn as a false pair.
+In a small or repetitive data set a batch can contain the same picture or caption twice. Such pairs are not negatives:
+they share the contrastive target equally, and are never sampled as false pairs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["contrast_loss", "generation_loss", "hard_negatives", "matches"]
 
 
 def matches(owners: Tensor, texts: Tensor, all_owners: Tensor, all_texts: Tensor) -> Tensor:
-    """Which pictures and texts belong together: the same picture, or the same words.
+    """Which pictures and texts are true pairs: the same picture, or the same caption.
 
     Args:
         owners: ``[N]``, the number of each picture.
@@ -43,13 +43,13 @@ def matches(owners: Tensor, texts: Tensor, all_owners: Tensor, all_texts: Tensor
 
 
 def contrast_loss(to_texts: Tensor, to_images: Tensor, same: Tensor, smoothing: float) -> Tensor:
-    """The mean of both directions.
+    """The contrastive loss, as the mean of both directions.
 
     Args:
         to_texts: ``[N, M]``, each own picture with every text, divided by the temperature.
         to_images: ``[N, M]``, each own text with every picture, divided by the temperature.
         same: ``[N, M]`` bool of :func:`matches`; each row has at least one.
-        smoothing: share of the target that is spread over all.
+        smoothing: label smoothing.
 
     Example:
         >>> scores = torch.tensor([[4.0, 0.0], [0.0, 4.0]])
@@ -63,16 +63,16 @@ def contrast_loss(to_texts: Tensor, to_images: Tensor, same: Tensor, smoothing: 
 
 
 def hard_negatives(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw one false partner for each row, with the probabilities of the softmax over false partners.
+    """Sample one false partner for each row, with the probabilities of the softmax over false partners.
 
-    The numbers are drawn on the CPU, whose random state a checkpoint keeps.
+    Sampling is on the CPU, whose random state is in the checkpoint.
 
     Args:
         scores: ``[N, M]``, divided by the temperature.
-        same: ``[N, M]`` bool, partners that are never drawn.
+        same: ``[N, M]`` bool, true partners, which are never sampled.
 
     Returns:
-        Rows that have a false partner at all, ``[K]`` with K <= N, and the partners ``[K]``.
+        Rows with a false partner, ``[K]`` with K <= N, and the partners ``[K]``.
 
     Example:
         >>> rows, partners = hard_negatives(torch.zeros(3, 2), torch.tensor([[1, 0], [0, 1], [1, 1]]).bool())
@@ -89,13 +89,13 @@ def hard_negatives(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def generation_loss(logits: Tensor, ids: Tensor, mask: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of every next token that is no padding.
+    """Cross-entropy of every next token except padding.
 
     Args:
-        logits: ``[N, L, vocabulary]``; row ``t`` has seen the tokens up to ``t``.
+        logits: ``[N, L, vocabulary]``; row ``t`` depends on the tokens up to ``t``.
         ids: ``[N, L]``.
         mask: ``[N, L]``.
-        smoothing: share of the target that is spread over the vocabulary.
+        smoothing: label smoothing.
     """
     real = mask[:, 1:].bool()
     return F.cross_entropy(logits[:, :-1][real], ids[:, 1:][real], label_smoothing=smoothing)

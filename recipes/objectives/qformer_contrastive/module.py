@@ -1,9 +1,9 @@
-"""BLIP-2's first stage: the Q-Former learns to find in a picture what its caption says.
+"""BLIP-2's first stage: the Q-Former learns to extract features that match the caption of a picture.
 
 Li et al., 2023, https://arxiv.org/abs/2301.12597. Three losses share one transformer, see
 :mod:`inlay.adapters.inputs.pretraining.qformer`; as pure functions they are in
-:mod:`inlay.recipes.objectives.qformer_contrastive.losses`. No language model takes part. Only the Q-Former with its
-text branch and heads is a submodule, so checkpoints hold nothing else.
+:mod:`inlay.recipes.objectives.qformer_contrastive.losses`. There is no language model. Only the Q-Former with text
+branch and heads is a submodule, so checkpoints contain nothing else.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class QFormerContrastiveModule(StepModule):
     """Contrast, matching and generation on captioned pictures.
 
     Args:
-        backbone: whose image encoder gives the features.
-        pretrainer: what trains.
-        tokens: how captions become ids.
+        backbone: its image encoder computes the features.
+        pretrainer: the trained part.
+        tokens: tokenizer for captions.
         settings: weights of the losses.
-        stage: how it trains; the part is called ``inputs.image``.
+        stage: learning rate of the part ``inputs.image``, and further settings.
         steps: optimizer steps of the whole stage.
 
     Raises:
@@ -57,19 +57,19 @@ class QFormerContrastiveModule(StepModule):
         self.pretrainer = pretrainer
         self.settings = settings
         self.tokens = tokens
-        # In a tuple, because Lightning walks attributes; the backbone is not part of this module's state.
+        # In a tuple, so that the backbone does not become a submodule and part of checkpoints.
         self._backbone = (backbone,)
         choose_parts(self.parts(), stage)
-        # A head without a loss gets no gradient, which the gradient audit refuses for a tensor that trains.
+        # A head without a loss gets no gradient, which would fail the gradient audit.
         pretrainer.itm_head.requires_grad_(self.settings.itm > 0)
         pretrainer.lm_head.requires_grad_(self.settings.lm > 0)
 
     def parts(self) -> Iterator[Part]:
-        """The Q-Former with text branch and heads; a bundle keeps a part of it."""
+        """The Q-Former with text branch and heads; a bundle contains only the projector's tensors."""
         yield Part("inputs.image", "qformer, text, heads", self.pretrainer)
 
     def on_fit_start(self) -> None:
-        """Move the frozen models to the device on which the Q-Former trains."""
+        """Move the frozen models to the training device."""
         super().on_fit_start()
         self._backbone[0].to(self.device)
 
@@ -83,21 +83,21 @@ class QFormerContrastiveModule(StepModule):
     def training_step(self, batch: CaptionBatch, _: int) -> Tensor:
         """The weighted sum of the losses."""
         with torch.no_grad():
-            # In place: a clamp in the graph would have no gradient outside the bounds, from which it could not return.
+            # In place: a clamp in the graph has no gradient outside the bounds, so the value could not return.
             self.pretrainer.temperature.clamp_(*self.settings.temperature_bounds)
         settings = self.settings
         weighed = {"itc": ("samples", settings.itc), "itm": ("pairs", settings.itm), "lm": ("tokens", settings.lm)}
         return self.step_loss(batch, {name: Term(mean, *weighed[name]) for name, mean in self.losses(batch).items()})
 
     def losses(self, batch: CaptionBatch) -> dict[str, Tensor]:
-        """``itc``, and ``itm`` and ``lm`` where they have a weight: means over the terms of this process.
+        """``itc``, and ``itm`` and ``lm`` if they have a weight, as means over the terms of this process.
 
-        Negatives come from this micro-batch, of all processes.
+        Negatives come from the micro-batches of all processes.
         """
         former, settings = self.pretrainer, self.settings
         features = self.features(batch)
         all_ids, all_mask, all_owners = all_rows(batch.ids), all_rows(batch.mask), all_rows(batch.owners)
-        # Padding that no process needs is cut off, after the rows are gathered: they need one length in all processes.
+        # Cut common padding only after gathering, which needs equal lengths in all processes.
         longest = int(all_mask.sum(dim=1).max())
         batch = replace(batch, ids=batch.ids[:, :longest], mask=batch.mask[:, :longest])
         all_ids, all_mask = all_ids[:, :longest], all_mask[:, :longest]
@@ -121,7 +121,7 @@ class QFormerContrastiveModule(StepModule):
         return found
 
     def _matching(self, features: Tensor, ids: Tensor, mask: Tensor, *, true: int) -> Tensor:
-        """Cross-entropy over the true pairs, which come first, each picture with a false text, and the reverse."""
+        """Cross-entropy over the pairs: first ``true`` matching ones, then false texts and false pictures."""
         logits = self.pretrainer.matching_logits(features, ids, mask)
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         target[:true] = 1

@@ -56,7 +56,7 @@ def contrastive_plan(settings: QFormerContrastive, task: Task) -> Plan | str:
 
     data = batches(rows, [len(own) for own in sets])
     unseen = [captioned(sample) for sample in expanded(task.validation, stage)]
-    unseen = unseen[: len(unseen) // world() * world()]  # Contrast gathers equally many rows of every process.
+    unseen = unseen[: len(unseen) // world() * world()]  # Gathering needs the same number of rows in every process.
     held_out = [phrased(sample, stage) for sample in task.held_out]
     return Plan(
         module=QFormerContrastiveModule(backbone, former, tokens, settings, stage, data.steps),

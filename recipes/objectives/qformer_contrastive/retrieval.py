@@ -1,7 +1,7 @@
-"""Which caption belongs to which picture? What BLIP-2's first stage is measured by (https://arxiv.org/abs/2301.12597).
+"""Image-text retrieval, the evaluation of BLIP-2's first stage (https://arxiv.org/abs/2301.12597).
 
-The contrast ranks all candidates; matching, which is slower and sees more, can put the best of them in a new order, as
-the paper does. A caption that several pictures share tells nobody which is meant, so those pictures are left out.
+Contrastive scores rank all candidates; the matching head, slower and more accurate, can re-rank the best, as in the
+paper. Pictures that share a caption with another picture are left out, because their caption is ambiguous.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def retrieval_report(
     reranked: int = 0,
     features: FeatureCache | None = None,
 ) -> dict[str, float]:
-    """Recall at 1, 5 and 10 in both directions, and how many pictures and captions there were.
+    """Recall at 1, 5 and 10 in both directions, and the numbers of pictures and captions.
 
     Args:
-        former: after training; put in eval mode for the measurement.
-        backbone: whose encoder gives the features.
-        tokens: how captions become ids.
-        samples: held-out pictures; all answers of a sample count as its captions.
-        geometry: how a picture becomes a square.
-        reranked: candidates of each query that matching puts in a new order.
+        former: the trained Q-Former; in eval mode during the evaluation.
+        backbone: its encoder computes the features.
+        tokens: tokenizer for captions.
+        samples: held-out pictures; all answers of a sample are its captions.
+        geometry: how pictures become square.
+        reranked: candidates per query to re-rank with the matching head.
         features: frozen features, if they are cached.
 
     Returns:
-        Empty where fewer than two pictures can be told apart.
+        Figures by name; empty with fewer than two unambiguous pictures.
     """
     rows = [(captioned(sample), sample.answers[0] if sample.answers else ()) for sample in samples]
     texts = [dict.fromkeys(others or (row.text,)) for row, others in rows]
@@ -88,20 +88,20 @@ def retrieval_report(
 def rerank(
     former: QFormerPretrainer, scores: Tensor, features: Tensor, ids: Tensor, mask: Tensor, count: int, *, of: str
 ) -> Tensor:
-    """Scores in which the best candidates of each row stand by contrast plus matching, in front of all others.
+    """Re-rank the best candidates of each row by contrastive score plus matching log-probability.
 
     Args:
         former: in eval mode.
-        scores: ``[rows, candidates]`` of the contrast.
+        scores: ``[rows, candidates]``, contrastive.
         features: ``[pictures, tokens, width]``.
         ids: ``[texts, L]``.
         mask: ``[texts, L]``.
-        count: candidates a row; 0 returns the scores as they are.
-        of: what the rows are, ``pictures`` or ``texts``.
+        count: candidates per row; 0 returns the scores unchanged.
+        of: kind of the rows, ``pictures`` or ``texts``.
     """
     if not count:
         return scores
-    # Cosines and the logit's log-probability stay above this.
+    # Below any sum of cosine and log-probability, so that the others rank last.
     ordered = scores - 1000.0
     for row in range(len(scores)):
         best = scores[row].topk(count).indices

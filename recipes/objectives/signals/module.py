@@ -1,10 +1,9 @@
-"""NExT-GPT's output side: states of signal tokens learn the output of the generator's text encoder for the caption.
+"""NExT-GPT's output side: states of signal tokens are aligned with the output of the generator's text encoder.
 
-Wu et al., 2023, https://arxiv.org/abs/2309.05519. The loss of a batch is the cross-entropy over words and signal
-tokens, and for every medium that is made the distance between the output projector's conditioning and the frozen text
-encoder's, optionally with the latent diffusion loss. :class:`SignalsModule` runs the LLM; where nothing in front of the
-output projectors trains, :class:`SignalStatesModule` learns from states that were computed once, and gives the same
-numbers.
+Wu et al., 2023, https://arxiv.org/abs/2309.05519. The loss of a batch is the cross-entropy over words and signal tokens
+and, for every generated medium, the distance between the output projector's conditioning and the frozen text encoder's
+output for the caption, optionally with the latent diffusion loss. :class:`SignalsModule` runs the LLM; if only output
+projectors train, :class:`SignalStatesModule` uses states that were computed once, with equal results.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from inlay.recipes.settings.stage import Stage
 __all__ = ["Extra", "SignalStatesModule", "SignalsModule", "signal_losses"]
 
 Extra: TypeAlias = Callable[[Modality, Tensor, Sequence[MadePart]], Tensor]
-"""A further loss of conditionings ``[n, tokens, width]`` of media: the latent diffusion loss."""
+"""An extra loss of the conditionings ``[n, tokens, width]`` of media: the latent diffusion loss."""
 
 
 def signal_losses(
@@ -42,15 +41,15 @@ def signal_losses(
     settings: Signals,
     extra: Extra | None = None,
 ) -> dict[str, Term]:
-    """Weighted losses by name: the distance of each modality, and the diffusion loss, as means over its media.
+    """Weighted losses by name: distance and diffusion loss of each modality, as means over its media.
 
     Args:
-        adapter: with the output projectors.
-        states: ``[n, signals, width]`` a modality.
+        adapter: has the output projectors.
+        states: ``[n, signals, width]`` for each modality.
         made: the medium of each state, in reading order.
         targets: conditionings of captions.
-        settings: weights, and which distance.
-        extra: the latent diffusion loss, where it has a weight.
+        settings: weights and kind of distance.
+        extra: the latent diffusion loss, if it has a weight.
     """
     losses: dict[str, Term] = {}
     for name in adapter.outputs:
@@ -59,7 +58,7 @@ def signal_losses(
         parts = [part for part in made if part.modality == modality]
         further = f"diffusion_{name}" if extra is not None and settings.diffusion else ""
         if not parts:
-            # No such medium: the projector is in the graph all the same, so that all processes have the same graph.
+            # Without such a medium the projector stays in the graph, so that all processes have the same graph.
             losses |= {key: Term(conditioning.sum() * 0, per=name) for key in (name, further) if key}
             continue
         wanted = targets.of(modality, parts).to(conditioning.device)
@@ -109,13 +108,13 @@ class SignalsModule(NextTokenModule):
 
 
 class SignalStatesModule(StepModule):
-    """The same on states that were computed before: the LLM is not run, and only output projectors train.
+    """The same on precomputed states: the LLM does not run, and only output projectors train.
 
     Args:
-        adapter: whose output projectors train.
+        adapter: its output projectors train.
         targets: conditionings of captions.
         settings: weights of the losses, and which distance.
-        stage: how they train.
+        stage: learning rates and optimizer.
         steps: optimizer steps of the whole stage.
         extra: the latent diffusion loss, where it has a weight.
     """

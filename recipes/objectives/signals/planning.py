@@ -1,4 +1,4 @@
-"""The plan of a stage that learns to make media: on the LLM in the loop, or on states that were computed once."""
+"""The plan of a stage that trains media generation: with the LLM in the loop, or on precomputed states."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ __all__ = ["signals_plan"]
 
 
 def signals_plan(settings: Signals, task: Task) -> Plan | str:
-    """NExT-GPT's decoding-side alignment, and its instruction tuning.
+    """Plan NExT-GPT's decoding-side alignment or instruction tuning.
 
     Returns:
-        The plan, or why this adapter has no such stage.
+        The plan, or the reason why this adapter skips the stage.
 
     Raises:
-        DataError: a medium to be made without a caption, or no medium at all where output projectors alone train.
+        DataError: a generated medium has no caption, or there is none although only output projectors train.
     """
     stage, model = task.stage, task.model
     if not model.adapter.outputs:
-        return "this adapter makes nothing of the LLM's states (it has no output projectors)"
+        return "this adapter has no output projectors"
     sets = [expanded(samples, stage) for samples in task.sets]
     rows = [row for own in sets for row in own]
     targets = Targets(model.backbone, task.memory)
@@ -69,18 +69,18 @@ def signals_plan(settings: Signals, task: Task) -> Plan | str:
 
 
 def _making(rows: Sequence[Sample]) -> list[Sample]:
-    """Conversations in which something is made; an output projector learns nothing from the others."""
+    """Conversations with generated media, the only ones that train an output projector."""
     return [row for row in rows if made_of(row.messages)]
 
 
 def _only_outputs(task: Task) -> bool:
-    """Whether output projectors alone train: their inputs are then the same each time."""
+    """Whether only output projectors train, so that their inputs do not change."""
     learns = {part.name for part in task.model.adapter.parts() if rate_of(part.name, task.stage.lr) is not None}
     return learns <= {f"outputs.{modality}" for modality in task.model.adapter.outputs}
 
 
 def _again(task: Task, rows: Sequence[Sample]) -> bool:
-    """Whether conversations come more than once: otherwise computing states beforehand saves nothing."""
+    """Whether conversations are repeated; otherwise precomputed states save nothing."""
     return not task.stage.samples.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
 
 
@@ -106,13 +106,13 @@ def _diffusion_loss(
     generator: Any = model.backbone.generator(modality)
     if lacking := [part.caption for part in parts if part.source is None]:
         raise DataError(
-            f"diffusion: the medium itself is needed, and {lacking[0]!r} has none; name its file, or set "
+            f"diffusion: expected a media file for {lacking[0]!r}, got none; give its file, or set "
             "--stages.STAGE.objective.diffusion 0"
         )
     if not hasattr(generator, "encode_media"):
         raise ObjectiveError(
             f"diffusion: {type(generator).__name__} cannot turn {modality} into latents; set "
-            "--stages.STAGE.objective.diffusion 0, or leave that generator out"
+            "--stages.STAGE.objective.diffusion 0, or leave out this generator"
         )
     media = [load_medium(modality, part.source) for part in parts]
     loss: Tensor = generator.diffusion_loss(given, generator.encode_media(media), snr_gamma=settings.min_snr)

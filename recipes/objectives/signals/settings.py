@@ -20,24 +20,24 @@ class Signals(Objective):
     lm: float = 1.0
     """Weight of the cross-entropy over words and signal tokens; 0 leaves it out."""
     distance: Literal["per_token_l2", "mse"] = "per_token_l2"
-    """Between conditioning and the text encoder's: the Euclidean norm of each vector, which the papers call MSE, or the
-    mean squared error."""
+    """Distance of conditionings: the mean Euclidean norm per vector (called MSE in the papers), or the mean squared
+    error."""
     image: float = 1.0
     """Weight of the distance for pictures."""
     audio: float = 1.0
     """Weight of the distance for sounds."""
     video: float = 1.0
-    """Weight of the distance for clips; the released code takes 2 in its last stage."""
+    """Weight of the distance for clips; the released code uses 2 in its last stage."""
     diffusion: float = 0.0
-    """Weight of the latent diffusion loss, for which the media themselves are read; 0 leaves it out."""
+    """Weight of the latent diffusion loss, which needs the media files; 0 leaves it out."""
     min_snr: float | None = 5.0
-    """Gamma of the diffusion loss's min-SNR weights; empty for none."""
+    """Gamma of the min-SNR weights in the diffusion loss; empty for none."""
     cache: bool = True
-    """If output projectors alone train, the frozen LLM runs once on each sample, before the training loop."""
+    """Run the frozen LLM once per sample, before training, if only output projectors train."""
 
     def __post_init__(self) -> None:
         weights = {name: getattr(self, name) for name in ("lm", "image", "audio", "video", "diffusion")}
         if any(value < 0 for value in weights.values()) or not any(weights.values()):
-            raise ObjectiveError(f"{self.name}: expected weights from 0, one of them above, got {weights}")
+            raise ObjectiveError(f"{self.name}: expected weights >= 0, at least one above 0, got {weights}")
         if self.min_snr is not None and self.min_snr <= 0:
-            raise ObjectiveError(f"{self.name}: min_snr lies above 0, got {self.min_snr}")
+            raise ObjectiveError(f"{self.name}: min_snr: expected a number above 0, got {self.min_snr}")

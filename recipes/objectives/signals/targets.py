@@ -1,7 +1,7 @@
-"""What conditionings are drawn to: a generator's own text encoder on the captions, or what it gave beforehand.
+"""Target conditionings: the output of a generator's text encoder for a caption, computed or read from a file.
 
-NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) keeps one ``.npy`` a caption. Here the text encoder runs
-once over each caption and its results stay in memory, as far as a budget allows.
+NExT-GPT (Wu et al., 2023, https://arxiv.org/abs/2309.05519) stores one ``.npy`` per caption. Here the text encoder
+runs once per caption, and its outputs are cached in memory within a budget.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Targets", "read_embedding"]
 
 
 class Targets:
-    """Conditionings of captions.
+    """Target conditionings of captions.
 
     Args:
-        backbone: whose generators have the text encoders.
-        budget: bytes that may be kept.
+        backbone: its generators have the text encoders.
+        budget: size of the cache in bytes.
     """
 
     def __init__(self, backbone: Backbone, budget: int = 2 << 30) -> None:
@@ -34,16 +34,16 @@ class Targets:
         self.held: dict[Hashable, Tensor] = {}
 
     def of(self, modality: Modality, parts: Sequence[MadePart]) -> Tensor:
-        """``[n, tokens, width]`` in float32, without gradient.
+        """Conditionings ``[n, tokens, width]`` in float32, without gradient.
 
         Args:
-            modality: of all the parts.
-            parts: with a caption or an embedding each.
+            modality: modality of all parts.
+            parts: generated media, each with a caption or an embedding.
 
         Raises:
-            DataError: a part that has neither, or an embedding of another shape.
+            DataError: a part has neither, or an embedding has another shape.
             BackboneError: no generator for this modality.
-            GeneratorError: its text encoder was not loaded.
+            GeneratorError: the generator was loaded without its text encoder.
         """
         found = {key: self.held[key] for part in parts if (key := _key(part)) in self.held}
         fresh = {key: part for part in parts if (key := _key(part)) not in found}
@@ -71,35 +71,35 @@ def read_embedding(path: Path, tokens: int, width: int) -> Tensor:
     """A caption's embedding ``[tokens, width]`` from an ``.npy`` file; nothing in it is executed.
 
     Args:
-        path: the file, in half or single precision; axes of length one do not matter.
-        tokens: vectors that the generator takes.
+        path: the file, in any floating-point type; axes of length one are ignored.
+        tokens: vectors per conditioning.
         width: values per vector.
 
     Raises:
-        DataError: no such file, another shape, no numbers, or one that is not finite.
+        DataError: missing file, another shape or type, or numbers that are not finite.
     """
     try:
         with path.open("rb") as file:
-            # Not np.load, which would also open archives; a pickle inside is refused by both.
+            # np.load would also open archives.
             array = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise DataError(f"{path}: expected the embedding of a caption as .npy: {error}") from error
     if array.dtype.kind != "f" or array.size != tokens * width:
         raise DataError(
             f"{path}: expected {tokens} x {width} floating-point numbers for this generator, got {array.shape} of "
-            f"{array.dtype}; were the embeddings made for another one?"
+            f"{array.dtype}; use embeddings that were computed for this generator"
         )
     tensor = torch.from_numpy(array.astype(np.float32)).reshape(tokens, width)
     if [size for size in array.shape if size > 1] != [size for size in tensor.shape if size > 1]:
         raise DataError(f"{path}: expected the shape {tokens} x {width}, got {array.shape}")
     if not bool(torch.isfinite(tensor).all()):
-        raise DataError(f"{path}: holds numbers that are not finite")
+        raise DataError(f"{path}: expected finite numbers, got NaN or infinity")
     return tensor
 
 
 def _key(part: MadePart) -> Hashable:
     if part.embedding is None and not part.caption:
         raise DataError(
-            f"a medium of type {part.modality!r} that is made has neither a caption nor an embedding to learn from"
+            f"expected a caption or an embedding for each generated medium, a medium of type {part.modality!r} has none"
         )
     return part.modality, part.embedding or part.caption

@@ -1,4 +1,4 @@
-"""Compile the LLM's layers for one stage, where that is possible."""
+"""Compile the LLM's layers for one stage, if possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CompileLayers"]
 
 
 class CompileLayers(Callback):
-    """Compiles when training starts, and undoes it when training ends.
+    """Compiles the layers when training starts, and restores them when it ends.
 
     Args:
         show: prints a line for the user.
@@ -31,14 +31,14 @@ class CompileLayers(Callback):
         """Compile.
 
         Raises:
-            SettingsError: without a compiler on this machine.
+            SettingsError: no compiler on this machine.
         """
         if not isinstance(module, NextTokenModule) or not compiles(module.model.backbone.llm.model):
-            self.show("compile: left out, this stage has no decoder-only language model in its loop")
+            self.show("compile: skipped, this stage runs no decoder-only language model")
             return
         llm = module.model.backbone.llm.model
         if is_recomputed(llm):
-            self.show("compile: left out, because recompute runs each layer twice here")
+            self.show("compile: skipped, because recompute is on")
             return
         if lacking := missing_compiler(module.device):
             raise SettingsError(
@@ -49,5 +49,5 @@ class CompileLayers(Callback):
         self.show("compile: the first batches generate code and are slow; samples/s in the log shows the gain")
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Undo, however training ended."""
+        """Restore the layers, also after an error."""
         self._open.close()

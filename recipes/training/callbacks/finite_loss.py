@@ -19,13 +19,13 @@ class NonFiniteLossError(InlayError):
 
 
 class FiniteLoss(Callback):
-    """Checks the loss before the backward pass; none that is not finite reaches the weights."""
+    """Checks the loss before the backward pass."""
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember the names of the samples, for the error."""
+        """Keep the names of the samples for the error."""
         self.names = tuple(getattr(batch, "names", ()))
 
     def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
@@ -34,6 +34,6 @@ class FiniteLoss(Callback):
         if not torch.isfinite(loss):
             error = NonFiniteLossError(
                 f"the loss is {loss.item()} at step {trainer.global_step} (samples {', '.join(self.names[:8])}): lower "
-                "the learning rate, or look at these samples; the last checkpoint is from before this step"
+                "the learning rate, or check these samples; the last checkpoint is older than this step"
             )
         stop_together(error)

@@ -1,4 +1,4 @@
-"""Before the first optimizer step, every trainable tensor must have a gradient."""
+"""Check before the first optimizer step that every trainable tensor has a gradient."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["GradientAudit", "GradientAuditError"]
 
 
 class GradientAuditError(InlayError):
-    """A tensor that should train gets no gradient, or a frozen one does."""
+    """A trainable tensor has no gradient, or only zeros."""
 
 
 class GradientAudit(Callback):
-    """Runs before the first optimizer step, and for parts that a batch does not reach before the first that does.
+    """Runs before the first optimizer step, and for unused parts before the first step that uses them.
 
-    A gradient of exact zeros is allowed for LoRA's ``A``, whose ``B`` starts at zero, and for the names that a module
-    itself lists as ``without_gradient``; a missing gradient never is. Tensors that no micro-batch of the step reaches
-    (the projector of sounds, if there is no sound in it) are listed by the training module as ``idle``; of several
-    processes, tensors that are idle in all of them count.
+    A gradient of zeros is allowed for LoRA's ``A``, because ``B`` starts at zero, and for names that a module lists as
+    ``without_gradient``; a missing gradient is not allowed. The training module lists tensors that no micro-batch of
+    the step uses as ``idle`` (the audio projector in a step without audio); with several processes a tensor is idle if
+    it is idle in all of them.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class GradientAudit(Callback):
         self.waiting: frozenset[str] | None = None
 
     def on_before_optimizer_step(self, trainer: Trainer, module: LightningModule, optimizer: Optimizer) -> None:
-        """Raise with the names of all tensors that are wrong."""
+        """Raise an error with the names of the tensors without a gradient."""
         if self.done:
             return
         tensors = {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
         if self.waiting is None:
-            # Without an exchange: the other processes wait for this gradient in DDP, and are ended with this one.
+            # Without communication: in DDP the other processes wait for this gradient, and end with this process.
             self._check_missing(tensors)
         idle = tuple(set.intersection(*(set(names) for names in all_of(tuple(getattr(module, "idle", ()))))))
         asked = set(tensors) if self.waiting is None else self.waiting
@@ -55,13 +55,13 @@ class GradientAudit(Callback):
         ]
         if zero:
             raise GradientAuditError(
-                f"the gradient of {', '.join(zero[:8])} is zero everywhere at the first step that could reach it"
+                f"the gradient of {', '.join(zero[:8])} is zero at the first step that uses these tensors"
             )
 
     def _check_missing(self, tensors: Mapping[str, Tensor]) -> None:
         dead = [name for name, tensor in tensors.items() if tensor.grad is None]
         if dead:
             raise GradientAuditError(
-                f"no gradient reaches {len(dead)} trainable tensors: {', '.join(dead[:8])}. They would stay "
-                "untrained; freeze their part in the stage's 'lr', or find the operation that cuts the graph"
+                f"{len(dead)} trainable tensors have no gradient: {', '.join(dead[:8])}. Freeze their part (leave it "
+                "out of the stage's 'lr'), or find the operation that detaches them from the graph"
             )

@@ -33,7 +33,7 @@ class LabelAudit(Callback):
         self.tokenizer, self.show, self.shown = tokenizer, show, False
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Check every batch, print from the first."""
+        """Check every batch, and print samples of the first."""
         if not isinstance(batch, Batch):
             return
         error = None
@@ -52,7 +52,7 @@ class LabelAudit(Callback):
 def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
     """One sample as text, with ``<media xN>`` for its slots and ``[[`` ``]]`` around the labelled text.
 
-    The target of an encoder-decoder stands behind its source.
+    The target of an encoder-decoder follows its source.
     """
     text = ""
     run: list[int] = []

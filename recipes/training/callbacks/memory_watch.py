@@ -1,4 +1,4 @@
-"""The memory plan of a stage before its first step; its peak in the log; advice where memory runs out."""
+"""The memory plan of a stage before its first step, the logged peak, and advice when memory runs out."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from inlay.recipes.training.memory_plan import MIB, MemoryPlan, head_bytes, kept
 __all__ = ["MemoryWatch", "OutOfMemoryError", "Recompute", "plan_memory"]
 
 PASSING = 1.5
-"""Memory that a layer needs in passing, as a multiple of the activations that it keeps."""
+"""Temporary memory of a layer, as a multiple of its saved activations."""
 HOLES = 1.3
-"""On a CPU, memory is fragmented by malloc; the factor measured on LLaMA and OPT is 1.1 to 1.4."""
+"""Fragmentation by malloc on a CPU; 1.1 to 1.4 measured on LLaMA and OPT."""
 
 Recompute: TypeAlias = bool | Literal["auto"]
 
 
 class OutOfMemoryError(InlayError):
-    """The device has no memory left for a batch."""
+    """A batch does not fit into the memory of the device."""
 
 
 def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
-    """Count, and run the model once on the longest sample; random state and weights stay as they are.
+    """Plan the memory with one forward pass of the longest sample; random state and weights do not change.
 
     Args:
-        module: on the device where it trains.
-        data: of the stage.
+        module: training module on its device.
+        data: data of the stage.
     """
     model, stage = module.model, module.stage
     llm = model.backbone.llm
@@ -65,13 +65,13 @@ def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
 
 
 class MemoryWatch(Callback):
-    """Prints the plan, decides on recompute, logs the peak; ``figures`` holds plan and peak in bytes.
+    """Prints the plan, decides on recompute, logs the peak; ``figures`` has plan and peak in bytes.
 
-    There is no plan for stages without a language model in the loop, nor for streams, whose longest sample is unknown.
+    There is no plan for stages that do not run the LLM, nor for streams, whose longest sample is unknown.
 
     Args:
-        data: of the stage.
-        recompute: ``auto`` if the plan does not fit, or always, or never.
+        data: data of the stage.
+        recompute: True, False, or ``auto``: only if the plan does not fit.
         show: prints a line for the user.
     """
 
@@ -82,7 +82,7 @@ class MemoryWatch(Callback):
         self._open = ExitStack()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Plan."""
+        """Plan the memory and switch recompute on if needed."""
         if not isinstance(module, NextTokenModule):
             return
         llm = module.model.backbone.llm.model
@@ -90,15 +90,14 @@ class MemoryWatch(Callback):
             self.plan = plan_memory(module, self.data)
             self.show(self.plan.lines())
         wanted = self.recompute is True or (self.recompute == "auto" and self.plan is not None and not self.plan.fits)
-        # In all processes or in none: otherwise they would wait for one another.
+        # In all processes or in none, so that they run the same collective operations.
         if any(all_of(wanted)):
             if can_recompute(llm):
                 self._open.enter_context(recomputed(llm))
-                self.show("recompute: each layer runs twice, which takes less memory and a third more time")
+                self.show("recompute: on; uses less memory and about a third more time")
             else:
                 self.show(
-                    f"recompute: {type(llm).__name__} has no layers that can be recomputed; lower batch_size, or "
-                    "raise accumulate"
+                    f"recompute: {type(llm).__name__} does not support recompute; lower batch_size, or raise accumulate"
                 )
 
     def on_train_batch_end(
@@ -108,24 +107,24 @@ class MemoryWatch(Callback):
         module.log("peak MiB", peak_bytes(module.device) / MIB, batch_size=1)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Keep plan and peak."""
+        """Store plan and peak."""
         if self.plan is not None:
             self.figures = {"planned": self.plan.to_come, "held": self.plan.weights, "peak": peak_bytes(module.device)}
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Advise where memory runs out.
+        """Turn torch's out-of-memory error into one with advice.
 
         Raises:
-            OutOfMemoryError: names the step, the plan and settings that need less memory.
+            OutOfMemoryError: with the step, the plan and settings that need less memory.
         """
         if isinstance(exception, torch.OutOfMemoryError):
             planned = f"; the plan was {self.plan.lines()}" if self.plan is not None else ""
             raise OutOfMemoryError(
-                f"out of memory at step {trainer.global_step}{planned}; raise accumulate (fewer conversations in a "
-                "forward pass, the same training), set --recompute true, --precision bf16-true or "
+                f"out of memory at step {trainer.global_step}{planned}; raise accumulate (smaller micro-batches, the "
+                "same training), set --recompute true, --precision bf16-true or "
                 "--backbone.quantise nf4"
             ) from exception
 
     def teardown(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
-        """Switch recompute off, however training ended."""
+        """Switch recompute off, also after an error."""
         self._open.close()

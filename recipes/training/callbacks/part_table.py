@@ -1,4 +1,4 @@
-"""The part table: which parts train, their learning rates, and the size of the bundle, before the first step."""
+"""The part table, printed before the first step: trained parts, learning rates, and the size of the bundle."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class _HasParts(Protocol):
     stage: Stage
 
     def parts(self) -> Iterable[Part]:
-        """Every trainable piece."""
+        """All parts."""
         ...
 
 
 def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
-    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bytes saved; targets of LoRA."""
+    """Part, kind, mode (frozen, full or lora), learning rate, dtype, parameters, bundle bytes; then LoRA's targets."""
     parts = list(parts)
     rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes saved")]
     total = 0
@@ -55,6 +55,6 @@ class PartTable(Callback):
         self.show = show
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Print once a stage."""
+        """Print once per stage."""
         if isinstance(module, _HasParts):
             self.show(part_table(module.parts(), module.stage.lr))

@@ -1,7 +1,6 @@
-"""The states of torch's random numbers are saved in the checkpoint, so that a resumed run has the same dropout.
+"""Save the states of torch's random generators in the checkpoint, so that a resumed run has the same dropout.
 
-On a GPU, dropout draws from the generator of that device. Each of several processes draws its own numbers, and the
-checkpoint holds the states of all.
+On a GPU, dropout uses the generator of that device. Each process has its own state; the checkpoint contains all.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from inlay.recipes.distributed.ranks import all_of, rank
 __all__ = ["RandomState", "RandomStates", "random_states", "restore"]
 
 RandomStates: TypeAlias = Mapping[str, Any]
-"""``cpu``: a byte tensor. ``cuda``, where there is one: a list of them, one a device. ``mps``, on a Mac: one."""
+"""``cpu``: a byte tensor; with a CUDA GPU ``cuda``: a list of byte tensors, one per device; on a Mac ``mps``: one."""
 
 KEY = "inlay_random_states"
 
@@ -33,7 +32,7 @@ def random_states() -> RandomStates:
 
 
 def restore(states: RandomStates) -> None:
-    """Put the states back, of those devices that this machine has."""
+    """Restore the states of the devices of this machine."""
     # Copies: torch 2.13 crashes on a tensor that is a view of a larger one.
     torch.set_rng_state(states["cpu"].clone())
     if "cuda" in states and torch.cuda.is_available():
@@ -43,32 +42,32 @@ def restore(states: RandomStates) -> None:
 
 
 def _of_earlier_version(checkpoint: dict[str, Any]) -> list[RandomStates]:
-    """The states of a checkpoint that has those of the CPU alone, ``[bytes]`` or ``[processes, bytes]``."""
+    """The states of an older checkpoint, which has only CPU states: ``[bytes]`` or ``[processes, bytes]``."""
     states = checkpoint.get("inlay_random_state")
     return [] if states is None else [{"cpu": row} for row in states.reshape(-1, states.shape[-1])]
 
 
 class RandomState(Callback):
-    """Saves the states with each checkpoint and puts them back when training goes on.
+    """Saves the states with each checkpoint and restores them when training resumes.
 
     Args:
-        begin: states for the first batch, if the set-up seeds again, as Lightning does for several processes.
+        begin: states for the first batch, needed because Lightning seeds again for several processes.
     """
 
     def __init__(self, begin: RandomStates | None = None) -> None:
         self.restored = begin
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Byte tensors, which load with ``weights_only=True``; every process calls this, the first one writes."""
+        """Add the states of all processes, as byte tensors, which load with ``weights_only=True``."""
         checkpoint[KEY] = all_of(random_states())
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the states until training really starts: setting up loaders and sanity checks may draw numbers too."""
+        """Keep the states until the first batch: setting up loaders may use random numbers too."""
         states = checkpoint.get(KEY) or _of_earlier_version(checkpoint)
         self.restored = states[rank()] if rank() < len(states) else None
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Put the states back once."""
+        """Restore the states once."""
         if self.restored is not None:
             restore(self.restored)
             self.restored = None

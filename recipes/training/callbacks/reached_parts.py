@@ -1,4 +1,4 @@
-"""At the end of a stage: name the parts that train in it and that no batch reached, so that they are as they were."""
+"""Report the trainable parts that no batch of a stage used, and that are therefore unchanged."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["ReachedParts"]
 
 
 class ReachedParts(Callback):
-    """Collects the parts that the training module lists as ``idle`` in every batch, such as the projector of sounds.
+    """Collects the parts that the training module lists as ``idle`` in every batch, such as the audio projector.
 
     Args:
-        show: where lines go.
+        show: prints a line for the user.
     """
 
     def __init__(self, show: Callable[[str], None] = print) -> None:
@@ -26,12 +26,12 @@ class ReachedParts(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Remove the parts that this batch reached."""
+        """Remove the parts that this batch used."""
         idle = frozenset(getattr(module, "idle", ()))
         self.idle = idle if self.idle is None else self.idle & idle
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Name the parts that no batch of any process reached."""
+        """Print the parts that no batch of any process used."""
         given: list[tuple[str, ...] | None] = all_of(None if self.idle is None else tuple(self.idle))
         seen = [set(names) for names in given if names is not None]
         never = set.intersection(*seen) if seen else set()
@@ -42,15 +42,15 @@ class ReachedParts(Callback):
             if count := sum(tensor.numel() for tensor in tensors):
                 part = prefix.removeprefix("adapter.").removesuffix(".")
                 self.show(
-                    f"no batch of this stage reached {part}: its {count:,} numbers are as they were before the stage; "
-                    "the data have nothing for it"
+                    f"no batch of this stage used {part}: its {count:,} parameters are unchanged; the data contain no "
+                    "sample for it"
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """The content of a checkpoint."""
+        """The state in a checkpoint."""
         return {"idle": None if self.idle is None else sorted(self.idle)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the state of a checkpoint."""
         held = state_dict.get("idle")
         self.idle = None if held is None else frozenset(held)

@@ -1,7 +1,7 @@
-"""Validation between optimizer steps, by Lightning's own loop; training goes on as if there had been none.
+"""Validation between optimizer steps with Lightning's loop, without an effect on training.
 
-Lightning counts micro-batches up to a validation, and has none behind the last step of a stage. Here the optimizer step
-decides. Random numbers are put back afterwards, so that dropout is the same with and without validation.
+Lightning schedules validation by micro-batches, and has none after the last step of a stage; here optimizer steps
+decide. The random state is restored afterwards, so that dropout is the same with and without validation.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ NEVER = sys.maxsize
 
 
 Answers: TypeAlias = Callable[[], dict[str, float]]
-"""Answers held-out questions, in every process, and gives figures by name."""
+"""Answers held-out questions, in every process, and returns figures by name."""
 
 
 class Validation(Callback):
     """Decides when Lightning validates, scores answers, and keeps the figures.
 
     Args:
-        run: how often.
+        run: interval and number of samples.
         steps: optimizer steps of the stage.
-        answers: of the held-out questions, if any are asked.
+        answers: scores answers to held-out questions; None for none.
         show: prints a line for the user.
     """
 
@@ -48,28 +48,29 @@ class Validation(Callback):
         """Whether a validation follows this micro-batch."""
         self.history: list[dict[str, float]] = []
         """Step, loss and metric of each validation."""
-        self._step, self._saved_behind, self._open = 0, False, ExitStack()
+        self._step, self._saved_after, self._open = 0, False, ExitStack()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Begin at the step of the checkpoint."""
+        """Start at the step of the checkpoint."""
         self._step = trainer.global_step
         trainer.val_check_batch = NEVER
-        if self._saved_behind:
-            # Lightning counts the step of a checkpoint that was written behind a validation after it, for the loggers.
+        if self._saved_after:
+            # Lightning had not counted the last step for the loggers when the checkpoint was written after a
+            # validation.
             trainer.fit_loop.epoch_loop._batches_that_stepped += 1
-            self._saved_behind = False
+            self._saved_after = False
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Ask for a validation behind the last micro-batch of a step that has one."""
+        """Schedule a validation after the last micro-batch of a step that has one."""
         step = trainer.global_step
         self.due = step != self._step and (step % self.every == 0 or step == self.steps)
         self._step = step
         trainer.val_check_batch = 1 if self.due else NEVER
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Keep the state of the random numbers."""
+        """Save the random state."""
         self._open.enter_context(isolate_rng())
 
     def on_validation_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -81,7 +82,7 @@ class Validation(Callback):
             module.log(f"val/{name}", torch.tensor(value, dtype=torch.float64), sync_dist=True)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Put the random numbers back, and tell."""
+        """Restore the random state, and print the figures."""
         self._open.close()
         figures = {"loss": float(trainer.callback_metrics[LOSS]), **self.figures}
         self.history.append({"step": trainer.global_step, **figures})
@@ -89,26 +90,26 @@ class Validation(Callback):
         self.show(f"validation at step {trainer.global_step} of {self.steps}: {told}")
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
-        """Put the random numbers back where a validation fails."""
+        """Restore the random state if a validation fails."""
         self._open.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """The content of a checkpoint."""
+        """The state in a checkpoint."""
         return {"history": self.history, "behind": self.due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with it."""
-        self.history, self._saved_behind = list(state_dict["history"]), bool(state_dict["behind"])
+        """Restore the state of a checkpoint."""
+        self.history, self._saved_after = list(state_dict["history"]), bool(state_dict["behind"])
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """The checkpoint to resume from; at a step with a validation it is written behind it.
+    """The checkpoint to resume from; at a step with a validation it is written after the validation.
 
-    Otherwise a run that is resumed from it would lack that validation, and would stop early at another step.
+    Otherwise a resumed run would lack that validation, and could stop early at another step.
 
     Args:
-        validation: of the stage, if it has one.
-        options: of Lightning's callback.
+        validation: the stage's validation, if any.
+        options: options of Lightning's callback.
     """
 
     def __init__(self, validation: Validation | None, **options: Any) -> None:
@@ -118,7 +119,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, or leave it to the validation that follows."""
+        """Save, unless a validation follows."""
         if self.validation is None or not self.validation.due:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
@@ -131,7 +132,7 @@ class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt``: the weights of the validation with the lowest loss.
 
     Args:
-        folder: of the checkpoints.
+        folder: folder of the checkpoints.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -148,10 +149,10 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class Patience(EarlyStopping):
-    """Ends a stage after so many validations without a new minimum of the loss; a resumed stage remembers them.
+    """Ends a stage after a number of validations without a new minimum of the loss; the count survives resuming.
 
     Args:
-        validations: without a new minimum.
+        validations: number of validations without a new minimum.
         show: prints a line for the user.
     """
 
@@ -160,11 +161,11 @@ class Patience(EarlyStopping):
         self.show = show
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop at once where the stage has ended before."""
+        """Stop at once if the stage had ended before."""
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say why the stage ended."""
+        """Print why the stage ended."""
         if self.wait_count >= self.patience:
             self.show(
                 f"stopped early at step {trainer.global_step}: no new minimum of the loss in {self.patience} "
@@ -173,7 +174,7 @@ class Patience(EarlyStopping):
 
 
 def use_best(module: LightningModule, best: BestCheckpoint, show: Callable[[str], None]) -> None:
-    """Load the weights of the best validation; they stay as they are where none was saved."""
+    """Load the weights of the best validation, if one was saved."""
     path = Path(best.best_model_path)
     if not best.best_model_path or not path.is_file():
         return

@@ -101,7 +101,7 @@ def test_words_come_at_once_and_a_broken_off_answer_leaves_nothing_behind(termin
     first = terminal.until("\n")
     assert len(first.split()) > 2
     terminal.write("/reset\n")
-    terminal.until("(forgotten)\n")
+    terminal.until("(new conversation)\n")
     terminal.write(QUESTION)
     assert terminal.until("\n") == first
     terminal.process.send_signal(signal.SIGINT)  # while it waits for a line

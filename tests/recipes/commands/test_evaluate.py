@@ -80,7 +80,7 @@ def test_free_text_is_written_to_a_file_and_not_scored(evaluated: Any, tmp_path:
     for name in ("free-answers.jsonl", "free-answers-2.jsonl"):  # nothing is overwritten
         status, out, _ = evaluated("free.json")
         assert status == 0
-        assert out.strip() == f"free text: no metric fits; name one with --metric; the answers are in {name}"
+        assert out.strip() == f"free text: no metric fits; choose one with --metric; the answers are in {name}"
         rows = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
         assert [row["reference"] for row in rows] == [LONG, LONG]
 
@@ -116,8 +116,8 @@ def test_answers_that_reach_the_limit_are_counted(evaluated: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--metric=pope"], "POPE asks questions with the answer yes or no, got the answer 'red'"),
-        (["--metric=choice"], "lists no options"),
+        (["--metric=pope"], "expected the reference yes or no for POPE, got 'red'"),
+        (["--metric=choice"], "expected options"),
         (["--batch_size=0"], "batch_size"),
         (["--devices=0"], "devices"),
     ],

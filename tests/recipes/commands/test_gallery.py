@@ -85,7 +85,7 @@ def test_the_gallery_is_a_page_with_pictures(senses_of: Any, tmp_path: Path, mon
 
 
 def test_a_run_without_instructions_says_so(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no held-out instructions of its own"):
+    with pytest.raises(SettingsError, match="has no held-out instructions"):
         held_out_prompts(tmp_path, 2)
 
 

@@ -60,7 +60,7 @@ def test_json_for_scripts(hub: Any, run_folder: Path, capsys: Any) -> None:
 def test_what_was_not_sent_is_said(hub: Any, run_folder: Path, capsys: Any) -> None:
     (run_folder / "bundle" / "id_rsa").write_text("x")
     main(["push", str(run_folder), "me/tiny"])
-    assert "not sent, not part of the bundle: 'id_rsa'" in capsys.readouterr().out
+    assert "not uploaded, not part of the bundle: 'id_rsa'" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["inspect", "chat", "evaluate", "pull"])
@@ -161,7 +161,7 @@ def test_diff(hub: Any, run_folder: Path, backbone_of: Any, adapter_of: Any, tmp
     assert main(["diff", "me/tiny", str(tmp_path / "other")]) == 0
     out = capsys.readouterr().out
     assert "name: tiny-3 -> tiny-4" in out
-    assert "of its length" in out
+    assert "relative difference" in out
     main(["diff", "me/tiny", str(tmp_path / "other"), "--json"])
     assert json.loads(capsys.readouterr().out)["same"] is False
 
@@ -170,7 +170,7 @@ def test_verify_runs_the_canary(miniature_run: Path, capsys: Any) -> None:
     assert main(["verify", str(miniature_run), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["backbone"] == "exact"
-    assert facts["canary"].startswith("passes: differs by ")
+    assert facts["canary"].startswith("passes: difference ")
     assert main(["verify", str(miniature_run), "--files_only"]) == 0
     assert "canary" not in capsys.readouterr().out
 
@@ -287,4 +287,4 @@ def test_search(hub: Any, miniature_run: Path, capsys: Any) -> None:
     assert main(["search", "--llm", "inlay-miniature/clip"]) == 0
     assert capsys.readouterr().out == "none\n"
     assert main(["search", "--llm", "no/where"]) == 2
-    assert "neither in the cache nor a folder" in capsys.readouterr().err
+    assert "expected a model in the cache or a folder" in capsys.readouterr().err

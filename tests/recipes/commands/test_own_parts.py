@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_imported_is_one_line_with_its_place(
     [
         (["--import"], "expected a Python file or the name of a module"),
         (["--import", "--seed"], "expected a Python file or the name of a module"),
-        (["--import=own_nosuch.py"], "there is no such file"),
+        (["--import=own_nosuch.py"], "no such file"),
         (["--import=own_nosuch"], "ModuleNotFoundError"),
     ],
 )
@@ -80,7 +80,7 @@ def test_what_cannot_be_found_is_said(arguments: list[str], said: str) -> None:
 
 def test_a_file_with_the_name_of_another_module_is_refused(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit\n")
-    with pytest.raises(SettingsError, match="another module is called json; rename the file"):
+    with pytest.raises(SettingsError, match="another module has the name json; rename the file"):
         import_own_parts(["--import", str(tmp_path / "json.py")])
 
 

@@ -72,12 +72,12 @@ def test_one_file_for_all_is_one_data_set(root: Path) -> None:
 
 
 def test_annotations_without_questions_are_refused(root: Path) -> None:
-    with pytest.raises(SettingsError, match="goes with the questions that it answers"):
+    with pytest.raises(SettingsError, match="needs its questions"):
         DataSettings(annotations=root / "annotations.json")
 
 
 def test_files_without_a_training_file_are_refused(root: Path) -> None:
-    with pytest.raises(SettingsError, match=r"align, images: files of your own go with --data\.train"):
+    with pytest.raises(SettingsError, match=r"align, images: these files need --data\.train"):
         load_data(DataSettings(align=root / "captions.json", images=root))
 
 

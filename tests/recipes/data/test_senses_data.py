@@ -44,7 +44,7 @@ def test_a_run_without_files_reads_the_world_of_all_senses(run: Path) -> None:
 
 
 def test_files_of_ones_own_go_with_training_files(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"make_test: files of your own go with --data\.train"):
+    with pytest.raises(SettingsError, match=r"make_test: these files need --data\.train"):
         draw_data(DataSettings(make_test=(tmp_path / "a.json",)), tmp_path, 0, "senses")
 
 

@@ -109,13 +109,13 @@ def test_a_batch_without_memory_is_halved_and_no_item_is_lost(error: Exception) 
     assert in_batches(range(17), 12, work, show=said.append) == [10 * number for number in range(17)]
     assert work.sizes == [12, 6, 3, 3, 3, 3, 3, 2]
     assert said == [
-        "out of memory with 12 questions in a batch; going on with 6",
-        "out of memory with 6 questions in a batch; going on with 3",
+        "out of memory with 12 questions in a batch; continuing with 6",
+        "out of memory with 6 questions in a batch; continuing with 3",
     ]
 
 
 def test_where_one_question_has_no_memory_the_error_says_what_to_lower() -> None:
-    with pytest.raises(EvaluationError, match="one question in a batch: give fewer --max_new_tokens"):
+    with pytest.raises(EvaluationError, match="one question in a batch: use fewer --max_new_tokens"):
         in_batches(range(3), 2, Limited(0, MemoryError()), show=lambda _: None)
 
 

@@ -51,12 +51,12 @@ def test_questions_are_phrased_and_pictures_and_answers_are_not() -> None:
     [
         ({"num_beams": 0}, "num_beams: expected a number from 1, got 0"),
         ({"max_new_tokens": 0}, "max_new_tokens: expected a number from 1, got 0"),
-        ({"min_new_tokens": -1}, "min_new_tokens is not negative"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty is above 0"),
-        ({"min_new_tokens": 5, "max_new_tokens": 4}, "expected at most 4, got 5"),
+        ({"min_new_tokens": -1}, "expected min_new_tokens >= 0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty > 0"),
+        ({"min_new_tokens": 5, "max_new_tokens": 4}, "expected at most max_new_tokens 4, got 5"),
         ({"prompt": "{} or {}"}, "expected one {} for the question, or none"),
-        ({"rank": "yes,no", "num_beams": 2}, "given answers are not decoded"),
-        ({"rank": "yes,no", "decoding": "published"}, "given answers are not decoded"),
+        ({"rank": "yes,no", "num_beams": 2}, "ranked answers are not generated"),
+        ({"rank": "yes,no", "decoding": "published"}, "ranked answers are not generated"),
     ],
 )
 def test_contradictions_are_said(fields: dict[str, Any], told: str) -> None:

@@ -46,7 +46,7 @@ def test_another_format_is_read_as_ever(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("notes", "told"), [(None, "which questions"), ("annotations.json", r"goes with the questions .* --data\.test")]
+    ("notes", "told"), [(None, "no questions: give"), ("annotations.json", r"needs its questions: give --data\.test")]
 )
 def test_no_file_is_an_error(root: Path, notes: Any, told: str) -> None:
     with pytest.raises(SettingsError, match=told):

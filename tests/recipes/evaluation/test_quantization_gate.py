@@ -51,7 +51,7 @@ def test_a_refused_run_keeps_its_bundle_and_says_why(
     monkeypatch.setattr(int8, "quantise", refuse)
     run = tmp_path / "run"
     assert main(_training(folders, run, f"--data.test={folders['data'] / 'test.json'}")) == 0
-    assert "the bundle stays bfloat16: held-out loss 1.00000 -> 2.00000" in capsys.readouterr().out
+    assert "the bundle stays in bfloat16: held-out loss 1.00000 -> 2.00000" in capsys.readouterr().out
     assert Bundle.read(run / "bundle").manifest.parts["inputs.image"].dtype == "bfloat16"
     assert json.loads((run / "metrics.json").read_text())["int8"] == {"accepted": False, "before": 1.0, "after": 2.0}
 
@@ -60,7 +60,7 @@ def test_without_held_out_conversations_it_does_not_start(
     folders: dict[str, Path], tmp_path: Path, capsys: Any
 ) -> None:
     assert main(_training(folders, tmp_path / "run")) == 2
-    assert "int8 is judged by held-out conversations: give --data.test" in capsys.readouterr().err
+    assert "int8 needs held-out conversations: give --data.test" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -110,4 +110,4 @@ def test_quantise_refuses_with_the_figures_and_writes_nothing(
     assert "does not stand int8, allowed +0.100%" in capsys.readouterr().err
     assert not (tmp_path / "small").exists()
     assert main(["quantise", str(plain), str(tmp_path / "small"), *places]) == 2
-    assert "which questions? Give --data.test FILE" in capsys.readouterr().err
+    assert "no questions: give --data.test FILE" in capsys.readouterr().err

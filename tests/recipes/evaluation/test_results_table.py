@@ -44,4 +44,4 @@ def test_folders_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_folder_without_figures_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([str(tmp_path)])
-    assert "no metrics.json" in capsys.readouterr().err
+    assert "with metrics.json" in capsys.readouterr().err

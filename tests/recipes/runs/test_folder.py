@@ -338,7 +338,7 @@ def test_wrong_data_settings_are_refused_before_anything_is_loaded(tmp_path: Pat
     run = finished(tmp_path / "run")
     command = ["train", "llava", f"--output={run}", "--overwrite=true", f"--data.align={tmp_path / 'x.json'}"]
     assert main(command) == 2
-    assert "files of your own go with --data.train" in capsys.readouterr().err
+    assert "these files need --data.train" in capsys.readouterr().err
     assert (run / "metrics.json").is_file()
 
 
@@ -382,5 +382,5 @@ def test_a_picture_replaces_no_other_file(tmp_path: Path, capsys: Any) -> None:
         target.write_bytes(b"mine")
         named = [] if target.parent == root else [f"--output={target}"]
         assert main(["picture", str(root), *named]) == 2
-        assert "exists, and is no picture of `inlay picture`" in capsys.readouterr().err
+        assert "exists, and was not written by `inlay picture`" in capsys.readouterr().err
         assert target.read_bytes() == b"mine"

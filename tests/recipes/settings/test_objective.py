@@ -42,7 +42,7 @@ def test_every_objective_of_the_package_is_found_and_has_a_planner(name: str) ->
     [
         (lambda: object, "expected a dataclass derived from Objective with a name"),
         (lambda: own(name=""), "expected a dataclass derived from Objective with a name"),
-        (lambda: own(name="signals"), "objective signals: there is one of that name already"),
+        (lambda: own(name="signals"), "objective signals: another objective has this name"),
         (lambda: own(plan=Objective.plan), "objective mine: Mine has no method plan"),
     ],
 )
@@ -59,7 +59,7 @@ def test_two_objectives_of_one_name_are_refused() -> None:
         name: ClassVar[str] = "mine"
         planner: ClassVar[str] = "a:b"
 
-    with pytest.raises(ObjectiveError, match="there is one of that name already"):
+    with pytest.raises(ObjectiveError, match="another objective has this name"):
         register_objective(Other)
 
 

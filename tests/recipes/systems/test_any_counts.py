@@ -91,7 +91,7 @@ def test_what_the_backbone_lacks_has_no_projector(language: LanguageModel) -> No
     assert set(adapter.inputs) == {"image", "audio"}
     assert set(counts(adapter)) == {"inputs.image", "outputs.image", "outputs.audio", "tokens", "lora"}
     assert counts(adapter)["tokens"] == 2 * 12 * 4096
-    with pytest.raises(RecipeError, match="no encoder for any of them"):
+    with pytest.raises(RecipeError, match="expected an encoder for one of"):
         nextgpt.recipe(size="full").adapter(Backbone(language), "nextgpt")
 
 

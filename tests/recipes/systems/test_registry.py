@@ -49,7 +49,7 @@ def test_a_function_gives_the_recipes_of_several_versions() -> None:
         ("own", lambda version, size: OWN, ("1.0",), "expected a function recipe"),
         ("own", lambda **_: 3, ("1.0",), "expected a Recipe with system='own', got 'int'"),
         ("own", 3, ("1.0",), "expected a Recipe or a function"),
-        ("llava", llava.recipe, ("1.0",), "there is one of that name already"),
+        ("llava", llava.recipe, ("1.0",), "another system has this name"),
     ],
 )
 def test_what_is_no_system_is_refused(name: str, recipe: Any, versions: Any, message: str) -> None:
@@ -60,7 +60,7 @@ def test_what_is_no_system_is_refused(name: str, recipe: Any, versions: Any, mes
 
 def test_another_system_does_not_take_a_registered_name() -> None:
     register_system("own", own)
-    with pytest.raises(RecipeError, match="system own: there is one of that name already"):
+    with pytest.raises(RecipeError, match="system own: another system has this name"):
         register_system("own", OWN)
     assert SYSTEMS["own"].recipe is own
 

@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(last: Path, da
     assert intact(last, lines.append) == previous_of(last)
     assert len(lines) == 1
     assert f"{last} " in lines[0]
-    assert f"going on from the one before, {previous_of(last)}" in lines[0]
+    assert f"resuming from the previous one, {previous_of(last)}" in lines[0]
     assert "\n" not in lines[0]
 
 

@@ -76,7 +76,7 @@ def test_free_text_is_written_and_not_scored(measured: Any, samples_of: Any, tmp
     figures, (table,), _ = measured(samples_of([LONG, LONG]))
     assert set(figures) == {"cut"}
     answers = tmp_path / "run" / "answers.jsonl"
-    assert table == f"free text: no metric fits; name one with --metric; the answers are in {answers}"
+    assert table == f"free text: no metric fits; choose one with --metric; the answers are in {answers}"
     rows = [json.loads(line) for line in answers.read_text().splitlines()]
     assert [row["reference"] for row in rows] == [LONG, LONG]
 
@@ -89,7 +89,7 @@ def test_a_metric_by_name_scores_free_text_too(measured: Any, samples_of: Any) -
 
 
 def test_a_metric_that_does_not_suit_is_refused_before_training(measured: Any, samples_of: Any) -> None:
-    with pytest.raises(MetricError, match="pope: POPE asks"):
+    with pytest.raises(MetricError, match="pope: expected the reference yes or no"):
         measured(samples_of(["red"]), metric="pope")
 
 

@@ -68,7 +68,7 @@ def test_a_few_lines_train_with_own_callbacks_logger_optimizer_and_trainer_argum
     assert found.score == found.scores["adapter"].overall
     assert [answer.name for answer in found.answers] == [str(number) for number in range(8)]
     assert "blind" in found.table
-    with pytest.raises(SettingsError, match="name a file of questions"):
+    with pytest.raises(SettingsError, match="expected a file of questions"):
         evaluate(model)
 
 
@@ -104,7 +104,7 @@ def test_a_module_and_its_data_run_under_a_plain_trainer(backbone_of: Any, adapt
 @pytest.mark.parametrize(
     ("extras", "told"),
     [
-        ({"trainer": {"accumulate_grad_batches": 2}}, "trainer: accumulate_grad_batches follows from the recipe"),
+        ({"trainer": {"accumulate_grad_batches": 2}}, "trainer: accumulate_grad_batches: set by the recipe"),
         ({"logger": "excel"}, "logger: expected csv, tensorboard, wandb, mlflow or a logger of Lightning, got 'excel'"),
         ({"logger": ["csv", "wandb"]}, "logger: wandb needs a package of that name: pip install wandb"),
     ],

@@ -88,15 +88,15 @@ def test_the_first_stage_tells_the_pictures_of_a_stream_apart(task_of: Any, shar
 def test_a_projector_without_a_first_stage_says_why(task_of: Any, shards: Shards) -> None:
     task = task_of(objective=CONTRAST)
     task.model.adapter.inputs["image"] = torch.nn.Identity()
-    assert "only a Q-Former" in str(plan_stream(task, "only", shards))
+    assert "expected a Q-Former" in str(plan_stream(task, "only", shards))
 
 
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
         ({"max_steps": None}, r"stage only: .*--stages\.only\.max_steps"),
-        ({"objective": PFormerTeacher()}, r"stage only: the objective pformer_teacher has to know every caption"),
-        ({"data": "all"}, r"stage only learns from all files"),
+        ({"objective": PFormerTeacher()}, r"stage only: the objective pformer_teacher needs all captions"),
+        ({"data": "all"}, r"stage only samples all files"),
     ],
 )
 def test_a_stage_that_cannot_learn_from_a_stream_says_why(fields: dict[str, Any], told: str) -> None:

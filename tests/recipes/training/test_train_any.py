@@ -109,8 +109,8 @@ def test_modaverse_is_one_stage_without_output_projectors(data: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--order=encode,encode", "order: expected some of encode, instruct, decode"),
-        ("--order=sleep", "order: expected some of"),
+        ("--order=encode,encode", "order: expected different stages of encode, instruct, decode"),
+        ("--order=sleep", "order: expected different stages of"),
         ("--output_projector=ladder", "output_projector: expected one of"),
     ],
 )
@@ -132,5 +132,5 @@ def test_a_part_without_data_is_named_at_the_end_of_its_stages(
     arguments = command(own, "nextgpt", tmp_path / "run", "--evaluate=false", "--data.links=true", *steps(*STAGES))
     assert main(arguments, backbone) == 0
     said = capsys.readouterr().out.split("stage decode:")
-    assert all("no batch of this stage reached outputs.video: its " in part for part in (said[0], said[1]))
+    assert all("no batch of this stage used outputs.video: its " in part for part in (said[0], said[1]))
     assert "reached inputs" not in said[0]

@@ -96,7 +96,7 @@ def test_another_projector_leaves_the_first_stage_out(folders: dict[str, Path], 
     small = '--projector_options={"latents": 4, "depth": 1, "heads": 2, "head_width": 4}'
     more = ["--projector=perceiver", small, *steps("represent", "generate", "vqa")]
     assert main(command(folders, "blip2", run, "opt", *more)) == 0
-    assert "stage represent: left out, only a Q-Former" in capsys.readouterr().out
+    assert "stage represent: skipped, expected a Q-Former" in capsys.readouterr().out
     assert set(finished(run)["samples_per_second"]) == {"generate", "vqa"}
 
 

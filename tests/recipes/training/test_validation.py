@@ -314,10 +314,10 @@ def test_a_plain_trainer_validates_too(backbone_of: Any, adapter_of: Any, sample
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"validate_every": -1.0}, "are not negative"),
-        ({"validate_every": 2.5}, "whole number of steps"),
-        ({"patience": 2, "validate_samples": 0}, "they compare validations"),
-        ({"best": True, "validate_samples": 0}, "they compare validations"),
+        ({"validate_every": -1.0}, "expected at least 0"),
+        ({"validate_every": 2.5}, "or whole steps"),
+        ({"patience": 2, "validate_samples": 0}, "need validations"),
+        ({"best": True, "validate_samples": 0}, "need validations"),
         ({"eval_batch_size": 0}, "at least 1"),
     ],
 )

@@ -1,13 +1,12 @@
 """BLEU-1 to BLEU-4 of captions as COCO evaluates them (Papineni et al., 2002, https://aclanthology.org/P02-1040).
 
-Counts are added up over all pictures first. With c_n clipped matches among g_n n-grams of the predictions, each
-clipped at its largest count in any one reference::
+Counts are summed over all pictures first. With c_n clipped matches among g_n n-grams of the predictions, each clipped
+at its largest count in any reference::
 
     BLEU-N = min(1, exp(1 - r / c)) * (p_1 * ... * p_N) ^ (1 / N)      p_n = (c_n + 1e-15) / (g_n + 1e-9)
 
-c is the length of all predictions, r the sum of the reference lengths closest to each, the shorter one where two are
-equally close. The two small numbers keep a corpus without matches at 0 instead of dividing by it; there is no other
-smoothing.
+c is the length of all predictions, r the sum of the closest reference lengths (the shorter of two equally close ones).
+The two small numbers avoid a division by zero; there is no other smoothing.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SMALL, _TINY = 1e-9, 1e-15
 
 
 class BleuCounts(NamedTuple):
-    """All that BLEU needs to know of some pictures; sums of these are counts of them together."""
+    """Sufficient statistics of BLEU, which are summed over pictures."""
 
     matches: list[int]
     """Clipped matches, by n."""
@@ -63,7 +62,7 @@ def bleu_counts(prediction: Sequence[str], references: Sequence[Sequence[str]]) 
 
 
 def bleu(counts: BleuCounts) -> list[float]:
-    """BLEU-1 to BLEU-4, each 0..1, of counts added up over a corpus.
+    """BLEU-1 to BLEU-4, each 0..1, from counts summed over a corpus.
 
     Example:
         >>> [round(score, 3) for score in bleu(BleuCounts([4, 2, 1, 0], [4, 3, 2, 1], 4, 5))]
@@ -74,7 +73,7 @@ def bleu(counts: BleuCounts) -> list[float]:
         product *= (matches + _TINY) / (guesses + _SMALL)
         scores.append(product ** (1 / order))
     ratio = (counts.length + _TINY) / (counts.closest + _SMALL)
-    # A corpus of nothing has a ratio near 0, whose exponent would not fit into a float.
+    # For an empty corpus the ratio is near 0, and exp would overflow.
     brevity = math.exp(max(-700.0, 1 - 1 / ratio)) if ratio < 1 else 1.0
     return [score * brevity for score in scores]
 

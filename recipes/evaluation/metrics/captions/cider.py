@@ -1,14 +1,13 @@
 """CIDEr-D (Vedantam et al., 2015, https://arxiv.org/abs/1411.5726), as the COCO evaluation computes it.
 
-A caption is a vector over n-grams, for each n from 1 to 4: the n-gram's count times log(pictures / pictures that have
-it in a reference), where an n-gram of no reference counts as one of a single picture. For a prediction h and a
-reference r::
+For each n from 1 to 4 a caption is a vector over n-grams: the count of the n-gram times log(pictures / pictures with
+the n-gram in a reference), with a divisor of at least 1. For a prediction h and a reference r::
 
     sim_n(h, r) = exp(-(l_h - l_r)^2 / (2 * 6^2)) * sum_w min(h_w, r_w) r_w / (|h_n| |r_n|)
 
 The score of a picture is 10 times the mean of sim_n over n and references. The lengths l count *bigrams*, as in the
-official code: one less than the words, but 0 for one word and for none. The frequencies come from the references that
-are scored, so scores of different test sets cannot be compared, and a test set of one picture always scores 0.
+official code: one less than the words, and 0 for one word or none. The frequencies come from the references of the test
+set, so scores of different test sets are not comparable, and a test set of one picture always scores 0.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ def _vector(counts: Grams, frequency: Mapping[tuple[str, ...], int], pictures: f
 
 
 def _similarity(said: _Vector, truth: _Vector) -> float:
-    """Mean over n of the clipped cosine, less for another length."""
+    """Mean over n of the clipped cosine, with a penalty for a different length."""
     products = [0.0] * ORDERS
     for gram, weight in said.weights.items():
         other = truth.weights.get(gram, 0.0)
@@ -102,7 +101,7 @@ def _similarity(said: _Vector, truth: _Vector) -> float:
 class Cider(Metric):
     """Mean CIDEr-D over pictures, 0..10 (papers print it times 100, so 1.2 as 120).
 
-    The frequencies need all references, so the texts are kept until :meth:`compute`, in every process as bytes.
+    The frequencies need all references, so the texts are stored as bytes until :meth:`compute`.
 
     Example:
         >>> metric = Cider()
@@ -122,7 +121,7 @@ class Cider(Metric):
         self.add_state("texts", [], dist_reduce_fx="cat")
 
     def update(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-        """Add pictures; each must come once, with all its references.
+        """Add pictures, each once and with all its references.
 
         Args:
             predictions: one caption a picture.

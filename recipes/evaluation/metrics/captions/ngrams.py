@@ -1,4 +1,4 @@
-"""Shared by the caption metrics: checked batches, n-grams, and a state that holds texts in every process."""
+"""Helpers of the caption metrics: checked batches, n-grams, and texts as tensor states."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["ORDERS", "Grams", "as_bytes", "check_captions", "from_bytes", "grams
 Grams: TypeAlias = Counter[tuple[str, ...]]
 
 ORDERS = 4
-"""N-grams of one to four words."""
+"""Largest n of the n-grams."""
 
 
 def check_captions(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     """Check that every prediction is a text and has at least one reference.
 
     Raises:
-        MetricError: names the number, or the prediction by its place.
+        MetricError: different lengths, or an invalid prediction or reference.
     """
     if isinstance(predictions, str) or len(predictions) != len(references):
         raise MetricError(
@@ -52,7 +52,7 @@ def tokenised(
 
 
 def grams(words: Sequence[str]) -> Grams:
-    """How often each n-gram of one to four words occurs.
+    """Counts of the n-grams of one to four words.
 
     Example:
         >>> sorted(" ".join(gram) for gram in grams(["a", "b", "a"]))
@@ -64,13 +64,13 @@ def grams(words: Sequence[str]) -> Grams:
 
 
 def as_bytes(rows: Iterable[object]) -> Tensor:
-    """JSON lines as uint8 ``[bytes]``: texts in the one form that processes can gather and join."""
+    """JSON lines as uint8 ``[bytes]``, which processes can gather and concatenate."""
     data = "".join(json.dumps(row) + "\n" for row in rows).encode()
     return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
 
 
 def from_bytes(data: Tensor) -> list[list[object]]:
-    """The rows that :func:`as_bytes` was given; of several results joined, all rows.
+    """The rows of one or several concatenated results of :func:`as_bytes`.
 
     Example:
         >>> from_bytes(torch.cat([as_bytes([["a", 1]]), as_bytes([["b", 2]])]))

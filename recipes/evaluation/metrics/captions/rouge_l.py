@@ -69,7 +69,7 @@ def rouge_l(prediction: str, answers: Sequence[str]) -> float:
 
 
 class RougeL(MeanScore):
-    """Mean ROUGE-L over pictures, over all and by kind.
+    """Mean ROUGE-L over pictures, overall and by kind.
 
     Example:
         >>> metric = RougeL()

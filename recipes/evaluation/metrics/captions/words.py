@@ -1,14 +1,14 @@
-r"""Words of a caption as the COCO caption evaluation sees them (Chen et al., 2015, https://arxiv.org/abs/1504.00325).
+r"""Words of a caption as in the COCO caption evaluation (Chen et al., 2015, https://arxiv.org/abs/1504.00325).
 
 That evaluation runs Stanford's Penn Treebank tokenizer, lower-cases, and then drops quotes, single marks ``. , : ; ?
-!`` and dashes. These are the same rules without Java: clitics come off (``it 's``, ``do n't``, ``can not``); words
+!`` and dashes. These are the same rules without Java: clitics are split off (``it 's``, ``do n't``, ``can not``); words
 keep their hyphens, slashes and inner periods (``t-shirt``, ``and/or``, ``hat.he``); abbreviations and initials keep
-their period; numbers keep commas, colons and periods between digits; brackets become ``-lrb-`` and the like and, in
-the official list of dropped tokens, are missing, as are runs such as ``!!``.
+their period; numbers keep commas, colons and periods between digits; brackets become ``-lrb-`` etc. and, like runs
+such as ``!!``, are not dropped, because the official list lacks them.
 
 Differences, all of them rare in captions: the abbreviations are a short list (``st.``, ``mr.``, ``etc.``, ...);
-smileys, web addresses, e-mail addresses, tags and HTML entities are taken apart as other text is; letters stay as
-they were typed where the original rewrites them (``£`` to ``#``).
+emoticons, web addresses, e-mail addresses, tags and HTML entities are split like other text; characters that the
+original rewrites (``£`` to ``#``) are unchanged.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SPLIT = {
     "lemme": "lem me", "'tis": "'t is", "'twas": "'t was", "y'all": "y' all", "y'know": "y' know",
 }  # fmt: skip
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-# Curly quotes and long dashes count as the plain ones.
+# Curly quotes and long dashes become plain ones.
 _PLAIN = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"", "") | {0x2013: "--", 0x2014: "--", 0x2026: "..."}
 _DROPPED = frozenset({'"', "''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "---", "...", ";"})
 

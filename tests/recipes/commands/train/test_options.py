@@ -68,9 +68,9 @@ UNREAD: list[tuple[list[str], str]] = [
     (["llava", "--backbone.audio=a/b"], "--backbone.audio has no effect"),
     (["llava", "--data.pattern=%d.png"], "--data.pattern has no effect: it is for VQA v2"),
     (["llava", "--data.answers=3"], "--data.answers has no effect"),
-    (["llava", "--data.shuffle=10"], "--data.shuffle has no effect: --data.align names no shards"),
-    (["llava", "--data.cache_disk_mib=9"], "--data.cache_disk_mib has no effect: no folder is named"),
-    (["llava", "--data.invalid=skip"], "--data.invalid has no effect: the miniature's data are used"),
+    (["llava", "--data.shuffle=10"], "--data.shuffle has no effect: --data.align is not a set of shards"),
+    (["llava", "--data.cache_disk_mib=9"], "--data.cache_disk_mib has no effect: there is no cache folder"),
+    (["llava", "--data.invalid=skip"], "--data.invalid has no effect: the run uses the miniature's data"),
     (["nextgpt", "--output_projector=null"], "lr.outputs has no effect"),
 ]
 

@@ -50,7 +50,7 @@ def test_another_objective_brings_its_own_settings() -> None:
     [
         (["--lr", "x"], "lr"),
         (["--batch_size=0"], "batch_size, accumulate: expected a batch that accumulate divides"),
-        (["--epochs"], "--epochs: expected a value behind it"),
+        (["--epochs"], "--epochs: expected a value, got nothing"),
         (["--stages.align.objective.name=magic"], "stages.align.objective: expected one of next_token"),
         (["--stages.align.objective.itc=1"], "--stages.align.objective.itc"),
         (["--stages.align.optimizer.floor=2"], "stages.align.optimizer: start and floor"),

@@ -164,10 +164,10 @@ BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("x: " + "[" * 10_000 + "\n", "levels of nesting"),
         (
             "lora: {class_path: foreign_module.Part}\n",
-            "class_path: settings are plain values, and no class is imported",
+            "class_path: expected plain values; settings cannot import classes",
         ),
-        ("stages: {align: {class_path: foreign_module.Part}}\n", "class_path: settings are plain values"),
-        ("data: {class_path: foreign_module.Part, init_args: {}}\n", "class_path: settings are plain values"),
+        ("stages: {align: {class_path: foreign_module.Part}}\n", "class_path: expected plain values"),
+        ("data: {class_path: foreign_module.Part, init_args: {}}\n", "class_path: expected plain values"),
         ("backbone: foreign_module.Part\n", "backbone"),
         ("lora: foreign_module.Part\n", "lora"),
         ("x: {y: [\n", "expected the node content"),

@@ -255,8 +255,8 @@ def test_recall_is_reported_without_captions_that_several_pictures_share(plan_of
 def test_only_a_q_former_has_a_first_stage() -> None:
     with torch.device("meta"):
         built = PROJECTORS["linear"][0](PROJECTORS["linear"][1](width_in=4, width_out=4))
-    assert "linear has none" in hinders(built)
-    with pytest.raises(ObjectiveError, match="linear has none"):
+    assert "expected a Q-Former, got linear" in hinders(built)
+    with pytest.raises(ObjectiveError, match="expected a Q-Former, got linear"):
         hand_over(None, built)
 
 
@@ -270,7 +270,7 @@ def test_bert_fills_the_text_branch(plan_of: Any, folders: dict[str, Path]) -> N
 
 
 def test_missing_bert_is_named(plan_of: Any, tmp_path: Path) -> None:
-    with pytest.raises(ObjectiveError, match="no BERT could be loaded"):
+    with pytest.raises(ObjectiveError, match="BERT cannot be loaded"):
         plan_of(represent_fields={"bert": str(tmp_path / "nothing")})
 
 
@@ -298,7 +298,7 @@ def test_captions_of_more_tokens_than_positions_are_refused(plan_of: Any) -> Non
 
 @pytest.mark.parametrize("changes", [{"batch_size": 1, "accumulate": 1}, {"batch_size": 4, "accumulate": 4}])
 def test_one_pair_in_a_micro_batch_is_refused_before_the_first_step(plan_of: Any, changes: dict[str, int]) -> None:
-    with pytest.raises(RecipeError, match=r"needs at least two pairs; got 1 \(batch_size"):
+    with pytest.raises(RecipeError, match=r"expected at least two pairs in a micro-batch, got 1 \(batch_size"):
         plan_of(**changes)
 
 

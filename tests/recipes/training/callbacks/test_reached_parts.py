@@ -41,7 +41,7 @@ def fit(batches: list[float], module: LightningModule, watch: ReachedParts) -> N
 def test_a_part_is_named_if_no_batch_reached_it(batches: list[float], named: bool) -> None:
     lines: list[str] = []
     fit(batches, Two(), ReachedParts(lines.append))
-    assert [line.partition(":")[0] for line in lines] == ["no batch of this stage reached two"] * named
+    assert [line.partition(":")[0] for line in lines] == ["no batch of this stage used two"] * named
 
 
 @pytest.mark.filterwarnings("ignore")
