@@ -24,8 +24,8 @@ from inlay.recipes.evaluation.metric_registry import AnswerMetric
 from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import Column, as_figures, cut_line, no_metric_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit
-from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.runs.backbone import backbone_settings
+from inlay.recipes.runs.miniature_data import MEDIA_JUDGE
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.systems.generation_options import generation_options
@@ -211,7 +211,7 @@ def _made(one: _Evaluation, model: AttachedModel, features: FeatureCache | None,
     _, figures = measure_generation(
         model,
         asked,
-        judge_generated if one.held.judged else None,
+        MEDIA_JUDGE if one.held.judged else None,
         features=features,
         media=generation_options(model.adapter, model.backbone),
         seed=seed if seed is not None else facts.seed if facts is not None else 0,

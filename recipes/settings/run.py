@@ -48,7 +48,7 @@ class BackboneSettings:
     quantisation recorded in a bundle."""
     layer: int | None = None
     """Index of the image encoder's hidden states that are the features; empty for the default of its family."""
-    class_token: Literal["keep", "drop"] | None = None
+    class_token: Literal["keep", "drop", "none"] | None = None
     """Keep or drop the image encoder's class token; empty for the default of its family."""
     safetensors_only: bool = False
     """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""

@@ -26,9 +26,9 @@ from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches, as_int8
 from inlay.recipes.evaluation.scores import Column, Scores, cut_line, no_metric_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit
-from inlay.recipes.miniature.judges.generated_media import judge_generated
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
+from inlay.recipes.runs.miniature_data import MEDIA_JUDGE
 
 __all__ = ["FinalTable", "gated_int8"]
 
@@ -106,7 +106,7 @@ class FinalTable:
         answers, figures = measure_generation(
             model,
             generation_prompts(samples),
-            judge_generated if self.job.data.train is None else None,
+            MEDIA_JUDGE if self.job.data.train is None else None,
             features=features,
             media=self.job.recipe.generation,
             seed=self.job.run.seed,

@@ -101,7 +101,14 @@ def finetune(
         >>> run = finetune(llava.recipe(), train="train.json", images="images", output="runs/mine")  # doctest: +SKIP
         >>> run.metrics["accuracy"], run.adapter()  # doctest: +SKIP
     """
-    chosen = SYSTEMS[recipe].recipe() if isinstance(recipe, str) else recipe
+    if isinstance(recipe, str):
+        if recipe not in SYSTEMS:
+            raise SettingsError(f"finetune: expected one of {', '.join(SYSTEMS)}, got {recipe!r}")
+        # As on the command line: the published settings for models of the user's own.
+        own = isinstance(backbone, Backbone) or (backbone is not None and backbone.llm is not None)
+        chosen = SYSTEMS[recipe].recipe(size="full" if own else "miniature")
+    else:
+        chosen = recipe
     if settings is None and not output:
         raise SettingsError("finetune: expected the folder of the run (output=...)")
     files = [None if path is None else Path(path) for path in (train, align, test, images)]

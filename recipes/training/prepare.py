@@ -26,12 +26,11 @@ from inlay.recipes.data.streaming.shards import Shards
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard
-from inlay.recipes.miniature.judges.captions import caption_is_right
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
-from inlay.recipes.runs.miniature_data import draw_data
+from inlay.recipes.runs.miniature_data import CAPTION_JUDGE, draw_data
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
@@ -43,6 +42,9 @@ from inlay.recipes.training.trainer import seed_stage
 from inlay.recipes.training.validation import check_watched, validation_samples
 
 __all__ = ["Prepared", "prepare"]
+
+FEW_STEPS = 50
+"""Below so many optimizer steps the user is told how to get more; published batch sizes are meant for large data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ class Prepared:
                 memory=self.job.data.cache_mib << 20,
                 store=self.caching.store,
                 show=self.show,
-                judge=caption_is_right if self.job.data.train is None else None,
+                judge=CAPTION_JUDGE if self.job.data.train is None else None,
             )
             plan = plan_stream(task, name, stream) if stream else stage.objective.plan(task)
             if isinstance(plan, str):
@@ -108,6 +110,11 @@ class Prepared:
             if plan.validation is not None and sum(plan.validation.sizes) >= world():
                 plan.data.validation = plan.validation
             self.show(f"\nstage {name}: {plan.data.amount}, {plan.data.steps} steps of {stage.batch_size}")
+            if plan.data.steps < FEW_STEPS:
+                self.show(
+                    f"stage {name} has few optimizer steps: lower --stages.{name}.batch_size or raise "
+                    f"--stages.{name}.epochs if it does not learn"
+                )
             yield name, stage, plan, task
 
 

@@ -43,6 +43,7 @@ def test_data_parts_labels_steps_and_memory_of_every_stage_are_shown(
     for stage in ("align", "instruct"):
         assert f"stage {stage}: 2 samples, 1 steps" in said
     assert "[[" in said
+    assert "stage align has few optimizer steps: lower --stages.align.batch_size" in said
     assert "inputs.image  mlp   frozen" not in said
     assert lines[-1].endswith("all checks passed")
     assert not (tmp_path / "run").exists()
