@@ -51,7 +51,9 @@ class HubMethods(AdapterParts):
             core = ModelCore(self.attachment.backbone, self)
             with core.held():
                 self.round_to(dtype)
-                self.canary = record(core.probe, core.modalities, core.probe_conditioning, core.makes)
+                self.canary = record(
+                    core.probe, core.modalities, core.probe_conditioning, core.makes, core.backbone.llm.dtype
+                )
                 return to_bundle(self, dtype, self.canary)
         self.round_to(dtype)
         if self.canary_is_stale:

@@ -14,6 +14,7 @@ from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.evaluation.answering import Asked, asked_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
+from inlay.recipes.runs.recorded_data import recorded_data
 from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["HeldOut", "read_held_out"]
@@ -52,7 +53,7 @@ def read_held_out(
 
     Args:
         bundle: bundle or run folder; a run's own test set is the default.
-        test: file of questions.
+        test: file of questions; of a run on files of the user's own, those that its ``config.yaml`` names.
         images: folder of the images; the folder of the file if not given.
         make_test: files of conversations with generated media; a run's own are used with its own test set.
         annotations: VQA v2: the annotations of the questions in ``test``.
@@ -66,6 +67,17 @@ def read_held_out(
     """
     run = RunFolder(bundle).data
     own = own_data(run)
+    if test is None and own is None and not make_test and (recorded := recorded_data(bundle)) is not None:
+        return read_held_out(
+            bundle,
+            recorded.test,
+            images or recorded.images,
+            make_test=recorded.make_test,
+            annotations=annotations or recorded.test_annotations,
+            answers=recorded.answers,
+            pattern=pattern or recorded.pattern,
+            links=links or recorded.links,
+        )
     if test is None and annotations is not None:
         raise SettingsError("data: --data.test_annotations needs its questions: give --data.test too")
     if test is None and own is None and make_test:

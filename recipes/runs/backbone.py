@@ -20,7 +20,7 @@ from inlay.recipes.settings.run import BackboneSettings
 if TYPE_CHECKING:
     from inlay.adapters.adapter import Adapter
 
-__all__ = ["MODELS", "backbone_settings"]
+__all__ = ["backbone_settings", "config_of_bundle", "found_again"]
 
 MODELS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt", "qformer")
 """Fields of the settings that name a frozen model."""
@@ -38,7 +38,7 @@ def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -
         SettingsError: the run was trained on a folder that does not exist, and the user names no other.
     """
     settings = BackboneSettings(**given)
-    config = _config(Path(bundle))
+    config = config_of_bundle(Path(bundle))
     if config is None:
         return settings
     on_hub = {port.source for port in adapter.interface.values()}
@@ -46,17 +46,16 @@ def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -
     for field, source in _models(config).items():
         if getattr(settings, field) is not None or source.startswith(MINIATURE) or source == SAME:
             continue
-        if (folder := _folder(source, config)) is not None:
+        if (folder := found_again(source, config)) is not None:
             found[field] = str(folder)
         elif field != "qformer" and source not in on_hub:
             raise SettingsError(
-                f"{config}: this run was trained on the folder {source}, which does not exist; name the model: "
-                f"--backbone.{field}"
+                f"{config}: this run was trained on {source}, which does not exist; name the model: --backbone.{field}"
             )
     return replace(settings, **found) if found else settings
 
 
-def _config(bundle: Path) -> Path | None:
+def config_of_bundle(bundle: Path) -> Path | None:
     """The settings of the run that a bundle belongs to."""
     folders = (bundle, bundle.parent) if bundle.name == RunFolder(bundle).bundle.name else (bundle,)
     return next((path for folder in folders if (path := RunFolder(folder).config).is_file()), None)
@@ -74,7 +73,7 @@ def _models(config: Path) -> dict[str, str]:
     return {field: source for field in MODELS if isinstance(source := named.get(field), str)}
 
 
-def _folder(source: str, config: Path) -> Path | None:
-    """The existing folder of a path; it may be relative to the unknown working directory of the run."""
+def found_again(source: str, config: Path) -> Path | None:
+    """The existing file or folder of a path; it may be relative to the unknown working directory of the run."""
     places = (Path(), *config.absolute().parents[1:])
-    return next((place / source for place in places if (place / source).is_dir()), None)
+    return next((place / source for place in places if (place / source).exists()), None)

@@ -25,7 +25,6 @@ TESTED_ELSEWHERE = {
     "adapters/backbone.py": "adapters/encoders/test_protocol.py",
     "adapters/model.py": "adapters/core/test_model_core.py",
     "adapters/bundles/storage_dtype.py": "adapters/bundles/test_int8_gate.py",
-    "adapters/compatibility/canary.py": "adapters/test_adapter.py",
     "adapters/compatibility/digest.py": "adapters/compatibility/test_verdict.py",
     "adapters/compatibility/ports.py": "adapters/compatibility/test_verdict.py",
     "adapters/conversation/segments.py": "adapters/conversation/test_layout.py",

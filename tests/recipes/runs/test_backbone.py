@@ -55,7 +55,7 @@ def test_a_folder_that_is_gone_is_named_with_its_option(
     monkeypatch.chdir(tmp_path)
     assert main(["chat", "moved", "--question=what?"]) == 2
     said = capsys.readouterr().err
-    assert "moved/config.yaml: this run was trained on the folder models/tiny-llm, which does not exist" in said
+    assert "moved/config.yaml: this run was trained on models/tiny-llm, which does not exist" in said
     assert "--backbone.llm" in said
     assert len(said.splitlines()) == 1
 
