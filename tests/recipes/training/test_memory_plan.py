@@ -59,13 +59,15 @@ def measure(backbone: Any, adapter: Any, folder: Path, image_of: Any) -> None:
     torch.set_num_threads(1)  # a fork has none of its parent's threads, and OpenMP would wait for them
     model = adapter.attach(backbone)
     trained(model, rows(folder, image_of, 2), folder / "warm")  # libraries and threads come with the first steps
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of the process starts again
-    before = int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
-    figures, _, _ = trained(model, rows(folder, image_of, 60), folder / "run")
-    peak = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
-    (folder / "figures").write_text(f"{figures['planned']} {peak - before}")
+    peaks = []
+    for number in range(3):  # A busy system takes pages away and gives them back, which looks like a larger peak.
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of the process starts again
+        before = int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+        figures, _, _ = trained(model, rows(folder, image_of, 60), folder / f"run{number}")
+        peaks.append((int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10) - before)
+    (folder / "figures").write_text(f"{figures['planned']} {sorted(peaks)[1]}")
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])
