@@ -15,7 +15,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.recipes.data.cache.features import Caching, FeatureCache
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
-from inlay.recipes.distributed.ranks import is_first, world
+from inlay.recipes.distributed.ranks import first_shows, is_first, world
 from inlay.recipes.evaluation.answering import Answered, answer_oracle, as_rows, ask, blind
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
@@ -59,7 +59,7 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
         parsed: the arguments of the command line.
         settings: the generation options among them.
     """
-    say = partial(print, file=sys.stderr) if is_first() else _silent
+    say = first_shows(partial(print, file=sys.stderr))
     candidates = candidates_of(settings.rank)
     adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
     held = read_held_out(
@@ -109,10 +109,6 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
         tables.append(generation_table(made))
     if is_first():
         print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
-
-
-def _silent(_: str) -> None:
-    """Discards the lines of all processes but the first."""
 
 
 def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:

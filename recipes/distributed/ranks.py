@@ -34,6 +34,7 @@ __all__ = [
     "all_rows",
     "first",
     "first_ahead",
+    "first_shows",
     "is_first",
     "joined",
     "local_world",
@@ -99,6 +100,11 @@ def rank() -> int:
 def world() -> int:
     """The number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def first_shows(show: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that prints lines in the first process and discards them in the others."""
+    return show if is_first() else lambda _: None
 
 
 def is_first() -> bool:

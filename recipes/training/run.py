@@ -14,7 +14,7 @@ from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes.data.load import shards_of
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.distributed.launch import check_processes, start_again
-from inlay.recipes.distributed.ranks import first, is_first, joined, started_with
+from inlay.recipes.distributed.ranks import first, first_shows, is_first, joined, started_with
 from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.runs.config import config_of
 from inlay.recipes.runs.folder import RunFolder
@@ -73,8 +73,7 @@ def train(
         config = config_of(job)
         folder = RunFolder(job.run.output)
         first(partial(_check_folder, job, config))
-        if not is_first():
-            show = _silent
+        show = first_shows(show)
         with folder.writing(job.run, config, show) as begin:
             chosen = extras or Extras(logger=job.run.logger.split(","))
             return _train(job, show, backbone, folder, partial(first, begin), chosen)
@@ -160,10 +159,6 @@ def _stages(
     if not fitted:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
     return fitted, {name: report for name, report in reports.items() if report}
-
-
-def _silent(_: str) -> None:
-    """Discards the lines of all processes but the first."""
 
 
 def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:

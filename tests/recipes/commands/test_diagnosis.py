@@ -1,4 +1,4 @@
-"""Which argument is wrong is told from the arguments, whatever jsonargparse says of them."""
+"""The message names the wrong argument from the arguments themselves, independent of jsonargparse's wording."""
 
 from __future__ import annotations
 
