@@ -13,8 +13,8 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from two_processes import in_two
+from validation_rows import STAGE, nine_samples
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.evaluation.answering import asked_of
@@ -24,7 +24,6 @@ from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
-from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import llava
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import Fitted, fit
@@ -35,30 +34,10 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:The '(train|val)_dataloader' does not have many workers",
 )
 
-STAGE = Stage(
-    data="train",
-    template="vicuna_v1",
-    geometry="pad",
-    lr={"inputs.image": 1e-2, "lora": 1e-2},
-    batch_size=4,
-    accumulate=2,
-    epochs=9,
-    max_steps=6,
-)
-
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    """Nine of different lengths; the last five are held out."""
-    rows = []
-    answers = ["red", "green and blue", "blue", "a small star", "red", "two", "two large circles", "no", "yes"]
-    for index, answer in enumerate(answers):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        shown = () if index == 7 else (MediaPart("image", path),)
-        user = Message("user", (*shown, TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(answer),))), "rows"))
-    return rows
+    return nine_samples(image_of, tmp_path)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from two_processes import in_two
+from validation_rows import STAGE, nine_samples
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import Message, TextPart
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling import step_data
 from inlay.recipes.data.sampling.step_data import StepData
@@ -29,30 +30,10 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:The '(train|val)_dataloader' does not have many workers",
 )
 
-STAGE = Stage(
-    data="train",
-    template="vicuna_v1",
-    geometry="pad",
-    lr={"inputs.image": 1e-2, "lora": 1e-2},
-    batch_size=4,
-    accumulate=2,
-    epochs=9,
-    max_steps=6,
-)
-
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    """Nine of different lengths; the last five are held out."""
-    rows = []
-    answers = ["red", "green and blue", "blue", "a small star", "red", "two", "two large circles", "no", "yes"]
-    for index, answer in enumerate(answers):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        shown = () if index == 7 else (MediaPart("image", path),)
-        user = Message("user", (*shown, TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(answer),))), "rows"))
-    return rows
+    return nine_samples(image_of, tmp_path)
 
 
 def test_every_stage_s_own_held_out_samples_are_spread_over_their_file(
