@@ -15,10 +15,10 @@ from inlay.adapters.generators import Generator, check_generator
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.occupancy import occupancy_of
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given
 from inlay.adapters.media.modality import Modality

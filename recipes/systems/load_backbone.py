@@ -15,9 +15,9 @@ from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.loading.files.checkpoint import only_safetensors
-from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given, loading
 from inlay.adapters.loading.released.weights_file import kind_of

@@ -18,7 +18,7 @@ from language_checks import LanguageRow, check_language
 from tiny_encoders import IMAGE_ENCODERS, make_vision
 from tiny_languages import DECODERS, ENCODER_DECODERS, MASKED, MULTIMODAL, make_language
 
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.hub.errors import InlayError
 
 __all__ = ["main", "page"]

@@ -13,9 +13,9 @@ import torch
 from hub_layouts import LAYOUTS, save_pickles, write_clip, write_snapshot, write_vicuna, write_vit
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.loading.families import ProcessorWarning
+from inlay.adapters.loading.encoders.families import ProcessorWarning
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.files.checkpoint import PickleWarning, only_safetensors
-from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
 

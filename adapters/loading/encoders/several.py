@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from inlay.adapters.encoders import Encoder
-from inlay.adapters.loading.audio import load_audio_encoder
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.released.imagebind import load_joint
 from inlay.adapters.loading.released.weights_file import kind_of
-from inlay.adapters.loading.video import load_video_encoder
 from inlay.adapters.media.modality import Modality
 
 __all__ = ["load_encoders"]

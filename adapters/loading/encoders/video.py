@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from inlay.adapters.encoders import ENCODERS, Encoder, FrameEncoder
-from inlay.adapters.loading.families import load_registered
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.families import load_registered
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.released.imagebind import load_joint
 from inlay.adapters.loading.released.weights_file import kind_of

@@ -12,7 +12,7 @@ from transformers import AutoImageProcessor, Blip2VisionModelWithProjection
 from inlay.adapters.encoders import EvaEncoder, ImageEncoder, QFormerEncoder
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.loading.dtype import chosen_dtype, computable
-from inlay.adapters.loading.families import load_registered
+from inlay.adapters.loading.encoders.families import load_registered
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     check_feature_options,

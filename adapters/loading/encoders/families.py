@@ -13,8 +13,8 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
 from transformers.models.auto import image_processing_auto
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
-from inlay.adapters.loading.any_encoder import load_any, tower_config
 from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.encoders.any_encoder import load_any, tower_config
 from inlay.adapters.loading.files.checkpoint import stored_file
 from inlay.adapters.loading.pretrained import (
     BackboneError,
