@@ -19,11 +19,13 @@ from inlay.adapters.encoders.image.vit import VitEncoder
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
 from inlay.adapters.encoders.protocol import Encoder, EncoderError, ImageEncoder, Inputs, check_encoder
 from inlay.adapters.encoders.registry import ENCODERS, register_encoder
+from inlay.adapters.encoders.video.any_video import AnyVideoEncoder
 
 __all__ = [
     "ENCODERS",
     "QFORMER_FAMILY",
     "AnySoundEncoder",
+    "AnyVideoEncoder",
     "AnyVisionEncoder",
     "AudioEncoder",
     "BeatsEncoder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ from inlay.adapters.media.modality import Modality
 __all__ = ["ProcessorWarning", "load_registered"]
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_VIDEO_PROCESSOR_FILES = ("video_preprocessor_config.json", *_PROCESSOR_FILES)
+_LARGEST_CONFIG = 1 << 20
 
 register_encoder("beats", BeatsEncoder, modality="audio", load=load_beats_encoder)
 
@@ -114,14 +117,39 @@ def load_registered(
 
 
 def _processor(modality: Modality, source: str | Path, options: Mapping[str, Any]) -> Any:
-    """The feature extractor of sounds, the image processor otherwise; Pillow's, whose pixels do not depend on torch."""
+    """The feature extractor of sounds, the fields of the processor of clips, or the image processor.
+
+    Image processors are Pillow's, whose pixels do not depend on torch. Those of clips need torchvision in transformers,
+    and only their numbers are used.
+    """
     if modality == "audio":
         load_extractor: Any = AutoFeatureExtractor.from_pretrained
         return load_extractor(source, trust_remote_code=False, **options)
+    if modality == "video":
+        return _video_fields(source, options)
     if not any(stored_file(source, name, options) for name in _PROCESSOR_FILES):
         return _default_processor(source, options)
     load_processor: Any = AutoImageProcessor.from_pretrained
     return load_processor(source, trust_remote_code=False, backend="pil", **options)
+
+
+def _video_fields(source: str | Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of the first processor file that has any about colours.
+
+    Raises:
+        BackboneError: there is none.
+    """
+    for name in _VIDEO_PROCESSOR_FILES:
+        path = stored_file(source, name, options)
+        if path is None or path.stat().st_size > _LARGEST_CONFIG:
+            continue
+        held = json.loads(path.read_text(encoding="utf-8"))
+        for fields in (held, *(held.get(key) for key in ("video_processor", "image_processor"))):
+            if isinstance(fields, dict) and {"image_mean", "do_normalize"} & set(fields):
+                return fields
+    raise BackboneError(
+        f"{source}: expected {' or '.join(_VIDEO_PROCESSOR_FILES[:2])} with image_mean and image_std beside config.json"
+    )
 
 
 def _default_processor(source: str | Path, options: Mapping[str, Any]) -> Any:
