@@ -84,7 +84,9 @@ class Recipe:
         """
         from inlay.adapters.adapter import Adapter
 
-        seen = [modality for modality in self.modalities if modality in backbone.encoders]
+        # Features belong to no system: they have a projector in every one whose backbone has their port.
+        known = dict.fromkeys((*self.modalities, "features"))
+        seen: list[Modality] = [modality for modality in known if modality in backbone.encoders]
         if not seen:
             raise RecipeError(
                 f"{self.system}: expected an encoder for one of {', '.join(self.modalities)}, this backbone has none"

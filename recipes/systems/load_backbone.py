@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,6 +11,7 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.ports import PRECISION, PROMPT_PORT, generator_port
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
+from inlay.adapters.encoders.precomputed import precomputed_as
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
@@ -21,7 +22,7 @@ from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given, loading
 from inlay.adapters.loading.released.weights_file import kind_of
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.settings.default_models import MINIATURE, MINIATURE_GENERATORS, SAME, Sources, miniature_path
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-GENERATORS = tuple(f"generate_{modality}" for modality in get_args(Modality))
+GENERATORS = tuple(f"generate_{modality}" for modality in GENERATED)
 FURTHER = ("audio", "video", *GENERATORS)
 PORTS = ("llm", "image", "prompt", *FURTHER)
 """Settings that name a frozen model."""
@@ -85,6 +86,9 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
             qformer=qformer,
             audio=(asked["audio"] or named.get("audio")) if audio else None,
             video=(asked["video"] or named.get("video")) if "video" in ports else None,
+            features=((settings.features if settings else None) or _sizes(ports["features"]))
+            if "features" in ports
+            else None,
             audio_scale=chosen["scale"],
             clips_reach_end=chosen["reach_end"],
             **{
@@ -101,6 +105,11 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
         safetensors_only=settings is not None and settings.safetensors_only,
     )
+
+
+def _sizes(port: PortSpec) -> str:
+    """The sizes of features that an adapter was trained on, as ``--backbone.features`` takes them."""
+    return str(precomputed_as(port).sizes)
 
 
 def _field_of(port: str) -> str:
@@ -163,9 +172,11 @@ def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
     }
     chosen = Sources(
         llm=settings.llm or own.llm,
-        image=settings.image or own.image,
+        # With features alone, the system's image encoder is of no use.
+        image=settings.image or ("" if settings.features else own.image),
+        features=settings.features or own.features,
         prompt=settings.prompt or own.prompt,
-        qformer=settings.qformer or own.qformer,
+        qformer=settings.qformer or (None if settings.features and not settings.image else own.qformer),
         audio_scale=own.audio_scale,
         clips_reach_end=own.clips_reach_end,
         **{name: getattr(settings, name) or further.get(name) for name in FURTHER},
@@ -204,6 +215,8 @@ def load_backbone(
         language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
         prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
         encoders = _encoders(sources, dtype, rule or {}, held)
+        if sources.features:
+            encoders["features"] = precomputed_as(sources.features)
         return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
@@ -249,7 +262,7 @@ def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> d
     from inlay.adapters.loading.generators import load_generator
 
     found: dict[Modality, Generator] = {}
-    for modality in get_args(Modality):
+    for modality in GENERATED:
         source = getattr(sources, f"generate_{modality}")
         if source:
             found[modality] = load_generator(**_asked(source, dtype, revisions.get(generator_port(modality))))

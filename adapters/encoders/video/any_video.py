@@ -103,7 +103,7 @@ class AnyVideoEncoder(nn.Module):
     def _states(self, pixels: Tensor) -> Tensor:
         """Tokens of the chosen layer, the special ones included."""
         output = self._output(pixels, hidden=self.layer != "last")
-        found: Any = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
+        found: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
         return found
 
     def _output(self, pixels: Tensor, *, hidden: bool) -> Any:
