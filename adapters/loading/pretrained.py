@@ -22,6 +22,7 @@ __all__ = [
     "check_feature_options",
     "check_loaded",
     "commit_of",
+    "feature_option_names",
     "given",
     "load_weights",
     "loading",
@@ -175,16 +176,21 @@ def model_type(source: str | Path, options: Mapping[str, Any]) -> str:
     return str(config.get("model_type", ""))
 
 
+def feature_option_names(encoder: Callable[..., object]) -> list[str]:
+    """The feature options of an encoder: the keyword-only arguments of its class or loader."""
+    parameters = inspect.signature(encoder).parameters
+    return [
+        name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name not in _LOADER_ARGUMENTS
+    ]
+
+
 def check_feature_options(encoder: Callable[..., object], options: Mapping[str, Any], source: str | Path) -> None:
-    """Check that an encoder has feature options of these names: keyword-only arguments of its class or loader.
+    """Check that an encoder has feature options of these names.
 
     Raises:
         BackboneError: it has not.
     """
-    parameters = inspect.signature(encoder).parameters
-    known = [
-        name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name not in _LOADER_ARGUMENTS
-    ]
+    known = feature_option_names(encoder)
     if unknown := sorted(set(options) - set(known)):
         raise BackboneError(
             f"{source}: this encoder has no argument {', '.join(unknown)}; it has: {', '.join(known) or 'none'}"

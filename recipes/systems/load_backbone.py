@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype
 from inlay.adapters.loading.encoders.image import load_image_encoder
-from inlay.adapters.loading.encoders.several import load_encoders
+from inlay.adapters.loading.encoders.several import load_encoders, recorded_options
 from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given, loading
@@ -98,6 +99,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         ),
         dtype=_dtype(settings),
         rule=chosen["rule"],
+        recorded=ports,
         revisions={
             name: port.revision for name, port in ports.items() if port.revision and not asked.get(_field_of(name))
         },
@@ -192,6 +194,7 @@ def load_backbone(
     *,
     dtype: str = "float32",
     rule: Mapping[str, Any] | None = None,
+    recorded: Mapping[str, PortSpec] | None = None,
     revisions: Mapping[str, str] | None = None,
     quantise: str | None = None,
     safetensors_only: bool = False,
@@ -202,6 +205,7 @@ def load_backbone(
         sources: one per port; miniature models are always float32.
         dtype: data type of all other models.
         rule: layer and class token of the image encoder.
+        recorded: ports of a bundle; encoders get the options that are recorded there, such as image size and frames.
         revisions: port -> commit, branch or tag.
         quantise: ``nf4`` or ``int8`` for the LLM.
         safetensors_only: refuse pickled weights.
@@ -214,14 +218,18 @@ def load_backbone(
     with only_safetensors(safetensors_only):
         language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
         prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-        encoders = _encoders(sources, dtype, rule or {}, held)
+        encoders = _encoders(sources, dtype, rule or {}, held, recorded or {})
         if sources.features:
             encoders["features"] = precomputed_as(sources.features)
         return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
 def _encoders(
-    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
+    sources: Sources,
+    dtype: str,
+    rule: Mapping[str, Any],
+    revisions: Mapping[str, str],
+    recorded: Mapping[str, PortSpec],
 ) -> dict[Modality, Encoder]:
     """Encoders of all modalities with a source; a shared ImageBind is loaded once."""
     named: dict[Modality, str | None] = {"image": sources.image, "audio": sources.audio, "video": sources.video}
@@ -229,7 +237,13 @@ def _encoders(
     if sources.qformer is not None:
         found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
         del named["image"]
-    rules: dict[Modality, Mapping[str, Any]] = {"image": rule} if rule else {}
+    rules: dict[Modality, Mapping[str, Any]] = {
+        modality: recorded_options(modality, _place(source), recorded[modality], revision=revisions.get(modality))
+        for modality, source in named.items()
+        if source and modality in recorded
+    }
+    if rule:
+        rules["image"] = {**rules.get("image", {}), **rule}
     ends: dict[str, Any] = {} if sources.clips_reach_end is None else {"reach_end": sources.clips_reach_end}
     scale: dict[str, Any] = {} if sources.audio_scale is None else {"scaled": sources.audio_scale}
     joint: dict[Modality, dict[str, Any]] = {"audio": {**scale, **ends}, "video": ends}
@@ -250,9 +264,13 @@ def _encoders(
     return found
 
 
+def _place(source: str) -> str | Path:
+    return miniature_path(source) if source.startswith(MINIATURE) else source
+
+
 def _is_imagebind(source: str, modality: Modality, revision: str | None) -> bool:
     """Whether an audio or video encoder is an ImageBind, which has options of its own."""
-    place = miniature_path(source) if source.startswith(MINIATURE) else source
+    place = _place(source)
     with loading(place, f"{modality} encoder"):
         return kind_of(place, given(revision=revision)) == "imagebind"
 

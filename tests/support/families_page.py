@@ -80,8 +80,8 @@ SOUNDS = """
 
 The features of a sound of 0.5 s (of the whole window where a family has a fixed one) are those of transformers; so are
 those of a shorter sound, alone and in a batch: `tests/adapters/encoders/audio/test_audio_families.py`. Of a model that
-writes text (Whisper, Moonshine, Speech2Text) the encoder alone is kept. BEATs and ImageBind are read from their authors'
-files.
+writes text (Whisper, Moonshine, Speech2Text) the encoder alone is kept. BEATs and ImageBind are read from the files of
+their authors.
 
 | family | class | feature extractor | special | tokens x width |
 |---|---|---|---|---|

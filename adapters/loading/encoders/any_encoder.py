@@ -22,7 +22,7 @@ from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, commit_of, load_weights, model_type
 from inlay.hub.errors import InlayError
 
-__all__ = ["AnyEncoder", "load_any", "tower_config"]
+__all__ = ["ANY_CLASSES", "AnyEncoder", "load_any", "tower_config"]
 
 AnyEncoder: TypeAlias = AnyVisionEncoder | AnyVideoEncoder | AnySoundEncoder
 
@@ -38,7 +38,8 @@ _INPUTS: Mapping[str, tuple[str, ...]] = {
     "video": ("pixel_values_videos", "pixel_values"),
     "audio": ("input_values", "input_features"),
 }
-_CLASSES: Mapping[str, Any] = {"image": AnyVisionEncoder, "video": AnyVideoEncoder, "audio": AnySoundEncoder}
+ANY_CLASSES: Mapping[str, Any] = {"image": AnyVisionEncoder, "video": AnyVideoEncoder, "audio": AnySoundEncoder}
+"""Modality -> the class of encoders that are not registered."""
 
 
 def tower_config(modality: str, source: str | Path, options: Mapping[str, Any]) -> PretrainedConfig | None:
@@ -96,7 +97,7 @@ def load_any(
         BackboneError: no such option, or tensors are missing.
         EncoderError: the model gives no features of a known form.
     """
-    encoder_class = _CLASSES[modality]
+    encoder_class = ANY_CLASSES[modality]
     check_feature_options(encoder_class, feature_options, source)
     model_class = _class_of(config)
     kind = chosen_dtype(dtype, device)

@@ -15,12 +15,13 @@ from transformers.models.auto import image_processing_auto
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
 from inlay.adapters.loading.dtype import chosen_dtype, computable
-from inlay.adapters.loading.encoders.any_encoder import load_any, tower_config
+from inlay.adapters.loading.encoders.any_encoder import ANY_CLASSES, load_any, tower_config
 from inlay.adapters.loading.files.checkpoint import stored_file
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     check_feature_options,
     commit_of,
+    feature_option_names,
     load_weights,
     model_type,
     source_name,
@@ -28,7 +29,7 @@ from inlay.adapters.loading.pretrained import (
 from inlay.adapters.loading.released.beats import load_beats_encoder
 from inlay.adapters.media.modality import Modality
 
-__all__ = ["ProcessorWarning", "load_registered"]
+__all__ = ["ProcessorWarning", "known_options", "load_registered"]
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _VIDEO_PROCESSOR_FILES = ("video_preprocessor_config.json", *_PROCESSOR_FILES)
@@ -39,6 +40,24 @@ register_encoder("beats", BeatsEncoder, modality="audio", load=load_beats_encode
 
 class ProcessorWarning(UserWarning):
     """An image encoder has no preprocessor_config.json, so its family's defaults are used."""
+
+
+def known_options(
+    modality: Modality, family_name: str, source: str | Path, options: Mapping[str, Any]
+) -> list[str] | None:
+    """The feature options of an encoder, found without its weights; None if it is not supported.
+
+    Args:
+        modality: as below.
+        family_name: as below.
+        source: as below.
+        options: as below.
+    """
+    if (family := ENCODERS.get((modality, family_name))) is not None:
+        return feature_option_names(family.loader)
+    if tower_config(modality, source, options) is None:
+        return None
+    return feature_option_names(ANY_CLASSES[modality])
 
 
 def load_registered(
