@@ -17,7 +17,7 @@ import transformers
 from conftest import make_clip, make_tokenizer  # type: ignore[import-not-found]  # PYTHONPATH=tests
 from language_checks import LanguageRow, check_language
 from tiny_encoders import IMAGE_ENCODERS, make_vision
-from tiny_languages import DECODERS, ENCODER_DECODERS, MASKED, MULTIMODAL, make_language
+from tiny_languages import DECODERS, ENCODER_DECODERS, LANGUAGE_CODES, MASKED, MULTIMODAL, make_language
 from tiny_media_encoders import AUDIO_ENCODERS, VIDEO_ENCODERS, VIDEO_PROCESSOR, make_audio, make_video_model
 
 from inlay.adapters.loading.encoders.audio import load_audio_encoder
@@ -107,7 +107,7 @@ def page() -> str:
     text = HEAD.format(date=datetime.datetime.now(tz=datetime.UTC).date(), version=transformers.__version__) + _COLUMNS
     text += "".join(_language(name, kind) for name, kind in sorted({**DECODERS, **ENCODER_DECODERS}.items()))
     text += PARTS + _COLUMNS + "".join(_language(name, kind) for name, kind in sorted(MULTIMODAL.items()))
-    refused = {**MASKED, **OTHERS}
+    refused = {**LANGUAGE_CODES, **MASKED, **OTHERS}
     text += REFUSED + "".join(_refusal(name, kind) for name, kind in sorted(refused.items()))
     text += IMAGES + "".join(_image(name) for name in IMAGE_ENCODERS)
     text += SOUNDS + "".join(_sound(name) for name in AUDIO_ENCODERS)

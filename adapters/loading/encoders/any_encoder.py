@@ -110,7 +110,9 @@ def load_any(
     if getattr(config, "is_encoder_decoder", False):  # speech to text: Moonshine, Speech2Text
         model = model.get_encoder()
     try:
-        found: AnyEncoder = encoder_class(model, processor, source=name, revision=commit_of(model), **feature_options)
+        found: AnyEncoder = encoder_class(
+            model, processor, source=name, revision=commit_of(model, source), **feature_options
+        )
     except InlayError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:

@@ -129,7 +129,11 @@ def load_registered(
         model = computable(model, kind, device)
         build: Any = family.encoder_class
         encoder = build(
-            model, _processor(modality, source, options), source=stored, revision=commit_of(model), **feature_options
+            model,
+            _processor(modality, source, options),
+            source=stored,
+            revision=commit_of(model, source),
+            **feature_options,
         )
         check_encoder(modality, encoder)
     return cast(Encoder, encoder if device is None else encoder.to(device))

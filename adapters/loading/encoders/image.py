@@ -103,6 +103,8 @@ def _with_qformer(
     load_processor: Any = AutoImageProcessor.from_pretrained
     processor = load_processor(source, trust_remote_code=False, backend="pil", **options)
     model = computable(model, dtype, device)
-    encoder = EvaEncoder(model, processor, source=name or source_name(source), revision=commit_of(model), **chosen)
+    encoder = EvaEncoder(
+        model, processor, source=name or source_name(source), revision=commit_of(model, source), **chosen
+    )
     joined = QFormerEncoder(encoder, QFormer.from_blip2(model))
     return joined if device is None else joined.to(device)
