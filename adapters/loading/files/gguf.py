@@ -6,6 +6,7 @@ is built again from these, by the rules of llama.cpp, so that the tokenizer can 
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,8 @@ def sentencepiece_of(file: Path) -> bytes | None:
 
     if held("model") != "llama" or held("scores") is None:
         return None
-    from sentencepiece import sentencepiece_model_pb2
-
-    model: Any = sentencepiece_model_pb2.ModelProto()
+    formats: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+    model: Any = formats.ModelProto()
     for piece, score, kind in zip(held("tokens"), held("scores"), held("token_type"), strict=True):
         model.pieces.add(piece=piece, score=score, type=kind)
     trainer, rules = model.trainer_spec, model.normalizer_spec
