@@ -35,8 +35,8 @@ class PrecomputedEncoder(nn.Module):
     Args:
         width: values per token.
         tokens: tokens per medium.
-        variable: accept fewer tokens too; zeros take the place of those that a medium does not have.
-        source: name of what the features come from, such as ``eeg-v2``. An adapter that was trained on features of
+        variable: accept fewer tokens too; zeros are appended.
+        source: name of the features' origin, such as ``eeg-v2``. An adapter that was trained on features of
             another name fits with a warning, as it does for another checkpoint of an encoder.
 
     Raises:

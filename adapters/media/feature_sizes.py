@@ -1,4 +1,4 @@
-"""The sizes of features that files bring: width, tokens, and the name of what they come from. Imports no torch."""
+"""The sizes of features that files bring: width, tokens, and a name for their origin. Imports no torch."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class FeatureSizes:
     tokens: int
     """Tokens per medium."""
     variable: bool = False
-    """Whether a medium may have fewer tokens; zeros take the place of those that it does not have."""
+    """Whether a medium may have fewer tokens; zeros are appended."""
     source: str | None = None
-    """Name of what the features come from, such as ``eeg-v2``."""
+    """Name of the features' origin, such as ``eeg-v2``."""
 
     def __post_init__(self) -> None:
         for name in ("width", "tokens"):

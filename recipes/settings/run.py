@@ -33,7 +33,7 @@ class BackboneSettings:
     """Hub id or folder of the video encoder; empty for the system's default, if any."""
     features: str | None = None
     """Width and tokens of features that the data bring instead of an encoder, such as ``64x16``; ``64x1-16`` for up to
-    16 tokens; ``64x16:NAME`` names what they come from. Without --backbone.image there is no image encoder then."""
+    16 tokens; ``64x16:NAME`` names their origin. Without --backbone.image there is no image encoder then."""
     generate_image: str | None = None
     """Hub id or folder of a Stable Diffusion model that generates images; empty for the system's default, if any."""
     generate_audio: str | None = None

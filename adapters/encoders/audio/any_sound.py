@@ -31,14 +31,14 @@ _VALUES = ("input_values", "input_features")
 _MASK = "attention_mask"
 _LENGTHS = "lengths"
 _SHORTEST = 0.1
-"""Seconds; a shorter sound is filled up with silence, since convolutions need some samples."""
+"""Seconds; a shorter sound is padded with silence, since convolutions need some samples."""
 
 
 class AnySoundEncoder(AudioEncoder):
     """An audio model of transformers whose output has a ``last_hidden_state``.
 
     Args:
-        model: of any class that takes what the extractor gives.
+        model: of any class that takes the output of the extractor.
         extractor: its feature extractor.
         seconds: the window.
         layer: ``"last"`` is the model's output; an integer indexes its hidden states.
@@ -85,7 +85,7 @@ class AnySoundEncoder(AudioEncoder):
         self.special = special
 
     def preprocess(self, sounds: Sequence[Sound], geometry: Geometry) -> Mapping[str, Tensor]:
-        """What the extractor gives for each sound, filled up with zeros to ``[n, longest, ...]``, and ``lengths``."""
+        """The extractor's output for each sound, padded with zeros to ``[n, longest, ...]``, and ``lengths``."""
         shortest = round(_SHORTEST * self.rate)
         rows = [np.pad(row, (0, max(0, shortest - len(row)))) for row in self.windows(sounds)]
         if not rows:

@@ -143,7 +143,7 @@ class AnyVideoEncoder(nn.Module):
         if isinstance(entering, Tensor) and not entering.is_meta and entering.shape[:2] == (2, self.tokens):
             same = (entering[0] == entering[1]).all(dim=-1)
             return int(same.long().cumprod(0).sum())
-        # Not shown: what remains beside the tubelets.
+        # The model does not return them: count the tokens in excess of the tubelets.
         patches = _tubelets(self.model.config, self.frames, self.image_size)
         return self.tokens - patches if 0 < self.tokens - patches < self.frames else 0
 

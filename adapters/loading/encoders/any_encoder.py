@@ -1,7 +1,7 @@
 """Loading an encoder that is not registered: whatever class transformers has for its config, or for its tower.
 
 Of a model with several towers (SigLIP, MetaCLIP 2, BLIP, LLaVA, Mistral 3) one tower alone is read; its tensors
-have longer names in the file, which are told from the names that the tower itself has. A model that takes clips is one
+have longer names in the file, which are derived from the names in the tower itself. A model that takes clips is one
 whose config has a number of frames.
 """
 

@@ -86,7 +86,7 @@ def load_registered(
     Raises:
         BackboneError: the family is neither registered nor a model of transformers for this modality, it has no such
             option, or the files cannot be loaded.
-        EncoderError: what was loaded is not an encoder.
+        EncoderError: the loaded object is not an encoder.
     """
     family = ENCODERS.get((modality, family_name))
     if family is None and (config := tower_config(modality, source, options)) is not None:

@@ -163,7 +163,7 @@ def read_pickle(path: Path, source: str | Path, *, values: bool = False) -> dict
         mapped = values and zipfile.is_zipfile(path)
         held = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError, LookupError) as error:
-        # torch's own text for a refused pickle advises to load it all the same.
+        # torch's own text for a refused pickle advises to load it without this protection.
         found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         reason = (
             f"it holds an object of {found[1]}, which could run code" if found else "it is damaged, or no such file"

@@ -163,7 +163,7 @@ def _joined(processor: Any, texts: tuple[str, ...], end: int, legacy: bool) -> I
         if legacy or number == 0:
             yield from processor.encode(text)
         else:
-            # A newline is a byte of its own, so what follows it has no space in front.
+            # A newline is a byte of its own, so the text after it has no space in front.
             yield from processor.encode(f"\n{text}")[len(head) :]
 
 

@@ -31,7 +31,7 @@ def family_of(tmp_path: Path) -> Callable[[str], tuple[Any, Any, Any]]:
 
 
 def by_hand(name: str, model: Any, extractor: Any, sound: Sound) -> torch.Tensor:
-    """``[tokens, width]``: what transformers gives for one sound."""
+    """The features ``[tokens, width]`` of one sound in transformers."""
     inputs = extractor(sound.samples, sampling_rate=sound.rate, return_tensors="pt")
     with torch.no_grad():
         if name == "clap":

@@ -138,7 +138,7 @@ def test_a_video_model_can_be_registered(saved: Any, monkeypatch: pytest.MonkeyP
     from inlay.adapters.encoders import ENCODERS, register_encoder
 
     class Ours(AnyVideoEncoder):
-        """A class of one's own for a model of transformers."""
+        """A class outside the library for a model of transformers."""
 
     register_encoder("videomae", Ours, modality="video", model_class=transformers.VideoMAEModel)
     monkeypatch.delitem(ENCODERS, ("video", "videomae"), raising=False)

@@ -147,3 +147,16 @@ def test_a_model_with_features_is_trained_from_python(folder: Path) -> None:
         accelerator="cpu",
     )
     assert "inputs.features" in {part.name for part in run.adapter().parts()}
+
+
+@pytest.mark.parametrize("system", ["blip2", "minigpt4"])
+def test_other_systems_take_features_too_and_skip_stages_about_pictures(
+    system: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"id": str(n), "features": "a.safetensors", "conversations": turns("How many?")} for n in range(8)]
+    (folder / "train.json").write_text(json.dumps(rows))
+    command = ["check", system, "--backbone.features", "8x4", "--data.train", str(folder / "train.json")]
+    assert main([*command, "--data.images", str(folder), "--output", str(folder / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "all checks passed" in said
+    assert ("stage represent: skipped, it learns from pictures with captions" in said) == (system == "blip2")
