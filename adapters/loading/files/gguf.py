@@ -55,6 +55,7 @@ def sentencepiece_of(file: Path) -> bytes | None:
 
     Raises:
         ImportError: sentencepiece or protobuf is not installed.
+        RuntimeError: sentencepiece does not take this vocabulary, for instance because a piece occurs twice.
     """
     import gguf
 
@@ -79,4 +80,6 @@ def sentencepiece_of(file: Path) -> bytes | None:
     rules.add_dummy_prefix = bool(held("add_space_prefix", True))
     rules.remove_extra_whitespaces = bool(held("remove_extra_whitespaces", False))
     serialised: bytes = model.SerializeToString()
+    processor: Any = import_module("sentencepiece").SentencePieceProcessor()
+    processor.LoadFromSerializedProto(serialised)
     return serialised

@@ -55,10 +55,13 @@ def _of_gguf(source: str | Path, options: Mapping[str, Any]) -> Any:
     try:
         model = sentencepiece_of(Path(source) / str(options["gguf_file"]))
         return tokenizer if model is None else exact_tokenizer(tokenizer, model, None, True, str(source))
-    except ImportError:
+    except (ImportError, RuntimeError) as error:
+        reason = "is not installed (pip install sentencepiece protobuf)"
+        if isinstance(error, RuntimeError):
+            reason = f"does not take this vocabulary ({reason_of(error)})"
         warnings.warn(
-            f"{source}: the tokenizer is not compared with sentencepiece, which is not installed (pip install "
-            "sentencepiece protobuf), and may encode texts that begin with a space in another way",
+            f"{source}: the tokenizer is not compared with sentencepiece, which {reason}; it may encode texts that "
+            "begin with a space in another way",
             TokenizerWarning,
             stacklevel=2,
         )

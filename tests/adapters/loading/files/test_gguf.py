@@ -102,5 +102,18 @@ def test_without_sentencepiece_a_warning_says_that_nothing_was_compared(
     file = tmp_path / "tiny-f32.gguf"
     write_gguf(file, write_vicuna(tmp_path / "hf"), tmp_path / "hf" / "tokenizer.model")
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    monkeypatch.setitem(sys.modules, "sentencepiece.sentencepiece_model_pb2", None)
     with pytest.warns(TokenizerWarning, match="not compared with sentencepiece, which is not installed"):
+        load_language(file)
+
+
+def test_a_vocabulary_that_sentencepiece_does_not_take_is_loaded_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tiny-f32.gguf"
+    model = write_vicuna(tmp_path / "hf")
+    add = gguf.GGUFWriter.add_token_list
+    monkeypatch.setattr(gguf.GGUFWriter, "add_token_list", lambda self, pieces: add(self, [*pieces[:-1], pieces[-2]]))
+    write_gguf(file, model, tmp_path / "hf" / "tokenizer.model")
+    with pytest.warns(TokenizerWarning, match="does not take this vocabulary"):
         load_language(file)
