@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from inlay.adapters.encoders import VisionEncoder as VisionEncoder
     from inlay.adapters.encoders import VitEncoder as VitEncoder
     from inlay.adapters.encoders import WhisperAudioEncoder as WhisperAudioEncoder
+    from inlay.adapters.encoders import precomputed as precomputed
     from inlay.adapters.encoders import register_encoder as register_encoder
     from inlay.adapters.generators import AudioLdm as AudioLdm
     from inlay.adapters.generators import CogVideoX as CogVideoX

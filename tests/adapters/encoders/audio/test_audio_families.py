@@ -44,6 +44,12 @@ def by_hand(name: str, model: Any, extractor: Any, sound: Sound) -> torch.Tensor
         return found
 
 
+def test_the_page_of_the_docs_lists_every_family() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "families.md").read_text(encoding="utf-8")
+    listed = page.partition("## Audio encoders")[2].partition("\n## ")[0]
+    assert [name for name in AUDIO_ENCODERS if f"| {name} | {AUDIO_ENCODERS[name][0]} |" not in listed] == []
+
+
 @pytest.mark.parametrize("name", AUDIO_ENCODERS)
 def test_a_family_gives_the_features_of_transformers(name: str, family_of: Any, sound_of: Any) -> None:
     model, extractor, encoder = family_of(name)

@@ -43,6 +43,12 @@ def by_hand(model: Any, clip: Video, special: int) -> torch.Tensor:
     return found
 
 
+def test_the_page_of_the_docs_lists_every_family() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "families.md").read_text(encoding="utf-8")
+    listed = page.partition("## Video encoders")[2]
+    assert [name for name in VIDEO_ENCODERS if f"| {name} | {VIDEO_ENCODERS[name][0]} |" not in listed] == []
+
+
 @pytest.mark.parametrize("family", VIDEO_ENCODERS)
 def test_a_family_loads_and_gives_the_features_of_transformers(family: str, saved: Any, video_of: Any) -> None:
     model, (_, _, tokens, special) = make_video_model(family), VIDEO_ENCODERS[family]
