@@ -44,7 +44,7 @@ def check_grid(features: int, factor: int, *, rows: int = 0, class_token: bool =
     wide = patches // high
     if high % factor or wide % factor:
         fitting = [str(side) for side in range(2, _MOST + 1) if not high % side and not wide % side]
-        advice = f"choose factor {' or '.join(fitting)}" if fitting else "choose another image size"
+        advice = f"choose factor {' or '.join(fitting)} (projector_options)" if fitting else "choose another image size"
         raise ProjectorError(
             f"expected a grid whose sides factor = {factor} divides, got {high} x {wide} features; {advice}"
         )
