@@ -84,7 +84,7 @@ $(REAL)/packages/.installed: benchmarks/real/requirements.txt
 	@touch $@
 
 real: install $(REAL)/packages/.installed
-	OMP_NUM_THREADS=2 $(BIN)/python -W ignore -m benchmarks.real $(ARGS)
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $(BIN)/python -W ignore -m benchmarks.real $(ARGS)
 
 javascript-client:
 	npm install --prefix tests/clients --no-package-lock --no-audit --no-fund --silent

@@ -41,10 +41,9 @@ SHARED = {
 }
 """Settings of both systems. The published ones are for data a thousand times as large."""
 OWN = {
-    "compact": {f"{STAGE}.epochs": "4", "projector_options": '{"factor": 2, "rows": 2}'},
+    "compact": {f"{STAGE}.epochs": "2", "projector_options": '{"factor": 2, "rows": 2}'},
     "llava": {
-        f"{STAGE}.epochs": "3",
-        "stages.align.epochs": "2",
+        f"{STAGE}.epochs": "1.5",
         "stages.align.batch_size": "16",
         "stages.align.lr.inputs.image": "2e-3",
     },

@@ -113,3 +113,10 @@ def test_grid_of_another_encoder_names_the_factors_that_fit(tokenizer: Any) -> N
     options = {"pixel_shuffle": {"factor": 3, "depth": 1, "bias": False}}
     adapter = replace(compact.recipe(size="full"), projector_options=options).adapter(other, "compact")
     assert adapter.projector("image").tokens(729) == 81
+
+
+def test_class_token_that_the_encoder_keeps_is_not_part_of_the_grid(clip_of: Any, llm_of: Any) -> None:
+    kept = Backbone(llm_of("llama"), {"image": clip_of(class_token="keep")})
+    projector = compact.recipe("internvl").adapter(kept, "compact").projector("image")
+    assert projector.config.class_token
+    assert projector.tokens(kept.encoder("image").tokens) * 4 == kept.encoder("image").tokens - 1
