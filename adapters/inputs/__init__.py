@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inlay.adapters.inputs.avg_pool import AvgPoolConfig, AvgPoolProjector
 from inlay.adapters.inputs.cformer import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cross_attention import CrossAttentionConfig, CrossAttentionProjector
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
@@ -9,6 +10,7 @@ from inlay.adapters.inputs.linear import LinearConfig, LinearProjector
 from inlay.adapters.inputs.mlp import MlpConfig, MlpProjector
 from inlay.adapters.inputs.patch_merge import PatchMergeConfig, PatchMergeProjector
 from inlay.adapters.inputs.perceiver import PerceiverConfig, PerceiverProjector
+from inlay.adapters.inputs.pixel_shuffle import PixelShuffleConfig, PixelShuffleProjector
 from inlay.adapters.inputs.protocol import InputProjector, ProjectorConfig, ProjectorError
 from inlay.adapters.inputs.qformer import QFormer, QFormerConfig, QFormerProjector
 from inlay.adapters.inputs.registry import (
@@ -21,6 +23,8 @@ from inlay.adapters.inputs.registry import (
 
 __all__ = [
     "PROJECTORS",
+    "AvgPoolConfig",
+    "AvgPoolProjector",
     "CFormerConfig",
     "CFormerProjector",
     "CrossAttentionConfig",
@@ -36,6 +40,8 @@ __all__ = [
     "PatchMergeProjector",
     "PerceiverConfig",
     "PerceiverProjector",
+    "PixelShuffleConfig",
+    "PixelShuffleProjector",
     "ProjectorConfig",
     "ProjectorError",
     "QFormer",

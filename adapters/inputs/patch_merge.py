@@ -2,7 +2,8 @@
 
 ``y_j = W [z_{4j}; z_{4j+1}; z_{4j+2}; z_{4j+3}] + b`` with ``z = LN(x)`` without the class token: four neighbours in
 reading order become one position of the LLM, so EVA's 257 features become 64. The original normalises with a frozen
-LayerNorm that is neither trained nor loaded, so here it has no parameters.
+LayerNorm that is neither trained nor loaded, so here it has no parameters. The four patches are neighbours in a row;
+``pixel_shuffle`` merges squares.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from inlay.adapters.inputs.avg_pool import AvgPoolConfig, AvgPoolProjector
 from inlay.adapters.inputs.cformer import CFormerConfig, CFormerProjector
 from inlay.adapters.inputs.cross_attention import CrossAttentionConfig, CrossAttentionProjector
 from inlay.adapters.inputs.instruct_qformer import InstructQFormerConfig, InstructQFormerProjector
@@ -14,6 +15,7 @@ from inlay.adapters.inputs.linear import LinearConfig, LinearProjector
 from inlay.adapters.inputs.mlp import MlpConfig, MlpProjector
 from inlay.adapters.inputs.patch_merge import PatchMergeConfig, PatchMergeProjector
 from inlay.adapters.inputs.perceiver import PerceiverConfig, PerceiverProjector
+from inlay.adapters.inputs.pixel_shuffle import PixelShuffleConfig, PixelShuffleProjector
 from inlay.adapters.inputs.protocol import ProjectorConfig
 from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector
 from inlay.adapters.parts.build import build_module, named_config, new_module
@@ -29,6 +31,8 @@ PROJECTORS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     QFormerProjector.kind: (QFormerProjector, QFormerConfig),
     InstructQFormerProjector.kind: (InstructQFormerProjector, InstructQFormerConfig),
     PatchMergeProjector.kind: (PatchMergeProjector, PatchMergeConfig),
+    PixelShuffleProjector.kind: (PixelShuffleProjector, PixelShuffleConfig),
+    AvgPoolProjector.kind: (AvgPoolProjector, AvgPoolConfig),
     PerceiverProjector.kind: (PerceiverProjector, PerceiverConfig),
     CrossAttentionProjector.kind: (CrossAttentionProjector, CrossAttentionConfig),
     CFormerProjector.kind: (CFormerProjector, CFormerConfig),

@@ -85,7 +85,7 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
             "--backbone.quantise: expected one of 'nf4', 'int8', got nf3",
         ),
         (["train", "llava", "--stages.align.lr.lroa", "1e-4"], "no part is called lroa; expected inputs, outputs"),
-        (["train"], "expected a system (llava, blip2"),
+        (["train"], "expected a system (llava, compact, blip2"),
         (["chat"], "the following arguments are required: bundle"),
         (["chat", "x", "--max_new_tokens", "0"], "max_new_tokens: expected at least 1, got 0"),
         (["chat", "x", "--question", " "], "question: expected text, got an empty question"),
@@ -132,7 +132,7 @@ def test_full_size_is_the_default_with_a_backbone_of_ones_own(capsys: Any) -> No
     assert "r: 128" in out
 
 
-@pytest.mark.parametrize("system", ["blip2", "instructblip", "minigpt4"])
+@pytest.mark.parametrize("system", ["compact", "blip2", "instructblip", "minigpt4"])
 @pytest.mark.parametrize("size", ["miniature", "full"])
 def test_config_of_every_system_can_be_read_back(capsys: Any, tmp_path: Path, system: str, size: str) -> None:
     arguments = ["--size", size, "--projector_options", "{}", "--data.mix", "[a.json, b.json]"]
@@ -166,7 +166,7 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
     [
         (
             ["train", "alpaca"],
-            "expected a system (llava, blip2, instructblip, minigpt4, nextgpt, modaverse) or a YAML file, got",
+            "expected a system (llava, compact, blip2, instructblip, minigpt4, nextgpt, modaverse) or a YAML file, got",
         ),
         (["train", "llava", "--backbone.llm", "a/b"], "both --backbone.llm and --backbone.image"),
         (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),

@@ -38,6 +38,8 @@ PROJECTORS = (
     "qformer",
     "instruct_qformer",
     "patch_merge",
+    "pixel_shuffle",
+    "avg_pool",
     "perceiver",
     "cross_attention",
     "cformer",

@@ -20,6 +20,8 @@ FIELDS: dict[str, dict[str, Any]] = {
     "qformer": SMALL,
     "instruct_qformer": SMALL | {"prompt_tokens": 16},
     "patch_merge": {"class_token": False},
+    "pixel_shuffle": {"norm": True},
+    "avg_pool": {},
     "perceiver": {"latents": 4, "depth": 1, "heads": 2, "head_width": 4, "activation": "gelu"},
     "cross_attention": {"queries": 4},
     "cformer": {"queries": 4, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24},

@@ -125,7 +125,10 @@ def test_published_hyper_parameters_stand_in_the_recipes() -> None:
     assert second.layout.stop == ("###",)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp", "perceiver", "cross_attention", "patch_merge", "instruct_qformer"])
+@pytest.mark.parametrize(
+    "kind",
+    ["linear", "mlp", "perceiver", "cross_attention", "patch_merge", "pixel_shuffle", "avg_pool", "instruct_qformer"],
+)
 def test_any_projector_can_be_chosen_by_one_field(kind: str) -> None:
     from dataclasses import replace
 
