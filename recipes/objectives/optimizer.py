@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from inlay.adapters.parts.part import Part
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.optimizer import Schedule
-from inlay.recipes.settings.stage import Stage, group_of, rate_of
+from inlay.recipes.settings.stage import Stage, group_of, rate_key, rate_of
 
 __all__ = ["choose_parts", "decays", "learning_rate", "optimizer_for"]
 
@@ -37,7 +37,7 @@ def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
     names = [part.name for part in held]
     if unknown := set(stage.lr) - {*names, *map(group_of, names)}:
         raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
-    if idle := set(stage.lr) - {name if name in stage.lr else group_of(name) for name in names}:
+    if idle := set(stage.lr) - {rate_key(name, stage.lr) for name in names}:
         raise RecipeError(
             f"lr: {', '.join(sorted(idle))} has no effect, because each of its parts has its own learning rate; "
             "leave one of them out"

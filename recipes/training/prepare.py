@@ -38,6 +38,7 @@ from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.template import with_template
+from inlay.recipes.training.token_budget import token_budget
 from inlay.recipes.training.trainer import seed_stage
 from inlay.recipes.training.validation import check_watched, validation_samples
 
@@ -86,7 +87,9 @@ class Prepared:
             seen = [*(row for own in sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
             features = None
             if cached:
-                features = self.caching.features(self.model.backbone, stage.geometry, None if stream else seen)
+                features = self.caching.features(
+                    self.model.backbone, stage.geometry, None if stream else seen, tiling=stage.layout.tiling
+                )
             seed_stage(self.job.run.seed, name)
             task = Task(
                 stage=stage,
@@ -189,6 +192,10 @@ def prepare(
         report=listed,
         show=show,
     )
+    for name, stage in job.recipe.stages.items():
+        own = [sample for rows in sets_of(stage.data, samples) for sample in rows]
+        if stage.objective.conversations and own and not (shards and stage.data == "align"):
+            show(f"stage {name}: {token_budget(model, stage.layout, own)}")
     test, making = _asked_at_end(job, samples)
     check_watched(job, samples, model)
     if job.run.strategy == "fsdp":
@@ -248,3 +255,5 @@ def _begin(adapter: Adapter, source: Path) -> None:
                 f"{adapter.projector(name).config} for {name}, got {found}"
             )
         projector.load_state_dict(given.state_dict())
+    if adapter.newline is not None and held.newline is not None:
+        adapter.newline.load_state_dict(held.newline.state_dict())

@@ -75,7 +75,8 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         "on this machine, by family and width",
         *(f"  {name:<15}{', '.join(models) or 'none'}" for name, models in facts["here"].items()),
         "",
-        f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}",
+        f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}"
+        + (f", tiling {tiling}" if (tiling := facts["layout"].get("tiling")) else ""),
         f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",
         f"signed   {'yes, not checked; `inlay verify --key` checks it' if facts['signed'] else 'no'}",
     ]
