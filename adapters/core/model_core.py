@@ -26,7 +26,7 @@ from inlay.adapters.core.encode import Encoded, encode
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
-from inlay.adapters.core.tiles import Tiler, Tiles, cut_all, per_tile
+from inlay.adapters.core.tiles import Tiler, Tiles, per_tile, prepared
 from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
@@ -202,7 +202,7 @@ class ModelCore(Generic[A]):
         """
         self.require_attached()
         batch = collate(rows, self.backbone.llm.pad_id, "left" if generation else "right")
-        media = [part for row in rows for part in row.media]
+        placed = [pair for row in rows for pair in zip(row.media, row.grids, strict=True)]
         chosen = layout or self.adapter.layout
         inputs: dict[Modality, Inputs] = {}
         cached: dict[Modality, Tensor] = {}
@@ -210,12 +210,11 @@ class ModelCore(Generic[A]):
         tiles: dict[Modality, Tiles] = {}
         tilers = self.tilers(chosen)
         for modality in self.modalities:
-            parts = [part for part in media if part.modality == modality]
+            parts = [part for part, _ in placed if part.modality == modality]
+            grids = [grid for part, grid in placed if part.modality == modality]
             tiler = tilers.get(modality) if parts else None
             if tiler is not None:
-                placed = [pair for row in rows for pair in zip(row.media, row.grids, strict=True)]
-                grids = tuple(grid for part, grid in placed if grid is not None and part.modality == modality)
-                tiles[modality] = Tiles(tiler.rule, grids)
+                tiles[modality] = Tiles(tiler.rule, tuple(grid for grid in grids if grid is not None))
             if self.adapter.reads_prompt(modality):
                 read = [ids for row in rows for ids in row.prompts[modality]]
                 prompts[modality] = collate_prompts(read, self.backbone.prompter().pad_id)
@@ -224,11 +223,8 @@ class ModelCore(Generic[A]):
                 cached[modality] = torch.stack(held) if tiler is None else torch.cat(held)
             elif parts:
                 encoder = self.backbone.encoder(modality)
-                loaded: list[Any] = [load_for(encoder, modality, part.source) for part in parts]
-                if tiler is None:
-                    inputs[modality] = encoder.preprocess(loaded, chosen.geometry_for(modality))
-                else:
-                    inputs[modality] = cut_all(encoder, tiler, loaded, tiles[modality].grids)
+                loaded = [load_for(encoder, modality, part.source) for part in parts]
+                inputs[modality] = prepared(encoder, loaded, chosen.geometry_for(modality), tiler, grids)
         batch = replace(batch, inputs=inputs, features=cached, prompts=prompts, tiles=tiles)
         return batch if generation else batch.planned(self.backbone.llm.plan(batch.labels, batch.mask, batch.target))
 

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.encoders.protocol import Inputs
+from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.image import picture_size
 from inlay.adapters.media.tiling.anyres import unpadded
 from inlay.adapters.media.tiling.grid import Grid, Piece, Tiling, TilingError, counted
 
-__all__ = ["Tiler", "Tiles", "arrange", "check_tiling", "cut_all", "per_tile"]
+__all__ = ["Tiler", "Tiles", "arrange", "check_tiling", "per_tile", "prepared"]
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,23 @@ def check_tiling(rule: Tiling, encoder: Any, tokens: int) -> None:
     Tiler.of(rule, encoder, tokens)
 
 
-def cut_all(encoder: Any, tiler: Tiler, pictures: Sequence[Image.Image], grids: Sequence[Grid]) -> Inputs:
-    """RGB pictures -> the encoder's input for all their tiles, ``[tiles, ...]``."""
-    squares = [
-        square
-        for picture, grid in zip(pictures, grids, strict=True)
-        for square in tiler.rule.cut(picture, tiler.side, grid)
-    ]
-    inputs: Inputs = encoder.preprocess(squares, "squash")
+def prepared(
+    encoder: Any, media: Sequence[Any], geometry: Geometry, tiler: Tiler | None, grids: Sequence[Grid | None]
+) -> Inputs:
+    """The encoder's input for media, or for all their tiles.
+
+    Args:
+        encoder: of their modality.
+        media: as they were loaded.
+        geometry: how a picture becomes one square.
+        tiler: cuts each picture into several squares instead; None to cut none.
+        grids: of each picture, if there is a tiler.
+    """
+    if tiler is not None:
+        placed = [(picture, grid) for picture, grid in zip(media, grids, strict=True) if grid is not None]
+        media = [square for picture, grid in placed for square in tiler.rule.cut(picture, tiler.side, grid)]
+        geometry = "squash"  # a tile is a square of this size already
+    inputs: Inputs = encoder.preprocess(media, geometry)
     return inputs
 
 

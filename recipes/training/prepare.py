@@ -23,6 +23,7 @@ from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.streaming.shards import Shards
+from inlay.recipes.data.token_budget import token_budget
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard
@@ -38,7 +39,6 @@ from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.template import with_template
-from inlay.recipes.training.token_budget import token_budget
 from inlay.recipes.training.trainer import seed_stage
 from inlay.recipes.training.validation import check_watched, validation_samples
 
@@ -193,9 +193,9 @@ def prepare(
         show=show,
     )
     for name, stage in job.recipe.stages.items():
-        own = [sample for rows in sets_of(stage.data, samples) for sample in rows]
-        if stage.objective.conversations and own and not (shards and stage.data == "align"):
-            show(f"stage {name}: {token_budget(model, stage.layout, own)}")
+        read = [sample for rows in sets_of(stage.data, samples) for sample in rows]
+        if stage.objective.conversations and read and not (shards and stage.data == "align"):
+            show(f"stage {name}: {token_budget(model, stage.layout, read)}")
     test, making = _asked_at_end(job, samples)
     check_watched(job, samples, model)
     if job.run.strategy == "fsdp":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, media_of
-from inlay.adapters.core.tiles import Tiler, cut_all
+from inlay.adapters.core.tiles import Tiler, prepared
 from inlay.adapters.encoders.protocol import Encoder, load_for
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.geometry import Geometry
@@ -158,7 +158,7 @@ def _of_tiles(encoder: Encoder, tiler: Tiler, pictures: Sequence[Any], grids: Se
     found: list[Tensor] = []
     for start in range(0, len(pictures), step):
         own = grids[start : start + step]
-        features = encoder.encode(cut_all(encoder, tiler, pictures[start : start + step], own)).cpu()
+        features = encoder.encode(prepared(encoder, pictures[start : start + step], "squash", tiler, own)).cpu()
         found += torch.split(features, [grid.tiles for grid in own])
     return found
 

@@ -12,7 +12,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import MlpConfig
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.training.token_budget import token_budget
+from inlay.recipes.data.token_budget import token_budget
 
 
 def samples_of(*texts: str, pictures: int = 1) -> list[Sample]:
