@@ -102,9 +102,9 @@ def encode(
     if not generation and all(is_empty(message) for message in messages if message.role == "assistant"):
         raise LayoutError(f"{where}nothing to train on: every answer of the assistant is empty; leave the sample out")
     source, answer = language.arrange(laid, generation=generation)
-    rooms = _Rooms(tokens, tilers or {}, where)
-    sequence = _sequence(source, layout.bos, _bos(layout, language), language, rooms)
-    target = None if answer is None else _sequence(answer, "none", None, language, _Rooms({}, {}, where)).labels
+    places = _Places(tokens, tilers or {}, where)
+    sequence = _sequence(source, layout.bos, _bos(layout, language), language, places)
+    target = None if answer is None else _sequence(answer, "none", None, language, _Places({}, {}, where)).labels
     if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}nothing to train on: template {layout.template!r} leaves no token with a label")
     media = tuple(sequence.media)
@@ -127,7 +127,7 @@ def encode(
 
 
 @dataclass(frozen=True, slots=True)
-class _Rooms:
+class _Places:
     """How many positions media take."""
 
     tokens: Mapping[Modality, int]
@@ -165,9 +165,9 @@ class _Sequence:
         self.labels += [token if keep else IGNORE for token, keep in zip(new, trained, strict=True)]
         self.slots += [False] * len(new)
 
-    def place(self, part: MediaPart, rooms: _Rooms) -> list[Text | int]:
+    def place(self, part: MediaPart, places: _Places) -> list[Text | int]:
         """Record a medium; its texts and numbers of positions are to be appended."""
-        pieces, grid = rooms.of(part)
+        pieces, grid = places.of(part)
         self.media.append(part)
         self.counts.append(counted(pieces))
         self.grids.append(grid)
@@ -189,30 +189,30 @@ def _bos(layout: Layout, language: LanguageModel) -> int | None:
 
 
 def _sequence(
-    laid: Sequence[Segment], bos: Bos, bos_id: int | None, language: LanguageModel, rooms: _Rooms
+    laid: Sequence[Segment], bos: Bos, bos_id: int | None, language: LanguageModel, places: _Places
 ) -> _Sequence:
     """Tokenise segments, BOS in its place."""
     sequence = _Sequence()
     texts = (index for index, segment in enumerate(laid) if isinstance(segment, Text))
     place = next(texts, len(laid)) if bos == "after_media" else 0
-    _write(sequence, laid[:place], language, rooms)
+    _write(sequence, laid[:place], language, places)
     if bos != "none" and bos_id is not None and not _starts_with_bos(laid[place:], language):
         sequence.add([bos_id], [False])
-    _write(sequence, laid[place:], language, rooms)
+    _write(sequence, laid[place:], language, places)
     if language.context is not None and len(sequence.ids) > language.context:
         raise LayoutError(
-            f"{rooms.where}{len(sequence.ids)} positions ({sum(sequence.slots)} of them media) are more than the "
+            f"{places.where}{len(sequence.ids)} positions ({sum(sequence.slots)} of them media) are more than the "
             f"context of {language.context}; shorten the text, split the conversation, choose a tiling with fewer "
             "tiles, or use an LLM with a longer context (nothing is cut)"
         )
     return sequence
 
 
-def _write(sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, rooms: _Rooms) -> None:
+def _write(sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, places: _Places) -> None:
     """Append segments; texts that belong to a medium are tokenised with the texts beside them."""
     pieces: list[Text | int] = []
     for segment in laid:
-        pieces += [segment] if isinstance(segment, Text) else sequence.place(segment.part, rooms)
+        pieces += [segment] if isinstance(segment, Text) else sequence.place(segment.part, places)
     for is_text, run in groupby(pieces, key=lambda piece: isinstance(piece, Text)):
         if is_text:
             sequence.add(*tokenise([piece for piece in run if isinstance(piece, Text)], language))

@@ -354,7 +354,7 @@ class ModelCore(Generic[A]):
 
     @exclusive
     def write(self, embeddings: Tensor, mask: Tensor, *, end: TurnEnd | None, **options: Any) -> Generation:
-        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask; says why each row ended.
+        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask, with the reason why each row ended.
 
         Without a turn end, EOS alone ends a row.
         """

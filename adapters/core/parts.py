@@ -45,7 +45,7 @@ class AdapterParts(nn.Module):
     Args:
         system: the system from the literature, such as ``llava``.
         name: a name for people.
-        interface: what each port must be like.
+        interface: the required properties of each port.
         layout: how conversations are laid out.
         inputs: modality -> input projector; one module may serve several modalities.
         outputs: modality -> output projector; each reads the signal tokens of its modality.

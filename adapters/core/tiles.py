@@ -1,7 +1,7 @@
 """Pictures as tiles: the grid of each, its squares for the encoder, and its projected features in reading order.
 
-The encoder and the projector see a tile as one picture, so every one of them can be tiled. A picture that is one square
-takes none of this path.
+The encoder and the projector take each tile as a picture of its own, so tiling works with all of them. Layouts without
+tiling do not use this path.
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ class Manifest(_Closed):
         """Read a manifest of this or an earlier version; the version is checked before any other field.
 
         Raises:
-            BundleError: names the first wrong field, what was expected and what came.
+            BundleError: names the first wrong field, with the expected and the given value.
         """
         # Every key can give up to five validation errors, so the number of keys bounds the work.
         raw = read_object(data, file, max_keys=_MAX_KEYS)

@@ -6,7 +6,7 @@ class of their own:
 - a **sequence** ``[n, tokens, width]`` is taken as it is, without its leading special tokens (class, distillation and
   register tokens). How many there are is measured: at the input of the first block they are the same for every image;
 - a **map** of four dimensions is read row by row, ``[n, height * width, channels]``. The two axes of equal size are the
-  space; a map that is not square has its channels where the model's widths say;
+  space; in a map that is not square, the axis whose size is one of the config's widths has the channels;
 - SigLIP 2 NaFlex (Tschannen et al., 2025, https://arxiv.org/abs/2502.14786) takes a list of patches and its shape; an
   image is cut into the largest square that its position embeddings hold.
 
@@ -160,7 +160,7 @@ class AnyVisionEncoder(VisionEncoder):
         ):
             same = (entering[0] == entering[1]).all(dim=-1)
             return int(same.long().cumprod(0).sum())
-        # Not shown: what remains beside the patches, or beside a square number of tokens.
+        # Without hidden states: the tokens beyond the patches, or beyond a square number.
         patch = _whole(getattr(self.model.config, "patch_size", None))
         beyond = tokens - (self.image_size // patch) ** 2 if patch else -1
         if 0 <= beyond <= _MOST:
