@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from transformers import Idefics3Processor, LlamaConfig, LlamaForCausalLM
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 from inlay.adapters import Adapter, Backbone
 from inlay.adapters.bundles.bundle_io import from_bundle
@@ -20,7 +22,8 @@ from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.core.prompts import Prompts
 from inlay.adapters.core.tiles import Tiler, Tiles, arrange, per_tile
 from inlay.adapters.encoders import FrameEncoder
-from inlay.adapters.inputs import MlpConfig, QFormerConfig
+from inlay.adapters.inputs import InstructQFormerConfig, MlpConfig, QFormerConfig
+from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.tiling.anyres import AnyRes
@@ -150,6 +153,23 @@ def test_row_and_column_texts_are_tokenised_with_the_text_around_them(backbone_o
     text = tokenizer.decode(ids, skip_special_tokens=False)
     assert marked in text
     assert ids.tolist() == tokenizer(text.removeprefix("<s>")).input_ids
+
+
+def test_ids_are_those_of_idefics3_processor(tokenizer_of: Any, clip_of: Any, image_of: Any) -> None:
+    tokenizer = tokenizer_of()
+    images = Idefics3ImageProcessorPil(size={"longest_edge": 48}, max_image_size={"longest_edge": 16})
+    processor = Idefics3Processor(images, tokenizer, image_seq_len=4)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=4096, **sizes)
+    backbone = Backbone(LanguageModel(LlamaForCausalLM(config), tokenizer), {"image": clip_of()})
+    model = tiled(backbone, "split:3").attach(backbone)
+    for size in [(16, 16), (60, 17), (9, 70)]:
+        row = model.encode(asked(picture(image_of(1, size)), picture(image_of(2)), "what?", "and?"))
+        text = "USER: <image>\n<image>\nwhat? and? ASSISTANT: red</s>"
+        theirs = processor(text=text, images=[[image_of(1, size), image_of(2)]])["input_ids"][0]
+        ids = row.ids.clone()
+        ids[row.slots] = tokenizer.convert_tokens_to_ids("<image>")
+        assert ids.tolist() == theirs, size
 
 
 def test_markers_with_token_rows_are_one_token_each(backbone_of: Any, image_of: Any) -> None:
@@ -328,3 +348,33 @@ def test_a_bundle_whose_tiling_does_not_fit_its_parts_is_refused(backbone_of: An
     object.__setattr__(bundle, "manifest", bundle.manifest.model_copy(update={"layout": layout}))
     with pytest.raises(BundleError, match="tiling"):
         from_bundle(bundle, Adapter)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_encoder_decoder_reads_tiles(llm_of: Any, clip_of: Any, image_of: Any, rule: str) -> None:
+    backbone = Backbone(llm_of("t5"), {"image": clip_of()})
+    model = tiled(backbone, rule).attach(backbone)
+    batch = model.batch([asked(picture(image_of(1, (60, 17))), "what?"), asked("what?")])
+    loss = model(batch).loss
+    assert loss is not None
+    assert loss.isfinite()
+    assert model.embeddings(batch).shape[:2] == batch.slots.shape
+
+
+def test_a_projector_reads_the_words_of_its_own_picture(
+    backbone_of: Any, prompt_tokenizer_of: Any, image_of: Any
+) -> None:
+    backbone = backbone_of()
+    backbone.prompt_tokenizer = prompt_tokenizer_of()
+    vocabulary = len(backbone.prompt_tokenizer.tokenizer)
+    sizes = InstructQFormerConfig(hidden=16, layers=2, heads=2, ffn=16, queries=4, vocabulary=vocabulary)
+    model = tiled(backbone, "tiles:1-4", inputs={"image": sizes}).eval().attach(backbone)
+    rows = [
+        asked(picture(image_of(n, size)), text)
+        for n, (size, text) in enumerate([((60, 17), "what is shown?"), ((16, 16), "how many?")])
+    ]
+    alone = [model.embeddings(model.batch([row])) for row in rows]
+    batch = model.batch(rows)
+    together = model.embeddings(batch)
+    for row, own in enumerate(alone):
+        torch.testing.assert_close(together[row, : own.shape[1]], own[0], atol=1e-5, rtol=0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import LlavaNextProcessor
 from transformers.image_processing_utils import select_best_resolution
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.modeling_llava_next import unpad_image
@@ -67,6 +70,18 @@ def test_a_map_needs_a_square_number_of_tokens() -> None:
 def test_llava_has_2928_positions_for_the_largest_picture() -> None:
     rule = AnyRes()
     assert max(rule.pieces(grid, 576)[0] for grid in rule.grids()) == 576 + 48 * 49
+
+
+def test_positions_are_those_of_llava_next_processor_at_336_pixels() -> None:
+    rule = AnyRes()
+    pinpoints = [[rows * 336, columns * 336] for rows, columns in rule.canvases]
+    images = LlavaNextImageProcessorPil(image_grid_pinpoints=pinpoints)
+    counting = SimpleNamespace(image_processor=images, patch_size=14, num_additional_image_tokens=0)
+    counting._get_unpadded_features = partial(LlavaNextProcessor._get_unpadded_features, counting)
+    for n in range(300):
+        size = random.Random(n).randint(1, 3000), random.Random(n + 500).randint(1, 3000)
+        theirs = LlavaNextProcessor._get_number_of_features(counting, size[1], size[0], 336, 336)
+        assert rule.pieces(rule.grid(size, 336), 576) == (theirs,), size
 
 
 def test_no_picture_is_outside_of_the_bounds() -> None:
