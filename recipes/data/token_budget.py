@@ -30,7 +30,7 @@ def token_budget(model: AttachedModel, layout: Layout, samples: Sequence[Sample]
         samples: of the stage; only modalities that they contain are named.
 
     Example:
-        ``tokens: a picture takes 576 to 2,928 (up to 5 tiles), at most 2 in a row; text at most 212; context 4,096``
+        ``a picture takes 576 to 2,928 (up to 5 tiles), at most 2 in a row; text at most 212; context 4,096``
     """
     tilers = model.tilers(layout)
     most: dict[Modality, int] = {}
@@ -50,4 +50,4 @@ def token_budget(model: AttachedModel, layout: Layout, samples: Sequence[Sample]
     context = model.backbone.llm.context
     text = RowCheck(model, layout).longest_text([sample.messages for sample in samples])
     shares.append(f"text at most {text:,}")
-    return f"tokens: {'; '.join(shares)}; context {'without limit' if context is None else format(context, ',')}"
+    return f"{'; '.join(shares)}; context {'without limit' if context is None else format(context, ',')}"

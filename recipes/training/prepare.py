@@ -195,7 +195,7 @@ def prepare(
     for name, stage in job.recipe.stages.items():
         read = [sample for rows in sets_of(stage.data, samples) for sample in rows]
         if stage.objective.conversations and read and not (shards and stage.data == "align"):
-            show(f"stage {name}: {token_budget(model, stage.layout, read)}")
+            show(f"tokens in {name}: {token_budget(model, stage.layout, read)}")
     test, making = _asked_at_end(job, samples)
     check_watched(job, samples, model)
     if job.run.strategy == "fsdp":

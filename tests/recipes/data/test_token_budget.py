@@ -46,7 +46,7 @@ def model_of(backbone_of: Any) -> Any:
 def test_it_names_the_bounds_of_a_picture(model_of: Any, tiling: str | None, said: str) -> None:
     model = model_of(tiling)
     line = token_budget(model, model.adapter.layout, samples_of("what?", pictures=2))
-    assert line.startswith(f"tokens: {said}; text at most ")
+    assert line.startswith(f"{said}; text at most ")
     assert line.endswith("; context 256")
 
 
@@ -61,4 +61,4 @@ def test_the_longest_text_is_not_underestimated(model_of: Any) -> None:
 
 def test_a_modality_without_media_is_not_named(model_of: Any) -> None:
     model = model_of("anyres")
-    assert token_budget(model, model.adapter.layout, samples_of("a", pictures=0)).startswith("tokens: text at most")
+    assert token_budget(model, model.adapter.layout, samples_of("a", pictures=0)).startswith("text at most")

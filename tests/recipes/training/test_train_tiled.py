@@ -18,6 +18,7 @@ from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.training.prepare import _begin as begin
 
 SIZES = [(20, 14), (70, 9), (9, 70), (40, 41), (33, 16), (16, 16), (64, 20), (30, 90)]
 
@@ -65,7 +66,7 @@ def test_a_run_trains_saves_and_evaluates(train_file: Path, long_backbone_of: An
     run = run_of(recipe_of(tiling), long_backbone_of(), train_file, tmp_path / "run", said)
     adapter = run.adapter()
     assert (adapter.newline is not None) == (tiling == "anyres")
-    assert any(line.startswith("stage instruct: tokens: a picture takes ") for line in said)
+    assert any(line.startswith("tokens in instruct: a picture takes ") for line in said)
     model = adapter.attach(long_backbone_of())
     found = evaluate(model, train_file, metric="exact", max_new_tokens=4, show=lambda _: None)
     assert len(found.answers) == len(SIZES)
@@ -131,3 +132,12 @@ def test_a_newline_that_the_adapter_would_lose_is_refused(long_backbone_of: Any)
     first = replace(recipe.stages["align"], tiling="anyres")
     with pytest.raises(RecipeError, match="stage align has 'anyres', which trains a newline, and the last stage"):
         replace(recipe, stages=recipe.stages | {"align": first}).adapter(long_backbone_of(), "x")
+
+
+def test_a_run_begins_with_the_newline_of_a_bundle(train_file: Path, long_backbone_of: Any, tmp_path: Path) -> None:
+    first = run_of(recipe_of("anyres"), long_backbone_of(), train_file, tmp_path / "first")
+    adapter = recipe_of("anyres").adapter(long_backbone_of(), "second")
+    before = adapter.newline.row.detach().clone()
+    begin(adapter, first.bundle)
+    assert torch.equal(adapter.newline.row, first.adapter().newline.row)
+    assert not torch.equal(adapter.newline.row, before)
