@@ -7,7 +7,7 @@ media, from the training loop. If the features do not fit in a budget, the encod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class FeatureCache:
             for part in media_of(sample.messages)
             if part.modality in self.backbone.encoders
         }
-        needed = sum(self._bytes(*place) for place in wanted - self.held.keys())
+        needed = self._needed(wanted - self.held.keys())
         if self.store is None and self.in_memory + needed > self.memory:
             self.held = {place: tensor for place, tensor in self.held.items() if place in wanted}
             if self.in_memory + needed > self.memory:
@@ -102,17 +102,25 @@ class FeatureCache:
                 return False
         return True
 
-    def _bytes(self, modality: Modality, path: Path) -> int:
-        return math.prod(self._shape(modality, path)) * self.backbone.encoder(modality).dtype.itemsize
+    def _needed(self, places: Collection[tuple[Modality, Path]]) -> int:
+        """Bytes of the features of media; a lower bound where that is too much already, so that no header is read."""
+        size = {name: self.backbone.encoder(name).dtype.itemsize for name, _ in places}
+        least = sum(math.prod(self._one_square(name)) * size[name] for name, _ in places)
+        if self.tiler is None or (self.store is None and self.in_memory + least > self.memory):
+            return least
+        return sum(math.prod(self._shape(name, path)) * size[name] for name, path in places)
+
+    def _one_square(self, modality: Modality) -> tuple[int, int]:
+        encoder: Encoder = self.backbone.encoder(modality)
+        return encoder.tokens, encoder.width
 
     def _shape(self, modality: Modality, path: Path) -> tuple[int, ...]:
         """Shape of the features of a medium; of a picture that is tiled the header is read."""
-        encoder: Encoder = self.backbone.encoder(modality)
         if self.tiler is None or modality != "image":
-            return encoder.tokens, encoder.width
+            return self._one_square(modality)
         if path not in self._grids:
             self._grids[path] = self.tiler.grid(path)
-        return self._grids[path].tiles, encoder.tokens, encoder.width
+        return self._grids[path].tiles, *self._one_square(modality)
 
     def _fill(self, modality: Modality, paths: Sequence[Path]) -> bool:
         encoder: Encoder = self.backbone.encoder(modality)

@@ -378,3 +378,14 @@ def test_a_projector_reads_the_words_of_its_own_picture(
     together = model.embeddings(batch)
     for row, own in enumerate(alone):
         torch.testing.assert_close(together[row, : own.shape[1]], own[0], atol=1e-5, rtol=0)
+
+
+def test_a_stage_with_another_tiling_keeps_the_newline_in_its_graph_for_its_gradient(
+    backbone_of: Any, image_of: Any
+) -> None:
+    backbone = backbone_of()
+    model = tiled(backbone, "anyres").attach(backbone)
+    layout = Layout(template="vicuna_v1", tiling="tiles:1-2")
+    row = model.encode(asked(picture(image_of(1)), "what?"), layout=layout)
+    model(model.collate([row], layout=layout)).loss.backward()
+    assert model.adapter.newline.row.grad is not None

@@ -273,3 +273,11 @@ def test_a_run_has_one_cache_for_each_tiling(eva_backbone_of: Any, large: list[S
     found = [caching.features(eva_backbone_of(), "crop", large, tiling=tiling) for tiling in ("tiles", None, "tiles")]
     assert found[0] is found[2] is not found[1]
     assert len(caching.caches) == 2
+
+
+def test_no_header_is_read_where_one_square_a_picture_is_too_much(
+    cache_of: Any, large: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(store=False, tiling="tiles:4-4", memory=1)
+    monkeypatch.setattr(cache, "_shape", None)
+    assert not cache.fill(large)
