@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -141,3 +142,25 @@ def test_a_run_begins_with_the_newline_of_a_bundle(train_file: Path, long_backbo
     begin(adapter, first.bundle)
     assert torch.equal(adapter.newline.row, first.adapter().newline.row)
     assert not torch.equal(adapter.newline.row, before)
+
+
+def test_a_stage_without_tiling_leaves_the_newline_frozen(
+    train_file: Path, long_backbone_of: Any, tmp_path: Path
+) -> None:
+    recipe = llava.recipe(tiling="anyres")
+    stages = {name: replace(stage, batch_size=4, max_steps=1) for name, stage in recipe.stages.items()}
+    said: list[str] = []
+    run_of(replace(recipe, stages=stages), long_backbone_of(), train_file, tmp_path / "run", said)
+    tables = [re.findall(r"^inputs\.image\.newline +newline +(\w+)", line, re.MULTILINE) for line in said]
+    assert [mode for table in tables for mode in table] == ["frozen", "full"]
+    assert not any("no batch of this stage used" in line for line in said)
+
+
+def test_a_rate_for_a_newline_that_a_stage_does_not_use_is_refused(
+    train_file: Path, long_backbone_of: Any, tmp_path: Path
+) -> None:
+    recipe = llava.recipe(tiling="anyres")
+    align = replace(recipe.stages["align"], lr={"inputs.image": 1e-3, "inputs.image.newline": 1e-3}, batch_size=4)
+    recipe = replace(recipe, stages={"align": align, "instruct": recipe.stages["instruct"]})
+    with pytest.raises(RecipeError, match=r"lr: inputs\.image\.newline has no effect"):
+        run_of(recipe, long_backbone_of(), train_file, tmp_path / "run")

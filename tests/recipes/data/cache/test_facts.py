@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from inlay.adapters.compatibility.digest import exact_digest, weights_digest
+from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.data.cache import facts
 from inlay.recipes.data.cache.facts import encoder_facts
 
@@ -84,3 +85,12 @@ def test_configs_that_are_dataclasses_count() -> None:
     one, two = nn.Identity(), nn.Identity()
     one.config, two.config = Config(2), Config(4)
     assert facts.configs_of(one) != facts.configs_of(two)
+
+
+def test_a_tiling_is_a_fact_only_where_there_is_one(clip_of: Any) -> None:
+    plain, one, other = (
+        encoder_facts(clip_of(), "image", "pad", None if text is None else tiling_of(text))
+        for text in (None, "tiles:1-4", "tiles:1-6")
+    )
+    assert "tiling" not in plain
+    assert plain != one != other
