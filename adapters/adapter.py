@@ -18,12 +18,14 @@ from inlay.adapters.compatibility.verdict import Report, check
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core import attach
 from inlay.adapters.core.parts import AdapterError
+from inlay.adapters.core.tiles import check_tiling
 from inlay.adapters.inputs import ProjectorConfig, new_projector
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.model import MultimodalModel
 from inlay.adapters.outputs import OutputConfig, new_output
+from inlay.adapters.parts.newline import NewlineConfig, NewlineRow
 
 __all__ = ["Adapter", "AttachedModel"]
 
@@ -84,6 +86,13 @@ class Adapter(HubMethods):
             raise AdapterError(f"one projector for all modalities needs one feature width, got {'; '.join(configs)}")
         if shared:
             projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
+        newline = None
+        if (rule := layout.tiling_for("image")) is not None and "image" in projectors:
+            tokens_of_tile = projectors["image"].tokens(backbone.encoder("image").tokens)
+            check_tiling(rule, backbone.encoder("image"), tokens_of_tile)
+            if rule.newline:
+                with torch.device(device):
+                    newline = NewlineRow(NewlineConfig(width=backbone.llm.width))
         drawn = {}
         for out, wanted in (outputs or {}).items():
             generator = backbone.generator(out)
@@ -100,6 +109,7 @@ class Adapter(HubMethods):
             inputs=projectors,
             outputs=drawn,
             tokens=TokenRows.for_language(backbone.llm, tokens) if tokens is not None else None,
+            newline=newline,
             lora=LoraPart.for_model(backbone.llm.model, lora, device=device) if lora else None,
         )
 

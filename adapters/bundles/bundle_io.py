@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from inlay.adapters.bundles.storage_dtype import DiskDtype, float_of, on_disk
 from inlay.adapters.compatibility.ports import LLM_PORT, generator_port
 from inlay.adapters.conversation.layout import Layout, LayoutError
-from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.core.parts import NEWLINE, AdapterParts, newline_problem
 from inlay.adapters.inputs import build_projector
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraError, LoraPart
 from inlay.adapters.llm_parts.token_rows import TokenRows, build_rows
 from inlay.adapters.outputs import build_output
 from inlay.adapters.outputs.fit import disagreement
+from inlay.adapters.parts.newline import NewlineRow, build_newline
 from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.files import bundle_folder
@@ -115,6 +116,8 @@ def _modules(adapter: AdapterParts) -> tuple[dict[str, nn.Module], dict[str, str
     """Name of a part -> module, and the second names of modules that serve several modalities."""
     modules, shared = _once({f"inputs.{modality}": module for modality, module in adapter.inputs.items()})
     modules |= {f"outputs.{modality}": module for modality, module in adapter.outputs.items()}
+    if adapter.newline is not None:
+        modules[NEWLINE] = adapter.newline
     if adapter.tokens is not None:
         modules[TOKENS] = adapter.tokens
     if adapter.lora is not None:
@@ -171,6 +174,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
     inputs: dict[str, nn.Module] = {}
     outputs: dict[str, nn.Module] = {}
     tokens: TokenRows | None = None
+    newline: NewlineRow | None = None
     expected: set[str] = set()
     for name, spec in manifest.parts.items():
         if name == LORA:
@@ -179,7 +183,9 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
         if floor == "inputs" and spec.kind == SHARED:
             continue
         module: nn.Module
-        if floor == "inputs" and modality in manifest.interface:
+        if name == NEWLINE:
+            module = newline = build_newline(spec.kind, spec.config, parameters=spec.parameters)
+        elif floor == "inputs" and modality in manifest.interface:
             module = inputs[modality] = build_projector(spec.kind, spec.config, parameters=spec.parameters)
         elif floor == "outputs" and generator_port(modality) in manifest.interface:
             module = outputs[modality] = build_output(spec.kind, spec.config, parameters=spec.parameters)
@@ -201,14 +207,18 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
         raise BundleError(
             MANIFEST_NAME, "'parts' and the lora/ folder disagree on whether there is a LoRA", field="parts"
         )
+    layout = _layout(manifest.layout)
+    if problem := newline_problem(layout, inputs, newline):
+        raise BundleError(MANIFEST_NAME, problem, field="parts")
     return kind(
         system=manifest.system,
         name=manifest.name,
         interface=manifest.interface,
-        layout=_layout(manifest.layout),
+        layout=layout,
         inputs=inputs,
         outputs=outputs,
         tokens=tokens,
+        newline=newline,
         lora=_lora(bundle.lora, manifest.parts[LORA]) if bundle.lora is not None else None,
         training=manifest.training,
         canary=manifest.canary,
@@ -254,6 +264,7 @@ def _layout(spec: LayoutSpec) -> Layout:
             prompt=spec.prompt,
             date=spec.date,
             arguments=dict(spec.arguments),
+            tiling=spec.tiling,
         )
     except LayoutError as error:
         raise BundleError(MANIFEST_NAME, str(error), field="layout") from error

@@ -2,8 +2,8 @@
 
 In a causal model the keys and values of a position depend on the positions up to it and on the weights. So the KV cache
 of a conversation is stored after its answer, and the next call reuses the longest common prefix: equal tokens, and
-equal media (by bytes, geometry and, for a projector that reads it, the instruction). Encoder and projector are not run
-for media in that prefix. vLLM keys its prefix blocks in the same way.
+equal media (by bytes, geometry, tiling and, for a projector that reads it, the instruction). Encoder and projector are
+not run for media in that prefix. vLLM keys its prefix blocks in the same way.
 
 The stored caches belong to one attachment of one adapter with its current weights: a swap, an optimizer step or any
 other change in place clears them. (Torch does not count changes through ``parameter.data``; call ``clear()`` after
@@ -174,10 +174,11 @@ def _key(core: ModelCore[Any], row: Encoded, layout: Layout) -> tuple[Key, list[
     places = row.slots.nonzero().flatten().tolist()
     words = {modality: iter(prompts) for modality, prompts in row.prompts.items()}
     spans: list[tuple[int, int]] = []
-    for part in row.media:
-        own, places = places[: core.tokens[part.modality]], places[core.tokens[part.modality] :]
+    for part, count in zip(row.media, row.counts, strict=True):
+        own, places = places[:count], places[count:]
         read = tuple(next(words[part.modality]).tolist()) if part.modality in words else ()
-        known = (part.modality, layout.geometry_for(part.modality), media_digest(part.modality, part.source), read)
+        prepared = layout.geometry_for(part.modality), layout.tiling_for(part.modality)
+        known = (part.modality, *prepared, media_digest(part.modality, part.source), read)
         for index, place in enumerate(own):
             key[place] = (known, index)
         spans.append((own[0], own[-1] + 1))
@@ -199,4 +200,6 @@ def _behind(row: Encoded, cut: int, spans: Sequence[tuple[int, int]]) -> Encoded
         slots=row.slots[cut:],
         media=tuple(media),
         prompts=prompts,
+        counts=tuple(count for count, keep in zip(row.counts, left, strict=True) if keep),
+        grids=tuple(grid for grid, keep in zip(row.grids, left, strict=True) if keep),
     )

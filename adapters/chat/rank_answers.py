@@ -17,6 +17,7 @@ from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
+from inlay.adapters.core.tiles import prepared
 from inlay.adapters.encoders.protocol import load_for
 
 __all__ = ["Ranked", "log_likelihood", "rank_answers"]
@@ -130,13 +131,16 @@ def _scores(
 
 def _features(model: ModelCore[Any], rows: Sequence[Encoded], layout: Layout) -> Callable[[MediaPart], Tensor]:
     """Frozen features of every medium, each encoded once however many candidates ask for it."""
-    media = {id(part): part for row in rows for part in row.media}
+    placed = {id(part): (part, grid) for row in rows for part, grid in zip(row.media, row.grids, strict=True)}
+    tilers = model.tilers(layout)
     held: dict[int, Tensor] = {}
     for modality in model.modalities:
-        parts = {key: part for key, part in media.items() if part.modality == modality}
-        if parts:
-            encoder = model.backbone.encoder(modality)
-            loaded = [load_for(encoder, modality, part.source) for part in parts.values()]
-            inputs = encoder.preprocess(loaded, layout.geometry_for(modality))
-            held.update(zip(parts, encoder.encode(inputs), strict=True))
+        own = {key: pair for key, pair in placed.items() if pair[0].modality == modality}
+        if own:
+            encoder, tiler = model.backbone.encoder(modality), tilers.get(modality)
+            loaded = [load_for(encoder, modality, part.source) for part, _ in own.values()]
+            grids = [grid for _, grid in own.values()]
+            features = encoder.encode(prepared(encoder, loaded, layout.geometry_for(modality), tiler, grids))
+            tiles = [grid.tiles for grid in grids if grid is not None]
+            held.update(zip(own, features if tiler is None else torch.split(features, tiles), strict=True))
     return lambda part: held[id(part)]

@@ -18,6 +18,8 @@ from inlay.adapters.conversation.templates.registry import template_named
 from inlay.adapters.conversation.turns import check_turns
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.modality import GENERATED, Modality
+from inlay.adapters.media.tiling.grid import Tiling, TilingError
+from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.hub.format.manifest import LayoutSpec
 
 __all__ = ["Bos", "Layout", "LayoutError", "LayoutWarning", "Media", "Segment", "Text", "cut_at", "segments"]
@@ -41,6 +43,9 @@ class Layout:
     """System text for conversations that have none; may be empty."""
     geometry: Mapping[Modality, Geometry] = field(default_factory=lambda: {"image": "crop"})
     """How pictures, and the frames of clips, become squares."""
+    tiling: str | None = None
+    """The rule that cuts a picture into several squares, a text that
+    :func:`inlay.adapters.media.tiling.registry.tiling_of` reads; None for one square by ``geometry``."""
     stop: tuple[str, ...] = ()
     """Texts that end a generated answer, besides the template's own end and the EOS token."""
     bos: Bos = "first"
@@ -54,6 +59,9 @@ class Layout:
 
     def __post_init__(self) -> None:
         template_named(self.template)
+        if self.tiling is not None:
+            # With all settings, so that a stored layout does not depend on the defaults of a version.
+            object.__setattr__(self, "tiling", _tiling(self.tiling).text)
         if isinstance(self.stop, list):
             object.__setattr__(self, "stop", tuple(self.stop))
         if isinstance(self.stop, str):
@@ -92,7 +100,8 @@ class Layout:
         values: dict[str, Any] = {name: getattr(self, name) for name in ("template", "system", "stop", "bos", "prompt")}
         try:
             held = dict(self.arguments) if isinstance(self.arguments, Mapping) else self.arguments
-            return LayoutSpec(**values, geometry=geometry, date=self.date, arguments=held)  # type: ignore[arg-type]
+            later: dict[str, Any] = {"date": self.date, "arguments": held, "tiling": self.tiling}
+            return LayoutSpec(**values, geometry=geometry, **later)  # type: ignore[arg-type]
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             place = ".".join(str(step) for step in first["loc"])
@@ -117,6 +126,10 @@ class Layout:
             'pad'
         """
         return self.geometry.get(modality, self.geometry.get("image", "crop"))
+
+    def tiling_for(self, modality: Modality) -> Tiling | None:
+        """The rule that tiles media of a modality; None if each is one square. Frames of clips are never tiled."""
+        return tiling_of(self.tiling) if self.tiling is not None and modality == "image" else None
 
     def dated(self, tokenizer: Any) -> Layout:
         """The layout with an explicit date, if this tokenizer's chat template writes one; otherwise the same layout.
@@ -199,6 +212,13 @@ def _warn_once(layout: Layout, reason: str) -> None:
     if key not in _warned:
         _warned.add(key)
         warnings.warn(reason, LayoutWarning, stacklevel=4)
+
+
+def _tiling(text: str) -> Tiling:
+    try:
+        return tiling_of(text)
+    except TilingError as error:
+        raise LayoutError(str(error)) from None
 
 
 def _one_of(field: str, value: object, known: tuple[str, ...]) -> None:

@@ -140,7 +140,7 @@ def parse_messages(raw: object) -> tuple[Message, ...]:
             assistant's content may be empty, since an answer may be.
 
     Raises:
-        MessageError: names the turn and the field, what was expected and what came.
+        MessageError: names the turn and the field, with the expected and the given value.
 
     Example:
         >>> parse_messages([{"role": "user", "content": "hello"}])
@@ -201,7 +201,7 @@ def _part(part: object, where: str, *, made: bool) -> Part:
     if kind not in get_args(Modality):
         raise MessageError(f"{where}: type: expected text, {', '.join(get_args(Modality))}, got {kind!r}")
     source = part.get("path", part.get(kind))
-    if isinstance(source, str):  # an array has no truth value, so only texts are asked whether they are empty
+    if isinstance(source, str):  # an array has no truth value, so only texts are tested
         source = Path(source) if source else None
     if made:
         _check_makeable(kind, where)

@@ -13,6 +13,7 @@ from torch import Tensor
 from inlay.adapters.conversation.messages import MadePart, MessageError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.prompts import Prompts
+from inlay.adapters.core.tiles import Tiles
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.language.labels import IGNORE, PadSide, pad
 from inlay.adapters.language.packing.loss_plan import LossPlan
@@ -39,6 +40,8 @@ class Batch:
     """Preprocessed media, ``[n, ...]`` a modality."""
     features: Mapping[Modality, Tensor] = field(default_factory=dict)
     """Cached frozen features ``[n, tokens, width]``; where given, the encoder is not run."""
+    tiles: Mapping[Modality, Tiles] = field(default_factory=dict)
+    """Modality whose media are tiled -> their grids; then ``n`` counts tiles in ``inputs`` and ``features``."""
     names: tuple[str, ...] = ()
     """Sample ids."""
     target: Tensor | None = None

@@ -19,15 +19,17 @@ from torch import Tensor
 
 from inlay.adapters.conversation.layout import Layout, segments
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of
-from inlay.adapters.conversation.segments import Bos, LayoutError, Media, Segment, Text
+from inlay.adapters.conversation.segments import Bos, LayoutError, Segment, Text
 from inlay.adapters.conversation.template import is_empty
 from inlay.adapters.conversation.templates.registry import template_named
 from inlay.adapters.core.prompts import Reader, prompt_texts
+from inlay.adapters.core.tiles import Tiler
 from inlay.adapters.core.tokenise import tokenise
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.tiling.grid import Grid, Piece, counted
 
 __all__ = ["Encoded", "encode"]
 
@@ -52,6 +54,10 @@ class Encoded:
     """Per modality whose projector reads prompts: ids ``[L]`` of the words of each medium's turn."""
     made: tuple[MadePart, ...] = ()
     """Media that the assistant makes, in reading order; in the ids each is the signal tokens of its modality."""
+    counts: tuple[int, ...] = ()
+    """Slots of each medium."""
+    grids: tuple[Grid | None, ...] = ()
+    """The tiles of each medium; None for one that is not tiled."""
 
 
 def encode(
@@ -60,6 +66,7 @@ def encode(
     language: LanguageModel,
     tokens: Mapping[Modality, int],
     *,
+    tilers: Mapping[Modality, Tiler] | None = None,
     readers: Mapping[Modality, Reader] | None = None,
     signals: Signals | None = None,
     generation: bool = False,
@@ -72,6 +79,7 @@ def encode(
         layout: the adapter's layout.
         language: for its tokenizer, BOS rule and context.
         tokens: LLM positions per medium of each modality.
+        tilers: modality -> the rule that tiles its media, whose positions depend on their size.
         readers: modality -> function from the words of a medium's turn to ids, for projectors that read prompts.
         signals: the signal tokens of the attached adapter, which stand for the media that the assistant makes.
         generation: end where the model's answer begins.
@@ -94,8 +102,9 @@ def encode(
     if not generation and all(is_empty(message) for message in messages if message.role == "assistant"):
         raise LayoutError(f"{where}nothing to train on: every answer of the assistant is empty; leave the sample out")
     source, answer = language.arrange(laid, generation=generation)
-    sequence = _sequence(source, layout.bos, _bos(layout, language), language, tokens, where)
-    target = None if answer is None else _sequence(answer, "none", None, language, {}, where).labels
+    places = _Places(tokens, tilers or {}, where)
+    sequence = _sequence(source, layout.bos, _bos(layout, language), language, places)
+    target = None if answer is None else _sequence(answer, "none", None, language, _Places({}, {}, where)).labels
     if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}nothing to train on: template {layout.template!r} leaves no token with a label")
     media = tuple(sequence.media)
@@ -112,7 +121,31 @@ def encode(
         None if target is None else torch.tensor(target, dtype=torch.long),
         prompts,
         made,
+        tuple(sequence.counts),
+        tuple(sequence.grids),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """How many positions media take."""
+
+    tokens: Mapping[Modality, int]
+    tilers: Mapping[Modality, Tiler]
+    where: str
+
+    def of(self, part: MediaPart) -> tuple[tuple[Piece, ...], Grid | None]:
+        """Texts and numbers of positions of a medium, and its tiles."""
+        if part.modality not in self.tokens:
+            known = ", ".join(self.tokens) or "text only"
+            raise LayoutError(
+                f"{self.where}the message holds a medium of type {part.modality!r}, this model takes: {known}"
+            )
+        tiler = self.tilers.get(part.modality)
+        if tiler is None:
+            return (self.tokens[part.modality],), None
+        grid = tiler.grid(part.source)
+        return tiler.pieces(grid), grid
 
 
 @dataclass(slots=True)
@@ -123,6 +156,8 @@ class _Sequence:
     labels: list[int] = field(default_factory=list)
     slots: list[bool] = field(default_factory=list)
     media: list[MediaPart] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    grids: list[Grid | None] = field(default_factory=list)
 
     def add(self, new: list[int], trained: list[bool]) -> None:
         """Append tokens."""
@@ -130,9 +165,16 @@ class _Sequence:
         self.labels += [token if keep else IGNORE for token, keep in zip(new, trained, strict=True)]
         self.slots += [False] * len(new)
 
-    def keep(self, part: MediaPart, count: int, pad_id: int) -> None:
-        """Append places for a medium."""
+    def place(self, part: MediaPart, places: _Places) -> list[Text | int]:
+        """Record a medium; its texts and numbers of positions are to be appended."""
+        pieces, grid = places.of(part)
         self.media.append(part)
+        self.counts.append(counted(pieces))
+        self.grids.append(grid)
+        return [piece if isinstance(piece, int) else Text(piece) for piece in pieces]
+
+    def keep(self, count: int, pad_id: int) -> None:
+        """Append places for features."""
         self.ids += [pad_id] * count
         self.labels += [IGNORE] * count
         self.slots += [True] * count
@@ -147,47 +189,35 @@ def _bos(layout: Layout, language: LanguageModel) -> int | None:
 
 
 def _sequence(
-    laid: Sequence[Segment],
-    bos: Bos,
-    bos_id: int | None,
-    language: LanguageModel,
-    tokens: Mapping[Modality, int],
-    where: str,
+    laid: Sequence[Segment], bos: Bos, bos_id: int | None, language: LanguageModel, places: _Places
 ) -> _Sequence:
     """Tokenise segments, BOS in its place."""
     sequence = _Sequence()
     texts = (index for index, segment in enumerate(laid) if isinstance(segment, Text))
     place = next(texts, len(laid)) if bos == "after_media" else 0
-    _write(sequence, laid[:place], language, tokens, where)
+    _write(sequence, laid[:place], language, places)
     if bos != "none" and bos_id is not None and not _starts_with_bos(laid[place:], language):
         sequence.add([bos_id], [False])
-    _write(sequence, laid[place:], language, tokens, where)
+    _write(sequence, laid[place:], language, places)
     if language.context is not None and len(sequence.ids) > language.context:
         raise LayoutError(
-            f"{where}{len(sequence.ids)} positions ({sum(sequence.slots)} of them media) are more than the context of "
-            f"{language.context}; shorten the text, split the conversation, or use an LLM with a longer context "
-            "(nothing is cut)"
+            f"{places.where}{len(sequence.ids)} positions ({sum(sequence.slots)} of them media) are more than the "
+            f"context of {language.context}; shorten the text, split the conversation, choose a tiling with fewer "
+            "tiles, or use an LLM with a longer context (nothing is cut)"
         )
     return sequence
 
 
-def _write(
-    sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, tokens: Mapping[Modality, int], where: str
-) -> None:
-    for is_media, run in groupby(laid, key=lambda segment: isinstance(segment, Media)):
-        if is_media:
-            for segment in run:
-                if isinstance(segment, Media):
-                    sequence.keep(segment.part, _slot_count(segment.part, tokens, where), language.pad_id)
+def _write(sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, places: _Places) -> None:
+    """Append segments; texts that belong to a medium are tokenised with the texts beside them."""
+    pieces: list[Text | int] = []
+    for segment in laid:
+        pieces += [segment] if isinstance(segment, Text) else sequence.place(segment.part, places)
+    for is_text, run in groupby(pieces, key=lambda piece: isinstance(piece, Text)):
+        if is_text:
+            sequence.add(*tokenise([piece for piece in run if isinstance(piece, Text)], language))
         else:
-            sequence.add(*tokenise([segment for segment in run if isinstance(segment, Text)], language))
-
-
-def _slot_count(part: MediaPart, tokens: Mapping[Modality, int], where: str) -> int:
-    if part.modality not in tokens:
-        known = ", ".join(tokens) or "text only"
-        raise LayoutError(f"{where}the message holds a medium of type {part.modality!r}, this model takes: {known}")
-    return tokens[part.modality]
+            sequence.keep(sum(piece for piece in run if isinstance(piece, int)), language.pad_id)
 
 
 def _starts_with_bos(laid: Sequence[Segment], language: LanguageModel) -> bool:

@@ -26,12 +26,14 @@ from inlay.adapters.core.encode import Encoded, encode
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
+from inlay.adapters.core.tiles import Tiler, Tiles, per_tile, prepared
 from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.tiling.grid import Tiling
 
 __all__ = ["ModelCore", "Output", "exclusive"]
 
@@ -82,6 +84,7 @@ class ModelCore(Generic[A]):
         self.backbone, self.adapter = backbone, adapter
         self.holder: AdapterParts = holder or adapter
         self.attachment = self.holder.attachment
+        self._tilers: dict[tuple[Tiling, int], Tiler] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         raise AttachError(
@@ -117,10 +120,26 @@ class ModelCore(Generic[A]):
 
     @property
     def tokens(self) -> dict[Modality, int]:
-        """LLM positions per medium of each modality."""
+        """LLM positions per medium of each modality; of a tiled picture those of one tile."""
         return {
             name: self.adapter.projector(name).tokens(self.backbone.encoder(name).tokens) for name in self.modalities
         }
+
+    def tilers(self, layout: Layout | None = None) -> dict[Modality, Tiler]:
+        """For each modality whose media a layout tiles: the rule for its encoder and projector.
+
+        Raises:
+            TilingError: the encoder or the projector cannot be tiled.
+        """
+        chosen = layout or self.adapter.layout
+        found: dict[Modality, Tiler] = {}
+        for name in self.modalities:
+            if (rule := chosen.tiling_for(name)) is not None:
+                key = rule, self.tokens[name]  # another adapter may take this one's place, with another projector
+                if key not in self._tilers:
+                    self._tilers[key] = Tiler.of(rule, self.backbone.encoder(name), self.tokens[name])
+                found[name] = self._tilers[key]
+        return found
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -157,6 +176,7 @@ class ModelCore(Generic[A]):
             chosen,
             self.backbone.llm,
             self.tokens,
+            tilers=self.tilers(chosen),
             readers=self.readers,
             signals=self.adapter.signals,
             generation=generation,
@@ -177,27 +197,35 @@ class ModelCore(Generic[A]):
             rows: encoded conversations.
             layout: whose geometry to use.
             generation: pad on the left.
-            features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached.
+            features: gives the frozen features ``[tokens, width]`` of a medium, if they are cached; of a tiled one
+                ``[tiles, tokens, width]``.
         """
         self.require_attached()
         batch = collate(rows, self.backbone.llm.pad_id, "left" if generation else "right")
-        media = [part for row in rows for part in row.media]
+        placed = [pair for row in rows for pair in zip(row.media, row.grids, strict=True)]
         chosen = layout or self.adapter.layout
         inputs: dict[Modality, Inputs] = {}
         cached: dict[Modality, Tensor] = {}
         prompts: dict[Modality, Prompts] = {}
+        tiles: dict[Modality, Tiles] = {}
+        tilers = self.tilers(chosen)
         for modality in self.modalities:
-            parts = [part for part in media if part.modality == modality]
+            parts = [part for part, _ in placed if part.modality == modality]
+            grids = [grid for part, grid in placed if part.modality == modality]
+            tiler = tilers.get(modality) if parts else None
+            if tiler is not None:
+                tiles[modality] = Tiles(tiler.rule, tuple(grid for grid in grids if grid is not None))
             if self.adapter.reads_prompt(modality):
                 read = [ids for row in rows for ids in row.prompts[modality]]
                 prompts[modality] = collate_prompts(read, self.backbone.prompter().pad_id)
             if parts and features is not None:
-                cached[modality] = torch.stack([features(part) for part in parts])
+                held = [features(part) for part in parts]
+                cached[modality] = torch.stack(held) if tiler is None else torch.cat(held)
             elif parts:
                 encoder = self.backbone.encoder(modality)
                 loaded = [load_for(encoder, modality, part.source) for part in parts]
-                inputs[modality] = encoder.preprocess(loaded, chosen.geometry_for(modality))
-        batch = replace(batch, inputs=inputs, features=cached, prompts=prompts)
+                inputs[modality] = prepared(encoder, loaded, chosen.geometry_for(modality), tiler, grids)
+        batch = replace(batch, inputs=inputs, features=cached, prompts=prompts, tiles=tiles)
         return batch if generation else batch.planned(self.backbone.llm.plan(batch.labels, batch.mask, batch.target))
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
@@ -209,16 +237,24 @@ class ModelCore(Generic[A]):
     def embeddings(self, batch: Batch) -> Tensor:
         """The LLM's input ``[B, T, width]``: token embeddings with projected features in their slots."""
         embeddings = self.backbone.llm.embed(batch.ids)
-        projected = {
-            name: self.adapter.project(name, self._features(name, batch), batch.prompts.get(name)).to(embeddings)
-            for name in self.modalities
-        }
+        projected = {name: self._projected(name, batch, embeddings) for name in self.modalities}
         if batch.order:
             embeddings = splice.insert(embeddings, batch.slots, splice.in_order(projected, batch.order), batch.names)
-        # A batch without media still touches every projector, so that all ranks of a distributed run have one graph.
-        for name in set(projected) - set(batch.order):
-            embeddings = embeddings + projected[name].sum() * 0
+        # What a batch does not use is still touched, so that all ranks of a distributed run have one graph.
+        idle = [own for name, own in projected.items() if name not in batch.order and isinstance(own, Tensor)]
+        if self.adapter.newline is not None and not any(tiles.rule.newline for tiles in batch.tiles.values()):
+            idle.append(self.adapter.newline.row)
+        for own in idle:
+            embeddings = embeddings + own.to(embeddings).sum() * 0
         return embeddings
+
+    def _projected(self, name: Modality, batch: Batch, like: Tensor) -> Tensor | list[Tensor]:
+        """Embeddings of all media of a modality: ``[n, tokens, width]``, or one tensor for each tiled medium."""
+        tiles, prompts = batch.tiles.get(name), batch.prompts.get(name)
+        if tiles is not None:
+            prompts = per_tile(prompts, tiles)
+        projected = self.adapter.project(name, self._features(name, batch), prompts).to(like)
+        return projected if tiles is None else self.adapter.sequences(projected, tiles)
 
     def _features(self, modality: Modality, batch: Batch) -> Tensor:
         if modality in batch.features:
@@ -318,7 +354,7 @@ class ModelCore(Generic[A]):
 
     @exclusive
     def write(self, embeddings: Tensor, mask: Tensor, *, end: TurnEnd | None, **options: Any) -> Generation:
-        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask; says why each row ended.
+        """As :meth:`generate`, from embeddings ``[B, T, width]`` and their mask, with the reason why each row ended.
 
         Without a turn end, EOS alone ends a row.
         """

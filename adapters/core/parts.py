@@ -16,6 +16,7 @@ from inlay.adapters.compatibility.verdict import Admission
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core.attachment import Attachment
 from inlay.adapters.core.prompts import Prompts
+from inlay.adapters.core.tiles import Tiles, arrange
 from inlay.adapters.inputs import InputProjector
 from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.llm_parts.lora import LoraPart
@@ -23,11 +24,15 @@ from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.llm_parts.token_rows import TokenRows
 from inlay.adapters.outputs import OutputProjector
 from inlay.adapters.outputs.fit import disagreement
+from inlay.adapters.parts.newline import NewlineRow
 from inlay.adapters.parts.part import Part
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import CanarySpec, PortSpec, TrainingSpec
 
-__all__ = ["AdapterError", "AdapterParts"]
+__all__ = ["NEWLINE", "AdapterError", "AdapterParts", "newline_problem"]
+
+NEWLINE = "inputs.image.newline"
+"""Name of the part that ends each row of a tiled picture's features."""
 
 
 class AdapterError(InlayError):
@@ -40,18 +45,20 @@ class AdapterParts(nn.Module):
     Args:
         system: the system from the literature, such as ``llava``.
         name: a name for people.
-        interface: what each port must be like.
+        interface: the required properties of each port.
         layout: how conversations are laid out.
         inputs: modality -> input projector; one module may serve several modalities.
         outputs: modality -> output projector; each reads the signal tokens of its modality.
         tokens: rows for new tokens, or None.
+        newline: the end of each row of a tiled picture's features, for a layout whose tiling has one.
         lora: LoRA on the LLM, or None.
         training: provenance of the weights.
         canary: the stored test input of these weights, see :mod:`inlay.adapters.compatibility.canary`.
         license: licence of the weights.
 
     Raises:
-        AdapterError: an output projector, its signal tokens and its port contradict each other.
+        AdapterError: an output projector, its signal tokens and its port contradict each other, or the layout's
+            tiling and the newline do.
     """
 
     def __init__(
@@ -64,6 +71,7 @@ class AdapterParts(nn.Module):
         inputs: Mapping[str, nn.Module],
         outputs: Mapping[str, nn.Module] | None = None,
         tokens: TokenRows | None = None,
+        newline: NewlineRow | None = None,
         lora: LoraPart | None = None,
         training: TrainingSpec | None = None,
         canary: CanarySpec | None = None,
@@ -75,6 +83,7 @@ class AdapterParts(nn.Module):
         self.inputs = nn.ModuleDict(dict(inputs))
         self.outputs = nn.ModuleDict(dict(outputs or {}))
         self.tokens = tokens
+        self.newline = newline
         self.lora = lora
         self.training_facts, self.license = training, license
         self._canary: tuple[CanarySpec, str] | None = None
@@ -94,6 +103,8 @@ class AdapterParts(nn.Module):
             read, self.tokens.config.signals if self.tokens is not None else {}, self.interface
         ):
             raise AdapterError(contradiction)
+        if problem := newline_problem(self.layout, self.inputs, self.newline):
+            raise AdapterError(problem)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or a pickle, holds the parts alone: it is not attached, and takes no backbone along."""
@@ -105,6 +116,8 @@ class AdapterParts(nn.Module):
         for module in dict.fromkeys(self.inputs.values()):
             modality = next(name for name, other in self.inputs.items() if other is module)
             yield Part(f"inputs.{modality}", str(self.projector(modality).kind), module)
+        if self.newline is not None:
+            yield Part(NEWLINE, self.newline.kind, self.newline)
         for modality, module in self.outputs.items():
             yield Part(f"outputs.{modality}", str(self.output(modality).kind), module)
         if self.tokens is not None:
@@ -156,6 +169,19 @@ class AdapterParts(nn.Module):
         conditioning: Tensor = module(states.to(weight.device, weight.dtype))
         return conditioning
 
+    def sequences(self, projected: Tensor, tiles: Tiles) -> list[Tensor]:
+        """Projected tiles ``[tiles, tokens, width]`` of several pictures -> ``[positions, width]`` of each.
+
+        Raises:
+            AdapterError: the rule has a newline, and this adapter has none.
+        """
+        if tiles.rule.newline and self.newline is None:
+            raise AdapterError(
+                f"tiling {tiles.rule.text} ends each row of features in a newline, and this adapter has none; build "
+                "the adapter with a layout of this tiling"
+            )
+        return arrange(projected, tiles, self.newline.row if tiles.rule.newline and self.newline else None)
+
     @property
     def attached(self) -> bool:
         """Whether the adapter is attached to a backbone."""
@@ -196,3 +222,15 @@ class AdapterParts(nn.Module):
     def sparing(self) -> AbstractContextManager[None]:
         """A context in which frozen parts that change nothing are left out of the forward pass; outputs are equal."""
         return self.lora.sparing() if self.lora is not None else nullcontext()
+
+
+def newline_problem(
+    layout: Layout, inputs: nn.ModuleDict | Mapping[str, nn.Module], newline: NewlineRow | None
+) -> str | None:
+    """Why a layout's tiling and a newline contradict each other; None if they do not."""
+    rule = layout.tiling_for("image") if "image" in inputs else None
+    if (rule is not None and rule.newline) == (newline is not None):
+        return None
+    if newline is None:
+        return f"tiling {layout.tiling} ends each row of features in a newline, and this adapter has none"
+    return f"this adapter has a newline, and its layout no tiling that uses one (tiling: {layout.tiling or 'none'})"

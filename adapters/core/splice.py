@@ -48,9 +48,15 @@ def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[
     return embeddings.masked_scatter(index, features.to(embeddings.dtype))
 
 
-def in_order(projected: Mapping[Modality, Tensor], order: Sequence[Modality]) -> Tensor:
-    """Projected features ``[n, tokens, width]`` of each modality -> of all media, in reading order: ``[N, width]``."""
+def in_order(projected: Mapping[Modality, Tensor | Sequence[Tensor]], order: Sequence[Modality]) -> Tensor:
+    """Projected features of all media, in reading order: ``[N, width]``.
+
+    Args:
+        projected: of each modality ``[n, tokens, width]``, or ``n`` tensors ``[tokens, width]`` of different lengths.
+        order: the modality of each medium.
+    """
     if len(set(order)) == 1:
-        return projected[order[0]].flatten(0, 1)
-    rows = {name: iter(tensor) for name, tensor in projected.items()}
+        own = projected[order[0]]
+        return own.flatten(0, 1) if isinstance(own, Tensor) else torch.cat(list(own))
+    rows = {name: iter(own) for name, own in projected.items()}
     return torch.cat([next(rows[modality]) for modality in order])

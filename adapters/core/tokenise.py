@@ -1,4 +1,4 @@
-"""Text to ids: as the tokenizer reads the whole string, except that what people write is never a special token.
+"""Text to ids: as the tokenizer reads the whole string, except that special tokens spelled in messages stay text.
 
 Where a message spells a special token, such as ``</s>``, the template's own special tokens divide the string, and the
 text between them is tokenised whole, as plain text. So the spelled token adds no tokens for spaces around it.
@@ -18,7 +18,7 @@ from inlay.adapters.language.model import LanguageModel
 __all__ = ["tokenise"]
 
 _GUARD = "\n"
-"""A text that merges with none behind it, in the tokenizers that need one."""
+"""A text that tokenizers never merge with the text behind it."""
 
 
 def tokenise(run: Sequence[Text], language: LanguageModel) -> tuple[list[int], list[bool]]:
@@ -72,7 +72,7 @@ def _pattern(specials: tuple[str, ...]) -> re.Pattern[str]:
 def _labelled(
     tokens: Sequence[tuple[int, int, int]], shift: int, trained_at: Sequence[bool]
 ) -> Iterator[tuple[int, bool]]:
-    """A token is labelled by where its last character lies."""
+    """A token is labelled by the position of its last character."""
     for token, start, end in tokens:
         place = shift + max(start, end - 1)
         yield token, trained_at[place] if place < len(trained_at) else False
@@ -105,7 +105,7 @@ def _plain(text: str, before: str, tokenizer: Any) -> list[tuple[int, int, int]]
 
 
 def _stripped(chunk: str, before: str, behind: str, tokenizer: Any) -> tuple[int, int]:
-    """White space at both ends of a chunk that the special tokens around it take, as the tokenizer says."""
+    """White space at both ends of a chunk that the tokenizer counts to the special tokens beside it."""
     added = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
     lead = len(chunk) - len(chunk.lstrip()) if before in added and added[before].rstrip else 0
     tail = len(chunk) - len(chunk.rstrip()) if behind in added and added[behind].lstrip else 0

@@ -47,6 +47,7 @@ __all__ = [
     "load_image_bytes",
     "path_inside",
     "picture_of",
+    "picture_size",
 ]
 
 ImageSource: TypeAlias = str | Path | Image.Image | NDArray[Any]
@@ -147,8 +148,39 @@ def picture_of(array: NDArray[Any], name: str, budget: Budget = BUDGET) -> Image
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
+def picture_size(source: ImageSource, *, budget: Budget = BUDGET) -> tuple[int, int]:
+    """Width and height of the picture that :func:`load_image` returns; no pixel is decoded.
+
+    Args:
+        source: as for :func:`load_image`.
+        budget: limits on the cost of reading.
+
+    Raises:
+        MediaError: as of :func:`load_image`, as far as the header shows it.
+
+    Example:
+        >>> picture_size(Image.new("L", (4, 3)))
+        (4, 3)
+    """
+    if isinstance(source, str | Path):
+        with opened(source, None) as (file, name):
+            image, turn = _undecoded(file, name, budget)
+            return _turned(image.size, turn)
+    if isinstance(source, Image.Image):
+        return _turned(source.size, _orientation_in_memory(source))
+    return load_image(source, budget=budget).size
+
+
 def _read(file: BinaryIO, name: str, budget: Budget) -> Image.Image:
     """Read with the one decoder that the first bytes ask for."""
+    image, turn = _undecoded(file, name, budget)
+    picture = _decoded(image, name)
+    del image  # its pixels, and libwebp's, are not needed while the picture is turned
+    return _upright(picture, turn)
+
+
+def _undecoded(file: BinaryIO, name: str, budget: Budget) -> tuple[ImageFile, int]:
+    """The reader that the first bytes ask for, with its header read, and the EXIF orientation."""
     size = budget.check_file(file, name)
     head = file.read(30)
     file.seek(0)
@@ -169,9 +201,7 @@ def _read(file: BinaryIO, name: str, budget: Budget) -> Image.Image:
         turn = orientation(image.info.get("exif", b""))
     else:
         raise MediaError(f"{name}: expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}")
-    picture = _decoded(image, name)
-    del image  # its pixels, and libwebp's, are not needed while the picture is turned
-    return _upright(picture, turn)
+    return image, turn
 
 
 def _header(reader: type[ImageFile], file: Any, name: str, budget: Budget) -> ImageFile:
@@ -245,6 +275,11 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image, turn: int) -> Image.Image:
     return image if turn not in ORIENTATIONS else image.transpose(ORIENTATIONS[turn])
+
+
+def _turned(size: tuple[int, int], turn: int) -> tuple[int, int]:
+    """The size of a picture after its orientation is undone; 5 to 8 exchange width and height."""
+    return (size[1], size[0]) if turn in range(5, 9) else size
 
 
 def _orientation_in_memory(image: Image.Image) -> int:

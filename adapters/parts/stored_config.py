@@ -1,4 +1,4 @@
-"""Whether a part's settings can be written: the manifest's own schema, asked when they are built."""
+"""Check that a part's settings can be stored: the manifest's schema validates them when the part is built."""
 
 from __future__ import annotations
 

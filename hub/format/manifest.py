@@ -54,6 +54,8 @@ _MAX_INTEGER = (1 << 53) - 1
 """Largest integer that every JSON reader keeps exactly."""
 _MAX_TOLERANCE = 0.05
 """Of a canary, relative to its largest logit; saving stores 2 % of the logits' standard deviation, which is less."""
+_OF_VERSION_2 = ("date", "arguments", "tiling")
+"""Fields of the layout that version 1 does not have; they are written only if they are set."""
 _ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -111,6 +113,7 @@ Line = Annotated[str, Field(max_length=512), AfterValidator(_line)]
 Text = Annotated[str, Field(max_length=_MAX_TEXT), AfterValidator(_text)]
 Day = Annotated[str, Field(pattern=r"^[12]\d{3}-\d{2}-\d{2}$"), AfterValidator(_day)]
 StopText = Annotated[str, Field(min_length=1, max_length=_MAX_TEXT), AfterValidator(_text)]
+TilingText = Annotated[str, Field(pattern=r"^[a-z0-9_]+(:[a-z0-9_,.\-]+)?$", max_length=512)]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 Count = Annotated[int, Field(ge=1, le=1 << 24)]
@@ -167,12 +170,14 @@ class LayoutSpec(_Closed):
     """The day that a chat template with a date gets, such as ``2024-07-26``; of version 2."""
     arguments: Annotated[dict[Name, Setting], Field(max_length=16)] = {}
     """Further variables of the LLM's chat template, such as ``enable_thinking``; of version 2."""
+    tiling: TilingText | None = None
+    """The rule that cuts a picture into tiles, such as ``anyres:1x2,2x2``; of version 2."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # A layout without these fields stays readable for versions of inlay that do not know them.
         fields: dict[str, Any] = plain(self)
-        return {name: value for name, value in fields.items() if name not in ("date", "arguments") or value}
+        return {name: value for name, value in fields.items() if name not in _OF_VERSION_2 or value}
 
 
 class PartSpec(_Closed):
@@ -288,8 +293,8 @@ class Manifest(_Closed):
     @model_serializer(mode="wrap")
     def _in_the_oldest_format(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = plain(self)
-        dated = self.layout.date is not None or bool(self.layout.arguments)
-        newest = dated or any(part.dtype == "int8" for part in self.parts.values())
+        later = any(getattr(self.layout, name) for name in _OF_VERSION_2)
+        newest = later or any(part.dtype == "int8" for part in self.parts.values())
         written = 2 if newest else 1
         return fields | {name: written for name in fields if name == "format_version"}
 
@@ -305,7 +310,7 @@ class Manifest(_Closed):
         """Read a manifest of this or an earlier version; the version is checked before any other field.
 
         Raises:
-            BundleError: names the first wrong field, what was expected and what came.
+            BundleError: names the first wrong field, with the expected and the given value.
         """
         # Every key can give up to five validation errors, so the number of keys bounds the work.
         raw = read_object(data, file, max_keys=_MAX_KEYS)

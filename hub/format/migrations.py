@@ -21,12 +21,12 @@ FORMAT_VERSION = 2
 
 
 def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 adds parts in int8, and the layout's date and arguments.
+    """Version 2 adds parts in int8, and the layout's date, arguments and tiling.
 
     Values of a wrong type are refused later, by field name.
     """
     parts, layout = raw.get("parts"), raw.get("layout")
-    for field in ("date", "arguments"):
+    for field in ("date", "arguments", "tiling"):
         if isinstance(layout, dict) and field in layout:
             raise ValueError(f"a layout's {field} is of version 2")
     specs = parts.values() if isinstance(parts, dict) else ()

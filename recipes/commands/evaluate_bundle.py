@@ -143,7 +143,7 @@ def _features(
     samples = [*held.samples, *held.making]
     # Without a store, each of several processes encodes the media of its own questions on demand.
     seen = samples if store is not None or world() == 1 else None
-    return caching.features(model.backbone, layout.geometry_for("image"), seen)
+    return caching.features(model.backbone, layout.geometry_for("image"), seen, tiling=layout.tiling)
 
 
 def _answered(

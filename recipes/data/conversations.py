@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.core.encode import Encoded
+from inlay.adapters.media.tiling.grid import counted
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.preparation.stage_samples import varied
 from inlay.recipes.data.rows.sample import Sample
@@ -16,8 +18,11 @@ from inlay.recipes.settings.stage import Stage
 
 __all__ = ["StageData"]
 
-KEEP_ENCODED = 100_000
-"""The most samples whose token ids are kept in memory (a few kilobytes each); more are tokenised every epoch."""
+_CHARACTERS = 4
+"""Of a token, about."""
+KEEP_BYTES = 1 << 29
+"""Size of the token ids, labels and slots that are kept in memory; other samples are tokenised every epoch. A sample
+has a few kilobytes, and one with tiled pictures 50."""
 
 
 class StageData(StepData):
@@ -54,17 +59,20 @@ class StageData(StepData):
             stage,
             seed=seed,
             workers=workers,
-            lengths=lengths_of(samples) if stage.grouping == "length" else None,
+            lengths=_lengths(samples, model, stage) if stage.grouping == "length" else None,
         )
         self.samples, self.model, self.features = samples, model, features
         self.encoded: dict[int, Encoded] = {}
+        self.kept = 0
+        """Bytes of the encoded samples."""
 
     def _encode(self, number: int, index: int) -> Encoded:
         if index in self.encoded:
             return self.encoded[index]
         row = self.row(number, self.samples[index])
-        if len(self.samples) <= KEEP_ENCODED and not self.stage.samples.varies:
+        if self.kept < KEEP_BYTES and not self.stage.samples.varies:
             self.encoded[index] = row
+            self.kept += row.ids.nbytes + row.labels.nbytes + row.slots.nbytes
         return row
 
     def row(self, number: int, sample: Sample) -> Encoded:
@@ -74,3 +82,17 @@ class StageData(StepData):
 
     def _collate(self, rows: list[Encoded]) -> Batch:
         return self.model.collate(rows, layout=self.stage.layout, features=self.features)
+
+
+def _lengths(samples: Sequence[Sample], model: AttachedModel, stage: Stage) -> list[int]:
+    """Estimated lengths for sorting; of a tiled picture the header is read, which decides its positions."""
+    tiler = model.tilers(stage.layout).get("image")
+    if tiler is None:
+        return lengths_of(samples)
+
+    def characters(part: MediaPart) -> int:
+        if part.modality != "image":
+            return _CHARACTERS * model.tokens[part.modality]
+        return _CHARACTERS * counted(tiler.pieces(tiler.grid(part.source)))
+
+    return lengths_of(samples, characters)

@@ -30,6 +30,8 @@ __all__ = ["RowCheck", "check_reached", "usable_rows"]
 _BATCH = 1024
 _SECONDS = 5.0
 """The time between two lines of progress."""
+_LONGEST = 256
+"""Rows that are tokenised to find the longest."""
 _PER_TURN = 8
 """Spare tokens of a turn beyond its bytes and the template: white space that a tokenizer adds."""
 
@@ -55,6 +57,9 @@ class RowCheck:
 
     def __init__(self, model: AttachedModel, layout: Layout, *, generation: bool = False) -> None:
         self.model, self.layout, self.generation = model, layout, generation
+        tilers = model.tilers(layout)
+        self.most = {name: tilers[name].largest() if name in tilers else n for name, n in model.tokens.items()}
+        """Modality -> the most tokens of a medium."""
         self.overhead = self._measure()
 
     def problems(self, rows: Sequence[Sequence[Message]]) -> list[str]:
@@ -88,7 +93,17 @@ class RowCheck:
         if context is None or self.overhead is None:
             return context is None
         positions = self.overhead.first + self.overhead.further * (len(row) // 2) + _PER_TURN * len(row)
-        return positions + size + sum(self.model.tokens[part.modality] for part in media_of(row)) <= context
+        return positions + size + sum(self.most[part.modality] for part in media_of(row)) <= context
+
+    def longest_text(self, rows: Sequence[Sequence[Message]]) -> int:
+        """An upper limit of the positions of a row beside its media, from the rows with the most bytes; 0 for no rows.
+
+        A token has at least one byte, and about four, so the row with the most tokens is among these.
+        """
+        chosen = sorted(rows, key=_bytes, reverse=True)[:_LONGEST]
+        first, further = (0, 0) if self.overhead is None else (self.overhead.first, self.overhead.further)
+        texts = zip(chosen, self._tokens(chosen), strict=True)
+        return max((size + first + further * max(0, len(row) // 2 - 1) for row, size in texts), default=0)
 
     def _tokens(self, rows: Sequence[Sequence[Message]]) -> Iterator[int]:
         """The number of text tokens of each row, each text tokenised on its own."""

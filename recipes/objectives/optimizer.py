@@ -19,10 +19,11 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from inlay.adapters.core.parts import NEWLINE
 from inlay.adapters.parts.part import Part
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.optimizer import Schedule
-from inlay.recipes.settings.stage import Stage, group_of, rate_of
+from inlay.recipes.settings.stage import Stage, group_of, rate_key, rate_of
 
 __all__ = ["choose_parts", "decays", "learning_rate", "optimizer_for"]
 
@@ -30,20 +31,29 @@ __all__ = ["choose_parts", "decays", "learning_rate", "optimizer_for"]
 def choose_parts(parts: Iterable[Part], stage: Stage) -> None:
     """Make the parts with a learning rate trainable, and freeze the others.
 
+    The newline of tiled pictures is also frozen in a stage whose tiling has none.
+
     Raises:
-        RecipeError: the stage names an unknown part.
+        RecipeError: the stage names an unknown part, or one without effect.
     """
     held = list(parts)
     names = [part.name for part in held]
     if unknown := set(stage.lr) - {*names, *map(group_of, names)}:
         raise RecipeError(f"lr: no part is called {', '.join(sorted(unknown))}; this adapter has {', '.join(names)}")
-    if idle := set(stage.lr) - {name if name in stage.lr else group_of(name) for name in names}:
+    if idle := set(stage.lr) - {rate_key(name, stage.lr) for name in names}:
         raise RecipeError(
             f"lr: {', '.join(sorted(idle))} has no effect, because each of its parts has its own learning rate; "
             "leave one of them out"
         )
+    rule = stage.layout.tiling_for("image")
+    unused = () if rule is not None and rule.newline else (NEWLINE,)
+    if NEWLINE in stage.lr and unused:
+        raise RecipeError(
+            f"lr: {NEWLINE} has no effect, because the tiling of this stage ({stage.tiling or 'none'}) has no newline; "
+            "leave it out, or set tiling to anyres"
+        )
     for part in held:
-        part.module.requires_grad_(rate_of(part.name, stage.lr) is not None)
+        part.module.requires_grad_(rate_of(part.name, stage.lr) is not None and part.name not in unused)
 
 
 def optimizer_for(
@@ -65,6 +75,7 @@ def optimizer_for(
         for part in parts
         if (rate := rate_of(part.name, stage.lr)) is not None
         for group in _groups_of(part, rate, stage.optimizer.weight_decay)
+        if group["params"]
     ]
     chosen = stage.optimizer
     optimizer = AdamW(groups, betas=chosen.betas, weight_decay=chosen.weight_decay) if make is None else make(groups)

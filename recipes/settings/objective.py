@@ -48,6 +48,8 @@ class Objective:
     """Whether the stage can read captions from a stream of unknown length."""
     conversations: ClassVar[bool] = True
     """Whether the LLM reads the samples as conversations in the layout of the stage."""
+    tiled: ClassVar[bool] = True
+    """Whether pictures may be cut into tiles, see ``Stage.tiling``."""
 
     def plan(self, task: Any) -> Any:
         """The plan of a stage.

@@ -120,6 +120,7 @@ class Recipe:
             raise RecipeError(
                 f"{self.system}: expected an encoder for one of {', '.join(self.modalities)}, this backbone has none"
             )
+        self._check_tiling()
         made = {modality: count for modality, count in self.signals.items() if modality in backbone.generators}
         lora, note = self._lora(backbone)
         adapter = Adapter.for_backbone(
@@ -138,6 +139,20 @@ class Recipe:
         if adapter.lora is not None and note:
             adapter.lora.about += note
         return adapter
+
+    def _check_tiling(self) -> None:
+        """Check that the adapter, which has the layout of the last stage, has the newline of every stage."""
+        ended = {
+            name: stage.tiling
+            for name, stage in self.stages.items()
+            if (rule := stage.layout.tiling_for("image")) is not None and rule.newline
+        }
+        if ended and (last := list(self.stages)[-1]) not in ended:
+            name, tiling = next(iter(ended.items()))
+            raise RecipeError(
+                f"tiling: stage {name} has {tiling!r}, which trains a newline, and the last stage {last} has not; the "
+                f"adapter is used as the last stage lays out: give {last} the same tiling"
+            )
 
     def _lora(self, backbone: Backbone) -> tuple[LoraConfig | None, str]:
         """LoRA's configuration for this LLM, and a remark.

@@ -10,12 +10,14 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.segments import HOLE
 from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.tiling.grid import TilingError
+from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.objective import Objective, objective_type
 from inlay.recipes.settings.optimizer import OptimizerSettings
 from inlay.recipes.settings.samples import SampleSettings
 
-__all__ = ["AUTO", "FALLBACK", "Stage", "group_of", "rate_of"]
+__all__ = ["AUTO", "FALLBACK", "Stage", "group_of", "rate_key", "rate_of"]
 
 AUTO, FALLBACK = "auto", "vicuna_v1"
 
@@ -33,7 +35,7 @@ class Stage:
     """Conversation template, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``, or ``auto``: the
     LLM's own chat template if it has one, otherwise ``vicuna_v1``."""
     geometry: Geometry
-    """How pictures become square: ``crop``, ``pad`` or ``squash``."""
+    """How pictures become square: ``crop``, ``pad`` or ``squash``; without effect on tiled pictures."""
     lr: dict[str, float]
     """Part (``inputs.image``) or group of parts (``inputs``) -> peak learning rate. All other parts are frozen."""
     batch_size: int
@@ -48,6 +50,9 @@ class Stage:
     grouping: Literal["length", "none"] = "none"
     """``length``: batches of conversations of similar length, with little padding; faster, but may train worse if
     length correlates with content."""
+    tiling: str | None = None
+    """Rule that cuts a large picture into several squares: ``anyres`` (LLaVA 1.6), ``tiles`` (InternVL) or ``split``
+    (SmolVLM), with settings behind a colon such as ``tiles:1-6``; none if empty."""
     system: str = ""
     """System sentence of the layout."""
     arguments: dict[str, bool | int | float | str] = field(default_factory=dict)
@@ -86,6 +91,15 @@ class Stage:
             raise RecipeError(
                 "samples.split: expected {} in the prompt, where the beginning of the caption is inserted"
             )
+        try:
+            _ = None if self.tiling is None else tiling_of(self.tiling)
+        except TilingError as error:
+            raise RecipeError(str(error)) from None
+        if self.tiling is not None and not self.objective.tiled:
+            raise RecipeError(
+                f"tiling: the objective {self.objective.name} reads each picture as one square, got {self.tiling!r}; "
+                "leave the tiling of this stage out"
+            )
         self.objective.check(self)
 
     @property
@@ -96,6 +110,7 @@ class Stage:
             template,
             system=self.system,
             geometry={"image": self.geometry},
+            tiling=self.tiling,
             prompt=self.prompt,
             arguments=arguments,
         )
@@ -112,14 +127,27 @@ class Stage:
 
 
 def rate_of(name: str, lr: Mapping[str, float]) -> float | None:
-    """The learning rate of a part: its own, or that of its group; None if it is frozen.
+    """The learning rate of a part: its own, or that of the smallest group that contains it; None if it is frozen.
 
     Example:
         >>> lr = {"inputs": 1e-3, "inputs.audio": 1e-4}
         >>> rate_of("inputs.image", lr), rate_of("inputs.audio", lr), rate_of("lora", lr)
         (0.001, 0.0001, None)
     """
-    return lr.get(name, lr.get(group_of(name)))
+    key = rate_key(name, lr)
+    return None if key is None else lr[key]
+
+
+def rate_key(name: str, lr: Mapping[str, float]) -> str | None:
+    """The entry of ``lr`` that decides on a part: its name, or the beginning of it up to a dot.
+
+    Example:
+        >>> rate_key("inputs.image.newline", {"inputs": 1e-3, "inputs.image": 1e-4})
+        'inputs.image'
+    """
+    while name and name not in lr:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
 def group_of(name: str) -> str:

@@ -23,6 +23,7 @@ from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.streaming.shards import Shards
+from inlay.recipes.data.token_budget import token_budget
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard
@@ -86,7 +87,9 @@ class Prepared:
             seen = [*(row for own in sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
             features = None
             if cached:
-                features = self.caching.features(self.model.backbone, stage.geometry, None if stream else seen)
+                features = self.caching.features(
+                    self.model.backbone, stage.geometry, None if stream else seen, tiling=stage.layout.tiling
+                )
             seed_stage(self.job.run.seed, name)
             task = Task(
                 stage=stage,
@@ -190,6 +193,10 @@ def prepare(
         report=listed,
         show=show,
     )
+    for name, stage in job.recipe.stages.items():
+        read = [sample for rows in sets_of(stage.data, samples) for sample in rows]
+        if stage.objective.conversations and read and not (shards and stage.data == "align"):
+            show(f"tokens in {name}: {token_budget(model, stage.layout, read)}")
     test, making = _asked_at_end(job, samples)
     check_watched(job, samples, model)
     if job.run.strategy == "fsdp":
@@ -249,3 +256,5 @@ def _begin(adapter: Adapter, source: Path) -> None:
                 f"{adapter.projector(name).config} for {name}, got {found}"
             )
         projector.load_state_dict(given.state_dict())
+    if adapter.newline is not None and held.newline is not None:
+        adapter.newline.load_state_dict(held.newline.state_dict())

@@ -102,7 +102,8 @@ def _train(
     ready = prepare(job, show, folder, backbone=backbone, begin=begin)
     fitted, reports = _stages(ready, folder, extras)
     adapter, test, making = ready.model.adapter, ready.test, ready.making
-    features = ready.caching.caches.get(list(job.recipe.stages.values())[-1].geometry)
+    last = list(job.recipe.stages.values())[-1]
+    features = ready.caching.caches.get((last.geometry, last.layout.tiling))
     adapter.round_to("bfloat16")
     figures: dict[str, Any] = {"seed": job.run.seed, "stages": reports}
     figures["samples_per_second"] = {name: stage.speed for name, stage in fitted.items()}

@@ -73,14 +73,14 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def test_saved_encoder_is_loaded_as_an_encoder_of_2_by_12_features(encoder: SimpleNamespace) -> None:
-    from inlay.adapters.loading.image import load_image_encoder
+    from inlay.adapters.loading.encoders.image import load_image_encoder
 
     loaded = load_image_encoder(encoder.folder)
     assert (loaded.tokens, loaded.width) == (24, 384)
 
 
 def test_first_convolution_reads_red_green_blue(encoder: SimpleNamespace) -> None:
-    from inlay.adapters.loading.image import load_image_encoder
+    from inlay.adapters.loading.encoders.image import load_image_encoder
 
     loaded: Any = load_image_encoder(encoder.folder)
     name = "backbone.encoder.convolution.stem1.convolution.weight"

@@ -314,7 +314,7 @@ def test_all_parts_train_together_and_two_processes_give_the_numbers_of_one(
 
 
 def test_a_model_learns_to_read_a_sensor_from_files_of_features(tmp_path: Path) -> None:
-    import sensor_features  # type: ignore[import-not-found]
+    import sensor_features
 
     run = sensor_features.train(tmp_path / "sensor")
     assert run.metrics["accuracy"] >= 0.9

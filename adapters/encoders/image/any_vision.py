@@ -6,7 +6,7 @@ class of their own:
 - a **sequence** ``[n, tokens, width]`` is taken as it is, without its leading special tokens (class, distillation and
   register tokens). How many there are is measured: at the input of the first block they are the same for every image;
 - a **map** of four dimensions is read row by row, ``[n, height * width, channels]``. The two axes of equal size are the
-  space; a map that is not square has its channels where the model's widths say;
+  space; in a map that is not square, the axis whose size is one of the config's widths has the channels;
 - SigLIP 2 NaFlex (Tschannen et al., 2025, https://arxiv.org/abs/2502.14786) takes a list of patches and its shape; an
   image is cut into the largest square that its position embeddings hold.
 

@@ -53,6 +53,7 @@ def describe(overview: Overview) -> dict[str, Any]:
 
 def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     name = facts["name"] if facts["name"] == facts["system"] else f"{facts['name']} ({facts['system']})"
+    widest = max([15, *(len(part) + 2 for part in facts["parts"])])
     lines = [
         f"{name}, format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}",
         f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes"
@@ -60,7 +61,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         "",
         "parts",
         *(
-            f"  {name:<14} {p['kind']:<12}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}"
+            f"  {name:<{widest}}{p['kind']:<12}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}"
             for name, p in facts["parts"].items()
         ),
         "",
@@ -75,7 +76,8 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         "on this machine, by family and width",
         *(f"  {name:<14} {', '.join(models) or 'none'}" for name, models in facts["here"].items()),
         "",
-        f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}",
+        f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}"
+        + (f", tiling {tiling}" if (tiling := facts["layout"].get("tiling")) else ""),
         f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",
         f"signed   {'yes, not checked; `inlay verify --key` checks it' if facts['signed'] else 'no'}",
     ]

@@ -23,6 +23,7 @@ from inlay.adapters.compatibility.digest import exact_digest
 from inlay.adapters.encoders.protocol import Encoder
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.tiling.grid import Tiling
 
 __all__ = ["configs_of", "encoder_facts", "tensor_digest", "versions"]
 
@@ -31,18 +32,23 @@ _NO_EFFECT = frozenset({"_name_or_path", "architectures", "transformers_version"
 """Fields of a config that describe only the origin of a model."""
 
 
-def encoder_facts(encoder: Encoder, modality: Modality, geometry: Geometry) -> dict[str, Any]:
+def encoder_facts(
+    encoder: Encoder, modality: Modality, geometry: Geometry, tiling: Tiling | None = None
+) -> dict[str, Any]:
     """Plain values that are equal for two encoders only if their features are.
 
     Args:
         encoder: the encoder with its weights.
         modality: the modality of the media.
         geometry: how a picture or a frame becomes a square.
+        tiling: the rule that cuts a picture into squares, if there is one.
     """
     module: Any = encoder
     inputs = encoder.preprocess([pattern(modality, encoder.port)], geometry)
     tensors = [inputs] if isinstance(inputs, Tensor) else [inputs[name] for name in sorted(inputs)]
-    return {
+    # Only where there is one: other features keep the place in which earlier versions wrote them.
+    tiled = {} if tiling is None else {"tiling": tiling.text}
+    return tiled | {
         "kind": "features",
         "encoder": type(encoder).__qualname__,
         "family": encoder.port.family,

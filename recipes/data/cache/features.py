@@ -6,19 +6,25 @@ media, from the training loop. If the features do not fit in a budget, the encod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, media_of
+from inlay.adapters.core.tiles import Tiler, prepared
 from inlay.adapters.encoders.protocol import Encoder, load_for
 from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.image import MediaError
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.tiling.grid import Grid
+from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.data.cache.facts import encoder_facts
 from inlay.recipes.data.cache.fill import fill
 from inlay.recipes.data.cache.store import CacheStore, Space
@@ -30,12 +36,13 @@ BATCH = 64
 
 
 class FeatureCache:
-    """Features of media by path, for the encoders of one backbone and one geometry.
+    """Features of media by path, for the encoders of one backbone, one geometry and one tiling.
 
     Args:
         backbone: has the encoders; media of modalities without an encoder are skipped.
         geometry: how a picture or a frame becomes a square.
         store: the cache on disk; None for memory only.
+        tiling: the rule that cuts pictures into squares, see :class:`~inlay.adapters.conversation.layout.Layout`.
         memory: the most bytes of features in memory.
         show: prints a line for the user.
     """
@@ -46,16 +53,22 @@ class FeatureCache:
         geometry: Geometry,
         store: CacheStore | None = None,
         *,
+        tiling: str | None = None,
         memory: int = 2 << 30,
         show: Callable[[str], None] = print,
     ) -> None:
+        self.tiler: Tiler | None = None
+        """For pictures; None if each is one square."""
+        if tiling is not None and "image" in backbone.encoders:
+            self.tiler = Tiler.of(tiling_of(tiling), backbone.encoder("image"), 1)
+        self._grids: dict[Path, Grid] = {}
         self.backbone, self.geometry, self.store, self.memory, self.show = backbone, geometry, store, memory, show
         self.held: dict[tuple[Modality, Path], Tensor] = {}
         self._spaces: dict[Modality, Space] = {}
         self._kept = 0
 
     def __call__(self, part: MediaPart) -> Tensor:
-        """The features ``[tokens, width]`` of one medium."""
+        """The features ``[tokens, width]`` of one medium; of a tiled picture ``[tiles, tokens, width]``."""
         return self.held[part.modality, Path(part.source)]
 
     @property
@@ -78,7 +91,7 @@ class FeatureCache:
             for part in media_of(sample.messages)
             if part.modality in self.backbone.encoders
         }
-        needed = sum(self._bytes_each(modality) for modality, _ in wanted - self.held.keys())
+        needed = self._needed(wanted - self.held.keys())
         if self.store is None and self.in_memory + needed > self.memory:
             self.held = {place: tensor for place, tensor in self.held.items() if place in wanted}
             if self.in_memory + needed > self.memory:
@@ -89,29 +102,49 @@ class FeatureCache:
                 return False
         return True
 
-    def _bytes_each(self, modality: Modality) -> int:
+    def _needed(self, places: Collection[tuple[Modality, Path]]) -> int:
+        """Bytes of the features of media; a lower bound where that is too much already, so that no header is read."""
+        size = {name: self.backbone.encoder(name).dtype.itemsize for name, _ in places}
+        least = sum(math.prod(self._one_square(name)) * size[name] for name, _ in places)
+        if self.tiler is None or (self.store is None and self.in_memory + least > self.memory):
+            return least
+        return sum(math.prod(self._shape(name, path)) * size[name] for name, path in places)
+
+    def _one_square(self, modality: Modality) -> tuple[int, int]:
         encoder: Encoder = self.backbone.encoder(modality)
-        return encoder.tokens * encoder.width * encoder.dtype.itemsize
+        return encoder.tokens, encoder.width
+
+    def _shape(self, modality: Modality, path: Path) -> tuple[int, ...]:
+        """Shape of the features of a medium; of a picture that is tiled the header is read."""
+        if self.tiler is None or modality != "image":
+            return self._one_square(modality)
+        if path not in self._grids:
+            self._grids[path] = self.tiler.grid(path)
+        return self._grids[path].tiles, *self._one_square(modality)
 
     def _fill(self, modality: Modality, paths: Sequence[Path]) -> bool:
         encoder: Encoder = self.backbone.encoder(modality)
         if self.store and modality not in self._spaces:
-            self._spaces[modality] = self.store.space(encoder_facts(encoder, modality, self.geometry))
+            rule = self.tiler.rule if self.tiler and modality == "image" else None
+            self._spaces[modality] = self.store.space(encoder_facts(encoder, modality, self.geometry, rule))
         space = self._spaces.get(modality)
         keys = {path: media_digest(modality, path).hex() if space else str(path) for path in paths}
         files = {key: path for path, key in keys.items()}
 
         def compute(missing: Sequence[str]) -> Sequence[Tensor]:
-            media = [load_for(encoder, modality, files[key]) for key in missing]
-            features = encoder.encode(encoder.preprocess(media, self.geometry)).cpu()
+            media: list[Any] = [load_for(encoder, modality, files[key]) for key in missing]
+            if self.tiler is None or modality != "image":
+                features: Sequence[Tensor] = list(encoder.encode(encoder.preprocess(media, self.geometry)).cpu())
+            else:
+                features = _of_tiles(encoder, self.tiler, media, [self._grids[files[key]] for key in missing])
             for key in missing:
                 if space and media_digest(modality, files[key]).hex() != key:
                     raise MediaError(f"{files[key]}: changed while it was read; start again when it is complete")
-            return list(features)
+            return features
 
         found = fill(
             space,
-            dict.fromkeys(files, (encoder.tokens, encoder.width)),
+            {key: self._shape(modality, path) for key, path in files.items()},
             compute,
             group=BATCH,
             item_bytes=encoder.dtype.itemsize,
@@ -126,30 +159,47 @@ class FeatureCache:
         return True
 
 
+def _of_tiles(encoder: Encoder, tiler: Tiler, pictures: Sequence[Any], grids: Sequence[Grid]) -> Sequence[Tensor]:
+    """Features ``[tiles, tokens, width]`` of each picture, encoded in batches of about as many tiles as pictures."""
+    most = max(grid.tiles for grid in grids)
+    step = max(1, BATCH // most)
+    found: list[Tensor] = []
+    for start in range(0, len(pictures), step):
+        own = grids[start : start + step]
+        features = encoder.encode(prepared(encoder, pictures[start : start + step], "squash", tiler, own)).cpu()
+        found += torch.split(features, [grid.tiles for grid in own])
+    return found
+
+
 @dataclass(kw_only=True)
 class Caching:
-    """The feature caches of one run, one for each geometry."""
+    """The feature caches of one run, one for each geometry and tiling."""
 
     memory: int
     """The most bytes of features in memory; 0 turns the cache in memory off."""
     store: CacheStore | None = None
     show: Callable[[str], None] = print
-    caches: dict[Geometry, FeatureCache] = field(default_factory=dict)
+    caches: dict[tuple[Geometry, str | None], FeatureCache] = field(default_factory=dict)
 
-    def features(self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample] | None) -> FeatureCache | None:
+    def features(
+        self, backbone: Backbone, geometry: Geometry, samples: Sequence[Sample] | None, *, tiling: str | None = None
+    ) -> FeatureCache | None:
         """Features of all media of the samples, or None if the encoder has to run in the training loop.
 
         Args:
             backbone: has the encoders.
             geometry: how a picture or a frame becomes a square.
             samples: None for a stream, whose media are not known beforehand.
+            tiling: the rule that cuts pictures into squares, as a layout stores it.
 
         Raises:
             MediaError: a file cannot be read, or has changed while it was read.
         """
-        cache = self.caches.pop(geometry, None) or FeatureCache(backbone, geometry, self.store, show=self.show)
+        key = geometry, tiling
+        cache = self.caches.pop(key, None)
+        cache = cache or FeatureCache(backbone, geometry, self.store, tiling=tiling, show=self.show)
         cache.memory = self.memory - sum(other.in_memory for other in self.caches.values())
         if samples is None or not cache.fill(samples):
             return None
-        self.caches[geometry] = cache
+        self.caches[key] = cache
         return cache

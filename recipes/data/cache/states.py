@@ -124,7 +124,7 @@ def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
     """Everything that states depend on besides the conversation: all in front of the output projectors, bit by bit."""
     adapter, llm, encoder = model.adapter, model.backbone.llm, model.backbone.encoder
     front = nn.ModuleDict({"llm": llm.model, "inputs": adapter.inputs})
-    further = {"tokens": adapter.tokens, "lora": adapter.lora}
+    further = {"tokens": adapter.tokens, "newline": adapter.newline, "lora": adapter.lora}
     front.update({name: part for name, part in further.items() if part is not None})
     return {
         "kind": "states",
@@ -134,7 +134,8 @@ def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
         "lora": repr(adapter.lora.config) if adapter.lora is not None else None,
         "projectors": {str(name): repr(adapter.projector(name).config) for name in model.modalities},
         "features": {
-            str(name): encoder_facts(encoder(name), name, layout.geometry_for(name)) for name in model.modalities
+            str(name): encoder_facts(encoder(name), name, layout.geometry_for(name), layout.tiling_for(name))
+            for name in model.modalities
         },
         "signals": {str(name): list(ids) for name, ids in adapter.signals.ids.items()},
         "dtype": str(llm.dtype),

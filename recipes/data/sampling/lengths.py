@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-from inlay.adapters.conversation.messages import media_of
+from inlay.adapters.conversation.messages import MediaPart, media_of
 from inlay.recipes.data.rows.sample import Sample
 
 __all__ = ["WINDOW", "ByLength", "lengths_of"]
 
+_MEDIUM = 100
+"""Characters that a medium counts as."""
 WINDOW = 16
 """Batches (of an optimizer step each) that are sorted together."""
 
@@ -70,9 +72,15 @@ class ByLength(Sampler[list[int]]):
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def lengths_of(samples: Sequence[Sample]) -> list[int]:
-    """Characters of each conversation plus 100 for each medium, an estimate for sorting."""
+def lengths_of(samples: Sequence[Sample], medium: Callable[[MediaPart], int] = lambda _: _MEDIUM) -> list[int]:
+    """Characters of each conversation and of its media, an estimate for sorting.
+
+    Args:
+        samples: the conversations.
+        medium: how many characters a medium counts as; all alike by default, since all are equally long if none is
+            tiled.
+    """
     return [
-        sum(len(message.text) for message in sample.messages) + 100 * len(media_of(sample.messages))
+        sum(len(message.text) for message in sample.messages) + sum(map(medium, media_of(sample.messages)))
         for sample in samples
     ]

@@ -41,7 +41,8 @@ def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
     made = {part.modality for part in batch.made}
     inputs = [f"adapter.inputs.{name}." for name, module in adapter.inputs.items() if module not in seen]
     outputs = [f"adapter.outputs.{name}." for name in adapter.outputs if name not in made]
-    return (*inputs, *outputs, *(() if made else ("adapter.tokens.input",)))
+    ended = any(tiles.rule.newline for tiles in batch.tiles.values())
+    return (*inputs, *outputs, *(() if made else ("adapter.tokens.input",)), *(() if ended else ("adapter.newline.",)))
 
 
 class NextTokenModule(StepModule):

@@ -17,6 +17,7 @@ class PFormerTeacher(Objective):
     name: ClassVar[str] = "pformer_teacher"
     planner: ClassVar[str] = "inlay.recipes.objectives.pformer.planning:teacher_plan"
     parts: ClassVar[tuple[str, ...]] = ("teacher",)
+    tiled: ClassVar[bool] = False
 
     bert: str = "bert-base-uncased"
     """Hub id or folder of the BERT that initialises the teacher; the prompt tokenizer must belong to it."""
@@ -40,6 +41,7 @@ class PFormerStudent(Objective):
 
     name: ClassVar[str] = "pformer_student"
     planner: ClassVar[str] = "inlay.recipes.objectives.pformer.planning:student_plan"
+    tiled: ClassVar[bool] = False
 
     align: float = 1.0
     """Weight of the distance between the projector's prompts and the teacher's."""

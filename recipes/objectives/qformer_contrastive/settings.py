@@ -18,6 +18,7 @@ class QFormerContrastive(Objective):
     planner: ClassVar[str] = "inlay.recipes.objectives.qformer_contrastive.planning:contrastive_plan"
     streamed: ClassVar[bool] = True
     conversations: ClassVar[bool] = False
+    tiled: ClassVar[bool] = False
 
     itc: float = 1.0
     """Weight of the image-text contrastive loss; above 0, because hard negatives are drawn from its scores."""

@@ -30,7 +30,8 @@ def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
     rows = [("part", "kind", "mode", "lr", "dtype", "parameters", "bytes saved")]
     total = 0
     for part in parts:
-        rate = rate_of(part.name, lr)
+        trained = any(parameter.requires_grad for parameter in part.module.parameters())
+        rate = rate_of(part.name, lr) if trained else None
         mode = "frozen" if rate is None else "lora" if part.kind == "lora" else "full"
         shown = "-" if rate is None else f"{rate:g}"
         size = part.parameters * BYTES_ON_DISK

@@ -65,3 +65,20 @@ def test_a_layout_gives_what_the_manifest_stores() -> None:
     stored = {"template": "plain", "system": "Hi.", "geometry": {"image": "pad"}, "stop": ["x"], "bos": "none"}
     assert layout.spec.model_dump(mode="json") == stored | {"prompt": "{}", "date": "2026-01-09"}
     assert "date" not in Layout(template="plain").spec.model_dump()
+
+
+def test_a_tiling_is_stored_with_all_its_settings() -> None:
+    layout = Layout(template="plain", tiling="tiles")
+    assert layout.tiling == layout.spec.tiling == "tiles:1-12"
+    assert "tiling" not in Layout(template="plain").spec.model_dump()
+
+
+def test_an_unknown_tiling_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(LayoutError, match="tiling: expected one of anyres, tiles, split, got 'mosaic'"):
+        Layout(template="plain", tiling="mosaic")
+
+
+def test_pictures_alone_are_tiled() -> None:
+    layout = Layout(template="plain", tiling="tiles")
+    assert layout.tiling_for("image") is not None
+    assert layout.tiling_for("video") is layout.tiling_for("audio") is None

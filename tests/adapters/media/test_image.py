@@ -16,7 +16,8 @@ from media_files import BLUE, RED, WHITE, Save, halves, near
 from PIL import Image, ImageFile
 
 from inlay.adapters.media import image as image_module
-from inlay.adapters.media.image import MediaError, load_image, load_image_bytes, path_inside
+from inlay.adapters.media.budget import Budget
+from inlay.adapters.media.image import MediaError, load_image, load_image_bytes, path_inside, picture_size
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
@@ -85,7 +86,7 @@ def test_exif_rotation_is_undone(save_image: Save, orientation: int, name: str) 
     with Image.open(path) as opened:
         expected = ImageOps.exif_transpose(opened).convert("RGB")
     assert load_image(path).tobytes() == expected.tobytes()
-    assert load_image(path).size == expected.size
+    assert load_image(path).size == picture_size(path) == expected.size
 
 
 def test_a_broken_exif_block_does_not_cost_the_picture(save_image: Save) -> None:
@@ -161,6 +162,23 @@ def test_an_orientation_in_memory_is_undone(save_image: Save) -> None:
     path = save_image(halves(), exif=exif)
     with Image.open(path) as opened:
         assert load_image(opened).tobytes() == load_image(path).tobytes()
+        assert picture_size(opened) == (8, 16)
+
+
+def test_the_size_of_a_large_jpeg_is_the_one_at_which_it_is_decoded(save_image: Save) -> None:
+    path = save_image(Image.new("RGB", (640, 320)), "a.jpg")
+    small = Budget(memory=400_000)
+    assert picture_size(path, budget=small) == load_image(path, budget=small).size == (320, 160)
+
+
+def test_the_size_of_an_array_is_its_shape() -> None:
+    assert picture_size(np.zeros((3, 5), dtype=np.uint8)) == (5, 3)
+
+
+def test_the_size_of_no_picture_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"GIF89a")
+    with pytest.raises(MediaError, match="expected a JPEG, PNG or WebP file"):
+        picture_size(tmp_path / "a.png")
 
 
 def test_a_picture_in_memory_is_copied() -> None:

@@ -80,6 +80,11 @@ HOSTILE: dict[str, tuple[Setter, str, str]] = {
         "at most 64",
     ),
     "unknown geometry": (lambda m: m["layout"].update(geometry={"image": "padd"}), "layout.geometry.image", "'padd'"),
+    "tiling with spaces": (
+        lambda m: (m.update(format_version=2), m["layout"].update(tiling="any res")),
+        "layout.tiling",
+        "match pattern",
+    ),
     "empty stop text": (lambda m: m["layout"].update(stop=["###", ""]), "layout.stop[1]", "at least 1"),
     "many placeholders": (lambda m: m["layout"].update(prompt="{}" * 4096), "layout.prompt", "at most once"),
     "huge setting": (
@@ -303,4 +308,22 @@ def test_a_date_is_a_day_of_the_calendar(raw: dict[str, Any], date: object) -> N
     raw["layout"]["date"] = date
     raw["format_version"] = FORMAT_VERSION
     with pytest.raises(BundleError, match=r"layout\.date"):
+        _read(raw)
+
+
+def test_a_layout_with_tiling_is_of_the_newest_version(raw: dict[str, Any]) -> None:
+    raw["format_version"] = 2
+    raw["layout"]["tiling"] = "anyres:1x2,2x2"
+    manifest = _read(raw)
+    assert manifest.layout.tiling == "anyres:1x2,2x2"
+    assert json.loads(manifest.to_json())["format_version"] == 2
+
+
+def test_a_layout_without_tiling_is_written_as_before(raw: dict[str, Any]) -> None:
+    assert "tiling" not in json.loads(_read(raw).to_json())["layout"]
+
+
+def test_version_one_has_no_tiling(raw: dict[str, Any]) -> None:
+    raw["layout"]["tiling"] = "anyres"
+    with pytest.raises(BundleError, match="cannot be migrated"):
         _read(raw)

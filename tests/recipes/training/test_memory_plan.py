@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import nn
 
+from inlay.adapters import Adapter, Backbone
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
@@ -22,7 +24,7 @@ from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
-from inlay.recipes.training.callbacks.memory_watch import MemoryWatch, OutOfMemoryError
+from inlay.recipes.training.callbacks.memory_watch import MemoryWatch, OutOfMemoryError, plan_memory
 from inlay.recipes.training.memory_plan import MemoryPlan, kept_bytes
 from inlay.recipes.training.trainer import fit
 
@@ -185,3 +187,36 @@ def test_where_memory_runs_out_the_error_says_what_to_change(backbone_of: Any, a
         watch.on_exception(trainer, module, torch.OutOfMemoryError("CUDA out of memory"))
     assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
     watch.on_exception(trainer, module, ValueError("another"))
+
+
+def test_the_plan_is_that_of_the_longest_sample_wherever_it_stands(
+    backbone_of: Any, adapter_of: Any, image_of: Any, tmp_path: Path
+) -> None:
+    backbone = backbone_of()
+    model = adapter_of(backbone).attach(backbone)
+    short, long = rows(tmp_path, image_of, 1)[:4], rows(tmp_path, image_of, 12)[:1]
+    plans = []
+    for samples in ([*short, *long], [*long, *short]):
+        data = StageData(samples, model, stage_of(batch_size=1), seed=0)
+        plans.append(plan_memory(NextTokenModule(model, stage_of(batch_size=1), data.steps), data).activations)
+    assert plans[0] == plans[1]
+
+
+def test_of_tiled_pictures_the_one_with_most_tiles_is_planned(
+    clip_of: Any, llm_of: Any, image_of: Any, tmp_path: Path
+) -> None:
+    backbone = Backbone(llm_of("llama"), {"image": clip_of()})
+    stage = stage_of(batch_size=1, tiling="tiles:1-9", lr={"inputs.image": 1e-3})
+    inputs = {"image": MlpConfig()}
+    adapter = Adapter.for_backbone(backbone, system="llava", name="a", layout=stage.layout, inputs=inputs)
+    model = adapter.attach(backbone)
+    samples = []
+    for number, size in enumerate([(16, 16), (48, 48), (32, 16)]):
+        image_of(number, size).save(tmp_path / f"{number}.png")
+        user = Message("user", (MediaPart("image", tmp_path / f"{number}.png"), TextPart("what?")))
+        samples.append(Sample(f"s{number}", (user, Message("assistant", (TextPart("red"),))), "rows"))
+    kept = []
+    for chosen in (samples, samples[1:2], samples[:1]):
+        data = StageData(chosen, model, stage, seed=0)
+        kept.append(plan_memory(NextTokenModule(model, stage, data.steps), data).activations)
+    assert kept[0] == kept[1] > kept[2]

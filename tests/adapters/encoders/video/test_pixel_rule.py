@@ -21,8 +21,8 @@ from inlay.adapters.encoders.video.pixel_rule import PixelRule
 @pytest.mark.parametrize("as_fields", [False, True])
 def test_the_rule_of_a_processor_is_what_it_computes(processor: object, as_fields: bool) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    wanted = processor([[frame]], return_tensors="pt").pixel_values[0]  # type: ignore[operator]
-    rule = PixelRule.of(processor.to_dict() if as_fields else processor)  # type: ignore[attr-defined]
+    wanted = processor([[frame]], return_tensors="pt").pixel_values[0]
+    rule = PixelRule.of(processor.to_dict() if as_fields else processor)
     found = rule(torch.tensor(frame).permute(2, 0, 1)[None].float() / 255)
     torch.testing.assert_close(found, wanted.float(), rtol=1e-5, atol=1e-5)
 

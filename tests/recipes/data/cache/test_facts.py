@@ -12,6 +12,7 @@ from torch import nn
 
 from inlay.adapters.compatibility.digest import exact_digest, weights_digest
 from inlay.adapters.encoders import AnySoundEncoder, AnyVideoEncoder, precomputed
+from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.data.cache import facts
 from inlay.recipes.data.cache.facts import encoder_facts
 
@@ -108,3 +109,12 @@ def test_sizes_of_features_are_told_apart() -> None:
     encoders = [precomputed(8, 4), precomputed(8, 5), precomputed(9, 4), precomputed(8, 4, variable=True)]
     found = [encoder_facts(encoder, "features", "squash") for encoder in encoders]
     assert all(one != two for index, one in enumerate(found) for two in found[:index])
+
+
+def test_a_tiling_is_a_fact_only_where_there_is_one(clip_of: Any) -> None:
+    plain, one, other = (
+        encoder_facts(clip_of(), "image", "pad", None if text is None else tiling_of(text))
+        for text in (None, "tiles:1-4", "tiles:1-6")
+    )
+    assert "tiling" not in plain
+    assert plain != one != other

@@ -13,7 +13,8 @@ import torch
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart, media_of
 from inlay.adapters.encoders import EvaEncoder
-from inlay.adapters.media.image import MediaError
+from inlay.adapters.media.image import MediaError, load_image
+from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.data.cache import features
 from inlay.recipes.data.cache.features import Caching, FeatureCache
 from inlay.recipes.data.cache.store import CacheStore, CacheWarning
@@ -216,3 +217,67 @@ def test_without_room_anywhere_encoders_run_in_the_loop(cache_of: Any, store_of:
     caching = Caching(memory=10, store=store_of(budget=10), show=silent)
     assert caching.features(backbone, "crop", samples) is None
     assert Caching(memory=10, show=silent).features(backbone, "crop", samples) is None
+
+
+@pytest.fixture
+def large(image_of: Any, tmp_path: Path) -> list[Sample]:
+    """Pictures of one, of several and of many tiles."""
+    rows = []
+    for index, size in enumerate([(16, 16), (60, 17), (200, 190)]):
+        path = tmp_path / f"large{index}.png"
+        image_of(index, size).save(path)
+        rows.append(Sample(f"s{index}", (Message("user", (MediaPart("image", path), TextPart("what?"))),), "rows"))
+    return rows
+
+
+def tiles_of(cache: FeatureCache, samples: list[Sample]) -> list[torch.Tensor]:
+    assert cache.fill(samples)
+    return [cache(part) for sample in samples for part in media_of(sample.messages)]
+
+
+def test_tiled_features_are_those_of_the_tiles_in_memory_and_on_disk(cache_of: Any, large: list[Sample]) -> None:
+    rule = tiling_of("tiles:1-4")
+    caches = [cache_of(store=store, tiling=rule.text) for store in (False, True, True)]
+    encoder = caches[0].backbone.encoder("image")
+    wanted = []
+    for sample in large:
+        picture = load_image(media_of(sample.messages)[0].source)
+        squares = rule.cut(picture, 16, rule.grid(picture.size, 16))
+        wanted.append(encoder.encode(encoder.preprocess(squares, "squash")))
+    encoder.runs = 0
+    for cache in caches:
+        for found, own in zip(tiles_of(cache, large), wanted, strict=True):
+            torch.testing.assert_close(found, own, atol=1e-6, rtol=0)
+    tiles = sum(map(len, wanted))
+    assert [runs(cache) for cache in caches] == [tiles, tiles, 0]
+
+
+def test_another_tiling_is_encoded_anew(cache_of: Any, large: list[Sample]) -> None:
+    caches = [cache_of(tiling=tiling) for tiling in ("tiles:4-4", "split:2", "tiles:4-4", None)]
+    shapes = [[len(found) for found in tiles_of(cache, large)] for cache in caches]
+    assert [runs(cache) > 0 for cache in caches] == [True, True, False, True]
+    assert shapes[0] == shapes[2] != shapes[1]
+
+
+def test_the_limit_of_memory_counts_tiles(cache_of: Any, large: list[Sample]) -> None:
+    cache = cache_of(store=False, tiling="tiles:4-4")
+    each = cache.backbone.encoder("image").tokens * 24 * 4
+    cache.memory = 3 * 5 * each - 1
+    assert not cache.fill(large)
+    cache.memory += 1
+    assert cache.fill(large)
+
+
+def test_a_run_has_one_cache_for_each_tiling(eva_backbone_of: Any, large: list[Sample]) -> None:
+    caching = Caching(memory=1 << 20, show=silent)
+    found = [caching.features(eva_backbone_of(), "crop", large, tiling=tiling) for tiling in ("tiles", None, "tiles")]
+    assert found[0] is found[2] is not found[1]
+    assert len(caching.caches) == 2
+
+
+def test_no_header_is_read_where_one_square_a_picture_is_too_much(
+    cache_of: Any, large: list[Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = cache_of(store=False, tiling="tiles:4-4", memory=1)
+    monkeypatch.setattr(cache, "_shape", None)
+    assert not cache.fill(large)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inlay.adapters import Adapter, Backbone
 from inlay.adapters.conversation.messages import parse_messages
+from inlay.adapters.inputs import MlpConfig
+from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.lengths import WINDOW, ByLength, lengths_of
 from inlay.recipes.data.sampling.mixture import MixtureBatches
 from inlay.recipes.data.sampling.order import StepBatches
+from inlay.recipes.settings.stage import Stage
 
 
 def sorted_batches(lengths: list[int], size: int, batches: int, seed: int, start: int = 0) -> list[list[int]]:
@@ -68,3 +73,25 @@ def test_a_medium_counts_as_text_does() -> None:
     firsts: list[list[Any]] = [[*turns[:1]], [*seen]]
     samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate(firsts)]
     assert lengths_of(samples) == [10, 110]
+
+
+def test_a_tiled_picture_counts_by_its_positions(llm_of: Any, clip_of: Any, image_of: Any, tmp_path: Path) -> None:
+    backbone = Backbone(llm_of("llama", max_position_embeddings=1024), {"image": clip_of()})
+    stage = Stage(
+        data="train",
+        template="vicuna_v1",
+        geometry="pad",
+        lr={"inputs": 1e-3},
+        batch_size=1,
+        grouping="length",
+        tiling="tiles:1-9",
+    )
+    inputs = {"image": MlpConfig()}
+    adapter = Adapter.for_backbone(backbone, system="llava", name="a", layout=stage.layout, inputs=inputs)
+    samples = []
+    for number, size in enumerate([(16, 16), (48, 48)]):
+        image_of(number, size).save(tmp_path / f"{number}.png")
+        media = {"type": "image", "path": str(tmp_path / f"{number}.png")}
+        turns = [{"role": "user", "content": [media, "colour?"]}, {"role": "assistant", "content": "red"}]
+        samples.append(Sample(str(number), parse_messages(turns), ""))
+    assert StageData(samples, adapter.attach(backbone), stage, seed=0).lengths == [10 + 4 * 4, 10 + 4 * 10 * 4]
