@@ -9,8 +9,8 @@ from pathlib import Path
 from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.formats.vqa.questions import read_vqa, read_vqa_questions
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
-from inlay.recipes.data.rows.records import json_lines
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.open_table import json_lines
 from inlay.recipes.evaluation.answering import Asked, asked_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data

@@ -51,7 +51,7 @@ def read_messages_jsonl(
     """
     root = None if images is None else Path(images).absolute()
     offenders = offenders or Offenders()
-    return read_each(Path(path), lambda item, where: _sample(item, root, where, offenders), offenders)
+    return read_each(Path(path), partial(_sample, root=root, offenders=offenders), offenders)
 
 
 def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: Offenders) -> Sample:

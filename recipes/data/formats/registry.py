@@ -25,8 +25,8 @@ from inlay.recipes.data.formats.pairs import TEXT_FIELDS, read_pairs
 from inlay.recipes.data.formats.pope import read_pope
 from inlay.recipes.data.formats.triples import read_triples
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import json_lines
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.open_table import json_lines
 
 __all__ = ["FORMATS", "Format", "Shape", "register_format"]
 

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.facts import MODALITIES
+from inlay.recipes.data.rows.tables.samples import Samples
+from inlay.recipes.data.rows.tables.sequences import Chosen, Joined
 
 __all__ = ["WINDOW", "ByLength", "lengths_of"]
 
@@ -44,7 +49,7 @@ class ByLength(Sampler[list[int]]):
     def __init__(
         self,
         order: Callable[[int], Iterable[list[int]]],
-        lengths: Sequence[int],
+        lengths: Sequence[int] | NDArray[np.int64],
         batches: int,
         seed: int,
         start: int = 0,
@@ -70,9 +75,16 @@ class ByLength(Sampler[list[int]]):
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def lengths_of(samples: Sequence[Sample]) -> list[int]:
+def lengths_of(samples: Sequence[Sample]) -> NDArray[np.int64]:
     """Characters of each conversation plus 100 for each medium, an estimate for sorting."""
-    return [
+    if isinstance(samples, Samples):
+        return samples.column("characters") + 100 * sum(samples.column(f"input_{kind}") for kind in MODALITIES)
+    if isinstance(samples, Joined):
+        return np.concatenate([lengths_of(part) for part in samples.parts])
+    if isinstance(samples, Chosen):
+        return lengths_of(samples.samples)[samples.places]
+    lengths = (
         sum(len(message.text) for message in sample.messages) + 100 * len(media_of(sample.messages))
         for sample in samples
-    ]
+    )
+    return np.fromiter(lengths, np.int64, len(samples))

@@ -67,4 +67,4 @@ def test_a_medium_counts_as_text_does() -> None:
     seen = [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "colour?"}]}]
     firsts: list[list[Any]] = [[*turns[:1]], [*seen]]
     samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate(firsts)]
-    assert lengths_of(samples) == [10, 110]
+    assert lengths_of(samples).tolist() == [10, 110]
