@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
@@ -130,7 +130,7 @@ def _picture(number: int) -> str:
 class _Peak:
     """The peak of anonymous memory of this process, less that at the start, in ``added``; sampled every 20 ms."""
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Self:
         self.before, self.added, self.done = _anonymous(), 0, threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()

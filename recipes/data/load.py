@@ -11,6 +11,7 @@ from inlay.recipes.data.formats.vqa.questions import read_vqa
 from inlay.recipes.data.rows.media_check import MediaCheck
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.settings.errors import SettingsError
@@ -57,8 +58,10 @@ def load_data(
     found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
-            images = data.images or path.parent
-            check = MediaCheck(images, links=data.links, show=show)
+            images = data.images or (path if path.is_dir() else path.parent)
+            if data.images is None and hub_name(path) is not None:
+                images = None  # Its media are in its rows.
+            check = MediaCheck(images or Path(), links=data.links, show=show)
             offenders = Offenders(collect=True, media=check)
             rows = (
                 read_rows(path, images, per=per, embeddings=data.embeddings, offenders=offenders)

@@ -13,7 +13,8 @@ from inlay.recipes.data.rows.media_check import check_media
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.json_table import JsonTable
-from inlay.recipes.data.rows.tables.open_table import SUFFIXES, head_of, is_json, is_table, open_table
+from inlay.recipes.data.rows.tables.names import SUFFIXES, is_json, is_table
+from inlay.recipes.data.rows.tables.open_table import head_of, open_table
 
 __all__ = ["read_rows", "read_samples"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,39 +22,12 @@ from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.data.rows.tables.arrow_table import ArrowTable
 from inlay.recipes.data.rows.tables.base import Table, state_of
 from inlay.recipes.data.rows.tables.json_table import JsonTable
+from inlay.recipes.data.rows.tables.names import ARROW, hub_name
 from inlay.recipes.data.rows.tables.store import cache_root
 
-__all__ = ["SUFFIXES", "head_of", "hub_name", "is_json", "is_table", "json_lines", "open_table"]
-
-_JSON = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
-_ARROW = (".parquet", ".csv", ".tsv", ".arrow")
-SUFFIXES = (*_JSON, *_ARROW)
-"""Suffixes of files that hold rows."""
+__all__ = ["head_of", "json_lines", "open_table"]
 
 _HEAD = 1 << 20
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(:[\w.\[\]%+-]+)?")
-
-
-def is_json(path: Path) -> bool:
-    """Whether a path names a JSON file."""
-    return path.name.lower().endswith(_JSON)
-
-
-def is_table(path: Path) -> bool:
-    """Whether a path names rows: a file with a known suffix, a folder of a data set, or a data set of the Hub."""
-    return path.name.lower().endswith(SUFFIXES) or path.is_dir() or hub_name(path) is not None
-
-
-def hub_name(path: Path) -> str | None:
-    """The name of a data set of the Hub, ``owner/name`` or ``owner/name:split``; None for files and folders.
-
-    Example:
-        >>> hub_name(Path("me/my-dataset:train")), hub_name(Path("data/train.json"))
-        ('me/my-dataset:train', None)
-    """
-    name = path.as_posix()
-    known = name.lower().endswith((*SUFFIXES, ".tar")) or os.path.exists(name) or "{" in name
-    return None if known or not _HUB.fullmatch(name) else name
 
 
 def open_table(path: Path) -> Table:
@@ -72,7 +44,7 @@ def open_table(path: Path) -> Table:
         return _hub_table(hub)
     if path.is_dir():
         return _folder_table(path)
-    if name.endswith(_ARROW):
+    if name.endswith(ARROW):
         return _file_table(path, tuple(state_of(path)))
     file = _unpacked(path) if name.endswith(".gz") else path
     return JsonTable(file, name=str(path), lines=json_lines(file))
@@ -216,10 +188,12 @@ def _read(name: str, load: Callable[[str | None], Any]) -> Any:
 def _reason(name: str, error: Exception) -> str:
     """What is wrong with a data set, in a line."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    text = str(error).strip().splitlines()
+    text, source = str(error).strip().splitlines(), name.partition(":")[0]
     first = shown(text[0] if text else type(error).__name__, 300)
     if "gated" in str(error).lower() or "GatedRepoError" in kinds:
-        return f"the data set is gated: accept its terms at https://huggingface.co/datasets/{name}, then: hf auth login"
+        return (
+            f"the data set is gated: accept its terms at https://huggingface.co/datasets/{source}, then: hf auth login"
+        )
     if kinds & {"OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "LocalEntryNotFoundError"}:
         return f"the Hub cannot be reached, and the data set is not in the cache: {first}"
     if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
