@@ -58,15 +58,15 @@ def load_data(
     found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
-            images = data.images or (path if path.is_dir() else path.parent)
-            if data.images is None and hub_name(path) is not None:
-                images = None  # Its media are in its rows.
+            images = data.images or _folder_of(path)
             check = MediaCheck(images or Path(), links=data.links, show=show)
             offenders = Offenders(collect=True, media=check)
             rows = (
                 read_rows(path, images, per=per, embeddings=data.embeddings, offenders=offenders)
                 if notes is None
-                else read_vqa(path, notes, images, answers=data.answers, pattern=data.pattern, offenders=offenders)
+                else read_vqa(
+                    path, notes, images or Path(), answers=data.answers, pattern=data.pattern, offenders=offenders
+                )
             )
             held[path, notes, per] = rows if isinstance(rows, Samples) else check.usable(rows, offenders)
             found += offenders.found
@@ -79,6 +79,11 @@ def load_data(
     if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:
         raise DataError(f"{', '.join(empty)}: no usable row is left")
     return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
+
+
+def _folder_of(path: Path) -> Path | None:
+    """The folder of the media of a data file; None for a data set of the Hub, which has its media in its rows."""
+    return None if hub_name(path) is not None else path if path.is_dir() else path.parent
 
 
 def shards_of(data: DataSettings) -> tuple[Path, ...]:

@@ -89,7 +89,8 @@ class RowCheck:
             media = samples.column(f"input_{modality}")
             length += media * known.get(modality, 0)
             usual &= (media == 0) | (modality in known)
-        return usual if context is None else usual & (length <= context)
+        fits: NDArray[np.bool_] = usual if context is None else usual & (length <= context)
+        return fits
 
     def facts(self) -> list[Any]:
         """Everything that decides whether a row can be encoded, as plain values."""

@@ -88,6 +88,7 @@ def read_held_out(
     folder = images or (own.images if test is None and own and own.images else path.parent)
     judged = own is not None and test is None and not make_test
     making = _read_all(own.make_test, folder) if own is not None and judged else _read_all(make_test, images, links)
+    samples: Sequence[Sample]
     if annotations is not None:
         samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern, links=links)
     elif _are_questions(path):

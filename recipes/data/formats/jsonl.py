@@ -12,7 +12,7 @@ Media that the assistant generates are parts of its turn, ``{"type": "audio", "c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -34,7 +34,7 @@ _READ = ("id", "messages", "system", *(name for names in FIELDS.values() for nam
 
 def read_messages_jsonl(
     path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read conversations; empty lines are skipped.
 
     Args:

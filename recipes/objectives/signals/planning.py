@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
@@ -85,7 +87,7 @@ def _again(task: Task, rows: Sequence[Sample]) -> bool:
     return not task.stage.samples.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
 
 
-def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequence[int]) -> StepData:
+def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: NDArray[np.int64]) -> StepData:
     """Batches of states, in the order of the conversations."""
     rows = [row for own in held for row in own]
 
