@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inlay.adapters.conversation.messages import parse_messages
+from inlay.recipes.data.formats.jsonl import read_messages_jsonl
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Chosen, Joined
 from inlay.recipes.data.sampling.lengths import WINDOW, ByLength, lengths_of
 from inlay.recipes.data.sampling.mixture import MixtureBatches
 from inlay.recipes.data.sampling.order import StepBatches
@@ -68,3 +72,20 @@ def test_a_medium_counts_as_text_does() -> None:
     firsts: list[list[Any]] = [[*turns[:1]], [*seen]]
     samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate(firsts)]
     assert lengths_of(samples).tolist() == [10, 110]
+
+
+def test_lengths_of_a_file_are_known_from_its_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"id": str(n), "images": ["a.png"] * (n % 2), "messages": talk("what? " * n, "a disc")} for n in range(1, 9)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    samples = read_messages_jsonl(tmp_path / "a.json", tmp_path)
+    expected = lengths_of(list(samples)).tolist()
+    monkeypatch.setattr(type(samples), "_converted", None)  # no row is read
+    assert lengths_of(samples).tolist() == expected
+    assert lengths_of(Joined([samples, samples[2:4]])).tolist() == [*expected, *expected[2:4]]
+    assert lengths_of(Chosen(samples, [3, 1])).tolist() == [expected[3], expected[1]]
+
+
+def talk(asked: str, said: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
