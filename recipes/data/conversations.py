@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.batch import Batch
@@ -84,7 +87,7 @@ class StageData(StepData):
         return self.model.collate(rows, layout=self.stage.layout, features=self.features)
 
 
-def _lengths(samples: Sequence[Sample], model: AttachedModel, stage: Stage) -> list[int]:
+def _lengths(samples: Sequence[Sample], model: AttachedModel, stage: Stage) -> NDArray[np.int64]:
     """Estimated lengths for sorting; of a tiled picture the header is read, which decides its positions."""
     tiler = model.tilers(stage.layout).get("image")
     if tiler is None:

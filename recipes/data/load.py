@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,8 @@ from inlay.recipes.data.formats.vqa.questions import read_vqa
 from inlay.recipes.data.rows.media_check import MediaCheck
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.names import hub_name
+from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
@@ -24,7 +26,7 @@ def load_data(
     show: Callable[[str], object] | None = None,
     report: Path | None = None,
     left_out: list[Offender] | None = None,
-) -> dict[str, list[Sample]]:
+) -> dict[str, Sequence[Sample]]:
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
     Training files yield one sample for each caption; held-out files yield one sample for each image, with all its
@@ -52,19 +54,21 @@ def load_data(
         **{f"mix {number}": (path, None, "caption") for number, path in enumerate(data.mix, 1)},
         **{f"make_test {number}": (path, None, "image") for number, path in enumerate(data.make_test, 1)},
     }
-    held: dict[tuple[Path, Path | None, str], list[Sample]] = {}
-    check = MediaCheck(links=data.links, show=show)
+    held: dict[tuple[Path, Path | None, str], Sequence[Sample]] = {}
     found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
-            offenders = Offenders(collect=True)
-            images = data.images or path.parent
+            images = data.images or _folder_of(path)
+            check = MediaCheck(images or Path(), links=data.links, show=show)
+            offenders = Offenders(collect=True, media=check)
             rows = (
                 read_rows(path, images, per=per, embeddings=data.embeddings, offenders=offenders)
                 if notes is None
-                else read_vqa(path, notes, images, answers=data.answers, pattern=data.pattern, offenders=offenders)
+                else read_vqa(
+                    path, notes, images or Path(), answers=data.answers, pattern=data.pattern, offenders=offenders
+                )
             )
-            held[path, notes, per] = check.usable(rows, images, offenders)
+            held[path, notes, per] = rows if isinstance(rows, Samples) else check.usable(rows, offenders)
             found += offenders.found
             if show is not None:
                 for line in offenders.lines():
@@ -75,6 +79,11 @@ def load_data(
     if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:
         raise DataError(f"{', '.join(empty)}: no usable row is left")
     return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
+
+
+def _folder_of(path: Path) -> Path | None:
+    """The folder of the media of a data file; None for a data set of the Hub, which has its media in its rows."""
+    return None if hub_name(path) is not None else path if path.is_dir() else path.parent
 
 
 def shards_of(data: DataSettings) -> tuple[Path, ...]:
@@ -88,7 +97,7 @@ def shards_of(data: DataSettings) -> tuple[Path, ...]:
     return shard_files(data.align)
 
 
-def sets_of(kind: str, samples: Mapping[str, list[Sample]]) -> list[list[Sample]]:
+def sets_of(kind: str, samples: Mapping[str, Sequence[Sample]]) -> list[Sequence[Sample]]:
     """The data sets of a stage: one, or all training sets for ``all``."""
     if kind != "all":
         return [samples[kind]]

@@ -1,8 +1,9 @@
 """Checks rows against the model before the first step: the context length, and media for the parts of each stage.
 
 The readers find invalid turns and media; this check needs the tokenizer and the adapter. A token of text has at least
-one byte, so most rows fit by their number of bytes alone. The texts of the others are tokenised in batches, which fast
-tokenizers do in parallel, and rows near the context length are encoded exactly as in training.
+one byte, so most rows fit by their number of bytes alone, which is known from the first check. The texts of the others
+are tokenised in batches, and rows near the context length are encoded exactly as in training. The result for a large
+file is kept for the next process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.compatibility.digest import tokenizer_digest
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message, TextPart, made_of, media_of
 from inlay.adapters.media.modality import Modality
@@ -23,6 +28,9 @@ from inlay.recipes.data.load import sets_of
 from inlay.recipes.data.preparation.stage_samples import expanded, varied
 from inlay.recipes.data.rows.offenders import Invalid, Offender, settle, write_list
 from inlay.recipes.data.rows.sample import DataError, Sample, questions_of
+from inlay.recipes.data.rows.tables.facts import MODALITIES
+from inlay.recipes.data.rows.tables.samples import Samples
+from inlay.recipes.data.rows.tables.side_notes import SideNotes
 from inlay.recipes.settings.stage import Stage, rate_of
 
 __all__ = ["RowCheck", "check_reached", "usable_rows"]
@@ -72,6 +80,28 @@ class RowCheck:
             if not (usual[number] and self._fits(rows[number], next(sizes))):
                 told[number] = self._exact(rows[number])
         return told
+
+    def certain(self, samples: Samples) -> NDArray[np.bool_]:
+        """Which samples certainly fit, by the number of bytes of their texts alone."""
+        context, known = self.model.backbone.llm.context, self.model.tokens
+        if self.overhead is None:
+            return np.zeros(len(samples), bool)
+        messages = samples.column("messages")
+        length = self.overhead.first + self.overhead.further * (messages // 2) + _PER_TURN * messages
+        length += samples.column("bytes")
+        usual = samples.column("unusual") == 0
+        for modality in MODALITIES:
+            media = samples.column(f"input_{modality}")
+            length += media * known.get(modality, 0)
+            usual &= (media == 0) | (modality in known)
+        fits: NDArray[np.bool_] = usual if context is None else usual & (length <= context)
+        return fits
+
+    def facts(self) -> list[Any]:
+        """Everything that decides whether a row can be encoded, as plain values."""
+        llm, tokens = self.model.backbone.llm, dict(self.model.tokens)
+        made = {modality: list(ids) for modality, ids in self.model.adapter.signals.ids.items()}
+        return [repr(self.layout), self.generation, tokens, made, llm.context, tokenizer_digest(llm.tokenizer)]
 
     def _exact(self, row: Sequence[Message]) -> str:
         try:
@@ -129,7 +159,7 @@ class RowCheck:
 
 
 def usable_rows(
-    samples: Mapping[str, list[Sample]],
+    samples: Mapping[str, Sequence[Sample]],
     stages: Mapping[str, Stage],
     model: AttachedModel,
     *,
@@ -139,7 +169,7 @@ def usable_rows(
     left_out: Sequence[Offender] = (),
     report: Path | None = None,
     show: Callable[[str], object] | None = None,
-) -> dict[str, list[Sample]]:
+) -> dict[str, Sequence[Sample]]:
     """The samples that every stage and the final evaluation can encode.
 
     Args:
@@ -156,21 +186,23 @@ def usable_rows(
     Raises:
         DataError: rows that cannot be encoded, or a stage without media for any of its parts.
     """
-    bad: dict[int, Offender] = {}
+    bad: dict[int, dict[int, Offender]] = {id(rows): {} for rows in samples.values()}
     for name, stage in stages.items():
         if not stage.objective.conversations or (streamed and stage.data == "align"):
             continue
-        own = [sample for rows in sets_of(stage.data, samples) for sample in rows if id(sample) not in bad]
         check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)
-        bad |= _bad(own, check, said, f"stage {name}: ", show)
-    asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
-    bad |= _bad([row for row in samples.get("test", []) if id(row) not in bad], asking, _asked, "", show)
-    if bad:
-        settle(list(bad.values()), invalid, report=report, show=show)
+        rules = [repr(stage.samples), repr(stage.data), seed if stage.samples.varies else 0]
+        for rows in sets_of(stage.data, samples):
+            _check(rows, bad[id(rows)], check, said, rules, f"stage {name}: ", show, as_is=_is_as_is(stage))
+    if test := samples.get("test"):
+        asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
+        _check(test, bad[id(test)], asking, _asked, ["asked"], "", show, as_is=True)
+    found = [offender for own in bad.values() for _, offender in sorted(own.items())]
+    settle(found, invalid, report=report, show=show)
     if report is not None:
-        write_list(report, [*left_out, *bad.values()])
-    if bad:
-        kept = {id(rows): [row for row in rows if id(row) not in bad] for rows in samples.values()}
+        write_list(report, [*left_out, *found])
+    if found:
+        kept = {id(rows): _without(rows, bad[id(rows)]) for rows in samples.values()}
         if empty := [name for name, rows in samples.items() if not kept[id(rows)]]:
             raise DataError(f"{', '.join(empty)}: no usable row is left")
         samples = {name: kept[id(rows)] for name, rows in samples.items()}
@@ -223,25 +255,78 @@ def _asked(sample: Sample) -> list[tuple[Message, ...]]:
     return [question.prompt for question in questions_of(sample)[-1:]]
 
 
-def _bad(
+def _check(
     samples: Sequence[Sample],
+    bad: dict[int, Offender],
+    check: RowCheck,
+    rows_of: Callable[[Sample], list[tuple[Message, ...]]],
+    rules: list[Any],
+    place: str,
+    show: Callable[[str], object] | None,
+    *,
+    as_is: bool,
+) -> None:
+    """Add the samples with a row that cannot be encoded to `bad`, by their places.
+
+    Args:
+        samples: a data set; of a large one, the result of an earlier process is used.
+        bad: place -> offender; these samples are not checked again.
+        check: checks rows.
+        rows_of: sample -> the conversations that are encoded.
+        rules: plain values that decide what `rows_of` returns.
+        place: the stage, for errors.
+        show: prints a line for the user.
+        as_is: whether `rows_of` adds no text to a sample.
+    """
+    lazy = samples if isinstance(samples, Samples) and samples.chosen is None else None
+    notes = SideNotes(lazy, [check.facts(), rules]) if lazy is not None else None
+    problems: list[tuple[int, str]] | None = notes.load() if notes is not None else None
+    if problems is None:
+        sure = check.certain(samples) if as_is and isinstance(samples, Samples) else np.zeros(len(samples), bool)
+        problems = list(_problems(samples, np.flatnonzero(~sure).tolist(), check, rows_of, place, show))
+        if notes is not None:
+            notes.save(problems)
+    for number, problem in problems:
+        if number not in bad:
+            origin = samples[number].origin
+            bad[number] = Offender(origin, f"{origin}: {place}{problem}")
+
+
+def _problems(
+    samples: Sequence[Sample],
+    places: list[int],
     check: RowCheck,
     rows_of: Callable[[Sample], list[tuple[Message, ...]]],
     place: str,
     show: Callable[[str], object] | None,
-) -> dict[int, Offender]:
-    """Samples with a row that cannot be encoded, by ``id()``."""
-    bad: dict[int, Offender] = {}
+) -> Iterator[tuple[int, str]]:
+    """The samples at some places that cannot be encoded, and why."""
     told = time.monotonic()
-    for start in range(0, len(samples), _BATCH):
-        pairs = [(sample, row) for sample in samples[start : start + _BATCH] for row in rows_of(sample)]
-        for (sample, _), problem in zip(pairs, check.problems([row for _, row in pairs]), strict=True):
+    for start in range(0, len(places), _BATCH):
+        numbers = places[start : start + _BATCH]
+        pairs = [(number, row) for number in numbers for row in rows_of(samples[number])]
+        reasons: dict[int, str] = {}
+        for (number, _), problem in zip(pairs, check.problems([row for _, row in pairs]), strict=True):
             if problem:
-                bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: {place}{problem}")
+                reasons[number] = problem
+        yield from reasons.items()
         if show is not None and time.monotonic() - told > _SECONDS:
             told = time.monotonic()
-            show(f"{place}measured {min(start + _BATCH, len(samples)):,} of {len(samples):,} rows")
-    return bad
+            show(f"{place}measured {start + len(numbers):,} of {len(places):,} rows")
+
+
+def _is_as_is(stage: Stage) -> bool:
+    """Whether a stage trains on the texts of the data, without words of its own."""
+    own = stage.samples
+    return not own.varies and own.phrasing == "as_is" and own.direction == "as_is"
+
+
+def _without(samples: Sequence[Sample], bad: Mapping[int, Offender]) -> Sequence[Sample]:
+    """The samples at all other places."""
+    if not bad:
+        return samples
+    places = [number for number in range(len(samples)) if number not in bad]
+    return samples.take(places) if isinstance(samples, Samples) else [samples[number] for number in places]
 
 
 def _bytes(row: Sequence[Message]) -> int:

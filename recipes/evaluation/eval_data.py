@@ -9,8 +9,8 @@ from pathlib import Path
 from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.formats.vqa.questions import read_vqa, read_vqa_questions
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
-from inlay.recipes.data.rows.records import json_lines
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.open_table import json_lines
 from inlay.recipes.evaluation.answering import Asked, asked_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
@@ -88,6 +88,7 @@ def read_held_out(
     folder = images or (own.images if test is None and own and own.images else path.parent)
     judged = own is not None and test is None and not make_test
     making = _read_all(own.make_test, folder) if own is not None and judged else _read_all(make_test, images, links)
+    samples: Sequence[Sample]
     if annotations is not None:
         samples = read_vqa(path, annotations, folder, answers=answers, pattern=pattern, links=links)
     elif _are_questions(path):

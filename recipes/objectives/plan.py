@@ -15,6 +15,7 @@ from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.evaluation.answering import answer_all
 from inlay.recipes.evaluation.metrics.captions.figures import caption_figures
@@ -78,7 +79,7 @@ def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None
     """
     ready = [expanded(rows, task.stage) for rows in task.sets] if sets is None else sets
     return StageData(
-        [row for rows in ready for row in rows],
+        Joined(ready) if len(ready) != 1 else ready[0],
         task.model,
         task.stage,
         seed=task.seed,

@@ -1,7 +1,7 @@
 """Digests of a run's data and frozen models, which must not change when the run is resumed.
 
-A data set is compared by the texts of its samples and by the sizes of its media; nothing is decoded. Media that differ
-only in modification time may have been copied, so a line names them, and the run continues.
+A data set is compared by its file (in memory: by the texts of its samples) and by the sizes of its media; nothing is
+decoded. Media that differ only in modification time may have been copied, so a line names them, and the run continues.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from inlay.adapters.conversation.messages import MadePart, Part, TextPart
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.runs.files import write_whole
 from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["check_inputs", "digest_of"]
 
 Digest: TypeAlias = dict[str, Any]
-"""``samples``: their number. ``texts``, ``sizes``, ``times``: SHA-256."""
+"""``samples``: their number. ``rows`` (of a table) or ``texts``, ``sizes``, ``times``: SHA-256."""
 
 _MAX_BYTES = 1 << 20
 _NAMED = 3
+_DIFFERS = {"texts": "the texts of its samples differ", "rows": "the file differs"}
 
 
 def check_inputs(
@@ -66,7 +68,15 @@ def check_inputs(
 
 
 def digest_of(rows: Sequence[Sample]) -> Digest:
-    """The digest of one data set."""
+    """The digest of one data set; that of a table reads the file once, and converts no row."""
+    if not isinstance(rows, Samples) or rows.facts.media is None:
+        return _of_texts(rows)
+    found = hashlib.sha256(rows.table.digest().encode())
+    found.update(rows.column("row").tobytes())
+    return {"samples": len(rows), "rows": found.hexdigest(), **_of_files(rows.facts.media)}
+
+
+def _of_texts(rows: Sequence[Sample]) -> Digest:
     texts = hashlib.sha256()
     for row in rows:
         turns = [(message.role, [_plain(part) for part in message.content]) for message in row.messages]
@@ -111,6 +121,8 @@ def _of_files(paths: Iterable[Path]) -> Digest:
 
 def _file(rows: Sequence[Sample]) -> str:
     """The name of the data file, from the place of its first sample."""
+    if isinstance(rows, Samples):
+        return rows.table.name
     return rows[0].origin.partition(", ")[0] if rows else ""
 
 
@@ -137,8 +149,11 @@ def _compare(
         if not isinstance(before, dict) or before.get("samples") != own["samples"]:
             count = before.get("samples") if isinstance(before, dict) else 0
             raise SettingsError(_changed(where, f"{shown(count)} samples then, {own['samples']} now"))
-        if before.get("texts") != own["texts"]:
-            raise SettingsError(_changed(where, "the texts of its samples differ"))
+        if "rows" in own and "rows" not in before:  # written by an earlier version
+            own = {"file": own["file"], **_of_texts(samples[name])}
+        kind = "rows" if "rows" in own else "texts"
+        if before.get(kind) != own[kind]:
+            raise SettingsError(_changed(where, _DIFFERS[kind]))
         if before.get("times") == own["times"]:
             continue
         newer = ", ".join(_newer(samples.get(name, ()), since)) or "none newer than the run"

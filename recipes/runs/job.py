@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
+from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.runs.backbone import MODELS
 from inlay.recipes.runs.files import entries_of
 from inlay.recipes.settings.default_models import MINIATURE
@@ -90,7 +91,8 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
     for field, value in vars(job.data).items():
         paths: Any = value if isinstance(value, tuple) else (value,)
         for path in paths:
-            if isinstance(path, Path) and field != "cache_dir" and "{" not in path.name:
+            hub = field not in ("images", "embeddings") and isinstance(path, Path) and hub_name(path) is not None
+            if isinstance(path, Path) and field != "cache_dir" and "{" not in path.name and not hub:
                 yield f"data.{field}", path
     if job.run.begin is not None and (job.run.begin.is_absolute() or len(job.run.begin.parts) != 2):
         yield "begin", job.run.begin

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.runs.backbone import config_of_bundle, found_again
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.plain_yaml import parse_yaml
@@ -46,6 +47,8 @@ def recorded_data(bundle: Path) -> DataSettings | None:
 
 
 def _existing(source: str, config: Path, field: str) -> Path:
+    if field != "images" and hub_name(Path(source)) is not None:
+        return Path(source)
     found = found_again(source, config)
     if found is None:
         raise SettingsError(f"{config}: data.{field} of this run is {source}, which does not exist; give --data.test")

@@ -55,7 +55,7 @@ class Prepared:
     job: Job
     model: AttachedModel
     """The adapter on its backbone."""
-    samples: Mapping[str, list[Sample]]
+    samples: Mapping[str, Sequence[Sample]]
     """Name of the file (``align``, ``train``, ``test``, ...) -> samples."""
     shards: Shards | None
     """Shards of streamed captions; None for none."""
@@ -154,7 +154,7 @@ def prepare(
     listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
     load = partial(load_data, show=show, report=listed, left_out=left_out)
     drawn = job.data.train is None
-    samples: Mapping[str, list[Sample]] = {}
+    samples: Mapping[str, Sequence[Sample]] = {}
     if not drawn:
         with first_ahead():
             samples = load(job.data)
@@ -225,7 +225,7 @@ def _in_half(job: Job) -> Job:
     return replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
 
 
-def _asked_at_end(job: Job, samples: Mapping[str, list[Sample]]) -> tuple[list[Sample], list[Sample]]:
+def _asked_at_end(job: Job, samples: Mapping[str, Sequence[Sample]]) -> tuple[list[Sample], list[Sample]]:
     """Held-out questions, and held-out conversations with generated media."""
     if not job.run.evaluate:
         return [], []

@@ -25,7 +25,7 @@ __all__ = ["AnswerCheck", "answer_check", "check_watched", "spread", "validation
 
 
 def validation_samples(
-    stage: Stage, samples: Mapping[str, list[Sample]], most: int, model: AttachedModel
+    stage: Stage, samples: Mapping[str, Sequence[Sample]], most: int, model: AttachedModel
 ) -> list[Sample]:
     """The held-out samples for a stage: captioned media, questions, or both with instructions.
 
@@ -48,7 +48,7 @@ def validation_samples(
     return chosen if len(chosen) >= world() else []
 
 
-def check_watched(job: Job, samples: Mapping[str, list[Sample]], model: AttachedModel) -> None:
+def check_watched(job: Job, samples: Mapping[str, Sequence[Sample]], model: AttachedModel) -> None:
     """Check that ``patience`` and ``best`` have validations to compare.
 
     Raises:

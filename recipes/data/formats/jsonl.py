@@ -12,7 +12,7 @@ Media that the assistant generates are parts of its turn, ``{"type": "audio", "c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -34,7 +34,7 @@ _READ = ("id", "messages", "system", *(name for names in FIELDS.values() for nam
 
 def read_messages_jsonl(
     path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read conversations; empty lines are skipped.
 
     Args:
@@ -51,7 +51,7 @@ def read_messages_jsonl(
     """
     root = None if images is None else Path(images).absolute()
     offenders = offenders or Offenders()
-    return read_each(Path(path), lambda item, where: _sample(item, root, where, offenders), offenders)
+    return read_each(Path(path), partial(_sample, root=root, offenders=offenders), offenders)
 
 
 def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: Offenders) -> Sample:

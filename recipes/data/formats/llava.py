@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.markers import MARKERS, place
 from inlay.recipes.data.rows.media_fields import FIELDS, media_lists, refuse_unread, with_system
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import json_name, records
+from inlay.recipes.data.rows.records import json_name, read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 from inlay.recipes.data.rows.write import write_text
 
@@ -49,7 +49,7 @@ _NAMES: dict[str, str] = {"user": "human", "assistant": "gpt"}
 _READ = ("id", "conversations", "system", *(name for names in FIELDS.values() for name in names))
 
 
-def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read a LLaVA file.
 
     Args:
@@ -65,16 +65,9 @@ def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offend
     Raises:
         DataError: with the file, the item (from 0) or line (from 1), and the field.
     """
-    path, root = Path(path), None if images is None else Path(images).absolute()
-    offenders = offenders or Offenders()
-    counts: dict[str, int] = {}
-    samples = []
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            sample = _sample(item, root, where, offenders)
-            times = counts[sample.id] = counts.get(sample.id, 0) + 1
-            samples.append(sample if times == 1 else replace(sample, id=f"{sample.id}#{times}"))
-    return samples
+    root, offenders = None if images is None else Path(images).absolute(), offenders or Offenders()
+    read = partial(_sample, root=root, offenders=offenders)
+    return read_each(Path(path), read, offenders, repeated="number")
 
 
 def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path | None = None) -> None:

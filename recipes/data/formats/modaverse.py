@@ -8,7 +8,7 @@ response. ``modality`` may name several, joined by commas or as a list; they sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ _NONE = "none"
 _READ = ("id", "instruction", "media", "meta_response")
 
 
-def read_modaverse(path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+def read_modaverse(
+    path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None
+) -> Sequence[Sample]:
     """Read the file.
 
     Args:

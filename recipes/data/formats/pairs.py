@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _READ = ("id", "image", *TEXT_FIELDS)
 
 def read_pairs(
     path: str | Path, images: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read pairs from JSON lines or a JSON list; an image with several texts has several lines.
 
     Args:

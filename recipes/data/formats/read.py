@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from json import JSONDecoder
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +11,12 @@ from inlay.recipes.data.formats.registry import FORMATS, Shape
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
 from inlay.recipes.data.rows.media_check import check_media
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import head_of, json_lines, numbered_lines
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.json_table import JsonTable
+from inlay.recipes.data.rows.tables.names import SUFFIXES, is_json, is_table
+from inlay.recipes.data.rows.tables.open_table import head_of, open_table
 
 __all__ = ["read_rows", "read_samples"]
-
-_SUFFIXES = (".json", ".jsonl")
 
 
 def read_samples(
@@ -27,7 +26,7 @@ def read_samples(
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
     links: bool = False,
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read samples and check that their media are there.
 
     Args:
@@ -46,9 +45,9 @@ def read_samples(
         DataError: an unknown suffix, invalid contents, or invalid media.
 
     Example:
-        >>> read_samples("train.csv")
+        >>> read_samples("train.txt")
         Traceback (most recent call last):
-        inlay.recipes.data.rows.sample.DataError: train.csv: expected a file that ends in .json or .jsonl
+        inlay.recipes.data.rows.sample.DataError: train.txt: expected a file that ends in .json, .jsonl, ...
     """
     samples = read_rows(path, images, per=per, embeddings=embeddings)
     if images is not None:
@@ -63,7 +62,7 @@ def read_rows(
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
     offenders: Offenders | None = None,
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read samples without checking their media.
 
     Args:
@@ -74,26 +73,28 @@ def read_rows(
         offenders: collects invalid rows; if not given, the first one raises an error.
     """
     path, root = Path(path), Path(images) if images is not None else None
-    shape, first = _beginning(path)
-    for held in FORMATS.values():
-        if shape in held.shapes and held.recognise(first, path):
-            return held.samples(path, root, offenders or Offenders(), per=per, embeddings=embeddings)
+    for shape, first in _beginnings(path):
+        for held in FORMATS.values():
+            if shape in held.shapes and held.recognise(first, path):
+                return held.samples(path, root, offenders or Offenders(), per=per, embeddings=embeddings)
     hint = "; webdataset shards go to --data.align" if path.suffix.lower() == ".tar" else ""
-    raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}{hint}")
+    raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}{hint}")
 
 
-def _beginning(path: Path) -> tuple[Shape, Mapping[str, Any]]:
-    """The first record of a list or of lines, found without reading the rest, or the one object of a file."""
-    if path.suffix.lower() not in _SUFFIXES:
-        return "other", {}
+def _beginnings(path: Path) -> Iterator[tuple[Shape, Mapping[str, Any]]]:
+    """The first record of a table, found without reading the rest, or the one object of a file.
+
+    Registered formats are asked about a file that is not JSON before it is opened as a table.
+    """
+    if not is_json(path):
+        yield "other", {}
+        if not is_table(path):
+            return
+    opened = open_table(path)
+    if isinstance(opened, JsonTable) and not opened.lines and head_of(opened.path).startswith("{"):
+        yield "object", parse(decode(file_bytes(opened.path), str(path)), str(path))
+        return
     first: Any = None
-    if json_lines(path):
-        number, line = next(numbered_lines(path), (0, "{}"))
-        with suppress(DataError):  # The reader reports invalid JSON.
-            first = parse(line, f"{path}, line {number}")
-    elif (head := head_of(path)).startswith("{"):
-        return "object", parse(decode(file_bytes(path), str(path)), str(path))
-    else:
-        with suppress(ValueError, RecursionError):
-            first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
-    return "records", first if isinstance(first, dict) else {}
+    with suppress(DataError):  # The reader reports invalid JSON.
+        _, first = next(opened.stream())
+    yield "records", first if isinstance(first, dict) else {}

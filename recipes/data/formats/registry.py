@@ -6,7 +6,7 @@ Your own formats are tried before those of the package. See ``docs/extending.md`
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -25,8 +25,8 @@ from inlay.recipes.data.formats.pairs import TEXT_FIELDS, read_pairs
 from inlay.recipes.data.formats.pope import read_pope
 from inlay.recipes.data.formats.triples import read_triples
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import json_lines
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.open_table import json_lines
 
 __all__ = ["FORMATS", "Format", "Shape", "register_format"]
 
@@ -42,12 +42,12 @@ _KEYS_OF_LINES = ("messages", "conversations", "conversation", "text_input", "te
 class Format:
     """One file format; see :func:`register_format`."""
 
-    read: Callable[..., list[Sample]]
+    read: Callable[..., Sequence[Sample]]
     recognise: Callable[[Fields, Path], bool]
     shapes: tuple[Shape, ...] = ("records", "object", "other")
     """The shapes of files for which ``recognise`` is called."""
 
-    def samples(self, path: Path, images: Path | None, offenders: Offenders, **options: Any) -> list[Sample]:
+    def samples(self, path: Path, images: Path | None, offenders: Offenders, **options: Any) -> Sequence[Sample]:
         """Read a file; options that the reader has no parameter for are ignored."""
         known = inspect.signature(self.read).parameters
         options = {name: value for name, value in options.items() if name in known}
@@ -78,11 +78,11 @@ def _refuse_vqa(path: Path, *_: object, **__: object) -> list[Sample]:
     )
 
 
-def _lists(read: Callable[..., list[Sample]], recognise: Callable[[Fields, Path], bool]) -> Format:
+def _lists(read: Callable[..., Sequence[Sample]], recognise: Callable[[Fields, Path], bool]) -> Format:
     return Format(read=read, recognise=recognise, shapes=("records",))
 
 
-def _objects(read: Callable[..., list[Sample]], recognise: Callable[[Fields, Path], bool]) -> Format:
+def _objects(read: Callable[..., Sequence[Sample]], recognise: Callable[[Fields, Path], bool]) -> Format:
     return Format(read=read, recognise=recognise, shapes=("object",))
 
 
@@ -117,7 +117,9 @@ FORMATS: dict[str, Format] = {
 """Name -> format, in the order in which they are tried."""
 
 
-def register_format(name: str, read: Callable[..., list[Sample]], *, recognise: Callable[[Fields, Path], bool]) -> None:
+def register_format(
+    name: str, read: Callable[..., Sequence[Sample]], *, recognise: Callable[[Fields, Path], bool]
+) -> None:
     """Register a file format, which is tried before all others.
 
     Args:

@@ -6,7 +6,7 @@ A JSON list, or JSON lines, of ``{"image", "text_input", "text_output"}``. The i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ __all__ = ["read_triples"]
 _READ = ("id", "image", "text_input", "text_output")
 
 
-def read_triples(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+def read_triples(
+    path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None
+) -> Sequence[Sample]:
     """Read triples.
 
     Args:

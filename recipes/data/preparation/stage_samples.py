@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from inlay.adapters.conversation.messages import Message, Part, TextPart, made_of, media_of
 from inlay.recipes.data.preparation.instruction_templates import (
@@ -20,8 +21,9 @@ from inlay.recipes.data.preparation.instruction_templates import (
     choose,
     fill,
 )
-from inlay.recipes.data.preparation.reverse import reversed_pairs
+from inlay.recipes.data.preparation.reverse import reversed_pair
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Converted, split
 from inlay.recipes.settings.stage import Stage
 
 __all__ = ["apart", "expanded", "phrased", "varied", "with_words"]
@@ -30,11 +32,16 @@ NO_QUESTION = ("caption", "instruction", "talk")
 """Types of turns in which the user's text is an instruction already."""
 
 
-def expanded(samples: Sequence[Sample], stage: Stage) -> list[Sample]:
-    """Apply the changes that are the same in every epoch: split turns, phrasing, direction of captioned media."""
-    rows = [row for sample in samples for row in apart(sample)] if stage.samples.turns == "apart" else list(samples)
-    rows = [phrased(row, stage) for row in rows]
-    return rows if stage.samples.direction == "as_is" else reversed_pairs(rows, echo=stage.samples.direction == "echo")
+def expanded(samples: Sequence[Sample], stage: Stage) -> Sequence[Sample]:
+    """Apply the changes that are the same in every epoch: split turns, phrasing, direction of captioned media.
+
+    Each sample is changed when it is used, so that a large file is not held in memory.
+    """
+    rows = split(samples, apart) if stage.samples.turns == "apart" else samples
+    if stage.samples.phrasing != "as_is":
+        rows = Converted(rows, partial(phrased, stage=stage))
+    echo = stage.samples.direction == "echo"
+    return rows if stage.samples.direction == "as_is" else Converted(rows, partial(reversed_pair, echo=echo))
 
 
 def apart(sample: Sample) -> list[Sample]:

@@ -1,4 +1,8 @@
-"""Checks all media of a data set before the first step, in threads: existence, folder, first bytes, header."""
+"""Checks all media of a data set before the first step: existence, folder, first bytes, header.
+
+Most files are accepted by :mod:`~inlay.recipes.data.rows.media_quick` in some ten microseconds, without threads, which
+would wait for each other. Where files come from a slow disk or a network, several are opened at once.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,32 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
-from inlay.adapters.conversation.messages import MediaPart, made_of, media_of
+from inlay.adapters.conversation.messages import MadePart, TextPart
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.rows.media_headers import header_problem
+from inlay.recipes.data.rows.media_quick import is_sound_picture
 from inlay.recipes.data.rows.offenders import SHOWN, Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.store import folder_state
 
 __all__ = ["MediaCheck", "check_media"]
 
 THREADS = 8
 """More than cores, because most of the time is spent waiting for the disk."""
-_BATCH = 256
+_BATCH = 1024
+_RECENT = 50_000
+"""The number of checked files that are remembered; a file that is named again later is checked again."""
 _SECONDS = 5.0
 """The time between two lines of progress."""
+_WAIT = 1e-3
+"""Seconds of waiting for a file from which several are opened at once."""
 _NUMPY = b"\x93NUMPY"
+
+_File = tuple["Modality | None", str]
+"""A medium, or the embedding of a generated medium (modality None)."""
 
 
 def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -> None:
@@ -37,91 +51,130 @@ def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -
         DataError: with the first samples whose file is missing, empty, not a regular file, of another type, or outside
             the folder.
     """
-    check, rows = MediaCheck(links=links), list(samples)
-    check.look(rows, root)
-    problems = {path: (sample, reason) for sample in rows for path, reason in check.problems_of(sample)}
+    check, problems = MediaCheck(root, links=links), dict[str, str]()
+    rows = iter(samples)
+    while batch := list(islice(rows, _BATCH)):
+        check.problems(batch)
+        for sample in batch:
+            for path, reason in check.problems_of(sample):
+                problems.setdefault(path, f"{sample.origin}: {path}: {reason}")
     if problems:
-        first = [f"{sample.origin}: {path}: {reason}" for path, (sample, reason) in problems.items()][:SHOWN]
-        raise DataError(f"{len(problems)} of {len(check.seen)} media files cannot be used:\n  " + "\n  ".join(first))
+        first = list(problems.values())[:SHOWN]
+        raise DataError(f"{len(problems)} of {check.count} media files cannot be used:\n  " + "\n  ".join(first))
 
 
 class MediaCheck:
-    """Checks each file once, however many samples and data files name it.
+    """Checks files, each once if it is named again soon.
 
     Args:
+        root: the folder that must contain all files, after resolving symbolic links.
         links: whether symbolic links may lead out of the folder of the media.
         show: prints the progress over a large set.
     """
 
-    def __init__(self, *, links: bool = False, show: Callable[[str], object] | None = None) -> None:
-        self.links, self.show = links, show
-        self.seen: dict[tuple[Modality | None, Path], str] = {}
+    def __init__(self, root: Path, *, links: bool = False, show: Callable[[str], object] | None = None) -> None:
+        self.root, self.links, self.show = root, links, show
+        self.home = os.path.realpath(root)
+        self.rules = (str(root), self.home, links)
+        """Plain values that decide which media are valid."""
+        self.folders: dict[str, list[int]] = {}
+        """Folders of the files, and values that change when a file in them is added, renamed or removed."""
+        self.count = 0
+        """The number of checked files."""
+        self._recent: dict[_File, str] = {}
+        self._real: dict[str, tuple[str, bool]] = {}
+        self._slow, self._told = False, time.monotonic()
 
-    def usable(self, samples: Sequence[Sample], root: Path, offenders: Offenders) -> list[Sample]:
+    def usable(self, samples: Sequence[Sample], offenders: Offenders) -> list[Sample]:
         """The samples whose media can all be read; the others are added to `offenders`."""
-        self.look(samples, root)
         kept = []
-        for sample in samples:
-            if bad := self.problems_of(sample):
-                told = "; ".join(f"{path}: {reason}" for path, reason in bad)
-                offenders.add(sample.origin, DataError(f"{sample.origin}: {told}"))
-            else:
-                kept.append(sample)
+        for start in range(0, len(samples), _BATCH):
+            batch = samples[start : start + _BATCH]
+            for sample, told in zip(batch, self.problems(batch), strict=True):
+                if told:
+                    offenders.add(sample.origin, DataError(f"{sample.origin}: {told}"))
+                else:
+                    kept.append(sample)
         return kept
 
-    def problems_of(self, sample: Sample) -> list[tuple[Path, str]]:
-        """The files of a sample that cannot be used, and why."""
-        found = [(path, self.seen.get((kind, path), "")) for kind, path in _files(sample)]
-        return [(path, reason) for path, reason in found if reason]
+    def problems(self, samples: Sequence[Sample]) -> list[str]:
+        """Why the media of each sample cannot be used; empty if they can."""
+        if len(self._recent) > _RECENT:
+            self._recent.clear()
+        named = [_files(sample) for sample in samples]
+        self._look(list(dict.fromkeys(file for files in named for file in files)))
+        if self.show is not None and time.monotonic() - self._told > _SECONDS:
+            self._told = time.monotonic()
+            self.show(f"checked {self.count:,} media files in {self.root}")
+        return ["; ".join(f"{file[1]}: {told}" for file in files if (told := self._recent[file])) for files in named]
 
-    def look(self, samples: Iterable[Sample], root: Path) -> None:
-        """Check all files that were not checked before."""
-        new = list(dict.fromkeys(key for sample in samples for key in _files(sample) if key not in self.seen))
-        home, folders = os.path.realpath(root), dict[str, str]()
+    def problems_of(self, sample: Sample) -> list[tuple[str, str]]:
+        """The files of a sample that cannot be used, and why; only right after :meth:`problems`."""
+        return [(file[1], told) for file in _files(sample) if (told := self._recent[file])]
 
-        def problem(key: tuple[Modality | None, Path]) -> str:
-            return _problem(*key, home, folders, links=self.links)
+    def _look(self, named: Sequence[_File]) -> None:
+        new = [file for file in named if file not in self._recent]
+        self.count += len(new)
+        began, busy = time.perf_counter(), time.thread_time()
+        if self._slow:
+            with ThreadPoolExecutor(THREADS) as threads:
+                self._recent.update(zip(new, threads.map(self._problem, new), strict=True))
+            return
+        self._recent.update((file, self._problem(file)) for file in new)
+        waited = time.perf_counter() - began - (time.thread_time() - busy)
+        self._slow = waited > _WAIT * max(64, len(new))
 
-        told = time.monotonic()
-        with ThreadPoolExecutor(THREADS) as threads:
-            for start in range(0, len(new), _BATCH):
-                part = new[start : start + _BATCH]
-                self.seen.update(zip(part, threads.map(problem, part), strict=True))
-                if self.show is not None and time.monotonic() - told > _SECONDS:
-                    told = time.monotonic()
-                    self.show(f"checked {start + len(part):,} of {len(new):,} media files in {root}")
+    def _problem(self, file: _File) -> str:
+        """Why a file cannot be used. The real path of a folder is resolved once, of a file only if it is a link."""
+        modality, path = file
+        parent, _, name = path.rpartition("/")
+        if parent not in self._real:
+            self.folders[parent] = folder_state(parent)
+            real = os.path.realpath(parent)
+            self._real[parent] = real, _inside(self.home, real)
+        real, inside = self._real[parent]
+        if modality == "image" and (inside or self.links) and is_sound_picture(f"{real}/{name}"):
+            return ""
+        return self._careful(modality, Path(path), os.path.join(real, name))
+
+    def _careful(self, modality: Modality | None, file: Path, real: str) -> str:
+        try:
+            status = os.lstat(real)
+            if stat.S_ISLNK(status.st_mode):
+                real = os.path.realpath(real)
+                self.folders[os.path.dirname(real)] = folder_state(os.path.dirname(real))
+                status = os.stat(real)
+        except (OSError, ValueError):
+            return "no such file"
+        if modality is not None and not self.links and not _inside(self.home, real):
+            return f"lies outside of the folder {self.home}; --data.links true allows links that lead out of it"
+        if not stat.S_ISREG(status.st_mode):
+            return "is not a file"
+        if not status.st_size:
+            return "the file is empty"
+        if modality is not None:
+            return header_problem(modality, file)
+        try:
+            with file.open("rb") as opened:
+                return "" if opened.read(len(_NUMPY)) == _NUMPY else "expected an .npy file"
+        except OSError as error:
+            return f"cannot be read: {error.strerror or error}"
 
 
-def _files(sample: Sample) -> list[tuple[Modality | None, Path]]:
-    """The files of input media, and of the embeddings (modality None) of generated media."""
-    shown: list[MediaPart] = [part for part in media_of(sample.messages) if isinstance(part.source, Path)]
-    embedded = [part.embedding for part in made_of(sample.messages) if part.embedding is not None]
-    return [*((part.modality, part.source) for part in shown), *((None, path) for path in embedded)]
+def _inside(home: str, real: str) -> bool:
+    return os.path.commonpath([home, real]) == home
 
 
-def _problem(modality: Modality | None, file: Path, home: str, folders: dict[str, str], *, links: bool) -> str:
-    """Why a file cannot be used. The real path of a folder is resolved once, that of a file only if it is a link."""
-    parent, name = os.path.split(file)
-    if parent not in folders:
-        folders[parent] = os.path.realpath(parent)
-    real = os.path.join(folders[parent], name)
-    try:
-        status = os.lstat(real)
-        if stat.S_ISLNK(status.st_mode):
-            real = os.path.realpath(real)
-            status = os.stat(real)
-    except (OSError, ValueError):
-        return "no such file"
-    if modality is not None and not links and os.path.commonpath([home, real]) != home:
-        return f"lies outside of the folder {home}; --data.links true allows links that lead out of it"
-    if not stat.S_ISREG(status.st_mode):
-        return "is not a file"
-    if not status.st_size:
-        return "the file is empty"
-    if modality is not None:
-        return header_problem(modality, file)
-    try:
-        with file.open("rb") as opened:
-            return "" if opened.read(len(_NUMPY)) == _NUMPY else "expected an .npy file"
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}"
+def _files(sample: Sample) -> list[_File]:
+    """The files of input media, and of the embeddings of generated media."""
+    found: list[_File] = []
+    for message in sample.messages:
+        for part in message.content:
+            if isinstance(part, TextPart):
+                continue
+            if isinstance(part, MadePart):
+                if part.embedding is not None:
+                    found.append((None, str(part.embedding)))
+            elif isinstance(part.source, Path):
+                found.append((part.modality, str(part.source)))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, get_args
 
 from inlay.adapters.conversation.messages import Message, TextPart
@@ -109,5 +110,6 @@ def with_system(item: Mapping[str, Any], messages: tuple[Message, ...], where: s
     return (message, *messages)
 
 
+@lru_cache(4096)
 def _is(modality: Modality, name: str) -> bool:
     return _NAMED[modality].fullmatch(name) is not None

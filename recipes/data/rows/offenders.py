@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from inlay.recipes.data.rows.sample import DataError
+from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.write import write_text
 
-__all__ = ["SHOWN", "Invalid", "Offender", "Offenders", "settle", "write_list"]
+__all__ = ["SHOWN", "Invalid", "MediaProblems", "Offender", "Offenders", "settle", "write_list"]
 
 Invalid: TypeAlias = Literal["raise", "skip"]
 """Whether invalid data stop the run or are left out."""
@@ -31,11 +31,27 @@ class Offender:
     """The whole error text, with the place."""
 
 
+class MediaProblems(Protocol):
+    """A check of the media of samples; :class:`~inlay.recipes.data.rows.media_check.MediaCheck` is the one."""
+
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """Plain values that decide which media are valid."""
+
+    @property
+    def folders(self) -> Mapping[str, list[int]]:
+        """Folders of the checked media, and values that change when a file is added, renamed or removed."""
+
+    def problems(self, samples: Sequence[Sample]) -> list[str]:
+        """Why the media of each sample cannot be used; empty if they can."""
+
+
 class Offenders:
     """Collects the errors of rows, and notes on rows that are read in another form than written.
 
     Args:
         collect: whether to keep the errors; if not, the first one is raised, as in a call from Python.
+        media: checks the media of each row of a table; if not given, the caller checks them.
 
     Example:
         >>> offenders = Offenders(collect=True)
@@ -45,10 +61,16 @@ class Offenders:
         ['train.json, item 3']
     """
 
-    def __init__(self, *, collect: bool = False) -> None:
-        self.collect = collect
+    def __init__(self, *, collect: bool = False, media: MediaProblems | None = None) -> None:
+        self.collect, self.media = collect, media
         self.found: list[Offender] = []
         self.notes: dict[str, tuple[int, str]] = {}
+        self.noting = True
+        """Whether notes are counted; not while rows are converted again after the check."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Readers hold their offenders; a copy in another process converts rows that were checked before."""
+        return _silent, (self.collect,)
 
     def row(self, where: str) -> _Row:
         """A context for reading one row; a :class:`DataError` in it concerns only this row."""
@@ -64,14 +86,21 @@ class Offenders:
             raise error
         self.found.append(Offender(where, str(error)))
 
-    def note(self, text: str, where: str) -> None:
-        """Count a row that is read in another form than written."""
-        count, first = self.notes.get(text, (0, where))
-        self.notes[text] = count + 1, first
+    def note(self, text: str, where: str, count: int = 1) -> None:
+        """Count rows that are read in another form than written; `where` is the place of the first one."""
+        if self.noting:
+            before, first = self.notes.get(text, (0, where))
+            self.notes[text] = before + count, first
 
     def lines(self) -> list[str]:
         """The notes, each with its number of rows and the first row."""
         return [f"{count:,} row(s) {text} (first: {first})" for text, (count, first) in self.notes.items()]
+
+
+def _silent(collect: bool) -> Offenders:
+    offenders = Offenders(collect=collect)
+    offenders.noting = False
+    return offenders
 
 
 class _Row:

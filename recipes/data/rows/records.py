@@ -5,11 +5,7 @@ A list is parsed item by item, so that the parsed file is never in memory as a w
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from json import JSONDecoder
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +14,12 @@ from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse, text
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.json_table import json_name
+from inlay.recipes.data.rows.tables.open_table import open_table
+from inlay.recipes.data.rows.tables.reading import Repeated, read_table
+from inlay.recipes.data.rows.tables.samples import Read, Samples
 
-__all__ = [
-    "MAX_LINE_BYTES",
-    "described",
-    "filled",
-    "head_of",
-    "json_lines",
-    "json_name",
-    "numbered_lines",
-    "objects",
-    "read_each",
-    "records",
-    "table",
-    "whole",
-]
-
-MAX_LINE_BYTES = 1 << 24
-"""The longest line that is accepted: 16 MiB."""
-
-_HEAD = 1 << 20
-_SPACE = re.compile(r"\s*")
+__all__ = ["described", "filled", "json_name", "objects", "read_each", "records", "table", "whole"]
 
 Record = tuple[str, dict[str, Any]]
 """The place of a record, and its fields."""
@@ -63,81 +44,37 @@ def table(path: Path, key: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def records(path: Path, offenders: Offenders | None = None) -> Iterator[Record]:
-    """The objects of a JSON list, or of JSON lines; :func:`json_lines` decides which.
+    """The objects of a table, such as a JSON list, JSON lines or a Parquet file.
 
     Args:
-        path: the file.
-        offenders: collects lines and items that are not objects.
+        path: the file; :func:`~inlay.recipes.data.rows.tables.open_table.open_table` tells what may be given.
+        offenders: collects rows that are not objects.
 
     Raises:
         DataError: another shape, or no objects.
     """
-    offenders, count = offenders or Offenders(), 0
-    for where, item in _lines(path) if json_lines(path) else _items(path):
-        count += 1
-        with offenders.row(where):
-            value = parse(item, where) if isinstance(item, str) else item.value
-            if not isinstance(value, dict):
-                raise DataError(f"{where}: expected an object, got {json_name(value)}")
-        if isinstance(value, dict):
+    offenders = offenders or Offenders()
+    for where, value in open_table(path).stream():
+        if isinstance(value, DataError):
+            offenders.add(where, value)
+        else:
             yield where, value
-    if not count:
-        raise DataError(f"{path}: expected at least one record, got none")
 
 
-def read_each(
-    path: Path, read: Callable[[Mapping[str, Any], str], Sample], offenders: Offenders | None = None
-) -> list[Sample]:
-    """Read one sample from each record, in the order of the file.
+def read_each(path: Path, read: Read, offenders: Offenders | None = None, *, repeated: Repeated = "raise") -> Samples:
+    """One sample for each record, in the order of the file; checked now, and converted again on each access.
 
     Args:
-        path: the file.
-        read: record and its place -> sample.
+        path: the file; :func:`~inlay.recipes.data.rows.tables.open_table.open_table` tells what may be given.
+        read: ``read(record, where=place)`` -> sample. A function of a module, or a ``partial`` of one, can be sent to
+            worker processes that are not forked.
         offenders: collects invalid records; if not given, the first one raises an error.
+        repeated: the rule for repeated ids.
 
     Raises:
         DataError: an invalid record, or a duplicate id.
     """
-    offenders = offenders or Offenders()
-    samples: dict[str, Sample] = {}
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            sample = read(item, where)
-            if sample.id in samples:
-                raise DataError(f"{where}, id: {shown(sample.id)} is also the id of {samples[sample.id].origin}")
-            samples[sample.id] = sample
-    return list(samples.values())
-
-
-def head_of(path: Path) -> str:
-    """The first MiB of a text file, without white space in front.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD).decode("utf-8-sig", errors="ignore").lstrip()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-def json_lines(path: Path) -> bool:
-    """Whether a file has one JSON object a line: its name ends in ``.jsonl``, or a second object follows the first.
-
-    POPE's ``coco_pope_random.json`` is such a file.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    if path.suffix.lower() == ".jsonl":
-        return True
-    lines = head_of(path).split("\n", 1)
-    if len(lines) < 2 or not lines[0].startswith("{") or not lines[1].lstrip().startswith("{"):
-        return False
-    with suppress(ValueError, RecursionError):
-        return isinstance(JSONDecoder().decode(lines[0]), dict)
-    return False
+    return read_table(open_table(path), read, offenders or Offenders(), repeated)
 
 
 def objects(values: Sequence[Any], where: str) -> list[dict[str, Any]]:
@@ -199,66 +136,3 @@ def described(
     content: tuple[Part, ...] = (MediaPart("image", image), *([TextPart(asked)] if asked else []))
     messages = (Message("user", content), Message("assistant", (TextPart(answer),)))
     return Sample(name, messages, where, kinds, (answers,) if answers else ())
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are not empty, with their numbers from 1.
-
-    Raises:
-        DataError: the file cannot be read, or a line is too long or not UTF-8.
-    """
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(raw) > MAX_LINE_BYTES:
-                    raise DataError(f"{path}, line {number}: expected at most {MAX_LINE_BYTES:,} bytes in a line")
-                line = decode(raw, f"{path}, line {number}")
-                if line.strip():
-                    yield number, line
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    value: Any
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str | _Parsed]]:
-    yield from ((f"{path}, line {number}", line) for number, line in numbered_lines(path))
-
-
-def _items(path: Path) -> Iterator[tuple[str, str | _Parsed]]:
-    """The items of a list, parsed one by one."""
-    held = decode(file_bytes(path), str(path))
-    place = _SPACE.match(held, 0).end()  # type: ignore[union-attr]  # matches everywhere
-    if held[place : place + 1] != "[":
-        found = parse(held, str(path))
-        raise DataError(f"{path}: expected a JSON list of records, got {json_name(found)}")
-    scan, index, after = JSONDecoder().raw_decode, 0, "["
-    place = _SPACE.match(held, place + 1).end()  # type: ignore[union-attr]
-    if held[place : place + 1] == "]":
-        after, place = "]", place + 1
-    while after != "]":
-        try:
-            value, place = scan(held, place)
-        except (ValueError, RecursionError):
-            parse(held, str(path))  # its error has the position
-            raise
-        yield f"{path}, item {index}", _Parsed(value)
-        index += 1
-        place = _SPACE.match(held, place).end()  # type: ignore[union-attr]
-        after = held[place : place + 1]
-        if after not in (",", "]") or not after:
-            parse(held, str(path))
-            raise DataError(f"{path}: not JSON: expected ',' or ']' after item {index - 1}")
-        place = _SPACE.match(held, place + 1).end()  # type: ignore[union-attr]
-    if held[place:].strip():
-        parse(held, str(path))
-
-
-def json_name(value: object) -> str:
-    """The type of a JSON value in words, or the value itself if it is short."""
-    return {dict: "an object", list: "a list", str: "text", type(None): "null"}.get(type(value), shown(value))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from inlay.adapters.conversation.messages import MadePart, Message, made_of, media_of
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart, made_of
 from inlay.hub.errors import InlayError
 
 __all__ = ["DataError", "Question", "Sample", "check_turns", "questions_of"]
@@ -85,17 +85,27 @@ def check_turns(messages: Sequence[Message], where: str) -> None:
     turns = [message for message in messages if message.role != "system"]
     if any(message.role == "system" for message in messages[1:]):
         raise DataError(f"{where}: a system message is only allowed in front")
+    answered = False
     for index, message in enumerate(turns):
         expected = "assistant" if index % 2 else "user"
         if message.role != expected:
             raise DataError(
                 f"{where}, turn {index}: expected the {expected}, got the {message.role}; user and assistant alternate"
             )
-        if message.role == "assistant" and media_of([message]):
+        said = media = made = False  # in one pass, because all rows of a large file are checked
+        for part in message.content:
+            if isinstance(part, TextPart):
+                said = said or bool(part.text.strip())
+            elif isinstance(part, MadePart):
+                made = True
+            else:
+                media = True
+        if expected == "assistant" and media:
             raise DataError(f"{where}, turn {index}: input media belong to the user's turns")
-        if message.role == "user" and not message.text.strip() and not media_of([message]):
+        if expected == "user" and not said and not media:
             raise DataError(f"{where}, turn {index}: the user's turn is empty")
+        answered = answered or (expected == "assistant" and (said or made))
     if not turns or turns[-1].role != "assistant":
         raise DataError(f"{where}: expected an answer of the assistant as the last turn")
-    if not any(message.text.strip() or made_of([message]) for message in turns[1::2]):
+    if not answered:
         raise DataError(f"{where}: all answers of the assistant are empty")

@@ -13,11 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from inlay.adapters.conversation.messages import MediaPart, media_of
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.facts import MODALITIES
+from inlay.recipes.data.rows.tables.samples import Samples
+from inlay.recipes.data.rows.tables.sequences import Chosen, Joined
 
 __all__ = ["WINDOW", "ByLength", "lengths_of"]
 
@@ -46,7 +51,7 @@ class ByLength(Sampler[list[int]]):
     def __init__(
         self,
         order: Callable[[int], Iterable[list[int]]],
-        lengths: Sequence[int],
+        lengths: Sequence[int] | NDArray[np.int64],
         batches: int,
         seed: int,
         start: int = 0,
@@ -72,15 +77,23 @@ class ByLength(Sampler[list[int]]):
         return [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def lengths_of(samples: Sequence[Sample], medium: Callable[[MediaPart], int] = lambda _: _MEDIUM) -> list[int]:
+def lengths_of(samples: Sequence[Sample], medium: Callable[[MediaPart], int] | None = None) -> NDArray[np.int64]:
     """Characters of each conversation and of its media, an estimate for sorting.
 
     Args:
         samples: the conversations.
-        medium: how many characters a medium counts as; all alike by default, since all are equally long if none is
-            tiled.
+        medium: how many characters a medium counts as, if media are not equally long; this reads every row. Otherwise
+            each counts as 100, and lengths of files are known from their check.
     """
-    return [
-        sum(len(message.text) for message in sample.messages) + sum(map(medium, media_of(sample.messages)))
+    if isinstance(samples, Samples) and medium is None:
+        return samples.column("characters") + _MEDIUM * sum(samples.column(f"input_{kind}") for kind in MODALITIES)
+    if isinstance(samples, Joined):
+        return np.concatenate([lengths_of(part, medium) for part in samples.parts])
+    if isinstance(samples, Chosen) and medium is None:
+        return lengths_of(samples.samples)[samples.places]
+    each = medium or (lambda _: _MEDIUM)
+    lengths = (
+        sum(len(message.text) for message in sample.messages) + sum(map(each, media_of(sample.messages)))
         for sample in samples
-    ]
+    )
+    return np.fromiter(lengths, np.int64, len(samples))

@@ -86,14 +86,14 @@ class MixtureBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         done = self._counts(self.start)
-        orders: dict[int, tuple[int, list[int]]] = {}
+        orders: dict[int, tuple[int, Tensor]] = {}
         for batch in range(self.start, self.batches):
             indices = []
             for place in self._drawn(batch):
                 epoch, position = divmod(done[place], self.sizes[place])
-                if orders.get(place, (-1, []))[0] != epoch:
+                if place not in orders or orders[place][0] != epoch:
                     orders[place] = epoch, self._order(place, epoch)
-                indices.append(self.offsets[place] + orders[place][1][position])
+                indices.append(self.offsets[place] + int(orders[place][1][position]))
                 done[place] += 1
             yield indices
 
@@ -126,8 +126,8 @@ class MixtureBatches(Sampler[list[int]]):
             )
         return self._held[1]
 
-    def _order(self, place: int, epoch: int) -> list[int]:
-        return torch.randperm(self.sizes[place], generator=_generator(self.seed, place, epoch)).tolist()
+    def _order(self, place: int, epoch: int) -> Tensor:
+        return torch.randperm(self.sizes[place], generator=_generator(self.seed, place, epoch))
 
 
 def _generator(*numbers: int) -> torch.Generator:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 __all__ = ["StepBatches"]
@@ -36,14 +37,14 @@ class StepBatches(Sampler[list[int]]):
         return self.batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        orders: dict[int, list[int]] = {}
+        orders: dict[int, Tensor] = {}
         for batch in range(self.start, self.batches):
             first = batch * self.batch_size
             positions = range(first, first + self.batch_size)
             epochs = {position // self.samples for position in positions}
-            orders = {epoch: orders.get(epoch) or self._order(epoch) for epoch in epochs}
-            yield [orders[position // self.samples][position % self.samples] for position in positions]
+            orders = {epoch: orders[epoch] if epoch in orders else self._order(epoch) for epoch in epochs}
+            yield [int(orders[position // self.samples][position % self.samples]) for position in positions]
 
-    def _order(self, epoch: int) -> list[int]:
+    def _order(self, epoch: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        return torch.randperm(self.samples, generator=generator).tolist()
+        return torch.randperm(self.samples, generator=generator)

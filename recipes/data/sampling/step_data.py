@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from inlay.recipes.data.rows.sample import DataError
@@ -160,7 +162,7 @@ class StepData(LightningDataModule):
         *,
         seed: int,
         workers: int = 0,
-        lengths: Sequence[int] | None = None,
+        lengths: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
         super().__init__()
         if not all(sizes) or not sizes:
@@ -189,7 +191,7 @@ class StepData(LightningDataModule):
         Args:
             start: steps already done.
         """
-        if self.lengths:
+        if self.lengths is not None:
             return ByLength(self._random_order, self.lengths, self.steps, self.seed, start)
         return self._random_order(start)
 
@@ -253,7 +255,7 @@ class StepData(LightningDataModule):
                 "batch_size": self.stage.batch_size // accumulate,
                 "batches": self.steps * accumulate,
                 "seed": self.seed,
-                "grouping": "length" if self.lengths else "none",
+                "grouping": "length" if self.lengths is not None else "none",
                 **processes(),
             },
             accumulate=accumulate,

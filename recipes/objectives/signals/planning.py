@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
@@ -15,6 +17,7 @@ from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.cache.states import StateRow, collate_states, collect_states, states_fit_in
 from inlay.recipes.data.preparation.stage_samples import expanded
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.sequences import Joined, chosen
 from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.objectives.plan import Plan, Task, caption_report, conversation_data
@@ -40,13 +43,13 @@ def signals_plan(settings: Signals, task: Task) -> Plan | str:
     if not model.adapter.outputs:
         return "this adapter has no output projectors"
     sets = [expanded(samples, stage) for samples in task.sets]
-    rows = [row for own in sets for row in own]
+    rows = Joined(sets)
     targets = Targets(model.backbone, task.memory)
     extra = _diffusion(model, settings) if settings.diffusion else None
     if settings.cache and _only_outputs(task) and _again(task, rows) and states_fit_in(model, rows, task.memory):
-        sets = [_making(own) for own in sets if _making(own) or len(sets) == 1]
+        sets = [own for own in map(_making, sets) if own or len(sets) == 1]
         held = [collect_states(model, own, stage.layout, task.features, task.store, show=task.show) for own in sets]
-        data = _state_data(task, held, lengths_of([row for own in sets for row in own]))
+        data = _state_data(task, held, lengths_of(Joined(sets)))
         unseen = _making(expanded(task.validation, stage))
         states = collect_states(model, unseen, stage.layout, task.features, None, show=task.show) if unseen else []
         return Plan(
@@ -68,9 +71,9 @@ def signals_plan(settings: Signals, task: Task) -> Plan | str:
     )
 
 
-def _making(rows: Sequence[Sample]) -> list[Sample]:
+def _making(rows: Sequence[Sample]) -> Sequence[Sample]:
     """Conversations with generated media, the only ones that train an output projector."""
-    return [row for row in rows if made_of(row.messages)]
+    return chosen(rows, lambda row: made_of(row.messages))
 
 
 def _only_outputs(task: Task) -> bool:
@@ -84,7 +87,7 @@ def _again(task: Task, rows: Sequence[Sample]) -> bool:
     return not task.stage.samples.varies and task.stage.steps(len(rows)) * task.stage.batch_size > len(rows)
 
 
-def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: Sequence[int]) -> StepData:
+def _state_data(task: Task, held: Sequence[Sequence[StateRow]], lengths: NDArray[np.int64]) -> StepData:
     """Batches of states, in the order of the conversations."""
     rows = [row for own in held for row in own]
 

@@ -72,7 +72,7 @@ def _longest(data: StageData) -> int:
 
     The size of a tiled picture decides its positions, and reading the header of every picture would take too long.
     """
-    sizes = data.lengths or lengths_of(data.samples)
+    sizes = lengths_of(data.samples) if data.lengths is None else data.lengths
     largest = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)[:CANDIDATES]
     return max(largest, key=lambda index: len(data.read(0, index).ids))
 

@@ -8,13 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from stages import stage_from
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.recipes.data.formats.jsonl import read_messages_jsonl
 from inlay.recipes.data.row_check import RowCheck, usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables import reading
+from inlay.recipes.data.rows.tables.samples import Samples
+from inlay.recipes.data.rows.tables.side_notes import SideNotes
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import nextgpt
 
@@ -99,6 +104,73 @@ def test_a_stage_whose_data_reach_none_of_its_parts_is_an_error(model: Any, lr: 
 def test_a_shared_projector_is_reached_by_any_of_its_media(model: Any) -> None:
     rows = {"train": [dialogue("what?", "a disc", MediaPart("audio", Path("a.wav")))]}
     assert usable_rows(rows, {"one": stage(lr={"inputs": 1e-3})}, model, seed=0, invalid="raise") == rows
+
+
+@pytest.fixture
+def written(
+    model: Any, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Samples of a file, with a check that is kept; row 7 is too long, row 9 has more bytes than the context."""
+    near = model.backbone.llm.context // 6
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path_factory.mktemp("hf")))
+    monkeypatch.setattr(reading, "KEPT_SECONDS", 0.0)
+    rows = []
+    for number in range(12):
+        asked = "what? " * (2000 if number == 7 else near if number == 9 else 1)
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": "a disc"}]
+        rows.append({"id": str(number), "messages": turns})
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    return lambda: read_messages_jsonl(tmp_path / "a.json", None)
+
+
+def skipped(rows: Any, model: Any, seed: int = 0) -> list[str]:
+    kept = usable_rows({"train": rows}, {"one": stage()}, model, seed=seed, invalid="skip")["train"]
+    return [row.id for row in kept]
+
+
+def test_rows_of_a_file_are_kept_and_left_out_as_rows_in_memory_are(model: Any, written: Any) -> None:
+    rows = written()
+    assert skipped(rows, model) == skipped(list(rows), model) == [str(n) for n in range(12) if n != 7]
+    assert isinstance(usable_rows({"train": rows}, {"one": stage()}, model, seed=0, invalid="skip")["train"], Samples)
+
+
+def test_most_rows_fit_by_facts_alone_and_the_others_are_measured(
+    model: Any, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    problems = RowCheck.problems
+    monkeypatch.setattr(RowCheck, "problems", lambda self, rows: measured.append(len(rows)) or problems(self, rows))
+    rows = written()
+    sure = RowCheck(model, stage().layout).certain(rows)
+    assert np.flatnonzero(~sure).tolist() == [7, 9]
+    assert skipped(rows, model) == skipped(rows, model)
+    assert measured == [2]  # the second time from the cache
+
+
+def test_facts_promise_no_more_than_the_encoder_holds(model: Any, tmp_path: Path) -> None:
+    """Texts of growing length, with and without media: a row that certainly fits is encoded without an error."""
+    rows = []
+    for number in range(0, 400, 7):
+        said = ("\u00e9 a" * number)[:number] + "."
+        turns = [{"role": "user", "content": said}, {"role": "assistant", "content": "b"}] * (1 + number % 3)
+        rows.append({"id": str(number), "messages": turns} | ({"images": ["a.png"]} if number % 2 else {}))
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    samples, check = read_messages_jsonl(tmp_path / "a.json", tmp_path), RowCheck(model, stage().layout)
+    sure = check.certain(samples)
+    assert 0 < sure.sum() < len(samples)
+    for fits, sample in zip(sure, samples, strict=True):
+        assert not (fits and check._exact(sample.messages))
+
+
+def test_another_tokenizer_or_layout_is_measured_again(model: Any, written: Any) -> None:
+    rows = written()
+    notes = [
+        SideNotes(rows, [RowCheck(model, stage(template=template).layout, generation=asked).facts()]).path
+        for template in ("vicuna_v1", "plain")
+        for asked in (False, True)
+    ]
+    assert None not in notes
+    assert len(set(notes)) == 4
 
 
 def test_every_stage_of_nextgpt_accepts_the_rows_it_is_made_for(senses_of: Any) -> None:

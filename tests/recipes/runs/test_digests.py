@@ -13,6 +13,7 @@ import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.cli import main
+from inlay.recipes.data.formats.pairs import read_pairs
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.settings.errors import SettingsError
@@ -106,6 +107,47 @@ def test_a_run_of_an_earlier_version_gets_its_digests_when_it_goes_on(media: lis
     assert check(rows) == []
     with pytest.raises(SettingsError, match="texts"):
         check([sample(0, media[0], "blue")])
+
+
+@pytest.fixture
+def table(media: list[Path], tmp_path: Path) -> Path:
+    rows = [{"id": str(number), "image": path.name, "text": "red"} for number, path in enumerate(media)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    return tmp_path / "pairs.json"
+
+
+def test_the_same_file_is_taken_up_without_converting_a_row(
+    table: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(read_pairs(table, table.parent), resume=False)
+    rows = read_pairs(table, table.parent)
+    monkeypatch.setattr(type(rows), "_converted", None)
+    assert check(rows) == []
+
+
+def test_an_edited_file_is_named(table: Path, check: Check) -> None:
+    check(read_pairs(table, table.parent), resume=False)
+    table.write_text(table.read_text().replace("red", "blue"))
+    with pytest.raises(SettingsError, match=r"pairs\.json has changed since the run began: the file differs"):
+        check(read_pairs(table, table.parent))
+
+
+def test_media_of_a_file_are_compared_by_their_sizes(table: Path, media: list[Path], check: Check) -> None:
+    check(read_pairs(table, table.parent), resume=False)
+    os.utime(media[2], (2_000_000, 2_000_000))
+    (line,) = check(read_pairs(table, table.parent))
+    assert "media have other modification times and the same sizes" in line
+    media[1].write_bytes(bytes(60))
+    with pytest.raises(SettingsError, match=r"media have another size \('1\.png'\)"):
+        check(read_pairs(table, table.parent))
+
+
+def test_a_file_is_compared_with_the_digest_of_its_texts_from_an_earlier_version(table: Path, check: Check) -> None:
+    check(list(read_pairs(table, table.parent)), resume=False)
+    assert check(read_pairs(table, table.parent)) == []
+    table.write_text(table.read_text().replace("red", "blue"))
+    with pytest.raises(SettingsError, match="the texts of its samples differ"):
+        check(read_pairs(table, table.parent))
 
 
 def test_a_run_on_edited_data_does_not_go_on(

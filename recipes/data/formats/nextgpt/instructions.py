@@ -11,7 +11,7 @@ the human a marker takes the next input file, in an answer the next generated me
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def read_nextgpt(
     *,
     embeddings: str | Path | None = None,
     offenders: Offenders | None = None,
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read the file.
 
     Args:

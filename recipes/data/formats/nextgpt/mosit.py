@@ -9,7 +9,7 @@ takes the next entry of its list.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class _Entries:
         return caption, next((file for known, file in self.entries if known == caption), "")
 
 
-def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read the file.
 
     Args:

@@ -7,7 +7,7 @@ One JSON list; an item is ``{"caption": ..., "image_name" | "audio_name" | "vide
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _READ = ("id", "caption", *NAME_FIELDS)
 
 def read_nextgpt_pairs(
     path: str | Path, media: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read the file; a medium with several captions has several items.
 
     Args:

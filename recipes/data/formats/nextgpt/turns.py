@@ -13,7 +13,7 @@ A turn without a caption takes the next one of the item's list. Input files are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def read_nextgpt_turns(
     *,
     embeddings: str | Path | None = None,
     offenders: Offenders | None = None,
-) -> list[Sample]:
+) -> Sequence[Sample]:
     """Read the file.
 
     Args:

@@ -11,8 +11,8 @@ import pytest
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, TextPart, made_of, media_of
 from inlay.recipes.data.formats.jsonl import read_messages_jsonl
-from inlay.recipes.data.rows import records
 from inlay.recipes.data.rows.sample import DataError, questions_of
+from inlay.recipes.data.rows.tables import json_table
 
 Line = Callable[..., dict[str, Any]]
 WriteLines = Callable[..., Path]
@@ -150,7 +150,7 @@ def test_an_id_twice_is_an_error(write_lines: WriteLines, line: Line) -> None:
 def test_a_line_that_is_too_long_is_not_read(
     write_lines: WriteLines, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(json_table, "MAX_LINE_BYTES", 100)
     with pytest.raises(DataError, match="line 1: expected at most 100 bytes"):
         read_messages_jsonl(write_lines(line("a" * 1000, "b")), None)
 

@@ -44,7 +44,7 @@ def forgotten() -> Iterator[None]:
 def test_a_format_of_ones_own_reads_a_file_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "train.lines"
     path.write_text("1.png|a disc\nnothing\n2.png|a ring\n")
-    with pytest.raises(DataError, match=r"expected a file that ends in \.json or \.jsonl"):
+    with pytest.raises(DataError, match=r"expected a file that ends in \.json, \.jsonl, "):
         read_samples(path)
     register_format("lines", read_lines, recognise=ends_in_lines)
     offenders = Offenders(collect=True)

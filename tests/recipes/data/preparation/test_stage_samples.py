@@ -49,6 +49,23 @@ def test_each_question_gets_the_picture_and_what_belongs_to_it() -> None:
     assert [row.id for row in expanded([dialogue()], stage())] == ["7"]
 
 
+def test_samples_are_changed_when_they_are_used_and_as_a_list_of_them_is() -> None:
+    used: list[int] = []
+
+    class Rows(list[Sample]):
+        def __getitem__(self, place: Any) -> Any:
+            used.append(place)
+            return super().__getitem__(place)
+
+    own = stage(turns="apart", phrasing="blip")
+    rows = expanded(Rows([dialogue(), dialogue()]), own)
+    assert len(rows) == 4
+    assert used == []
+    assert rows[2] == phrased(apart(dialogue())[0], own)
+    assert used == [1]
+    assert list(rows) == [phrased(part, own) for _ in range(2) for part in apart(dialogue())]
+
+
 def test_questions_are_phrased_and_their_answers_are_not() -> None:
     assert texts(phrased(dialogue(), stage(phrasing="blip")))[:2] == ["what colour is it?", "Dark Red"]
     caption = described("1", "1.png", "", "A Disc. On a table!", "")

@@ -87,12 +87,12 @@ def test_rows_with_bad_media_are_left_out_by_name(tmp_path: Path) -> None:
     good, bad = picture(tmp_path / "1.png"), picture(tmp_path / "2.jpg", format="gif")
     offenders = Offenders(collect=True)
     rows = [with_medium(path, number=number) for number, path in enumerate((good, bad, good, bad))]
-    kept = MediaCheck().usable(rows, tmp_path, offenders)
+    kept = MediaCheck(tmp_path).usable(rows, offenders)
     assert [row.id for row in kept] == ["0", "2"]
     assert [item.where for item in offenders.found] == ["train.json, item 1", "train.json, item 3"]
 
 
-def test_a_file_is_looked_at_once_for_all_data_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def look(modality: Any, path: Path) -> str:
@@ -100,9 +100,9 @@ def test_a_file_is_looked_at_once_for_all_data_files(tmp_path: Path, monkeypatch
         return ""
 
     monkeypatch.setattr(media_check, "header_problem", look)
-    check, path = MediaCheck(), picture(tmp_path / "1.png")
+    check, path = MediaCheck(tmp_path), picture(tmp_path / "1.webp")
     for _ in range(2):
-        check.usable([with_medium(path, number=number) for number in range(3)], tmp_path, Offenders())
+        check.usable([with_medium(path, number=number) for number in range(3)], Offenders())
     assert asked == [path]
 
 
@@ -111,8 +111,8 @@ def test_progress_of_a_large_set_is_shown(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(media_check, "_BATCH", 2)
     lines: list[str] = []
     rows = [with_medium(picture(tmp_path / f"{number}.png"), number=number) for number in range(3)]
-    MediaCheck(show=lines.append).look(rows, tmp_path)
-    assert [line.partition(" media")[0] for line in lines] == ["checked 2 of 3", "checked 3 of 3"]
+    MediaCheck(tmp_path, show=lines.append).usable(rows, Offenders())
+    assert [line.partition(" media")[0] for line in lines] == ["checked 2", "checked 3"]
 
 
 def test_embeddings_of_what_is_made_are_looked_for(tmp_path: Path) -> None:

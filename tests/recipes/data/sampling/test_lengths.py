@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -16,7 +17,9 @@ from inlay.adapters import Adapter, Backbone
 from inlay.adapters.conversation.messages import parse_messages
 from inlay.adapters.inputs import MlpConfig
 from inlay.recipes.data.conversations import StageData
+from inlay.recipes.data.formats.jsonl import read_messages_jsonl
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Chosen, Joined
 from inlay.recipes.data.sampling.lengths import WINDOW, ByLength, lengths_of
 from inlay.recipes.data.sampling.mixture import MixtureBatches
 from inlay.recipes.data.sampling.order import StepBatches
@@ -72,7 +75,7 @@ def test_a_medium_counts_as_text_does() -> None:
     seen = [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "colour?"}]}]
     firsts: list[list[Any]] = [[*turns[:1]], [*seen]]
     samples = [Sample(str(n), parse_messages([*first, turns[1]]), "") for n, first in enumerate(firsts)]
-    assert lengths_of(samples) == [10, 110]
+    assert lengths_of(samples).tolist() == [10, 110]
 
 
 def test_a_tiled_picture_counts_by_its_positions(llm_of: Any, clip_of: Any, image_of: Any, tmp_path: Path) -> None:
@@ -94,4 +97,23 @@ def test_a_tiled_picture_counts_by_its_positions(llm_of: Any, clip_of: Any, imag
         media = {"type": "image", "path": str(tmp_path / f"{number}.png")}
         turns = [{"role": "user", "content": [media, "colour?"]}, {"role": "assistant", "content": "red"}]
         samples.append(Sample(str(number), parse_messages(turns), ""))
-    assert StageData(samples, adapter.attach(backbone), stage, seed=0).lengths == [10 + 4 * 4, 10 + 4 * 10 * 4]
+    assert StageData(samples, adapter.attach(backbone), stage, seed=0).lengths.tolist() == [10 + 4 * 4, 10 + 4 * 10 * 4]
+
+    assert lengths_of(samples).tolist() == [10, 110]
+
+
+def test_lengths_of_a_file_are_known_from_its_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"id": str(n), "images": ["a.png"] * (n % 2), "messages": talk("what? " * n, "a disc")} for n in range(1, 9)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    samples = read_messages_jsonl(tmp_path / "a.json", tmp_path)
+    expected = lengths_of(list(samples)).tolist()
+    monkeypatch.setattr(type(samples), "_converted", None)  # no row is read
+    assert lengths_of(samples).tolist() == expected
+    assert lengths_of(Joined([samples, samples[2:4]])).tolist() == [*expected, *expected[2:4]]
+    assert lengths_of(Chosen(samples, [3, 1])).tolist() == [expected[3], expected[1]]
+
+
+def talk(asked: str, said: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]

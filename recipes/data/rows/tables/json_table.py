@@ -1,0 +1,264 @@
+"""JSON lists and JSON lines as a table: the positions of the rows, and the file itself.
+
+A row is read with ``pread`` and parsed on access. So memory holds 12 to 16 bytes a row, processes share the pages of
+the file, and a file that is cut while it is read gives an error instead of a crash.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from json import JSONDecoder
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.rows.fields import decode, file_bytes, parse
+from inlay.recipes.data.rows.sample import DataError
+from inlay.recipes.data.rows.tables.base import Index, Row, state_of
+
+__all__ = ["MAX_LINE_BYTES", "JsonTable", "json_name", "numbered_lines"]
+
+MAX_LINE_BYTES = 1 << 24
+"""The longest line that is accepted: 16 MiB."""
+
+_BLOCK = 1 << 20
+_SPACE = re.compile(r"\s*")
+_DECODER = JSONDecoder()
+
+
+class JsonTable:
+    """A JSON list of objects, or one object a line.
+
+    Args:
+        path: the file.
+        name: its name in errors; the path if not given.
+        lines: whether the file has one object a line.
+    """
+
+    _file = -1
+
+    def __init__(self, path: Path, *, lines: bool, name: str = "") -> None:
+        self.path, self.name, self.lines = path, name or str(path), lines
+        self._index: Index = {}
+        self._state = state_of(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.path, self.lines, self.name, self._index, self._state)
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+    @property
+    def index(self) -> Index:
+        """``start`` and ``size`` of each row in bytes; ``line`` for JSON lines."""
+        return self._index
+
+    def restore(self, index: Index) -> None:
+        """Take the positions of the rows from an earlier process."""
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index["start"])
+
+    def where(self, row: int) -> str:
+        """The place of a row: ``item`` from 0, or ``line`` from 1."""
+        return f"{self.name}, line {self._index['line'][row]}" if self.lines else f"{self.name}, item {row}"
+
+    def take(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Some rows, in the given order.
+
+        Raises:
+            DataError: the file has changed since its rows were counted.
+        """
+        if self._file < 0:
+            self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            if state_of(self.path) != self._state:
+                raise DataError(f"{self.name}: the file has changed since it was checked; start again")
+        starts, sizes = self._index["start"], self._index["size"]
+        return [self._row(row, int(starts[row]), int(sizes[row])) for row in rows]
+
+    def _row(self, row: int, start: int, size: int) -> dict[str, Any]:
+        data = os.pread(self._file, size, start)
+        try:
+            value = _DECODER.decode(data.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise DataError(f"{self.where(row)}: the file has changed since it was checked; start again")
+        return value
+
+    def state(self) -> list[Any]:
+        """The file's identity, size and times."""
+        return [self.lines, *self._state]
+
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def stream(self) -> Iterator[Row]:
+        """All rows in order.
+
+        Raises:
+            DataError: the file is not JSON, not UTF-8, or holds something else than records.
+        """
+        starts, sizes, numbers = array("q"), array("I"), array("I")
+        for number, start, size, value in self._lines() if self.lines else self._items():
+            starts.append(start)
+            sizes.append(size)
+            where = f"{self.name}, item {number}"
+            if self.lines:
+                numbers.append(number)
+                where = f"{self.name}, line {number}"
+            if isinstance(value, bytes):
+                try:
+                    value = parse(decode(value, where), where)
+                except DataError as error:
+                    value = error
+            if not isinstance(value, (dict, DataError)):
+                value = DataError(f"{where}: expected an object, got {json_name(value)}")
+            yield where, value
+        if not starts:
+            raise DataError(f"{self.name}: expected at least one record, got none")
+        self._index = {"start": np.frombuffer(starts, np.int64), "size": np.frombuffer(sizes, np.uint32)}
+        if self.lines:
+            self._index["line"] = np.frombuffer(numbers, np.uint32)
+
+    def _lines(self) -> Iterator[tuple[int, int, int, Any]]:
+        for number, start, raw in _raw_lines(self.path, self.name):
+            if not raw.isspace():
+                yield number, start, len(raw), raw
+
+    def _items(self) -> Iterator[tuple[int, int, int, Any]]:
+        """Number, start, size and value of each item, parsed one by one."""
+        try:
+            with self.path.open("rb") as file:
+                text = _Text(file)
+                if text.next_character() != "[":
+                    self._fail()
+                text.advance(text.place + 1)
+                after, index = text.next_character(), 0
+                if after == "]":
+                    text.advance(text.place + 1)
+                while after != "]":
+                    text.next_character()
+                    start = text.byte
+                    value = text.value()
+                    yield index, start, text.byte - start, value
+                    after, index = text.next_character(), index + 1
+                    if after not in (",", "]") or not after:
+                        self._fail()
+                    text.advance(text.place + 1)
+                if text.next_character():
+                    self._fail()
+        except OSError as error:
+            raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from None
+        except (ValueError, RecursionError):
+            self._fail()
+
+    def _fail(self) -> NoReturn:
+        """Raise the error of the whole file, which has the position of the fault."""
+        found = parse(decode(file_bytes(self.path), self.name), self.name)
+        raise DataError(f"{self.name}: expected a JSON list of records, got {json_name(found)}")
+
+
+class _Text:
+    """A part of a UTF-8 file as text, with the position of one character in it and in the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.text, self.place, self.ended, self.block = file, "", 0, False, _BLOCK
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
+        self.byte = 3 if file.read(3) == codecs.BOM_UTF8 else 0
+        file.seek(self.byte)
+
+    def more(self) -> bool:
+        """Read another block, and forget the text before the position; False at the end of the file."""
+        if self.ended:
+            return False
+        data = self.file.read(self.block)
+        self.ended = not data
+        self.text = self.text[self.place :] + self.decoder.decode(data, final=self.ended)
+        self.place = 0
+        return True
+
+    def advance(self, place: int) -> None:
+        """Go to a later character."""
+        passed = place - self.place
+        self.byte += passed if self.text.isascii() else len(self.text[self.place : place].encode())
+        self.place = place
+
+    def next_character(self) -> str:
+        """Go to the next character that is not white space, and return it; empty at the end of the file."""
+        while True:
+            if self.place < len(self.text) and not self.text[self.place].isspace():
+                return self.text[self.place]
+            self.advance(_SPACE.match(self.text, self.place).end())  # type: ignore[union-attr]  # matches everywhere
+            if self.place < len(self.text):
+                return self.text[self.place]
+            if not self.more():
+                return ""
+
+    def value(self) -> Any:
+        """Parse the value at the position, and go behind it.
+
+        Raises:
+            ValueError: no JSON value.
+        """
+        self.block = _BLOCK
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self.text, self.place)
+                if end < len(self.text) or self.ended:  # A number may continue in the next block.
+                    self.advance(end)
+                    return value
+            except ValueError:
+                if self.ended:
+                    raise
+            self.block = max(_BLOCK, len(self.text))  # so that a long row is parsed a few times only
+            self.more()
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not empty, with their numbers from 1.
+
+    Raises:
+        DataError: the file cannot be read, or a line is too long or not UTF-8.
+    """
+    for number, _, raw in _raw_lines(path, str(path)):
+        line = decode(raw, f"{path}, line {number}")
+        if line.strip():
+            yield number, line
+
+
+def json_name(value: object) -> str:
+    """The type of a JSON value in words, or the value itself if it is short."""
+    return {dict: "an object", list: "a list", str: "text", type(None): "null"}.get(type(value), shown(value))
+
+
+def _raw_lines(path: Path, name: str) -> Iterator[tuple[int, int, bytes]]:
+    """Number from 1, start and bytes of each line."""
+    try:
+        with path.open("rb") as file:
+            number, start = 0, 0
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(raw) > MAX_LINE_BYTES:
+                    raise DataError(f"{name}, line {number}: expected at most {MAX_LINE_BYTES:,} bytes in a line")
+                yield number, start, raw
+                start += len(raw)
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from None
+
+
+def _restored(path: Path, lines: bool, name: str, index: Index, state: list[int]) -> JsonTable:
+    table = JsonTable(path, lines=lines, name=name)
+    table._index, table._state = index, state
+    return table

@@ -1,0 +1,146 @@
+"""Checks all rows of a table in one pass, or finds the result of an earlier process, and gives lazy samples."""
+
+from __future__ import annotations
+
+import gc
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.rows.offenders import Offenders
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.base import Table
+from inlay.recipes.data.rows.tables.facts import Facts, Recorder
+from inlay.recipes.data.rows.tables.samples import Read, Samples
+from inlay.recipes.data.rows.tables.store import key_of, load_facts, save_facts
+
+__all__ = ["KEPT_SECONDS", "Repeated", "read_table"]
+
+Repeated = Literal["raise", "number"]
+"""Whether a repeated id is an error, or is numbered: ``7#2``."""
+
+KEPT_SECONDS = 0.5
+"""Facts that took less time are not kept: checking the rows again is as fast."""
+_BATCH = 256
+
+
+def read_table(table: Table, read: Read, offenders: Offenders, repeated: Repeated = "raise") -> Samples:
+    """Check that every row is a sample, in one pass over the file.
+
+    Args:
+        table: the rows.
+        read: converts a row.
+        offenders: collects invalid rows, and checks the media of each row if it has a check of media.
+        repeated: the rule for repeated ids.
+
+    Raises:
+        DataError: an invalid row, if `offenders` does not collect them, or a file that cannot be read.
+    """
+    media, offenders.noting = offenders.media, True
+    key = key_of(table, read, repeated, None if media is None else media.rules)
+    held = None if key is None else load_facts(key)
+    if held is not None:
+        table.restore(held[0])
+        facts = held[1]
+        for note, (count, first) in facts.notes.items():
+            offenders.note(note, first, count)
+    else:
+        began = time.monotonic()
+        with _without_collector():
+            facts = _checked(table, read, offenders, repeated)
+        if key is not None and (time.monotonic() - began < KEPT_SECONDS or not save_facts(key, table.index, facts)):
+            key = None
+    offenders.noting = False
+    for where, reason in facts.offenders:
+        offenders.add(where, DataError(reason))
+    return Samples(table, read, facts, key=key)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Without Python's cyclic garbage collector, which would take half of the time; samples have no cycles."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated) -> Facts:
+    found: list[tuple[int, str, str]] = []
+    recorder, ids = Recorder(), array("q")
+    waiting: list[tuple[int, Sample]] = []
+    damaged: list[int] = []
+
+    def check_media() -> None:
+        """Check the media of the last rows."""
+        if offenders.media is not None:
+            for (place, sample), told in zip(
+                waiting, offenders.media.problems([sample for _, sample in waiting]), strict=True
+            ):
+                if told:
+                    damaged.append(place)
+                    found.append((recorder.columns["row"][place], sample.origin, f"{sample.origin}: {told}"))
+        waiting.clear()
+
+    notes, offenders.notes = offenders.notes, {}
+    for row, (where, value) in enumerate(table.stream()):
+        try:
+            if isinstance(value, DataError):
+                raise value
+            sample = read(value, where=where)
+        except DataError as error:
+            if not offenders.collect:
+                raise
+            found.append((row, where, str(error)))
+            continue
+        waiting.append((len(ids), sample))
+        ids.append(hash(sample.id))
+        recorder.add(row, sample)
+        if len(waiting) == _BATCH:
+            check_media()
+    check_media()
+    keep = np.ones(len(ids), bool)
+    keep[damaged] = False
+    firsts, repeats = _repeats(np.frombuffer(ids, np.int64))
+    if repeated == "number":
+        recorder.columns["repeat"] = array("I", repeats.astype(np.uint32).tobytes())
+    else:
+        rows = recorder.columns["row"]
+        for place in np.flatnonzero(repeats).tolist():
+            where, first = table.where(rows[place]), table.where(rows[firsts[place]])
+            (row_fields,) = table.take([rows[place]])
+            field = "question_id" if "question_id" in row_fields and "id" not in row_fields else "id"
+            name = shown(read(row_fields, where=where).id)
+            found.append((rows[place], where, f"{where}, {field}: {name} is also the id of {first}"))
+            keep[place] = False
+    own, offenders.notes = offenders.notes, notes
+    for note, (count, first) in own.items():
+        offenders.note(note, first, count)
+    listed = [(where, reason) for _, where, reason in sorted(found, key=lambda item: item[0])]
+    folders = {} if offenders.media is None else dict(offenders.media.folders)
+    return recorder.facts(keep, offenders=listed, notes=own, folders=folders)
+
+
+def _repeats(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each id, the place of its first occurrence, and which occurrence it is: 0 for the first, 2, 3, ...
+
+    The ids are hashes of 64 bits; of a million different ones, two are equal with a probability of 3e-8.
+    """
+    order: NDArray[Any] = np.argsort(ids, kind="stable")
+    begins = np.ones(len(ids), bool)
+    begins[1:] = ids[order[1:]] != ids[order[:-1]]
+    starts = np.flatnonzero(begins)
+    group = np.cumsum(begins) - 1
+    firsts, count = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    firsts[order] = order[starts[group]]
+    count[order] = np.arange(len(ids)) - starts[group] + 1
+    return firsts, np.where(count == 1, 0, count)
