@@ -18,7 +18,7 @@ from inlay.adapters.compatibility.verdict import Report, check
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core import attach
 from inlay.adapters.core.parts import AdapterError
-from inlay.adapters.core.tiles import check_tiling
+from inlay.adapters.core.tiles import Tiler
 from inlay.adapters.inputs import ProjectorConfig, new_projector
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
@@ -66,6 +66,9 @@ class Adapter(HubMethods):
             outputs: modality -> configuration of its output projector; widths and counts may be left out.
             tokens: strings of the new tokens, or None.
             lora: LoRA's configuration, or None.
+
+        Raises:
+            TilingError: the layout tiles pictures, and this encoder or projector cannot be tiled.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
@@ -84,8 +87,8 @@ class Adapter(HubMethods):
             projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
         newline = None
         if (rule := layout.tiling_for("image")) is not None and "image" in projectors:
-            tokens_of_tile = projectors["image"].tokens(backbone.encoder("image").tokens)
-            check_tiling(rule, backbone.encoder("image"), tokens_of_tile)
+            encoder = backbone.encoder("image")
+            Tiler.of(rule, encoder, projectors["image"].tokens(encoder.tokens))  # raises where it cannot be tiled
             if rule.newline:
                 with torch.device(device):
                     newline = NewlineRow(NewlineConfig(width=backbone.llm.width))

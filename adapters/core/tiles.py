@@ -22,7 +22,7 @@ from inlay.adapters.media.image import picture_size
 from inlay.adapters.media.tiling.anyres import unpadded
 from inlay.adapters.media.tiling.grid import Grid, Piece, Tiling, TilingError, counted
 
-__all__ = ["Tiler", "Tiles", "arrange", "check_tiling", "per_tile", "prepared"]
+__all__ = ["Tiler", "Tiles", "arrange", "per_tile", "prepared"]
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,6 @@ class Tiles:
 
     rule: Tiling
     grids: tuple[Grid, ...]
-
-
-def check_tiling(rule: Tiling, encoder: Any, tokens: int) -> None:
-    """Check that an encoder and its projector can be tiled; see :meth:`Tiler.of`.
-
-    Raises:
-        TilingError: they cannot.
-    """
-    Tiler.of(rule, encoder, tokens)
 
 
 def prepared(
