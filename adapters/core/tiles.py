@@ -22,7 +22,7 @@ from inlay.adapters.media.image import picture_size
 from inlay.adapters.media.tiling.anyres import unpadded
 from inlay.adapters.media.tiling.grid import Grid, Piece, Tiling, TilingError, counted
 
-__all__ = ["Tiler", "Tiles", "arrange", "per_tile", "prepared"]
+__all__ = ["Tiler", "Tiles", "arrange", "keeps_map", "per_tile", "prepared"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,18 @@ class Tiles:
 
     rule: Tiling
     grids: tuple[Grid, ...]
+
+
+def keeps_map(projector: Any, features: int) -> bool:
+    """Whether the positions of a tile form a map of the picture, row by row, as its features do.
+
+    A projector with one position for each feature keeps it. One that merges squares of features has the attribute
+    ``keeps_map = True``; queries, or merged runs of features, are no map even if their number is a square.
+    """
+    known = getattr(projector, "keeps_map", None)
+    if known is not None:
+        return bool(known)
+    return all(projector.tokens(count) == count for count in (features, 4 * features))
 
 
 def prepared(

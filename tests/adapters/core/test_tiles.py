@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.core.prompts import Prompts
-from inlay.adapters.core.tiles import Tiler, Tiles, arrange, per_tile
+from inlay.adapters.core.tiles import Tiler, Tiles, arrange, keeps_map, per_tile
 from inlay.adapters.encoders import FrameEncoder
-from inlay.adapters.inputs import InstructQFormerConfig, MlpConfig, QFormerConfig
+from inlay.adapters.inputs import InstructQFormerConfig, MlpConfig, PatchMergeConfig, QFormerConfig
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
@@ -389,3 +390,23 @@ def test_a_stage_with_another_tiling_keeps_the_newline_in_its_graph_for_its_grad
     row = model.encode(asked(picture(image_of(1)), "what?"), layout=layout)
     model(model.collate([row], layout=layout)).loss.backward()
     assert model.adapter.newline.row.grad is not None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        QFormerConfig(hidden=16, layers=1, heads=2, ffn=16, queries=4),
+        PatchMergeConfig(merge=4, class_token=False),
+    ],
+)
+def test_a_square_number_of_positions_that_are_no_map_is_refused(llm_of: Any, clip_of: Any, config: Any) -> None:
+    backbone = Backbone(llm_of("llama"), {"image": clip_of(image_size=32)})
+    with pytest.raises(AdapterError, match="expected a projector whose positions are a map of the picture"):
+        tiled(backbone, "anyres", inputs={"image": config})
+
+
+def test_a_projector_that_merges_squares_keeps_the_map_if_it_says_so() -> None:
+    merging = SimpleNamespace(keeps_map=True, tokens=lambda features: features // 4)
+    assert keeps_map(merging, 16)
+    merging.keeps_map = False
+    assert not keeps_map(merging, 16)
