@@ -18,7 +18,7 @@ from inlay.adapters.compatibility.verdict import Report, check
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core import attach
 from inlay.adapters.core.parts import AdapterError
-from inlay.adapters.core.tiles import check_tiling
+from inlay.adapters.core.tiles import Tiler, keeps_map
 from inlay.adapters.inputs import ProjectorConfig, new_projector
 from inlay.adapters.llm_parts.lora import LoraConfig, LoraPart
 from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
@@ -69,6 +69,8 @@ class Adapter(HubMethods):
 
         Raises:
             ProjectorError: a projector cannot take the encoder's number of features.
+            TilingError: the layout tiles pictures, and this encoder or projector cannot be tiled.
+            AdapterError: parts that contradict each other, or the layout.
         """
         device = "meta" if backbone.device.type == "meta" else "cpu"
         ports = {"llm": backbone.llm.port}
@@ -88,9 +90,15 @@ class Adapter(HubMethods):
             projectors = dict.fromkeys(projectors, next(iter(projectors.values())))
         newline = None
         if (rule := layout.tiling_for("image")) is not None and "image" in projectors:
-            tokens_of_tile = projectors["image"].tokens(backbone.encoder("image").tokens)
-            check_tiling(rule, backbone.encoder("image"), tokens_of_tile)
+            encoder = backbone.encoder("image")
+            Tiler.of(rule, encoder, projectors["image"].tokens(encoder.tokens))  # raises where it cannot be tiled
             if rule.newline:
+                if not keeps_map(projectors["image"], encoder.tokens):
+                    raise AdapterError(
+                        f"tiling {rule.text}: expected a projector whose positions are a map of the picture, such as "
+                        f"'mlp', got {projectors['image'].kind!r}; choose another tiling, such as 'tiles', or set "
+                        "keeps_map = True in the class of a projector that merges squares of features"
+                    )
                 with torch.device(device):
                     newline = NewlineRow(NewlineConfig(width=backbone.llm.width))
         drawn = {}

@@ -22,7 +22,7 @@ from inlay.adapters.media.image import picture_size
 from inlay.adapters.media.tiling.anyres import unpadded
 from inlay.adapters.media.tiling.grid import Grid, Piece, Tiling, TilingError, counted
 
-__all__ = ["Tiler", "Tiles", "arrange", "check_tiling", "per_tile", "prepared"]
+__all__ = ["Tiler", "Tiles", "arrange", "keeps_map", "per_tile", "prepared"]
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,16 @@ class Tiles:
     grids: tuple[Grid, ...]
 
 
-def check_tiling(rule: Tiling, encoder: Any, tokens: int) -> None:
-    """Check that an encoder and its projector can be tiled; see :meth:`Tiler.of`.
+def keeps_map(projector: Any, features: int) -> bool:
+    """Whether the positions of a tile form a map of the picture, row by row, as its features do.
 
-    Raises:
-        TilingError: they cannot.
+    A projector with one position for each feature keeps it. One that merges squares of features has the attribute
+    ``keeps_map = True``; queries, or merged runs of features, are no map even if their number is a square.
     """
-    Tiler.of(rule, encoder, tokens)
+    known = getattr(projector, "keeps_map", None)
+    if known is not None:
+        return bool(known)
+    return all(projector.tokens(count) == count for count in (features, 4 * features))
 
 
 def prepared(

@@ -1,66 +1,39 @@
-"""Tiled pictures on their way through the model: places, encoder, projector, caches, bundles."""
+"""Tiled pictures on their way through the model: places, encoder, projector."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from tiled import RULES, asked, picture, tiled
 from torch import nn
 from transformers import Idefics3Processor, LlamaConfig, LlamaForCausalLM
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-from inlay.adapters import Adapter, Backbone
-from inlay.adapters.bundles.bundle_io import from_bundle
-from inlay.adapters.chat.kv_cache import PrefixCache
-from inlay.adapters.chat.rank_answers import rank_answers
+from inlay.adapters import Backbone
 from inlay.adapters.conversation.layout import Layout, LayoutError
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.parts import AdapterError
 from inlay.adapters.core.prompts import Prompts
-from inlay.adapters.core.tiles import Tiler, Tiles, arrange, per_tile
+from inlay.adapters.core.tiles import Tiler, Tiles, arrange, keeps_map, per_tile
 from inlay.adapters.encoders import FrameEncoder
-from inlay.adapters.inputs import InstructQFormerConfig, MlpConfig, QFormerConfig
+from inlay.adapters.inputs import InstructQFormerConfig, MlpConfig, PatchMergeConfig, QFormerConfig
 from inlay.adapters.language.model import LanguageModel
-from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.tiling.anyres import AnyRes
 from inlay.adapters.media.tiling.grid import Grid, TilingError
 from inlay.adapters.media.tiling.split import AROUND, GLOBAL, Split
 from inlay.adapters.media.tiling.thumbnail import Thumbnail
 from inlay.adapters.media.video import Video
-from inlay.hub.errors import BundleError
-
-RULES = ["anyres", "tiles", "tiles:1-4", "split:2"]
-
-
-def tiled(backbone: Backbone, rule: str | None, seed: int = 3, **options: Any) -> Adapter:
-    torch.manual_seed(seed)
-    return Adapter.for_backbone(
-        backbone,
-        system="llava",
-        name="tiny",
-        layout=Layout(template="vicuna_v1", tiling=rule),
-        **{"inputs": {"image": MlpConfig()}} | options,
-    )
 
 
 @pytest.fixture
 def long_backbone_of(llm_of: Any, clip_of: Any) -> Any:
     """A backbone whose context holds the texts of row and column markers, letter by letter."""
     return lambda: Backbone(llm_of("llama", max_position_embeddings=2048), {"image": clip_of()})
-
-
-def asked(*parts: Any, answer: str | None = "red") -> tuple[Message, ...]:
-    content = tuple(TextPart(part) if isinstance(part, str) else part for part in parts)
-    user = Message("user", content)
-    return (user,) if answer is None else (user, Message("assistant", (TextPart(answer),)))
-
-
-def picture(image: Any) -> MediaPart:
-    return MediaPart("image", image)
 
 
 @pytest.fixture(autouse=True)
@@ -112,19 +85,6 @@ def test_a_map_is_put_together_from_its_tiles_without_padding_and_with_newlines(
     assert found.flatten().tolist() == [0, 1, 2, 3, 4, 5, 8, 9, -1, 6, 7, 10, 11, -1]
     (thin,) = arrange(tiles, Tiles(AnyRes(), (Grid((100, 1), 1, 2, "first"),)), newline)
     assert thin.flatten().tolist() == [0, 1, 2, 3]
-
-
-def test_without_tiling_ids_and_logits_are_those_of_a_layout_that_knows_no_tiling(
-    backbone_of: Any, image_of: Any
-) -> None:
-    backbone = backbone_of()
-    plain = tiled(backbone, None)
-    model = plain.attach(backbone)
-    batch = model.batch([asked(picture(image_of(1, (70, 9))), "what?")])
-    assert int(batch.slots.sum()) == model.tokens["image"]
-    assert not batch.tiles
-    assert plain.newline is None
-    assert "tiling" not in plain.layout.spec.model_dump()
 
 
 def test_the_gradient_reaches_the_newline_and_is_zero_in_a_batch_without_pictures(
@@ -180,82 +140,6 @@ def test_markers_with_token_rows_are_one_token_each(backbone_of: Any, image_of: 
     row = model.encode(asked(picture(image_of(1, (32, 16))), "what?"))
     known = backbone.llm.tokenizer.convert_tokens_to_ids(list(names))
     assert [int((row.ids == token).sum()) for token in known] == [4, 1, 1, 1]
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_cached_features_give_the_same_embeddings(long_backbone_of: Any, image_of: Any, rule: str) -> None:
-    backbone = long_backbone_of()
-    model = tiled(backbone, rule).attach(backbone)
-    parts = [picture(image_of(1, (60, 17))), picture(image_of(2, (20, 20)))]
-    encoder, tiler = backbone.encoder("image"), model.tilers()["image"]
-    squares = {id(part): tiler.rule.cut(part.source, 16, tiler.grid(part.source)) for part in parts}
-    held = {key: encoder.encode(encoder.preprocess(own, "squash")) for key, own in squares.items()}
-    rows = [model.encode(asked(*parts, "what?"))]
-    cached = model.collate(rows, features=lambda part: held[id(part)])
-    assert not cached.inputs
-    torch.testing.assert_close(model.embeddings(cached), model.embeddings(model.collate(rows)), atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_saved_adapter_tiles_alike(backbone_of: Any, image_of: Any, tmp_path: Path, rule: str) -> None:
-    backbone = backbone_of()
-    adapter = tiled(backbone, rule, lora=LoraConfig(r=2, targets=("q_proj",)))
-    rows = [asked(picture(image_of(1, (60, 17))), "what?")]
-    adapter.attach(backbone)
-    adapter.save_pretrained(tmp_path / "bundle")
-    adapter.detach()
-    again = Adapter.from_pretrained(tmp_path / "bundle")
-    assert again.layout == adapter.layout
-    names = [part.name for part in again.parts()]
-    assert ("inputs.image.newline" in names) == (rule == "anyres")
-    before = _logits(adapter, backbone, rows)
-    assert torch.equal(_logits(again, backbone, rows), before)  # its canary is checked too
-
-
-def _logits(adapter: Adapter, backbone: Backbone, rows: Any) -> Any:
-    model = adapter.attach(backbone)
-    try:
-        return model(model.batch(rows), logits="all").logits
-    finally:
-        adapter.detach()
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_second_question_reuses_the_picture_and_gets_the_same_answer(
-    long_backbone_of: Any, image_of: Any, rule: str
-) -> None:
-    backbone = long_backbone_of()
-    model = tiled(backbone, rule).eval().attach(backbone)
-    first = asked(picture(image_of(1, (60, 17))), "what?", answer=None)
-    more = (*asked(picture(image_of(1, (60, 17))), "what?"), *asked(picture(image_of(2, (9, 50))), "and?", answer=None))
-    plain = [model.replies([row], max_new_tokens=6)[0].text for row in (first, more)]
-    model.prefixes = PrefixCache()
-    cached = [model.chat(list(row), max_new_tokens=6).text for row in (first, more)]
-    assert cached == plain
-    assert model.prefixes.reused > int(model.encode(first, generation=True).slots.sum())
-
-
-def test_another_tiling_does_not_reuse_the_picture(backbone_of: Any, image_of: Any) -> None:
-    backbone = backbone_of()
-    model = tiled(backbone, "tiles:1-4").eval().attach(backbone)
-    row = asked(picture(image_of(1, (60, 17))), "what?", answer=None)
-    prefixes = PrefixCache()
-    for rule in ("tiles:1-4", "tiles:4-4"):
-        layout = Layout(template="vicuna_v1", tiling=rule)
-        encoded = model.encode(row, layout=layout, generation=True)
-        prefixes.write(model, encoded, layout, max_new_tokens=2)
-    assert prefixes.reused <= int((~encoded.slots).nonzero()[0]) + int(encoded.slots.nonzero()[0])
-
-
-def test_ranked_answers_are_those_of_whole_batches(backbone_of: Any, image_of: Any) -> None:
-    backbone = backbone_of()
-    model = tiled(backbone, "anyres").eval().attach(backbone)
-    question = asked(picture(image_of(1, (60, 17))), picture(image_of(2, (9, 50))), "what?", answer=None)
-    answers = ("red", "a blue star")
-    ranked = rank_answers(model, [question], answers)[0]
-    batches = [model.batch([(*question, Message("assistant", (TextPart(text),)))]) for text in answers]
-    expected = {text: -float(model(batch).loss) for text, batch in zip(answers, batches, strict=True)}
-    assert {item.text: item.score for item in ranked} == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_projector_that_reads_the_prompt_reads_it_for_each_tile(backbone_of: Any, image_of: Any) -> None:
@@ -329,27 +213,6 @@ def test_no_picture_is_larger_than_the_bounds_of_its_rule(backbone_of: Any) -> N
             assert least <= sum(piece for piece in pieces if isinstance(piece, int)) <= most <= tiler.largest()
 
 
-def test_adapters_of_one_batch_tile_each_by_its_own_layout(backbone_of: Any, image_of: Any) -> None:
-    backbone = backbone_of()
-    adapters = [tiled(backbone, rule, seed).eval() for seed, rule in enumerate(("anyres", "tiles:1-4", None))]
-    rows = [asked(picture(image_of(n, (60, 17))), "what?", answer=None) for n in range(3)]
-    alone = []
-    for adapter, row in zip(adapters, rows, strict=True):
-        alone += adapter.attach(backbone).answer([row], max_new_tokens=5)
-        adapter.detach()
-    model = adapters[0].attach(backbone)
-    assert model.answer(rows, adapters=adapters, max_new_tokens=5) == alone
-
-
-@pytest.mark.parametrize("change", [{"tiling": "mosaic"}, {"tiling": None}, {"tiling": "tiles:1-12"}])
-def test_a_bundle_whose_tiling_does_not_fit_its_parts_is_refused(backbone_of: Any, change: dict[str, Any]) -> None:
-    bundle = tiled(backbone_of(), "anyres").bundle("float32")
-    layout = bundle.manifest.layout.model_copy(update=change)
-    object.__setattr__(bundle, "manifest", bundle.manifest.model_copy(update={"layout": layout}))
-    with pytest.raises(BundleError, match="tiling"):
-        from_bundle(bundle, Adapter)
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_an_encoder_decoder_reads_tiles(llm_of: Any, clip_of: Any, image_of: Any, rule: str) -> None:
     backbone = Backbone(llm_of("t5"), {"image": clip_of()})
@@ -389,3 +252,23 @@ def test_a_stage_with_another_tiling_keeps_the_newline_in_its_graph_for_its_grad
     row = model.encode(asked(picture(image_of(1)), "what?"), layout=layout)
     model(model.collate([row], layout=layout)).loss.backward()
     assert model.adapter.newline.row.grad is not None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        QFormerConfig(hidden=16, layers=1, heads=2, ffn=16, queries=4),
+        PatchMergeConfig(merge=4, class_token=False),
+    ],
+)
+def test_a_square_number_of_positions_that_are_no_map_is_refused(llm_of: Any, clip_of: Any, config: Any) -> None:
+    backbone = Backbone(llm_of("llama"), {"image": clip_of(image_size=32)})
+    with pytest.raises(AdapterError, match="expected a projector whose positions are a map of the picture"):
+        tiled(backbone, "anyres", inputs={"image": config})
+
+
+def test_a_projector_that_merges_squares_keeps_the_map_if_it_says_so() -> None:
+    merging = SimpleNamespace(keeps_map=True, tokens=lambda features: features // 4)
+    assert keeps_map(merging, 16)
+    merging.keeps_map = False
+    assert not keeps_map(merging, 16)
