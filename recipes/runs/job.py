@@ -51,6 +51,11 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
         raise SettingsError(
             "data: --data.train is needed with your own backbone (the embedded world is for the miniature)"
         )
+    if not own_models and (job.backbone.llm is None) != (job.backbone.image is None):
+        given, other = ("llm", "image") if job.backbone.image is None else ("image", "llm")
+        raise SettingsError(
+            f"backbone: --backbone.{given} needs --backbone.{other} too: the embedded models are trained for each other"
+        )
     job.data.check_drawn()
     _check_names(job)
     files = list(_files(job, own_models))

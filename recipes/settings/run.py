@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,6 +15,9 @@ __all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
 """See :mod:`inlay.recipes.settings.precision`."""
+IDENTIFIED = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt")
+"""Fields of the backbone with a Hub id beside them."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
 LARGEST_SEED = (1 << 32) - 1
 """The largest seed of NumPy's generators."""
 
@@ -52,10 +56,39 @@ class BackboneSettings:
     """Keep or drop the image encoder's class token; empty for the default of its family."""
     safetensors_only: bool = False
     """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""
+    llm_id: str | None = None
+    """Hub id of the model whose local copy ``llm`` is, such as ``lmsys/vicuna-7b-v1.5``: the bundle and its card name
+    it instead of the folder."""
+    image_id: str | None = None
+    """Hub id of the model whose local copy ``image`` is."""
+    audio_id: str | None = None
+    """Hub id of the model whose local copy ``audio`` is."""
+    video_id: str | None = None
+    """Hub id of the model whose local copy ``video`` is."""
+    generate_image_id: str | None = None
+    """Hub id of the model whose local copy ``generate_image`` is."""
+    generate_audio_id: str | None = None
+    """Hub id of the model whose local copy ``generate_audio`` is."""
+    generate_video_id: str | None = None
+    """Hub id of the model whose local copy ``generate_video`` is."""
+    prompt_id: str | None = None
+    """Hub id of the model whose local copy ``prompt`` is."""
 
     def __post_init__(self) -> None:
-        if (self.llm is None) != (self.image is None):
-            raise SettingsError("backbone: give both --backbone.llm and --backbone.image, or neither for the miniature")
+        for field, name in self.ids.items():
+            if not _HUB_ID.fullmatch(name):
+                raise SettingsError(
+                    f"backbone.{field}_id: expected a Hub id, such as lmsys/vicuna-7b-v1.5, got {name!r}"
+                )
+            if getattr(self, field) is None:
+                raise SettingsError(
+                    f"backbone.{field}_id: it names a local copy of {name}; give its folder: --backbone.{field}"
+                )
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """Field -> Hub id of the model whose local copy it names."""
+        return {field: name for field in IDENTIFIED if (name := getattr(self, f"{field}_id"))}
 
 
 @dataclass(frozen=True, kw_only=True)

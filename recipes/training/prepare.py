@@ -36,6 +36,7 @@ from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
 from inlay.recipes.training.final_table import FinalTable
+from inlay.recipes.training.rehearsal import rehearse
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.template import with_template
 from inlay.recipes.training.trainer import seed_stage
@@ -79,31 +80,17 @@ class Prepared:
         """
         carried: dict[str, Any] = {}
         for name, stage in self.job.recipe.stages.items():
+            task = replace(self._task(stage), carried=carried)
             stream = self.shards if stage.data == "align" else None
-            sets = [] if stream else sets_of(stage.data, self.samples)
             most = self.job.run.validate_samples
             unseen = validation_samples(stage, self.samples, most, self.model) if most else []
-            seen = [*(row for own in sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
+            seen = [*(row for own in task.sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
             features = None
             if cached:
                 features = self.caching.features(self.model.backbone, stage.geometry, None if stream else seen)
             seed_stage(self.job.run.seed, name)
-            task = Task(
-                stage=stage,
-                model=self.model,
-                sets=sets,
-                held_out=self.held_out,
-                validation=unseen,
-                features=features,
-                seed=self.job.run.seed,
-                workers=self.job.data.workers,
-                carried=carried,
-                memory=self.job.data.cache_mib << 20,
-                store=self.caching.store,
-                show=self.show,
-                judge=CAPTION_JUDGE if self.job.data.train is None else None,
-            )
-            plan = plan_stream(task, name, stream) if stream else stage.objective.plan(task)
+            task = replace(task, validation=unseen, features=features)
+            plan = self._plan(name, stage, task)
             if isinstance(plan, str):
                 self.show(f"\nstage {name}: skipped, {plan}")
                 continue
@@ -116,6 +103,34 @@ class Prepared:
                     f"--stages.{name}.epochs if it does not learn"
                 )
             yield name, stage, plan, task
+
+    def rehearse(self) -> None:
+        """Plan all stages on a few rows, so that wrong settings of a later stage are found before the first one.
+
+        Raises:
+            InlayError: a stage cannot be trained with its settings.
+        """
+        rehearse(self.model.adapter, self.job.recipe.stages, self._task, self._plan)
+
+    def _task(self, stage: Stage) -> Task:
+        streamed = self.shards is not None and stage.data == "align"
+        return Task(
+            stage=stage,
+            model=self.model,
+            sets=[] if streamed else sets_of(stage.data, self.samples),
+            held_out=self.held_out,
+            seed=self.job.run.seed,
+            workers=self.job.data.workers,
+            memory=self.job.data.cache_mib << 20,
+            store=self.caching.store,
+            show=self.show,
+            judge=CAPTION_JUDGE if self.job.data.train is None else None,
+        )
+
+    def _plan(self, name: str, stage: Stage, task: Task) -> Plan | str:
+        if self.shards is not None and stage.data == "align":
+            return plan_stream(task, name, self.shards)
+        return stage.objective.plan(task)
 
 
 def prepare(
