@@ -15,6 +15,7 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
 from inlay.recipes.runs.files import (
     DIGESTS,
+    HELD_OUT,
     INVALID,
     MARKER,
     check_replaceable,
@@ -94,6 +95,11 @@ class RunFolder:
     def digests(self) -> Path:
         """``digests.json``: digests of the data and of the frozen models."""
         return self.root / DIGESTS
+
+    @property
+    def held_out(self) -> Path:
+        """``held_out.json``: digests of the training rows that ``--data.test_size`` held out."""
+        return self.root / HELD_OUT
 
     @property
     def data(self) -> Path:
@@ -264,6 +270,10 @@ class RunFolder:
     def write_made(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write ``made.jsonl``."""
         self.made.write_text(_lines(rows), encoding="utf-8")
+
+    def write_held_out(self, digests: Sequence[str]) -> None:
+        """Write ``held_out.json``."""
+        write_whole(self.held_out, json.dumps(list(digests), indent=0) + "\n")
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json`` atomically; it is the last file of a run."""

@@ -102,6 +102,9 @@ class DataSettings:
     """Conversations or questions (LLaVA, canonical messages, triples, VQA v2 questions)."""
     test: Path | None = None
     """Held-out questions, in the formats of the training file; no evaluation of answers without it."""
+    test_size: float | None = None
+    """Without a test file: hold out this fraction of the training rows (0.05), or this number of rows (200), and never
+    the same picture in both."""
     align_test: Path | None = None
     """Held-out captioned pictures, for caption scores and retrieval."""
     make_test: tuple[Path, ...] = ()
@@ -144,6 +147,13 @@ class DataSettings:
                 raise SettingsError(f"data: --data.{field} needs its questions: give --data.{name} too")
         if self.answers < 1 or self.shuffle < 0 or self.workers < 0 or self.cache_mib < 0:
             raise SettingsError("data: expected answers >= 1, and shuffle, workers and cache_mib >= 0")
+        if self.test_size is not None:
+            if self.test is not None:
+                raise SettingsError("data: test_size: there is a test file (--data.test); leave one of them out")
+            if self.test_size <= 0 or (self.test_size >= 1 and self.test_size % 1):
+                raise SettingsError(
+                    f"data: test_size: expected a fraction below 1 or a number of rows, got {self.test_size:g}"
+                )
         if self.cache_disk_mib < 1:
             raise SettingsError("data: cache_disk_mib: expected at least 1; leave cache_dir out for no cache on disk")
 
@@ -153,7 +163,7 @@ class DataSettings:
         Raises:
             SettingsError: names the settings.
         """
-        names = ("align", "test", "align_test", "mix", "make_test", "images")
+        names = ("align", "test", "test_size", "align_test", "mix", "make_test", "images")
         if self.train is None and (given := [name for name in names if getattr(self, name)]):
             raise SettingsError(f"data: {', '.join(given)}: these files need --data.train; give it too")
 

@@ -17,6 +17,7 @@ from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
 from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
+from inlay.recipes.data.held_out_split import hold_out
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
@@ -170,11 +171,16 @@ def prepare(
     if not drawn:
         with first_ahead():
             samples = load(job.data)
+    digests: list[str] = []
+    if job.data.test_size is not None:
+        samples, digests = hold_out(samples, job.data.test_size, job.run.seed, show)
     device = device_of(job.run.accelerator)
     own = job.backbone.llm is not None if backbone is None else not str(backbone.llm.source).startswith(MINIATURE)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
     job = with_template(job, backbone.llm.tokenizer, own=own, show=show)
     begin()
+    if digests and is_first():
+        folder.write_held_out(digests)
     if drawn:
         with first_ahead():
             samples = load(draw_data(job.data, folder.data, job.run.seed, job.recipe.world, show))
