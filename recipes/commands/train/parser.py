@@ -282,6 +282,8 @@ def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]
         f"{command} {system}",
         f"Train {system}, by default on the embedded miniature.",
     )
+    if command == "check":
+        parser.add_argument("--page", type=Path | None, help="write an HTML page of the data to this file")
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     parser.add_argument("--system", default=system, type=str, help="system of the YAML file")
     parser.add_argument(

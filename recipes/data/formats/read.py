@@ -15,7 +15,7 @@ from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import head_of, json_lines, numbered_lines
 from inlay.recipes.data.rows.sample import DataError, Sample
 
-__all__ = ["read_rows", "read_samples"]
+__all__ = ["format_name", "read_rows", "read_samples"]
 
 _SUFFIXES = (".json", ".jsonl")
 
@@ -97,3 +97,12 @@ def _beginning(path: Path) -> tuple[Shape, Mapping[str, Any]]:
         with suppress(ValueError, RecursionError):
             first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
     return "records", first if isinstance(first, dict) else {}
+
+
+def format_name(path: Path) -> str:
+    """The name of the format of a file; empty if there is none."""
+    shape, first = _beginning(path)
+    return next(
+        (name for name, held in FORMATS.items() if shape in held.shapes and held.recognise(first, path)),
+        "",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_data_parts_labels_steps_and_memory_of_every_stage_are_shown(
     lines: list[str] = []
     check(job_of("a red circle .", "a blue star ."), lines.append, backbone=eva_backbone_of("llama"))
     said = "\n".join(lines)
-    assert "data train: 2 samples" in said
+    assert re.search(r"^train +train\.json +llava +2 +2 image \(2 different\) +1-1 +20x14$", said, re.MULTILINE)
     assert said.count("memory in MiB: weights") == 2
     for stage in ("align", "instruct"):
         assert f"stage {stage}: 2 samples, 1 steps" in said
