@@ -72,7 +72,7 @@ def split_places(rows: Sequence[Sample], size: float, seed: int) -> list[int]:
     for group in groups:
         if len(chosen) + len(group) <= max(1, count):
             chosen += group
-    return sorted(chosen or min(groups, key=len))
+    return sorted(chosen or min(groups, key=lambda group: len(group)))
 
 
 def rows_again(rows: Sequence[Sample], digests: Sequence[str]) -> list[Sample]:

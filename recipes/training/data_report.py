@@ -65,7 +65,7 @@ class TokenFacts:
     def lines(self) -> str:
         """The quantiles as a table."""
         head = f"tokens of {len(self.lengths):,} rows" if len(self.lengths) < self.rows else "tokens"
-        rows = [(head, "5 %", "50 %", "95 %", "longest")]
+        rows: list[tuple[str, ...]] = [(head, "5 %", "50 %", "95 %", "longest")]
         rows += [("in a row", *map(str, quantiles(self.lengths))), ("labelled", *map(str, quantiles(self.labelled)))]
         limit = "" if self.context is None else f"\nthe LLM takes {self.context:,}"
         return aligned(rows) + limit
@@ -106,7 +106,8 @@ def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts
     measured = spread(rows, MEASURED)
     found: dict[Modality, list[Any]] = {}
     for row in measured:
-        for part in (*media_of(row.messages), *made_of(row.messages)):
+        parts: list[Any] = [*media_of(row.messages), *made_of(row.messages)]
+        for part in parts:
             found.setdefault(part.modality, []).append(part.source if part.source is not None else id(part))
     different = {kind: list({_key(source): source for source in own}.values()) for kind, own in found.items()}
     file = _file_of(name, data)
@@ -173,7 +174,8 @@ def _key(source: Any) -> Any:
 def _file_of(name: str, data: DataSettings) -> Path | None:
     kind, _, number = name.partition(" ")
     held: Any = getattr(data, kind, None) or data.train
-    return held[int(number) - 1] if number else held
+    file: Path | None = held[int(number) - 1] if number else held
+    return file
 
 
 def _format(file: Path | None) -> str:

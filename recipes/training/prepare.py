@@ -131,7 +131,8 @@ class Prepared:
     def _plan(self, name: str, stage: Stage, task: Task) -> Plan | str:
         if self.shards is not None and stage.data == "align":
             return plan_stream(task, name, self.shards)
-        return stage.objective.plan(task)
+        plan: Plan | str = stage.objective.plan(task)
+        return plan
 
 
 def prepare(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from inlay.adapters.backbone import Backbone
 from inlay.hub.format.manifest import TrainingSpec
@@ -169,7 +169,7 @@ def _save(job: Job, ready: Prepared, figures: Mapping[str, Any], folder: RunFold
     adapter = ready.model.adapter
     if is_first():
         adapter.training_facts = _facts(job, ready.samples, figures)
-        kind = "int8" if figures.get("int8", {}).get("accepted", False) else "bfloat16"
+        kind: Literal["int8", "bfloat16"] = "int8" if figures.get("int8", {}).get("accepted", False) else "bfloat16"
         adapter.save_pretrained(folder.bundle, dtype=kind, overwrite=folder.bundle.exists())
     elif job.run.strategy == "fsdp":
         adapter.bundle("bfloat16")  # The canary runs the LLM, which is sharded over all processes.
