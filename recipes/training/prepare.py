@@ -36,8 +36,8 @@ from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
+from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.final_table import FinalTable
-from inlay.recipes.training.rehearsal import rehearse
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.template import with_template
 from inlay.recipes.training.trainer import seed_stage

@@ -42,7 +42,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
     from inlay.recipes.commands.train.check_page import write_page
     from inlay.recipes.settings.precision import settle
-    from inlay.recipes.training.check import check
+    from inlay.recipes.training.checks.check import check
 
     check_projector_options(job.recipe.projector, job.recipe.projector_options[job.recipe.projector])
     job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))

@@ -17,8 +17,8 @@ from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.media_files.show import as_picture
 from inlay.recipes.runs.files import write_whole
-from inlay.recipes.training.check import CheckReport
-from inlay.recipes.training.data_report import MEASURED, SetFacts, StageFacts, quantiles
+from inlay.recipes.training.checks.check import CheckReport
+from inlay.recipes.training.checks.data_report import MEASURED, SetFacts, StageFacts, quantiles
 
 __all__ = ["check_page", "histogram", "write_page"]
 

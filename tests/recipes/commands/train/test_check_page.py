@@ -15,8 +15,8 @@ from PIL import Image
 
 from inlay.recipes.cli import main
 from inlay.recipes.commands.train.check_page import check_page, histogram
-from inlay.recipes.training.check import CheckReport
-from inlay.recipes.training.data_report import SetFacts, StageFacts, TokenFacts
+from inlay.recipes.training.checks.check import CheckReport
+from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, TokenFacts
 
 HOSTILE = '<script>alert(1)</script> "quoted" & [[x]]'
 VOID = {"meta", "img", "rect"}

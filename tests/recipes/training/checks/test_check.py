@@ -14,7 +14,7 @@ from inlay.recipes import BackboneSettings, DataSettings, Job, RunSettings, llav
 from inlay.recipes.cli import main
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.training.check import check
+from inlay.recipes.training.checks.check import check
 
 
 @pytest.fixture

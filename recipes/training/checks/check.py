@@ -23,7 +23,7 @@ from inlay.recipes.settings.precision import device_of
 from inlay.recipes.training.callbacks import part_table
 from inlay.recipes.training.callbacks.label_audit import joined, marked_pieces
 from inlay.recipes.training.callbacks.memory_watch import plan_memory
-from inlay.recipes.training.data_report import SetFacts, StageFacts, set_facts, sets_table, token_facts
+from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, set_facts, sets_table, token_facts
 from inlay.recipes.training.prepare import prepare
 
 __all__ = ["CheckReport", "check"]

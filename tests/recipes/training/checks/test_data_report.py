@@ -14,8 +14,8 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.load import load_data
 from inlay.recipes.settings.run import DataSettings
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training import data_report
-from inlay.recipes.training.data_report import quantiles, set_facts, sets_table, token_facts
+from inlay.recipes.training.checks import data_report
+from inlay.recipes.training.checks.data_report import quantiles, set_facts, sets_table, token_facts
 
 
 @pytest.fixture
