@@ -64,7 +64,7 @@ def split_places(rows: Sequence[Sample], size: float, seed: int) -> list[int]:
         DataError: fewer rows than asked for, or all rows show one medium.
     """
     count = round(size * len(rows)) if size < 1 else int(size)
-    groups = sorted(_groups(rows), key=lambda group: (_order(rows, group, seed), group))
+    groups: list[list[int]] = sorted(_groups(rows), key=lambda group: (_order(rows, group, seed), group))
     if len(groups) < 2 or count >= len(rows):
         reason = "all rows show the same media" if len(groups) < 2 else f"there are only {len(rows)} rows"
         raise DataError(f"test_size: {size:g} cannot be held out: {reason}; give --data.test instead")
@@ -72,7 +72,9 @@ def split_places(rows: Sequence[Sample], size: float, seed: int) -> list[int]:
     for group in groups:
         if len(chosen) + len(group) <= max(1, count):
             chosen += group
-    return sorted(chosen or min(groups, key=lambda group: len(group)))
+    if not chosen:
+        chosen = min(groups, key=len)
+    return sorted(chosen)
 
 
 def rows_again(rows: Sequence[Sample], digests: Sequence[str]) -> list[Sample]:
@@ -140,7 +142,7 @@ def _groups(rows: Sequence[Sample]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _order(rows: Sequence[Sample], group: Iterable[int], seed: int) -> str:
+def _order(rows: Sequence[Sample], group: Sequence[int], seed: int) -> str:
     """A number that looks random, from the seed and the names of a group's media or its texts."""
     names = {_name(part.source) for place in group for part in media_of(rows[place].messages)}
     return _hash([seed, min(names or (row_digest(rows[place]) for place in group))])

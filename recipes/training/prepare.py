@@ -36,7 +36,6 @@ from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
-from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.template import with_template
@@ -81,7 +80,7 @@ class Prepared:
         """
         carried: dict[str, Any] = {}
         for name, stage in self.job.recipe.stages.items():
-            task = replace(self._task(stage), carried=carried)
+            task = replace(self.task_of(stage), carried=carried)
             stream = self.shards if stage.data == "align" else None
             most = self.job.run.validate_samples
             unseen = validation_samples(stage, self.samples, most, self.model) if most else []
@@ -91,7 +90,7 @@ class Prepared:
                 features = self.caching.features(self.model.backbone, stage.geometry, None if stream else seen)
             seed_stage(self.job.run.seed, name)
             task = replace(task, validation=unseen, features=features)
-            plan = self._plan(name, stage, task)
+            plan = self.plan_of(name, stage, task)
             if isinstance(plan, str):
                 self.show(f"\nstage {name}: skipped, {plan}")
                 continue
@@ -105,15 +104,8 @@ class Prepared:
                 )
             yield name, stage, plan, task
 
-    def rehearse(self) -> None:
-        """Plan all stages on a few rows, so that wrong settings of a later stage are found before the first one.
-
-        Raises:
-            InlayError: a stage cannot be trained with its settings.
-        """
-        rehearse(self.model.adapter, self.job.recipe.stages, self._task, self._plan)
-
-    def _task(self, stage: Stage) -> Task:
+    def task_of(self, stage: Stage) -> Task:
+        """The task of a stage, without cached features and validation."""
         streamed = self.shards is not None and stage.data == "align"
         return Task(
             stage=stage,
@@ -128,7 +120,8 @@ class Prepared:
             judge=CAPTION_JUDGE if self.job.data.train is None else None,
         )
 
-    def _plan(self, name: str, stage: Stage, task: Task) -> Plan | str:
+    def plan_of(self, name: str, stage: Stage, task: Task) -> Plan | str:
+        """The plan of a stage, or the reason why this adapter skips it."""
         if self.shards is not None and stage.data == "align":
             return plan_stream(task, name, self.shards)
         plan: Plan | str = stage.objective.plan(task)

@@ -23,6 +23,7 @@ from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import settle
 from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.extras import Extras
 from inlay.recipes.training.final_table import gated_int8
 from inlay.recipes.training.prepare import Prepared, prepare
@@ -101,7 +102,7 @@ def _train(
     """As :func:`train`, after the checks; ``begin`` creates the folder once the inputs are loaded."""
     started = time.perf_counter()
     ready = prepare(job, show, folder, backbone=backbone, begin=begin)
-    ready.rehearse()
+    rehearse(ready.model.adapter, job.recipe.stages, ready.task_of, ready.plan_of)
     fitted, reports = _stages(ready, folder, extras)
     adapter, test, making = ready.model.adapter, ready.test, ready.making
     features = ready.caching.caches.get(list(job.recipe.stages.values())[-1].geometry)

@@ -24,6 +24,7 @@ from inlay.recipes.training.callbacks import part_table
 from inlay.recipes.training.callbacks.label_audit import joined, marked_pieces
 from inlay.recipes.training.callbacks.memory_watch import plan_memory
 from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, set_facts, sets_table, token_facts
+from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.prepare import prepare
 
 __all__ = ["CheckReport", "check"]
@@ -71,7 +72,7 @@ def check(
         data = ready.job.data
         sets = [set_facts(name, rows, data) for name, rows in ready.samples.items()]
         show("\n" + sets_table(sets))
-        ready.rehearse()
+        rehearse(ready.model.adapter, job.recipe.stages, ready.task_of, ready.plan_of)
         stages = []
         for name, stage, plan, _ in ready.plans(cached=False):
             module: Any = plan.module.to(device_of(job.run.accelerator))
