@@ -58,8 +58,14 @@ def run(own: list[str], folders: dict[str, Path], tmp_path_factory: pytest.TempP
     ids=lambda arguments: arguments[0],
 )
 def test_every_command_finds_it(
-    arguments: list[str], own: list[str], run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    own: list[str],
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # evaluate writes answers that no metric scores into the working folder
     given = [part.format(run=run, out=tmp_path / "out") for part in arguments]
     assert main([given[0], *own, *given[1:]]) == 0, capsys.readouterr().err
 

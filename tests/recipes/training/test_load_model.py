@@ -139,6 +139,7 @@ def test_every_command_takes_loaded_models_from_python_and_leaves_them_free(
     command: str, run: Path, backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inlay.recipes.training.load_model.backbone_for", None)  # nothing else is loaded
+    monkeypatch.chdir(tmp_path)
     arguments = [part.format(run=run, out=tmp_path / "small") for part in COMMANDS[command]]
     assert import_module(f"inlay.recipes.commands.{command}").main(arguments, backbone=backbone) == 0
 
