@@ -40,5 +40,6 @@ if TYPE_CHECKING:
     from inlay.recipes.training.evaluate import evaluate as evaluate
     from inlay.recipes.training.finetune import Run as Run
     from inlay.recipes.training.finetune import finetune as finetune
+    from inlay.recipes.training.load_model import load_model as load_model
 
 __all__, __getattr__ = lazy_names(__name__, __file__)

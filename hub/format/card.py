@@ -19,6 +19,17 @@ __all__ = ["escape", "port_tag", "render_card"]
 
 _ACTIVE = re.compile(r"[^\w .,/-]|(?<!\w)_|_(?!\w)", re.ASCII)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
+_EMBEDDED = "inlay-miniature/"
+"""Sources with this prefix are models that ship with the package, not repositories on the Hub."""
+_FILE_NAME = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
+_MODEL_FIELDS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt")
+"""Arguments of ``inlay.recipes.load_model`` that name a model."""
+_EXAMPLES = {
+    "image": ("from PIL import Image\n\n", '{"type": "image", "image": Image.new("RGB", (224, 224), "red")}'),
+    "audio": ("import numpy as np\n\n", '{"type": "audio", "audio": (np.zeros(16000), 16000)}'),
+    "video": ("from PIL import Image\n\n", '{"type": "video", "video": ([Image.new("RGB", (64, 64))] * 8, 4.0)}'),
+}
+"""Modality -> import and part of a message for the example, with a medium in memory."""
 _LIMITATIONS = (
     "It works only with a backbone that fits the interface above; `attach` checks this and says what differs. "
     "It inherits the limits, biases and licences of the models that it is trained on, and the measured figures hold "
@@ -44,7 +55,7 @@ def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
 
     Args:
         manifest: of the bundle.
-        repo_id: of the published bundle, for the example; a placeholder if not given.
+        repo_id: of the published bundle, for the example; the folder of the card if not given.
 
     Example:
         >>> from inlay.hub.format.manifest import LayoutSpec
@@ -60,7 +71,7 @@ def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
         "stays as it is.",
         *_notice(manifest),
         "## Attach",
-        _attach(manifest, repo_id or "path/or/repo-id"),
+        _attach(manifest, repo_id or "."),
         "## Parts",
         _parts(manifest),
         "## Interface",
@@ -107,9 +118,9 @@ def _front_matter(manifest: Manifest) -> str:
 
 
 def _sources(manifest: Manifest) -> list[str]:
-    """The Hub ids of the backbone's models; paths and addresses are omitted."""
-    models = [port for _, port in _ports(manifest) if port.kind != "tokenizer"]
-    return [port.source for port in models if port.source and _HUB_ID.fullmatch(port.source)]
+    """The Hub ids of the backbone's models; paths, addresses and embedded models are omitted."""
+    named = [port.source or "" for _, port in _ports(manifest) if port.kind != "tokenizer"]
+    return [source for source in named if _HUB_ID.fullmatch(source) and not source.startswith(_EMBEDDED)]
 
 
 def _notice(manifest: Manifest) -> list[str]:
@@ -133,23 +144,28 @@ def _pipeline(manifest: Manifest) -> str:
     return f"{modalities[0]}-text-to-text" if known else "text-generation"
 
 
-def _argument(port: PortSpec) -> str:
-    """The source of a port in the example: a Hub id, the sizes of features from files, or a place to fill in."""
-    if port.kind == "encoder" and port.family == "precomputed":
-        up_to, name = "1-" if port.settings.get("variable") else "", f":{port.source}" if port.source else ""
-        return f"{port.width}x{up_to}{port.tokens}{name}"
-    return port.source if port.source and _HUB_ID.fullmatch(port.source) else "..."
-
-
 def _attach(manifest: Manifest, source: str) -> str:
-    named = [(name.replace(".", "_"), port) for name, port in _ports(manifest)]  # generate.image -> generate_image
-    arguments = [f'{name}="{_argument(port)}"' for name, port in named if name.isidentifier()]
+    """A program that runs as it stands, in the folder of the card or with the name of the repository.
+
+    ``load_model`` finds the models by their Hub ids or, in a run, by its settings. A comment shows how to name models
+    that another machine cannot find.
+    """
+    ports = dict(_ports(manifest))
+    own = [
+        f'{field}="path/to/{port.source if _FILE_NAME.fullmatch(port.source or "") else field}"'
+        for name, port in ports.items()
+        if (field := name.replace("generate.", "generate_")) in _MODEL_FIELDS
+        and not (port.source and _HUB_ID.fullmatch(port.source))
+    ]
+    modality = next((name for name in _EXAMPLES if name in ports and ports[name].kind == "encoder"), None)
+    imports, medium = _EXAMPLES[modality] if modality else ("", "")
+    elsewhere = f'# on another machine: load_model("{source}", {", ".join(own)})\n' if own else ""
+    parts = ", ".join(filter(None, (medium, '{"type": "text", "text": "What is this?"}')))
     return (
-        "```python\nfrom inlay.adapters import Adapter, Backbone\n\n"
-        f"backbone = Backbone.from_pretrained({', '.join(arguments)})\n"
-        f'model = Adapter.from_pretrained("{source}").attach(backbone)\n'
-        'print(model.chat([{"role": "user", "content": "Hello"}]).text)\n```'
-    )
+        f"```python\n{imports}from inlay.recipes import load_model\n\n"
+        f'{elsewhere}model = load_model("{source}")\ncontent = [{parts}]\n'
+        'print(model.chat([{"role": "user", "content": content}]).text)\n```'
+    ) + (f'\n\nInstead of `"{modality}": ...` a part can name a file: `"path": ...`.' if modality else "")
 
 
 def _parts(manifest: Manifest) -> str:

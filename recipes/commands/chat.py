@@ -11,21 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
-from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_trusted_bundle
+from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_backbone, add_trusted_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.media_files.save import free_name, save_medium
-from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.training.load_model import loaded_model
 
 __all__ = ["Conversation", "main"]
 
@@ -112,8 +111,13 @@ class Conversation:
         self.turns, self.shown = [], []
 
 
-def main(argv: Sequence[str]) -> int:
-    """Answer one question if given, otherwise read lines until the end of input."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Answer one question if given, otherwise read lines until the end of input.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those of the run.
+    """
     parser = command_parser("chat", __doc__)
     add_trusted_bundle(parser)
     parser.add_argument("--question", type=str | None, help="ask this question and exit; a conversation if not given")
@@ -125,7 +129,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int | None, help="seed of generated media; random if not given")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="maximum tokens of an answer")
     parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
-    parser.add_class_arguments(BackboneSettings, "backbone")
+    add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     if parsed.max_new_tokens < 1:
         raise SettingsError(f"max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
@@ -136,19 +140,17 @@ def main(argv: Sequence[str]) -> int:
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
         load_medium(modality, path)
-    adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-    model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
-    model.adapter.eval()
-    model.prefixes = prefix_cache(parsed.prefix_mib)
-    talk = Conversation(
-        model, parsed.max_new_tokens, generation_options(adapter, model.backbone, parsed.seed), parsed.save
-    )
-    for modality, path in given.items():
-        talk.show(path, modality)
-    if parsed.question is not None:
-        _answer(talk, parsed.question)
-        return 0
-    return _loop(talk, _read)
+    with loaded_model(parsed.bundle, backbone or named_models(parsed), parsed.trusted) as model:
+        model.prefixes = prefix_cache(parsed.prefix_mib)
+        talk = Conversation(
+            model, parsed.max_new_tokens, generation_options(model.adapter, model.backbone, parsed.seed), parsed.save
+        )
+        for modality, path in given.items():
+            talk.show(path, modality)
+        if parsed.question is not None:
+            _answer(talk, parsed.question)
+            return 0
+        return _loop(talk, _read)
 
 
 def _read() -> str | None:

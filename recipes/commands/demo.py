@@ -7,25 +7,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
-from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_trusted_bundle
+from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_backbone, add_trusted_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.demo.demonstration import Demonstration, examples_of
 from inlay.recipes.demo.limits import Limits
 from inlay.recipes.demo.server import DemoServer
-from inlay.recipes.runs.backbone import backbone_settings
-from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.training.load_model import loaded_model
 
 __all__ = ["main", "serve"]
 
 _PATIENCE = 10.0  # seconds to wait at the end for an unfinished answer
 
 
-def main(argv: Sequence[str]) -> int:
-    """Serve until Ctrl-C."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Serve until Ctrl-C.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those of the run.
+    """
     own = Limits()
     parser = command_parser("demo", __doc__)
     add_trusted_bundle(parser)
@@ -43,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="largest request in MB")
     parser.add_argument("--waiting", type=int, default=own.waiting, help="maximum number of waiting requests")
     parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
-    parser.add_class_arguments(BackboneSettings, "backbone")
+    add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     limits = Limits(
         upload_bytes=int(parsed.upload_mb * 1e6),
@@ -51,10 +54,11 @@ def main(argv: Sequence[str]) -> int:
         waiting=parsed.waiting,
     )
     # The server is closed even if the adapter or backbone cannot be loaded.
-    with DemoServer(parsed.host, parsed.port, limits, parsed.allow_host) as server:
-        adapter = Adapter.from_pretrained(parsed.bundle, trusted=parsed.trusted)
-        model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
-        model.adapter.eval()
+    with (
+        DemoServer(parsed.host, parsed.port, limits, parsed.allow_host) as server,
+        loaded_model(parsed.bundle, backbone or named_models(parsed), parsed.trusted) as model,
+    ):
+        adapter = model.adapter
         model.prefixes = prefix_cache(parsed.prefix_mib)
         tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
         examples = examples_of(Path(parsed.bundle))

@@ -6,23 +6,30 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from inlay.recipes.commands.arguments.bundle_argument import add_trusted_bundle
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.settings.run import BackboneSettings
+
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Evaluate one bundle on one file."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Evaluate one bundle on one file.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those of the run.
+    """
     parsed = _parser().parse_args(list(argv))
     settings = AnswerSettings(**{field.name: getattr(parsed, field.name) for field in fields(AnswerSettings)})
     candidates_of(settings.rank)
@@ -37,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     if parsed.devices > 1 and started_with() == 1:
         start_again(parsed.devices)
     with joined(parsed.accelerator):
-        evaluate_bundle(parsed, settings)
+        evaluate_bundle(parsed, settings, backbone)
     return 0
 
 
@@ -130,7 +137,7 @@ def _parser() -> ArgumentParser:
         help="JSONL file for all questions and answers; if not given, only written if no metric fits, into the "
         "working folder",
     )
-    parser.add_class_arguments(BackboneSettings, "backbone")
+    add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
+from inlay.recipes.commands.arguments.bundle_argument import named_models
 from inlay.recipes.data.cache.features import Caching, FeatureCache
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
@@ -24,13 +26,12 @@ from inlay.recipes.evaluation.metric_registry import AnswerMetric
 from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import Column, as_figures, cut_line, no_metric_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit
-from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.runs.miniature_data import MEDIA_JUDGE
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.systems.load_backbone import backbone_for
 from inlay.recipes.systems.registry import SYSTEMS
+from inlay.recipes.training.load_model import backbone_of
 
 __all__ = ["evaluate_bundle"]
 
@@ -52,12 +53,13 @@ class _Evaluation:
     candidates: tuple[str, ...]
 
 
-def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
+def evaluate_bundle(parsed: Any, settings: AnswerSettings, backbone: Backbone | None = None) -> None:
     """Evaluate and print; with several processes, the first one prints.
 
     Args:
         parsed: the arguments of the command line.
         settings: the generation options among them.
+        backbone: loaded frozen models, instead of those of the run.
     """
     say = first_shows(partial(print, file=sys.stderr))
     candidates = candidates_of(settings.rank)
@@ -81,7 +83,7 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
     questions = [question for question, _, _ in held.asked]
     metric = choose_metric(parsed.metric if held.answered else "none", questions, candidates)
     store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
-    backbone = backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone)))
+    backbone = backbone_of(parsed.bundle, adapter, backbone or named_models(parsed))
     backbone.to(device_of(parsed.accelerator))
     one = _Evaluation(
         held=held,
@@ -97,16 +99,19 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings) -> None:
     oracle = answer_oracle(backbone, one.layout, described, max_new_tokens=limit, **one.batches)
 
     model = adapter.attach(backbone)
-    features = _features(model, held, one.layout, store, say)
-    answered = _answered(one, model, features, limit, say) | ({"oracle": oracle} if oracle else {})
-    figures, tables = _measured(one, answered, parsed, ids)
-    if cut := cut_line(answered.get("adapter", ()), limit):
-        say(cut)
-    if held.making:
-        say(f"generating media for {len(held.making)} prompts, with the adapter and as references")
-        made = _made(one, model, features, parsed.seed)
-        figures |= made
-        tables.append(generation_table(made))
+    try:
+        features = _features(model, held, one.layout, store, say)
+        answered = _answered(one, model, features, limit, say) | ({"oracle": oracle} if oracle else {})
+        figures, tables = _measured(one, answered, parsed, ids)
+        if cut := cut_line(answered.get("adapter", ()), limit):
+            say(cut)
+        if held.making:
+            say(f"generating media for {len(held.making)} prompts, with the adapter and as references")
+            made = _made(one, model, features, parsed.seed)
+            figures |= made
+            tables.append(generation_table(made))
+    finally:
+        adapter.detach()
     if is_first():
         print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
 

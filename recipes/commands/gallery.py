@@ -6,24 +6,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import GENERATED
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.rows.sample import Question, questions_of
 from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
 from inlay.recipes.media_files.save import save_medium
 from inlay.recipes.media_files.show import as_picture
-from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.training.load_model import loaded_model
 
 __all__ = ["held_out_prompts", "main", "write_gallery"]
 
@@ -31,8 +30,13 @@ TITLE = "# What the adapter made"
 KINDS = {"image": "Pictures", "audio": "Sounds", "video": "Clips"}
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write one page."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Write one page.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those of the run.
+    """
     parser = command_parser("gallery", __doc__)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--output", type=Path, required=True, help="folder for the page and its pictures")
@@ -41,14 +45,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--number", type=int, default=6, help="number of held-out prompts per modality")
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial noise")
-    parser.add_class_arguments(BackboneSettings, "backbone")
+    add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
         raise SettingsError(f"output: {parsed.output} contains files that are not a gallery; choose another folder")
     asked = [_prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
-    adapter = Adapter.from_pretrained(parsed.bundle)
-    model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
-    print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
+    with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:
+        print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
     return 0
 
 

@@ -14,7 +14,7 @@ from inlay.recipes.data.rows.tables.open_table import json_lines
 from inlay.recipes.evaluation.answering import Asked, asked_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
-from inlay.recipes.runs.recorded_data import recorded_data
+from inlay.recipes.runs.recorded_data import recorded_data, recorded_rows
 from inlay.recipes.settings.errors import SettingsError
 
 __all__ = ["HeldOut", "read_held_out"]
@@ -68,6 +68,11 @@ def read_held_out(
     run = RunFolder(bundle).data
     own = own_data(run)
     if test is None and own is None and not make_test and (recorded := recorded_data(bundle)) is not None:
+        if recorded.train is not None and recorded.test is None:
+            rows = recorded_rows(bundle, recorded)
+            return HeldOut(
+                recorded.train, rows, asked_of(rows), answered=True, making=_read_all(recorded.make_test, images)
+            )
         return read_held_out(
             bundle,
             recorded.test,

@@ -6,7 +6,6 @@ another machine. The settings of a run (``config.yaml``) have the path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.default_models import MINIATURE, SAME
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.plain_yaml import parse_yaml
-from inlay.recipes.settings.run import BackboneSettings
+from inlay.recipes.settings.run import IDENTIFIED, BackboneSettings
 
 if TYPE_CHECKING:
     from inlay.adapters.adapter import Adapter
@@ -26,29 +25,31 @@ MODELS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", 
 """Fields of the settings that name a frozen model."""
 
 
-def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -> BackboneSettings:
+def backbone_settings(bundle: str | Path, adapter: Adapter, settings: BackboneSettings) -> BackboneSettings:
     """The settings from which a command loads the frozen models.
 
     Args:
         bundle: the user's argument: a run folder, a bundle, or a repository on the Hub.
         adapter: the adapter of the bundle.
-        given: fields of :class:`BackboneSettings` from the command line.
+        settings: of the user; a model that they leave out is that of the run, or the one that the bundle names.
 
     Raises:
         SettingsError: the run was trained on a folder that does not exist, and the user names no other.
     """
-    settings = BackboneSettings(**given)
     config = config_of_bundle(Path(bundle))
     if config is None:
         return settings
     on_hub = {port.source for port in adapter.interface.values()}
     found: dict[str, Any] = {}
-    for field, source in _models(config).items():
-        if getattr(settings, field) is not None or source.startswith(MINIATURE) or source == SAME:
+    models = _models(config)
+    for field in MODELS:
+        source = models.get(field)
+        if getattr(settings, field) is not None or source is None or source == SAME or source.startswith(MINIATURE):
             continue
+        name = models.get(f"{field}_id")
         if (folder := found_again(source, config)) is not None:
-            found[field] = str(folder)
-        elif field != "qformer" and source not in on_hub:
+            found |= {field: str(folder)} | ({f"{field}_id": name} if name else {})
+        elif field != "qformer" and not on_hub & {source, name}:
             raise SettingsError(
                 f"{config}: this run was trained on {source}, which does not exist; name the model: --backbone.{field}"
             )
@@ -57,12 +58,13 @@ def backbone_settings(bundle: str, adapter: Adapter, given: Mapping[str, Any]) -
 
 def config_of_bundle(bundle: Path) -> Path | None:
     """The settings of the run that a bundle belongs to."""
+    bundle = bundle.absolute()  # the current folder has a name, too
     folders = (bundle, bundle.parent) if bundle.name == RunFolder(bundle).bundle.name else (bundle,)
     return next((path for folder in folders if (path := RunFolder(folder).config).is_file()), None)
 
 
 def _models(config: Path) -> dict[str, str]:
-    """Field -> the model that the run named."""
+    """Field -> the model that the run named, and ``FIELD_id`` -> its Hub id."""
     try:
         held = parse_yaml(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not the settings of a run
@@ -70,7 +72,8 @@ def _models(config: Path) -> dict[str, str]:
     named = held.get("backbone") if isinstance(held, dict) else None
     if not isinstance(named, dict):
         return {}
-    return {field: source for field in MODELS if isinstance(source := named.get(field), str)}
+    fields = (*MODELS, *(f"{field}_id" for field in IDENTIFIED))
+    return {field: source for field in fields if isinstance(source := named.get(field), str)}
 
 
 def found_again(source: str, config: Path) -> Path | None:

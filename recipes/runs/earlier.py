@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from inlay.recipes.runs.files import DIGESTS, MARKER, entries_of, remove_run_files
+from inlay.recipes.runs.files import DIGESTS, HELD_OUT, MARKER, entries_of, remove_run_files
 
 __all__ = ["BEGUN", "EARLIER", "give_back", "recover", "set_aside", "settle_earlier"]
 
@@ -19,7 +19,7 @@ EARLIER = ".earlier"
 UNFINISHED = "unfinished"
 """Folder of a run that failed after its training had begun."""
 _CONFIG = "config.yaml"
-BEGUN = frozenset({MARKER, _CONFIG, DIGESTS, "data"})
+BEGUN = frozenset({MARKER, _CONFIG, DIGESTS, HELD_OUT, "data"})
 """The files of a run that has not trained yet."""
 
 

@@ -16,6 +16,7 @@ from inlay.recipes.settings.plain_yaml import parse_yaml
 
 __all__ = [
     "DIGESTS",
+    "HELD_OUT",
     "INVALID",
     "MARKER",
     "PICTURE",
@@ -32,10 +33,12 @@ PICTURE = "picture.png"
 INVALID = "invalid.jsonl"
 """The list of invalid rows, written before a run begins; it stays if the run cannot begin."""
 
+HELD_OUT = "held_out.json"
+"""Digests of the rows that ``--data.test_size`` held out."""
 DIGESTS = "digests.json"
 """Digests of data and frozen models, which are compared when a run is resumed."""
 
-_WHOLE = (MARKER, "config.yaml", "metrics.json", DIGESTS)
+_WHOLE = (MARKER, "config.yaml", "metrics.json", DIGESTS, HELD_OUT)
 _FILES = (*_WHOLE, *(f"{name}.part" for name in _WHOLE), "answers.jsonl", "made.jsonl")
 _FOLDERS = ("bundle", "checkpoints", "logs", "data")
 _ENTRIES = frozenset({*_FILES, *_FOLDERS})

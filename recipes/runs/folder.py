@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.runs.earlier import BEGUN, EARLIER, give_back, recover, set_aside, settle_earlier
 from inlay.recipes.runs.files import (
     DIGESTS,
+    HELD_OUT,
     INVALID,
     MARKER,
     check_replaceable,
@@ -38,12 +39,15 @@ MAY_CHANGE = frozenset(
         "recompute",
         "eval_batch_size",
         "metric",
+        "evaluate",
         "data.workers",
         "data.cache_mib",
         "data.cache_disk_mib",
     }
 )
-"""Settings that may change when a run is resumed, as no result depends on them."""
+"""Settings that may change when a run is resumed, as the trained weights do not depend on them."""
+REPLACED = ".replaced"
+"""Ending of the folder with the checkpoints of a stage that is trained again with other settings."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,11 @@ class RunFolder:
         return self.root / DIGESTS
 
     @property
+    def held_out(self) -> Path:
+        """``held_out.json``: digests of the training rows that ``--data.test_size`` held out."""
+        return self.root / HELD_OUT
+
+    @property
     def data(self) -> Path:
         """The miniature's data, if the run has written them."""
         return self.root / "data"
@@ -136,7 +145,7 @@ class RunFolder:
 
     @contextmanager
     def writing(
-        self, settings: RunSettings, config: str, show: Callable[[str], None]
+        self, settings: RunSettings, config: str, show: Callable[[str], None], again: Sequence[str] = ()
     ) -> Iterator[Callable[[], RunFolder]]:
         """A context for a run that writes into this folder; if the run fails, an earlier run is restored.
 
@@ -144,6 +153,7 @@ class RunFolder:
             settings: the settings of the run.
             config: the text of ``config.yaml``.
             show: prints the folder of an earlier run if this one fails.
+            again: stages of a resumed run that are trained again; their checkpoints are set aside.
 
         Yields:
             A function that creates the folder and sets an earlier run aside. It is called once the inputs of the run
@@ -165,7 +175,9 @@ class RunFolder:
                     set_aside(self.root)
                 write_whole(marker, "inlay run 1\n")
                 lock.append(self._lock(marker))
-                write_whole(self.config, config)
+            for stage in again:
+                self._set_stage_aside(stage)
+            write_whole(self.config, config)
             return self
 
         try:
@@ -203,11 +215,24 @@ class RunFolder:
             pass
         return handle
 
-    def check_same(self, settings: Mapping[str, Any]) -> None:
+    def _set_stage_aside(self, stage: str) -> None:
+        """Move the checkpoints of a stage into a folder beside them."""
+        held = self.checkpoint(stage).parent
+        for path in sorted(held.iterdir()) if held.is_dir() else ():
+            aside = held.with_name(held.name + REPLACED)
+            aside.mkdir(exist_ok=True)
+            path.replace(aside / path.name)
+
+    def check_same(self, settings: Mapping[str, Any]) -> tuple[list[str], str]:
         """Check that a resumed run has the settings that it began with, except :data:`MAY_CHANGE`.
+
+        Settings of a stage may differ too, unless it is the first: the stages before it are kept.
 
         Args:
             settings: the present settings, in the form of ``config.yaml``.
+
+        Returns:
+            The stages that must be trained again, and why in one line; none if nothing differs.
 
         Raises:
             SettingsError: with every field that differs.
@@ -218,16 +243,20 @@ class RunFolder:
             raise SettingsError(f"{self.config}: expected the settings of an earlier run: {error}") from error
         began["name"] = began.get("name") or self.root.absolute().name
         now = dict(_flat(settings))
-        changed = [
-            f"{name} was {began.get(name)!r} and is {now.get(name)!r}"
-            for name in sorted(began | now)
-            if name not in MAY_CHANGE and began.get(name) != now.get(name)
-        ]
-        if changed:
+        names = [name for name in sorted(began | now) if name not in MAY_CHANGE and began.get(name) != now.get(name)]
+        if not names:
+            return [], ""
+        changed = "; ".join(f"{name} was {began.get(name)!r} and is {now.get(name)!r}" for name in names)
+        order = str(now.get("order", "")).split(",")
+        own = [name.split(".")[1] if name.startswith("stages.") else "" for name in names]
+        kept = order[: min(order.index(stage) if stage in order else 0 for stage in own)]
+        if not kept:
             raise SettingsError(
-                f"{self.root}: a resumed run needs the settings that it began with, but {'; '.join(changed)}; keep "
-                f"them (inlay train {self.config} --resume true), or start a new run with --overwrite true"
+                f"{self.root}: a resumed run needs the settings that it began with, but {changed}; keep them "
+                f"(inlay train {self.config} --resume true), or start a new run with --overwrite true"
             )
+        again = order[len(kept) :]
+        return again, f"{changed}: training again {', '.join(again)}, keeping {', '.join(kept)}"
 
     def _discard_unused(self) -> None:
         """Remove the files of a run that has not trained yet, so that they do not block the next run."""
@@ -241,6 +270,10 @@ class RunFolder:
     def write_made(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write ``made.jsonl``."""
         self.made.write_text(_lines(rows), encoding="utf-8")
+
+    def write_held_out(self, digests: Sequence[str]) -> None:
+        """Write ``held_out.json``."""
+        write_whole(self.held_out, json.dumps(list(digests), indent=0) + "\n")
 
     def write_metrics(self, figures: dict[str, Any]) -> None:
         """Write ``metrics.json`` atomically; it is the last file of a run."""

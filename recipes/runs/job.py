@@ -48,6 +48,12 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
     Raises:
         SettingsError: with the setting, the expected value and the given one.
     """
+    one = (job.backbone.llm is None) != (job.backbone.image is None)
+    if not own_models and one and (job.backbone.image is not None or job.backbone.features is None):
+        given, other = ("llm", "image") if job.backbone.image is None else ("image", "llm")
+        raise SettingsError(
+            f"backbone: --backbone.{given} needs --backbone.{other} too: the embedded models are trained for each other"
+        )
     if job.data.train is None and job.backbone.llm is not None:
         raise SettingsError(
             "data: --data.train is needed with your own backbone (the embedded world is for the miniature)"

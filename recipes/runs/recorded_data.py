@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from inlay.recipes.data.held_out_split import rows_again
+from inlay.recipes.data.load import load_data
+from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.runs.backbone import config_of_bundle, found_again
+from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["recorded_data"]
+__all__ = ["recorded_data", "recorded_rows"]
 
-_FILES = ("train", "test", "test_annotations", "images")
+_FILES = ("train", "annotations", "test", "test_annotations", "images")
+
+_PLAIN = ("answers", "pattern", "links", "test_size", "invalid")
 
 
 def recorded_data(bundle: Path) -> DataSettings | None:
@@ -36,14 +43,34 @@ def recorded_data(bundle: Path) -> DataSettings | None:
     except (OSError, ValueError):  # not the settings of a run
         return None
     named = held.get("data") if isinstance(held, dict) else None
-    if not isinstance(named, dict) or not named.get("train") or not named.get("test"):
+    if not isinstance(named, dict) or not named.get("train") or not (named.get("test") or named.get("test_size")):
         return None
     options: dict[str, Any] = {
         name: _existing(str(named[name]), config, name) for name in _FILES if named.get(name) is not None
     }
-    options |= {name: named[name] for name in ("answers", "pattern", "links") if named.get(name) is not None}
+    options |= {name: named[name] for name in _PLAIN if named.get(name) is not None}
     options["make_test"] = tuple(_existing(str(path), config, "make_test") for path in named.get("make_test") or ())
     return DataSettings(**options)
+
+
+def recorded_rows(bundle: Path, data: DataSettings) -> list[Sample]:
+    """The training rows that the run held out (``--data.test_size``).
+
+    Args:
+        bundle: bundle or run folder.
+        data: result of :func:`recorded_data`.
+
+    Raises:
+        SettingsError: the run has not recorded them.
+        DataError: they are not in the training file any more.
+    """
+    config = config_of_bundle(bundle)
+    path = bundle if config is None else RunFolder(config.parent).held_out
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise SettingsError(f"{path}: expected the digests of the held-out rows; give --data.test") from None
+    return rows_again(load_data(data)["train"], digests)
 
 
 def _existing(source: str, config: Path, field: str) -> Path:

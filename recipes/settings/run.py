@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,6 +16,9 @@ __all__ = ["BackboneSettings", "DataSettings", "Precision", "RunSettings"]
 
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "bf16-true", "auto"]
 """See :mod:`inlay.recipes.settings.precision`."""
+IDENTIFIED = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt")
+"""Fields of the backbone with a Hub id beside them."""
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}", re.ASCII)
 LARGEST_SEED = (1 << 32) - 1
 """The largest seed of NumPy's generators."""
 
@@ -56,12 +60,41 @@ class BackboneSettings:
     """Keep or drop the image encoder's class token; empty for the default of its family."""
     safetensors_only: bool = False
     """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""
+    llm_id: str | None = None
+    """Hub id of the model whose local copy ``llm`` is, such as ``lmsys/vicuna-7b-v1.5``: the bundle and its card name
+    it instead of the folder."""
+    image_id: str | None = None
+    """Hub id of the model whose local copy ``image`` is."""
+    audio_id: str | None = None
+    """Hub id of the model whose local copy ``audio`` is."""
+    video_id: str | None = None
+    """Hub id of the model whose local copy ``video`` is."""
+    generate_image_id: str | None = None
+    """Hub id of the model whose local copy ``generate_image`` is."""
+    generate_audio_id: str | None = None
+    """Hub id of the model whose local copy ``generate_audio`` is."""
+    generate_video_id: str | None = None
+    """Hub id of the model whose local copy ``generate_video`` is."""
+    prompt_id: str | None = None
+    """Hub id of the model whose local copy ``prompt`` is."""
 
     def __post_init__(self) -> None:
         if self.features is not None:
             FeatureSizes.parse(self.features)
-        if (self.llm is None) != (self.image is None) and (self.image is not None or self.features is None):
-            raise SettingsError("backbone: give both --backbone.llm and --backbone.image, or neither for the miniature")
+        for field, name in self.ids.items():
+            if not _HUB_ID.fullmatch(name):
+                raise SettingsError(
+                    f"backbone.{field}_id: expected a Hub id, such as lmsys/vicuna-7b-v1.5, got {name!r}"
+                )
+            if getattr(self, field) is None:
+                raise SettingsError(
+                    f"backbone.{field}_id: it names a local copy of {name}; give its folder: --backbone.{field}"
+                )
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """Field -> Hub id of the model whose local copy it names."""
+        return {field: name for field in IDENTIFIED if (name := getattr(self, f"{field}_id"))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +108,9 @@ class DataSettings:
     """Conversations or questions (LLaVA, canonical messages, triples, VQA v2 questions)."""
     test: Path | None = None
     """Held-out questions, in the formats of the training file; no evaluation of answers without it."""
+    test_size: float | None = None
+    """Without a test file: hold out this fraction of the training rows (0.05), or this number of rows (200), and never
+    the same picture in both."""
     align_test: Path | None = None
     """Held-out captioned pictures, for caption scores and retrieval."""
     make_test: tuple[Path, ...] = ()
@@ -117,6 +153,13 @@ class DataSettings:
                 raise SettingsError(f"data: --data.{field} needs its questions: give --data.{name} too")
         if self.answers < 1 or self.shuffle < 0 or self.workers < 0 or self.cache_mib < 0:
             raise SettingsError("data: expected answers >= 1, and shuffle, workers and cache_mib >= 0")
+        if self.test_size is not None:
+            if self.test is not None:
+                raise SettingsError("data: test_size: there is a test file (--data.test); leave one of them out")
+            if self.test_size <= 0 or (self.test_size >= 1 and self.test_size % 1):
+                raise SettingsError(
+                    f"data: test_size: expected a fraction below 1 or a number of rows, got {self.test_size:g}"
+                )
         if self.cache_disk_mib < 1:
             raise SettingsError("data: cache_disk_mib: expected at least 1; leave cache_dir out for no cache on disk")
 
@@ -126,7 +169,7 @@ class DataSettings:
         Raises:
             SettingsError: names the settings.
         """
-        names = ("align", "test", "align_test", "mix", "make_test", "images")
+        names = ("align", "test", "test_size", "align_test", "mix", "make_test", "images")
         if self.train is None and (given := [name for name in names if getattr(self, name)]):
             raise SettingsError(f"data: {', '.join(given)}: these files need --data.train; give it too")
 

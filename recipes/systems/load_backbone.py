@@ -106,6 +106,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         # As in training, unless the user overrides it.
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
         safetensors_only=settings is not None and settings.safetensors_only,
+        names=settings.ids if settings else None,
     )
 
 
@@ -151,6 +152,7 @@ def backbone_from(
         rule={key: value for key, value in rule.items() if value is not None},
         quantise=settings.quantise,
         safetensors_only=settings.safetensors_only,
+        names=settings.ids,
     )
 
 
@@ -198,6 +200,7 @@ def load_backbone(
     revisions: Mapping[str, str] | None = None,
     quantise: str | None = None,
     safetensors_only: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> Backbone:
     """Load the model of every port.
 
@@ -209,19 +212,20 @@ def load_backbone(
         revisions: port -> commit, branch or tag.
         quantise: ``nf4`` or ``int8`` for the LLM.
         safetensors_only: refuse pickled weights.
+        names: field of the sources -> Hub id of the model whose local copy it is, for bundles.
 
     Raises:
         BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
         MiniatureError: unknown miniature model.
     """
-    held = dict(revisions or {})
+    held, ids = dict(revisions or {}), names or {}
     with only_safetensors(safetensors_only):
-        language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
-        prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-        encoders = _encoders(sources, dtype, rule or {}, held, recorded or {})
+        language = load_language(**_asked(sources.llm, dtype, held.get("llm"), ids.get("llm")), quantise=quantise)
+        prompter = _prompter(sources.prompt, held.get(PROMPT_PORT), ids.get("prompt")) if sources.prompt else None
+        encoders = _encoders(sources, dtype, rule or {}, held, ids, recorded or {})
         if sources.features:
             encoders["features"] = precomputed_as(sources.features)
-        return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
+        return Backbone(language, encoders, prompter, _generators(sources, dtype, held, ids))
 
 
 def _encoders(
@@ -229,13 +233,14 @@ def _encoders(
     dtype: str,
     rule: Mapping[str, Any],
     revisions: Mapping[str, str],
+    ids: Mapping[str, str],
     recorded: Mapping[str, PortSpec],
 ) -> dict[Modality, Encoder]:
     """Encoders of all modalities with a source; a shared ImageBind is loaded once."""
     named: dict[Modality, str | None] = {"image": sources.image, "audio": sources.audio, "video": sources.video}
     found: dict[Modality, Encoder] = {}
     if sources.qformer is not None:
-        found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
+        found["image"] = _encoder(sources, dtype, rule, revisions.get("image"), ids.get("image"))
         del named["image"]
     rules: dict[Modality, Mapping[str, Any]] = {
         modality: recorded_options(modality, _place(source), recorded[modality], revision=revisions.get(modality))
@@ -259,7 +264,7 @@ def _encoders(
             revisions={} if ours else revisions,
             dtype=torch.float32 if ours else chosen_dtype(dtype),
             feature_options=rules,
-            names=own if ours else {},
+            names=own if ours else {name: ids[name] for name in own if name in ids},
         )
     return found
 
@@ -275,46 +280,51 @@ def _is_imagebind(source: str, modality: Modality, revision: str | None) -> bool
         return kind_of(place, given(revision=revision)) == "imagebind"
 
 
-def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> dict[Modality, Generator]:
+def _generators(
+    sources: Sources, dtype: str, revisions: Mapping[str, str], ids: Mapping[str, str]
+) -> dict[Modality, Generator]:
     """Generators of all modalities with a source."""
     from inlay.adapters.loading.generators import load_generator
 
     found: dict[Modality, Generator] = {}
     for modality in GENERATED:
-        source = getattr(sources, f"generate_{modality}")
-        if source:
-            found[modality] = load_generator(**_asked(source, dtype, revisions.get(generator_port(modality))))
+        field = f"generate_{modality}"
+        if source := getattr(sources, field):
+            revision = revisions.get(generator_port(modality))
+            found[modality] = load_generator(**_asked(source, dtype, revision, ids.get(field)))
     return found
 
 
-def _encoder(sources: Sources, dtype: str, rule: Mapping[str, Any], revision: str | None) -> ImageEncoder:
+def _encoder(
+    sources: Sources, dtype: str, rule: Mapping[str, Any], revision: str | None, name: str | None
+) -> ImageEncoder:
     """The image encoder with a frozen Q-Former behind it."""
-    asked = _asked(sources.image, dtype, revision)
+    asked = _asked(sources.image, dtype, revision, name)
     if sources.qformer == SAME:
         return load_image_encoder(**asked, feature_options=rule, qformer=True)
     encoder = load_image_encoder(**asked, feature_options=rule)
     if not isinstance(encoder, VisionEncoder):
         raise BackboneError(f"{sources.image}: expected a vision encoder for the Q-Former to read")
-    name = str(sources.qformer)
-    trained = Adapter.from_pretrained(miniature_path(name) if name.startswith(MINIATURE) else name)
+    former = str(sources.qformer)
+    trained = Adapter.from_pretrained(miniature_path(former) if former.startswith(MINIATURE) else former)
     projector = dict(trained.inputs.items()).get("image")
     if not isinstance(projector, QFormerProjector):
         kinds = ", ".join(f"{part.name} ({part.kind})" for part in trained.parts()) or "nothing"
-        raise BackboneError(f"{name}: expected a bundle with a Q-Former (kind 'qformer') for images, got {kinds}")
+        raise BackboneError(f"{former}: expected a bundle with a Q-Former (kind 'qformer') for images, got {kinds}")
     return QFormerEncoder(encoder, projector.qformer)
 
 
-def _prompter(source: str, revision: str | None) -> PromptTokenizer:
-    asked = _asked(source, "", revision)
+def _prompter(source: str, revision: str | None, name: str | None) -> PromptTokenizer:
+    asked = _asked(source, "", revision, name)
     del asked["dtype"]
     return load_prompt_tokenizer(**asked)
 
 
-def _asked(source: str, dtype: str, revision: str | None) -> dict[str, Any]:
-    """Arguments of a loader."""
+def _asked(source: str, dtype: str, revision: str | None, name: str | None) -> dict[str, Any]:
+    """Arguments of a loader; ``name`` is the Hub id of a local copy."""
     if source.startswith(MINIATURE):
         return {"source": miniature_path(source), "dtype": torch.float32, "name": source}
-    return {"source": source, "dtype": chosen_dtype(dtype) if dtype else None, "revision": revision}
+    return {"source": source, "dtype": chosen_dtype(dtype) if dtype else None, "revision": revision, "name": name}
 
 
 def _dtype(settings: BackboneSettings | None, device: torch.device | None = None) -> str:

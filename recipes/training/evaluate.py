@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.backbone import Backbone
 from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.evaluation.answering import Answered, answer_all, answer_blind
-from inlay.recipes.evaluation.eval_data import read_held_out
+from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import Column, Scores, cut_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit
-from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.settings.run import BackboneSettings
+from inlay.recipes.training.load_model import loaded_model
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -44,6 +45,7 @@ def evaluate(
     model: AttachedModel | str | Path,
     test: str | Path | None = None,
     *,
+    backbone: Backbone | BackboneSettings | None = None,
     images: str | Path | None = None,
     annotations: str | Path | None = None,
     metric: str = "auto",
@@ -56,6 +58,7 @@ def evaluate(
     Args:
         model: an attached model, or the folder of a run or bundle, whose backbone is loaded as in ``inlay evaluate``.
         test: file of any format; a run's own held-out questions if not given.
+        backbone: for a folder: loaded frozen models, or settings that name some of them; those of the run if not given.
         images: folder of the media; the folder of the file if not given.
         annotations: annotations file of VQA v2.
         metric: name of a metric; ``auto`` chooses by the data.
@@ -71,16 +74,25 @@ def evaluate(
         >>> from inlay.recipes import evaluate  # doctest: +SKIP
         >>> print(evaluate("runs/mine", "test.json").table)  # doctest: +SKIP
     """
-    if isinstance(model, str | Path):
-        place = Path(model)
-        adapter = Adapter.from_pretrained(place)
-        attached = adapter.attach(backbone_for(adapter, backbone_settings(str(place), adapter, {})))
-    else:
-        place, attached = Path(), model
+    files = [None if path is None else Path(path) for path in (test, images, annotations)]
+    if not isinstance(model, str | Path):
         if test is None:
             raise SettingsError("evaluate: expected a file of questions (test=...) for an attached model, got none")
-    files = [None if path is None else Path(path) for path in (test, images, annotations)]
-    held = read_held_out(place, files[0], files[1], annotations=files[2])
+        held = read_held_out(Path(), files[0], files[1], annotations=files[2])
+        return _evaluated(model, held, metric, batch_size, max_new_tokens, show)
+    held = read_held_out(Path(model), files[0], files[1], annotations=files[2])
+    with loaded_model(model, backbone or BackboneSettings()) as attached:
+        return _evaluated(attached, held, metric, batch_size, max_new_tokens, show)
+
+
+def _evaluated(
+    attached: AttachedModel,
+    held: HeldOut,
+    metric: str,
+    batch_size: int | None,
+    max_new_tokens: int | None,
+    show: Callable[[str], None],
+) -> Evaluation:
     questions = [question for sample in held.samples for question in questions_of(sample)]
     chosen = choose_metric(metric, questions)
     tokenizer = attached.backbone.llm.tokenizer

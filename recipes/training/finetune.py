@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.recipes.runs.job import Job
+from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, Precision, RunSettings
@@ -105,7 +106,8 @@ def finetune(
         if recipe not in SYSTEMS:
             raise SettingsError(f"finetune: expected one of {', '.join(SYSTEMS)}, got {recipe!r}")
         # As on the command line: the published settings for models of the user's own.
-        own = isinstance(backbone, Backbone) or (backbone is not None and backbone.llm is not None)
+        source = backbone.llm.source if isinstance(backbone, Backbone) else backbone and backbone.llm
+        own = bool(source) and not str(source).startswith(MINIATURE)
         chosen = SYSTEMS[recipe].recipe(size="full" if own else "miniature")
     else:
         chosen = recipe

@@ -17,6 +17,7 @@ from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
 from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
+from inlay.recipes.data.held_out_split import hold_out
 from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
@@ -80,33 +81,19 @@ class Prepared:
         """
         carried: dict[str, Any] = {}
         for name, stage in self.job.recipe.stages.items():
+            task = replace(self.task_of(stage), carried=carried)
             stream = self.shards if stage.data == "align" else None
-            sets = [] if stream else sets_of(stage.data, self.samples)
             most = self.job.run.validate_samples
             unseen = validation_samples(stage, self.samples, most, self.model) if most else []
-            seen = [*(row for own in sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
+            seen = [*(row for own in task.sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
             features = None
             if cached:
                 features = self.caching.features(
                     self.model.backbone, stage.geometry, None if stream else seen, tiling=stage.layout.tiling
                 )
             seed_stage(self.job.run.seed, name)
-            task = Task(
-                stage=stage,
-                model=self.model,
-                sets=sets,
-                held_out=self.held_out,
-                validation=unseen,
-                features=features,
-                seed=self.job.run.seed,
-                workers=self.job.data.workers,
-                carried=carried,
-                memory=self.job.data.cache_mib << 20,
-                store=self.caching.store,
-                show=self.show,
-                judge=CAPTION_JUDGE if self.job.data.train is None else None,
-            )
-            plan = plan_stream(task, name, stream) if stream else stage.objective.plan(task)
+            task = replace(task, validation=unseen, features=features)
+            plan = self.plan_of(name, stage, task)
             if isinstance(plan, str):
                 self.show(f"\nstage {name}: skipped, {plan}")
                 continue
@@ -119,6 +106,29 @@ class Prepared:
                     f"--stages.{name}.epochs if it does not learn"
                 )
             yield name, stage, plan, task
+
+    def task_of(self, stage: Stage) -> Task:
+        """The task of a stage, without cached features and validation."""
+        streamed = self.shards is not None and stage.data == "align"
+        return Task(
+            stage=stage,
+            model=self.model,
+            sets=[] if streamed else sets_of(stage.data, self.samples),
+            held_out=self.held_out,
+            seed=self.job.run.seed,
+            workers=self.job.data.workers,
+            memory=self.job.data.cache_mib << 20,
+            store=self.caching.store,
+            show=self.show,
+            judge=CAPTION_JUDGE if self.job.data.train is None else None,
+        )
+
+    def plan_of(self, name: str, stage: Stage, task: Task) -> Plan | str:
+        """The plan of a stage, or the reason why this adapter skips it."""
+        if self.shards is not None and stage.data == "align":
+            return plan_stream(task, name, self.shards)
+        plan: Plan | str = stage.objective.plan(task)
+        return plan
 
 
 def prepare(
@@ -158,12 +168,17 @@ def prepare(
     if not drawn:
         with first_ahead():
             samples = load(job.data)
+    digests: list[str] = []
+    if job.data.test_size is not None:
+        samples, digests = hold_out(samples, job.data.test_size, job.run.seed, show)
     device = device_of(job.run.accelerator)
     own = job.backbone.llm is not None if backbone is None else not str(backbone.llm.source).startswith(MINIATURE)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
     job = replace(job, recipe=job.recipe.for_encoders(tuple(backbone.encoders)))
     job = with_template(job, backbone.llm.tokenizer, own=own, show=show)
     begin()
+    if digests and is_first():
+        folder.write_held_out(digests)
     if drawn:
         with first_ahead():
             samples = load(draw_data(job.data, folder.data, job.run.seed, job.recipe.world, show))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.loading.files.checkpoint import only_safetensors
@@ -24,6 +24,7 @@ from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import settle
 from inlay.recipes.training.callbacks import LabelAudit
+from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.extras import Extras
 from inlay.recipes.training.final_table import gated_int8
 from inlay.recipes.training.prepare import Prepared, prepare
@@ -57,8 +58,7 @@ def train(
 
     Raises:
         SettingsError: settings contradict each other, or the output folder has an earlier run and neither ``resume``
-        nor
-            ``overwrite`` is set.
+            nor ``overwrite`` is set.
         MetricError: unknown metric.
         SystemExit: the processes of ``devices`` have exited.
     """
@@ -73,20 +73,25 @@ def train(
         job = replace(job, run=replace(job.run, precision=precision))
         config = config_of(job)
         folder = RunFolder(job.run.output)
-        first(partial(_check_folder, job, config))
+        again, why = first(partial(_check_folder, job, config))
         show = first_shows(show)
-        with folder.writing(job.run, config, show) as begin:
+        if why:
+            show(why)
+        with folder.writing(job.run, config, show, again) as begin:
             chosen = extras or Extras(logger=job.run.logger.split(","))
             # Objectives load models of their own (BERT).
             with only_safetensors(job.backbone.safetensors_only):
                 return _train(job, show, backbone, folder, partial(first, begin), chosen)
 
 
-def _check_folder(job: Job, config: str) -> None:
-    """Check the run folder, and the settings of a resumed run, before anything is loaded."""
+def _check_folder(job: Job, config: str) -> tuple[list[str], str]:
+    """Check the run folder, and the settings of a resumed run, before anything is loaded.
+
+    Returns:
+        The stages of a resumed run that must be trained again, and why.
+    """
     folder = RunFolder.check(job.run)
-    if job.run.resume:
-        folder.check_same(parse_yaml(config))
+    return folder.check_same(parse_yaml(config)) if job.run.resume else ([], "")
 
 
 def _train(
@@ -100,6 +105,7 @@ def _train(
     """As :func:`train`, after the checks; ``begin`` creates the folder once the inputs are loaded."""
     started = time.perf_counter()
     ready = prepare(job, show, folder, backbone=backbone, begin=begin)
+    rehearse(ready.model.adapter, job.recipe.stages, ready.task_of, ready.plan_of)
     fitted, reports = _stages(ready, folder, extras)
     adapter, test, making = ready.model.adapter, ready.test, ready.making
     last = list(job.recipe.stages.values())[-1]
@@ -110,19 +116,17 @@ def _train(
     figures["memory"] = {name: stage.memory for name, stage in fitted.items()}
     figures["validation"] = {name: stage.validation for name, stage in fitted.items()}
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
+    if test or making:  # A crash among the answers must not cost the bundle.
+        _save(job, ready, figures, folder)
     if job.run.dtype == "int8":
         figures["int8"] = gated_int8(ready.model, [*test, *making], features, show)
     if test:
         figures |= ready.final.answers(ready.model, test, features, folder)
     if making:
         figures |= ready.final.made(ready.model, making, features, folder)
+    _save(job, ready, figures, folder)
     if not is_first():
-        if job.run.strategy == "fsdp":
-            adapter.bundle("bfloat16")  # The canary runs the LLM, which is sharded over all processes.
         return {}
-    adapter.training_facts = _facts(job, ready.samples, figures)
-    accepted = figures.get("int8", {}).get("accepted", False)
-    adapter.save_pretrained(folder.bundle, dtype="int8" if accepted else "bfloat16", overwrite=folder.bundle.exists())
     figures["bundle_bytes"] = sum(path.stat().st_size for path in folder.bundle.rglob("*") if path.is_file())
     figures["seconds"] = round(time.perf_counter() - started, 1)
     folder.write_metrics(figures)
@@ -163,6 +167,17 @@ def _stages(
     if not fitted:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
     return fitted, {name: report for name, report in reports.items() if report}
+
+
+def _save(job: Job, ready: Prepared, figures: Mapping[str, Any], folder: RunFolder) -> None:
+    """Write the bundle with the figures measured so far; all processes call this."""
+    adapter = ready.model.adapter
+    if is_first():
+        adapter.training_facts = _facts(job, ready.samples, figures)
+        kind: Literal["int8", "bfloat16"] = "int8" if figures.get("int8", {}).get("accepted", False) else "bfloat16"
+        adapter.save_pretrained(folder.bundle, dtype=kind, overwrite=folder.bundle.exists())
+    elif job.run.strategy == "fsdp":
+        adapter.bundle("bfloat16")  # The canary runs the LLM, which is sharded over all processes.
 
 
 def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -72,7 +73,39 @@ def seed_stage(seed: int, name: str) -> None:
 
 
 class _ProgressBar(TQDMProgressBar):
-    """Lightning's bar, without a separate one for each validation."""
+    """Lightning's bar in optimizer steps, without a separate one for each validation.
+
+    Args:
+        name: of the stage.
+        steps: of the stage.
+        every: steps between two updates.
+    """
+
+    def __init__(self, name: str, steps: int, every: int) -> None:
+        super().__init__(refresh_rate=every)
+        self.name, self.steps = name, steps
+
+    @property
+    def total_train_batches(self) -> int:
+        """The total of the bar; Lightning's own counts micro-batches."""
+        return self.steps
+
+    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Begin at the step that a resumed stage has reached."""
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description(self.name)
+        self._move(trainer.global_step)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        """Show the number of optimizer steps."""
+        step = trainer.global_step
+        if step != self.train_progress_bar.n and (step % self.refresh_rate == 0 or step >= self.steps):
+            self._move(step)
+            self.train_progress_bar.set_postfix(self.get_metrics(trainer, module))
+
+    def _move(self, step: int) -> None:
+        self.train_progress_bar.n = step
+        self.train_progress_bar.refresh()
 
     def init_validation_tqdm(self) -> Tqdm:
         """A disabled bar."""
@@ -173,7 +206,7 @@ def fit(
             *([CompileLayers(show)] if run.compile else []),
             *watchers,
             saver,
-            _ProgressBar(refresh_rate=20),
+            _ProgressBar(name, steps, every=10),
             *extras.callbacks,
         ],
         limit_val_batches=None if validation is not None else 0,

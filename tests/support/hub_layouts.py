@@ -12,6 +12,8 @@ import torch
 from sentencepiece_models import write_sentencepiece
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
+    BertConfig,
+    BertForMaskedLM,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
@@ -19,6 +21,9 @@ from transformers import (
     LlamaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
     T5Config,
     T5ForConditionalGeneration,
     ViTConfig,
@@ -26,7 +31,17 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
-__all__ = ["LAYOUTS", "save_pickles", "write_clip", "write_flan_t5", "write_opt", "write_snapshot", "write_vicuna"]
+__all__ = [
+    "LAYOUTS",
+    "PUBLISHED",
+    "save_pickles",
+    "write_clip",
+    "write_flan_t5",
+    "write_opt",
+    "write_siglip2",
+    "write_snapshot",
+    "write_vicuna",
+]
 
 _NAMED = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 _SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -54,10 +69,28 @@ def write_vicuna(folder: Path, *, legacy: bool | None = False) -> Any:
     model = LlamaForCausalLM(LlamaConfig(vocab_size=420, max_position_embeddings=256, **_SIZES)).eval()
     save_pickles(model, folder, shards=2)
     write_sentencepiece(folder / "tokenizer.model")
-    held = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "add_eos_token": False, **_NAMED}
+    named = {name: {"__type": "AddedToken", **_added(token)} for name, token in _NAMED.items()}
+    held = {
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 4096,
+        "pad_token": None,
+        "padding_side": "right",
+        "sp_model_kwargs": {},
+        "tokenizer_class": "LlamaTokenizer",
+        **named,
+    }
     write_json(folder / "tokenizer_config.json", held if legacy is None else {**held, "legacy": legacy})
-    write_json(folder / "special_tokens_map.json", _NAMED)
+    mapped = {name: _added(token) for name, token in _NAMED.items()}
+    write_json(folder / "special_tokens_map.json", {**mapped, "pad_token": "<unk>"})
+    sampling = {"max_length": 4096, "temperature": 0.9, "top_p": 0.6, "pad_token_id": 0}
+    write_json(folder / "generation_config.json", {"bos_token_id": 1, "eos_token_id": 2, **sampling})
     return model
+
+
+def _added(token: str) -> dict[str, Any]:
+    return {"content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
 
 
 def write_opt(folder: Path) -> Any:
@@ -87,7 +120,7 @@ def write_opt(folder: Path) -> Any:
 
 
 def write_flan_t5(folder: Path) -> Any:
-    """google/flan-t5-*: spiece.model, and pytorch_model.bin."""
+    """google/flan-t5-xl: spiece.model, and two shards ``.bin``."""
     folder.mkdir(parents=True, exist_ok=True)
     write_sentencepiece(folder / "spiece.model", kind="unigram", size=150)
     torch.manual_seed(0)
@@ -104,8 +137,10 @@ def write_flan_t5(folder: Path) -> Any:
         decoder_start_token_id=0,
     )
     model = T5ForConditionalGeneration(config).eval()
-    save_pickles(model, folder)
+    save_pickles(model, folder, shards=2)
     named = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    extra = [f"<extra_id_{number}>" for number in range(100)]
+    write_json(folder / "special_tokens_map.json", {**named, "additional_special_tokens": extra})
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "T5Tokenizer", "extra_ids": 100, **named})
     return model
 
@@ -122,6 +157,32 @@ def write_clip(folder: Path, *, processor: bool = True) -> Any:
         sizes = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
         CLIPImageProcessorPil(**sizes).save_pretrained(folder)
     return model
+
+
+def write_siglip2(folder: Path) -> Any:
+    """google/siglip2-so400m-patch14-384: both towers in safetensors, and the files of Gemma's tokenizer."""
+    torch.manual_seed(3)
+    vision = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+    text = {**vision, "num_hidden_layers": 1, "vocab_size": 99, "projection_size": 24}
+    make: Any = SiglipConfig
+    model = SiglipModel(make(vision_config={**vision, "image_size": 16, "patch_size": 8}, text_config=text)).eval()
+    model.save_pretrained(folder)
+    SiglipImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
+    write_sentencepiece(folder / "tokenizer.model")
+    named = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    write_json(folder / "special_tokens_map.json", {name: _added(token) for name, token in named.items()})
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "GemmaTokenizer", "add_eos_token": True, **named})
+    return model
+
+
+def write_bert(folder: Path) -> None:
+    """bert-base-uncased: the tokenizer of projectors that read the prompt, and the first weights of a Q-Former."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "shown", "two", "cats", "a", "?", "."]
+    torch.manual_seed(4)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    BertForMaskedLM(BertConfig(vocab_size=len(words), max_position_embeddings=64, **sizes)).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    write_json(folder / "tokenizer_config.json", {"do_lower_case": True, "tokenizer_class": "BertTokenizer"})
 
 
 def write_vit(folder: Path) -> Any:
@@ -153,3 +214,13 @@ def write_json(path: Path, held: Mapping[str, Any]) -> None:
 
 LAYOUTS: dict[str, Callable[[Path], Any]] = {"vicuna": write_vicuna, "opt": write_opt, "flan-t5": write_flan_t5}
 """Language models by name."""
+
+PUBLISHED: dict[str, Callable[[Path], Any]] = {
+    "lmsys/vicuna-7b-v1.5": lambda folder: write_vicuna(folder, legacy=None),
+    "facebook/opt-2.7b": write_opt,
+    "google/flan-t5-xl": write_flan_t5,
+    "openai/clip-vit-large-patch14-336": write_clip,
+    "google/siglip2-so400m-patch14-384": write_siglip2,
+    "bert-base-uncased": write_bert,
+}
+"""Hub id -> its maker."""

@@ -7,23 +7,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.bundles.bundle_io import open_bundle
 from inlay.adapters.bundles.int8_gate import LIMIT, quantise
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.evaluation.quantization_gate import HeldOutBatches
-from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.settings.run import BackboneSettings
-from inlay.recipes.systems.load_backbone import backbone_for
+from inlay.recipes.training.load_model import loaded_model
 
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Compare the loss before and after rounding, and write the bundle if the check passes."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Compare the loss before and after rounding, and write the bundle if the check passes.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those of the run.
+    """
     parser = command_parser("quantise", f"{__doc__} Projectors get one scale per row; LoRA stays in bfloat16.")
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("output", type=Path, help="folder for the new bundle, for `inlay push`")
@@ -41,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--limit", type=float, default=LIMIT, help="allowed relative increase of the loss")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the output folder")
-    parser.add_class_arguments(BackboneSettings, "backbone")
+    add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     if parsed.output.exists() and not parsed.overwrite:
@@ -51,10 +54,9 @@ def main(argv: Sequence[str]) -> int:
     if not held.answered or not samples:
         raise SettingsError(f"{held.path}: expected questions with answers, which the loss needs")
     before = open_bundle(parsed.bundle).bytes
-    adapter = Adapter.from_pretrained(parsed.bundle).eval()
-    model = adapter.attach(backbone_for(adapter, backbone_settings(parsed.bundle, adapter, vars(parsed.backbone))))
-    found = quantise(model, HeldOutBatches(model, samples), limit=parsed.limit)
-    adapter.save_pretrained(parsed.output, dtype="int8", overwrite=parsed.overwrite)
+    with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:
+        found = quantise(model, HeldOutBatches(model, samples), limit=parsed.limit)
+        model.adapter.save_pretrained(parsed.output, dtype="int8", overwrite=parsed.overwrite)
     after = open_bundle(parsed.output).bytes
     if parsed.json:
         print(json.dumps({"before": found.before, "after": found.after, "bytes_before": before, "bytes_after": after}))

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inlay.hub.format.files import SIGNATURE_NAME
 from inlay.hub.remote.pull import pull
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.settings.run import BackboneSettings
+
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
+    from inlay.recipes.settings.run import BackboneSettings
 
 __all__ = ["main"]
 
 
-def main(argv: Sequence[str]) -> int:
-    """Print the results; the first failed check is an error."""
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Print the results; the first failed check is an error.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those of the run.
+    """
     about = f"{__doc__} The default models are those it was trained on, from the cache or the Hub."
     parser = command_parser("verify", about)
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--key", type=Path | None, help="PEM file with the signer's public key, or a root certificate")
     parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")
-    parser.add_class_arguments(BackboneSettings, "backbone")
+    add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     pulled = pull(parsed.bundle, trusted=parsed.key)
@@ -34,24 +42,28 @@ def main(argv: Sequence[str]) -> int:
     signed = "present, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
     facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
     if not parsed.files_only:
-        facts |= _canary(str(pulled.folder), parsed.bundle, vars(parsed.backbone))
+        facts |= _canary(str(pulled.folder), parsed.bundle, backbone or named_models(parsed))
     print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))
     return 0
 
 
-def _canary(folder: str, bundle: str, named: Mapping[str, Any]) -> dict[str, Any]:
+def _canary(folder: str, bundle: str, models: Backbone | BackboneSettings) -> dict[str, Any]:
     from inlay.adapters.adapter import Adapter
     from inlay.adapters.compatibility import canary
-    from inlay.recipes.runs.backbone import backbone_settings
-    from inlay.recipes.systems.load_backbone import backbone_for
+    from inlay.recipes.training.load_model import backbone_of
 
     adapter = Adapter.from_pretrained(folder)
-    backbone = backbone_for(adapter, backbone_settings(bundle, adapter, named))
+    backbone = backbone_of(bundle, adapter, models)
     verdict = adapter.compatibility(backbone).verdict
-    model = adapter.attach(backbone, strict=True, verify=False)
     if adapter.canary is None:
+        adapter.attach(backbone, strict=True, verify=False)
+        adapter.detach()
         return {"backbone": verdict, "canary": "none stored"}
-    difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype, ports=backbone.ports)
+    model = adapter.attach(backbone, strict=True, verify=False)
+    try:
+        difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype, ports=backbone.ports)
+    finally:
+        adapter.detach()
     passed = f"passes: difference {difference:.3g}, allowed {adapter.canary.tolerance:.3g}"
     return {"backbone": verdict, "canary": passed}
 

@@ -14,6 +14,7 @@ from inlay.recipes.commands.train.parser import check_projector_options, parse
 from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import check_job
+from inlay.recipes.settings.default_models import MINIATURE
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
@@ -31,7 +32,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     Raises:
         SystemExit: the processes of ``--devices`` have exited.
     """
-    parsed = parse(argv)
+    parsed = parse(argv, own_models=backbone is not None and not str(backbone.llm.source).startswith(MINIATURE))
     job = parsed.job()
     check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
     check_job(job, own_models=backbone is not None)

@@ -59,8 +59,8 @@ def _why_unread(option: str, recipe: Recipe, known: set[str], data: DataSettings
         return "the run has no output projectors (output_projector)"
     if head == "shared" and len(recipe.modalities) < 2:
         return f"{recipe.system} takes in {', '.join(recipe.modalities)} alone"
-    kind: Any = path[0].removeprefix("generate_") if path else ""
-    if head == "backbone" and path and path[0] in ("audio", "video") and kind not in recipe.modalities:
+    kind: Any = path[0].removesuffix("_id") if path else ""
+    if head == "backbone" and kind in ("audio", "video") and kind not in recipe.modalities:
         return f"{recipe.system} takes in {', '.join(recipe.modalities)} alone"
     return ""
 

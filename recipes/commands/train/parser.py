@@ -108,12 +108,14 @@ class Parsed:
         return stages
 
 
-def parse(argv: Sequence[str], command: str = "train") -> Parsed:
+def parse(argv: Sequence[str], command: str = "train", *, own_models: bool = False) -> Parsed:
     """Read the arguments of ``inlay train``.
 
     Args:
         argv: a system or a YAML file, and settings.
         command: name for the usage line and errors.
+        own_models: whether the caller passes frozen models other than the miniature's, for which the published settings
+            are the defaults.
 
     Raises:
         SettingsError: unknown system, invalid YAML, or YAML with more than plain settings.
@@ -122,7 +124,7 @@ def parse(argv: Sequence[str], command: str = "train") -> Parsed:
     arguments = list(argv)
     system, config = _first(arguments)
     _check_values(arguments)
-    chosen = _choices(system, arguments, config)
+    chosen = _choices(system, arguments, config, own_models=own_models)
     held = _yaml(config) if config else {}
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
     recipe = _with_objectives(SYSTEMS[system].recipe(**chosen), held, rest)
@@ -255,12 +257,14 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     return held
 
 
-def _choices(system: str, arguments: Sequence[str], config: Path | None) -> dict[str, str]:
+def _choices(system: str, arguments: Sequence[str], config: Path | None, *, own_models: bool) -> dict[str, str]:
     """Version and size, which are read first because all other defaults depend on them."""
     held = _yaml(config) if config else {}
     models = held.get("backbone")
-    own = (isinstance(models, Mapping) and models.get("llm")) or any(
-        argument.startswith("--backbone.llm") for argument in arguments
+    own = (
+        own_models
+        or (isinstance(models, Mapping) and models.get("llm"))
+        or any(argument.partition("=")[0] == "--backbone.llm" for argument in arguments)
     )
     choices = {"version": SYSTEMS[system].versions, "size": get_args(Size)}
     chosen = {
@@ -280,6 +284,8 @@ def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]
         f"{command} {system}",
         f"Train {system}, by default on the embedded miniature.",
     )
+    if command == "check":
+        parser.add_argument("--page", type=Path | None, help="write an HTML page of the data to this file")
     parser.add_argument("--config", action="config", help="YAML file with any of these settings")
     parser.add_argument("--system", default=system, type=str, help="system of the YAML file")
     parser.add_argument(

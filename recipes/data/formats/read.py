@@ -16,7 +16,7 @@ from inlay.recipes.data.rows.tables.json_table import JsonTable
 from inlay.recipes.data.rows.tables.names import SUFFIXES, is_json, is_table
 from inlay.recipes.data.rows.tables.open_table import head_of, open_table
 
-__all__ = ["read_rows", "read_samples"]
+__all__ = ["format_name", "read_rows", "read_samples"]
 
 
 def read_samples(
@@ -98,3 +98,12 @@ def _beginnings(path: Path) -> Iterator[tuple[Shape, Mapping[str, Any]]]:
     with suppress(DataError):  # The reader reports invalid JSON.
         _, first = next(opened.stream())
     yield "records", first if isinstance(first, dict) else {}
+
+
+def format_name(path: Path) -> str:
+    """The name of the format of a file; empty if there is none."""
+    for shape, first in _beginnings(path):
+        for name, held in FORMATS.items():
+            if shape in held.shapes and held.recognise(first, path):
+                return name
+    return ""

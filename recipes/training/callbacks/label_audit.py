@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,7 +12,7 @@ from inlay.adapters.language.labels import IGNORE
 from inlay.hub.errors import InlayError
 from inlay.recipes.distributed.ranks import stop_together
 
-__all__ = ["LabelAudit", "LabelAuditError", "mark_trained"]
+__all__ = ["LabelAudit", "LabelAuditError", "joined", "mark_trained", "marked_pieces"]
 
 SHOWN = 2
 
@@ -54,7 +54,17 @@ def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
 
     The target of an encoder-decoder follows its source.
     """
-    text = ""
+    return joined(marked_pieces(batch, index, tokenizer))
+
+
+def joined(pieces: Iterable[tuple[str, bool]]) -> str:
+    """Pieces on one line, ``[[`` ``]]`` around those that are labelled."""
+    return "".join(f"[[{text}]]" if trained else text for text, trained in pieces).replace("\n", "\\n")
+
+
+def marked_pieces(batch: Batch, index: int, tokenizer: Any) -> list[tuple[str, bool]]:
+    """The text of one sample in pieces, each with whether it is labelled."""
+    pieces: list[tuple[str, bool]] = []
     run: list[int] = []
     state = ""
     rows = zip(
@@ -67,13 +77,13 @@ def mark_trained(batch: Batch, index: int, tokenizer: Any) -> str:
     for token, label, slot, real in [*rows, (0, IGNORE, False, 0)]:
         kind = "" if not real else "media" if slot else "text" if label == IGNORE else "trained"
         if kind != state and run:
-            piece = tokenizer.decode(run)
-            text += {"media": f"<media x{len(run)}>", "trained": f"[[{piece}]]"}.get(state, piece)
+            text = f"<media x{len(run)}>" if state == "media" else tokenizer.decode(run)
+            pieces.append((text, state == "trained"))
             run = []
         state = kind
         if kind:
             run.append(token)
     if batch.target is not None:
         written = [label for label in batch.target[index].tolist() if label != IGNORE]
-        text += f" -> [[{tokenizer.decode(written)}]]"
-    return text.replace("\n", "\\n")
+        pieces += [(" -> ", False), (tokenizer.decode(written), True)]
+    return pieces

@@ -77,7 +77,7 @@ def test_a_tokenizer_is_named_for_attaching_but_is_no_base_model() -> None:
         kind="tokenizer", family="wordpiece", width=30523, source="example/bert", tokenizer=DIGEST, weights=DIGEST
     )
     card = render_card(_manifest(interface={"prompt": prompt}))
-    assert 'prompt="example/bert"' in card
+    assert "| prompt | tokenizer | wordpiece | 30523 | any | example/bert |" in card
     assert "base_model" not in _front(card)
     assert _front(card)["tags"] == ["inlay", "llava"]
 
@@ -94,7 +94,8 @@ def test_only_a_hub_id_is_a_base_model(source: str | None) -> None:
     port = PortSpec(kind="llm", family="llama", width=8, source=source, weights=DIGEST)
     card = render_card(_manifest(interface={"llm": port}))
     assert "base_model" not in _front(card)
-    assert 'llm="..."' in card
+    named = "vicuna" if source == "vicuna" else "llm"
+    assert f'# on another machine: load_model(".", llm="path/to/{named}")' in card
 
 
 PORTS = {"llm": "llm", "image": "encoder", "audio": "encoder", "video": "encoder", "picture": "generator"}
@@ -123,10 +124,28 @@ def test_the_tables_give_counts_and_sizes() -> None:
     assert "| llm | llm | llama | 4096 | any | lmsys/vicuna-7b-v1.5 |  |  |" in card
 
 
-def test_the_four_lines_compile() -> None:
-    code = render_card(_manifest()).split("```python\n")[1].split("```")[0]
+def _code(card: str) -> str:
+    return card.split("```python\n")[1].split("```")[0]
+
+
+@pytest.mark.parametrize("modality", ["image", "audio", "video"])
+def test_the_example_compiles_and_shows_a_medium(modality: str) -> None:
+    port = PortSpec(kind="encoder", family="f", width=8, source="example/encoder", weights=DIGEST)
+    code = _code(render_card(_manifest(interface={modality: port})))
     compile(code, "card", "exec")
-    assert 'Backbone.from_pretrained(llm="lmsys/vicuna-7b-v1.5", image="openai/clip-vit-large-patch14-336")' in code
+    assert f'{{"type": "{modality}", "{modality}": ' in code
+
+
+def test_the_example_of_models_on_the_hub_names_none_of_them() -> None:
+    assert 'model = load_model(".")' in _code(render_card(_manifest()))
+    assert "another machine" not in render_card(_manifest())
+
+
+def test_embedded_models_are_no_base_models() -> None:
+    port = PortSpec(kind="llm", family="llama", width=8, source="inlay-miniature/llama", weights=DIGEST)
+    card = render_card(_manifest(interface={"llm": port}))
+    assert "base_model" not in _front(card)
+    assert "another machine" not in card
 
 
 def test_a_manifest_without_training_has_a_card() -> None:
@@ -194,7 +213,7 @@ def test_a_card_says_nothing_of_the_kind_where_nothing_forbids_it() -> None:
 
 
 def test_the_example_names_the_repository() -> None:
-    assert 'Adapter.from_pretrained("me/x")' in render_card(_manifest(), "me/x")
+    assert 'load_model("me/x")' in render_card(_manifest(), "me/x")
 
 
 def test_the_sizes_are_added_up() -> None:

@@ -21,9 +21,9 @@ from inlay.recipes.systems.load_backbone import miniature_backbone
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from inlay.recipes.commands import chat
+from inlay.recipes.training import load_model
 from inlay.recipes import cli
-gate, plain, steps = Path(sys.argv[1]), chat.backbone_for, 0
+gate, plain, steps = Path(sys.argv[1]), load_model.backbone_for, 0
 def wait(*_):
     global steps
     steps = steps + 1 if gate.exists() else 0
@@ -33,7 +33,7 @@ def gated(*arguments):
     backbone = plain(*arguments)
     backbone.llm.model.get_input_embeddings().register_forward_pre_hook(wait)
     return backbone
-chat.backbone_for = gated
+load_model.backbone_for = gated
 sys.exit(cli.main(["chat", *sys.argv[2:]]))
 """
 QUESTION = "there is a large red circle in the center. describe the picture.\n"

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hub_keys import write_keys
 from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.media.modality import Modality
 from inlay.hub import Bundle
-from inlay.recipes.cli import COMMANDS, main
+from inlay.recipes.cli import main
 from inlay.recipes.commands.arguments.local_models import models_here, offers_of
 from inlay.recipes.miniature import BackboneName, backbone_path
 from inlay.recipes.systems import llava
@@ -218,9 +217,7 @@ def test_a_bundle_without_the_trusted_signature_is_refused_before_a_backbone_is_
     def refuse(*_: Any) -> None:
         raise AssertionError("a backbone was loaded")
 
-    if command != "pull":
-        work = {"evaluate": "inlay.recipes.commands.evaluate_bundle"}.get(command, COMMANDS[command][0])
-        monkeypatch.setattr(import_module(work), "backbone_for", refuse)
+    monkeypatch.setattr("inlay.recipes.training.load_model.backbone_for", refuse)
     _, public = write_keys(tmp_path, "me")
     main(["push", str(run_folder), "me/tiny"])
     for bundle in ("me/tiny", str(run_folder)):

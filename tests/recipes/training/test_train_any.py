@@ -36,6 +36,7 @@ def command(data: Path, system: str, output: Path, *more: str) -> list[str]:
     small = {"hidden": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "ffn": 24}
     return [
         system,
+        "--size=miniature",
         f"--output={output}",
         f"--data.align={data / 'pairs.json'}",
         f"--data.train={data / 'questions.json'}",

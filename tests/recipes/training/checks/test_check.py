@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from inlay.recipes import BackboneSettings, DataSettings, Job, RunSettings, llav
 from inlay.recipes.cli import main
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.training.check import check
+from inlay.recipes.training.checks.check import check
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_data_parts_labels_steps_and_memory_of_every_stage_are_shown(
     lines: list[str] = []
     check(job_of("a red circle .", "a blue star ."), lines.append, backbone=eva_backbone_of("llama"))
     said = "\n".join(lines)
-    assert "data train: 2 samples" in said
+    assert re.search(r"^train +train\.json +llava +2 +2 image \(2 different\) +1-1 +20x14$", said, re.MULTILINE)
     assert said.count("memory in MiB: weights") == 2
     for stage in ("align", "instruct"):
         assert f"stage {stage}: 2 samples, 1 steps" in said

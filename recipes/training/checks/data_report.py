@@ -1,0 +1,185 @@
+"""What ``inlay check`` finds in the data: rows, format, media, turns, image sizes; token lengths of each stage.
+
+Of large files an evenly spaced part is measured, and the report says how many rows that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from inlay.adapters.conversation.messages import made_of, media_of
+from inlay.adapters.language.labels import IGNORE
+from inlay.adapters.media.image import load_image
+from inlay.adapters.media.modality import Modality
+from inlay.hub.errors import InlayError
+from inlay.recipes.data.conversations import StageData
+from inlay.recipes.data.formats.read import format_name
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.evaluation.tables import aligned
+from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.training.validation import spread
+
+__all__ = ["MEASURED", "SetFacts", "StageFacts", "TokenFacts", "quantiles", "set_facts", "sets_table", "token_facts"]
+
+MEASURED = 2000
+"""Rows of a file whose tokens and images are measured."""
+SHARES = (0.05, 0.5, 0.95, 1.0)
+"""The quantiles in the tables; the last one is the maximum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetFacts:
+    """One data set."""
+
+    name: str
+    """``train``, ``align``, ``test``, ..."""
+    file: str
+    format: str
+    """Name of the format; ``held out`` for rows that were divided from the training rows."""
+    rows: int
+    media: Mapping[Modality, tuple[int, int]]
+    """Kind of the media -> their number in the measured rows, and the number of different ones."""
+    turns: Sequence[int]
+    """Questions with an answer, of each measured row."""
+    sizes: Sequence[tuple[int, int]]
+    """Width and height in pixels of each different picture in the measured rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenFacts:
+    """Lengths of a stage's rows."""
+
+    rows: int
+    lengths: Sequence[int]
+    """Positions of each measured row in the LLM, those of its media included."""
+    labelled: Sequence[int]
+    """Labelled tokens of each measured row."""
+    context: int | None
+    """The most positions that the LLM takes; None if it has no limit."""
+
+    def lines(self) -> str:
+        """The quantiles as a table."""
+        head = f"tokens of {len(self.lengths):,} rows" if len(self.lengths) < self.rows else "tokens"
+        rows: list[tuple[str, ...]] = [(head, "5 %", "50 %", "95 %", "longest")]
+        rows += [("in a row", *map(str, quantiles(self.lengths))), ("labelled", *map(str, quantiles(self.labelled)))]
+        limit = "" if self.context is None else f"\nthe LLM takes {self.context:,}"
+        return aligned(rows) + limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFacts:
+    """One stage: its lines for the user, token lengths and examples."""
+
+    name: str
+    amount: str
+    """Samples and steps in words."""
+    tokens: TokenFacts | None
+    """None for an objective without conversations."""
+    examples: Sequence[tuple[str, Sequence[tuple[str, bool]], Sequence[tuple[Modality, Any]]]]
+    """Id, pieces of text with whether they are labelled, media."""
+
+
+def quantiles(values: Sequence[int]) -> tuple[int, ...]:
+    """The values at 5, 50, 95 and 100 percent.
+
+    Example:
+        >>> quantiles(range(101))
+        (5, 50, 95, 100)
+    """
+    ordered = sorted(values)
+    return tuple(ordered[round(share * (len(ordered) - 1))] for share in SHARES) if ordered else (0,) * len(SHARES)
+
+
+def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts:
+    """Measure one data set.
+
+    Args:
+        name: of the set.
+        rows: its samples.
+        data: the settings that name its file.
+    """
+    measured = spread(rows, MEASURED)
+    found: dict[Modality, list[Any]] = {}
+    for row in measured:
+        parts: list[Any] = [*media_of(row.messages), *made_of(row.messages)]
+        for part in parts:
+            found.setdefault(part.modality, []).append(part.source if part.source is not None else id(part))
+    different = {kind: list({_key(source): source for source in own}.values()) for kind, own in found.items()}
+    file = _file_of(name, data)
+    return SetFacts(
+        name=name,
+        file="" if file is None else file.name,
+        format="held out" if name == "test" and data.test is None else _format(file),
+        rows=len(rows),
+        media={kind: (len(own), len(different[kind])) for kind, own in found.items()},
+        turns=[sum(message.role == "assistant" for message in row.messages) for row in measured],
+        sizes=[size for source in different.get("image", ()) if (size := _size(source)) is not None],
+    )
+
+
+def sets_table(sets: Sequence[SetFacts]) -> str:
+    """The data sets as a table."""
+    rows = [("data", "file", "format", "rows", "media", "turns", "image sizes")]
+    for facts in sets:
+        media = ", ".join(f"{count:,} {kind} ({unlike:,} different)" for kind, (count, unlike) in facts.media.items())
+        turns = f"{min(facts.turns)}-{max(facts.turns)}" if facts.turns else ""
+        row = (facts.name, facts.file, facts.format, f"{facts.rows:,}", media or "none", turns, _sizes(facts.sizes))
+        rows.append(row)
+    note = ""
+    if any(facts.rows > MEASURED for facts in sets):
+        note = f"\nmedia, turns and sizes are those of {MEASURED:,} rows, evenly spaced"
+    return aligned(rows) + note
+
+
+def token_facts(data: Any, context: int | None) -> TokenFacts | None:
+    """Measure the rows of a stage; None for a stage without conversations."""
+    if not isinstance(data, StageData):
+        return None
+    measured = [data.row(0, sample) for sample in spread(data.samples, MEASURED)]
+    labels = [row.labels if row.target is None else row.target for row in measured]
+    return TokenFacts(
+        rows=len(data.samples),
+        lengths=[len(row.ids) for row in measured],
+        labelled=[int((own != IGNORE).sum()) for own in labels],
+        context=context,
+    )
+
+
+def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    """Smallest, middle and largest picture, by the number of pixels."""
+    ordered = sorted(sizes, key=lambda size: size[0] * size[1])
+    chosen = dict.fromkeys([ordered[0], ordered[len(ordered) // 2], ordered[-1]]) if ordered else ()
+    return " ".join(f"{width}x{height}" for width, height in chosen)
+
+
+def _size(source: Any) -> tuple[int, int] | None:
+    try:
+        if isinstance(source, str | Path):
+            with Image.open(source) as picture:  # the header alone; the check of the data has judged the file
+                return picture.size
+        return load_image(source).size
+    except (OSError, ValueError, InlayError):
+        return None
+
+
+def _key(source: Any) -> Any:
+    return str(source) if isinstance(source, str | Path) else id(source)
+
+
+def _file_of(name: str, data: DataSettings) -> Path | None:
+    kind, _, number = name.partition(" ")
+    held: Any = getattr(data, kind, None) or data.train
+    file: Path | None = held[int(number) - 1] if number else held
+    return file
+
+
+def _format(file: Path | None) -> str:
+    try:
+        return "" if file is None else format_name(file)
+    except (OSError, InlayError):
+        return ""
