@@ -25,9 +25,11 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from inlay.adapters.media.untrusted import MediaError
+from inlay.adapters.media.errors import MediaError, TooLargeError
 
-__all__ = ["BUDGET", "Budget"]
+__all__ = ["BUDGET", "LARGE", "REDUCED_PIXELS", "Budget"]
+
+_DOWNSCALE = ", or have it downscaled (--data.downscale true)"
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Budget:
         >>> Budget(pixels=100).check_picture((11, 10), "a.png")
         Traceback (most recent call last):
         ...
-        inlay.adapters.media.untrusted.MediaError: a.png: 11 x 10 pixels are too many: at most 100 pixels and 65,535 \
-on a side; make the picture smaller
+        inlay.adapters.media.errors.TooLargeError: a.png: 11 x 10 pixels are too many: at most 100 pixels and 65,535 \
+on a side; make the picture smaller, or have it downscaled (--data.downscale true)
     """
 
     file_bytes: int = 1 << 34
@@ -86,9 +88,9 @@ on a side; make the picture smaller
         """
         width, height = size
         if width * height > self.pixels or max(size) > self.side:
-            raise MediaError(
+            raise TooLargeError(
                 f"{name}: {width} x {height} pixels are too many: at most {self.pixels:,} pixels and {self.side:,} on "
-                "a side; make the picture smaller"
+                "a side; make the picture smaller" + ("" if self == LARGE else _DOWNSCALE)
             )
         if min(size) < 1:
             raise MediaError(f"{name}: expected at least one pixel, got {width} x {height}")
@@ -100,7 +102,7 @@ on a side; make the picture smaller
             MediaError: too many.
         """
         if needed > self.memory:
-            raise MediaError(
+            raise TooLargeError(
                 f"{name}: reading this file would take {needed / 1e6:,.0f} MB of memory, at most "
                 f"{self.memory / 1e6:,.0f} MB are used; make the picture smaller or allow more (Budget.memory)"
             )
@@ -119,7 +121,7 @@ on a side; make the picture smaller
         """
         allowed = self.work + self.work_per_byte * compressed
         if pixels > allowed:
-            raise MediaError(
+            raise TooLargeError(
                 f"{name}: {what} make {pixels:,} pixels to decode, at most {allowed:,} are decoded; save the file "
                 "again with fewer or smaller ones"
             )
@@ -136,3 +138,9 @@ on a side; make the picture smaller
 
 BUDGET = Budget()
 """The default."""
+
+LARGE = Budget(pixels=1 << 29, side=1 << 18, memory=1_000_000_000, frame_pixels=8192 * 4608, work=1 << 32)
+"""For pictures and clips that are to be downscaled: half a gigapixel, 8K frames and 1 GB are the hard limits."""
+
+REDUCED_PIXELS = 1 << 24
+"""Pixels of a picture after it was downscaled, at most."""

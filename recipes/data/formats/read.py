@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from json import JSONDecoder
 from pathlib import Path
 from typing import Any, Literal
 
-from inlay.recipes.data.formats.registry import FORMATS, Shape
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.formats.registry import FORMATS, Format, Shape
+from inlay.recipes.data.rows.columns import check_columns, renamed
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
 from inlay.recipes.data.rows.media_check import check_media
+from inlay.recipes.data.rows.media_values import MediaRules, Root
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import head_of, json_lines, numbered_lines
 from inlay.recipes.data.rows.sample import DataError, Sample
 
-__all__ = ["read_rows", "read_samples"]
+__all__ = ["first_fields", "format_of", "read_rows", "read_samples"]
 
+FIRST_ROWS = 5
+"""The number of rows by whose fields a format is recognised."""
 _SUFFIXES = (".json", ".jsonl")
 
 
 def read_samples(
     path: str | Path,
-    images: str | Path | None = None,
+    images: Root = None,
     *,
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
     links: bool = False,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> list[Sample]:
     """Read samples and check that their media are there.
 
     Args:
-        path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object. Lists and lines hold
-            LLaVA's items, conversations of messages, InstructBLIP's triples, image-text pairs, POPE's questions, or
-            items of NExT-GPT and ModaVerse; an object is COCO captions or MiniGPT-4's ``filter_cap.json``. The first
-            record decides. VQA v2 consists of two files and has
+        path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object, of any format of
+            ``docs/data.md``. VQA v2 consists of two files and has
             :func:`~inlay.recipes.data.formats.vqa.questions.read_vqa`. Your own formats are tried first, see
             :func:`~inlay.recipes.data.formats.registry.register_format`.
-        images: the folder of pictures, sounds and clips; None if the data are text only.
+        images: the folder of pictures, sounds and clips, or
+            :class:`~inlay.recipes.data.rows.media_values.MediaRules`; None if no file is named.
         per: of COCO captions: one sample for each image, for evaluation, or for each caption, for training.
         embeddings: the folder of NExT-GPT's caption embeddings (``.npy``); None to compute them from the captions.
-        links: whether symbolic links may lead out of the folder of media.
+        links: whether absolute paths and symbolic links may lead out of the folder of media.
+        format: the name of the format; by default its first rows decide.
+        columns: name of a field in the format -> name of the column in the file.
 
     Raises:
         DataError: an unknown suffix, invalid contents, or invalid media.
@@ -50,18 +60,21 @@ def read_samples(
         Traceback (most recent call last):
         inlay.recipes.data.rows.sample.DataError: train.csv: expected a file that ends in .json or .jsonl
     """
-    samples = read_rows(path, images, per=per, embeddings=embeddings)
-    if images is not None:
-        check_media(samples, Path(images), links=links)
+    rules = MediaRules.of(images)
+    rules = replace(rules, links=links or rules.links)
+    samples = read_rows(path, rules, per=per, embeddings=embeddings, format=format, columns=columns)
+    check_media(samples, rules.folder or Path().absolute(), links=rules.links)
     return samples
 
 
 def read_rows(
     path: str | Path,
-    images: str | Path | None,
+    images: Root,
     *,
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
+    format: str | None = None,
+    columns: Mapping[str, str] | None = None,
     offenders: Offenders | None = None,
 ) -> list[Sample]:
     """Read samples without checking their media.
@@ -71,29 +84,75 @@ def read_rows(
         images: as for :func:`read_samples`.
         per: as for :func:`read_samples`.
         embeddings: as for :func:`read_samples`.
+        format: as for :func:`read_samples`.
+        columns: as for :func:`read_samples`.
         offenders: collects invalid rows; if not given, the first one raises an error.
     """
-    path, root = Path(path), Path(images) if images is not None else None
+    path, columns = Path(path), columns or {}
     shape, first = _beginning(path)
+    if shape == "records":
+        check_columns(first, columns, str(path))
+    chosen = format_of(renamed(first, columns), path, shape, format)
+    return chosen.samples(path, images, offenders or Offenders(), columns=columns, per=per, embeddings=embeddings)
+
+
+def format_of(first: Mapping[str, Any], path: Path, shape: Shape = "records", name: str | None = None) -> Format:
+    """The format of a file.
+
+    Args:
+        first: the fields of the first rows, see :func:`first_fields`, or the one JSON object of a file.
+        path: the file.
+        shape: its shape.
+        name: the format's name, if it is known.
+
+    Raises:
+        DataError: an unknown name, a format for another shape of files, or no format.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise DataError(f"data.format: expected one of {', '.join(FORMATS)}, got {shown(name)}")
+        if shape not in FORMATS[name].shapes:
+            raise DataError(f"{path}: the format {name} is for {' and '.join(FORMATS[name].shapes)}, not for {shape}")
+        return FORMATS[name]
     for held in FORMATS.values():
         if shape in held.shapes and held.recognise(first, path):
-            return held.samples(path, root, offenders or Offenders(), per=per, embeddings=embeddings)
+            return held
     hint = "; webdataset shards go to --data.align" if path.suffix.lower() == ".tar" else ""
     raise DataError(f"{path}: expected a file that ends in {' or '.join(_SUFFIXES)}{hint}")
 
 
+def first_fields(rows: Iterator[Any]) -> dict[str, Any]:
+    """The fields of the first rows together; of a field that several have, the first value that is not null."""
+    found: dict[str, Any] = {}
+    for row in islice(rows, FIRST_ROWS):
+        if isinstance(row, dict):
+            found |= {name: value for name, value in row.items() if found.get(name) is None}
+    return found
+
+
 def _beginning(path: Path) -> tuple[Shape, Mapping[str, Any]]:
-    """The first record of a list or of lines, found without reading the rest, or the one object of a file."""
+    """The fields of the first rows, found without reading the rest, or the one object of a file."""
     if path.suffix.lower() not in _SUFFIXES:
         return "other", {}
-    first: Any = None
-    if json_lines(path):
-        number, line = next(numbered_lines(path), (0, "{}"))
-        with suppress(DataError):  # The reader reports invalid JSON.
-            first = parse(line, f"{path}, line {number}")
-    elif (head := head_of(path)).startswith("{"):
+    if not json_lines(path) and head_of(path).startswith("{"):
         return "object", parse(decode(file_bytes(path), str(path)), str(path))
-    else:
-        with suppress(ValueError, RecursionError):
-            first, _ = JSONDecoder().raw_decode(head[1:].lstrip())
-    return "records", first if isinstance(first, dict) else {}
+    rows = _first_lines(path) if json_lines(path) else _first_items(head_of(path))
+    return "records", first_fields(rows)
+
+
+def _first_lines(path: Path) -> Iterator[Any]:
+    """The rows of JSON lines up to the first invalid one, which the reader reports."""
+    with suppress(DataError):
+        for number, line in numbered_lines(path):
+            yield parse(line, f"{path}, line {number}")
+
+
+def _first_items(head: str) -> Iterator[Any]:
+    """The items of a list that are whole in the beginning of a file."""
+    place = 1
+    with suppress(ValueError, RecursionError):
+        while True:
+            while head[place : place + 1].isspace() or head[place : place + 1] == ",":
+                place += 1
+            value, place = JSONDecoder().raw_decode(head, place)
+            yield value

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from inlay.adapters.conversation.messages import MediaPart, made_of, media_of
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.recipes.data.rows.media_headers import header_problem
 from inlay.recipes.data.rows.offenders import SHOWN, Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
@@ -23,6 +25,7 @@ _BATCH = 256
 _SECONDS = 5.0
 """The time between two lines of progress."""
 _NUMPY = b"\x93NUMPY"
+_ENCODED = (Path, EncodedMedium)
 
 
 def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -> None:
@@ -41,7 +44,7 @@ def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -
     check.look(rows, root)
     problems = {path: (sample, reason) for sample in rows for path, reason in check.problems_of(sample)}
     if problems:
-        first = [f"{sample.origin}: {path}: {reason}" for path, (sample, reason) in problems.items()][:SHOWN]
+        first = [f"{sample.origin}: {_told(bad, reason)}" for bad, (sample, reason) in problems.items()][:SHOWN]
         raise DataError(f"{len(problems)} of {len(check.seen)} media files cannot be used:\n  " + "\n  ".join(first))
 
 
@@ -55,7 +58,7 @@ class MediaCheck:
 
     def __init__(self, *, links: bool = False, show: Callable[[str], object] | None = None) -> None:
         self.links, self.show = links, show
-        self.seen: dict[tuple[Modality | None, Path], str] = {}
+        self.seen: dict[tuple[Modality | None, Any], str] = {}
 
     def usable(self, samples: Sequence[Sample], root: Path, offenders: Offenders) -> list[Sample]:
         """The samples whose media can all be read; the others are added to `offenders`."""
@@ -63,38 +66,54 @@ class MediaCheck:
         kept = []
         for sample in samples:
             if bad := self.problems_of(sample):
-                told = "; ".join(f"{path}: {reason}" for path, reason in bad)
+                told = "; ".join(_told(source, reason) for source, reason in bad)
                 offenders.add(sample.origin, DataError(f"{sample.origin}: {told}"))
             else:
                 kept.append(sample)
+                if any(kind == "image" and str(source)[-4:].lower() == ".gif" for kind, source in _files(sample)):
+                    offenders.note("have a GIF as their picture: its first frame is read", sample.origin)
         return kept
 
-    def problems_of(self, sample: Sample) -> list[tuple[Path, str]]:
-        """The files of a sample that cannot be used, and why."""
-        found = [(path, self.seen.get((kind, path), "")) for kind, path in _files(sample)]
+    def problems_of(self, sample: Sample) -> list[tuple[Any, str]]:
+        """The media of a sample that cannot be used, and why."""
+        found = [(path, self.seen.get((kind, _key(path)), "")) for kind, path in _files(sample)]
         return [(path, reason) for path, reason in found if reason]
 
     def look(self, samples: Iterable[Sample], root: Path) -> None:
         """Check all files that were not checked before."""
-        new = list(dict.fromkeys(key for sample in samples for key in _files(sample) if key not in self.seen))
+        found = {(kind, _key(source)): source for sample in samples for kind, source in _files(sample)}
+        new = [(key, source) for key, source in found.items() if key not in self.seen]
         home, folders = os.path.realpath(root), dict[str, str]()
 
-        def problem(key: tuple[Modality | None, Path]) -> str:
-            return _problem(*key, home, folders, links=self.links)
+        def problem(entry: tuple[tuple[Modality | None, Any], Any]) -> str:
+            (kind, _), source = entry
+            if isinstance(source, EncodedMedium):
+                return "" if kind is None else header_problem(kind, source)
+            return _problem(kind, source, home, folders, links=self.links)
 
         told = time.monotonic()
         with ThreadPoolExecutor(THREADS) as threads:
             for start in range(0, len(new), _BATCH):
                 part = new[start : start + _BATCH]
-                self.seen.update(zip(part, threads.map(problem, part), strict=True))
+                self.seen.update(zip([key for key, _ in part], threads.map(problem, part), strict=True))
                 if self.show is not None and time.monotonic() - told > _SECONDS:
                     told = time.monotonic()
                     self.show(f"checked {start + len(part):,} of {len(new):,} media files in {root}")
 
 
-def _files(sample: Sample) -> list[tuple[Modality | None, Path]]:
-    """The files of input media, and of the embeddings (modality None) of generated media."""
-    shown: list[MediaPart] = [part for part in media_of(sample.messages) if isinstance(part.source, Path)]
+def _told(source: Path | EncodedMedium, reason: str) -> str:
+    """The reason with the path; a medium in memory is identified by its row."""
+    return f"{source}: {reason}" if isinstance(source, Path) else reason
+
+
+def _key(source: Path | EncodedMedium) -> Path | str:
+    """What identifies a medium, without keeping its bytes in memory."""
+    return source if isinstance(source, Path) else str(source)
+
+
+def _files(sample: Sample) -> list[tuple[Modality | None, Any]]:
+    """The encoded input media, and the files of the embeddings (modality None) of generated media."""
+    shown: list[MediaPart] = [part for part in media_of(sample.messages) if isinstance(part.source, _ENCODED)]
     embedded = [part.embedding for part in made_of(sample.messages) if part.embedding is not None]
     return [*((part.modality, part.source) for part in shown), *((None, path) for path in embedded)]
 

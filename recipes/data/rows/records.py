@@ -6,7 +6,7 @@ A list is parsed item by item, so that the parsed file is never in memory as a w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from json import JSONDecoder
@@ -28,7 +28,6 @@ __all__ = [
     "json_name",
     "numbered_lines",
     "objects",
-    "read_each",
     "records",
     "table",
     "whole",
@@ -83,30 +82,6 @@ def records(path: Path, offenders: Offenders | None = None) -> Iterator[Record]:
             yield where, value
     if not count:
         raise DataError(f"{path}: expected at least one record, got none")
-
-
-def read_each(
-    path: Path, read: Callable[[Mapping[str, Any], str], Sample], offenders: Offenders | None = None
-) -> list[Sample]:
-    """Read one sample from each record, in the order of the file.
-
-    Args:
-        path: the file.
-        read: record and its place -> sample.
-        offenders: collects invalid records; if not given, the first one raises an error.
-
-    Raises:
-        DataError: an invalid record, or a duplicate id.
-    """
-    offenders = offenders or Offenders()
-    samples: dict[str, Sample] = {}
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            sample = read(item, where)
-            if sample.id in samples:
-                raise DataError(f"{where}, id: {shown(sample.id)} is also the id of {samples[sample.id].origin}")
-            samples[sample.id] = sample
-    return list(samples.values())
 
 
 def head_of(path: Path) -> str:
