@@ -8,14 +8,17 @@ from typing import Literal
 
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.formats.vqa.questions import read_vqa
+from inlay.recipes.data.rows.columns import parse_columns
 from inlay.recipes.data.rows.media_check import MediaCheck
+from inlay.recipes.data.rows.media_values import MediaRules
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
+from inlay.recipes.data.rows.remote import url_cache
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["load_data", "sets_of", "shards_of"]
+__all__ = ["load_data", "media_rules", "sets_of", "shards_of"]
 
 
 def load_data(
@@ -54,15 +57,25 @@ def load_data(
     }
     held: dict[tuple[Path, Path | None, str], list[Sample]] = {}
     check = MediaCheck(links=data.links, show=show)
+    columns = parse_columns(data.columns or "")
     found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
             offenders = Offenders(collect=True)
             images = data.images or path.parent
+            rules = media_rules(data, images)
             rows = (
-                read_rows(path, images, per=per, embeddings=data.embeddings, offenders=offenders)
+                read_rows(
+                    path,
+                    rules,
+                    per=per,
+                    embeddings=data.embeddings,
+                    format_name=data.format,
+                    columns=columns,
+                    offenders=offenders,
+                )
                 if notes is None
-                else read_vqa(path, notes, images, answers=data.answers, pattern=data.pattern, offenders=offenders)
+                else read_vqa(path, notes, rules, answers=data.answers, pattern=data.pattern, offenders=offenders)
             )
             held[path, notes, per] = check.usable(rows, images, offenders)
             found += offenders.found
@@ -75,6 +88,12 @@ def load_data(
     if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:
         raise DataError(f"{', '.join(empty)}: no usable row is left")
     return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
+
+
+def media_rules(data: DataSettings, images: Path) -> MediaRules:
+    """The rules for the media of a folder."""
+    urls = url_cache() if data.allow_urls else None
+    return MediaRules(images.absolute(), links=data.links, urls=urls, downscale=data.downscale)
 
 
 def shards_of(data: DataSettings) -> tuple[Path, ...]:

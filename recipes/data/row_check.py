@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message, TextPart, made_of, media_of
+from inlay.adapters.conversation.segments import TooLongError
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.load import sets_of
@@ -44,6 +45,10 @@ class _Overhead:
     """For each further question with its answer."""
 
 
+class TooLong(str):
+    """A problem of a row that is too long."""
+
+
 class RowCheck:
     """Checks whether rows can be encoded for a layout.
 
@@ -56,9 +61,11 @@ class RowCheck:
     def __init__(self, model: AttachedModel, layout: Layout, *, generation: bool = False) -> None:
         self.model, self.layout, self.generation = model, layout, generation
         self.overhead = self._measure()
+        self.cut = 0
+        """Rows that were cut, see :class:`~inlay.adapters.core.encode.Limit`."""
 
     def problems(self, rows: Sequence[Sequence[Message]]) -> list[str]:
-        """Why each row cannot be encoded; empty if it can."""
+        """Why each row cannot be encoded, a :class:`TooLong` if it is its length; empty if it can."""
         told = [""] * len(rows)
         usual = [self._usual(row) for row in rows]
         unsure = [n for n, row in enumerate(rows) if not (usual[n] and self._fits(row, _bytes(row)))]
@@ -70,9 +77,10 @@ class RowCheck:
 
     def _exact(self, row: Sequence[Message]) -> str:
         try:
-            self.model.encode(row, layout=self.layout, generation=self.generation)
+            encoded = self.model.encode(row, layout=self.layout, generation=self.generation)
         except InlayError as error:
-            return str(error)
+            return TooLong(error) if isinstance(error, TooLongError) else str(error)
+        self.cut += encoded.cut > 0
         return ""
 
     def _usual(self, row: Sequence[Message]) -> bool:
@@ -84,7 +92,8 @@ class RowCheck:
 
     def _fits(self, row: Sequence[Message], size: int) -> bool:
         """Whether a usual row whose texts have at most `size` tokens fits into the context."""
-        context = self.model.backbone.llm.context
+        limits = (self.model.backbone.llm.context, None if self.generation else self.model.limit.positions)
+        context = min((limit for limit in limits if limit is not None), default=None)
         if context is None or self.overhead is None:
             return context is None
         positions = self.overhead.first + self.overhead.further * (len(row) // 2) + _PER_TURN * len(row)
@@ -120,6 +129,7 @@ def usable_rows(
     *,
     seed: int,
     invalid: Invalid,
+    too_long: Literal["raise", "skip", "cut"] = "raise",
     streamed: bool = False,
     left_out: Sequence[Offender] = (),
     report: Path | None = None,
@@ -133,6 +143,8 @@ def usable_rows(
         model: the attached model.
         seed: seed of the run.
         invalid: whether other samples stop the run or are left out.
+        too_long: whether rows that are too long are treated as other samples that cannot be encoded, or are left out.
+            With ``cut`` these are the rows that cannot be cut; the model's `limit` decides whether rows are cut.
         streamed: whether the stages on captions read shards, which are not checked here.
         left_out: rows that were left out before.
         report: file for the list of all invalid rows; None to write none.
@@ -141,19 +153,25 @@ def usable_rows(
     Raises:
         DataError: rows that cannot be encoded, or a stage without media for any of its parts.
     """
-    bad: dict[int, Offender] = {}
+    bad: dict[int, tuple[Offender, str]] = {}
     for name, stage in stages.items():
         if not stage.objective.conversations or (streamed and stage.data == "align"):
             continue
         own = [sample for rows in sets_of(stage.data, samples) for sample in rows if id(sample) not in bad]
         check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)
         bad |= _bad(own, check, said, f"stage {name}: ", show)
+        if check.cut and show is not None:
+            show(f"stage {name}: {check.cut:,} row(s) are too long and are cut at their end (--data.too_long cut)")
     asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
     bad |= _bad([row for row in samples.get("test", []) if id(row) not in bad], asking, _asked, "", show)
-    if bad:
-        settle(list(bad.values()), invalid, report=report, show=show)
+    long = {key for key, (_, problem) in bad.items() if too_long != "raise" and isinstance(problem, TooLong)}
+    if others := [offender for key, (offender, _) in bad.items() if key not in long]:
+        settle(others, invalid, report=report, show=show)
+    if long and show is not None:
+        first = next(offender for key, (offender, _) in bad.items() if key in long)
+        show(f"left out: {len(long):,} row(s) that are too long (--data.too_long {too_long}); first: {first.reason}")
     if report is not None:
-        write_list(report, [*left_out, *bad.values()])
+        write_list(report, [*left_out, *(offender for offender, _ in bad.values())])
     if bad:
         kept = {id(rows): [row for row in rows if id(row) not in bad] for rows in samples.values()}
         if empty := [name for name, rows in samples.items() if not kept[id(rows)]]:
@@ -214,15 +232,15 @@ def _bad(
     rows_of: Callable[[Sample], list[tuple[Message, ...]]],
     place: str,
     show: Callable[[str], object] | None,
-) -> dict[int, Offender]:
-    """Samples with a row that cannot be encoded, by ``id()``."""
-    bad: dict[int, Offender] = {}
+) -> dict[int, tuple[Offender, str]]:
+    """Samples with a row that cannot be encoded, by ``id()``, each with the problem of the row."""
+    bad: dict[int, tuple[Offender, str]] = {}
     told = time.monotonic()
     for start in range(0, len(samples), _BATCH):
         pairs = [(sample, row) for sample in samples[start : start + _BATCH] for row in rows_of(sample)]
         for (sample, _), problem in zip(pairs, check.problems([row for _, row in pairs]), strict=True):
             if problem:
-                bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: {place}{problem}")
+                bad[id(sample)] = Offender(sample.origin, f"{sample.origin}: {place}{problem}"), problem
         if show is not None and time.monotonic() - told > _SECONDS:
             told = time.monotonic()
             show(f"{place}measured {min(start + _BATCH, len(samples)):,} of {len(samples):,} rows")

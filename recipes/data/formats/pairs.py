@@ -1,7 +1,7 @@
 """Image-text pairs, one JSON object a line or in a list: ``{"image": "1.jpg", "text": "A disc."}``.
 
-``caption`` is another name of the field ``text``. A list of texts, as in Flickr30k, is one sample with the first of them
-as its answer and all as `answers`.
+``caption`` is another name of the field ``text``. A list of texts, as in Flickr30k, is one sample with the first of
+them as its answer and all as `answers`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def read_samples(
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
     links: bool = False,
-    format: str | None = None,
+    format_name: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> list[Sample]:
     """Read samples and check that their media are there.
@@ -49,7 +49,7 @@ def read_samples(
         per: of COCO captions: one sample for each image, for evaluation, or for each caption, for training.
         embeddings: the folder of NExT-GPT's caption embeddings (``.npy``); None to compute them from the captions.
         links: whether absolute paths and symbolic links may lead out of the folder of media.
-        format: the name of the format; by default its first rows decide.
+        format_name: the name of the format; by default its first rows decide.
         columns: name of a field in the format -> name of the column in the file.
 
     Raises:
@@ -62,7 +62,7 @@ def read_samples(
     """
     rules = MediaRules.of(images)
     rules = replace(rules, links=links or rules.links)
-    samples = read_rows(path, rules, per=per, embeddings=embeddings, format=format, columns=columns)
+    samples = read_rows(path, rules, per=per, embeddings=embeddings, format_name=format_name, columns=columns)
     check_media(samples, rules.folder or Path().absolute(), links=rules.links)
     return samples
 
@@ -73,7 +73,7 @@ def read_rows(
     *,
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
-    format: str | None = None,
+    format_name: str | None = None,
     columns: Mapping[str, str] | None = None,
     offenders: Offenders | None = None,
 ) -> list[Sample]:
@@ -84,7 +84,7 @@ def read_rows(
         images: as for :func:`read_samples`.
         per: as for :func:`read_samples`.
         embeddings: as for :func:`read_samples`.
-        format: as for :func:`read_samples`.
+        format_name: as for :func:`read_samples`.
         columns: as for :func:`read_samples`.
         offenders: collects invalid rows; if not given, the first one raises an error.
     """
@@ -92,7 +92,7 @@ def read_rows(
     shape, first = _beginning(path)
     if shape == "records":
         check_columns(first, columns, str(path))
-    chosen = format_of(renamed(first, columns), path, shape, format)
+    chosen = format_of(renamed(first, columns), path, shape, format_name)
     return chosen.samples(path, images, offenders or Offenders(), columns=columns, per=per, embeddings=embeddings)
 
 

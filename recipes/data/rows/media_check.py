@@ -132,7 +132,7 @@ def _problem(modality: Modality | None, file: Path, home: str, folders: dict[str
     except (OSError, ValueError):
         return "no such file"
     if modality is not None and not links and os.path.commonpath([home, real]) != home:
-        return f"lies outside of the folder {home}; --data.links true allows links that lead out of it"
+        return f"lies outside of the folder {home}; --data.links true allows paths and links that lead out of it"
     if not stat.S_ISREG(status.st_mode):
         return "is not a file"
     if not status.st_size:

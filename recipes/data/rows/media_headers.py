@@ -1,6 +1,6 @@
 """Checks that a medium can be read, by its first bytes, its header and its end, without decoding pixels.
 
-Only a picture that seems truncated is decoded as a whole.
+Only a picture that seems truncated, or of a less common format, is decoded as a whole.
 """
 
 from __future__ import annotations
@@ -57,10 +57,8 @@ def _image(file: BinaryIO, source: Source, name: str, budget: Budget) -> str:
         reader, whole = PngImageFile, _has(file, b"IEND", max(0, size - _TAIL))
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         reader, whole = WebPImageFile, int.from_bytes(head[4:8], "little") + 8 <= size
-    elif (opener := other_picture(head)) is not None:
-        file.seek(0)
-        opener(file, name, budget)
-        return ""
+    elif other_picture(head) is not None:
+        whole = False
     else:
         return f"expected a {PICTURE_FORMATS} file, got one that starts with {shown(head[:8])}"
     if not whole:

@@ -47,9 +47,9 @@ _MARKER = re.compile("<(image|audio|video)>")
 class Folders:
     """The folders of a data file."""
 
-    media: MediaRules = MediaRules()
+    media: MediaRules
     """Folder of the media, with its rules."""
-    embeddings: Path | None = None
+    embeddings: Path | None
     """Caption embeddings, absolute; None to compute them from the captions."""
 
     @classmethod
