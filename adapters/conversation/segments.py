@@ -8,7 +8,18 @@ from typing import Literal, TypeAlias
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.hub.errors import InlayError
 
-__all__ = ["HOLE", "MARK_CLOSE", "MARK_OPEN", "Bos", "LayoutError", "LayoutWarning", "Media", "Segment", "Text", "TooLongError"]
+__all__ = [
+    "HOLE",
+    "MARK_CLOSE",
+    "MARK_OPEN",
+    "Bos",
+    "LayoutError",
+    "LayoutWarning",
+    "Media",
+    "Segment",
+    "Text",
+    "TooLongError",
+]
 
 Bos: TypeAlias = Literal["first", "after_media", "none"]
 """Position of the BOS token: at the start, behind the media at the start, or no BOS token at all."""

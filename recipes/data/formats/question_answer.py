@@ -1,8 +1,8 @@
 """Questions about a medium, as visual question answering data sets on the Hugging Face Hub have them.
 
 ``{"image": ..., "question": ..., "answer": ...}``, or with ``answers``, a list of texts or of ``{"answer": ...}``, as
-in DocVQA, TextVQA and VQA v2. Other names of columns are mapped with ``--data.columns question=query,answer=label``. The
-trained answer is ``answer`` or ``multiple_choice_answer`` if there is one, else the most frequent of the answers.
+in DocVQA, TextVQA and VQA v2. Other names of columns are mapped with ``--data.columns question=query,answer=label``.
+The trained answer is ``answer`` or ``multiple_choice_answer`` if there is one, else the most frequent of the answers.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class Format:
 
     recognise: Callable[[Fields, Path], bool]
     sample: Convert | None = None
-    """``sample(row, root, where, offenders, **options)``; see :func:`~inlay.recipes.data.formats.read_file.read_file`."""
+    """``sample(row, root, where, offenders, **options)``, see
+    :func:`~inlay.recipes.data.formats.read_file.read_file`."""
     read: Callable[..., list[Sample]] | None = None
     """``read(path, images, *, offenders, **options)``."""
     repeated: Repeated = "raise"

@@ -1,9 +1,9 @@
 """Media from ``http(s)`` URLs, which are fetched only if the user allows it, and kept in a cache folder.
 
-A data file decides which addresses are visited, so each fetch is bounded: at most ``MAX_BYTES`` and ``SECONDS``, ports 80
-and 443, no user names, no proxies and no cookies. Every address of a host must be public, and the connection goes to the
-address that was checked, so that neither a redirect nor a changed DNS answer leads into a private network. The file in
-the cache is named by the SHA-256 of its URL and written atomically.
+A data file decides which addresses are visited, so each fetch is bounded: at most ``MAX_BYTES`` and ``SECONDS``, ports
+80 and 443, no user names, no proxies and no cookies. Every address of a host must be public, and the connection goes to
+the address that was checked, so that neither a redirect nor a changed DNS answer leads into a private network. The file
+in the cache is named by the SHA-256 of its URL and written atomically.
 """
 
 from __future__ import annotations
@@ -124,13 +124,16 @@ def _fetched(url: str, name: str) -> bytes:
             try:
                 target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 connection.request("GET", target, headers={"User-Agent": "inlay", "Accept-Encoding": "identity"})
-                answer = connection.getresponse()
-                if answer.status in (301, 302, 303, 307, 308):
-                    url = urljoin(url, answer.headers.get("Location", ""))
-                    continue
-                if answer.status != 200:
-                    raise MediaError(f"{name}: {shown(url)}: the server answered {answer.status}")
-                return _body(answer, url, name)
+                with connection.getresponse() as answer:
+                    if answer.status in (301, 302, 303, 307, 308):
+                        url = urljoin(url, answer.headers.get("Location", ""))
+                        continue
+                    if answer.status != 200:
+                        raise MediaError(f"{name}: {shown(url)}: the server answered {answer.status}")
+                    data = _body(answer, url, name)
+                if time.monotonic() >= until:  # The timer ends the answer, which then looks complete.
+                    raise TimeoutError
+                return data
             finally:
                 timer.cancel()
                 connection.close()
@@ -151,6 +154,8 @@ def _body(answer: http.client.HTTPResponse, url: str, name: str) -> bytes:
     data = b"" if stated > MAX_BYTES else answer.read(MAX_BYTES + 1)
     if max(stated, len(data)) > MAX_BYTES:
         raise MediaError(f"{name}: {shown(url)}: larger than {MAX_BYTES:,} bytes")
+    if len(data) < stated:
+        raise MediaError(f"{name}: {shown(url)}: cut off: {len(data):,} of {stated:,} bytes came")
     return data
 
 
@@ -180,14 +185,22 @@ def _connection(parts: SplitResult, name: str, until: float) -> http.client.HTTP
     address = _address(host, port, name)
     left = max(0.1, until - time.monotonic())
     connection = http.client.HTTPConnection(host, port, timeout=left)
-    sock = socket.create_connection((address, port), timeout=left)
+    sock = _connected(address, port, left)
     connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host) if secure else sock
     return connection
 
 
+def _connected(address: str, port: int, timeout: float) -> socket.socket:
+    return socket.create_connection((address, port), timeout=timeout)
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    return [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
 def _address(host: str, port: int, name: str) -> str:
     """A public address of a host; an error if any of its addresses is not public."""
-    found = [str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    found = _addresses(host, port)
     for text in found:
         if not _is_public(text):
             raise MediaError(f"{name}: {shown(host)} has the address {text}, which is not public; nothing is fetched")

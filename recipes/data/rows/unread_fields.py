@@ -96,7 +96,7 @@ image. Remove the field, or write the row as {"messages": [...], "audios": [...]
                 f"{where}, system: {shown(value)} would not be read by this format; write it with "
                 "--stages.STAGE.system, or write the row as messages with a system message in front"
             )
-        if offenders is not None and name not in _COMMON:
+        if offenders is not None and name not in _COMMON and name not in REFUSED:
             offenders.note(f"have a field {name!r} that is not read", where)
 
 

@@ -124,7 +124,9 @@ def test_long_rows_are_left_out_with_one_line_though_invalid_rows_raise(model: A
     kept = usable_rows(rows, {"one": stage()}, model, **options)
     assert [row.id for row in kept["train"]] == ["a"]
     [line] = lines
-    assert line.startswith("left out: 2 row(s) that are too long (--data.too_long skip); first: train.json, item 7: stage")
+    assert line.startswith(
+        "left out: 2 row(s) that are too long (--data.too_long skip); first: train.json, item 7: stage"
+    )
 
 
 def test_another_fault_still_raises_where_long_rows_are_left_out(model: Any) -> None:
@@ -136,7 +138,9 @@ def test_another_fault_still_raises_where_long_rows_are_left_out(model: Any) -> 
 
 def test_long_rows_are_cut_and_counted_in_one_line(model: Any) -> None:
     model.limit, lines = Limit(40, cut=True), list[str]()
-    late = Sample("m", (*LONG_ROW.messages, *dialogue("and?", "b", MediaPart("image", Path("a.png"))).messages), "item m")
+    late = Sample(
+        "m", (*LONG_ROW.messages, *dialogue("and?", "b", MediaPart("image", Path("a.png"))).messages), "item m"
+    )
     options: dict[str, Any] = {"seed": 0, "invalid": "raise", "too_long": "cut", "show": lines.append}
     kept = usable_rows({"train": [dialogue("what?", "a"), LONG_ROW, late]}, {"one": stage()}, model, **options)
     assert [row.id for row in kept["train"]] == ["a", "7"]
