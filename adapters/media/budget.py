@@ -12,6 +12,8 @@ PNG        50 megapixels of opaque RGB, 25 of anything that is converted or rota
 JPEG       all sizes up to `pixels`, from 50 megapixels on (25 if rotated) at reduced size; progressive
            ones hold their coefficients as well: up to 63 (4:2:0) or 32 (4:4:4) megapixels
 WebP       12 megapixels (libwebp and Pillow hold four copies)
+AVIF       12 megapixels; HEIC 25 of 8 bits without alpha, else 12
+GIF, TIFF  25 megapixels; BMP 50
 sound      50 million samples: 17 minutes at 48 kHz, 52 at 16 kHz (but `seconds` ends at 30)
 ========== ============================================================================================
 

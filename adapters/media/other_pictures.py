@@ -25,8 +25,9 @@ __all__ = ["PICTURE_FORMATS", "Opened", "other_picture", "read_header"]
 PICTURE_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 """All formats of pictures, for errors."""
 
-_DECODER_BYTES = 20
-"""Bytes of a pixel while AVIF or HEIC is decoded: planes of 16 bits, the library's RGBA, and Pillow's picture."""
+_DECODER_BYTES, _CAMERA_BYTES = 12, 4
+"""Bytes of a pixel beside Pillow's picture while AVIF or HEIC is decoded: planes of up to 16 bits and the library's RGBA;
+of 8 bits and without alpha, as cameras write HEIC, measured."""
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 
@@ -111,4 +112,6 @@ def _heic(file: BinaryIO, name: str, budget: Budget) -> Opened:
             f"{name}: reading HEIC needs pillow-heif: pip install pillow-heif, or save the picture as JPEG"
         ) from None
     # libheif turns the picture upright itself.
-    return Opened(read_header(HeifImageFile, file, name, budget), extra=_DECODER_BYTES)
+    image = read_header(HeifImageFile, file, name, budget)
+    plain = image.mode == "RGB" and image.info.get("bit_depth", 8) == 8
+    return Opened(image, extra=_CAMERA_BYTES if plain else _DECODER_BYTES)

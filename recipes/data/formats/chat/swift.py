@@ -39,17 +39,15 @@ def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders)
     if row.get("objects"):
         raise DataError(f"{where}, objects: boxes of objects (ms-swift's grounding) are not read; leave the row out")
     if row.get("conversation") is not None:
-        pairs = _pairs(row["conversation"], where)
+        *history, (asked, answer) = _pairs(row["conversation"], where)
     else:
-        pairs = [[text(row.get(field), f"{where}, {field}") for field in ("query", "response")]]
-    history = (
-        [*(row.get("history") or []), *pairs[:-1]] if isinstance(row.get("history") or [], list) else row["history"]
-    )
-    turns = dialogue(history, *pairs[-1], where)
+        history = row.get("history")
+        asked, answer = (text(row.get(field), f"{where}, {field}") for field in ("query", "response"))
+    turns = dialogue(history, asked, answer, where)
     return conversation(row, turns, root, where, offenders, field="query", read=_READ)
 
 
-def _pairs(turns: Any, where: str) -> list[list[str]]:
+def _pairs(turns: Any, where: str) -> list[tuple[str, str]]:
     if not isinstance(turns, list) or not turns:
         raise DataError(f"{where}, conversation: expected a list of turns, got {shown(turns)}")
     pairs = []
@@ -57,5 +55,5 @@ def _pairs(turns: Any, where: str) -> list[list[str]]:
         at = f"{where}, turn {number}"
         if not isinstance(turn, Mapping):
             raise DataError(f"{at}: expected an object with 'human' and 'assistant', got {shown(turn)}")
-        pairs.append([text(turn.get(field), f"{at}, {field}") for field in ("human", "assistant")])
+        pairs.append((text(turn.get("human"), f"{at}, human"), text(turn.get("assistant"), f"{at}, assistant")))
     return pairs
