@@ -26,8 +26,8 @@ PICTURE_FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 """All formats of pictures, for errors."""
 
 _DECODER_BYTES, _CAMERA_BYTES = 12, 4
-"""Bytes of a pixel beside Pillow's picture while AVIF or HEIC is decoded: planes of up to 16 bits and the library's RGBA;
-of 8 bits and without alpha, as cameras write HEIC, measured."""
+"""Bytes of a pixel beside Pillow's picture while AVIF or HEIC is decoded: planes of up to 16 bits and the library's
+RGBA; of 8 bits in 4:2:0 without alpha, as cameras write HEIC, measured."""
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
 
@@ -113,5 +113,5 @@ def _heic(file: BinaryIO, name: str, budget: Budget) -> Opened:
         ) from None
     # libheif turns the picture upright itself.
     image = read_header(HeifImageFile, file, name, budget)
-    plain = image.mode == "RGB" and image.info.get("bit_depth", 8) == 8
+    plain = (image.mode, image.info.get("bit_depth"), image.info.get("chroma")) == ("RGB", 8, 420)
     return Opened(image, extra=_CAMERA_BYTES if plain else _DECODER_BYTES)

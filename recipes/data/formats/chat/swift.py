@@ -39,9 +39,10 @@ def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders)
     if row.get("objects"):
         raise DataError(f"{where}, objects: boxes of objects (ms-swift's grounding) are not read; leave the row out")
     if row.get("conversation") is not None:
-        *history, (asked, answer) = _pairs(row["conversation"], where)
+        pairs = _pairs(row["conversation"], where)
+        history, (asked, answer) = pairs[:-1], pairs[-1]
     else:
-        history = row.get("history")
+        history = row.get("history") or []
         asked, answer = (text(row.get(field), f"{where}, {field}") for field in ("query", "response"))
     turns = dialogue(history, asked, answer, where)
     return conversation(row, turns, root, where, offenders, field="query", read=_READ)
