@@ -14,6 +14,7 @@ from inlay.recipes.settings.run import DataSettings
 __all__ = ["recorded_data"]
 
 _FILES = ("train", "test", "test_annotations", "images")
+_READING = ("answers", "pattern", "links", "format", "columns", "allow_urls", "downscale")
 
 
 def recorded_data(bundle: Path) -> DataSettings | None:
@@ -41,7 +42,7 @@ def recorded_data(bundle: Path) -> DataSettings | None:
     options: dict[str, Any] = {
         name: _existing(str(named[name]), config, name) for name in _FILES if named.get(name) is not None
     }
-    options |= {name: named[name] for name in ("answers", "pattern", "links") if named.get(name) is not None}
+    options |= {name: named[name] for name in _READING if named.get(name) is not None}
     options["make_test"] = tuple(_existing(str(path), config, "make_test") for path in named.get("make_test") or ())
     return DataSettings(**options)
 

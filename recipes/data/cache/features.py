@@ -6,9 +6,10 @@ media, from the training loop. If the features do not fit in a budget, the encod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -28,9 +29,18 @@ __all__ = ["Caching", "FeatureCache"]
 
 BATCH = 64
 
+_Key: TypeAlias = Path | str
+"""A path, or the digest of a medium in memory: the key must not keep the medium itself in memory."""
+
+
+def _key(part: MediaPart) -> _Key:
+    if isinstance(part.source, (str, Path)):
+        return Path(part.source)
+    return media_digest(part.modality, part.source).hex()
+
 
 class FeatureCache:
-    """Features of media by path, for the encoders of one backbone and one geometry.
+    """Features of media by path or by content, for the encoders of one backbone and one geometry.
 
     Args:
         backbone: has the encoders; media of modalities without an encoder are skipped.
@@ -50,13 +60,13 @@ class FeatureCache:
         show: Callable[[str], None] = print,
     ) -> None:
         self.backbone, self.geometry, self.store, self.memory, self.show = backbone, geometry, store, memory, show
-        self.held: dict[tuple[Modality, Path], Tensor] = {}
+        self.held: dict[tuple[Modality, _Key], Tensor] = {}
         self._spaces: dict[Modality, Space] = {}
         self._kept = 0
 
     def __call__(self, part: MediaPart) -> Tensor:
         """The features ``[tokens, width]`` of one medium."""
-        return self.held[part.modality, Path(part.source)]
+        return self.held[part.modality, _key(part)]
 
     @property
     def in_memory(self) -> int:
@@ -73,18 +83,19 @@ class FeatureCache:
             MediaError: a file cannot be read, or has changed while it was read.
         """
         wanted = {
-            (part.modality, Path(part.source))
+            (part.modality, _key(part)): part.source
             for sample in samples
             for part in media_of(sample.messages)
             if part.modality in self.backbone.encoders
         }
-        needed = sum(self._bytes_each(modality) for modality, _ in wanted - self.held.keys())
+        needed = sum(self._bytes_each(modality) for modality, _ in wanted.keys() - self.held.keys())
         if self.store is None and self.in_memory + needed > self.memory:
             self.held = {place: tensor for place, tensor in self.held.items() if place in wanted}
             if self.in_memory + needed > self.memory:
                 return False
         for modality in sorted({modality for modality, _ in wanted}):
-            fresh = sorted(path for kind, path in wanted - self.held.keys() if kind == modality)
+            new = sorted((key for key in wanted.keys() - self.held.keys() if key[0] == modality), key=str)
+            fresh = {key: wanted[modality, key] for _, key in new}
             if fresh and not self._fill(modality, fresh):
                 return False
         return True
@@ -93,13 +104,13 @@ class FeatureCache:
         encoder: Encoder = self.backbone.encoder(modality)
         return encoder.tokens * encoder.width * encoder.dtype.itemsize
 
-    def _fill(self, modality: Modality, paths: Sequence[Path]) -> bool:
+    def _fill(self, modality: Modality, sources: Mapping[_Key, Any]) -> bool:
         encoder: Encoder = self.backbone.encoder(modality)
         if self.store and modality not in self._spaces:
             self._spaces[modality] = self.store.space(encoder_facts(encoder, modality, self.geometry))
         space = self._spaces.get(modality)
-        keys = {path: media_digest(modality, path).hex() if space else str(path) for path in paths}
-        files = {key: path for path, key in keys.items()}
+        keys = {key: media_digest(modality, source).hex() if space else str(key) for key, source in sources.items()}
+        files = {keys[key]: source for key, source in sources.items()}
 
         def compute(missing: Sequence[str]) -> Sequence[Tensor]:
             media = [load_for(encoder, modality, files[key]) for key in missing]
@@ -121,7 +132,7 @@ class FeatureCache:
         )
         if found is None:
             return False
-        self.held |= {(modality, path): found.tensors[key] for path, key in keys.items()}
+        self.held |= {(modality, key): found.tensors[name] for key, name in keys.items()}
         self._kept += found.in_memory
         return True
 

@@ -42,6 +42,10 @@ class MediaProblems(Protocol):
     def folders(self) -> Mapping[str, list[int]]:
         """Folders of the checked media, and values that change when a file is added, renamed or removed."""
 
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """Notes on valid media, and the place of the row; the caller takes them away."""
+
     def problems(self, samples: Sequence[Sample]) -> list[str]:
         """Why the media of each sample cannot be used; empty if they can."""
 

@@ -89,6 +89,9 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
                 if told:
                     damaged.append(place)
                     found.append((recorder.columns["row"][place], sample.origin, f"{sample.origin}: {told}"))
+            for note in offenders.media.notes:
+                offenders.note(*note)
+            offenders.media.notes.clear()
         waiting.clear()
 
     notes, offenders.notes = offenders.notes, {}
