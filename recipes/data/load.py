@@ -8,8 +8,8 @@ from typing import Literal
 
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.formats.vqa.questions import read_vqa
+from inlay.recipes.data.rows.checks.media_check import MediaCheck
 from inlay.recipes.data.rows.columns import parse_columns
-from inlay.recipes.data.rows.media_check import MediaCheck
 from inlay.recipes.data.rows.media_values import MediaRules
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
 from inlay.recipes.data.rows.remote import url_cache

@@ -45,7 +45,7 @@ def read_coco_captions(
 
     Returns:
         Samples in the order of the images or of the captions; their ids are the image ids or the caption ids. The
-        images are not checked, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        images are not checked, see :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the entry (from 0) and the ids: a caption without its image, an image without a

@@ -64,7 +64,7 @@ def read_llava(path: str | Path, images: Root, *, offenders: Offenders | None = 
 
     Returns:
         The samples in the order of the file; the paths of media are absolute. The media are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the item (from 0) or line (from 1), and the field.

@@ -30,7 +30,7 @@ def read_filter_cap(
 
     Returns:
         Samples in the order of the file; their ids are the image ids. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the annotation (from 0) and the id: a duplicate id, an empty caption, a field of the

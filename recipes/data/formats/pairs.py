@@ -38,7 +38,7 @@ def read_pairs(
 
     Returns:
         Samples in the order of the file; their id is the field ``id``, or the line. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the line (from 1) and the field: no text or two, an empty text, no image, a duplicate

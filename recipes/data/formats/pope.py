@@ -36,7 +36,7 @@ def read_pope(path: str | Path, images: Root, *, offenders: Offenders | None = N
 
     Returns:
         Samples in the order of the file; their ids are the question ids. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the line (from 1) and the field: a label other than yes and no, a duplicate id, a

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.registry import FORMATS, Format, Shape
+from inlay.recipes.data.rows.checks.media_check import check_media
 from inlay.recipes.data.rows.columns import check_columns, renamed
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
-from inlay.recipes.data.rows.media_check import check_media
 from inlay.recipes.data.rows.media_values import MediaRules, Root
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample

@@ -33,7 +33,7 @@ def read_triples(path: str | Path, images: Root, *, offenders: Offenders | None 
 
     Returns:
         Samples in the order of the file; their id is the field ``id``, or the place. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the item (from 0) or line (from 1), and the field: a field that is missing, empty or

@@ -32,7 +32,7 @@ class Offender:
 
 
 class MediaProblems(Protocol):
-    """A check of the media of samples; :class:`~inlay.recipes.data.rows.media_check.MediaCheck` is the one."""
+    """A check of the media of samples; :class:`~inlay.recipes.data.rows.checks.media_check.MediaCheck` is the one."""
 
     @property
     def rules(self) -> tuple[Any, ...]:

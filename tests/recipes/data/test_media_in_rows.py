@@ -15,7 +15,8 @@ from PIL import Image
 
 from inlay.adapters.media import budget, image
 from inlay.recipes import evaluate, finetune, llava
-from inlay.recipes.data.rows import media_headers, media_quick
+from inlay.recipes.data.rows import media_headers
+from inlay.recipes.data.rows.checks import media_quick
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.evaluation.answering import as_rows
 from inlay.recipes.evaluation.eval_data import read_held_out

@@ -42,7 +42,7 @@ def read_nextgpt_pairs(
 
     Returns:
         Samples in the order of the file, user's turn with the medium, assistant's turn with the caption. The media are
-        not checked, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        not checked, see :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the item (from 0) and the field: no medium or two, an empty caption, a duplicate id.

@@ -17,8 +17,8 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.media.sources import DownscaledPath
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.vqa.images import find_pattern, image_name
+from inlay.recipes.data.rows.checks.media_check import check_media
 from inlay.recipes.data.rows.fields import text
-from inlay.recipes.data.rows.media_check import check_media
 from inlay.recipes.data.rows.media_values import MediaRules
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import filled, objects, table, whole

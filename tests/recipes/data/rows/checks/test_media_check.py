@@ -11,8 +11,8 @@ from PIL import Image
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.media.sources import MediaBytes
-from inlay.recipes.data.rows import media_check
-from inlay.recipes.data.rows.media_check import MediaCheck, check_media
+from inlay.recipes.data.rows.checks import media_check
+from inlay.recipes.data.rows.checks.media_check import MediaCheck, check_media
 from inlay.recipes.data.rows.media_headers import header_problem
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import described

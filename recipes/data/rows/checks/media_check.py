@@ -1,7 +1,7 @@
 """Checks all media of a data set before the first step: existence, folder, first bytes, header.
 
-Most files are accepted by :mod:`~inlay.recipes.data.rows.media_quick` in some ten microseconds, without threads, which
-would wait for each other. Where files come from a slow disk or a network, several are opened at once.
+Most files are accepted by :mod:`~inlay.recipes.data.rows.checks.media_quick` in some ten microseconds, without threads,
+which would wait for each other. Where files come from a slow disk or a network, several are opened at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 from inlay.adapters.conversation.messages import MadePart, TextPart
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.sources import EncodedMedium
+from inlay.recipes.data.rows.checks.media_quick import is_sound_picture
 from inlay.recipes.data.rows.media_headers import header_problem
-from inlay.recipes.data.rows.media_quick import is_sound_picture
 from inlay.recipes.data.rows.offenders import SHOWN, Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.store import folder_state
