@@ -29,7 +29,7 @@ from typing import Any
 from inlay.adapters.conversation.messages import MediaPart, Message, Role, TextPart, media_of
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.read_file import read_file
-from inlay.recipes.data.rows.fields import annotated, identity, text
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text
 from inlay.recipes.data.rows.markers import MARKERS, place
 from inlay.recipes.data.rows.media_fields import FIELDS, MEDIA_FIELDS, media_lists, with_system
 from inlay.recipes.data.rows.media_values import Root
@@ -50,7 +50,7 @@ _ROLES: dict[str, Role] = {
     "system": "system",
 }
 _NAMES: dict[str, str] = {"user": "human", "assistant": "gpt"}
-_READ = ("id", "conversations", "system", "types", "answers", "description", *MEDIA_FIELDS)
+_READ = ("id", "conversations", "system", *ANNOTATIONS, *MEDIA_FIELDS)
 
 
 def read_llava(path: str | Path, images: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:

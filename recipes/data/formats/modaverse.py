@@ -16,7 +16,7 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.read_file import read_file
-from inlay.recipes.data.rows.fields import annotated, identity
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity
 from inlay.recipes.data.rows.media_values import Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import filled
@@ -27,7 +27,7 @@ __all__ = ["read_modaverse", "sample"]
 
 _NONE = "none"
 
-_READ = ("id", "instruction", "media", "meta_response")
+_READ = ("id", "instruction", "media", "meta_response", *ANNOTATIONS)
 
 
 def read_modaverse(path: str | Path, media: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:

@@ -11,7 +11,11 @@ from inlay.adapters.conversation.messages import Message
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.sample import DataError, Sample
 
-__all__ = ["annotated", "decode", "file_bytes", "identity", "parse", "text", "text_list"]
+__all__ = ["ANNOTATIONS", "annotated", "decode", "file_bytes", "identity", "parse", "text", "text_list"]
+
+
+ANNOTATIONS = ("types", "answers", "description")
+"""Optional fields that :func:`annotated` reads."""
 
 
 def file_bytes(path: Path) -> bytes:

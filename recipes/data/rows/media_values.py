@@ -183,7 +183,7 @@ def image_path(name: str, root: Root, where: str) -> Path:
 def _of_uri(uri: str, where: str) -> str:
     parts = urlsplit(uri)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise DataError(f"{where}: expected file:///PATH of this machine, got {shown(uri)}")
+        raise DataError(f"{where}: expected a file URI without a host, got {shown(uri)}")
     return unquote(parts.path)
 
 

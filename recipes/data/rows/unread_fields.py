@@ -46,8 +46,6 @@ _NAMED = {
     modality: re.compile(rf"(?:{words})s?(?:_?(?:path|file|name|filename|url|list|bytes|base64)s?)?", re.IGNORECASE)
     for modality, words in _WORDS.items()
 }
-_COMMON = ("id", "types", "answers", "description")
-"""Fields that most formats read."""
 
 
 def refuse_unread(
@@ -96,7 +94,7 @@ image. Remove the field, or write the row as {"messages": [...], "audios": [...]
                 f"{where}, system: {shown(value)} would not be read by this format; write it with "
                 "--stages.STAGE.system, or write the row as messages with a system message in front"
             )
-        if offenders is not None and name not in _COMMON and name not in REFUSED:
+        if offenders is not None and name != "id" and name not in REFUSED:
             offenders.note(f"have a field {name!r} that is not read", where)
 
 

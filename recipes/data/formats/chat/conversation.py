@@ -9,7 +9,7 @@ from inlay.adapters.conversation.messages import MediaPart, MessageError, Part, 
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.chat.parts import generated_part, kind_of, part_of, source_of
-from inlay.recipes.data.rows.fields import annotated, identity, text
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text
 from inlay.recipes.data.rows.markers import Piece, place
 from inlay.recipes.data.rows.media_fields import FIELDS, MEDIA_FIELDS, media_lists, with_system
 from inlay.recipes.data.rows.media_values import MediaRules, Root
@@ -19,7 +19,7 @@ from inlay.recipes.data.rows.unread_fields import TOOL_ROLES, refuse_in_turn, re
 
 __all__ = ["conversation", "dialogue"]
 
-_COMMON = ("id", "system", "types", "answers", "description", *MEDIA_FIELDS)
+_COMMON = ("id", "system", *ANNOTATIONS, *MEDIA_FIELDS)
 
 
 def conversation(

@@ -20,7 +20,7 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.read_file import read_file
-from inlay.recipes.data.rows.fields import annotated, identity, text, text_list
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text, text_list
 from inlay.recipes.data.rows.media_values import MediaRules, Root, image_path, medium, values_of
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import objects
@@ -33,6 +33,7 @@ ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant"}
 
 READ = (
     "id",
+    *ANNOTATIONS,
     "conversation",
     "conversations",
     *(f"{way}_{kind}" for way in ("input", "output") for kind in get_args(Modality)),

@@ -18,7 +18,7 @@ from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.nextgpt.instructions import turns_of
 from inlay.recipes.data.formats.read_file import read_file
-from inlay.recipes.data.rows.fields import annotated, identity, text
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text
 from inlay.recipes.data.rows.media_values import MediaRules, Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import filled, objects
@@ -29,7 +29,7 @@ __all__ = ["read_mosit", "sample"]
 
 _TAG = re.compile(r"<(image|audio|video)>(?:((?:(?!<(?:image|audio|video)>).)*?)</\1>)?", re.IGNORECASE | re.DOTALL)
 
-_READ = ("id", "conversation", "conversations", *(f"{kind}_list" for kind in get_args(Modality)))
+_READ = ("id", *ANNOTATIONS, "conversation", "conversations", *(f"{kind}_list" for kind in get_args(Modality)))
 
 
 class _Entries:

@@ -19,6 +19,7 @@ from inlay.recipes.data.rows.media_values import MediaRules, medium
 from inlay.recipes.data.rows.remote import RemoteMedium
 
 WHERE = "a.jsonl, line 3, image"
+FILE = "file://"
 
 
 def png() -> bytes:
@@ -56,11 +57,11 @@ def test_an_encoded_file_becomes_its_bytes_in_any_form(value: Any) -> None:
     [
         "sub/1.png",
         "/images/sub/1.png",
-        "file:///images/sub/1.png",
+        FILE + "/images/sub/1.png",
         "file://localhost/images/sub/1.png",
         Path("/images/sub/1.png"),
         {"bytes": None, "path": "sub/1.png"},
-        {"url": "file:///images/sub/1.png"},
+        {"url": FILE + "/images/sub/1.png"},
     ],
 )
 def test_a_path_below_the_folder_becomes_that_path(value: Any) -> None:
@@ -68,7 +69,7 @@ def test_a_path_below_the_folder_becomes_that_path(value: Any) -> None:
 
 
 def test_a_file_uri_may_be_quoted() -> None:
-    assert image_path("file:///images/a%20b.png", Path("/images"), WHERE) == Path("/images/a b.png")
+    assert image_path(FILE + "/images/a%20b.png", Path("/images"), WHERE) == Path("/images/a b.png")
 
 
 def test_an_absolute_path_below_a_folder_that_is_a_link_is_inside(tmp_path: Path) -> None:
@@ -83,8 +84,8 @@ def test_an_absolute_path_below_a_folder_that_is_a_link_is_inside(tmp_path: Path
         ("/etc/passwd", "the absolute path '/etc/passwd' lies outside of the folder /images; name a folder"),
         ("/images/../etc/passwd", "has '..'"),
         ("/images2/1.png", "lies outside of the folder"),
-        ("file:///etc/passwd", "lies outside of the folder"),
-        ("file://host/images/1.png", "expected file:///PATH of this machine"),
+        (FILE + "/etc/passwd", "lies outside of the folder"),
+        ("file://host/images/1.png", "expected a file URI without a host"),
         ("../1.png", "leaves the folder"),
         ("C:\\1.png", "expected a path relative to"),
         ("", "expected a path below"),
