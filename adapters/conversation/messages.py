@@ -6,6 +6,9 @@ The dictionary form is the one of transformers' chat templates::
     [{"role": "user", "content": [{"type": "image", "path": "cards.png"}, {"type": "text", "text": "How many?"}]},
      {"role": "assistant", "content": "Five."}]
 
+A medium has its source under ``path``, under its type (``image``), or as an encoded file under ``data``: bytes, base64
+or a ``data:`` URI.
+
 A medium that the assistant makes is a part of the assistant's turn, as a caption, as the medium itself, or as both::
 
     {"role": "assistant", "content": ["Here it is.", {"type": "audio", "caption": "rain on a tin roof"}]}
@@ -19,7 +22,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from unicodedata import category
 
+from inlay.adapters.media.errors import MediaError
 from inlay.adapters.media.modality import GENERATED, Modality
+from inlay.adapters.media.sources import IN_MEMORY, MediaBytes, data_uri, from_base64
 from inlay.hub.errors import InlayError
 
 __all__ = [
@@ -56,7 +61,8 @@ class MediaPart:
 
     modality: Modality
     source: Any
-    """A path, or an object in memory (for an image a ``PIL.Image.Image``)."""
+    """A path, an encoded file in memory (:class:`~inlay.adapters.media.sources.MediaBytes`), or an object in memory
+    (for an image a ``PIL.Image.Image``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +141,9 @@ def parse_messages(raw: object) -> tuple[Message, ...]:
 
     Args:
         raw: a list of ``{"role", "content"}``; content is a string or a list of parts. A media part carries its source
-            under ``path``, or ``image`` / ``audio`` / ``video`` / ``features``, or is a :class:`MediaPart` itself. In
-            the assistant's turn it becomes a :class:`MadePart`, which has a ``caption``, a source, or both. The
-            assistant's content may be empty, since an answer may be.
+            under ``path``, ``image`` / ``audio`` / ``video`` / ``features`` or ``data``, or is a :class:`MediaPart`
+            itself. In the assistant's turn it becomes a :class:`MadePart`, which has a ``caption``, a source, or both.
+            The assistant's content may be empty, since an answer may be.
 
     Raises:
         MessageError: names the turn and the field, with the expected and the given value.
@@ -200,14 +206,12 @@ def _part(part: object, where: str, *, made: bool) -> Part:
         return TextPart(_unicode(text, f"{where}: text"))
     if kind not in get_args(Modality):
         raise MessageError(f"{where}: type: expected text, {', '.join(get_args(Modality))}, got {kind!r}")
-    source = part.get("path", part.get(kind))
-    if isinstance(source, str):  # an array has no truth value, so only texts are tested
-        source = Path(source) if source else None
+    source = _source(part, kind, where)
     if made:
         _check_makeable(kind, where)
         return _made(kind, part, source, where)
     if source is None:
-        raise MessageError(f"{where}: a part of type {kind!r} needs its source under 'path' or {kind!r}")
+        raise MessageError(f"{where}: a part of type {kind!r} needs its source under 'path', {kind!r} or 'data'")
     return MediaPart(kind, source)
 
 
@@ -216,6 +220,28 @@ def _check_makeable(kind: Modality, where: str) -> None:
         raise MessageError(
             f"{where}: the assistant makes {', '.join(GENERATED)}, not {kind}; move it to the user's turn"
         )
+
+
+def _source(part: Mapping[str, Any], kind: Modality, where: str) -> Any:
+    """The source of a part; None if it has none."""
+    source = part.get("path", part.get(kind))
+    if source is None and part.get("data") is not None:
+        source = part["data"]
+        if not isinstance(source, (str, bytes)):
+            raise MessageError(f"{where}: data: expected bytes, base64 or a data: URI, got {type(source).__name__}")
+        if isinstance(source, str):
+            try:
+                return data_uri(source, f"{where}: data") or from_base64(source, f"{where}: data")
+            except MediaError as error:
+                raise MessageError(str(error)) from None
+    if isinstance(source, (bytes, bytearray)):
+        return MediaBytes(bytes(source), IN_MEMORY)
+    if isinstance(source, str):  # an array has no truth value, so only texts are asked whether they are empty
+        try:
+            return (data_uri(source, where) or Path(source)) if source else None
+        except MediaError as error:
+            raise MessageError(str(error)) from None
+    return source
 
 
 def _unicode(text: str, where: str) -> str:

@@ -8,7 +8,18 @@ from typing import Literal, TypeAlias
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.hub.errors import InlayError
 
-__all__ = ["HOLE", "MARK_CLOSE", "MARK_OPEN", "Bos", "LayoutError", "LayoutWarning", "Media", "Segment", "Text"]
+__all__ = [
+    "HOLE",
+    "MARK_CLOSE",
+    "MARK_OPEN",
+    "Bos",
+    "LayoutError",
+    "LayoutWarning",
+    "Media",
+    "Segment",
+    "Text",
+    "TooLongError",
+]
 
 Bos: TypeAlias = Literal["first", "after_media", "none"]
 """Position of the BOS token: at the start, behind the media at the start, or no BOS token at all."""
@@ -22,6 +33,10 @@ MARK_OPEN, MARK_CLOSE = "\ue010", "\ue011"
 
 class LayoutError(InlayError):
     """A conversation does not fit the layout, the tokenizer or the context."""
+
+
+class TooLongError(LayoutError):
+    """A conversation has more positions than the context, or than the limit of training rows."""
 
 
 class LayoutWarning(UserWarning):

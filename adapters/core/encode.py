@@ -19,7 +19,7 @@ from torch import Tensor
 
 from inlay.adapters.conversation.layout import Layout, segments
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, made_of
-from inlay.adapters.conversation.segments import Bos, LayoutError, Segment, Text
+from inlay.adapters.conversation.segments import Bos, LayoutError, Segment, Text, TooLongError
 from inlay.adapters.conversation.template import is_empty
 from inlay.adapters.conversation.templates.registry import template_named
 from inlay.adapters.core.prompts import Reader, prompt_texts
@@ -31,7 +31,18 @@ from inlay.adapters.llm_parts.signal_tokens import Signals, mark, unmark
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.tiling.grid import Grid, Piece, counted
 
-__all__ = ["Encoded", "encode"]
+__all__ = ["Encoded", "Limit", "encode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most positions of a training row."""
+
+    positions: int | None = None
+    """None: the LLM's context alone."""
+    cut: bool = False
+    """Whether the end of a longer row is cut off. Media are never cut: a row whose media, or whose last labels, lie
+    beyond the limit is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,8 @@ class Encoded:
     """Slots of each medium."""
     grids: tuple[Grid | None, ...] = ()
     """The tiles of each medium; None for one that is not tiled."""
+    cut: int = 0
+    """Positions that were cut off at the end."""
 
 
 def encode(
@@ -71,6 +84,7 @@ def encode(
     signals: Signals | None = None,
     generation: bool = False,
     name: str = "",
+    limit: Limit | None = None,
 ) -> Encoded:
     """Lay out and tokenise one conversation.
 
@@ -84,10 +98,11 @@ def encode(
         signals: the signal tokens of the attached adapter, which stand for the media that the assistant makes.
         generation: end where the model's answer begins.
         name: the sample's id, put in front of every error.
+        limit: of training rows; not used in generation.
 
     Raises:
-        LayoutError: wrong turns, a modality without encoder, a sample for training without any answer, or more
-            positions than the context; nothing is cut.
+        TooLongError: more positions than the context or the limit, and the row may not or cannot be cut.
+        LayoutError: wrong turns, a modality without encoder, or a sample for training without any answer.
     """
     where = f"{name}: " if name else ""
     try:
@@ -103,8 +118,14 @@ def encode(
         raise LayoutError(f"{where}nothing to train on: every answer of the assistant is empty; leave the sample out")
     source, answer = language.arrange(laid, generation=generation)
     places = _Places(tokens, tilers or {}, where)
+    most = _Most.of(language.context, None if generation else limit, made)
     sequence = _sequence(source, layout.bos, _bos(layout, language), language, places)
-    target = None if answer is None else _sequence(answer, "none", None, language, _Places({}, {}, where)).labels
+    cut = most.apply(sequence, where, trained=answer is None and not generation)
+    target = None
+    if answer is not None:
+        told = _sequence(answer, "none", None, language, _Places({}, {}, where))
+        cut += most.apply(told, where, trained=True)
+        target = told.labels
     if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}nothing to train on: template {layout.template!r} leaves no token with a label")
     media = tuple(sequence.media)
@@ -123,6 +144,7 @@ def encode(
         made,
         tuple(sequence.counts),
         tuple(sequence.grids),
+        cut,
     )
 
 
@@ -199,13 +221,54 @@ def _sequence(
     if bos != "none" and bos_id is not None and not _starts_with_bos(laid[place:], language):
         sequence.add([bos_id], [False])
     _write(sequence, laid[place:], language, places)
-    if language.context is not None and len(sequence.ids) > language.context:
-        raise LayoutError(
-            f"{places.where}{len(sequence.ids)} positions ({sum(sequence.slots)} of them media) are more than the "
-            f"context of {language.context}; shorten the text, split the conversation, choose a tiling with fewer "
-            "tiles, or use an LLM with a longer context (nothing is cut)"
-        )
     return sequence
+
+
+@dataclass(frozen=True, slots=True)
+class _Most:
+    """The most positions of a sequence."""
+
+    positions: int | None
+    what: str
+    """Its name in errors."""
+    cut: bool
+
+    @classmethod
+    def of(cls, context: int | None, limit: Limit | None, made: Sequence[MadePart]) -> _Most:
+        """The smaller one of context and limit; a row with signal tokens, which are labelled, is never cut."""
+        asked = None if limit is None else limit.positions
+        if asked is not None and (context is None or asked < context):
+            return cls(asked, f"the limit of {asked}", limit is not None and limit.cut and not made)
+        return cls(context, f"the context of {context}", limit is not None and limit.cut and not made)
+
+    def apply(self, sequence: _Sequence, where: str, *, trained: bool) -> int:
+        """Cut the end of a sequence that is too long.
+
+        Args:
+            sequence: changed in place.
+            where: the sample, for errors.
+            trained: whether the sequence has the labels; a sequence without them is never cut.
+
+        Returns:
+            The number of positions that were cut off.
+
+        Raises:
+            TooLongError: it may not be cut, or its media or all of its labels would be.
+        """
+        most = self.positions
+        if most is None or len(sequence.ids) <= most:
+            return 0
+        size = len(sequence.ids)
+        kept = not any(sequence.slots[most:]) and any(label != IGNORE for label in sequence.labels[:most])
+        if not (self.cut and trained and kept):
+            why = "its media or whole answers lie beyond it, so it is not cut" if self.cut else "nothing is cut"
+            raise TooLongError(
+                f"{where}{size} positions ({sum(sequence.slots)} of them media) are more than {self.what}; shorten the "
+                "text, split the conversation, choose a tiling with fewer tiles, or use an LLM with a longer context "
+                f"({why})"
+            )
+        del sequence.ids[most:], sequence.labels[most:], sequence.slots[most:]
+        return size - most
 
 
 def _write(sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, places: _Places) -> None:

@@ -22,7 +22,7 @@ from inlay.adapters.conversation.messages import MediaPart, Message
 from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch, collate
-from inlay.adapters.core.encode import Encoded, encode
+from inlay.adapters.core.encode import Encoded, Limit, encode
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
@@ -85,6 +85,8 @@ class ModelCore(Generic[A]):
         self.holder: AdapterParts = holder or adapter
         self.attachment = self.holder.attachment
         self._tilers: dict[tuple[Tiling, int], Tiler] = {}
+        self.limit = Limit()
+        """The most positions of a training row; answers in generation are not bound by it."""
 
     def __getstate__(self) -> dict[str, Any]:
         raise AttachError(
@@ -181,6 +183,7 @@ class ModelCore(Generic[A]):
             signals=self.adapter.signals,
             generation=generation,
             name=name,
+            limit=self.limit,
         )
 
     def collate(

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inlay.adapters.media.budget import BUDGET, Budget
-from inlay.adapters.media.untrusted import MediaError, opened
+from inlay.adapters.media.errors import MediaError
+from inlay.adapters.media.sources import EncodedMedium
+from inlay.adapters.media.untrusted import opened
 from inlay.hub.safety.text import shown
 
 __all__ = ["RATES", "AudioSource", "Sound", "load_audio", "resample"]
@@ -50,15 +52,15 @@ class Sound:
         return len(self.samples) / self.rate
 
 
-AudioSource: TypeAlias = str | Path | Sound | tuple[Any, int]
-"""A path, a sound in memory, or samples ``[n]`` or ``[n, channels]`` with their rate."""
+AudioSource: TypeAlias = str | Path | bytes | EncodedMedium | Sound | tuple[Any, int]
+"""A path, the bytes of an encoded file, a sound in memory, or samples ``[n]`` or ``[n, channels]`` with their rate."""
 
 
 def load_audio(source: AudioSource, *, root: Path | None = None, budget: Budget = BUDGET) -> Sound:
     """Read a sound as one channel at its own rate.
 
     Args:
-        source: a path, or samples in memory (checked and mixed down in the same way).
+        source: a path, the bytes of an encoded file, or samples in memory (checked and mixed down in the same way).
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
         budget: limits on the cost of reading.
 
@@ -75,10 +77,10 @@ def load_audio(source: AudioSource, *, root: Path | None = None, budget: Budget 
         return _checked(source.samples, source.rate, name, budget)
     if isinstance(source, tuple) and len(source) == 2:
         return _checked(source[0], source[1], name, budget)
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | bytes | EncodedMedium):
         raise MediaError(
-            f"expected a path, a Sound or a pair of samples and their rate, got {type(source).__name__}; an array "
-            "alone does not state its rate: give (samples, rate)"
+            f"expected a path, bytes, a Sound or a pair of samples and their rate, got {type(source).__name__}; an "
+            "array alone does not state its rate: give (samples, rate)"
         )
     with opened(source, root) as (file, name):
         return _read(file, name, budget)

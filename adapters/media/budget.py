@@ -12,6 +12,8 @@ PNG        50 megapixels of opaque RGB, 25 of anything that is converted or rota
 JPEG       all sizes up to `pixels`, from 50 megapixels on (25 if rotated) at reduced size; progressive
            ones hold their coefficients as well: up to 63 (4:2:0) or 32 (4:4:4) megapixels
 WebP       12 megapixels (libwebp and Pillow hold four copies)
+AVIF       12 megapixels; HEIC 25 of 8 bits without alpha, else 12
+GIF, TIFF  25 megapixels; BMP 50
 sound      50 million samples: 17 minutes at 48 kHz, 52 at 16 kHz (but `seconds` ends at 30)
 ========== ============================================================================================
 
@@ -25,9 +27,11 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from inlay.adapters.media.untrusted import MediaError
+from inlay.adapters.media.errors import MediaError, TooLargeError
 
-__all__ = ["BUDGET", "Budget"]
+__all__ = ["BUDGET", "LARGE", "REDUCED_PIXELS", "Budget"]
+
+_DOWNSCALE = ", or have it downscaled (--data.downscale true)"
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Budget:
         >>> Budget(pixels=100).check_picture((11, 10), "a.png")
         Traceback (most recent call last):
         ...
-        inlay.adapters.media.untrusted.MediaError: a.png: 11 x 10 pixels are too many: at most 100 pixels and 65,535 \
-on a side; make the picture smaller
+        inlay.adapters.media.errors.TooLargeError: a.png: 11 x 10 pixels are too many: at most 100 pixels and 65,535 \
+on a side; make the picture smaller, or have it downscaled (--data.downscale true)
     """
 
     file_bytes: int = 1 << 34
@@ -86,9 +90,9 @@ on a side; make the picture smaller
         """
         width, height = size
         if width * height > self.pixels or max(size) > self.side:
-            raise MediaError(
+            raise TooLargeError(
                 f"{name}: {width} x {height} pixels are too many: at most {self.pixels:,} pixels and {self.side:,} on "
-                "a side; make the picture smaller"
+                "a side; make the picture smaller" + ("" if self == LARGE else _DOWNSCALE)
             )
         if min(size) < 1:
             raise MediaError(f"{name}: expected at least one pixel, got {width} x {height}")
@@ -100,7 +104,7 @@ on a side; make the picture smaller
             MediaError: too many.
         """
         if needed > self.memory:
-            raise MediaError(
+            raise TooLargeError(
                 f"{name}: reading this file would take {needed / 1e6:,.0f} MB of memory, at most "
                 f"{self.memory / 1e6:,.0f} MB are used; make the picture smaller or allow more (Budget.memory)"
             )
@@ -119,7 +123,7 @@ on a side; make the picture smaller
         """
         allowed = self.work + self.work_per_byte * compressed
         if pixels > allowed:
-            raise MediaError(
+            raise TooLargeError(
                 f"{name}: {what} make {pixels:,} pixels to decode, at most {allowed:,} are decoded; save the file "
                 "again with fewer or smaller ones"
             )
@@ -136,3 +140,9 @@ on a side; make the picture smaller
 
 BUDGET = Budget()
 """The default."""
+
+LARGE = Budget(pixels=1 << 29, side=1 << 18, memory=1_000_000_000, frame_pixels=8192 * 4608, work=1 << 32)
+"""For pictures and clips that are to be downscaled: half a gigapixel, 8K frames and 1 GB are the hard limits."""
+
+REDUCED_PIXELS = 1 << 24
+"""Pixels of a picture after it was downscaled, at most."""

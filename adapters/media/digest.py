@@ -12,6 +12,7 @@ from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.features import Features
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.adapters.media.untrusted import opened
 from inlay.adapters.media.video import Video
 
@@ -19,7 +20,9 @@ __all__ = ["media_digest"]
 
 
 def media_digest(modality: Modality, source: Any) -> bytes:
-    """SHA-256 of a file's bytes, or of an object in memory in the form that an encoder gets it.
+    """SHA-256 of the bytes of an encoded file, or of an object in memory in the form that an encoder gets it.
+
+    A file and the same bytes in memory have the same digest.
 
     Raises:
         MediaError: it cannot be read.
@@ -30,9 +33,9 @@ def media_digest(modality: Modality, source: Any) -> bytes:
         >>> media_digest("image", red) == media_digest("image", blue)
         False
     """
-    if isinstance(source, (str, Path)):
+    if isinstance(source, (str, Path, bytes, EncodedMedium)):
         with opened(source) as (file, _):
-            return hashlib.file_digest(file, "sha256").digest()
+            return hashlib.file_digest(file, "sha256").digest()  # type: ignore[arg-type]  # has readinto
     medium = load_medium(modality, source)
     digest = hashlib.sha256()
     if isinstance(medium, Sound):

@@ -1,8 +1,9 @@
 """Pictures from untrusted files and from memory: one call returns an RGB picture or raises a clear error.
 
-Only JPEG, PNG and WebP are decoded. The format is chosen by the first bytes, not by the file's name, so that none of
-Pillow's other readers is used. Size, passes and memory are compared with the :class:`Budget` before a pixel is decoded,
-and the decoder gets no metadata. No setting of Pillow is changed, and nothing is fetched from a network.
+JPEG, PNG and WebP are decoded, and the formats of :mod:`~inlay.adapters.media.other_pictures`. The format is chosen by
+the first bytes, not by the file's name, so that none of Pillow's other readers is used. Size, passes and memory are
+compared with the :class:`Budget` before a pixel is decoded, and the decoder of the first three gets no metadata. No
+setting of Pillow is changed, and nothing is fetched from a network.
 
 Conversion to RGB:
 
@@ -10,14 +11,15 @@ Conversion to RGB:
 - transparent pixels are laid on white;
 - the EXIF orientation is undone; an EXIF block that cannot be read counts as upright, as in image viewers, and
   orientation in XMP is ignored, as in browsers;
-- of an animation the first frame; colour profiles are not applied;
+- of an animation the first frame, and of a TIFF the first page; colour profiles are not applied;
 - any size from 1 x 1 on. An array of shape ``[3, 3]`` or ``[3, 3, 3]`` is a picture of 3 x 3: channels come last.
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from io import BytesIO
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -29,12 +31,15 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from inlay.adapters.media.budget import BUDGET, Budget
+from inlay.adapters.media.budget import BUDGET, LARGE, REDUCED_PIXELS, Budget
 from inlay.adapters.media.containers.exif import orientation
 from inlay.adapters.media.containers.jpeg import Jpeg, read_jpeg
 from inlay.adapters.media.containers.png import read_png
+from inlay.adapters.media.errors import MediaError, TooLargeError
 from inlay.adapters.media.geometry import Geometry, fit
-from inlay.adapters.media.untrusted import MediaError, opened, path_inside
+from inlay.adapters.media.other_pictures import PICTURE_FORMATS, other_picture, read_header
+from inlay.adapters.media.sources import EncodedMedium, MediaBytes
+from inlay.adapters.media.untrusted import opened, path_inside
 from inlay.hub.safety.text import shown
 
 __all__ = [
@@ -48,10 +53,11 @@ __all__ = [
     "path_inside",
     "picture_of",
     "picture_size",
+    "reduced",
 ]
 
-ImageSource: TypeAlias = str | Path | Image.Image | NDArray[Any]
-"""A path, a picture in memory, or an array (see :func:`picture_of`)."""
+ImageSource: TypeAlias = str | Path | bytes | EncodedMedium | Image.Image | NDArray[Any]
+"""A path, the bytes of an encoded file, a picture in memory, or an array (see :func:`picture_of`)."""
 
 ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -77,13 +83,14 @@ def load_image(source: ImageSource, *, root: Path | None = None, budget: Budget 
     """Read a picture as RGB, upright.
 
     Args:
-        source: a path, or a picture or an array in memory (converted in the same way).
+        source: a path, the bytes of an encoded file, or a picture or an array in memory (converted in the same way). A
+            :class:`~inlay.adapters.media.sources.DownscaledPath` beyond the budget is downscaled.
         root: folder that a path must stay in, symbolic links followed; a relative path starts there.
         budget: limits on the cost of reading.
 
     Raises:
-        MediaError: missing, empty, truncated, too large, not JPEG/PNG/WebP, outside of `root`, a URL, or an array that
-            is not a picture.
+        MediaError: missing, empty, truncated, too large, of an unknown format, outside of `root`, a URL, or an array
+            that is not a picture.
 
     Example:
         >>> load_image(Image.new("LA", (4, 3), (0, 0))).getpixel((0, 0))
@@ -98,12 +105,28 @@ def load_image(source: ImageSource, *, root: Path | None = None, budget: Budget 
         budget.check_picture(source.size, name)
         picture = _upright(_decoded(source, name), _orientation_in_memory(source))
         return picture.copy() if picture.im is source.im else picture
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | bytes | EncodedMedium):
         raise MediaError(
-            f"expected a path, a PIL.Image.Image or a NumPy array [height, width, 3], got {type(source).__name__}"
+            f"expected a path, bytes, a PIL.Image.Image or a NumPy array [height, width, 3], got "
+            f"{type(source).__name__}"
         )
     with opened(source, root) as (file, name):
-        return _read(file, name, budget)
+        try:
+            return _read(file, name, budget)
+        except TooLargeError:
+            if not getattr(source, "downscale", False):
+                raise
+            file.seek(0)
+            return reduced(_read(file, name, LARGE))
+
+
+def reduced(picture: Image.Image) -> Image.Image:
+    """The picture, shrunk to at most ``REDUCED_PIXELS`` pixels with its aspect ratio kept."""
+    scale = math.sqrt(REDUCED_PIXELS / (picture.width * picture.height))
+    if scale < 1:
+        size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
+        picture.thumbnail(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return picture
 
 
 def load_image_bytes(data: bytes, name: str, *, budget: Budget = BUDGET) -> Image.Image:
@@ -117,7 +140,8 @@ def load_image_bytes(data: bytes, name: str, *, budget: Budget = BUDGET) -> Imag
     Raises:
         MediaError: empty, truncated, too large, or not JPEG/PNG/WebP.
     """
-    return _read(BytesIO(data), name, budget)
+    with opened(MediaBytes(data, name)) as (file, _):
+        return _read(file, name, budget, common=True)
 
 
 def picture_of(array: NDArray[Any], name: str, budget: Budget = BUDGET) -> Image.Image:
@@ -162,55 +186,52 @@ def picture_size(source: ImageSource, *, budget: Budget = BUDGET) -> tuple[int, 
         >>> picture_size(Image.new("L", (4, 3)))
         (4, 3)
     """
-    if isinstance(source, str | Path):
-        with opened(source, None) as (file, name):
-            image, turn = _undecoded(file, name, budget)
-            return _turned(image.size, turn)
     if isinstance(source, Image.Image):
         return _turned(source.size, _orientation_in_memory(source))
+    if isinstance(source, str | Path | bytes | EncodedMedium):
+        large = suppress(TooLargeError) if getattr(source, "downscale", False) else nullcontext()
+        with large, opened(source, None) as (file, name):
+            image, turn = _undecoded(file, name, budget)
+            return _turned(image.size, turn)
     return load_image(source, budget=budget).size
 
 
-def _read(file: BinaryIO, name: str, budget: Budget) -> Image.Image:
-    """Read with the one decoder that the first bytes ask for."""
-    image, turn = _undecoded(file, name, budget)
+def _read(file: BinaryIO, name: str, budget: Budget, *, common: bool = False) -> Image.Image:
+    """Read with the one decoder for these first bytes; with ``common`` only JPEG, PNG and WebP."""
+    image, turn = _undecoded(file, name, budget, common=common)
     picture = _decoded(image, name)
     del image  # its pixels, and libwebp's, are not needed while the picture is turned
     return _upright(picture, turn)
 
 
-def _undecoded(file: BinaryIO, name: str, budget: Budget) -> tuple[ImageFile, int]:
+def _undecoded(file: BinaryIO, name: str, budget: Budget, *, common: bool = False) -> tuple[ImageFile, int]:
     """The reader that the first bytes ask for, with its header read, and the EXIF orientation."""
     size = budget.check_file(file, name)
     head = file.read(30)
     file.seek(0)
     if head.startswith(b"\xff\xd8\xff"):
         found = read_jpeg(file, name)
-        turn, image = orientation(found.exif), _header(JpegImageFile, found.pixels, name, budget)
+        turn, image = orientation(found.exif), read_header(JpegImageFile, found.pixels, name, budget)
         _reduce(image, found, turn != 1, name, budget)
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
         png = read_png(file, name)
-        turn, image = orientation(png.exif), _header(PngImageFile, png.pixels, name, budget)
+        turn, image = orientation(png.exif), read_header(PngImageFile, png.pixels, name, budget)
         budget.check_memory(image.width * image.height * _bytes(image, turn != 1), name)
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         # libwebp allocates the canvas as soon as it is opened, so the size must be checked before.
         width, height = _webp_canvas(head)
         budget.check_picture((width, height), name)
         budget.check_memory(size + _WEBP_BYTES * width * height, name)
-        image = _header(WebPImageFile, file, name, budget)
+        image = read_header(WebPImageFile, file, name, budget)
         turn = orientation(image.info.get("exif", b""))
+    elif not common and (opener := other_picture(head)) is not None:
+        other = opener(file, name, budget)
+        turn, image = other.turn, other.image
+        budget.check_memory(size + image.width * image.height * (_bytes(image, turn != 1) + other.extra), name)
     else:
-        raise MediaError(f"{name}: expected a JPEG, PNG or WebP file, got one that starts with {shown(head[:8])}")
+        known = "JPEG, PNG or WebP" if common else PICTURE_FORMATS
+        raise MediaError(f"{name}: expected a {known} file, got one that starts with {shown(head[:8])}")
     return image, turn
-
-
-def _header(reader: type[ImageFile], file: Any, name: str, budget: Budget) -> ImageFile:
-    try:
-        image = reader(file)
-    except Exception as error:
-        raise MediaError(f"{name}: the header is damaged: {error}") from error
-    budget.check_picture(image.size, name)
-    return image
 
 
 def _reduce(image: ImageFile, found: Jpeg, turned: bool, name: str, budget: Budget) -> None:

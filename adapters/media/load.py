@@ -32,7 +32,7 @@ def load_medium(modality: Modality, source: Any, picks: Picks | None = None) -> 
 
     Args:
         modality: of the medium.
-        source: a path, or an object in memory.
+        source: a path, the bytes of an encoded file, or an object in memory.
         picks: the frames of a clip that will be read, see :func:`load_video`; other media have none.
 
     Raises:

@@ -1,7 +1,8 @@
 """Opening untrusted media files: which paths are allowed, and how they are opened. Used for pictures, sounds and clips.
 
-Nothing is fetched from a network. Only regular files are read: reading a pipe can block for ever, and a device such
-as ``/dev/zero`` has no end. With a `root`, symbolic links are resolved before the path is compared with it.
+Encoded bytes in memory are opened in the same way. No path is fetched from a network. Only regular files are read:
+reading a pipe can block for ever, and a device such as ``/dev/zero`` has no end. With a `root`, symbolic links are
+resolved before the path is compared with it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
-from inlay.hub.errors import InlayError
+from inlay.adapters.media.errors import MediaError
+from inlay.adapters.media.sources import IN_MEMORY, EncodedMedium
 from inlay.hub.safety.text import shown
 
 __all__ = ["MediaError", "opened", "path_inside"]
@@ -23,10 +26,6 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+:/|data:|file:", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"[/\\]|[a-z]:", re.IGNORECASE)
 _SLASH = re.compile(r"[/\\]")
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
-
-class MediaError(InlayError):
-    """A medium cannot be read or must not be read; the text names the file and the reason."""
 
 
 def path_inside(source: str, root: Path) -> Path:
@@ -57,11 +56,11 @@ def path_inside(source: str, root: Path) -> Path:
 
 
 @contextmanager
-def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[BufferedReader, str]]:
+def opened(source: str | Path | bytes | EncodedMedium, root: Path | None = None) -> Iterator[tuple[BinaryIO, str]]:
     """Open a regular file for reading; an ``OSError`` inside the block becomes a :class:`MediaError` too.
 
     Args:
-        source: a path.
+        source: a path, or the bytes of an encoded file.
         root: folder that must contain the file after symbolic links are resolved; a relative path starts there.
 
     Yields:
@@ -70,6 +69,10 @@ def opened(source: str | Path, root: Path | None = None) -> Iterator[tuple[Buffe
     Raises:
         MediaError: missing, not a regular file, outside of `root`, a URL, or unreadable.
     """
+    if isinstance(source, (bytes, EncodedMedium)):
+        with BytesIO(source) if isinstance(source, bytes) else source.open() as held:
+            yield held, IN_MEMORY if isinstance(source, bytes) else source.name
+        return
     path = _checked_path(source, root)
     try:
         # Without O_NONBLOCK, opening a pipe would wait for its writer; the open file is checked, not the path.

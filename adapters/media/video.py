@@ -30,11 +30,13 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image
 
-from inlay.adapters.media.budget import BUDGET, Budget
+from inlay.adapters.media.budget import BUDGET, LARGE, Budget
 from inlay.adapters.media.containers.gif import check_gif
 from inlay.adapters.media.containers.mp4 import check_mp4
+from inlay.adapters.media.errors import MediaError, TooLargeError
 from inlay.adapters.media.image import ORIENTATIONS, load_image, picture_of
-from inlay.adapters.media.untrusted import MediaError, opened
+from inlay.adapters.media.sources import EncodedMedium
+from inlay.adapters.media.untrusted import opened
 from inlay.hub.safety.text import shown
 
 __all__ = ["Picks", "Video", "VideoSource", "load_video", "spans"]
@@ -90,8 +92,9 @@ class Video:
         return self.frames[self.kept.index(index)]
 
 
-VideoSource: TypeAlias = str | Path | Video | tuple[Any, float]
-"""A path, a clip in memory, or frames (pictures, or an array ``[n, height, width, 3]``) and their number per second."""
+VideoSource: TypeAlias = str | Path | bytes | EncodedMedium | Video | tuple[Any, float]
+"""A path, the bytes of an encoded file, a clip in memory, or frames (pictures, or an array ``[n, height, width, 3]``)
+and their number per second."""
 
 Picks: TypeAlias = Callable[[int, float], Sequence[int]]
 """Number of frames of a clip and frames per second -> indices of the frames that an encoder reads."""
@@ -117,27 +120,38 @@ def load_video(
         return _checked(source.frames, source.fps)
     if isinstance(source, tuple) and len(source) == 2:
         return _checked(_pictures(source[0], budget), source[1])
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | bytes | EncodedMedium):
         raise MediaError(
-            f"expected a path, a Video or a pair of frames and their number per second, got {type(source).__name__}"
+            f"expected a path, bytes, a Video or a pair of frames and their number per second, got "
+            f"{type(source).__name__}"
         )
     with opened(source, root) as (file, name):
-        demuxer = _demuxer(file, name, budget)
         try:
-            import av
-        except ImportError as error:
-            raise MediaError(f"{name}: reading clips needs PyAV: pip install 'inlay[video]'") from error
-        if demuxer == "mov":
-            check_mp4(file, name)
-        elif demuxer == "gif":
-            _check_size(*check_gif(file, name), name, budget)
-        try:
-            return _read(av.open, file, name, demuxer, budget, picks)
-        except MediaError:
-            raise
-        except Exception as error:
-            # Besides its own errors PyAV raises those of decoding names and of impossible numbers.
-            raise MediaError(f"{name}: the clip is damaged or cut off: {error}") from error
+            return _clip(file, name, budget, picks)
+        except TooLargeError:
+            if not getattr(source, "downscale", False):
+                raise
+            file.seek(0)
+            return _clip(file, name, LARGE, picks)
+
+
+def _clip(file: BinaryIO, name: str, budget: Budget, picks: Picks | None) -> Video:
+    demuxer = _demuxer(file, name, budget)
+    try:
+        import av
+    except ImportError as error:
+        raise MediaError(f"{name}: reading clips needs PyAV: pip install 'inlay[video]'") from error
+    if demuxer == "mov":
+        check_mp4(file, name)
+    elif demuxer == "gif":
+        _check_size(*check_gif(file, name), name, budget)
+    try:
+        return _read(av.open, file, name, demuxer, budget, picks)
+    except MediaError:
+        raise
+    except Exception as error:
+        # Besides its own errors PyAV raises those of decoding names and of impossible numbers.
+        raise MediaError(f"{name}: the clip is damaged or cut off: {error}") from error
 
 
 def spans(stamps: Sequence[float], end: float, count: int) -> list[int]:
@@ -199,7 +213,7 @@ def _demuxer(file: BinaryIO, name: str, budget: Budget) -> str:
 
 def _check_size(width: int, height: int, name: str, budget: Budget) -> None:
     if width < 1 or height < 1 or width * height > budget.frame_pixels:
-        raise MediaError(f"{name}: expected frames of 1 to {budget.frame_pixels:,} pixels, got {width} x {height}")
+        raise TooLargeError(f"{name}: expected frames of 1 to {budget.frame_pixels:,} pixels, got {width} x {height}")
 
 
 def _read(open_container: Any, file: BinaryIO, name: str, demuxer: str, budget: Budget, picks: Picks | None) -> Video:

@@ -92,7 +92,27 @@ def _parser() -> ArgumentParser:
         dest="links",
         type=bool,
         default=False,
-        help="allow symbolic links that lead out of the media folder",
+        help="allow absolute paths and symbolic links that lead out of the media folder",
+    )
+    parser.add_argument(
+        "--data.format", dest="format_name", type=str | None, help="format of the questions, see docs/data.md"
+    )
+    parser.add_argument(
+        "--data.columns", dest="columns", type=str | None, help="names of columns, such as question=query,answer=label"
+    )
+    parser.add_argument(
+        "--data.allow_urls",
+        dest="allow_urls",
+        type=bool,
+        default=False,
+        help="fetch media from http(s) URLs of public hosts",
+    )
+    parser.add_argument(
+        "--data.downscale",
+        dest="downscale",
+        type=bool,
+        default=False,
+        help="downscale pictures and clips that are too large",
     )
     parser.add_argument(
         "--data.answers", dest="answers", type=int, default=10, help="VQA v2: number of human answers per question"

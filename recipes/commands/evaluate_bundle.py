@@ -73,6 +73,10 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings, backbone: Backbone | 
         answers=parsed.answers,
         pattern=parsed.pattern,
         links=parsed.links,
+        format_name=parsed.format_name,
+        columns=parsed.columns,
+        allow_urls=parsed.allow_urls,
+        downscale=parsed.downscale,
     )
     if not held.answered and parsed.results is None:
         raise SettingsError(

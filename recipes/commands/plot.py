@@ -112,7 +112,7 @@ def _chosen(folder: RunFolder) -> list[dict[str, Any]]:
     if not folder.answers.exists():
         return []
     rows = [json.loads(line) for line in folder.answers.read_text(encoding="utf-8").splitlines()]
-    rows = [row for row in rows if row["image"]]
+    rows = [row for row in rows if row["image"] and not row["image"].startswith("sha256:")]
     kinds = sorted({row["type"] for row in rows})
     by_kind = [[row for row in rows if row["type"] == kind] for kind in kinds]
     turns = [row for turn in zip(*by_kind, strict=False) for row in turn]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from inlay.recipes.data.formats.vqa.questions import read_vqa_questions as read_vqa_questions
     from inlay.recipes.data.formats.vqa.results import write_vqa_results as write_vqa_results
     from inlay.recipes.data.preparation.reverse import reversed_pairs as reversed_pairs
-    from inlay.recipes.data.rows.fields import image_path as image_path
-    from inlay.recipes.data.rows.media_check import check_media as check_media
+    from inlay.recipes.data.rows.checks.media_check import check_media as check_media
+    from inlay.recipes.data.rows.media_values import image_path as image_path
     from inlay.recipes.data.rows.offenders import Offenders as Offenders
     from inlay.recipes.data.rows.records import described as described
     from inlay.recipes.data.rows.sample import DataError as DataError

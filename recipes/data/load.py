@@ -8,8 +8,11 @@ from typing import Literal
 
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.formats.vqa.questions import read_vqa
-from inlay.recipes.data.rows.media_check import MediaCheck
+from inlay.recipes.data.rows.checks.media_check import MediaCheck
+from inlay.recipes.data.rows.columns import parse_columns
+from inlay.recipes.data.rows.media_values import MediaRules
 from inlay.recipes.data.rows.offenders import Offender, Offenders, settle
+from inlay.recipes.data.rows.remote import url_cache
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.data.rows.tables.samples import Samples
@@ -17,7 +20,7 @@ from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["load_data", "sets_of", "shards_of"]
+__all__ = ["load_data", "media_rules", "sets_of", "shards_of"]
 
 
 def load_data(
@@ -55,18 +58,26 @@ def load_data(
         **{f"make_test {number}": (path, None, "image") for number, path in enumerate(data.make_test, 1)},
     }
     held: dict[tuple[Path, Path | None, str], Sequence[Sample]] = {}
+    columns = parse_columns(data.columns or "")
     found: list[Offender] = []
     for path, notes, per in files.values():
         if path is not None and (path, notes, per) not in held:
             images = data.images or _folder_of(path)
-            check = MediaCheck(images or Path(), links=data.links, show=show)
+            check = MediaCheck(images, links=data.links, show=show)
             offenders = Offenders(collect=True, media=check)
+            rules = media_rules(data, images)
             rows = (
-                read_rows(path, images, per=per, embeddings=data.embeddings, offenders=offenders)
-                if notes is None
-                else read_vqa(
-                    path, notes, images or Path(), answers=data.answers, pattern=data.pattern, offenders=offenders
+                read_rows(
+                    path,
+                    rules,
+                    per=per,
+                    embeddings=data.embeddings,
+                    format_name=data.format,
+                    columns=columns,
+                    offenders=offenders,
                 )
+                if notes is None
+                else read_vqa(path, notes, rules, answers=data.answers, pattern=data.pattern, offenders=offenders)
             )
             held[path, notes, per] = rows if isinstance(rows, Samples) else check.usable(rows, offenders)
             found += offenders.found
@@ -81,9 +92,15 @@ def load_data(
     return {kind: held[path, notes, per] for kind, (path, notes, per) in files.items() if path is not None}
 
 
-def _folder_of(path: Path) -> Path | None:
-    """The folder of the media of a data file; None for a data set of the Hub, which has its media in its rows."""
-    return None if hub_name(path) is not None else path if path.is_dir() else path.parent
+def _folder_of(path: Path) -> Path:
+    """The folder of the media of a data file; a data set of the Hub has its media in its rows."""
+    return Path() if hub_name(path) is not None else path if path.is_dir() else path.parent
+
+
+def media_rules(data: DataSettings, images: Path) -> MediaRules:
+    """The rules for the media of a folder."""
+    urls = url_cache() if data.allow_urls else None
+    return MediaRules(images.absolute(), links=data.links, urls=urls, downscale=data.downscale)
 
 
 def shards_of(data: DataSettings) -> tuple[Path, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.compatibility.digest import tokenizer_digest
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import Message, TextPart, made_of, media_of
+from inlay.adapters.conversation.segments import TooLongError
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.load import sets_of
@@ -54,6 +55,14 @@ class _Overhead:
     """For each further question with its answer."""
 
 
+class TooLong(str):
+    """A problem of a row that is too long."""
+
+
+Problem: TypeAlias = tuple[Offender, bool]
+"""A row that cannot be encoded, and whether it is too long."""
+
+
 class RowCheck:
     """Checks whether rows can be encoded for a layout.
 
@@ -69,9 +78,11 @@ class RowCheck:
         self.most = {name: tilers[name].largest() if name in tilers else n for name, n in model.tokens.items()}
         """Modality -> the most tokens of a medium."""
         self.overhead = self._measure()
+        self.cut = 0
+        """Rows that were cut, see :class:`~inlay.adapters.core.encode.Limit`."""
 
     def problems(self, rows: Sequence[Sequence[Message]]) -> list[str]:
-        """Why each row cannot be encoded; empty if it can."""
+        """Why each row cannot be encoded, a :class:`TooLong` if it is its length; empty if it can."""
         told = [""] * len(rows)
         usual = [self._usual(row) for row in rows]
         unsure = [n for n, row in enumerate(rows) if not (usual[n] and self._fits(row, _bytes(row)))]
@@ -83,7 +94,7 @@ class RowCheck:
 
     def certain(self, samples: Samples) -> NDArray[np.bool_]:
         """Which samples certainly fit, by the number of bytes of their texts alone."""
-        context, known = self.model.backbone.llm.context, self.model.tokens
+        context, known = self._context(), self.model.tokens
         if self.overhead is None:
             return np.zeros(len(samples), bool)
         messages = samples.column("messages")
@@ -101,13 +112,22 @@ class RowCheck:
         """Everything that decides whether a row can be encoded, as plain values."""
         llm, tokens = self.model.backbone.llm, dict(self.model.tokens)
         made = {modality: list(ids) for modality, ids in self.model.adapter.signals.ids.items()}
-        return [repr(self.layout), self.generation, tokens, made, llm.context, tokenizer_digest(llm.tokenizer)]
+        return [
+            repr(self.layout),
+            self.generation,
+            tokens,
+            made,
+            repr(self.model.limit),
+            llm.context,
+            tokenizer_digest(llm.tokenizer),
+        ]
 
     def _exact(self, row: Sequence[Message]) -> str:
         try:
-            self.model.encode(row, layout=self.layout, generation=self.generation)
+            encoded = self.model.encode(row, layout=self.layout, generation=self.generation)
         except InlayError as error:
-            return str(error)
+            return TooLong(error) if isinstance(error, TooLongError) else str(error)
+        self.cut += encoded.cut > 0
         return ""
 
     def _usual(self, row: Sequence[Message]) -> bool:
@@ -119,7 +139,7 @@ class RowCheck:
 
     def _fits(self, row: Sequence[Message], size: int) -> bool:
         """Whether a usual row whose texts have at most `size` tokens fits into the context."""
-        context = self.model.backbone.llm.context
+        context = self._context()
         if context is None or self.overhead is None:
             return context is None
         positions = self.overhead.first + self.overhead.further * (len(row) // 2) + _PER_TURN * len(row)
@@ -134,6 +154,11 @@ class RowCheck:
         first, further = (0, 0) if self.overhead is None else (self.overhead.first, self.overhead.further)
         texts = zip(chosen, self._tokens(chosen), strict=True)
         return max((size + first + further * max(0, len(row) // 2 - 1) for row, size in texts), default=0)
+
+    def _context(self) -> int | None:
+        """The most positions of a row that is not cut; None for no limit."""
+        limits = (self.model.backbone.llm.context, None if self.generation else self.model.limit.positions)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def _tokens(self, rows: Sequence[Sequence[Message]]) -> Iterator[int]:
         """The number of text tokens of each row, each text tokenised on its own."""
@@ -165,6 +190,7 @@ def usable_rows(
     *,
     seed: int,
     invalid: Invalid,
+    too_long: Literal["raise", "skip", "cut"] = "raise",
     streamed: bool = False,
     left_out: Sequence[Offender] = (),
     report: Path | None = None,
@@ -178,6 +204,8 @@ def usable_rows(
         model: the attached model.
         seed: seed of the run.
         invalid: whether other samples stop the run or are left out.
+        too_long: whether rows that are too long are treated as other samples that cannot be encoded, or are left out.
+            With ``cut`` these are the rows that cannot be cut; the model's `limit` decides whether rows are cut.
         streamed: whether the stages on captions read shards, which are not checked here.
         left_out: rows that were left out before.
         report: file for the list of all invalid rows; None to write none.
@@ -186,7 +214,7 @@ def usable_rows(
     Raises:
         DataError: rows that cannot be encoded, or a stage without media for any of its parts.
     """
-    bad: dict[int, dict[int, Offender]] = {id(rows): {} for rows in samples.values()}
+    bad: dict[int, dict[int, Problem]] = {id(rows): {} for rows in samples.values()}
     for name, stage in stages.items():
         if not stage.objective.conversations or (streamed and stage.data == "align"):
             continue
@@ -194,13 +222,19 @@ def usable_rows(
         rules = [repr(stage.samples), repr(stage.data), seed if stage.samples.varies else 0]
         for rows in sets_of(stage.data, samples):
             _check(rows, bad[id(rows)], check, said, rules, f"stage {name}: ", show, as_is=_is_as_is(stage))
+        if check.cut and show is not None:
+            show(f"stage {name}: {check.cut:,} row(s) are too long and are cut at their end (--data.too_long cut)")
     if test := samples.get("test"):
         asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
         _check(test, bad[id(test)], asking, _asked, ["asked"], "", show, as_is=True)
-    found = [offender for own in bad.values() for _, offender in sorted(own.items())]
-    settle(found, invalid, report=report, show=show)
+    found = [problem for own in bad.values() for _, problem in sorted(own.items())]
+    long = [offender for offender, is_long in found if is_long and too_long != "raise"]
+    if others := [offender for offender, is_long in found if not is_long or too_long == "raise"]:
+        settle(others, invalid, report=report, show=show)
+    if long and show is not None:
+        show(f"left out: {len(long):,} row(s) that are too long (--data.too_long {too_long}); first: {long[0].reason}")
     if report is not None:
-        write_list(report, [*left_out, *found])
+        write_list(report, [*left_out, *(offender for offender, _ in found)])
     if found:
         kept = {id(rows): _without(rows, bad[id(rows)]) for rows in samples.values()}
         if empty := [name for name, rows in samples.items() if not kept[id(rows)]]:
@@ -257,7 +291,7 @@ def _asked(sample: Sample) -> list[tuple[Message, ...]]:
 
 def _check(
     samples: Sequence[Sample],
-    bad: dict[int, Offender],
+    bad: dict[int, Problem],
     check: RowCheck,
     rows_of: Callable[[Sample], list[tuple[Message, ...]]],
     rules: list[Any],
@@ -280,16 +314,21 @@ def _check(
     """
     lazy = samples if isinstance(samples, Samples) and samples.chosen is None else None
     notes = SideNotes(lazy, [check.facts(), rules]) if lazy is not None else None
-    problems: list[tuple[int, str]] | None = notes.load() if notes is not None else None
-    if problems is None:
+    held = notes.load() if notes is not None else None
+    if held is None:
+        before = check.cut
         sure = check.certain(samples) if as_is and isinstance(samples, Samples) else np.zeros(len(samples), bool)
-        problems = list(_problems(samples, np.flatnonzero(~sure).tolist(), check, rows_of, place, show))
+        problems = _problems(samples, np.flatnonzero(~sure).tolist(), check, rows_of, place, show)
+        found = [[number, problem, isinstance(problem, TooLong)] for number, problem in problems]
+        held = [check.cut - before, found]
         if notes is not None:
-            notes.save(problems)
-    for number, problem in problems:
+            notes.save(held)
+    else:
+        check.cut += held[0]
+    for number, problem, is_long in held[1]:
         if number not in bad:
             origin = samples[number].origin
-            bad[number] = Offender(origin, f"{origin}: {place}{problem}")
+            bad[number] = Offender(origin, f"{origin}: {place}{problem}"), is_long
 
 
 def _problems(
@@ -321,7 +360,7 @@ def _is_as_is(stage: Stage) -> bool:
     return not own.varies and own.phrasing == "as_is" and own.direction == "as_is"
 
 
-def _without(samples: Sequence[Sample], bad: Mapping[int, Offender]) -> Sequence[Sample]:
+def _without(samples: Sequence[Sample], bad: Mapping[int, Problem]) -> Sequence[Sample]:
     """The samples at all other places."""
     if not bad:
         return samples

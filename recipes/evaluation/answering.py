@@ -23,6 +23,7 @@ from inlay.adapters.conversation.turn_end import turn_end
 from inlay.adapters.core.batch import collate
 from inlay.adapters.core.encode import encode
 from inlay.adapters.language.generation.stopping import FinishReason
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
 from inlay.recipes.distributed.ranks import world
@@ -140,8 +141,8 @@ def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
     """Plain values for a file, sorted by sample; paths of media below ``root`` are relative to it."""
     rows = []
     for item in sorted(answered, key=lambda item: item.name):
-        media = [part for part in media_of(item.question.prompt) if isinstance(part.source, (str, Path))]
-        files = [(part.modality, _below(Path(part.source), root.absolute()).as_posix()) for part in media]
+        media = [part for part in media_of(item.question.prompt) if isinstance(part.source, (str, Path, EncodedMedium))]
+        files = [(part.modality, _named(part.source, root.absolute())) for part in media]
         image = next((file for modality, file in files if modality == "image"), None)
         rows.append(
             {
@@ -159,8 +160,12 @@ def as_rows(answered: Sequence[Answered], root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _below(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) else path
+def _named(source: str | Path | EncodedMedium, root: Path) -> str:
+    """The path, relative to `root` if it is below it; of a medium in memory its digest."""
+    if isinstance(source, EncodedMedium):
+        return str(source)
+    path = Path(source)
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def ask(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from inlay.adapters.conversation.messages import MadePart, Part, TextPart
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.sample import Sample
@@ -88,7 +89,8 @@ def _plain(part: Part) -> list[str | None]:
     if isinstance(part, TextPart):
         return [part.text]
     made = [part.caption, str(part.embedding)] if isinstance(part, MadePart) else []
-    return [part.modality, str(part.source) if _is_path(part.source) else None, *made]
+    named = _is_path(part.source) or isinstance(part.source, EncodedMedium)
+    return [part.modality, str(part.source) if named else None, *made]
 
 
 def _is_path(source: Any) -> bool:

@@ -19,8 +19,10 @@ from inlay.recipes.settings.run import DataSettings
 __all__ = ["recorded_data", "recorded_rows"]
 
 _FILES = ("train", "annotations", "test", "test_annotations", "images")
-
-_PLAIN = ("answers", "pattern", "links", "test_size", "invalid")
+_PLAIN = (
+    *("answers", "pattern", "links", "test_size", "invalid"),
+    *("format", "columns", "allow_urls", "downscale"),
+)
 
 
 def recorded_data(bundle: Path) -> DataSettings | None:

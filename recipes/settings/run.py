@@ -135,7 +135,21 @@ class DataSettings:
     """Invalid rows and media: ``raise`` stops before the first step and lists them in ``invalid.jsonl``; ``skip``
     leaves them out. Shards are read during training: ``raise`` stops at the first invalid sample."""
     links: bool = False
-    """Allow symbolic links that lead out of the media folder."""
+    """Allow absolute paths and symbolic links that lead out of the media folder."""
+    format: str | None = None
+    """Name of the format of the data files, such as ``sharegpt`` or ``alpaca``; recognised by their first rows if
+    empty. See docs/data.md for the names."""
+    columns: str | None = None
+    """Names of columns in the data files, such as ``question=query,answer=label,image=img``."""
+    allow_urls: bool = False
+    """Fetch media from http(s) URLs of public hosts and keep them in ``~/.cache/inlay/media``."""
+    downscale: bool = False
+    """Downscale pictures and clips that are too large, up to half a gigapixel, instead of refusing them."""
+    max_length: int | None = None
+    """The most positions of a training row, media included; the LLM's context if empty."""
+    too_long: Literal["raise", "skip", "cut"] = "raise"
+    """Rows longer than max_length or the context: ``raise`` treats them as invalid rows; ``skip`` leaves them out;
+    ``cut`` trains on their beginning, and leaves out a row whose media or whole answers would be cut off."""
     workers: int = 0
     """Number of processes that load media."""
     cache_mib: int = 2048
@@ -160,6 +174,8 @@ class DataSettings:
                 raise SettingsError(
                     f"data: test_size: expected a fraction below 1 or a number of rows, got {self.test_size:g}"
                 )
+        if self.max_length is not None and self.max_length < 1:
+            raise SettingsError(f"data: max_length: expected at least 1, got {self.max_length}")
         if self.cache_disk_mib < 1:
             raise SettingsError("data: cache_disk_mib: expected at least 1; leave cache_dir out for no cache on disk")
 

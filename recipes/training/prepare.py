@@ -13,6 +13,7 @@ from lightning.pytorch import seed_everything
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.core.encode import Limit
 from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
 from inlay.recipes.data.cache.features import Caching
@@ -197,12 +198,14 @@ def prepare(
     if job.run.begin is not None:
         _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
+    model.limit = Limit(job.data.max_length, cut=job.data.too_long == "cut")
     samples = usable_rows(
         samples,
         job.recipe.stages,
         model,
         seed=job.run.seed,
         invalid=job.data.invalid,
+        too_long=job.data.too_long,
         streamed=bool(shards),
         left_out=left_out,
         report=listed,

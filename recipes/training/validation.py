@@ -11,6 +11,7 @@ from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased, varied
 from inlay.recipes.data.row_check import RowCheck
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.distributed.ranks import world
 from inlay.recipes.evaluation.answering import Asked, ask, asked_of, blind
 from inlay.recipes.evaluation.metric_registry import AnswerMetric
@@ -41,7 +42,7 @@ def validation_samples(
     names = {"align": ["align_test"], "train": ["test"]}.get(
         stage.data, ["align_test", "test", *(name for name in samples if name.startswith("make_test"))]
     )
-    chosen = spread([sample for name in names for sample in samples.get(name, [])], most)
+    chosen = spread(Joined([samples[name] for name in names if name in samples]), most)
     if stage.objective.conversations:
         check = RowCheck(model, stage.layout)
         chosen = [sample for sample in chosen if not any(check.problems(_messages(sample, stage)))]

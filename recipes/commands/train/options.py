@@ -13,6 +13,9 @@ from inlay.recipes.settings.stage import Stage
 
 __all__ = ["check_reached", "given_options"]
 
+_OF_FILES = ("embeddings", "links", "invalid", "format", "columns", "allow_urls", "downscale")
+"""Settings of data that only files of the user's own have."""
+
 
 def given_options(arguments: Iterable[str]) -> list[str]:
     """The names of the options of a command line, without their values.
@@ -105,6 +108,6 @@ def _of_data(field: str, data: DataSettings) -> str:
         return "--data.align is not a set of shards"
     if field == "cache_disk_mib" and data.cache_dir is None:
         return "there is no cache folder (--data.cache_dir)"
-    if field in ("embeddings", "links", "invalid") and data.train is None:
+    if field in _OF_FILES and data.train is None:
         return "the run uses the miniature's data (no --data.train)"
     return ""

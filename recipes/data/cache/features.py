@@ -7,10 +7,10 @@ media, from the training loop. If the features do not fit in a budget, the encod
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -34,9 +34,18 @@ __all__ = ["Caching", "FeatureCache"]
 
 BATCH = 64
 
+_Key: TypeAlias = Path | str
+"""A path, or the digest of a medium in memory: the key must not keep the medium itself in memory."""
+
+
+def _key(part: MediaPart) -> _Key:
+    if isinstance(part.source, (str, Path)):
+        return Path(part.source)
+    return media_digest(part.modality, part.source).hex()
+
 
 class FeatureCache:
-    """Features of media by path, for the encoders of one backbone, one geometry and one tiling.
+    """Features of media by path or by content, for the encoders of one backbone, one geometry and one tiling.
 
     Args:
         backbone: has the encoders; media of modalities without an encoder are skipped.
@@ -61,15 +70,15 @@ class FeatureCache:
         """For pictures; None if each is one square."""
         if tiling is not None and "image" in backbone.encoders:
             self.tiler = Tiler.of(tiling_of(tiling), backbone.encoder("image"), 1)
-        self._grids: dict[Path, Grid] = {}
+        self._grids: dict[_Key, Grid] = {}
         self.backbone, self.geometry, self.store, self.memory, self.show = backbone, geometry, store, memory, show
-        self.held: dict[tuple[Modality, Path], Tensor] = {}
+        self.held: dict[tuple[Modality, _Key], Tensor] = {}
         self._spaces: dict[Modality, Space] = {}
         self._kept = 0
 
     def __call__(self, part: MediaPart) -> Tensor:
         """The features ``[tokens, width]`` of one medium; of a tiled picture ``[tiles, tokens, width]``."""
-        return self.held[part.modality, Path(part.source)]
+        return self.held[part.modality, _key(part)]
 
     @property
     def in_memory(self) -> int:
@@ -86,57 +95,59 @@ class FeatureCache:
             MediaError: a file cannot be read, or has changed while it was read.
         """
         wanted = {
-            (part.modality, Path(part.source))
+            (part.modality, _key(part)): part.source
             for sample in samples
             for part in media_of(sample.messages)
             if part.modality in self.backbone.encoders
         }
-        needed = self._needed(wanted - self.held.keys())
+        needed = self._needed({key: wanted[key] for key in wanted.keys() - self.held.keys()})
         if self.store is None and self.in_memory + needed > self.memory:
             self.held = {place: tensor for place, tensor in self.held.items() if place in wanted}
             if self.in_memory + needed > self.memory:
                 return False
         for modality in sorted({modality for modality, _ in wanted}):
-            fresh = sorted(path for kind, path in wanted - self.held.keys() if kind == modality)
+            new = sorted((key for key in wanted.keys() - self.held.keys() if key[0] == modality), key=str)
+            fresh = {key: wanted[modality, key] for _, key in new}
             if fresh and not self._fill(modality, fresh):
                 return False
         return True
 
-    def _needed(self, places: Collection[tuple[Modality, Path]]) -> int:
+    def _needed(self, places: Mapping[tuple[Modality, _Key], Any]) -> int:
         """Bytes of the features of media; a lower bound where that is too much already, so that no header is read."""
         size = {name: self.backbone.encoder(name).dtype.itemsize for name, _ in places}
         least = sum(math.prod(self._one_square(name)) * size[name] for name, _ in places)
         if self.tiler is None or (self.store is None and self.in_memory + least > self.memory):
             return least
-        return sum(math.prod(self._shape(name, path)) * size[name] for name, path in places)
+        return sum(math.prod(self._shape(name, key, source)) * size[name] for (name, key), source in places.items())
 
     def _one_square(self, modality: Modality) -> tuple[int, int]:
         encoder: Encoder = self.backbone.encoder(modality)
         return encoder.tokens, encoder.width
 
-    def _shape(self, modality: Modality, path: Path) -> tuple[int, ...]:
+    def _shape(self, modality: Modality, key: _Key, source: Any) -> tuple[int, ...]:
         """Shape of the features of a medium; of a picture that is tiled the header is read."""
         if self.tiler is None or modality != "image":
             return self._one_square(modality)
-        if path not in self._grids:
-            self._grids[path] = self.tiler.grid(path)
-        return self._grids[path].tiles, *self._one_square(modality)
+        if key not in self._grids:
+            self._grids[key] = self.tiler.grid(source)
+        return self._grids[key].tiles, *self._one_square(modality)
 
-    def _fill(self, modality: Modality, paths: Sequence[Path]) -> bool:
+    def _fill(self, modality: Modality, sources: Mapping[_Key, Any]) -> bool:
         encoder: Encoder = self.backbone.encoder(modality)
         if self.store and modality not in self._spaces:
             rule = self.tiler.rule if self.tiler and modality == "image" else None
             self._spaces[modality] = self.store.space(encoder_facts(encoder, modality, self.geometry, rule))
         space = self._spaces.get(modality)
-        keys = {path: media_digest(modality, path).hex() if space else str(path) for path in paths}
-        files = {key: path for path, key in keys.items()}
+        keys = {key: media_digest(modality, source).hex() if space else str(key) for key, source in sources.items()}
+        files = {keys[key]: source for key, source in sources.items()}
+        places = {name: key for key, name in keys.items()}
 
         def compute(missing: Sequence[str]) -> Sequence[Tensor]:
             media: list[Any] = [load_for(encoder, modality, files[key]) for key in missing]
             if self.tiler is None or modality != "image":
                 features: Sequence[Tensor] = list(encoder.encode(encoder.preprocess(media, self.geometry)).cpu())
             else:
-                features = _of_tiles(encoder, self.tiler, media, [self._grids[files[key]] for key in missing])
+                features = _of_tiles(encoder, self.tiler, media, [self._grids[places[name]] for name in missing])
             for key in missing:
                 if space and media_digest(modality, files[key]).hex() != key:
                     raise MediaError(f"{files[key]}: changed while it was read; start again when it is complete")
@@ -144,7 +155,7 @@ class FeatureCache:
 
         found = fill(
             space,
-            {key: self._shape(modality, path) for key, path in files.items()},
+            {keys[key]: self._shape(modality, key, source) for key, source in sources.items()},
             compute,
             group=BATCH,
             item_bytes=encoder.dtype.itemsize,
@@ -154,7 +165,7 @@ class FeatureCache:
         )
         if found is None:
             return False
-        self.held |= {(modality, path): found.tensors[key] for path, key in keys.items()}
+        self.held |= {(modality, key): found.tensors[name] for key, name in keys.items()}
         self._kept += found.in_memory
         return True
 

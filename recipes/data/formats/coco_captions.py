@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from inlay.recipes.data.rows.fields import image_path
+from inlay.recipes.data.rows.media_values import MediaRules, Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import described, filled, objects, table, whole
 from inlay.recipes.data.rows.sample import DataError, Sample
@@ -27,7 +27,7 @@ class _Caption(NamedTuple):
 
 def read_coco_captions(
     path: str | Path,
-    images: str | Path | None,
+    images: Root,
     *,
     per: Literal["image", "caption"] = "image",
     asked: str = "",
@@ -45,26 +45,26 @@ def read_coco_captions(
 
     Returns:
         Samples in the order of the images or of the captions; their ids are the image ids or the caption ids. The
-        images are not checked, see :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        images are not checked, see :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the entry (from 0) and the ids: a caption without its image, an image without a
             caption, a duplicate id, an empty caption, a field of the wrong type.
     """
-    path, root = Path(path), None if images is None else Path(images).absolute()
+    path, root = Path(path), MediaRules.of(images)
     offenders = offenders or Offenders()
     document, notes = table(path, "annotations")
     listed = document.get("images")
     if not isinstance(listed, list) or not listed:
         raise DataError(f'{path}: expected {{"images": [...], "annotations": [...]}}, got no list of images')
-    files: dict[int, tuple[str, Path]] = {}
+    files: dict[int, tuple[str, Any]] = {}
     for index, item in enumerate(objects(listed, f"{path}, images")):
         where = f"{path}, image {index}"
         with offenders.row(where):
             number = whole(item, "id", where)
             if number in files:
                 raise DataError(f"{where}: id {number} is also the id of {files[number][0]}")
-            file = image_path(filled(item, "file_name", where), root, f"{where} (id {number}), file_name")
+            file = medium(filled(item, "file_name", where), "image", root, f"{where} (id {number}), file_name")
             files[number] = where, file
     captions = _captions(notes, files, path, offenders)
     by_image: dict[int, list[_Caption]] = {number: [] for number in files}
@@ -90,7 +90,7 @@ def read_coco_captions(
 
 
 def _captions(
-    notes: list[dict[str, Any]], files: Mapping[int, tuple[str, Path]], path: Path, offenders: Offenders
+    notes: list[dict[str, Any]], files: Mapping[int, tuple[str, Any]], path: Path, offenders: Offenders
 ) -> list[_Caption]:
     captions: dict[int, _Caption] = {}
     for index, item in enumerate(notes):

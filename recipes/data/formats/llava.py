@@ -1,15 +1,17 @@
-"""LLaVA's data format (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
+"""LLaVA's data format (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA), and ShareGPT's.
 
 An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``, in one JSON list or one a
 line; text-only items have no ``image``; ``video``, ``audio`` and ``features`` name clips, sounds and files of features.
 The markers ``<image>``, ``<video>``, ``<audio>`` and ``<features>`` may be anywhere in the human's text; as in LLaVA
-they move to the front of their turn, and the newline after them belongs to the template.
+they move to the front of their turn, and the newline after them belongs to the template. Media under ``images``,
+``videos`` or ``audios``, as LLaMA-Factory names them in its ShareGPT rows, stay where their markers are.
 
 Deviations in published files are read as follows (the first as in LLaVA's own loader, c121f04):
 
 - a first turn of ``gpt`` and a last turn of ``human`` are left out;
 - ``user`` and ``assistant`` are other names of the roles, ``role`` and ``content`` of the fields; a turn of ``system``,
   or a field ``system``, is the system message;
+- turns that call a tool, and a field ``tools``, are errors;
 - media without any marker are placed in front of the first turn; a marker without a medium, inside a line, is text;
 - an empty answer among others is not trained on; a repeated id is numbered (``000000033471#2``).
 
@@ -21,21 +23,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.conversation.messages import MediaPart, Message, Part, Role, TextPart, media_of
+from inlay.adapters.conversation.messages import MediaPart, Message, Role, TextPart, media_of
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text
 from inlay.recipes.data.rows.markers import MARKERS, place
-from inlay.recipes.data.rows.media_fields import FIELDS, media_lists, refuse_unread, with_system
+from inlay.recipes.data.rows.media_fields import FIELDS, MEDIA_FIELDS, media_lists, with_system
+from inlay.recipes.data.rows.media_values import Root
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import json_name, read_each
+from inlay.recipes.data.rows.records import json_name
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
+from inlay.recipes.data.rows.unread_fields import TOOL_ROLES, refuse_in_turn, refuse_unread
 from inlay.recipes.data.rows.write import write_text
 
-__all__ = ["MARKER", "read_llava", "write_llava"]
+__all__ = ["MARKER", "read_llava", "sample", "write_llava"]
 
 MARKER = MARKERS["image"]
 _ROLES: dict[str, Role] = {
@@ -46,10 +50,10 @@ _ROLES: dict[str, Role] = {
     "system": "system",
 }
 _NAMES: dict[str, str] = {"user": "human", "assistant": "gpt"}
-_READ = ("id", "conversations", "system", *(name for names in FIELDS.values() for name in names))
+_READ = ("id", "conversations", "system", *ANNOTATIONS, *MEDIA_FIELDS)
 
 
-def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> Sequence[Sample]:
+def read_llava(path: str | Path, images: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read a LLaVA file.
 
     Args:
@@ -60,14 +64,12 @@ def read_llava(path: str | Path, images: str | Path | None, *, offenders: Offend
 
     Returns:
         The samples in the order of the file; the paths of media are absolute. The media are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the item (from 0) or line (from 1), and the field.
     """
-    root, offenders = None if images is None else Path(images).absolute(), offenders or Offenders()
-    read = partial(_sample, root=root, offenders=offenders)
-    return read_each(Path(path), read, offenders, repeated="number")
+    return read_file(sample, path, images, offenders, repeated="number")
 
 
 def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path | None = None) -> None:
@@ -88,22 +90,22 @@ def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path 
     write_text(path, data)
 
 
-def _sample(item: Mapping[str, Any], root: Path | None, where: str, offenders: Offenders) -> Sample:
-    raw = item.get("conversations")
-    if not isinstance(raw, list) or not raw:
+def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample:
+    """One row."""
+    raw = row.get("conversations")
+    if not isinstance(raw, (list, tuple)) or not raw:
         raise DataError(f"{where}, conversations: expected a list of turns, got {shown(raw)}")
-    refuse_unread(item, _READ, where, system=True)
+    refuse_unread(row, _READ, where, system=True, offenders=offenders)
     turns = [_value(turn, f"{where}, turn {number}") for number, turn in enumerate(raw)]
-    placed = place(turns, media_lists(item, where), where, offenders)
-    messages = []
-    for (role, _), (files, said) in zip(turns, placed, strict=True):
-        media: list[Part] = [
-            MediaPart(modality, image_path(name, root, f"{where}, {modality}")) for modality, name in files
-        ]
-        messages.append(Message(role, (*media, TextPart(said)) if said or not media else tuple(media)))
-    conversation = with_system(item, tuple(_trimmed(messages, where, offenders)), where)
+    inline = any(row.get(name) is not None for _, name in FIELDS.values())
+    placed = place(turns, media_lists(row, root, where), where, offenders, inline=inline)
+    messages = [
+        Message(role, tuple(TextPart(piece) if isinstance(piece, str) else MediaPart(*piece) for piece in pieces))
+        for (role, _), pieces in zip(turns, placed, strict=True)
+    ]
+    conversation = with_system(row, tuple(_trimmed(messages, where, offenders)), where)
     check_turns(conversation, where)
-    return annotated(item, identity(item, where), conversation, where)
+    return annotated(row, identity(row, where), conversation, where)
 
 
 def _trimmed(messages: list[Message], where: str, offenders: Offenders) -> list[Message]:
@@ -124,8 +126,12 @@ def _value(turn: object, where: str) -> tuple[Role, str]:
         raise DataError(f"{where}: expected an object with 'from' and 'value', got {json_name(turn)}")
     name = turn.get("from", turn.get("role"))
     role = _ROLES.get(name) if isinstance(name, str) else None
+    if isinstance(name, str) and name in TOOL_ROLES:
+        raise DataError(f"{where}, from: {name!r}: calls of tools are not trained; leave the row out")
     if role is None:
         raise DataError(f"{where}, from: expected {', '.join(_ROLES)}, got {shown(name)}")
+    if len(turn) > 2:
+        refuse_in_turn(turn, ("from", "role", "value", "content"), where)
     return role, text(turn.get("value", turn.get("content")), f"{where}, value")
 
 

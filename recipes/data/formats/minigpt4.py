@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inlay.recipes.data.rows.fields import image_path
+from inlay.recipes.data.rows.media_values import MediaRules, Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import described, filled, table, whole
 from inlay.recipes.data.rows.sample import DataError, Sample
@@ -18,7 +18,7 @@ __all__ = ["read_filter_cap"]
 
 
 def read_filter_cap(
-    path: str | Path, images: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
+    path: str | Path, images: Root, *, asked: str = "", offenders: Offenders | None = None
 ) -> list[Sample]:
     """Read the file.
 
@@ -30,13 +30,13 @@ def read_filter_cap(
 
     Returns:
         Samples in the order of the file; their ids are the image ids. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the annotation (from 0) and the id: a duplicate id, an empty caption, a field of the
             wrong type.
     """
-    path, root = Path(path), None if images is None else Path(images).absolute()
+    path, root = Path(path), MediaRules.of(images)
     _, notes = table(path, "annotations")
     samples: dict[str, Sample] = {}
     offenders = offenders or Offenders()
@@ -48,6 +48,6 @@ def read_filter_cap(
             where = f"{where} (image_id {name})"
             if name in samples:
                 raise DataError(f"{where}: the same image_id as {samples[name].origin}")
-            image = image_path(f"{name}.jpg", root, where)
+            image = medium(f"{name}.jpg", "image", root, where)
             samples[name] = described(name, image, asked, filled(item, "caption", where), where)
     return list(samples.values())

@@ -15,22 +15,22 @@ from typing import Any
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
 from inlay.adapters.media.modality import GENERATED
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity
+from inlay.recipes.data.rows.media_values import Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import filled, read_each
+from inlay.recipes.data.rows.records import filled
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["read_modaverse"]
+__all__ = ["read_modaverse", "sample"]
 
 _NONE = "none"
 
-_READ = ("id", "instruction", "media", "meta_response")
+_READ = ("id", "instruction", "media", "meta_response", *ANNOTATIONS)
 
 
-def read_modaverse(
-    path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None
-) -> Sequence[Sample]:
+def read_modaverse(path: str | Path, media: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read the file.
 
     Args:
@@ -44,19 +44,19 @@ def read_modaverse(
     Raises:
         DataError: with the file, the item (from 0) and the field: an unknown modality, an empty instruction or prompt.
     """
-    root = None if media is None else Path(media).absolute()
-
-    def sample(item: Mapping[str, Any], where: str) -> Sample:
-        refuse_unread(item, _READ, where)
-        asked = (*_media(item, root, where), TextPart(filled(item, "instruction", where)))
-        messages = (Message("user", asked), Message("assistant", _answer(item.get("meta_response"), where)))
-        check_turns(messages, where)
-        return annotated(item, identity(item, where), messages, where)
-
-    return read_each(Path(path), sample, offenders)
+    return read_file(sample, path, media, offenders)
 
 
-def _media(item: Mapping[str, Any], root: Path | None, where: str) -> list[Part]:
+def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample:
+    """One row."""
+    refuse_unread(row, _READ, where, offenders=offenders)
+    asked = (*_media(row, root, where), TextPart(filled(row, "instruction", where)))
+    messages = (Message("user", asked), Message("assistant", _answer(row.get("meta_response"), where)))
+    check_turns(messages, where)
+    return annotated(row, identity(row, where), messages, where)
+
+
+def _media(item: Mapping[str, Any], root: Root, where: str) -> list[Part]:
     held = item.get("media", {})
     where = f"{where}, media"
     if not isinstance(held, Mapping) or set(held) - set(GENERATED):
@@ -65,7 +65,7 @@ def _media(item: Mapping[str, Any], root: Path | None, where: str) -> list[Part]
     for kind in GENERATED:
         name = held.get(kind) or _NONE
         if name != _NONE:
-            parts.append(MediaPart(kind, image_path(text(name, f"{where}, {kind}"), root, f"{where}, {kind}")))
+            parts.append(MediaPart(kind, medium(name, kind, root, f"{where}, {kind}")))
     return parts
 
 

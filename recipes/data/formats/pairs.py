@@ -1,6 +1,7 @@
 """Image-text pairs, one JSON object a line or in a list: ``{"image": "1.jpg", "text": "A disc."}``.
 
-``caption`` is another name of the field ``text``.
+``caption`` is another name of the field ``text``. A list of texts, as in Flickr30k, is one sample with the first of
+them as its answer and all as `answers`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inlay.recipes.data.rows.fields import identity, image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import identity
+from inlay.recipes.data.rows.media_values import Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import described, filled, read_each
+from inlay.recipes.data.rows.records import described, filled
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["TEXT_FIELDS", "read_pairs"]
+__all__ = ["TEXT_FIELDS", "read_pairs", "sample"]
 
 TEXT_FIELDS = ("text", "caption")
 
@@ -23,7 +26,7 @@ _READ = ("id", "image", *TEXT_FIELDS)
 
 
 def read_pairs(
-    path: str | Path, images: str | Path | None, *, asked: str = "", offenders: Offenders | None = None
+    path: str | Path, images: Root, *, asked: str = "", offenders: Offenders | None = None
 ) -> Sequence[Sample]:
     """Read pairs from JSON lines or a JSON list; an image with several texts has several lines.
 
@@ -35,20 +38,24 @@ def read_pairs(
 
     Returns:
         Samples in the order of the file; their id is the field ``id``, or the line. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the line (from 1) and the field: no text or two, an empty text, no image, a duplicate
             id.
     """
-    root = None if images is None else Path(images).absolute()
+    return read_file(sample, path, images, offenders, asked=asked)
 
-    def sample(item: Mapping[str, Any], where: str) -> Sample:
-        refuse_unread(item, _READ, where)
-        fields = [field for field in TEXT_FIELDS if field in item]
-        if len(fields) != 1:
-            raise DataError(f"{where}: expected the text under {' or '.join(TEXT_FIELDS)}, got {len(fields)} of them")
-        image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
-        return described(identity(item, where), image, asked, filled(item, fields[0], where), where)
 
-    return read_each(Path(path), sample, offenders)
+def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders, *, asked: str = "") -> Sample:
+    """One row: an image and its text."""
+    refuse_unread(row, _READ, where, offenders=offenders)
+    fields = [field for field in TEXT_FIELDS if row.get(field) is not None]
+    if len(fields) != 1:
+        raise DataError(f"{where}: expected the text under {' or '.join(TEXT_FIELDS)}, got {len(fields)} of them")
+    image = medium(row.get("image"), "image", root, f"{where}, image")
+    said = row[fields[0]]
+    texts = [
+        filled({fields[0]: one}, fields[0], where) for one in (said if isinstance(said, list) and said else [said])
+    ]
+    return described(identity(row, where), image, asked, texts[0], where, answers=tuple(texts[1:] and texts))

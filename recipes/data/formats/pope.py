@@ -6,16 +6,19 @@ the image?", "label": "yes"}``. The random, popular and adversarial questions ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.fields import image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.media_values import Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import described, filled, records, whole
+from inlay.recipes.data.rows.records import described, filled, whole
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["KIND", "read_pope"]
+__all__ = ["KIND", "read_pope", "sample"]
 
 KIND = "yes/no"
 """The type of every question, as VQA v2 names it."""
@@ -23,7 +26,7 @@ KIND = "yes/no"
 _READ = ("question_id", "image", "text", "label")
 
 
-def read_pope(path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None) -> list[Sample]:
+def read_pope(path: str | Path, images: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read questions.
 
     Args:
@@ -33,24 +36,21 @@ def read_pope(path: str | Path, images: str | Path | None, *, offenders: Offende
 
     Returns:
         Samples in the order of the file; their ids are the question ids. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the line (from 1) and the field: a label other than yes and no, a duplicate id, a
             field that is missing or of the wrong type.
     """
-    path, root = Path(path), None if images is None else Path(images).absolute()
-    samples: dict[str, Sample] = {}
-    offenders = offenders or Offenders()
-    for where, item in records(path, offenders):
-        with offenders.row(where):
-            refuse_unread(item, _READ, where)
-            name = str(whole(item, "question_id", where))
-            if name in samples:
-                raise DataError(f"{where}, question_id: {name} is also the id of {samples[name].origin}")
-            image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
-            label = item.get("label")
-            if label not in ("yes", "no"):
-                raise DataError(f"{where}, label: expected 'yes' or 'no', got {shown(label)}")
-            samples[name] = described(name, image, filled(item, "text", where), str(label), where, kinds=(KIND,))
-    return list(samples.values())
+    return read_file(sample, path, images, offenders)
+
+
+def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample:
+    """One row."""
+    refuse_unread(row, _READ, where, offenders=offenders)
+    name = str(whole(row, "question_id", where))
+    image = medium(row.get("image"), "image", root, f"{where}, image")
+    label = row.get("label")
+    if label not in ("yes", "no"):
+        raise DataError(f"{where}, label: expected 'yes' or 'no', got {shown(label)}")
+    return described(name, image, filled(row, "text", where), str(label), where, kinds=(KIND,))

@@ -4,42 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from inlay.recipes.data.formats.registry import FORMATS, Shape
+from inlay.hub.safety.text import shown
+from inlay.recipes.data.formats.registry import FORMATS, Format, Shape
+from inlay.recipes.data.rows.checks.media_check import check_media
+from inlay.recipes.data.rows.columns import check_columns, renamed
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse
-from inlay.recipes.data.rows.media_check import check_media
+from inlay.recipes.data.rows.media_values import MediaRules, Root
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.tables.base import Table
 from inlay.recipes.data.rows.tables.json_table import JsonTable
 from inlay.recipes.data.rows.tables.names import SUFFIXES, is_json, is_table
 from inlay.recipes.data.rows.tables.open_table import head_of, open_table
 
-__all__ = ["format_name", "read_rows", "read_samples"]
+__all__ = ["first_fields", "format_of", "read_rows", "read_samples", "recognised"]
+
+FIRST_ROWS = 5
+"""The number of rows by whose fields a format is recognised."""
 
 
 def read_samples(
     path: str | Path,
-    images: str | Path | None = None,
+    images: Root = None,
     *,
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
     links: bool = False,
+    format_name: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Sequence[Sample]:
     """Read samples and check that their media are there.
 
     Args:
-        path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object. Lists and lines hold
-            LLaVA's items, conversations of messages, InstructBLIP's triples, image-text pairs, POPE's questions, or
-            items of NExT-GPT and ModaVerse; an object is COCO captions or MiniGPT-4's ``filter_cap.json``. The first
-            record decides. VQA v2 consists of two files and has
+        path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object, of any format of
+            ``docs/data.md``. VQA v2 consists of two files and has
             :func:`~inlay.recipes.data.formats.vqa.questions.read_vqa`. Your own formats are tried first, see
             :func:`~inlay.recipes.data.formats.registry.register_format`.
-        images: the folder of pictures, sounds and clips; None if the data are text only.
+        images: the folder of pictures, sounds and clips, or
+            :class:`~inlay.recipes.data.rows.media_values.MediaRules`; None if no file is named.
         per: of COCO captions: one sample for each image, for evaluation, or for each caption, for training.
         embeddings: the folder of NExT-GPT's caption embeddings (``.npy``); None to compute them from the captions.
-        links: whether symbolic links may lead out of the folder of media.
+        links: whether absolute paths and symbolic links may lead out of the folder of media.
+        format_name: the name of the format; by default its first rows decide.
+        columns: name of a field in the format -> name of the column in the file.
 
     Raises:
         DataError: an unknown suffix, invalid contents, or invalid media.
@@ -49,18 +61,21 @@ def read_samples(
         Traceback (most recent call last):
         inlay.recipes.data.rows.sample.DataError: train.txt: expected a file that ends in .json, .jsonl, ...
     """
-    samples = read_rows(path, images, per=per, embeddings=embeddings)
-    if images is not None:
-        check_media(samples, Path(images), links=links)
+    rules = MediaRules.of(images)
+    rules = replace(rules, links=links or rules.links)
+    samples = read_rows(path, rules, per=per, embeddings=embeddings, format_name=format_name, columns=columns)
+    check_media(samples, rules.folder or Path().absolute(), links=rules.links)
     return samples
 
 
 def read_rows(
     path: str | Path,
-    images: str | Path | None,
+    images: Root,
     *,
     per: Literal["image", "caption"] = "image",
     embeddings: str | Path | None = None,
+    format_name: str | None = None,
+    columns: Mapping[str, str] | None = None,
     offenders: Offenders | None = None,
 ) -> Sequence[Sample]:
     """Read samples without checking their media.
@@ -70,40 +85,97 @@ def read_rows(
         images: as for :func:`read_samples`.
         per: as for :func:`read_samples`.
         embeddings: as for :func:`read_samples`.
+        format_name: as for :func:`read_samples`.
+        columns: as for :func:`read_samples`.
         offenders: collects invalid rows; if not given, the first one raises an error.
     """
-    path, root = Path(path), Path(images) if images is not None else None
-    for shape, first in _beginnings(path):
-        for held in FORMATS.values():
-            if shape in held.shapes and held.recognise(first, path):
-                return held.samples(path, root, offenders or Offenders(), per=per, embeddings=embeddings)
+    path, columns = Path(path), columns or {}
+    chosen = _chosen(path, format_name, columns)
+    return chosen.samples(path, images, offenders or Offenders(), columns=columns, per=per, embeddings=embeddings)
+
+
+def recognised(path: Path, format_name: str | None = None, columns: Mapping[str, str] | None = None) -> str:
+    """The name of the format in which a file is read; empty if there is none.
+
+    Args:
+        path: the file.
+        format_name: as for :func:`read_samples`.
+        columns: as for :func:`read_samples`.
+    """
+    try:
+        chosen = _chosen(path, format_name, columns or {})
+    except DataError:
+        return ""
+    return next(name for name, held in FORMATS.items() if held is chosen)
+
+
+def _chosen(path: Path, format_name: str | None, columns: Mapping[str, str]) -> Format:
+    found = None if is_json(path) else _own_format(path, format_name)
+    if found is not None:
+        return found
+    shape, first = _beginning(path)
+    if shape == "records":
+        check_columns(first, columns, str(path))
+    return format_of(renamed(first, columns), path, shape, format_name)
+
+
+def _own_format(path: Path, name: str | None) -> Format | None:
+    """A registered format that takes a file which is not JSON, without opening the file as a table."""
+    return next(
+        (
+            held
+            for own, held in FORMATS.items()
+            if "other" in held.shapes and name in (None, own) and held.recognise({}, path)
+        ),
+        None,
+    )
+
+
+def format_of(first: Mapping[str, Any], path: Path, shape: Shape = "records", name: str | None = None) -> Format:
+    """The format of a file.
+
+    Args:
+        first: the fields of the first rows, see :func:`first_fields`, or the one JSON object of a file.
+        path: the file.
+        shape: its shape.
+        name: the format's name, if it is known.
+
+    Raises:
+        DataError: an unknown name, a format for another shape of files, or no format.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise DataError(f"data.format: expected one of {', '.join(FORMATS)}, got {shown(name)}")
+        if shape not in FORMATS[name].shapes:
+            raise DataError(f"{path}: the format {name} is for {' and '.join(FORMATS[name].shapes)}, not for {shape}")
+        return FORMATS[name]
+    for held in FORMATS.values():
+        if shape in held.shapes and held.recognise(first, path):
+            return held
     hint = "; webdataset shards go to --data.align" if path.suffix.lower() == ".tar" else ""
     raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}{hint}")
 
 
-def _beginnings(path: Path) -> Iterator[tuple[Shape, Mapping[str, Any]]]:
-    """The first record of a table, found without reading the rest, or the one object of a file.
+def first_fields(rows: Iterator[Any]) -> dict[str, Any]:
+    """The fields of the first rows together; of a field that several have, the first value that is not null."""
+    found: dict[str, Any] = {}
+    for row in islice(rows, FIRST_ROWS):
+        if isinstance(row, dict):
+            found |= {name: value for name, value in row.items() if found.get(name) is None}
+    return found
 
-    Registered formats are asked about a file that is not JSON before it is opened as a table.
-    """
-    if not is_json(path):
-        yield "other", {}
-        if not is_table(path):
-            return
+
+def _beginning(path: Path) -> tuple[Shape, Mapping[str, Any]]:
+    """The fields of the first rows, found without reading the rest, or the one object of a file."""
+    if not is_table(path):
+        return "other", {}
     opened = open_table(path)
     if isinstance(opened, JsonTable) and not opened.lines and head_of(opened.path).startswith("{"):
-        yield "object", parse(decode(file_bytes(opened.path), str(path)), str(path))
-        return
-    first: Any = None
-    with suppress(DataError):  # The reader reports invalid JSON.
-        _, first = next(opened.stream())
-    yield "records", first if isinstance(first, dict) else {}
+        return "object", parse(decode(file_bytes(opened.path), str(path)), str(path))
+    return "records", first_fields(_first_rows(opened))
 
 
-def format_name(path: Path) -> str:
-    """The name of the format of a file; empty if there is none."""
-    for shape, first in _beginnings(path):
-        for name, held in FORMATS.items():
-            if shape in held.shapes and held.recognise(first, path):
-                return name
-    return ""
+def _first_rows(opened: Table) -> Iterator[Any]:
+    """The rows up to the first invalid one, which the reader reports."""
+    with suppress(DataError):
+        yield from (row for _, row in opened.stream())

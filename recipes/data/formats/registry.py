@@ -1,4 +1,4 @@
-"""The registry of file formats: each recognises its files by the first record, and reads them.
+"""The registry of file formats: each recognises its files by their first rows, and reads them.
 
 Your own formats are tried before those of the package. See ``docs/extending.md``.
 """
@@ -8,22 +8,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.parts.registration import RegistrationError, register
+from inlay.recipes.data.formats import jsonl, llava, modaverse, pairs, pope, question_answer, triples
+from inlay.recipes.data.formats.chat import alpaca, swift, trl
+from inlay.recipes.data.formats.chat.parts import KINDS
 from inlay.recipes.data.formats.coco_captions import read_coco_captions
-from inlay.recipes.data.formats.jsonl import read_messages_jsonl
-from inlay.recipes.data.formats.llava import read_llava
 from inlay.recipes.data.formats.minigpt4 import read_filter_cap
-from inlay.recipes.data.formats.modaverse import read_modaverse
-from inlay.recipes.data.formats.nextgpt.instructions import read_nextgpt
-from inlay.recipes.data.formats.nextgpt.mosit import read_mosit
-from inlay.recipes.data.formats.nextgpt.pairs import NAME_FIELDS, read_nextgpt_pairs
-from inlay.recipes.data.formats.nextgpt.turns import read_nextgpt_turns
-from inlay.recipes.data.formats.pairs import TEXT_FIELDS, read_pairs
-from inlay.recipes.data.formats.pope import read_pope
-from inlay.recipes.data.formats.triples import read_triples
+from inlay.recipes.data.formats.nextgpt import instructions, mosit, turns
+from inlay.recipes.data.formats.nextgpt import pairs as nextgpt_pairs
+from inlay.recipes.data.formats.read_file import Convert, Repeated, read_file
+from inlay.recipes.data.rows.columns import renamed
+from inlay.recipes.data.rows.media_fields import FIELDS
+from inlay.recipes.data.rows.media_values import MediaRules, Root
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.open_table import json_lines
@@ -34,34 +34,117 @@ Fields: TypeAlias = Mapping[str, Any]
 Shape: TypeAlias = Literal["records", "object", "other"]
 """A JSON list or JSON lines; one JSON object; a file without a JSON suffix."""
 
-_KEYS_OF_LINES = ("messages", "conversations", "conversation", "text_input", "text", "caption", "meta_response")
+_KEYS_OF_LINES = (
+    *("messages", "conversations", "conversation", "text_input", "text", "caption", "meta_response"),
+    *("prompt", "query", "instruction", "question"),
+)
 """Every line of a known format has one of these keys; the reader of messages reports other lines."""
+_OPENAI = frozenset(KINDS) - frozenset(FIELDS)
+"""Types of OpenAI's media parts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """One file format; see :func:`register_format`."""
+    """One file format: a converter of one row (``sample``), or a reader of a whole file (``read``)."""
 
-    read: Callable[..., Sequence[Sample]]
     recognise: Callable[[Fields, Path], bool]
+    sample: Convert | None = None
+    """``sample(row, root, where, offenders, **options)``, see
+    :func:`~inlay.recipes.data.formats.read_file.read_file`."""
+    read: Callable[..., Sequence[Sample]] | None = None
+    """``read(path, images, *, offenders, **options)``."""
+    repeated: Repeated = "raise"
+    """What a repeated id means, for formats of rows."""
     shapes: tuple[Shape, ...] = ("records", "object", "other")
     """The shapes of files for which ``recognise`` is called."""
+    rules: bool = False
+    """Whether ``read`` takes :class:`~inlay.recipes.data.rows.media_values.MediaRules` instead of a folder."""
 
-    def samples(self, path: Path, images: Path | None, offenders: Offenders, **options: Any) -> Sequence[Sample]:
-        """Read a file; options that the reader has no parameter for are ignored."""
-        known = inspect.signature(self.read).parameters
-        options = {name: value for name, value in options.items() if name in known}
-        return self.read(path, images, offenders=offenders, **options)
+    @property
+    def function(self) -> Callable[..., Any] | None:
+        """The function that identifies the format."""
+        return self.sample or self.read
+
+    def convert(self, columns: Mapping[str, str], **options: Any) -> Convert:
+        """The converter of one row, with names of columns and options; options without a parameter are ignored.
+
+        Raises:
+            DataError: the format reads whole files.
+        """
+        sample = self.sample
+        if sample is None:
+            raise DataError("this format is read as a whole file, not row by row")
+        given = _known(sample, options)
+
+        return partial(_converted, sample=sample, columns=dict(columns), options=given)
+
+    def samples(
+        self,
+        path: Path,
+        images: Root,
+        offenders: Offenders,
+        *,
+        columns: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Sequence[Sample]:
+        """Read a file; options that the reader has no parameter for are ignored.
+
+        Raises:
+            DataError: an invalid file; or names of columns for a format without rows.
+        """
+        if self.read is None:
+            return read_file(self.convert(columns or {}, **options), path, images, offenders, repeated=self.repeated)
+        if columns:
+            raise DataError(f"{path}: --data.columns is for files of rows; this format has its own fields")
+        rules = MediaRules.of(images)
+        return self.read(path, rules if self.rules else rules.folder, offenders=offenders, **_known(self.read, options))
+
+
+def _converted(
+    row: Fields,
+    root: Root,
+    where: str,
+    offenders: Offenders,
+    *,
+    sample: Convert,
+    columns: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> Sample:
+    return sample(renamed(row, columns) if columns else row, root, where, offenders, **options)
+
+
+def _known(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 def _messages(first: Fields, path: Path) -> bool:
     return "messages" in first or (not any(key in first for key in _KEYS_OF_LINES) and json_lines(path))
 
 
+def _openai(first: Fields, _: Path) -> bool:
+    """Whether a part of a message has a type of OpenAI's."""
+    messages = first.get("messages")
+    contents = (
+        [turn.get("content") for turn in messages if isinstance(turn, dict)] if isinstance(messages, list) else []
+    )
+    parts = [part for content in contents if isinstance(content, list) for part in content if isinstance(part, dict)]
+    return any(isinstance(part.get("type"), str) and part["type"] in _OPENAI for part in parts)
+
+
+def _sharegpt(first: Fields, _: Path) -> bool:
+    """Conversations without LLaVA's field ``image`` (or ``video``, ``audio``)."""
+    return "conversations" in first and not any(name in first for name, _ in FIELDS.values())
+
+
 def _nextgpt_turns(first: Fields, _: Path) -> bool:
-    turns = first.get("conversations", first.get("conversation"))
-    turns = turns if isinstance(turns, list) else []
-    return any(isinstance(turn, dict) and {"input_modality", "output_modality"} & set(turn) for turn in turns)
+    raw = first.get("conversations", first.get("conversation"))
+    listed = raw if isinstance(raw, list) else []
+    return any(isinstance(turn, dict) and {"input_modality", "output_modality"} & set(turn) for turn in listed)
+
+
+def _pairs(first: Fields, _: Path) -> bool:
+    return "conversations" not in first and "image" in first and any(map(first.__contains__, pairs.TEXT_FIELDS))
 
 
 def _vqa(document: Fields, _: Path) -> bool:
@@ -70,7 +153,7 @@ def _vqa(document: Fields, _: Path) -> bool:
     return "questions" in document or (isinstance(note, dict) and "answers" in note)
 
 
-def _refuse_vqa(path: Path, *_: object, **__: object) -> list[Sample]:
+def _refuse_vqa(path: Path, *_: object, **__: object) -> Sequence[Sample]:
     raise DataError(
         f"{path}: VQA v2 consists of two files, and both are needed: --data.train QUESTIONS with "
         "--data.annotations ANNOTATIONS, --data.test QUESTIONS with --data.test_annotations ANNOTATIONS "
@@ -78,41 +161,48 @@ def _refuse_vqa(path: Path, *_: object, **__: object) -> list[Sample]:
     )
 
 
-def _lists(read: Callable[..., Sequence[Sample]], recognise: Callable[[Fields, Path], bool]) -> Format:
-    return Format(read=read, recognise=recognise, shapes=("records",))
+def _rows(sample: Convert, recognise: Callable[[Fields, Path], bool], repeated: Repeated = "raise") -> Format:
+    return Format(sample=sample, recognise=recognise, repeated=repeated, shapes=("records",))
+
+
+def _plain(sample: Convert, recognise: Callable[[Fields], bool]) -> Format:
+    """A format whose rows have no list of turns in LLaVA's form; that list decides where a row has both."""
+    return _rows(sample, lambda first, _: "conversations" not in first and recognise(first))
 
 
 def _objects(read: Callable[..., Sequence[Sample]], recognise: Callable[[Fields, Path], bool]) -> Format:
-    return Format(read=read, recognise=recognise, shapes=("object",))
+    return Format(read=read, recognise=recognise, shapes=("object",), rules=True)
 
 
 FORMATS: dict[str, Format] = {
-    "messages": _lists(read_messages_jsonl, _messages),
-    "triples": _lists(read_triples, lambda first, _: "text_input" in first and "conversations" not in first),
-    "pope": _lists(read_pope, lambda first, _: "label" in first and "text" in first),
-    "pairs": _lists(
-        read_pairs,
-        lambda first, _: (
-            "conversations" not in first and "image" in first and any(map(first.__contains__, TEXT_FIELDS))
-        ),
+    "openai": _rows(jsonl.sample, _openai),
+    "messages": _rows(jsonl.sample, _messages),
+    "trl": _plain(trl.sample, trl.recognise),
+    "swift": _plain(swift.sample, swift.recognise),
+    "alpaca": _plain(alpaca.sample, alpaca.recognise),
+    "triples": _rows(triples.sample, lambda first, _: "text_input" in first and "conversations" not in first),
+    "pope": _rows(pope.sample, lambda first, _: "label" in first and "text" in first),
+    "question_answer": _plain(question_answer.sample, question_answer.recognise),
+    "pairs": _rows(pairs.sample, _pairs),
+    "modaverse": _rows(modaverse.sample, lambda first, _: "meta_response" in first),
+    "nextgpt_pairs": _rows(
+        nextgpt_pairs.sample,
+        lambda first, _: "caption" in first and any(map(first.__contains__, nextgpt_pairs.NAME_FIELDS)),
     ),
-    "modaverse": _lists(read_modaverse, lambda first, _: "meta_response" in first),
-    "nextgpt_pairs": _lists(
-        read_nextgpt_pairs, lambda first, _: "caption" in first and any(map(first.__contains__, NAME_FIELDS))
+    "mosit": _rows(
+        mosit.sample, lambda first, _: "conversation" in first and any(key.endswith("_list") for key in first)
     ),
-    "mosit": _lists(
-        read_mosit, lambda first, _: "conversation" in first and any(key.endswith("_list") for key in first)
-    ),
-    "nextgpt_turns": _lists(read_nextgpt_turns, _nextgpt_turns),
-    "nextgpt": _lists(
-        read_nextgpt,
+    "nextgpt_turns": _rows(turns.sample, _nextgpt_turns),
+    "nextgpt": _rows(
+        instructions.sample,
         lambda first, _: any(key.startswith(("input_", "output_")) or key.endswith("_captions") for key in first),
     ),
     "vqa": _objects(_refuse_vqa, _vqa),
     "coco_captions": _objects(read_coco_captions, lambda document, _: "images" in document),
     "filter_cap": _objects(read_filter_cap, lambda document, _: "annotations" in document),
+    "sharegpt": _rows(llava.sample, _sharegpt, "number"),
     # The last one: its reader reports files of unknown format.
-    "llava": Format(read=read_llava, recognise=lambda *_: True, shapes=("records", "object")),
+    "llava": Format(sample=llava.sample, recognise=lambda *_: True, repeated="number", shapes=("records", "object")),
 }
 """Name -> format, in the order in which they are tried."""
 
@@ -128,8 +218,8 @@ def register_format(
             invalid row, raise a :class:`DataError` inside ``with offenders.row(where):``, so that ``--data.invalid``
             applies. ``per`` and ``embeddings`` of :func:`~inlay.recipes.data.formats.read.read_samples` are passed if
             the function has parameters of these names (with defaults). The media are checked later.
-        recognise: ``recognise(first, path)`` -> whether the file is of this format. ``first`` is the first record of a
-            JSON list or of JSON lines, or the one JSON object of a file; empty for all other files.
+        recognise: ``recognise(first, path)`` -> whether the file is of this format. ``first`` has the fields of the
+            first rows of a JSON list or of JSON lines, or is the one JSON object of a file; empty for all other files.
 
     Raises:
         RegistrationError: functions that do not take these arguments, or the name of another format. Registering the
@@ -143,7 +233,7 @@ def register_format(
             inspect.signature(function).bind(*arguments, **options)
         except (TypeError, ValueError) as error:
             raise RegistrationError(f"format {name!r}: expected a function {what}, got {function!r}: {error}") from None
-    register(FORMATS, name, Format(read=read, recognise=recognise), "format", by="read")
+    register(FORMATS, name, Format(read=read, recognise=recognise), "format", by="function")
     others = {held: entry for held, entry in FORMATS.items() if held != name}
     own = {name: FORMATS[name]}
     FORMATS.clear()

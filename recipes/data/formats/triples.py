@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inlay.recipes.data.rows.fields import identity, image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import identity
+from inlay.recipes.data.rows.media_values import Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import described, filled, read_each
+from inlay.recipes.data.rows.records import described, filled
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["read_triples"]
+__all__ = ["read_triples", "sample"]
 
 _READ = ("id", "image", "text_input", "text_output")
 
 
-def read_triples(
-    path: str | Path, images: str | Path | None, *, offenders: Offenders | None = None
-) -> Sequence[Sample]:
+def read_triples(path: str | Path, images: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read triples.
 
     Args:
@@ -33,18 +33,18 @@ def read_triples(
 
     Returns:
         Samples in the order of the file; their id is the field ``id``, or the place. The images are not checked, see
-        :func:`~inlay.recipes.data.rows.media_check.check_media`.
+        :func:`~inlay.recipes.data.rows.checks.media_check.check_media`.
 
     Raises:
         DataError: with the file, the item (from 0) or line (from 1), and the field: a field that is missing, empty or
             not text, a duplicate id.
     """
-    root = None if images is None else Path(images).absolute()
+    return read_file(sample, path, images, offenders)
 
-    def sample(item: Mapping[str, Any], where: str) -> Sample:
-        refuse_unread(item, _READ, where)
-        image = image_path(text(item.get("image"), f"{where}, image"), root, f"{where}, image")
-        asked, answer = filled(item, "text_input", where), filled(item, "text_output", where)
-        return described(identity(item, where), image, asked, answer, where)
 
-    return read_each(Path(path), sample, offenders)
+def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample:
+    """One row."""
+    refuse_unread(row, _READ, where, offenders=offenders)
+    image = medium(row.get("image"), "image", root, f"{where}, image")
+    asked, answer = filled(row, "text_input", where), filled(row, "text_output", where)
+    return described(identity(row, where), image, asked, answer, where)

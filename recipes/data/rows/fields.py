@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from json import JSONDecoder
 from pathlib import Path
 from typing import Any
 
 from inlay.adapters.conversation.messages import Message
-from inlay.adapters.media.image import MediaError, path_inside
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.sample import DataError, Sample
 
-_ABSOLUTE = re.compile(r"[\\/]|[a-z]:", re.IGNORECASE)
+__all__ = ["ANNOTATIONS", "annotated", "decode", "file_bytes", "identity", "parse", "text", "text_list"]
 
-__all__ = ["annotated", "decode", "file_bytes", "identity", "image_list", "image_path", "parse", "text"]
+
+ANNOTATIONS = ("types", "answers", "description")
+"""Optional fields that :func:`annotated` reads."""
 
 
 def file_bytes(path: Path) -> bytes:
@@ -86,7 +86,9 @@ def identity(item: Mapping[str, Any], where: str) -> str:
         >>> identity({"id": 7}, "train.json, item 0"), identity({}, "train.json, item 0")
         ('7', 'item-0')
     """
-    value = item.get("id", where.rpartition(", ")[2].replace(" ", "-"))
+    value = item.get("id")
+    if value is None:
+        value = where.rpartition(", ")[2].replace(" ", "-")
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
@@ -94,37 +96,19 @@ def identity(item: Mapping[str, Any], where: str) -> str:
     return text(value, f"{where}, id")
 
 
-def image_list(value: object, where: str) -> list[str]:
-    """The images of an item: none, one path, or a list of paths.
+def text_list(value: object, where: str) -> list[str]:
+    """The texts of a field, such as paths or captions: none, one, or a list.
 
     Example:
-        >>> image_list(None, ""), image_list("1.png", ""), image_list(["1.png", "2.png"], "")
+        >>> text_list(None, ""), text_list("1.png", ""), text_list(["1.png", "2.png"], "")
         ([], ['1.png'], ['1.png', '2.png'])
     """
     if value is None:
         return []
     names = value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) for name in names):
-        raise DataError(f"{where}: expected a path or a list of paths, got {shown(value)}")
+        raise DataError(f"{where}: expected text or a list of texts, got {shown(value)}")
     return [text(name, where) for name in names]
-
-
-def image_path(name: str, root: Path | None, where: str) -> Path:
-    r"""The path of a medium in its folder; a backslash separates folders, as in files written on Windows.
-
-    Example:
-        >>> image_path(r"sub\1.png", Path("images"), "train.json, item 0").as_posix()
-        'images/sub/1.png'
-
-    Raises:
-        DataError: no folder was given, or the path leaves it.
-    """
-    if root is None:
-        raise DataError(f"{where}: the data have media; name their folder")
-    try:
-        return path_inside(name if _ABSOLUTE.match(name) else name.replace("\\", "/"), root)
-    except MediaError as error:
-        raise DataError(f"{where}: {error}") from None
 
 
 def annotated(item: Mapping[str, Any], name: str, messages: tuple[Message, ...], where: str) -> Sample:
@@ -134,7 +118,8 @@ def annotated(item: Mapping[str, Any], name: str, messages: tuple[Message, ...],
         DataError: a field of the wrong type, or with more or fewer entries than turns of the assistant.
     """
     turns = sum(message.role == "assistant" for message in messages)
-    description = text(item.get("description", ""), f"{where}, description")
+    described = item.get("description")
+    description = "" if described is None else text(described, f"{where}, description")
     return Sample(name, messages, where, _kinds(item, turns, where), _answers(item, turns, where), description)
 
 

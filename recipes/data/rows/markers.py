@@ -1,50 +1,57 @@
 """Places the media of a row at the markers ``<image>``, ``<audio>``, ``<video>``, ``<features>`` in the user's texts.
 
 As in LLaVA (https://github.com/haotian-liu/LLaVA, ``preprocess_multimodal`` at c121f04) a medium moves to the front of
-its turn. A marker counts as text if the row has no medium for it, as in LLaVA, whose loader handles markers only in
-rows with an image.
+its turn; in the formats of ms-swift and LLaMA-Factory it stays where its marker is. A marker counts as text if the row
+has no medium for it, as in LLaVA, whose loader handles markers only in rows with an image.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from inlay.adapters.conversation.messages import Role
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError
 
-__all__ = ["MARKERS", "Placed", "place"]
+__all__ = ["MARKERS", "Piece", "place"]
 
 MARKERS: dict[Modality, str] = {"image": "<image>", "audio": "<audio>", "video": "<video>", "features": "<features>"}
 _AT_LINE_START = re.compile(r"(?:^|\n)\s*(?:<(?:image|audio|video|features)>\s*)*$")
 
-Placed = tuple[list[tuple[Modality, str]], str]
-"""The media of a turn (modality, file), and its text."""
+Piece: TypeAlias = str | tuple[Modality, Any]
+"""A text of a turn, or a medium: its modality and its source."""
 _Spot = tuple[int, int, str]
 """Turn, position in its text, marker."""
 
 
 def place(
-    turns: Sequence[tuple[Role, str]], files: Mapping[Modality, Sequence[str]], where: str, offenders: Offenders
-) -> list[Placed]:
-    """Assign the files of a row to its turns.
+    turns: Sequence[tuple[Role, str]],
+    files: Mapping[Modality, Sequence[Any]],
+    where: str,
+    offenders: Offenders,
+    *,
+    inline: bool = False,
+) -> list[list[Piece]]:
+    """Assign the media of a row to its turns.
 
     Args:
         turns: role and text.
-        files: modality -> files, in the order of their markers.
+        files: modality -> sources of the row's media, in the order of their markers.
         where: the row's place, for errors.
         offenders: collects notes on media without a marker, and on markers that are text.
+        inline: whether a medium stays at its marker; if not, it moves to the front of its turn.
 
     Returns:
-        Media and text of every turn. Without any marker the media are placed in front of the first turn of the user.
+        The pieces of every turn. Without any marker the media are placed in front of the first turn of the user.
 
     Raises:
         DataError: the number of files equals neither the number of all markers nor that of markers at line starts.
     """
-    held: list[dict[int, tuple[Modality, str, str]]] = [{} for _ in turns]
-    front: list[tuple[Modality, str]] = []
+    held: list[dict[int, tuple[Modality, Any, str]]] = [{} for _ in turns]
+    front: list[tuple[Modality, Any]] = []
     marked: dict[Modality, str] = {modality: MARKERS[modality] for modality in files}
     if files.get("video") and not files.get("image") and not _spots(turns, MARKERS["video"]):
         marked["video"] = MARKERS["image"]  # LLaVA-NeXT's marker of clips
@@ -68,7 +75,10 @@ def place(
     first = next((number for number, (role, _) in enumerate(turns) if role == "user"), None)
     if front and first is None:
         raise DataError(f"{where}: expected a turn of the user for the media, got none")
-    return [_turn(value, held[number], front if number == first else []) for number, (_, value) in enumerate(turns)]
+    pieces = [_turn(value, held[number], inline=inline) for number, (_, value) in enumerate(turns)]
+    if front and first is not None:
+        pieces[first] = [*front, *(piece.strip() if isinstance(piece, str) else piece for piece in pieces[first])]
+    return [[piece for piece in turn if piece != ""] or [""] for turn in pieces]
 
 
 def _spots(turns: Sequence[tuple[Role, str]], marker: str) -> list[_Spot]:
@@ -88,15 +98,19 @@ def _chosen(turns: Sequence[tuple[Role, str]], spots: list[_Spot], count: int) -
     return at_start if len(at_start) == count else None
 
 
-def _turn(
-    value: str, markers: Mapping[int, tuple[Modality, str, str]], front: Sequence[tuple[Modality, str]]
-) -> Placed:
-    if not markers and not front:
-        return [], value
-    media, words, cursor = list(front), "", 0
+def _turn(value: str, markers: Mapping[int, tuple[Modality, Any, str]], *, inline: bool) -> list[Piece]:
+    """The pieces of one turn; the white space around a marker belongs to the template."""
+    if not markers:
+        return [value]
+    media: list[Piece] = []
+    texts: list[str] = []
+    cursor = 0
     for start in sorted(markers):
         modality, name, marker = markers[start]
+        texts.append(value[cursor:start])
         media.append((modality, name))
-        words += value[cursor:start]
         cursor = start + len(marker)
-    return media, (words + value[cursor:]).strip()
+    texts.append(value[cursor:])
+    if not inline:
+        return [*media, "".join(texts).strip()]
+    return [piece for pair in zip(texts, [*media, ""], strict=True) for piece in (str(pair[0]).strip(), pair[1])]

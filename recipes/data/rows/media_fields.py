@@ -1,19 +1,17 @@
-"""Fields of a row that name media, in any format, and an error for media fields that the format does not read."""
+"""Fields of a row that name media and the system message, in any format."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
-from functools import lru_cache
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any
 
 from inlay.adapters.conversation.messages import Message, TextPart
 from inlay.adapters.media.modality import Modality
-from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.fields import image_list, text
+from inlay.recipes.data.rows.fields import text
+from inlay.recipes.data.rows.media_values import MediaRules, Root, medium, values_of
 from inlay.recipes.data.rows.sample import DataError
 
-__all__ = ["FIELDS", "media_lists", "refuse_unread", "with_system"]
+__all__ = ["FIELDS", "MEDIA_FIELDS", "media_lists", "with_system"]
 
 FIELDS: dict[Modality, tuple[str, str]] = {
     "image": ("image", "images"),
@@ -21,76 +19,38 @@ FIELDS: dict[Modality, tuple[str, str]] = {
     "video": ("video", "videos"),
     "features": ("features", "feature_files"),
 }
-"""Modality -> names of the field of its files."""
-
-_WORDS: dict[Modality, str] = {
-    "image": "image|img|picture|photo",
-    "audio": "audio|sound|speech|wav",
-    "video": "video|clip|movie",
-    "features": "feature",
-}
-_NAMED = {
-    modality: re.compile(rf"(?:{words})s?(?:_?(?:path|file|name|filename|url|list|bytes|base64)s?)?", re.IGNORECASE)
-    for modality, words in _WORDS.items()
-}
+"""Modality -> names of the field of its media."""
+MEDIA_FIELDS = tuple(name for names in FIELDS.values() for name in names)
 
 
-def media_lists(item: Mapping[str, Any], where: str) -> dict[Modality, list[str]]:
-    """The files of a row, by modality.
+def media_lists(item: Mapping[str, Any], root: Root, where: str) -> dict[Modality, list[Any]]:
+    """The sources of a row's media, by modality; see :func:`~inlay.recipes.data.rows.media_values.medium`.
 
     Raises:
-        DataError: both names of a field, or a value that is neither a path nor a list of paths.
+        DataError: both names of a field, or a value that is not a medium or that the rules refuse.
 
     Example:
-        >>> media_lists({"image": "1.png", "videos": ["a.mp4"]}, "train.json, item 0")
-        {'image': ['1.png'], 'audio': [], 'video': ['a.mp4'], 'features': []}
+        >>> found = media_lists({"image": "1.png"}, "/images", "train.json, item 0")
+        >>> [path.as_posix() for path in found["image"]]
+        ['/images/1.png']
     """
-    found: dict[Modality, list[str]] = {}
+    rules = MediaRules.of(root)
+    found: dict[Modality, list[Any]] = {}
     for modality, names in FIELDS.items():
-        given = [name for name in names if item.get(name) is not None]
+        given = [name for name in names if _held(item.get(name))]
         if len(given) > 1:
             raise DataError(f"{where}: expected {' or '.join(given)}, got both; leave one out")
-        found[modality] = image_list(item[given[0]], f"{where}, {given[0]}") if given else []
+        held = values_of(item[given[0]]) if given else []
+        found[modality] = [
+            medium(value, modality, rules, f"{where}, {given[0]}" + (f"[{number}]" if len(held) > 1 else ""))
+            for number, value in enumerate(held)
+        ]
     return found
 
 
-def refuse_unread(item: Mapping[str, Any], read: Collection[str], where: str, *, system: bool = False) -> None:
-    """Check that a row has no medium and no system message in a field that its format does not read.
-
-    Further fields of a modality that is read, such as an ``image_url`` beside ``image``, count as metadata.
-
-    Args:
-        item: the row.
-        read: fields that the format reads.
-        where: the row's place, for errors.
-        system: whether the format reads the field ``system``.
-
-    Raises:
-        DataError: with the field and a form of the row that would be read.
-
-    Example:
-        >>> refuse_unread({"image": "1.png", "text": "a", "audio": "1.wav"}, ("image", "text"), "a.jsonl, line 1")
-        Traceback (most recent call last):
-        inlay.recipes.data.rows.sample.DataError: a.jsonl, line 1, audio: '1.wav' would not be read; this format reads \
-image. Remove the field, or write the row as {"messages": [...], "audios": [...]}
-    """
-    seen = {modality for modality in get_args(Modality) if any(_is(modality, name) for name in read if item.get(name))}
-    for name, value in item.items():
-        if name in read or not value:
-            continue
-        modality = next((kind for kind in get_args(Modality) if _is(kind, name)), None)
-        plain = modality is not None and name in FIELDS[modality]
-        if modality is not None and (plain or modality not in seen) and isinstance(value, str | list | dict):
-            known = [field for field in read if any(_is(kind, field) for kind in get_args(Modality))]
-            raise DataError(
-                f"{where}, {name}: {shown(value)} would not be read; this format reads {', '.join(known or read)}. "
-                f'Remove the field, or write the row as {{"messages": [...], "{FIELDS[modality][1]}": [...]}}'
-            )
-        if name == "system" and not system:
-            raise DataError(
-                f"{where}, system: {shown(value)} would not be read by this format; write it with "
-                "--stages.STAGE.system, or write the row as messages with a system message in front"
-            )
+def _held(value: object) -> bool:
+    """Whether a field has a value; a table gives null or an empty list to rows without media."""
+    return value is not None and not (isinstance(value, (list, tuple)) and not value)
 
 
 def with_system(item: Mapping[str, Any], messages: tuple[Message, ...], where: str) -> tuple[Message, ...]:
@@ -108,8 +68,3 @@ def with_system(item: Mapping[str, Any], messages: tuple[Message, ...], where: s
             return messages
         raise DataError(f"{where}, system: the first turn is a different system message; leave one of them out")
     return (message, *messages)
-
-
-@lru_cache(4096)
-def _is(modality: Modality, name: str) -> bool:
-    return _NAMED[modality].fullmatch(name) is not None

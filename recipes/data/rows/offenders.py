@@ -32,7 +32,7 @@ class Offender:
 
 
 class MediaProblems(Protocol):
-    """A check of the media of samples; :class:`~inlay.recipes.data.rows.media_check.MediaCheck` is the one."""
+    """A check of the media of samples; :class:`~inlay.recipes.data.rows.checks.media_check.MediaCheck` is the one."""
 
     @property
     def rules(self) -> tuple[Any, ...]:
@@ -41,6 +41,10 @@ class MediaProblems(Protocol):
     @property
     def folders(self) -> Mapping[str, list[int]]:
         """Folders of the checked media, and values that change when a file is added, renamed or removed."""
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """Notes on valid media, and the place of the row; the caller takes them away."""
 
     def problems(self, samples: Sequence[Sample]) -> list[str]:
         """Why the media of each sample cannot be used; empty if they can."""

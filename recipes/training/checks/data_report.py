@@ -18,7 +18,8 @@ from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.formats.read import format_name
+from inlay.recipes.data.formats.read import recognised
+from inlay.recipes.data.rows.columns import parse_columns
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.evaluation.tables import aligned
 from inlay.recipes.settings.run import DataSettings
@@ -114,7 +115,7 @@ def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts
     return SetFacts(
         name=name,
         file="" if file is None else file.name,
-        format="held out" if name == "test" and data.test is None else _format(file),
+        format="held out" if name == "test" and data.test is None else _format(file, data),
         rows=len(rows),
         media={kind: (len(own), len(different[kind])) for kind, own in found.items()},
         turns=[sum(message.role == "assistant" for message in row.messages) for row in measured],
@@ -178,8 +179,8 @@ def _file_of(name: str, data: DataSettings) -> Path | None:
     return file
 
 
-def _format(file: Path | None) -> str:
+def _format(file: Path | None, data: DataSettings) -> str:
     try:
-        return "" if file is None else format_name(file)
+        return "" if file is None else recognised(file, data.format, parse_columns(data.columns or ""))
     except (OSError, InlayError):
         return ""

@@ -1,8 +1,11 @@
-"""What the assistant makes, in canonical messages."""
+"""Canonical messages: encoded files in a part, and media that the assistant makes."""
 
 from __future__ import annotations
 
+import base64
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from inlay.adapters.conversation.messages import (
     media_of,
     parse_messages,
 )
+from inlay.adapters.media.sources import MediaBytes
 
 
 def said(*content: object) -> tuple[object, ...]:
@@ -124,3 +128,27 @@ def test_an_array_is_a_source() -> None:
     picture = np.zeros((4, 5, 3), np.uint8)
     (message,) = parse_messages([{"role": "user", "content": [{"type": "image", "image": picture}]}])
     assert message.content == (MediaPart("image", picture),)
+
+
+PIXEL = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"data": PIXEL},
+        {"data": base64.b64encode(PIXEL).decode()},
+        {"data": "data:image/png;base64," + base64.b64encode(PIXEL).decode()},
+        {"image": PIXEL},
+        {"path": "data:image/png;base64," + base64.b64encode(PIXEL).decode()},
+    ],
+)
+def test_a_part_may_hold_the_encoded_file_itself(part: dict[str, Any]) -> None:
+    [message] = parse_messages([{"role": "user", "content": [{"type": "image", **part}]}])
+    assert message.content == (MediaPart("image", MediaBytes(PIXEL)),)
+
+
+@pytest.mark.parametrize(("data", "said"), [("a!", "data: expected base64"), (7, "data: expected bytes, base64 or")])
+def test_data_that_are_no_file_are_an_error(data: Any, said: str) -> None:
+    with pytest.raises(MessageError, match=re.escape(f"message 0: content[0]: {said}")):
+        parse_messages([{"role": "user", "content": [{"type": "image", "data": data}]}])

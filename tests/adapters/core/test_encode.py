@@ -8,7 +8,8 @@ import pytest
 
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.core.encode import encode
+from inlay.adapters.conversation.segments import TooLongError
+from inlay.adapters.core.encode import Limit, encode
 from inlay.adapters.language.labels import IGNORE
 
 IMAGE = MediaPart("image", "x.png")
@@ -124,3 +125,58 @@ def test_media_between_words_are_between_their_tokens(llm_of: Any) -> None:
         "#" if slot else llm.tokenizer.decode([token]) for token, slot in zip(row.ids, row.slots, strict=True)
     )
     assert marked == "<s>USER: A: ##\nB: ##\nwhich? ASSISTANT:"
+
+
+LONG = "red and blue and green and white and black and grey"
+
+
+def test_a_limit_below_the_context_is_an_error_that_names_it(llm_of: Any) -> None:
+    with pytest.raises(TooLongError, match=r"more than the limit of 10; .*nothing is cut"):
+        encode(ask("what colour?", LONG), VICUNA, llm_of("llama"), {}, limit=Limit(10))
+
+
+def test_a_long_row_is_cut_at_its_end_and_learns_no_end_of_text(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    whole = encode(ask("what colour?", LONG, IMAGE), VICUNA, llm, {"image": 3})
+    most = len(whole.ids) - 4
+    row = encode(ask("what colour?", LONG, IMAGE), VICUNA, llm, {"image": 3}, limit=Limit(most, cut=True))
+    assert (row.ids.tolist(), row.labels.tolist()) == (whole.ids[:most].tolist(), whole.labels[:most].tolist())
+    assert (row.cut, whole.cut, len(row.slots), row.media) == (4, 0, most, whole.media)
+    assert llm.tokenizer.eos_token_id not in row.labels.tolist()
+
+
+def test_a_row_is_cut_to_the_context_as_well(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    row = encode(ask("what colour?", LONG * 200), VICUNA, llm, {}, limit=Limit(cut=True))
+    assert len(row.ids) == llm.context
+
+
+def test_media_are_never_cut(llm_of: Any) -> None:
+    turns = (*ask("what colour?", "red"), *ask("and this?", LONG, IMAGE))
+    with pytest.raises(TooLongError, match="its media or whole answers lie beyond it"):
+        encode(turns, VICUNA, llm_of("llama"), {"image": 30}, limit=Limit(20, cut=True))
+
+
+def test_a_row_whose_answers_would_all_be_cut_is_an_error(llm_of: Any) -> None:
+    with pytest.raises(TooLongError, match="its media or whole answers lie beyond it"):
+        encode(ask(LONG, "red"), VICUNA, llm_of("llama"), {}, limit=Limit(10, cut=True))
+
+
+def test_generation_knows_no_limit_but_the_context(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    row = encode(ask(LONG, None), VICUNA, llm, {}, generation=True, limit=Limit(10, cut=True))
+    assert len(row.ids) > 10
+    with pytest.raises(TooLongError, match="more than the context"):
+        encode(ask(LONG * 200, None), VICUNA, llm, {}, generation=True, limit=Limit(10, cut=True))
+
+
+def test_of_an_encoder_decoder_only_the_target_is_cut(llm_of: Any) -> None:
+    llm = llm_of("t5")
+    whole = encode(ask("what colour?", LONG), VICUNA, llm, {})
+    assert whole.target is not None
+    most = len(whole.target) - 3
+    row = encode(ask("what colour?", LONG), VICUNA, llm, {}, limit=Limit(most, cut=True))
+    assert row.target is not None
+    assert (row.ids.tolist(), row.target.tolist()) == (whole.ids.tolist(), whole.target[:most].tolist())
+    with pytest.raises(TooLongError):
+        encode(ask(LONG, LONG), VICUNA, llm, {}, limit=Limit(8, cut=True))

@@ -209,7 +209,7 @@ def test_samples_in_memory_are_read_as_files_are() -> None:
     ("source", "said"),
     [
         (np.zeros(5), r"got ndarray; an array alone does not state its rate: give \(samples, rate\)"),
-        (b"RIFF", "got bytes"),
+        (b"RIFF", "the medium in memory: expected a WAV"),
         (3, "got int"),
         ((np.zeros((2, 2, 2)), 16_000), r"of shape \[2, 2, 2\]"),
         ((["a"], 16_000), "expected numbers"),

@@ -134,16 +134,16 @@ def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
         load_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("name", ["GIF", "TIFF", "BMP", "PPM", "ICO", "TGA"])
+@pytest.mark.parametrize("name", ["PPM", "ICO", "TGA"])
 def test_other_formats_named_jpg_are_refused(save_image: Save, name: str) -> None:
-    with pytest.raises(MediaError, match="expected a JPEG, PNG or WebP file"):
+    with pytest.raises(MediaError, match="expected a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file"):
         load_image(save_image(halves(), "a.jpg", format=name))
 
 
 @pytest.mark.parametrize("text", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0", b"8BPS"])
 def test_text_and_documents_named_jpg_are_refused(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(text)
-    with pytest.raises(MediaError, match="expected a JPEG, PNG or WebP file"):
+    with pytest.raises(MediaError, match="expected a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file"):
         load_image(tmp_path / "a.jpg")
 
 
@@ -329,12 +329,12 @@ def test_floating_point_pictures_are_refused() -> None:
 
 
 def test_something_that_is_no_picture_is_refused() -> None:
-    with pytest.raises(MediaError, match="got bytes"):
+    with pytest.raises(MediaError, match="the medium in memory: expected a JPEG"):
         load_image(b"abc")
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_damaged_bytes_give_a_picture_or_the_one_error(tmp_path: Path, name: str, seed: int) -> None:
     whole = io.BytesIO()
     halves(size=(40, 30)).save(whole, name)

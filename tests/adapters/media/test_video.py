@@ -258,7 +258,7 @@ def test_a_clip_in_memory_is_checked_and_kept() -> None:
         ((np.zeros((2, 2, 3), dtype=np.uint8), 1.0), r"of shape \[2, 2, 3\]"),
         ((np.zeros((2, 2, 2, 3), dtype=np.int32), 1.0), "got int32"),
         ((np.full((1, 2, 2, 3), 2.0), 1.0), "frame 0 in memory: expected floating point values from 0 to 1"),
-        (b"ftyp", "got bytes"),
+        (b"ftyp", "the medium in memory: expected an MP4"),
         (np.zeros(3), "got ndarray"),
     ],
 )

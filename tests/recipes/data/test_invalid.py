@@ -21,7 +21,7 @@ PICTURE = "1.png"
 def root(tmp_path: Path) -> Path:
     Image.new("RGB", (4, 4)).save(tmp_path / PICTURE)
     (tmp_path / "1.jpg").write_bytes((tmp_path / PICTURE).read_bytes())
-    Image.new("RGB", (4, 4)).save(tmp_path / "gif.png", format="gif")
+    Image.new("RGB", (4, 4)).save(tmp_path / "ppm.png", format="ppm")
     return tmp_path
 
 
@@ -43,8 +43,8 @@ def coco(*files: str) -> dict[str, Any]:
 
 
 FORMATS: dict[str, tuple[str, Any, int]] = {
-    "llava": ("a.json", [dialogue(), dialogue(said=7), dialogue(image="gif.png"), dialogue(image="gone.png")], 1),
-    "messages": ("a.jsonl", [messages(), messages(said=7), messages(image="gif.png"), "{"], 1),
+    "llava": ("a.json", [dialogue(), dialogue(said=7), dialogue(image="ppm.png"), dialogue(image="gone.png")], 1),
+    "messages": ("a.jsonl", [messages(), messages(said=7), messages(image="ppm.png"), "{"], 1),
     "pairs": (
         "a.jsonl",
         [{"image": PICTURE, "text": "a"}, {"image": PICTURE, "text": " "}, {"image": 3, "text": "b"}],
@@ -52,30 +52,30 @@ FORMATS: dict[str, tuple[str, Any, int]] = {
     ),
     "triples": (
         "a.json",
-        [{"image": name, "text_input": "what?", "text_output": "a"} for name in (PICTURE, "gif.png", "../1.png")],
+        [{"image": name, "text_input": "what?", "text_output": "a"} for name in (PICTURE, "ppm.png", "../1.png")],
         1,
     ),
     "pope": (
         "a.jsonl",
         [
             {"question_id": number, "image": name, "text": "a cat?", "label": label}
-            for number, (name, label) in enumerate([(PICTURE, "no"), (PICTURE, "maybe"), ("gif.png", "yes")])
+            for number, (name, label) in enumerate([(PICTURE, "no"), (PICTURE, "maybe"), ("ppm.png", "yes")])
         ],
         1,
     ),
-    "coco": ("a.json", coco(PICTURE, "gif.png"), 1),
+    "coco": ("a.json", coco(PICTURE, "ppm.png"), 1),
     "filter_cap": ("a.json", {"annotations": [{"image_id": 1, "caption": "a"}, {"image_id": 2, "caption": " "}]}, 1),
-    "nextgpt_pairs": ("a.json", [{"image_name": name, "caption": "a"} for name in (PICTURE, "gif.png")], 1),
+    "nextgpt_pairs": ("a.json", [{"image_name": name, "caption": "a"} for name in (PICTURE, "ppm.png")], 1),
     "nextgpt": (
         "a.json",
-        [{"input_image": name, "conversations": dialogue()["conversations"]} for name in (PICTURE, "gif.png", "gone")],
+        [{"input_image": name, "conversations": dialogue()["conversations"]} for name in (PICTURE, "ppm.png", "gone")],
         1,
     ),
     "mosit": (
         "a.json",
         [
             {"image_list": [{"image_name": name, "caption": "x"}], "conversation": dialogue()["conversations"]}
-            for name in (PICTURE, "gif.png")
+            for name in (PICTURE, "ppm.png")
         ],
         1,
     ),
@@ -127,7 +127,7 @@ def test_vqa_is_skipped_row_by_row(root: Path) -> None:
 
 def test_offenders_of_all_files_are_named_together_and_few_are_shown(root: Path) -> None:
     first = write(root, "a.json", [dialogue(said=7)] * 2 * SHOWN)
-    second = write(root, "b.json", [dialogue(image="gif.png")])
+    second = write(root, "b.json", [dialogue(image="ppm.png")])
     with pytest.raises(DataError) as error:
         load_data(DataSettings(train=first, test=second), report=root / "invalid.jsonl")
     assert str(error.value).startswith(f"{2 * SHOWN + 1} row(s)")

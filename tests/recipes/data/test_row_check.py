@@ -13,6 +13,7 @@ import pytest
 from stages import stage_from
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.encode import Limit
 from inlay.recipes.data.formats.jsonl import read_messages_jsonl
 from inlay.recipes.data.row_check import RowCheck, usable_rows
 from inlay.recipes.data.rows.offenders import Offender
@@ -177,3 +178,44 @@ def test_every_stage_of_nextgpt_accepts_the_rows_it_is_made_for(senses_of: Any) 
     senses = senses_of()
     stages = {"instruct": replace(nextgpt.recipe().stages["instruct"], data="train")}
     assert usable_rows({"train": senses.samples}, stages, senses.model, seed=0, invalid="raise")["train"]
+
+
+LONG_ROW = dialogue("what?", "a disc " * 60, name="7")
+
+
+def test_a_limit_of_the_data_is_named_as_one(model: Any) -> None:
+    model.limit = Limit(40)
+    with pytest.raises(DataError, match=r"item 7: stage one: .* more than the limit of 40"):
+        usable_rows({"train": [dialogue("what?", "a"), LONG_ROW]}, {"one": stage()}, model, seed=0, invalid="raise")
+
+
+def test_long_rows_are_left_out_with_one_line_though_invalid_rows_raise(model: Any) -> None:
+    model.limit, lines = Limit(40), list[str]()
+    rows = {"train": [dialogue("what?", "a"), LONG_ROW, replace(LONG_ROW, id="8")]}
+    options: dict[str, Any] = {"seed": 0, "invalid": "raise", "too_long": "skip", "show": lines.append}
+    kept = usable_rows(rows, {"one": stage()}, model, **options)
+    assert [row.id for row in kept["train"]] == ["a"]
+    [line] = lines
+    assert line.startswith(
+        "left out: 2 row(s) that are too long (--data.too_long skip); first: train.json, item 7: stage"
+    )
+
+
+def test_another_fault_still_raises_where_long_rows_are_left_out(model: Any) -> None:
+    model.limit = Limit(40)
+    rows = {"train": [dialogue("what?", "a"), LONG_ROW, dialogue("what?", " ", name="9")]}
+    with pytest.raises(DataError, match=r"1 row\(s\) .*\n.*item 9"):
+        usable_rows(rows, {"one": stage()}, model, seed=0, invalid="raise", too_long="skip")
+
+
+def test_long_rows_are_cut_and_counted_in_one_line(model: Any) -> None:
+    model.limit, lines = Limit(40, cut=True), list[str]()
+    late = Sample(
+        "m", (*LONG_ROW.messages, *dialogue("and?", "b", MediaPart("image", Path("a.png"))).messages), "item m"
+    )
+    options: dict[str, Any] = {"seed": 0, "invalid": "raise", "too_long": "cut", "show": lines.append}
+    kept = usable_rows({"train": [dialogue("what?", "a"), LONG_ROW, late]}, {"one": stage()}, model, **options)
+    assert [row.id for row in kept["train"]] == ["a", "7"]
+    assert lines[0] == "stage one: 1 row(s) are too long and are cut at their end (--data.too_long cut)"
+    assert lines[1].startswith("left out: 1 row(s) that are too long (--data.too_long cut); first: item m: stage one: ")
+    assert len(model.encode(LONG_ROW.messages, layout=stage().layout).ids) == 40

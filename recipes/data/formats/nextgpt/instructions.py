@@ -19,18 +19,21 @@ from typing import Any
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, Role, TextPart
 from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.fields import annotated, identity, image_list, image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text, text_list
+from inlay.recipes.data.rows.media_values import MediaRules, Root, image_path, medium, values_of
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import objects, read_each
+from inlay.recipes.data.rows.records import objects
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["READ", "ROLES", "Folders", "Made", "made_of_item", "read_nextgpt", "turns_of"]
+__all__ = ["READ", "ROLES", "Folders", "Made", "made_of_item", "read_nextgpt", "sample", "turns_of"]
 
 ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant"}
 
 READ = (
     "id",
+    *ANNOTATIONS,
     "conversation",
     "conversations",
     *(f"{way}_{kind}" for way in ("input", "output") for kind in GENERATED),
@@ -45,15 +48,15 @@ _MARKER = re.compile("<(image|audio|video)>")
 class Folders:
     """The folders of a data file."""
 
-    media: Path | None = None
-    """Media, absolute; None if there are no input media."""
-    embeddings: Path | None = None
+    media: MediaRules
+    """Folder of the media, with its rules."""
+    embeddings: Path | None
     """Caption embeddings, absolute; None to compute them from the captions."""
 
     @classmethod
-    def of(cls, media: str | Path | None, embeddings: str | Path | None) -> Folders:
+    def of(cls, media: Root, embeddings: str | Path | None) -> Folders:
         """From the arguments of a reader."""
-        return cls(*(None if folder is None else Path(folder).absolute() for folder in (media, embeddings)))
+        return cls(MediaRules.of(media), None if embeddings is None else Path(embeddings).absolute())
 
 
 class Made:
@@ -73,7 +76,7 @@ class Made:
         self.modality, self.where = modality, where
         named = {"files": f"output_{modality}", "captions": f"{modality}_captions"}
         named["embeddings"] = f"{modality}_caption_embeddings"
-        self.held = {key: image_list(item.get(field), f"{where}, {field}") for key, field in named.items()}
+        self.held = {key: text_list(item.get(field), f"{where}, {field}") for key, field in named.items()}
         counts = {named[key]: len(values) for key, values in self.held.items() if values}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{field} {count}" for field, count in counts.items())
@@ -95,8 +98,8 @@ class Made:
             )
         files, captions, embeddings = (self.held[key] for key in ("files", "captions", "embeddings"))
         file = None
-        if files and self.folders.media is not None:
-            file = image_path(files[index], self.folders.media, f"{self.where}, output_{self.modality}")
+        if files and self.folders.media.folder is not None:
+            file = medium(files[index], self.modality, self.folders.media, f"{self.where}, output_{self.modality}")
         caption = captions[index].strip() if captions else ""
         if not caption and file is None:
             raise DataError(f"{self.where}, {self.modality}_captions: a generated medium needs a caption or a file")
@@ -115,7 +118,7 @@ def made_of_item(item: Mapping[str, Any], folders: Folders, where: str) -> dict[
 
 def read_nextgpt(
     path: str | Path,
-    media: str | Path | None,
+    media: Root,
     *,
     embeddings: str | Path | None = None,
     offenders: Offenders | None = None,
@@ -136,13 +139,15 @@ def read_nextgpt(
         DataError: with the file, the item (from 0) and the field: more or fewer markers than media, a generated medium
             without a caption, turns out of order.
     """
-    folders = Folders.of(media, embeddings)
+    return read_file(sample, path, media, offenders, embeddings=embeddings)
 
-    def sample(item: Mapping[str, Any], where: str) -> Sample:
-        refuse_unread(item, READ, where)
-        return annotated(item, identity(item, where), _messages(item, folders, where), where)
 
-    return read_each(Path(path), sample, offenders)
+def sample(
+    row: Mapping[str, Any], root: Root, where: str, offenders: Offenders, *, embeddings: str | Path | None = None
+) -> Sample:
+    """One row."""
+    refuse_unread(row, READ, where, offenders=offenders)
+    return annotated(row, identity(row, where), _messages(row, Folders.of(root, embeddings), where), where)
 
 
 def turns_of(item: Mapping[str, Any], where: str) -> list[tuple[Role, str, Mapping[str, Any]]]:
@@ -166,7 +171,7 @@ def turns_of(item: Mapping[str, Any], where: str) -> list[tuple[Role, str, Mappi
 
 
 def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Message, ...]:
-    waiting = {kind: image_list(item.get(f"input_{kind}"), f"{where}, input_{kind}") for kind in GENERATED}
+    waiting = {kind: values_of(item.get(f"input_{kind}")) for kind in GENERATED}
     given = {kind: iter(names) for kind, names in waiting.items()}
     made = made_of_item(item, folders, where)
     messages = []
@@ -181,7 +186,7 @@ def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Me
                 name = next(given[kind], None)
                 if name is None:
                     raise DataError(f"{where}, turn {number}: <{kind}> without a file left in input_{kind}")
-                content.append(MediaPart(kind, image_path(name, folders.media, f"{where}, input_{kind}")))
+                content.append(MediaPart(kind, medium(name, kind, folders.media, f"{where}, input_{kind}")))
         messages.append(Message(role, tuple(content)))
     left = [f"input_{kind}" for kind, names in given.items() if next(names, None) is not None]
     left += [f"{kind}_captions" for kind, holder in made.items() if holder.used < holder.count]

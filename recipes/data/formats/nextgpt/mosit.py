@@ -17,17 +17,19 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.nextgpt.instructions import turns_of
-from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text
+from inlay.recipes.data.rows.media_values import MediaRules, Root, medium
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import filled, objects, read_each
+from inlay.recipes.data.rows.records import filled, objects
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["read_mosit"]
+__all__ = ["read_mosit", "sample"]
 
 _TAG = re.compile(r"<(image|audio|video)>(?:((?:(?!<(?:image|audio|video)>).)*?)</\1>)?", re.IGNORECASE | re.DOTALL)
 
-_READ = ("id", "conversation", "conversations", *(f"{kind}_list" for kind in GENERATED))
+_READ = ("id", *ANNOTATIONS, "conversation", "conversations", *(f"{kind}_list" for kind in GENERATED))
 
 
 class _Entries:
@@ -59,7 +61,7 @@ class _Entries:
         return caption, next((file for known, file in self.entries if known == caption), "")
 
 
-def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offenders | None = None) -> Sequence[Sample]:
+def read_mosit(path: str | Path, media: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:
     """Read the file.
 
     Args:
@@ -74,22 +76,22 @@ def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offende
         DataError: with the file, the item (from 0) and the field: an input medium without a file, an empty caption,
             turns out of order.
     """
-    root = None if media is None else Path(media).absolute()
-
-    def sample(item: Mapping[str, Any], where: str) -> Sample:
-        refuse_unread(item, _READ, where)
-        entries: dict[str, _Entries] = {kind: _Entries(kind, item, where) for kind in GENERATED}
-        messages = tuple(
-            Message(role, tuple(_content(role, value, entries, root, f"{where}, turn {number}")))
-            for number, (role, value, _) in enumerate(turns_of(item, where))
-        )
-        check_turns(messages, where)
-        return annotated(item, identity(item, where), messages, where)
-
-    return read_each(Path(path), sample, offenders)
+    return read_file(sample, path, media, offenders)
 
 
-def _content(role: Role, value: str, entries: Mapping[str, _Entries], root: Path | None, where: str) -> list[Part]:
+def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample:
+    """One row."""
+    refuse_unread(row, _READ, where, offenders=offenders)
+    entries: dict[str, _Entries] = {kind: _Entries(kind, row, where) for kind in GENERATED}
+    messages = tuple(
+        Message(role, tuple(_content(role, value, entries, MediaRules.of(root), f"{where}, turn {number}")))
+        for number, (role, value, _) in enumerate(turns_of(row, where))
+    )
+    check_turns(messages, where)
+    return annotated(row, identity(row, where), messages, where)
+
+
+def _content(role: Role, value: str, entries: Mapping[str, _Entries], rules: MediaRules, where: str) -> list[Part]:
     content: list[Part] = []
     cursor = 0
     for tag in _TAG.finditer(value):
@@ -99,7 +101,8 @@ def _content(role: Role, value: str, entries: Mapping[str, _Entries], root: Path
         if tag[2] is not None and not tag[2].strip():
             raise DataError(f"{where}: expected a caption between <{tag[1]}> and </{tag[1]}>, got none")
         caption, file = entries[kind].take(None if tag[2] is None else tag[2].strip())
-        source = image_path(file, root, f"{where}, {kind}_name") if file and (root or role == "user") else None
+        read = file and (rules.folder or role == "user")
+        source = medium(file, kind, rules, f"{where}, {kind}_name") if read else None
         if role == "assistant":
             content.append(MadePart(kind, caption, source))
         elif source is None:

@@ -22,13 +22,14 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.nextgpt.instructions import READ, Folders, Made, made_of_item, turns_of
-from inlay.recipes.data.rows.fields import annotated, identity, image_list, image_path, text
-from inlay.recipes.data.rows.media_fields import refuse_unread
+from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import annotated, identity, text, text_list
+from inlay.recipes.data.rows.media_values import Root, medium, values_of
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.records import read_each
 from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
+from inlay.recipes.data.rows.unread_fields import refuse_unread
 
-__all__ = ["read_nextgpt_turns"]
+__all__ = ["read_nextgpt_turns", "sample"]
 
 _READ = (*READ, *(f"{kind}_name" for kind in GENERATED))
 _FIELDS = {"user": "input_modality", "assistant": "output_modality"}
@@ -36,7 +37,7 @@ _FIELDS = {"user": "input_modality", "assistant": "output_modality"}
 
 def read_nextgpt_turns(
     path: str | Path,
-    media: str | Path | None,
+    media: Root,
     *,
     embeddings: str | Path | None = None,
     offenders: Offenders | None = None,
@@ -56,19 +57,21 @@ def read_nextgpt_turns(
         DataError: with the file, the item (from 0), the turn and the field: an unknown modality, no input file left, no
             caption, turns out of order.
     """
-    folders = Folders.of(media, embeddings)
+    return read_file(sample, path, media, offenders, embeddings=embeddings)
 
-    def sample(item: Mapping[str, Any], where: str) -> Sample:
-        refuse_unread(item, _READ, where)
-        messages = _messages(item, folders, where)
-        check_turns(messages, where)
-        return annotated(item, identity(item, where), messages, where)
 
-    return read_each(Path(path), sample, offenders)
+def sample(
+    row: Mapping[str, Any], root: Root, where: str, offenders: Offenders, *, embeddings: str | Path | None = None
+) -> Sample:
+    """One row."""
+    refuse_unread(row, _READ, where, offenders=offenders)
+    messages = _messages(row, Folders.of(root, embeddings), where)
+    check_turns(messages, where)
+    return annotated(row, identity(row, where), messages, where)
 
 
 def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Message, ...]:
-    files = {kind: iter(_files(item, kind, where)) for kind in GENERATED}
+    files = {kind: iter(_files(item, kind)) for kind in GENERATED}
     made = made_of_item(item, folders, where)
     messages = []
     for number, (role, value, turn) in enumerate(turns_of(item, where)):
@@ -81,7 +84,7 @@ def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Me
             content.append(TextPart(value.strip()))
         if role == "assistant":
             # Text-only turns may have an empty caption.
-            captions = image_list(turn.get("caption"), f"{place}, caption") if kinds else []
+            captions = text_list(turn.get("caption"), f"{place}, caption") if kinds else []
             if captions and len(captions) != len(kinds):
                 raise DataError(
                     f"{place}, caption: expected one for each of {len(kinds)} media, got {len(captions)}; "
@@ -92,9 +95,9 @@ def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Me
     return tuple(messages)
 
 
-def _files(item: Mapping[str, Any], kind: str, where: str) -> list[str]:
-    fields = [field for field in (f"input_{kind}", f"{kind}_name") if field in item]
-    return image_list(item[fields[0]], f"{where}, {fields[0]}") if fields else []
+def _files(item: Mapping[str, Any], kind: str) -> list[Any]:
+    fields = [field for field in (f"input_{kind}", f"{kind}_name") if item.get(field) is not None]
+    return values_of(item[fields[0]]) if fields else []
 
 
 def _modalities(value: object, where: str) -> list[Modality]:
@@ -110,11 +113,11 @@ def _modalities(value: object, where: str) -> list[Modality]:
     return found
 
 
-def _shown(kind: Modality, files: Iterator[str], folders: Folders, where: str) -> MediaPart:
+def _shown(kind: Modality, files: Iterator[Any], folders: Folders, where: str) -> MediaPart:
     name = next(files, None)
     if name is None:
         raise DataError(f"{where}, input_modality: no file left under input_{kind} or {kind}_name")
-    return MediaPart(kind, image_path(name, folders.media, f"{where}, input_{kind}"))
+    return MediaPart(kind, medium(name, kind, folders.media, f"{where}, input_{kind}"))
 
 
 def _made(holder: Made, caption: list[str], where: str) -> MadePart:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.media.sources import DownscaledPath
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.vqa.images import find_pattern, image_name
+from inlay.recipes.data.rows.checks.media_check import check_media
 from inlay.recipes.data.rows.fields import text
-from inlay.recipes.data.rows.media_check import check_media
+from inlay.recipes.data.rows.media_values import MediaRules
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import filled, objects, table, whole
 from inlay.recipes.data.rows.sample import DataError, Question, Sample
@@ -39,7 +41,7 @@ class _Asked:
 def read_vqa(
     questions: str | Path,
     annotations: str | Path,
-    images: str | Path,
+    images: str | Path | MediaRules,
     *,
     answers: int = 10,
     target: Literal["majority", "sampled"] = "majority",
@@ -76,7 +78,8 @@ def read_vqa(
             answers, a missing image, a field of the wrong type.
     """
     chosen = offenders or Offenders()
-    asked = _asked(Path(questions), Path(images).absolute(), pattern, chosen)
+    rules = replace(MediaRules.of(images), links=links or MediaRules.of(images).links)
+    asked = _asked(Path(questions), rules, pattern, chosen)
     notes = _by_question(Path(annotations), chosen)
     samples = []
     for item in asked:
@@ -101,12 +104,12 @@ def read_vqa(
         where, _ = next(iter(notes.values()))
         raise DataError(f"{where}: {questions} has no such question; annotations without question: {len(notes)}")
     if offenders is None:
-        check_media(samples, Path(images), links=links)
+        check_media(samples, rules.folder or Path(), links=rules.links)
     return samples
 
 
 def read_vqa_questions(
-    questions: str | Path, images: str | Path, *, pattern: str | None = None, links: bool = False
+    questions: str | Path, images: str | Path | MediaRules, *, pattern: str | None = None, links: bool = False
 ) -> dict[int, Question]:
     """Read questions that have no public answers, such as the test split.
 
@@ -123,14 +126,15 @@ def read_vqa_questions(
     Raises:
         DataError: as for :func:`read_vqa`.
     """
-    asked = _asked(Path(questions), Path(images).absolute(), pattern, Offenders())
-    check_media(
-        [Sample(str(item.question_id), (item.message,), item.where) for item in asked], Path(images), links=links
-    )
+    rules = MediaRules.of(images)
+    asked = _asked(Path(questions), rules, pattern, Offenders())
+    rows = [Sample(str(item.question_id), (item.message,), item.where) for item in asked]
+    check_media(rows, rules.folder or Path(), links=links or rules.links)
     return {item.question_id: Question((item.message,), "", (), "") for item in asked}
 
 
-def _asked(path: Path, images: Path, pattern: str | None, offenders: Offenders) -> list[_Asked]:
+def _asked(path: Path, rules: MediaRules, pattern: str | None, offenders: Offenders) -> list[_Asked]:
+    images = rules.folder or Path()
     document, items = table(path, "questions")
     ids: dict[int, int] = {}
     numbers: list[tuple[int, int, int]] = []
@@ -145,7 +149,8 @@ def _asked(path: Path, images: Path, pattern: str | None, offenders: Offenders) 
     pattern = pattern or find_pattern(images, [image for _, _, image in numbers], document.get("data_subtype"))
     # One path for each image, not for each question: building paths takes most of the time.
     different = {number for _, _, number in numbers}
-    pictures = {number: MediaPart("image", images / image_name(pattern, number)) for number in different}
+    kind = DownscaledPath if rules.downscale else Path
+    pictures = {number: MediaPart("image", kind(images / image_name(pattern, number))) for number in different}
     asked = []
     for index, question_id, image_id in numbers:
         where = f"{path}, question {index} (question_id {question_id}, image_id {image_id})"

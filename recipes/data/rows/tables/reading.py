@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -89,6 +90,9 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
                 if told:
                     damaged.append(place)
                     found.append((recorder.columns["row"][place], sample.origin, f"{sample.origin}: {told}"))
+            for note in offenders.media.notes:
+                offenders.note(*note)
+            offenders.media.notes.clear()
         waiting.clear()
 
     notes, offenders.notes = offenders.notes, {}
@@ -99,6 +103,8 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
             sample = read(value, where=where)
         except DataError as error:
             if not offenders.collect:
+                if repeated == "raise":
+                    _raise_repeated(table, read, recorder.columns["row"], ids)
                 raise
             found.append((row, where, str(error)))
             continue
@@ -117,10 +123,8 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
         rows = recorder.columns["row"]
         for place in np.flatnonzero(repeats).tolist():
             where, first = table.where(rows[place]), table.where(rows[firsts[place]])
-            (row_fields,) = table.take([rows[place]])
-            field = "question_id" if "question_id" in row_fields and "id" not in row_fields else "id"
-            name = shown(read(row_fields, where=where).id)
-            found.append((rows[place], where, f"{where}, {field}: {name} is also the id of {first}"))
+            (fields,) = table.take([rows[place]])
+            found.append((rows[place], where, _repeated(read, fields, where, first)))
             keep[place] = False
     own, offenders.notes = offenders.notes, notes
     for note, (count, first) in own.items():
@@ -128,6 +132,23 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
     listed = [(where, reason) for _, where, reason in sorted(found, key=lambda item: item[0])]
     folders = {} if offenders.media is None else dict(offenders.media.folders)
     return recorder.facts(keep, offenders=listed, notes=own, folders=folders)
+
+
+def _repeated(read: Read, fields: dict[str, Any], where: str, first: str) -> str:
+    """The error of a row with the id of an earlier one."""
+    field = "question_id" if "question_id" in fields and "id" not in fields else "id"
+    return f"{where}, {field}: {shown(read(fields, where=where).id)} is also the id of {first}"
+
+
+def _raise_repeated(table: Table, read: Read, rows: Sequence[int], ids: array[int]) -> None:
+    """Raise the error of the first repeated id, if there is one among the rows before an invalid one."""
+    firsts, repeats = _repeats(np.frombuffer(ids, np.int64))
+    if repeats.any():
+        place = int(np.flatnonzero(repeats)[0])
+        begun = list(islice(table.stream(), rows[place] + 1))
+        where, fields = begun[-1]
+        if isinstance(fields, dict):
+            raise DataError(_repeated(read, fields, where, begun[rows[firsts[place]]][0]))
 
 
 def _repeats(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

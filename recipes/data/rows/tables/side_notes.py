@@ -14,7 +14,7 @@ __all__ = ["SideNotes"]
 
 
 class SideNotes:
-    """Places of rows with a reason each, for one set of rules.
+    """A result as plain values, for one set of rules.
 
     Args:
         samples: all valid rows of a table.
@@ -25,16 +25,16 @@ class SideNotes:
         name = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
         self.path = None if samples.key is None else cache_root() / samples.key / f"check-{name[:32]}.json"
 
-    def load(self) -> list[tuple[int, str]] | None:
+    def load(self) -> Any:
         """The result of an earlier process; None without one."""
         if self.path is None:
             return None
         try:
-            return [(int(place), str(reason)) for place, reason in json.loads(self.path.read_text(encoding="utf-8"))]
-        except (OSError, ValueError, TypeError):  # none, or a damaged one
+            return json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none, or a damaged one
             return None
 
-    def save(self, found: list[tuple[int, str]]) -> None:
+    def save(self, found: Any) -> None:
         """Keep a result; does nothing if the folder cannot be written."""
         if self.path is None:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart, media_of
 from inlay.adapters.encoders import EvaEncoder
 from inlay.adapters.media.image import MediaError, load_image
+from inlay.adapters.media.sources import MediaBytes
 from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.data.cache import features
 from inlay.recipes.data.cache.features import Caching, FeatureCache
@@ -281,3 +283,42 @@ def test_no_header_is_read_where_one_square_a_picture_is_too_much(
     cache = cache_of(store=False, tiling="tiles:4-4", memory=1)
     monkeypatch.setattr(cache, "_shape", None)
     assert not cache.fill(large)
+
+
+def in_memory(samples: list[Sample], source: Callable[[Path], Any]) -> list[Sample]:
+    """The same samples with their pictures in memory."""
+    rows = []
+    for sample in samples:
+        [message] = sample.messages
+        part, said = message.content
+        rows.append(
+            replace(sample, messages=(replace(message, content=(replace(part, source=source(part.source)), said)),))
+        )
+    return rows
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_bytes_have_the_features_of_their_file(cache_of: Any, samples: list[Sample], store: bool) -> None:
+    wanted = computed(cache_of(store=False), samples)
+    held = in_memory(samples, lambda path: MediaBytes(path.read_bytes(), str(path)))
+    cache = cache_of(store=store)
+    assert torch.equal(computed(cache, held), wanted)
+    again = in_memory(samples, lambda path: MediaBytes(path.read_bytes(), "another row"))
+    assert torch.equal(computed(cache, again), wanted)
+    assert runs(cache) == 3
+    assert not any(isinstance(key, MediaBytes) for _, key in cache.held)
+
+
+def test_bytes_find_the_features_of_a_file_on_disk(cache_of: Any, samples: list[Sample]) -> None:
+    wanted = computed(cache_of(), samples)
+    second = cache_of()
+    assert torch.equal(computed(second, in_memory(samples, lambda path: MediaBytes(path.read_bytes()))), wanted)
+    assert runs(second) == 0
+
+
+def test_pictures_in_memory_are_cached_by_their_content(cache_of: Any, samples: list[Sample]) -> None:
+    wanted = computed(cache_of(store=False), samples)
+    cache = cache_of()
+    assert torch.equal(computed(cache, in_memory(samples, load_image)), wanted)
+    assert torch.equal(computed(cache, in_memory(samples, load_image)), wanted)
+    assert runs(cache) == 3

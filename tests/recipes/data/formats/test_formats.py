@@ -300,7 +300,7 @@ def late(data: Path, tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"image": "late.jpg"}, "expected a JPEG, PNG or WebP file, got one that starts with b'GIF8"),
+        ({"image": "late.jpg"}, "AVIF or HEIC file, got one that starts with b'P6"),
         ({"image": "gone.jpg"}, "gone.jpg: no such file"),
         ({"text_output": "a disc " * 1000}, "positions (4 of them media) are more than the context of 1024"),
         ({"audio": "1.wav"}, "audio: '1.wav' would not be read"),
@@ -311,7 +311,7 @@ def test_what_the_last_stage_cannot_use_is_found_before_the_first(
 ) -> None:
     sizes = {**SIZES, "text_positions": 64, "prompt_tokens": 16}
     path, run = late(data, tmp_path, **changes), tmp_path / "run"
-    Image.new("RGB", (8, 8)).save(data / "images" / "late.jpg", format="gif")
+    Image.new("RGB", (8, 8)).save(data / "images" / "late.jpg", format="ppm")
     arguments = [
         *("train", "instructblip", "--size=miniature", f"--output={run}", *models(folders, "llama")),
         *(f"--backbone.prompt={folders['bert']}", f"--projector_options={json.dumps(sizes)}", "--accelerator=cpu"),

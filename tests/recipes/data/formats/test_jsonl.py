@@ -93,7 +93,11 @@ BAD_LINES: list[tuple[str, Any, str]] = [
         {"messages": [{"role": "user", "content": [IMAGE]}, TURNS[1]], "images": ["1.png"] * 2},
         "images: 1 more image(s) than parts",
     ),
-    ("images are numbers", {"messages": TURNS, "images": [1]}, "images: expected a path or a list of paths"),
+    (
+        "images are numbers",
+        {"messages": TURNS, "images": [1]},
+        "images: expected a path, a URL, base64, bytes, or an object",
+    ),
     (
         "path leaves the folder",
         {"messages": [{"role": "user", "content": [IMAGE | {"path": "../a.png"}]}]},
@@ -102,7 +106,7 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     (
         "path is an object",
         {"messages": [{"role": "user", "content": [IMAGE | {"image": {"bytes": "x"}}]}]},
-        "content[0], path: expected text",
+        "content[0], image: expected base64",
     ),
     (
         "empty answer",

@@ -52,8 +52,11 @@ def test_the_file_tells_its_format(write_json: WriteJson) -> None:
 BAD = [
     ({"instruction": " "}, "instruction: expected some text"),
     ({"media": {"smell": "x"}}, "media: expected an object with image, audio, video"),
-    ({"media": {"image": 7}}, "media, image: expected text, got 7"),
-    ({"media": {"image": "/etc/passwd"}}, "got the absolute path"),
+    (
+        {"media": {"image": 7}},
+        "media, image: expected a path, a URL, base64, bytes, or an object with 'bytes' or 'path', got 7",
+    ),
+    ({"media": {"image": "/etc/passwd"}}, "the absolute path '/etc/passwd' lies outside of"),
     ({"meta_response": None}, "meta_response: expected"),
     ({"meta_response": {"modality": "audio", "prompt": ""}}, "prompt: expected some text"),
     ({"meta_response": {"modality": "smell", "prompt": "p"}}, "modality: expected text, image, audio, video"),

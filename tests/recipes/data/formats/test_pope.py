@@ -41,5 +41,5 @@ def test_what_is_wrong_with_a_question_is_said(
 
 
 def test_a_question_id_twice_is_an_error(write_lines: Callable[..., Path], images: Path) -> None:
-    with pytest.raises(DataError, match=r"line 2, question_id: 1 is also the id of .*line 1"):
+    with pytest.raises(DataError, match=r"line 2, question_id: '1' is also the id of .*line 1"):
         read_pope(write_lines(LINE, LINE), images)

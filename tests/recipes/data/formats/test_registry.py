@@ -80,11 +80,11 @@ def test_it_is_asked_first_with_the_first_record(tmp_path: Path, name: str, cont
 
 
 def test_the_packaged_formats_are_entries_of_the_same_registry() -> None:
-    assert next(iter(FORMATS)) == "messages"
+    assert next(iter(FORMATS)) == "openai"
     assert list(FORMATS)[-1] == "llava"
     register_format("lines", read_lines, recognise=ends_in_lines)
     register_format("lines", read_lines, recognise=ends_in_lines)
-    assert list(FORMATS)[:2] == ["lines", "messages"]
+    assert list(FORMATS)[:2] == ["lines", "openai"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.recipes.data.rows.media_check import check_media
+from inlay.recipes.data.rows.checks.media_check import check_media
 from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
 
 Q1, A1 = Message("user", (TextPart("colour?"),)), Message("assistant", (TextPart("red"),))

@@ -19,7 +19,7 @@ from PIL import Image
 from inlay.recipes.data.formats.llava import read_llava
 from inlay.recipes.data.formats.pairs import read_pairs
 from inlay.recipes.data.load import load_data
-from inlay.recipes.data.rows.media_check import MediaCheck
+from inlay.recipes.data.rows.checks.media_check import MediaCheck
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.records import described, read_each
 from inlay.recipes.data.rows.sample import DataError, Sample

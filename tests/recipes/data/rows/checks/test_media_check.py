@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
-from inlay.recipes.data.rows import media_check
-from inlay.recipes.data.rows.media_check import MediaCheck, check_media
+from inlay.adapters.media.sources import MediaBytes
+from inlay.recipes.data.rows.checks import media_check
+from inlay.recipes.data.rows.checks.media_check import MediaCheck, check_media
 from inlay.recipes.data.rows.media_headers import header_problem
 from inlay.recipes.data.rows.offenders import Offenders
+from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import DataError, Sample
 
 
@@ -48,9 +50,44 @@ def test_a_picture_that_was_cut_off_is_found(tmp_path: Path, kind: str) -> None:
     assert "damaged" in header_problem("image", path) or "cut off" in header_problem("image", path)
 
 
-def test_a_gif_named_jpg_is_found(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.jpg", format="gif")
-    assert "expected a JPEG, PNG or WebP file, got one that starts with b'GIF8" in header_problem("image", path)
+def test_a_file_of_an_unknown_format_named_jpg_is_found(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.jpg", format="ppm")
+    assert "TIFF, AVIF or HEIC file, got one that starts with b'P6" in header_problem("image", path)
+
+
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "avif"])
+def test_a_less_common_format_is_read_or_found_to_be_cut_off(tmp_path: Path, kind: str) -> None:
+    path = picture(tmp_path / "a.jpg", format=kind)
+    assert header_problem("image", path) == ""
+    path.write_bytes(path.read_bytes()[:-20])
+    assert header_problem("image", path)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif"])
+def test_bytes_are_checked_as_a_file(tmp_path: Path, kind: str) -> None:
+    data = picture(tmp_path / "a", format=kind).read_bytes()
+    assert header_problem("image", MediaBytes(data)) == ""
+    assert header_problem("image", MediaBytes(data[: len(data) // 2], "row 3"))
+    assert "expected a JPEG" in header_problem("image", MediaBytes(b"no picture", "row 3"))
+
+
+def test_a_row_with_bad_bytes_is_left_out_by_its_name(tmp_path: Path) -> None:
+    good = picture(tmp_path / "1.png").read_bytes()
+    rows = [
+        described(str(n), MediaBytes(data, f"row {n}, image"), "", "a", f"row {n}")
+        for n, data in enumerate([good, b"x"])
+    ]
+    offenders = Offenders(collect=True)
+    kept = MediaCheck(tmp_path).usable(rows, offenders)
+    assert [row.id for row in kept] == ["0"]
+    assert offenders.found[0].reason.startswith("row 1: expected a JPEG")
+
+
+def test_a_gif_as_a_picture_is_said_once(tmp_path: Path) -> None:
+    path = picture(tmp_path / "1.gif", format="gif")
+    offenders = Offenders(collect=True)
+    MediaCheck(tmp_path).usable([described(str(n), path, "", "a", f"row {n}") for n in range(3)], offenders)
+    assert offenders.lines() == ["3 row(s) have a GIF as their picture: its first frame is read (first: row 0)"]
 
 
 def test_a_damaged_header_is_found(tmp_path: Path) -> None:
@@ -84,7 +121,7 @@ def test_clips_are_told_by_their_first_bytes_and_their_header(tmp_path: Path) ->
 
 
 def test_rows_with_bad_media_are_left_out_by_name(tmp_path: Path) -> None:
-    good, bad = picture(tmp_path / "1.png"), picture(tmp_path / "2.jpg", format="gif")
+    good, bad = picture(tmp_path / "1.png"), picture(tmp_path / "2.jpg", format="ppm")
     offenders = Offenders(collect=True)
     rows = [with_medium(path, number=number) for number, path in enumerate((good, bad, good, bad))]
     kept = MediaCheck(tmp_path).usable(rows, offenders)

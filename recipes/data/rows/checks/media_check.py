@@ -1,7 +1,7 @@
 """Checks all media of a data set before the first step: existence, folder, first bytes, header.
 
-Most files are accepted by :mod:`~inlay.recipes.data.rows.media_quick` in some ten microseconds, without threads, which
-would wait for each other. Where files come from a slow disk or a network, several are opened at once.
+Most files are accepted by :mod:`~inlay.recipes.data.rows.checks.media_quick` in some ten microseconds, without threads,
+which would wait for each other. Where files come from a slow disk or a network, several are opened at once.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 from inlay.adapters.conversation.messages import MadePart, TextPart
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.sources import EncodedMedium
+from inlay.recipes.data.rows.checks.media_quick import is_sound_picture
 from inlay.recipes.data.rows.media_headers import header_problem
-from inlay.recipes.data.rows.media_quick import is_sound_picture
 from inlay.recipes.data.rows.offenders import SHOWN, Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.store import folder_state
@@ -36,7 +37,7 @@ _WAIT = 1e-3
 _NUMPY = b"\x93NUMPY"
 
 _File = tuple["Modality | None", str]
-"""A medium, or the embedding of a generated medium (modality None)."""
+"""A medium, or the embedding of a generated medium (modality None): its path, or the digest of its bytes in memory."""
 
 
 def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -> None:
@@ -56,8 +57,8 @@ def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -
     while batch := list(islice(rows, _BATCH)):
         check.problems(batch)
         for sample in batch:
-            for path, reason in check.problems_of(sample):
-                problems.setdefault(path, f"{sample.origin}: {path}: {reason}")
+            for name, reason in check.problems_of(sample):
+                problems.setdefault(name, f"{sample.origin}: {reason}")
     if problems:
         first = list(problems.values())[:SHOWN]
         raise DataError(f"{len(problems)} of {check.count} media files cannot be used:\n  " + "\n  ".join(first))
@@ -79,6 +80,8 @@ class MediaCheck:
         """Plain values that decide which media are valid."""
         self.folders: dict[str, list[int]] = {}
         """Folders of the files, and values that change when a file in them is added, renamed or removed."""
+        self.notes: list[tuple[str, str]] = []
+        """Notes on valid media, and the place of the row; a caller takes them away."""
         self.count = 0
         """The number of checked files."""
         self._recent: dict[_File, str] = {}
@@ -95,6 +98,9 @@ class MediaCheck:
                     offenders.add(sample.origin, DataError(f"{sample.origin}: {told}"))
                 else:
                     kept.append(sample)
+        for note in self.notes:
+            offenders.note(*note)
+        self.notes.clear()
         return kept
 
     def problems(self, samples: Sequence[Sample]) -> list[str]:
@@ -102,31 +108,45 @@ class MediaCheck:
         if len(self._recent) > _RECENT:
             self._recent.clear()
         named = [_files(sample) for sample in samples]
-        self._look(list(dict.fromkeys(file for files in named for file in files)))
+        self._look({file: source for files in named for file, source in files.items()})
+        self.notes += [
+            ("have a GIF as their picture: its first frame is read", sample.origin)
+            for sample, files in zip(samples, named, strict=True)
+            if any(
+                kind == "image" and name[-4:].lower() == ".gif" and not self._recent[kind, name] for kind, name in files
+            )
+        ]
         if self.show is not None and time.monotonic() - self._told > _SECONDS:
             self._told = time.monotonic()
             self.show(f"checked {self.count:,} media files in {self.root}")
-        return ["; ".join(f"{file[1]}: {told}" for file in files if (told := self._recent[file])) for files in named]
+        return [
+            "; ".join(_told(source, told) for file, source in files.items() if (told := self._recent[file]))
+            for files in named
+        ]
 
     def problems_of(self, sample: Sample) -> list[tuple[str, str]]:
-        """The files of a sample that cannot be used, and why; only right after :meth:`problems`."""
-        return [(file[1], told) for file in _files(sample) if (told := self._recent[file])]
+        """The media of a sample that cannot be used, and why; only right after :meth:`problems`."""
+        return [
+            (file[1], _told(source, told)) for file, source in _files(sample).items() if (told := self._recent[file])
+        ]
 
-    def _look(self, named: Sequence[_File]) -> None:
-        new = [file for file in named if file not in self._recent]
+    def _look(self, named: Mapping[_File, Path | EncodedMedium]) -> None:
+        new = {file: source for file, source in named.items() if file not in self._recent}
         self.count += len(new)
         began, busy = time.perf_counter(), time.thread_time()
         if self._slow:
             with ThreadPoolExecutor(THREADS) as threads:
-                self._recent.update(zip(new, threads.map(self._problem, new), strict=True))
+                self._recent.update(zip(new, threads.map(self._problem, new, new.values()), strict=True))
             return
-        self._recent.update((file, self._problem(file)) for file in new)
+        self._recent.update((file, self._problem(file, source)) for file, source in new.items())
         waited = time.perf_counter() - began - (time.thread_time() - busy)
         self._slow = waited > _WAIT * max(64, len(new))
 
-    def _problem(self, file: _File) -> str:
+    def _problem(self, file: _File, source: Path | EncodedMedium) -> str:
         """Why a file cannot be used. The real path of a folder is resolved once, of a file only if it is a link."""
         modality, path = file
+        if isinstance(source, EncodedMedium):
+            return "" if modality is None else header_problem(modality, source)
         parent, _, name = path.rpartition("/")
         if parent not in self._real:
             self.folders[parent] = folder_state(parent)
@@ -135,7 +155,7 @@ class MediaCheck:
         real, inside = self._real[parent]
         if modality == "image" and (inside or self.links) and is_sound_picture(f"{real}/{name}"):
             return ""
-        return self._careful(modality, Path(path), os.path.join(real, name))
+        return self._careful(modality, source, os.path.join(real, name))
 
     def _careful(self, modality: Modality | None, file: Path, real: str) -> str:
         try:
@@ -147,7 +167,9 @@ class MediaCheck:
         except (OSError, ValueError):
             return "no such file"
         if modality is not None and not self.links and not _inside(self.home, real):
-            return f"lies outside of the folder {self.home}; --data.links true allows links that lead out of it"
+            return (
+                f"lies outside of the folder {self.home}; --data.links true allows paths and links that lead out of it"
+            )
         if not stat.S_ISREG(status.st_mode):
             return "is not a file"
         if not status.st_size:
@@ -165,16 +187,21 @@ def _inside(home: str, real: str) -> bool:
     return os.path.commonpath([home, real]) == home
 
 
-def _files(sample: Sample) -> list[_File]:
-    """The files of input media, and of the embeddings of generated media."""
-    found: list[_File] = []
+def _told(source: Path | EncodedMedium, reason: str) -> str:
+    """The reason with the path; a medium in memory is identified by its row."""
+    return f"{source}: {reason}" if isinstance(source, Path) else reason
+
+
+def _files(sample: Sample) -> dict[_File, Path | EncodedMedium]:
+    """The encoded input media, and the files of the embeddings of generated media."""
+    found: dict[_File, Path | EncodedMedium] = {}
     for message in sample.messages:
         for part in message.content:
             if isinstance(part, TextPart):
                 continue
             if isinstance(part, MadePart):
                 if part.embedding is not None:
-                    found.append((None, str(part.embedding)))
-            elif isinstance(part.source, Path):
-                found.append((part.modality, str(part.source)))
+                    found[None, str(part.embedding)] = part.embedding
+            elif isinstance(part.source, (Path, EncodedMedium)):
+                found[part.modality, str(part.source)] = part.source
     return found

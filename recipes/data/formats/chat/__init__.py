@@ -1,0 +1,1 @@
+"""Formats of conversations: messages, and rows of prompts and answers."""

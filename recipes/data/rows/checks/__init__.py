@@ -1,0 +1,1 @@
+"""Checks of the media that rows name, before the first step."""
