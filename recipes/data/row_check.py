@@ -31,6 +31,7 @@ from inlay.recipes.data.rows.offenders import Invalid, Offender, settle, write_l
 from inlay.recipes.data.rows.sample import DataError, Sample, questions_of
 from inlay.recipes.data.rows.tables.facts import MODALITIES
 from inlay.recipes.data.rows.tables.samples import Samples
+from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.rows.tables.side_notes import SideNotes
 from inlay.recipes.settings.stage import Stage, rate_of
 
@@ -94,7 +95,7 @@ class RowCheck:
 
     def certain(self, samples: Samples) -> NDArray[np.bool_]:
         """Which samples certainly fit, by the number of bytes of their texts alone."""
-        context, known = self._context(), self.model.tokens
+        context, known = self._context(), self.most
         if self.overhead is None:
             return np.zeros(len(samples), bool)
         messages = samples.column("messages")
@@ -145,12 +146,14 @@ class RowCheck:
         positions = self.overhead.first + self.overhead.further * (len(row) // 2) + _PER_TURN * len(row)
         return positions + size + sum(self.most[part.modality] for part in media_of(row)) <= context
 
-    def longest_text(self, rows: Sequence[Sequence[Message]]) -> int:
+    def longest_text(self, samples: Sequence[Sample]) -> int:
         """An upper limit of the positions of a row beside its media, from the rows with the most bytes; 0 for no rows.
 
         A token has at least one byte, and about four, so the row with the most tokens is among these.
         """
-        chosen = sorted(rows, key=_bytes, reverse=True)[:_LONGEST]
+        sizes = _sizes(samples)
+        longest = np.argsort(sizes)[::-1][:_LONGEST]
+        chosen = [samples[int(place)].messages for place in longest]
         first, further = (0, 0) if self.overhead is None else (self.overhead.first, self.overhead.further)
         texts = zip(chosen, self._tokens(chosen), strict=True)
         return max((size + first + further * max(0, len(row) // 2 - 1) for row, size in texts), default=0)
@@ -366,6 +369,15 @@ def _without(samples: Sequence[Sample], bad: Mapping[int, Problem]) -> Sequence[
         return samples
     places = [number for number in range(len(samples)) if number not in bad]
     return samples.take(places) if isinstance(samples, Samples) else [samples[number] for number in places]
+
+
+def _sizes(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """Bytes of the texts of each sample; of files they are known from their check."""
+    if isinstance(samples, Samples):
+        return samples.column("bytes")
+    if isinstance(samples, Joined):
+        return np.concatenate([_sizes(part) for part in samples.parts])
+    return np.fromiter((_bytes(sample.messages) for sample in samples), np.int64, len(samples))
 
 
 def _bytes(row: Sequence[Message]) -> int:

@@ -24,6 +24,7 @@ from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.streaming.shards import Shards
 from inlay.recipes.data.token_budget import token_budget
 from inlay.recipes.distributed.launch import check_processes
@@ -212,8 +213,8 @@ def prepare(
         show=show,
     )
     for name, stage in job.recipe.stages.items():
-        read = [sample for rows in sets_of(stage.data, samples) for sample in rows]
-        if stage.objective.conversations and read and not (shards and stage.data == "align"):
+        read = Joined(sets_of(stage.data, samples))
+        if stage.objective.conversations and len(read) and not (shards and stage.data == "align"):
             show(f"tokens in {name}: {token_budget(model, stage.layout, read)}")
     test, making = _asked_at_end(job, samples)
     check_watched(job, samples, model)

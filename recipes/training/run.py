@@ -105,6 +105,7 @@ def _train(
     """As :func:`train`, after the checks; ``begin`` creates the folder once the inputs are loaded."""
     started = time.perf_counter()
     ready = prepare(job, show, folder, backbone=backbone, begin=begin)
+    job = ready.job  # with the settings that the models decide
     rehearse(ready.model.adapter, job.recipe.stages, ready.task_of, ready.plan_of)
     fitted, reports = _stages(ready, folder, extras)
     adapter, test, making = ready.model.adapter, ready.test, ready.making

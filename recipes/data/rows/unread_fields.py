@@ -41,6 +41,7 @@ _WORDS: dict[Modality, str] = {
     "image": "image|img|picture|photo",
     "audio": "audio|sound|speech|wav",
     "video": "video|clip|movie",
+    "features": "feature",
 }
 _NAMED = {
     modality: re.compile(rf"(?:{words})s?(?:_?(?:path|file|name|filename|url|list|bytes|base64)s?)?", re.IGNORECASE)

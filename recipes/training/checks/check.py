@@ -72,7 +72,7 @@ def check(
         data = ready.job.data
         sets = [set_facts(name, rows, data) for name, rows in ready.samples.items()]
         show("\n" + sets_table(sets))
-        rehearse(ready.model.adapter, job.recipe.stages, ready.task_of, ready.plan_of)
+        rehearse(ready.model.adapter, ready.job.recipe.stages, ready.task_of, ready.plan_of)
         stages = []
         for name, stage, plan, _ in ready.plans(cached=False):
             module: Any = plan.module.to(device_of(job.run.accelerator))

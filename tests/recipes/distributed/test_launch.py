@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,7 +167,9 @@ def test_the_command_with_a_backbone_made_by_hand_starts_its_program_again(
         return [sys.executable, "-c", "import os; raise SystemExit(int(os.environ['WORLD_SIZE']) + 5)"]
 
     monkeypatch.setattr("inlay.recipes.distributed.launch.program", started)
-    by_hand: Any = object()  # Each process makes its own; this one loads and trains nothing.
+    by_hand: Any = SimpleNamespace(
+        llm=SimpleNamespace(source="mine")
+    )  # Each process makes its own; this one loads and trains nothing.
     for call in (
         lambda: train_main(["llava", f"--output={tmp_path / 'run'}", "--devices=2", "--accelerator=cpu"], by_hand),
         lambda: train(

@@ -234,7 +234,7 @@ DEFECTS: list[tuple[str, int, Callable[[dict[str, Any]], object], str]] = [
         "openai",
         1,
         lambda row: row["messages"][0]["content"][0].update(type="file"),
-        "line 2, message 0: content[0]: type: expected text, image, audio, video, got 'file'",
+        "line 2, message 0: content[0]: type: expected text, image, audio, video, features, got 'file'",
     ),
     (
         "openai",
