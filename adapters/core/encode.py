@@ -52,6 +52,8 @@ class Encoded:
     """Per modality whose projector reads prompts: ids ``[L]`` of the words of each medium's turn."""
     made: tuple[MadePart, ...] = ()
     """Media that the assistant makes, in reading order; in the ids each is the signal tokens of its modality."""
+    branches: tuple[int, ...] = ()
+    """Lengths of a prefix and of the continuations that share it; empty for a plain row."""
 
 
 def encode(

@@ -23,6 +23,7 @@ from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch, collate
 from inlay.adapters.core.encode import Encoded, encode
+from inlay.adapters.core.log_probs import LogProbs
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
@@ -30,6 +31,7 @@ from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
+from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.modality import Modality
 
@@ -198,7 +200,10 @@ class ModelCore(Generic[A]):
                 loaded = [load_for(encoder, modality, part.source) for part in parts]
                 inputs[modality] = encoder.preprocess(loaded, chosen.geometry_for(modality))
         batch = replace(batch, inputs=inputs, features=cached, prompts=prompts)
-        return batch if generation else batch.planned(self.backbone.llm.plan(batch.labels, batch.mask, batch.target))
+        return batch if generation else batch.planned(self._plan(batch))
+
+    def _plan(self, batch: Batch) -> LossPlan:
+        return self.backbone.llm.plan(batch.labels, batch.mask, batch.target, batch.branches)
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
         """Conversations to one batch: :meth:`encode`, then :meth:`collate`."""
@@ -261,7 +266,7 @@ class ModelCore(Generic[A]):
             states: as for a whole forward pass.
         """
         llm = self.backbone.llm
-        plan = batch.plan or llm.plan(batch.labels, batch.mask, batch.target)
+        plan = batch.plan or self._plan(batch)
         rows, targets = plan.rows, plan.targets
         whole, alone = logits == "all", logits == "none" and len(targets) > 0
         kept = None if whole else rows
@@ -279,6 +284,18 @@ class ModelCore(Generic[A]):
         if hidden is not None:
             signal_states = at_signals(batch.ids, embeddings, hidden, self.adapter.signals)
         return Output(loss, scores, targets, signal_states)
+
+    @exclusive
+    def log_probs(self, batch: Batch) -> LogProbs:
+        """Log-probabilities of the labelled tokens, with gradients; the scores of a whole batch are not kept.
+
+        Args:
+            batch: conversations, or prompts with branches (:mod:`inlay.adapters.core.branches`).
+        """
+        batch = batch.to(self.backbone.device)
+        plan = batch.plan or self._plan(batch)
+        losses = self.backbone.llm.token_losses(self.embeddings(batch), batch.mask, plan, batch.target)
+        return LogProbs(-losses, plan.sequence, plan.sequences)
 
     @exclusive
     def signal_states(self, batch: Batch) -> dict[Modality, Tensor]:

@@ -41,9 +41,11 @@ class DecoderOnly:
         """Position ``t`` predicts label ``t + 1``."""
         return labelled_rows(labels)
 
-    def plan(self, labels: Tensor, mask: Tensor, target: Tensor | None) -> LossPlan:
-        """Labelled positions, and the batch without padding."""
-        return LossPlan.of(*labelled_rows(labels), mask)
+    def plan(
+        self, labels: Tensor, mask: Tensor, target: Tensor | None, branches: Sequence[Sequence[int]] = ()
+    ) -> LossPlan:
+        """Labelled positions, and the batch without padding, in which rows may have branches."""
+        return LossPlan.of(*labelled_rows(labels), mask, branches)
 
     def run(
         self, model: Any, embeddings: Tensor, mask: Tensor | None, target: Tensor | None, pad_id: int, **more: Any

@@ -1,0 +1,38 @@
+"""Log-probabilities of labelled tokens, and their sums over conversations or branches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["LogProbs"]
+
+
+@dataclass(frozen=True)
+class LogProbs:
+    """Log-probabilities of the labelled tokens of a batch.
+
+    Example:
+        >>> import torch
+        >>> found = LogProbs(torch.tensor([-1.0, -2.0, -4.0]), torch.tensor([0, 0, 1]), 2)
+        >>> found.sums().tolist(), found.counts.tolist()
+        ([-3.0, -4.0], [2, 1])
+    """
+
+    tokens: Tensor
+    """``[n]`` in float32, in reading order."""
+    sequence: Tensor
+    """``[n]``, the sequence of each token: its conversation, or its branch counted over all rows."""
+    sequences: int
+    """Number of sequences, ``S``."""
+
+    @property
+    def counts(self) -> Tensor:
+        """``[S]``, labelled tokens of each sequence."""
+        return self.sequence.bincount(minlength=self.sequences)
+
+    def sums(self, weights: Tensor | None = None) -> Tensor:
+        """``[S]``, the log-probability of each sequence; with ``weights`` ``[n]`` a weighted sum."""
+        values = self.tokens if weights is None else self.tokens * weights
+        return values.new_zeros(self.sequences).index_add(0, self.sequence, values)
