@@ -159,9 +159,8 @@ def unsampled_tokens(model: ModelCore[Any], ends: Iterable[int] = (), *, media: 
 
 def _head_width(model: ModelCore[Any]) -> int:
     """Scores of the language model, some of which may belong to no token."""
-    config = model.backbone.llm.model.config.get_text_config(decoder=True)
-    table = model.backbone.llm.model.get_input_embeddings().weight
-    return max(int(config.vocab_size), len(table))
+    llm = model.backbone.llm
+    return max(int(llm.model.config.get_text_config(decoder=True).vocab_size), llm.port.settings["vocabulary"])
 
 
 def _check(**counts: int) -> None:

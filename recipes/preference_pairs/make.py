@@ -226,7 +226,7 @@ def _attached(bundle: str | Path, trusted: Path | None, given: Mapping[str, Any]
     adapter = Adapter.from_pretrained(bundle, trusted=trusted)
     settings: BackboneSettings = backbone_settings(str(bundle), adapter, given)
     backbone = backbone_for(adapter, settings)
-    backbone.to(device_of(accelerator))  # type: ignore[arg-type]  # checked by the command line
+    backbone.to(device_of(accelerator))
     return adapter.attach(backbone)
 
 

@@ -6,7 +6,7 @@ several answers is copied here once, into memory with room for the next position
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ BLOCK = 64
 """Positions by which the memory grows."""
 
 
-class BlockLayer(DynamicLayer):
+class BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer's keys and values with room for further positions; without gradients.
 
     Args:
@@ -28,11 +28,11 @@ class BlockLayer(DynamicLayer):
     """
 
     def __init__(self, layer: DynamicLayer, repeats: int) -> None:
-        super().__init__()
-        assert layer.keys is not None and layer.values is not None
-        self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
-        self.length = layer.keys.shape[-2]
-        self.blocks = [_with_room(held, repeats) for held in (layer.keys, layer.values)]
+        super().__init__()  # type: ignore[no-untyped-call]
+        keys, values = cast(Tensor, layer.keys), cast(Tensor, layer.values)
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self.length = keys.shape[-2]
+        self.blocks = [_with_room(held, repeats) for held in (keys, values)]
         self._show()
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -57,22 +57,24 @@ class BlockLayer(DynamicLayer):
 
 def repeat_cache(cache: DynamicCache, repeats: int) -> None:
     """Repeat each row of a cache, one layer after the other so that the memory does not hold both at once."""
-    for index, layer in enumerate(cache.layers):
+    layers: list[Any] = cache.layers
+    for index, layer in enumerate(layers):
         if type(layer) is DynamicLayer:
-            cache.layers[index] = BlockLayer(layer, repeats)
+            layers[index] = BlockLayer(layer, repeats)
         else:
             layer.batch_repeat_interleave(repeats)
 
 
 def select_rows(cache: DynamicCache, rows: Tensor) -> None:
     """Keep some rows ``[n]`` of a cache."""
-    for layer in cache.layers:
+    layers: list[Any] = cache.layers
+    for layer in layers:
         layer.batch_select_indices(rows)
 
 
 def _with_room(held: Tensor, repeats: int) -> Tensor:
     whole = held.new_empty(len(held) * repeats, *held.shape[1:-2], held.shape[-2] + BLOCK, held.shape[-1])
-    whole.unflatten(0, (len(held), repeats))[..., : held.shape[-2], :] = held[:, None]
+    whole.view(len(held), repeats, *whole.shape[1:])[..., : held.shape[-2], :] = held[:, None]
     return whole
 
 

@@ -134,11 +134,11 @@ class PolicyProcessor(LogitsProcessor):
     def __init__(self, policy: SamplingPolicy, streams: Streams, grammar: LogitsProcessor | None = None) -> None:
         self.policy, self.streams, self.grammar = policy, streams, grammar
         self.steps: list[Tensor] = []
-        """The log-probabilities ``[R]`` of the tokens drawn in each step, at temperature 1 over the whole vocabulary."""
+        """For each step the log-probabilities ``[R]`` of the drawn tokens, at temperature 1 over the whole vocabulary."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores ``[R, vocabulary]`` that are 0 for the drawn token and minus infinity for all others."""
-        allowed: Tensor = scores if self.grammar is None else self.grammar(input_ids, scores)  # type: ignore[arg-type]
+        allowed: Tensor = scores if self.grammar is None else self.grammar(input_ids, scores)
         drawn = self.policy.draw(allowed, self.streams.at(len(self.steps), torch.arange(len(scores))))[:, None]
         self.steps.append((scores.gather(-1, drawn)[:, 0] - scores.logsumexp(dim=-1)).cpu())
         return torch.full_like(scores, float("-inf")).scatter_(-1, drawn, 0.0)

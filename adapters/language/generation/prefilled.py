@@ -119,7 +119,7 @@ def draw_prefilled(
     written = torch.zeros(len(rows), 0, dtype=torch.long, device=mask.device)
     finished = torch.zeros(len(rows), dtype=torch.bool)
     for step in range(limit):
-        scores = reader.logits if grammar is None else grammar(written, reader.logits)  # type: ignore[arg-type]
+        scores = reader.logits if grammar is None else grammar(written, reader.logits)
         ids = policy.draw(scores, streams.at(step, live)).to(mask.device)
         chosen = reader.logits.gather(-1, ids[:, None].to(reader.logits.device))[:, 0] - reader.logits.logsumexp(dim=-1)
         steps.append((live, chosen.cpu()))
@@ -171,7 +171,7 @@ def _equal(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
     longest = max(_LENGTHS)
     ids = (torch.arange(8 * longest, device=device) * max(1, size // (8 * longest))) % size
     mask = (torch.arange(longest) >= longest - torch.tensor(_LENGTHS)[:, None]).long().to(device)
-    prompts, answers = embed(ids[: 2 * longest]).to(dtype).unflatten(0, (2, longest)), ids[-8:].unflatten(0, (4, 2))
+    prompts, answers = embed(ids[: 2 * longest].view(2, longest)).to(dtype), ids[-8:].view(4, 2)
     try:
         whole = torch.cat([prompts.repeat_interleave(2, dim=0), embed(answers).to(dtype)], dim=1)
         more = torch.cat([mask.repeat_interleave(2, dim=0), mask.new_ones(4, 2)], dim=1)
