@@ -84,8 +84,9 @@ def test_silence_does_not_win() -> None:
 @pytest.mark.parametrize(
     ("name", "question", "told"),
     [
-        ("pope", question_of("maybe"), "expected the reference yes or no"),
-        ("choice", question_of("B"), "expected options"),
+        ("pope", question_of("maybe"), "the reference answer is 'maybe', not yes or no"),
+        ("choice", question_of("B"), "lists no options"),
+        ("choice", question_of("C", text="which?\nA. red\nB. blue"), "'C' is none of the options"),
         ("objects", question_of("nothing"), "names no object"),
         ("vqa", question_of(" "), "no reference answer"),
         ("exact", question_of("red"), ""),
