@@ -160,7 +160,10 @@ def unsampled_tokens(model: ModelCore[Any], ends: Iterable[int] = (), *, media: 
 def _head_width(model: ModelCore[Any]) -> int:
     """Scores of the language model, some of which may belong to no token."""
     llm = model.backbone.llm
-    return max(int(llm.model.config.get_text_config(decoder=True).vocab_size), llm.port.settings["vocabulary"])
+    return max(
+        int(llm.model.config.get_text_config(decoder=True).vocab_size),
+        len(llm.model.get_input_embeddings().get_parameter("weight")),
+    )
 
 
 def _check(**counts: int) -> None:

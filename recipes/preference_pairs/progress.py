@@ -44,7 +44,7 @@ class Progress:
             lines = self._lines()
             head = {"settings": json.loads(json.dumps(settings)), "free": json.loads(json.dumps(free))}
             if lines and lines[0].get("settings") != head["settings"]:
-                if not overwrite:
+                if len(lines) > 1 and not overwrite:
                     raise SettingsError(f"{self.path}: {_difference(lines[0].get('settings'), head['settings'])}")
                 lines = []
                 self.file.truncate(0)

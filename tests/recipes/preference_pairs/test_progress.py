@@ -64,6 +64,14 @@ def test_other_settings_are_named(output: Path) -> None:
         assert third.items == {}
 
 
+def test_a_start_that_finished_no_batch_does_not_bind_the_settings(output: Path) -> None:
+    begin(output).file.close()
+    with begin(output, seed=1, size=9) as second:
+        assert second.free == {"batch_size": 9}
+    with begin(output, seed=1) as third:
+        assert third.items == {}
+
+
 def test_another_file_of_this_name_is_not_touched(output: Path) -> None:
     part(output).write_text('{"mine": 1}\n')
     with pytest.raises(SettingsError, match="expected an unfinished file"):

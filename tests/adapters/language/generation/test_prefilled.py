@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_languages import DECODERS, make_language
 from transformers import DynamicCache
 
 from inlay.adapters.language.generation import prefilled
-from inlay.adapters.language.generation.policy import SamplingPolicy, Streams
+from inlay.adapters.language.generation.policy import PolicyProcessor, SamplingPolicy, Streams
 from inlay.adapters.language.generation.prefilled import can_prefill, draw_prefilled
+from inlay.adapters.language.model import LanguageModel
 
 
 def prompts(llm: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,6 +30,48 @@ def never(_: list[int]) -> bool:
 def test_decoders_are_prefilled(llm_of: Any, family: str) -> None:
     llm = llm_of(family)
     assert can_prefill(llm.model, llm.wiring, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("bloom", {}),
+        ("gpt2", {}),
+        ("falcon", {}),
+        ("gemma2", {"sliding_window": 4}),
+        ("mistral", {"sliding_window": 4}),
+    ],
+)
+def test_other_families_give_the_tokens_of_generate(tokenizer_of: Any, kind: str, sizes: dict[str, int]) -> None:
+    tokenizer = tokenizer_of()
+    model_class, config_class, own = DECODERS[kind]
+    llm = LanguageModel(make_language((model_class, config_class, own | sizes), len(tokenizer)), tokenizer)
+    embeddings, mask = prompts(llm)
+    assert can_prefill(llm.model, llm.wiring, torch.float32)
+    found = draw_prefilled(
+        llm.model, embeddings, mask, SamplingPolicy(), Streams(0, [0, 1], 3, 5), count=3, limit=5, ends=never
+    )
+    plain = PolicyProcessor(SamplingPolicy(), Streams(0, [0, 1], 3, 5))
+    written = llm.generate(
+        embeddings,
+        mask,
+        max_new_tokens=5,
+        do_sample=True,
+        top_k=0,
+        num_return_sequences=3,
+        logits_processor=[plain],
+    )
+    values = torch.stack(plain.steps, dim=1)
+    for ids, log_probs, row, wanted in zip(found.rows, found.log_probs, written.rows, values, strict=True):
+        assert ids[: len(row)] == row
+        torch.testing.assert_close(log_probs[: len(row)], wanted[: len(row)], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mamba", "qwen3_next", "falcon_h1"])
+def test_a_model_with_recurrent_states_is_not(tokenizer_of: Any, kind: str) -> None:
+    tokenizer = tokenizer_of()
+    llm = LanguageModel(make_language(DECODERS[kind], len(tokenizer)), tokenizer)
+    assert not can_prefill(llm.model, llm.wiring, torch.float32)
 
 
 def test_an_encoder_decoder_is_not(llm_of: Any) -> None:
