@@ -47,7 +47,7 @@ class BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep some rows."""
-        self.blocks = [held.index_select(0, indices) for held in self.blocks]
+        self.blocks = [held.index_select(0, indices.to(held.device)) for held in self.blocks]
         self._show()
 
     def _show(self) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,9 @@ from inlay.adapters.language.wiring.protocol import LanguageModelError
 
 __all__ = ["PolicyProcessor", "SamplingPolicy", "Streams", "distribution"]
 
+_AT_ONCE = 1 << 22
+"""Most probabilities in float64 at once, which bounds the memory of a step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingPolicy:
@@ -60,7 +63,11 @@ class SamplingPolicy:
         Raises:
             LanguageModelError: a row with NaN, or without a finite score.
         """
-        allowed = self._allowed(logits)
+        rows = max(1, _AT_ONCE // logits.shape[-1])
+        parts = zip(logits.split(rows), numbers.to(logits.device).split(rows), strict=True)
+        return torch.cat([self._drawn(self._allowed(part), own) for part, own in parts])
+
+    def _drawn(self, allowed: Tensor, numbers: Tensor) -> Tensor:
         best = allowed.max(dim=-1)
         if not bool(best.values.isfinite().all()):
             raise LanguageModelError("the scores of the next token are not finite, so no token can be drawn")
@@ -68,8 +75,8 @@ class SamplingPolicy:
             return best.indices
         cumulative = distribution(allowed, self.temperature, self.top_k, self.top_p).cumsum(dim=-1)
         # Right of equal values, so that a token of probability 0 is never drawn.
-        wanted = numbers.to(cumulative.device)[:, None] * cumulative[:, -1:]
-        return torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+        wanted = numbers[:, None] * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, wanted, right=True)[:, 0].clamp_(max=allowed.shape[-1] - 1)
 
     def _allowed(self, logits: Tensor) -> Tensor:
         key = (logits.device, logits.shape[-1])

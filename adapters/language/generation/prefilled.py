@@ -71,7 +71,8 @@ class _Reader:
     def keep(self, rows: Tensor) -> None:
         """Continue with some rows ``[n]`` only."""
         select_rows(self.cache, rows)
-        self.mask, self.place, self.logits = self.mask[rows], self.place[rows], self.logits[rows]
+        self.mask, self.place = self.mask[rows], self.place[rows]
+        self.logits = self.logits[rows.to(self.logits.device)]
 
     def _run(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         known = {"position_ids": positions} if self.counted else {}
@@ -152,9 +153,9 @@ def can_prefill(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
         wiring: of the model.
         dtype: of the embeddings.
     """
-    if not isinstance(wiring, DecoderOnly):
-        return False
     table = model.get_input_embeddings().weight
+    if not isinstance(wiring, DecoderOnly) or table.is_meta:
+        return False
     probe = table[:1].to(dtype)
     attention = model.config.get_text_config(decoder=True)._attn_implementation
     key = (table.device, dtype, computed_in(probe), attention)

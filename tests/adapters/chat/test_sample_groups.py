@@ -15,6 +15,7 @@ from inlay.adapters.chat.reply import ReplyError
 from inlay.adapters.chat.sample_groups import Group, sample_groups, unsampled_tokens
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.core.branches import join_branches
 from inlay.adapters.inputs import LinearConfig
 from inlay.adapters.language.wiring.protocol import LanguageModelError
 from inlay.adapters.llm_parts.token_rows import TokensConfig
@@ -87,6 +88,16 @@ def test_log_probabilities_are_those_of_the_rows(model_of: Make, asked: Any, fam
     own = [values for group in groups for values in group.log_probs]
     torch.testing.assert_close(found.tokens, torch.cat(own), atol=1e-5, rtol=1e-5)
     assert found.counts.tolist() == [len(values) for values in own]
+
+
+def test_a_group_is_one_row_of_branches(model_of: Make, asked: Any) -> None:
+    model = model_of()
+    (group,) = sample_groups(model, asked[:1], 4, max_new_tokens=6)
+    joined = join_branches(group.rows())
+    assert joined is not None
+    with model.inference():
+        found = model.log_probs(model.collate([joined]))
+    torch.testing.assert_close(found.tokens, torch.cat(group.log_probs), atol=1e-5, rtol=1e-5)
 
 
 def test_shares_of_the_first_token_are_the_models(model_of: Make, asked: Any) -> None:

@@ -7,16 +7,17 @@ import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from inlay.adapters.language.generation import policy
 from inlay.adapters.language.generation.policy import PolicyProcessor, SamplingPolicy, Streams, distribution
 from inlay.adapters.language.wiring.protocol import LanguageModelError
 
 SCORES = torch.tensor([[2.0, 1.0, 0.5, -1.0, float("-inf"), 0.0]])
 
 
-def frequencies(policy: SamplingPolicy, draws: int = 20_000) -> Tensor:
+def frequencies(chosen: SamplingPolicy, draws: int = 20_000) -> Tensor:
     """Shares of the tokens that are drawn with evenly spaced numbers."""
     numbers = (torch.arange(draws, dtype=torch.float64) + 0.5) / draws
-    ids = policy.draw(SCORES.expand(draws, -1), numbers)
+    ids = chosen.draw(SCORES.expand(draws, -1), numbers)
     return ids.bincount(minlength=SCORES.shape[1]) / draws
 
 
@@ -41,6 +42,13 @@ def test_forbidden_tokens_are_never_drawn() -> None:
     found = frequencies(SamplingPolicy(forbidden=(0, 5, 999)))
     assert found[[0, 4, 5]].tolist() == [0.0, 0.0, 0.0]
     torch.testing.assert_close(found[1:4], SCORES[0, 1:4].softmax(-1), atol=1e-4, rtol=0)
+
+
+def test_rows_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut, numbers = SamplingPolicy(top_p=0.9), torch.rand(7, dtype=torch.float64)
+    whole = cut.draw(SCORES.expand(7, -1), numbers)
+    monkeypatch.setattr(policy, "_AT_ONCE", 13)  # two rows of six scores
+    assert cut.draw(SCORES.expand(7, -1), numbers).equal(whole)
 
 
 @pytest.mark.parametrize("number", [0.0, 1 - 2**-53])
