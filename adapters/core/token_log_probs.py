@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["LogProbs"]
+__all__ = ["TokenLogProbs"]
 
 
 @dataclass(frozen=True)
-class LogProbs:
+class TokenLogProbs:
     """Log-probabilities of the labelled tokens of a batch.
 
     Example:
         >>> import torch
-        >>> found = LogProbs(torch.tensor([-1.0, -2.0, -4.0]), torch.tensor([0, 0, 1]), 2)
+        >>> found = TokenLogProbs(torch.tensor([-1.0, -2.0, -4.0]), torch.tensor([0, 0, 1]), 2)
         >>> found.sums().tolist(), found.counts.tolist()
         ([-3.0, -4.0], [2, 1])
     """
