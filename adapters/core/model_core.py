@@ -23,10 +23,10 @@ from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch, collate
 from inlay.adapters.core.encode import Encoded, encode
-from inlay.adapters.core.token_log_probs import TokenLogProbs
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
+from inlay.adapters.core.token_log_probs import TokenLogProbs
 from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
@@ -284,6 +284,12 @@ class ModelCore(Generic[A]):
         if hidden is not None:
             signal_states = at_signals(batch.ids, embeddings, hidden, self.adapter.signals)
         return Output(loss, scores, targets, signal_states)
+
+    @exclusive
+    def reads_branches(self) -> bool:
+        """Whether rows of a batch may have branches; see :mod:`inlay.adapters.core.branches`."""
+        llm = self.backbone.llm
+        return llm.reads_branches(llm.embed(torch.zeros(1, 1, dtype=torch.long, device=llm.device)))
 
     @exclusive
     def log_probs(self, batch: Batch) -> TokenLogProbs:
