@@ -1,0 +1,1 @@
+"""The objective ``preference``: training on answers that are compared with each other."""
