@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from preference_stages import stage_of
 from step_ways import assert_same, way
 
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.settings.stage import Stage
-
-from preference_stages import stage_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
