@@ -6,7 +6,7 @@ and log-probabilities. ``register_preference_loss`` adds one.
 
 Example:
     >>> import torch
-    >>> dpo = preference_loss("sigmoid")(beta=0.1)
+    >>> dpo = preference_loss("sigmoid", beta=0.1)
     >>> ones = torch.ones(2)
     >>> pairs = PairLogProbs(chosen=-ones, rejected=-ones, chosen_tokens=ones, rejected_tokens=ones,
     ...                      ref_chosen=-ones, ref_rejected=-ones)
@@ -17,7 +17,8 @@ Example:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -39,6 +40,7 @@ __all__ = [
     "log_loss",
     "preference_loss",
     "preference_loss_names",
+    "preference_loss_type",
     "register_preference_loss",
 ]
 
@@ -170,11 +172,13 @@ def register_preference_loss(kind: T) -> T:
         kind: a frozen dataclass derived from :class:`PreferenceLoss`, with a ``name``; every field has a default.
 
     Raises:
-        LossError: not such a class, an unknown stream in ``needs``, or another class has this name. Registering the
-            same class again is allowed.
+        LossError: not such a class, a field without default, an unknown stream in ``needs``, or another class has this
+            name. Registering the same class again is allowed.
     """
     if not (isinstance(kind, type) and issubclass(kind, PreferenceLoss) and is_dataclass(kind) and kind.name):
         raise LossError(f"expected a dataclass derived from PreferenceLoss with a name, got {kind!r}")
+    if required := [field.name for field in fields(kind) if field.default is field.default_factory is MISSING]:
+        raise LossError(f"loss {kind.name}: expected a default for every field, got none for {required[0]}")
     streams = [field.name for field in fields(kind.rows)]
     if unknown := [stream for stream in kind.needs if stream not in streams]:
         raise LossError(f"loss {kind.name}: needs: expected names among {', '.join(streams)}, got {unknown[0]!r}")
@@ -189,8 +193,8 @@ def preference_loss_names() -> tuple[str, ...]:
     return (*_PACKAGED, *_REGISTERED)
 
 
-def preference_loss(name: str) -> type[PreferenceLoss[Any]]:
-    """Look up a loss by name.
+def preference_loss_type(name: str) -> type[PreferenceLoss[Any]]:
+    """Look up the class of a loss by name.
 
     Raises:
         LossError: unknown name.
@@ -201,3 +205,21 @@ def preference_loss(name: str) -> type[PreferenceLoss[Any]]:
     if name not in _REGISTERED:
         raise LossError(f"loss: expected one of {', '.join(preference_loss_names())}, got {name!r}")
     return _REGISTERED[name]
+
+
+def preference_loss(name: str, /, **settings: Any) -> PreferenceLoss[Any]:
+    """A loss by name.
+
+    Args:
+        name: one of :func:`preference_loss_names`.
+        settings: fields of the loss; the published defaults for those that are not given.
+
+    Raises:
+        LossError: unknown name or setting, or a value out of range.
+    """
+    kind = preference_loss_type(name)
+    known = [field.name for field in fields(kind)]
+    if unknown := sorted(set(settings) - set(known)):
+        raise LossError(f"{name}: expected settings among {', '.join(known) or 'none'}, got {unknown[0]!r}")
+    build: Callable[..., PreferenceLoss[Any]] = kind
+    return build(**settings)

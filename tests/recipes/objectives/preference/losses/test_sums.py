@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -55,7 +56,7 @@ def test_first_losses_add_up_where_all_are_known() -> None:
         (((1.0, Kto()),), "expected losses of pairs, got kto"),
     ],
 )
-def test_a_sum_of_nothing_or_of_single_answers_is_refused(terms: tuple, told: str) -> None:
+def test_a_sum_of_nothing_or_of_single_answers_is_refused(terms: Any, told: str) -> None:
     with pytest.raises(LossError, match=told):
         WeightedSum(terms=terms)
 

@@ -90,7 +90,7 @@ def assert_same(own: Tensor, theirs: Tensor, policy: Tensor) -> None:
 def test_losses_of_pairs(name: str, smoothing: float | None, beta: float, seed: int) -> None:
     policy, reference, mask = batch(seed)
     settings = {"beta": beta} | ({} if smoothing is None else {"label_smoothing": smoothing})
-    own = preference_loss(name)(**settings)(rows(policy, reference, mask)).mean()
+    own = preference_loss(name, **settings)(rows(policy, reference, mask)).mean()
     theirs = dpo_of_trl(policy, reference.sum(dim=1), mask, loss_types=[name], **settings)
     assert_same(own, theirs, policy)
 
@@ -98,7 +98,7 @@ def test_losses_of_pairs(name: str, smoothing: float | None, beta: float, seed: 
 def test_the_supervised_term() -> None:
     policy, reference, mask = batch(0)
     theirs = dpo_of_trl(policy, reference.sum(dim=1), mask, loss_types=["sft"])
-    assert_same(preference_loss("sft")()(rows(policy, reference, mask)).mean(), theirs, policy)
+    assert_same(preference_loss("sft")(rows(policy, reference, mask)).mean(), theirs, policy)
 
 
 def test_mpo() -> None:
@@ -110,7 +110,7 @@ def test_mpo() -> None:
         loss_types=["sigmoid", "bco_pair", "sft"],
         loss_weights=[0.8, 0.2, 1.0],
     )
-    assert_same(preference_loss("mpo")()(rows(policy, reference, mask)).mean(), theirs, policy)
+    assert_same(preference_loss("mpo")(rows(policy, reference, mask)).mean(), theirs, policy)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "hinge", "ipo", "robust", "exo_pair", "discopop", "sigmoid_norm"])
@@ -121,7 +121,7 @@ def test_f_divergences(name: str, divergence: str, theirs: str) -> None:
     policy, reference, mask = (value.float() if value.is_floating_point() else value for value in batch(2))
     policy = policy.detach().requires_grad_()  # TRL's alpha divergence knows no float64
     settings = {"beta": 0.3} | ({"label_smoothing": 0.1} if name in ("robust", "exo_pair") else {})
-    own = preference_loss(name)(divergence=divergence, alpha=0.5, **settings)(rows(policy, reference, mask)).mean()
+    own = preference_loss(name, divergence=divergence, alpha=0.5, **settings)(rows(policy, reference, mask)).mean()
     other = dpo_of_trl(policy, reference.sum(dim=1), mask, loss_types=[name], f_divergence_type=theirs, **settings)
     torch.testing.assert_close(own, other, rtol=2e-5, atol=2e-6)
 
@@ -132,7 +132,7 @@ def test_ld_dpo(alpha: float) -> None:
     chosen, rejected = mask.chunk(2)
     weights = torch.cat([tail_weights(chosen, rejected, alpha), tail_weights(rejected, chosen, alpha)])
     weighted, reference_sums = weighted_log_probs(policy, weights)[0], weighted_log_probs(reference, weights)[0]
-    own = preference_loss("sigmoid")()(rows(weighted[:, None], reference_sums[:, None], mask)).mean()
+    own = preference_loss("sigmoid")(rows(weighted[:, None], reference_sums[:, None], mask)).mean()
     assert_same(own, dpo_of_trl(policy, reference_sums, mask, loss_types=["sigmoid"], ld_alpha=alpha), policy)
 
 
@@ -165,7 +165,7 @@ def test_losses_of_single_answers(name: str, theirs: str, shift: float) -> None:
         desirable=label,
         kl=kl_estimate(mismatched, mismatched - shift),
     )
-    assert_same(preference_loss(name)(**weights)(single).mean(), other, policy)
+    assert_same(preference_loss(name, **weights)(single).mean(), other, policy)
 
 
 def test_simpo() -> None:
@@ -177,7 +177,7 @@ def test_simpo() -> None:
         alpha=0.0, loss_type="simpo", simpo_gamma=0.8, beta=2.5, label_smoothing=0.0, accelerator=ONE_PROCESS
     )
     losses, *_ = CPOTrainer.cpo_loss(stub, pairs.chosen / pairs.chosen_tokens, pairs.rejected / pairs.rejected_tokens)
-    assert_same(preference_loss("simpo")(beta=2.5, gamma=0.8)(pairs).mean(), losses.mean(), policy)
+    assert_same(preference_loss("simpo", beta=2.5, gamma=0.8)(pairs).mean(), losses.mean(), policy)
 
 
 def test_cpo() -> None:
@@ -188,7 +188,7 @@ def test_cpo() -> None:
     stub = SimpleNamespace(alpha=0.0, loss_type="sigmoid", beta=0.1, label_smoothing=0.0, accelerator=ONE_PROCESS)
     losses, *_ = CPOTrainer.cpo_loss(stub, pairs.chosen, pairs.rejected)
     nll = -policy[:PAIRS][mask[:PAIRS]].mean()  # nn.CrossEntropyLoss over the labels of the chosen answers
-    assert_same(preference_loss("cpo")(alpha=0.5)(pairs).mean(), losses.mean() + 0.5 * nll, policy)
+    assert_same(preference_loss("cpo", alpha=0.5)(pairs).mean(), losses.mean() + 0.5 * nll, policy)
 
 
 def test_the_odds_term_of_orpo() -> None:
@@ -201,5 +201,5 @@ def test_the_odds_term_of_orpo() -> None:
     ratios, *_ = ORPOTrainer.odds_ratio_loss(
         stub, pairs.chosen / pairs.chosen_tokens, pairs.rejected / pairs.rejected_tokens
     )
-    own = preference_loss("orpo")().odds_term(pairs)
+    own = preference_loss("orpo").odds_term(pairs)
     torch.testing.assert_close(own, -ratios)
