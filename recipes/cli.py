@@ -28,6 +28,7 @@ COMMANDS = {
         "inlay.recipes.commands.evaluate",
         "answer held-out questions and compare with the blind baseline and the oracle",
     ),
+    "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
     "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about a picture"),
     "inspect": (
