@@ -102,7 +102,7 @@ def test_settings_are_read_without_torch() -> None:
         "import sys\n"
         "from inlay.recipes.objectives.preference.losses.registry import preference_loss, preference_loss_names\n"
         "for name in preference_loss_names(): preference_loss(name)\n"
-        "from inlay.recipes.objectives.rewards.policy_loss import PolicySettings\n"
+        "from inlay.recipes.objectives.policy_gradient.policy_loss import PolicySettings\n"
         "PolicySettings()\n"
         "sys.exit('torch' in sys.modules)\n"
     )

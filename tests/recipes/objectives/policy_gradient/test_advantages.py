@@ -7,8 +7,8 @@ import statistics
 import pytest
 import torch
 
-from inlay.recipes.objectives.rewards.advantages import (
-    RewardError,
+from inlay.recipes.objectives.policy_gradient.advantages import (
+    PolicyError,
     centred,
     group_normalised,
     leave_one_out,
@@ -57,7 +57,7 @@ def test_undecided_groups_are_found() -> None:
 def test_rewards_are_weighted_by_function() -> None:
     scores = torch.tensor([[1.0, 0.5], [0.0, 2.0]])
     assert weighted_rewards(scores, [2.0, 0.5]).tolist() == [2.25, 1.0]
-    with pytest.raises(RewardError, match=r"expected a weight for each reward function, got 1 for \[2, 2\]"):
+    with pytest.raises(PolicyError, match=r"expected a weight for each reward function, got 1 for \[2, 2\]"):
         weighted_rewards(scores, [1.0])
 
 
@@ -75,5 +75,5 @@ def test_rewards_are_weighted_by_function() -> None:
     ],
 )
 def test_rewards_that_cannot_be_compared_are_refused(advantages: object, rewards: torch.Tensor, told: str) -> None:
-    with pytest.raises(RewardError, match=told):
+    with pytest.raises(PolicyError, match=told):
         advantages(rewards)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from inlay.recipes.objectives.rewards.advantages import RewardError
-from inlay.recipes.objectives.rewards.policy_loss import (
+from inlay.recipes.objectives.policy_gradient.advantages import PolicyError
+from inlay.recipes.objectives.policy_gradient.policy_loss import (
     PolicySettings,
     SampledAnswers,
     policy_loss,
@@ -132,7 +132,7 @@ def test_micro_batches_of_dapo_add_up_to_the_step() -> None:
 
 
 def test_a_missing_reference_is_explained() -> None:
-    with pytest.raises(RewardError, match=r"kl_weight 0\.1: expected ref_log_probs, got none; run the reference"):
+    with pytest.raises(PolicyError, match=r"kl_weight 0\.1: expected ref_log_probs, got none; run the reference"):
         policy_loss(sampled(ref_log_probs=None), PolicySettings(kl_weight=0.1))
 
 
@@ -144,7 +144,7 @@ def test_a_missing_reference_is_explained() -> None:
     ],
 )
 def test_shapes_are_checked(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(RewardError, match=told):
+    with pytest.raises(PolicyError, match=told):
         policy_loss(sampled(**given), PolicySettings())
 
 
@@ -158,7 +158,7 @@ def test_shapes_are_checked(given: dict[str, Any], told: str) -> None:
     ],
 )
 def test_settings_have_limits(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(RewardError, match=told):
+    with pytest.raises(PolicyError, match=told):
         PolicySettings(**given)
 
 

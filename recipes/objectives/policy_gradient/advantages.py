@@ -19,13 +19,13 @@ from inlay.recipes.settings.objective import ObjectiveError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["RewardError", "centred", "group_normalised", "leave_one_out", "undecided", "weighted_rewards"]
+__all__ = ["PolicyError", "centred", "group_normalised", "leave_one_out", "undecided", "weighted_rewards"]
 
 EPSILON = 1e-4
 """Added to the standard deviation, as in TRL; a group of equal rewards has the advantage 0."""
 
 
-class RewardError(ObjectiveError):
+class PolicyError(ObjectiveError):
     """Rewards are not one finite number per sampled answer, or a group has too few answers to compare."""
 
 
@@ -40,7 +40,7 @@ def group_normalised(rewards: Tensor, epsilon: float = EPSILON) -> Tensor:
         ``[G, K]``.
 
     Raises:
-        RewardError: see :class:`RewardError`.
+        PolicyError: see :class:`PolicyError`.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ def centred(rewards: Tensor) -> Tensor:
         ``[G, K]``.
 
     Raises:
-        RewardError: see :class:`RewardError`.
+        PolicyError: see :class:`PolicyError`.
     """
     _check(rewards)
     return rewards - rewards.mean(dim=1, keepdim=True)
@@ -78,7 +78,7 @@ def leave_one_out(rewards: Tensor) -> Tensor:
         ``[G, K]``.
 
     Raises:
-        RewardError: see :class:`RewardError`.
+        PolicyError: see :class:`PolicyError`.
 
     Example:
         >>> import torch
@@ -101,10 +101,10 @@ def weighted_rewards(scores: Tensor, weights: Sequence[float]) -> Tensor:
         ``[...]``.
 
     Raises:
-        RewardError: the numbers of columns and weights differ.
+        PolicyError: the numbers of columns and weights differ.
     """
     if scores.shape[-1:] != (len(weights),):
-        raise RewardError(f"expected a weight for each reward function, got {len(weights)} for {list(scores.shape)}")
+        raise PolicyError(f"expected a weight for each reward function, got {len(weights)} for {list(scores.shape)}")
     return (scores * scores.new_tensor(list(weights))).sum(dim=-1)
 
 
@@ -119,13 +119,13 @@ def undecided(rewards: Tensor) -> Tensor:
 
 def _check(rewards: Tensor) -> None:
     if rewards.ndim != 2 or rewards.shape[1] < 2 or not rewards.is_floating_point():
-        raise RewardError(
+        raise PolicyError(
             "rewards: expected floats [groups, answers] with at least 2 answers for each question, got "
             f"{rewards.dtype} {list(rewards.shape)}"
         )
     if not rewards.isfinite().all():
         group, answer = (~rewards.isfinite()).nonzero()[0].tolist()
-        raise RewardError(
+        raise PolicyError(
             f"rewards: expected finite numbers, got {rewards[group, answer].item()} for answer {answer} of group "
             f"{group}; return a number for every answer, such as 0 for one that cannot be scored"
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from trl_stubs import ONE_PROCESS, answers, trainer
 
-from inlay.recipes.objectives.rewards.policy_loss import PolicySettings, SampledAnswers, policy_loss
+from inlay.recipes.objectives.policy_gradient.policy_loss import PolicySettings, SampledAnswers, policy_loss
 
 pytest.importorskip("trl", reason="TRL is not installed; it has an environment of its own")
 pytestmark = pytest.mark.filterwarnings("ignore")

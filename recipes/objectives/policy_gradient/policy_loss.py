@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from inlay.recipes.objectives.rewards.advantages import RewardError
+from inlay.recipes.objectives.policy_gradient.advantages import PolicyError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,14 +46,14 @@ class PolicySettings:
 
     def __post_init__(self) -> None:
         if self.averaging not in get_args(Averaging):
-            raise RewardError(f"averaging: expected one of {', '.join(get_args(Averaging))}, got {self.averaging!r}")
+            raise PolicyError(f"averaging: expected one of {', '.join(get_args(Averaging))}, got {self.averaging!r}")
         if not 0 <= self.clip_low <= 1 or not self.clip_high >= 0 or not self.kl_weight >= 0:
-            raise RewardError(
+            raise PolicyError(
                 "expected clip_low from 0 to 1, clip_high and kl_weight of at least 0, got "
                 f"{self.clip_low}, {self.clip_high} and {self.kl_weight}"
             )
         if self.averaging == "dr_grpo" and not (self.max_tokens and self.max_tokens > 0):
-            raise RewardError(f"dr_grpo: expected max_tokens above 0, got {self.max_tokens}; set it as for sampling")
+            raise PolicyError(f"dr_grpo: expected max_tokens above 0, got {self.max_tokens}; set it as for sampling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def policy_loss(answers: SampledAnswers, settings: PolicySettings) -> tuple[Tens
         ``mean_tokens`` is given.
 
     Raises:
-        RewardError: shapes do not match, or the reference is missing.
+        PolicyError: shapes do not match, or the reference is missing.
 
     Example:
         >>> import torch
@@ -169,11 +169,11 @@ def _check(answers: SampledAnswers, settings: PolicySettings) -> None:
     for name in ("old_log_probs", "ref_log_probs", "mask"):
         value = getattr(answers, name)
         if value is not None and value.shape != shape:
-            raise RewardError(f"{name}: expected [B, T] {list(shape)} like log_probs, got {list(value.shape)}")
+            raise PolicyError(f"{name}: expected [B, T] {list(shape)} like log_probs, got {list(value.shape)}")
     if answers.advantages.shape != shape[:1]:
-        raise RewardError(f"advantages: expected [B] {list(shape[:1])}, got {list(answers.advantages.shape)}")
+        raise PolicyError(f"advantages: expected [B] {list(shape[:1])}, got {list(answers.advantages.shape)}")
     if settings.kl_weight and answers.ref_log_probs is None:
-        raise RewardError(
+        raise PolicyError(
             f"kl_weight {settings.kl_weight}: expected ref_log_probs, got none; run the reference, or set kl_weight "
             "to 0"
         )
