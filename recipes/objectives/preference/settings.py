@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from inlay.recipes.objectives.preference.losses.registry import PreferenceLoss, preference_loss
+from inlay.recipes.objectives.preference.losses.registry import PreferenceLoss, preference_loss, preference_loss_type
 from inlay.recipes.objectives.preference.losses.streams import UnpairedLogProbs
 from inlay.recipes.settings.objective import Objective, ObjectiveError
 
@@ -37,12 +37,6 @@ class Preference(Objective):
     """Before and after training, compare held-out pairs with the right, an empty and another row's medium."""
 
     def __post_init__(self) -> None:
-        kind = preference_loss(self.loss)
-        known = [own.name for own in fields(kind)]
-        if unknown := sorted(self.options.keys() - set(known)):
-            raise ObjectiveError(
-                f"{self.name}: options: loss {self.loss} has {', '.join(known) or 'no settings'}, got {unknown[0]!r}"
-            )
         _ = self.function
         if self.segment_weight < 1:
             raise ObjectiveError(f"{self.name}: segment_weight: expected at least 1, got {self.segment_weight}")
@@ -52,13 +46,12 @@ class Preference(Objective):
     @property
     def function(self) -> PreferenceLoss[Any]:
         """The loss with its settings."""
-        options: dict[str, Any] = dict(self.options)
-        return preference_loss(self.loss)(**options)
+        return preference_loss(self.loss, **self.options)
 
     @property
     def paired(self) -> bool:
         """Whether the loss compares two answers; otherwise it reads single answers with a label."""
-        return preference_loss(self.loss).rows is not UnpairedLogProbs
+        return preference_loss_type(self.loss).rows is not UnpairedLogProbs
 
     @property
     def streams(self) -> tuple[str, ...]:

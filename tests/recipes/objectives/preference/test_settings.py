@@ -12,7 +12,7 @@ from inlay.recipes.settings.objective import ObjectiveError
 
 def test_options_are_those_of_the_loss() -> None:
     assert Preference(loss="sigmoid", options={"beta": 0.3}).function.first_step() == pytest.approx(0.6931, abs=1e-4)
-    with pytest.raises(ObjectiveError, match=r"loss simpo has .*gamma.*, got 'tau'"):
+    with pytest.raises(LossError, match=r"simpo: expected settings among .*gamma.*, got 'tau'"):
         Preference(loss="simpo", options={"tau": 1.0})
 
 
