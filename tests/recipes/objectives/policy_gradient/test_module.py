@@ -62,7 +62,7 @@ def made(backbone_of: Any, adapter_of: Any, rows: Any) -> Any:
 
 
 def stage(settings: Grpo, **fields: Any) -> Stage:
-    return stage_of(settings, **{"batch_size": 2, **fields})  # type: ignore[arg-type]
+    return stage_of(settings, **{"batch_size": 2, **fields})
 
 
 def batch_of(data: Any, count: int = 2) -> Any:
