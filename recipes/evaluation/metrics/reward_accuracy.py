@@ -81,15 +81,10 @@ class RewardAccuracy(Metric):
         if margins.isnan().any():
             raise MetricError("rewards: expected numbers, got nan; the log-probabilities of a pair are not finite")
         place = self.views.index(view)
-        for state, value in (
-            ("wins", (margins > 0).sum()),
-            ("ties", (margins == 0).sum()),
-            ("pairs", torch.tensor(len(margins), device=self.device)),
-            ("margins", margins.sum()),
-        ):
-            held = getattr(self, state).clone()
-            held[place] += value
-            setattr(self, state, held)
+        self.wins[place] += (margins > 0).sum()
+        self.ties[place] += (margins == 0).sum()
+        self.pairs[place] += len(margins)
+        self.margins[place] += margins.sum()
 
     def compute(self) -> dict[str, Tensor]:
         """``VIEW`` (accuracy, 0..1), ``margin/VIEW`` and ``ties/VIEW`` as float64, of each view with pairs."""

@@ -85,18 +85,19 @@ def test_the_first_use_of_a_sample_has_the_gradient_of_the_policy_gradient() -> 
     torch.testing.assert_close(answers.log_probs.grad, expected)
 
 
-def test_a_clipped_token_has_no_gradient() -> None:
-    log_probs = torch.tensor([[0.0, -1.0], [0.0, -1.0]], dtype=torch.float64).requires_grad_()
+def test_a_token_is_clipped_only_where_the_advantage_would_move_it_further() -> None:
+    # Ratios e, 1 and 1/e in both rows; the range is 0.8 to 1.2.
+    log_probs = torch.tensor([[0.0, -1.0, -2.0]] * 2, dtype=torch.float64).requires_grad_()
     answers = SampledAnswers(
         log_probs=log_probs,
-        old_log_probs=torch.tensor([[-1.0, -1.0], [1.0, -1.0]], dtype=torch.float64),
-        mask=torch.ones(2, 2).bool(),
+        old_log_probs=torch.full((2, 3), -1.0, dtype=torch.float64),
+        mask=torch.ones(2, 3).bool(),
         advantages=torch.tensor([1.0, -1.0], dtype=torch.float64),
     )
     losses, figures = policy_loss(answers, PolicySettings())
     losses.sum().backward()
-    assert (log_probs.grad != 0).tolist() == [[False, True], [False, True]]
-    assert figures.means() == {"kl": 0.0, "clip_low": 0.25, "clip_high": 0.25, "clip_share": 0.5}
+    assert (log_probs.grad != 0).tolist() == [[False, True, True], [True, True, False]]
+    assert figures.means() == pytest.approx({"kl": 0.0, "clip_low": 1 / 6, "clip_high": 1 / 6, "clip_share": 1 / 3})
 
 
 @BY_MODE

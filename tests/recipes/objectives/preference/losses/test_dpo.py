@@ -91,6 +91,16 @@ def test_scores_are_derivatives_of_the_divergence_up_to_a_constant(divergence: A
     torch.testing.assert_close(score, expected.double(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("divergence", ["reverse_kl", "forward_kl", "js", "alpha"])
+@pytest.mark.parametrize("alpha", [0.5, 2.0])
+def test_scores_of_extreme_ratios_are_finite_in_float32(divergence: Any, alpha: float) -> None:
+    ratios = torch.tensor([-1e4, -200.0, 200.0, 1e4], requires_grad=True)
+    score = Sigmoid(divergence=divergence, alpha=alpha).score(ratios)
+    score.sum().backward()
+    assert score.isfinite().all()
+    assert ratios.grad.isfinite().all()
+
+
 def test_alpha_1_is_the_reverse_divergence() -> None:
     pairs = random_pairs()
     torch.testing.assert_close(Sigmoid(divergence="alpha", alpha=1.0)(pairs), Sigmoid()(pairs))

@@ -60,8 +60,8 @@ def test_equal_answers_are_unchanged() -> None:
 
 
 def test_frequent_tokens_of_long_answers_are_compared() -> None:
-    chosen, rejected = [7] * 150 + [1] + [7] * 150, [7] * 150 + [2] + [7] * 150
-    assert changed_tokens(chosen, rejected) == ([150], [150])
+    chosen, rejected = [1, *[7] * 250, 3], [2, *[7] * 250, 4]
+    assert changed_tokens(chosen, rejected) == ([0, 251], [0, 251])
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
