@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inlay.recipes.data.rows.sample import Question, Sample
-from inlay.recipes.evaluation.metrics.builtin import METRICS
-from inlay.recipes.evaluation.metrics.choice import choice_score
+from inlay.recipes.evaluation.metrics.choice import choice_score, chosen_option, options_of
 from inlay.recipes.evaluation.metrics.exact_match import exact_match
 from inlay.recipes.evaluation.metrics.pope import says_yes
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 from inlay.recipes.rewards.object_mentions import mentioned
-from inlay.recipes.rewards.registry import Problem, Reward
+from inlay.recipes.rewards.registry import Reward
 
 __all__ = ["built_in", "length_score", "objects_score"]
 
@@ -29,9 +28,9 @@ def built_in(classes: Mapping[str, str], min_words: int, max_words: int) -> dict
         "vqa": Reward(score=lambda question, answer, _: vqa_accuracy(answer, question.answers), problem=_no_answer),
         "choice": Reward(
             score=lambda question, answer, _: choice_score(answer, question.prompt[-1].text, question.reference),
-            problem=_problem_of("choice"),
+            problem=_no_option,
         ),
-        "pope": Reward(score=_pope, problem=_problem_of("pope")),
+        "pope": Reward(score=_pope, problem=_not_yes_or_no),
         "objects": Reward(
             score=lambda question, answer, sample: objects_score(
                 mentioned(answer, classes), {*mentioned(_annotations(question, sample), classes)}
@@ -80,13 +79,23 @@ def _annotations(question: Question, sample: Sample) -> str:
 
 
 def _pope(question: Question, answer: str, _: Sample) -> float:
-    return float(says_yes(answer) == (question.reference.strip().rstrip(".").lower() == "yes"))
+    return float(says_yes(answer) == (_label(question) == "yes"))
 
 
 def _no_answer(question: Question, _: Sample) -> str:
     return "" if any(answer.strip() for answer in question.answers) else "there is no reference answer"
 
 
-def _problem_of(metric: str) -> Problem:
-    """The reason of the metric of the same name."""
-    return lambda question, _: METRICS[metric].problem(question, ())
+def _no_option(question: Question, _: Sample) -> str:
+    options = options_of(question.prompt[-1].text)
+    if not options:
+        return "the question lists no options such as 'A. red'"
+    return "" if chosen_option(question.reference, options) else f"{question.reference!r} is none of the options"
+
+
+def _not_yes_or_no(question: Question, _: Sample) -> str:
+    return "" if _label(question) in ("yes", "no") else f"the reference answer is {question.reference!r}, not yes or no"
+
+
+def _label(question: Question) -> str:
+    return question.reference.strip().rstrip(".").lower()

@@ -134,7 +134,7 @@ class PolicyProcessor(LogitsProcessor):
     def __init__(self, policy: SamplingPolicy, streams: Streams, grammar: LogitsProcessor | None = None) -> None:
         self.policy, self.streams, self.grammar = policy, streams, grammar
         self.steps: list[Tensor] = []
-        """For each step the log-probabilities ``[R]`` of the drawn tokens, at temperature 1 over the whole vocabulary."""
+        """For each step the log-probabilities ``[R]`` of the drawn tokens: temperature 1, the whole vocabulary."""
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores ``[R, vocabulary]`` that are 0 for the drawn token and minus infinity for all others."""

@@ -54,6 +54,7 @@ class _Reader:
         self.model = model
         self.cache = DynamicCache(config=model.config)
         self.options = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+        self.counted = takes(model, "position_ids")
         positions = (mask.long().cumsum(dim=1) - 1).clamp_(min=0)
         self.logits = self._run(embeddings, mask, positions).repeat_interleave(repeats, dim=0)
         repeat_cache(self.cache, repeats)
@@ -73,7 +74,7 @@ class _Reader:
         self.mask, self.place, self.logits = self.mask[rows], self.place[rows], self.logits[rows]
 
     def _run(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
-        known = {"position_ids": positions} if takes(self.model, "position_ids") else {}
+        known = {"position_ids": positions} if self.counted else {}
         output = self.model(
             inputs_embeds=embeddings,
             attention_mask=mask,
