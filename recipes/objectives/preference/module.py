@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -76,7 +77,8 @@ class PreferenceModule(NextTokenModule):
 
     def log_probs(self, batch: PairBatch) -> PairLogProbs | UnpairedLogProbs:
         """Log-probabilities of policy and reference by stream."""
-        streams = batch.streams(self.model.log_probs(batch.batch))
+        policy = self.model.log_probs(batch.batch)
+        streams = batch.streams(policy)
         if self.loss.needs_reference:
             reference = batch.reference or self.reference.log_probs(batch.batch)
             streams |= {f"ref_{name}": value for name, value in batch.streams(reference).items()}
@@ -88,7 +90,12 @@ class PreferenceModule(NextTokenModule):
         mean = None
         if self.share is not None and self.share.total.get("pairs"):
             mean = self.share.total["chosen_tokens"] / self.share.total["pairs"]
+        nll = None
+        if batch.weights is not None:  # the supervised term has no weights
+            plain = replace(batch, weights=None).streams(policy)["chosen"]
+            nll = -plain / (batch.chosen_tokens / len(batch) if mean is None else mean)
         return PairLogProbs(
+            chosen_nll=nll,
             chosen_tokens=batch.counts["chosen"],
             rejected_tokens=batch.counts["rejected"],
             mean_chosen_tokens=mean,

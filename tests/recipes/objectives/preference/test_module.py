@@ -155,6 +155,12 @@ def test_segments_that_differ_weigh_more(planned: Any, model: Any, pairs: Any) -
     assert (weighted.counts["chosen"] > plain.counts["chosen"]).all()
 
 
+def test_the_supervised_term_has_no_weights(planned: Any, model: Any, pairs: Any) -> None:
+    plans = [planned(model, Preference(loss="sft", segment_weight=weight), pairs) for weight in (1.0, 3.0)]
+    move(model)
+    assert stepped(plans[0])[0] == pytest.approx(stepped(plans[1])[0], rel=1e-5)
+
+
 def test_stored_log_probabilities_are_found_again_on_disk(
     planned: Any, model: Any, pairs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
