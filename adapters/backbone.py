@@ -10,15 +10,16 @@ import torch
 from torch import nn
 
 from inlay.adapters.compatibility.ports import PROMPT_PORT, generator_port
+from inlay.adapters.encoders.precomputed import PrecomputedEncoder, precomputed_as
 from inlay.adapters.encoders.protocol import Encoder, ImageEncoder, check_encoder
 from inlay.adapters.generators import Generator, check_generator
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.occupancy import occupancy_of
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.adapters.loading.generators import load_generator
-from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given
 from inlay.adapters.media.modality import Modality
@@ -67,6 +68,7 @@ class Backbone(nn.Module):
         *,
         audio: str | Path | None = None,
         video: str | Path | None = None,
+        features: str | PrecomputedEncoder | None = None,
         prompt: str | Path | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | torch.device | None = None,
@@ -91,8 +93,10 @@ class Backbone(nn.Module):
             llm: Hub id or folder of a ``*ForCausalLM`` or an encoder-decoder (T5) with its tokenizer.
             image: Hub id or folder of a CLIP, ViT, BLIP-2 or InstructBLIP model with its image processor.
             audio: Hub id or folder of a Whisper, HuBERT, CLAP, BEATs or ImageBind model.
-            video: Hub id or folder of an ImageBind, or of an image encoder, which is shown moments of a clip. An
-                ImageBind that several modalities ask for is loaded once.
+            video: Hub id or folder of a VideoMAE, V-JEPA 2, ImageBind, or of an image encoder, which is shown moments
+                of a clip. An ImageBind that several modalities ask for is loaded once.
+            features: sizes of features that messages bring instead of an encoder:
+                :func:`inlay.adapters.encoders.precomputed`, or ``"WIDTHxTOKENS"`` such as ``"64x16"``.
             prompt: Hub id or folder of the tokenizer for projectors that read, such as ``bert-base-uncased``.
             dtype: ``"bfloat16"``, ``torch.float32``, ...; ``"auto"`` follows ``device``: bfloat16 on a GPU that
                 supports it, otherwise the dtype of the files, and on the CPU float32 for float16 files.
@@ -128,6 +132,8 @@ class Backbone(nn.Module):
                 image = None
             sources: dict[Modality, str | Path] = given(image=image, audio=audio, video=video)  # type: ignore[assignment]
             encoders |= load_encoders(sources, revisions=chosen, feature_options=asked, **common)
+            if features is not None:
+                encoders["features"] = precomputed_as(features)
             prompter = None
             if prompt is not None:
                 prompter = load_prompt_tokenizer(

@@ -52,7 +52,12 @@ class HubMethods(AdapterParts):
             with core.held():
                 self.round_to(dtype)
                 self.canary = record(
-                    core.probe, core.modalities, core.probe_conditioning, core.makes, core.backbone.llm.dtype
+                    core.probe,
+                    core.modalities,
+                    core.probe_conditioning,
+                    core.makes,
+                    core.backbone.llm.dtype,
+                    core.backbone.ports,
                 )
                 return to_bundle(self, dtype, self.canary)
         self.round_to(dtype)

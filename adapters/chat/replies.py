@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.signal_states import written_states
 from inlay.adapters.generators import GeneratorError, Made
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 
 __all__ = ["check_media_options", "encode_all", "replies"]
 
@@ -102,8 +102,8 @@ def check_media_options(media: Mapping[Modality, Mapping[str, Any]], backbone: B
         GeneratorError: an unknown modality, or an option that its generator does not have.
     """
     for modality, options in media.items():
-        if modality not in get_args(Modality):
-            raise GeneratorError(f"media: expected {', '.join(get_args(Modality))}, got {modality!r}")
+        if modality not in GENERATED:
+            raise GeneratorError(f"media: expected {', '.join(GENERATED)}, got {modality!r}")
         if modality not in backbone.generators:
             continue
         accepted = signature(backbone.generator(modality).generate).parameters

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
 from inlay.adapters.media.audio import Sound
+from inlay.adapters.media.features import Features
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.video import Video
 from inlay.hub.errors import InlayError
-from inlay.hub.format.manifest import CanarySpec
+from inlay.hub.format.manifest import CanarySpec, PortSpec
 
-__all__ = ["CanaryError", "drift", "gradient", "record", "sweep", "verify"]
+__all__ = ["CanaryError", "drift", "gradient", "pattern", "record", "sweep", "verify", "wave"]
 
 Forward: TypeAlias = Callable[[Sequence[Message]], Tensor]
 Condition: TypeAlias = Callable[[Sequence[Message]], Mapping[Modality, Tensor]]
@@ -81,12 +82,35 @@ def drift(size: int = 64) -> Video:
     return Video(tuple(ImageChops.offset(picture, step * size // 8, 0) for step in range(8)), 4.0)
 
 
-PATTERNS: Mapping[str, tuple[str, Callable[[], Any]]] = {
+def wave(tokens: int = 4, width: int = 8) -> Features:
+    """Features from a formula: sines whose frequency grows with the place of a value, shifted from token to token.
+
+    Example:
+        >>> wave(2, 3).values.shape
+        torch.Size([2, 3])
+    """
+    token, place = torch.arange(tokens)[:, None], torch.arange(width)[None]
+    return Features(torch.sin(0.1 * (place + 1) * (token + 1)).float(), "the canary")
+
+
+PATTERNS: Mapping[str, tuple[str, Callable[..., Any]]] = {
     "image": ("gradient", gradient),
     "audio": ("sweep", sweep),
     "video": ("drift", drift),
+    "features": ("wave", wave),
 }
 """Modality -> the name of its pattern and the function that makes it."""
+
+
+def pattern(modality: str, port: PortSpec | None) -> Any:
+    """The medium that a modality's pattern is for an encoder.
+
+    Args:
+        modality: a key of :data:`PATTERNS`.
+        port: of the encoder; features have its sizes.
+    """
+    make = PATTERNS[modality][1]
+    return make(port.tokens, port.width) if modality == "features" and port is not None else make()
 
 
 def record(
@@ -95,6 +119,7 @@ def record(
     condition: Condition | None = None,
     made: Iterable[Modality] = (),
     dtype: torch.dtype = torch.float32,
+    ports: Mapping[str, PortSpec] | None = None,
 ) -> CanarySpec:
     """Run the canary and store its answer; the tolerance is 2 % of the logits' spread, and 20 % in 16 bit.
 
@@ -104,9 +129,11 @@ def record(
         condition: such as :meth:`MultimodalModel.probe_conditioning`.
         made: modalities of its output projectors.
         dtype: in which the LLM computes.
+        ports: of the encoders; needed for features, whose pattern has the sizes of their port.
     """
     media = {name: PATTERNS[name][0] for name in modalities}
-    logits = forward([_question(PROMPT, media)])
+    held = ports or {}
+    logits = forward([_question(PROMPT, media, held)])
     step = max(1, len(logits) // PROBES)
     picked = sorted({int(logits.argmax()), *range(0, len(logits), step)})[: PROBES + 1]
     picked = [index for index in picked if logits[index].isfinite()]  # ids without a row can never be written
@@ -122,7 +149,7 @@ def record(
         tolerance=round(max(plain, min(_slack(dtype) * plain, largest)), 6),
         conditioning={
             str(modality): tuple(round(float(value), 6) for value in _spaced(values))
-            for modality, values in _conditioned(condition, PROMPT, media, tuple(made)).items()
+            for modality, values in _conditioned(condition, PROMPT, media, tuple(made), held).items()
         },
     )
 
@@ -131,7 +158,13 @@ def _slack(dtype: torch.dtype) -> float:
     return 1.0 if dtype == torch.float32 else HALF_PRECISION
 
 
-def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: Condition | None = None) -> float:
+def verify(
+    forward: Forward,
+    canary: CanarySpec,
+    dtype: torch.dtype,
+    condition: Condition | None = None,
+    ports: Mapping[str, PortSpec] | None = None,
+) -> float:
     """Run the canary again.
 
     Args:
@@ -139,6 +172,7 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: 
         canary: of the bundle.
         dtype: in which the LLM computes; 16 bit widens the tolerance.
         condition: as above.
+        ports: as above.
 
     Returns:
         The largest difference of a logit.
@@ -146,7 +180,7 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: 
     Raises:
         CanaryError: it is above the tolerance.
     """
-    logits = forward([_question(canary.prompt, canary.media)])
+    logits = forward([_question(canary.prompt, canary.media, ports or {})])
     if not 0 <= min(canary.token_ids) <= max(canary.token_ids) < len(logits):
         raise CanaryError(f"the canary names token {max(canary.token_ids)}, and the model has {len(logits)} tokens")
     difference = float((logits[list(canary.token_ids)] - torch.tensor(canary.logits)).abs().max())
@@ -161,15 +195,17 @@ def verify(forward: Forward, canary: CanarySpec, dtype: torch.dtype, condition: 
             "the adapter has another effect than when it was saved. Compare the versions of torch and transformers "
             "with those in the bundle, or attach with verify=False to look closer"
         )
-    _verify_conditioning(condition, canary, slack)
+    _verify_conditioning(condition, canary, slack, ports or {})
     return difference
 
 
-def _verify_conditioning(condition: Condition | None, canary: CanarySpec, slack: float) -> None:
+def _verify_conditioning(
+    condition: Condition | None, canary: CanarySpec, slack: float, ports: Mapping[str, PortSpec]
+) -> None:
     if condition is None:
         return
     promised: Any = canary.conditioning
-    given = _conditioned(condition, canary.prompt, canary.media, tuple(promised))
+    given = _conditioned(condition, canary.prompt, canary.media, tuple(promised), ports)
     for modality, values in promised.items():
         stored, found = torch.tensor(values), _spaced(given.get(modality, torch.zeros(0)))
         allowed = slack * (0.02 * float(stored.std(correction=0)) + 1e-6)
@@ -182,12 +218,18 @@ def _verify_conditioning(condition: Condition | None, canary: CanarySpec, slack:
 
 
 def _conditioned(
-    condition: Condition | None, prompt: str, media: Mapping[str, str], made: Sequence[Modality]
+    condition: Condition | None,
+    prompt: str,
+    media: Mapping[str, str],
+    made: Sequence[Modality],
+    ports: Mapping[str, PortSpec],
 ) -> Mapping[Modality, Tensor]:
     """Conditioning for an answer that asks for one medium of each modality, in the order of names."""
     if condition is None or not made:
         return {}
-    return condition([_question(prompt, media), Message("assistant", tuple(MadePart(name) for name in sorted(made)))])
+    return condition(
+        [_question(prompt, media, ports), Message("assistant", tuple(MadePart(name) for name in sorted(made)))]
+    )
 
 
 def _spaced(values: Tensor) -> Tensor:
@@ -195,14 +237,13 @@ def _spaced(values: Tensor) -> Tensor:
     return flat[:: max(1, len(flat) // PROBES)][:PROBES]
 
 
-def _question(prompt: str, media: Mapping[str, str]) -> Message:
+def _question(prompt: str, media: Mapping[str, str], ports: Mapping[str, PortSpec]) -> Message:
     # A manifest keeps no order, and the order of media is part of the question.
     parts: list[Part] = []
     for name in sorted(media, key=[*PATTERNS, *media].index):
-        known, make = PATTERNS.get(name, ("", None))
-        if make is None or media[name] != known:
+        if name not in PATTERNS or media[name] != PATTERNS[name][0]:
             raise CanaryError(
                 f"the canary asks for {media[name]!r} as {name!r}, which this version cannot make; upgrade inlay"
             )
-        parts.append(MediaPart(name, make()))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
+        parts.append(MediaPart(name, pattern(name, ports.get(name))))  # type: ignore[arg-type]  # a key of PATTERNS is a modality
     return Message("user", (*parts, TextPart(prompt)))

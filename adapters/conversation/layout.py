@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from inlay.adapters.conversation.templates.chat_template import DEFAULT_DATE
 from inlay.adapters.conversation.templates.registry import template_named
 from inlay.adapters.conversation.turns import check_turns
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.format.manifest import LayoutSpec
 
 __all__ = ["Bos", "Layout", "LayoutError", "LayoutWarning", "Media", "Segment", "Text", "cut_at", "segments"]
@@ -67,7 +67,7 @@ class Layout:
             )
         _ = self.spec
         for modality in self.geometry:
-            _one_of("geometry", modality, get_args(Modality))
+            _one_of("geometry", modality, GENERATED)
 
     @classmethod
     def published(cls, template: str, **fields: Any) -> Layout:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from unicodedata import category
 
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.errors import InlayError
 
 __all__ = [
@@ -52,7 +52,7 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class MediaPart:
-    """One image, sound or clip."""
+    """One image, sound, clip, or file of features."""
 
     modality: Modality
     source: Any
@@ -135,9 +135,9 @@ def parse_messages(raw: object) -> tuple[Message, ...]:
 
     Args:
         raw: a list of ``{"role", "content"}``; content is a string or a list of parts. A media part carries its source
-            under ``path``, ``image`` / ``audio`` / ``video``, or is a :class:`MediaPart` itself. In the assistant's
-            turn it becomes a :class:`MadePart`, which has a ``caption``, a source, or both. The assistant's content may
-            be empty, since an answer may be.
+            under ``path``, or ``image`` / ``audio`` / ``video`` / ``features``, or is a :class:`MediaPart` itself. In
+            the assistant's turn it becomes a :class:`MadePart`, which has a ``caption``, a source, or both. The
+            assistant's content may be empty, since an answer may be.
 
     Raises:
         MessageError: names the turn and the field, what was expected and what came.
@@ -184,6 +184,7 @@ def _part(part: object, where: str, *, made: bool) -> Part:
     if isinstance(part, MadePart) and not made:
         raise MessageError(f"{where}: only the assistant makes media; give {part.modality!r} as a medium with a source")
     if isinstance(part, MediaPart) and made:
+        _check_makeable(part.modality, where)
         return MadePart(part.modality, source=part.source)
     if isinstance(part, (TextPart, MediaPart, MadePart)):
         return part
@@ -203,10 +204,18 @@ def _part(part: object, where: str, *, made: bool) -> Part:
     if isinstance(source, str):  # an array has no truth value, so only texts are asked whether they are empty
         source = Path(source) if source else None
     if made:
+        _check_makeable(kind, where)
         return _made(kind, part, source, where)
     if source is None:
         raise MessageError(f"{where}: a part of type {kind!r} needs its source under 'path' or {kind!r}")
     return MediaPart(kind, source)
+
+
+def _check_makeable(kind: Modality, where: str) -> None:
+    if kind not in GENERATED:
+        raise MessageError(
+            f"{where}: the assistant makes {', '.join(GENERATED)}, not {kind}; move it to the user's turn"
+        )
 
 
 def _unicode(text: str, where: str) -> str:

@@ -180,7 +180,7 @@ def _verify(adapter: AdapterParts, backbone: Backbone, report: Report) -> None:
     """Run the canary, where there is one of these weights and the backbone is the one that it was recorded on."""
     if report.verdict == "exact" and (stored := adapter.canary) is not None:
         core = ModelCore(backbone, adapter)
-        canary.verify(core.probe, stored, backbone.llm.dtype, core.probe_conditioning)
+        canary.verify(core.probe, stored, backbone.llm.dtype, core.probe_conditioning, backbone.ports)
     adapter._admission = Admission(backbone.identity, report, verified=True)
 
 

@@ -23,10 +23,10 @@ from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
 from inlay.adapters.core.batch import Batch, collate
 from inlay.adapters.core.encode import Encoded, encode
-from inlay.adapters.core.log_probs import LogProbs
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
 from inlay.adapters.core.signal_states import at_signals
+from inlay.adapters.core.token_log_probs import TokenLogProbs
 from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
@@ -286,7 +286,13 @@ class ModelCore(Generic[A]):
         return Output(loss, scores, targets, signal_states)
 
     @exclusive
-    def log_probs(self, batch: Batch) -> LogProbs:
+    def reads_branches(self) -> bool:
+        """Whether rows of a batch may have branches; see :mod:`inlay.adapters.core.branches`."""
+        llm = self.backbone.llm
+        return llm.reads_branches(llm.embed(torch.zeros(1, 1, dtype=torch.long, device=llm.device)))
+
+    @exclusive
+    def log_probs(self, batch: Batch) -> TokenLogProbs:
         """Log-probabilities of the labelled tokens, with gradients; the scores of a whole batch are not kept.
 
         Args:
@@ -295,7 +301,7 @@ class ModelCore(Generic[A]):
         batch = batch.to(self.backbone.device)
         plan = batch.plan or self._plan(batch)
         losses = self.backbone.llm.token_losses(self.embeddings(batch), batch.mask, plan, batch.target)
-        return LogProbs(-losses, plan.sequence, plan.sequences)
+        return TokenLogProbs(-losses, plan.sequence, plan.sequences)
 
     @exclusive
     def signal_states(self, batch: Batch) -> dict[Modality, Tensor]:

@@ -17,13 +17,16 @@ from inlay.adapters.encoders.image.qformer import QFORMER_FAMILY, QFormerEncoder
 from inlay.adapters.encoders.image.vision import VisionEncoder, squares
 from inlay.adapters.encoders.image.vit import VitEncoder
 from inlay.adapters.encoders.imagebind import ImageBindEncoder
+from inlay.adapters.encoders.precomputed import PrecomputedEncoder, precomputed
 from inlay.adapters.encoders.protocol import Encoder, EncoderError, ImageEncoder, Inputs, check_encoder
 from inlay.adapters.encoders.registry import ENCODERS, register_encoder
+from inlay.adapters.encoders.video.any_video import AnyVideoEncoder
 
 __all__ = [
     "ENCODERS",
     "QFORMER_FAMILY",
     "AnySoundEncoder",
+    "AnyVideoEncoder",
     "AnyVisionEncoder",
     "AudioEncoder",
     "BeatsEncoder",
@@ -37,12 +40,14 @@ __all__ = [
     "ImageBindEncoder",
     "ImageEncoder",
     "Inputs",
+    "PrecomputedEncoder",
     "QFormerEncoder",
     "VisionEncoder",
     "VitEncoder",
     "WhisperAudioEncoder",
     "check_encoder",
     "eva_from_timm",
+    "precomputed",
     "register_encoder",
     "squares",
 ]

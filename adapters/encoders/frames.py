@@ -43,7 +43,7 @@ class FrameEncoder(nn.Module):
         pooling: ``"none"`` for ``frames x tokens`` features, ``"mean"`` for as many as an image has.
 
     Raises:
-        EncoderError: ``frames`` is no positive integer, or an unknown pooling.
+        EncoderError: ``frames`` is not a positive integer, or the pooling is unknown.
     """
 
     modality: Literal["video"] = "video"

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from inlay.adapters.media.geometry import Geometry
-from inlay.adapters.media.load import Medium, load_medium
+from inlay.adapters.media.load import Loaded, load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.hub.format.manifest import PortSpec
@@ -32,7 +32,8 @@ class Encoder(Protocol):
     """A frozen ``nn.Module`` from media of one modality to features.
 
     Media are images (``PIL.Image.Image``, RGB), sounds (:class:`inlay.adapters.media.audio.Sound`) or videos
-    (:class:`inlay.adapters.media.video.Video`), of any size, rate and length.
+    (:class:`inlay.adapters.media.video.Video`), of any size, rate and length. Features from files have the encoder
+    :class:`inlay.adapters.encoders.PrecomputedEncoder`.
 
     An encoder that reads only a few frames of a clip may have a method ``picks(count, fps)`` besides: the indices of
     these frames in a clip of ``count`` frames. Then no others are kept in memory, and these keep their size;
@@ -93,7 +94,7 @@ class ImageEncoder(Encoder, Protocol):
         ...
 
 
-def load_for(encoder: object, modality: Modality, source: Any) -> Medium:
+def load_for(encoder: object, modality: Modality, source: Any) -> Loaded:
     """Load a medium for an encoder; of a clip only the frames that the encoder picks, if it picks any.
 
     Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from torch import nn
 
 from inlay.adapters.encoders.protocol import EncoderError
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.adapters.parts.registration import same_definition
 
 __all__ = ["ENCODERS", "EncoderFamily", "register_encoder"]
@@ -71,8 +71,8 @@ def register_encoder(
     """
     if not isinstance(model_type, str) or not model_type:
         raise EncoderError(f"model_type: expected the non-empty string of config.json, got {model_type!r}")
-    if modality not in get_args(Modality):
-        raise EncoderError(f"{model_type}: modality: expected one of {', '.join(get_args(Modality))}, got {modality!r}")
+    if modality not in GENERATED:
+        raise EncoderError(f"{model_type}: modality: expected one of {', '.join(GENERATED)}, got {modality!r}")
     if not isinstance(encoder_class, type) or not issubclass(encoder_class, nn.Module):
         raise EncoderError(f"{model_type}: encoder_class: expected a subclass of nn.Module, got {encoder_class!r}")
     name = encoder_class.__name__

@@ -1,7 +1,7 @@
 """Loading a generator from a Hub id or a folder in the standard diffusers layout: ``model_index.json`` and components.
 
 The components are loaded one by one into a fixed set of classes: no pipeline is built, no code from a repository is
-run, and only safetensors files are read. diffusers is installed with the extra ``generate``.
+run. Weights are safetensors, or pickles of tensors where there are none. diffusers comes with the extra ``generate``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from inlay.adapters.generators.text import ClapText, ClipText, T5Text, TextEncod
 from inlay.adapters.generators.video import TextToVideo
 from inlay.adapters.generators.video_transformer import CogVideoX
 from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.files.checkpoint import DIFFUSION, has_pickled_weights
 from inlay.adapters.loading.pretrained import BackboneError, check_loaded, given, load_weights, loading, source_name
 from inlay.adapters.loading.registered_generator import registered_loader
 
@@ -139,7 +140,7 @@ def load_generator(
         text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
         text_model = computable(text_model, kind, device)
         # diffusers has no "auto", so the dtype of the text encoder decides for the other components.
-        common = {"torch_dtype": text_model.dtype, "use_safetensors": True, **options}
+        common = {"torch_dtype": text_model.dtype, **options}
         denoiser = _component(getattr(diffusers, pipeline.denoiser), source, pipeline.folder, common)
         vae = _component(getattr(diffusers, pipeline.vae), source, "vae", common)
         scheduler = _scheduler(diffusers, index, source, options)
@@ -179,7 +180,10 @@ def _index(source: str | Path, options: Mapping[str, Any]) -> tuple[dict[str, An
 
 def _component(kind: Any, source: str | Path, folder: str, options: Mapping[str, Any]) -> Any:
     """A model of diffusers."""
-    model, found = kind.from_pretrained(source, subfolder=folder, output_loading_info=True, **options)
+    pickled = has_pickled_weights(source, {**options, "subfolder": folder}, DIFFUSION)
+    model, found = kind.from_pretrained(
+        source, subfolder=folder, output_loading_info=True, use_safetensors=not pickled, **options
+    )
     check_loaded(found, source, part=folder)
     return model
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
 )
 
@@ -58,7 +61,8 @@ def load_language(
 
     Raises:
         BackboneError: the files cannot be loaded, a tensor is missing, the model is not a generative language model
-            (BERT), or it does not accept embeddings in the place of ids (XLNet).
+            (BERT), it does not accept embeddings in the place of ids (XLNet), or its decoder begins with a language
+            code (mBART).
         LanguageModelError: a tokenizer without offsets.
     """
     options = given(revision=revision, local_files_only=local_files_only)
@@ -81,7 +85,10 @@ def load_language(
         model = load_weights(model_class, held, kind, {**options, **further}, layers=_layers(config))
         _check_ends(model, source)
     language = LanguageModel(
-        computable(model, kind, device), tokenizer, source=name or source_name(source), revision=commit_of(model)
+        computable(model, kind, device),
+        tokenizer,
+        source=name or source_name(source),
+        revision=commit_of(model, source),
     )
     language = language if device is None else language.to(device)
     try:
@@ -120,6 +127,7 @@ def _model_class(config: PretrainedConfig, source: str | Path) -> Any:
     kind = str(config.model_type)
     if getattr(config, "is_encoder_decoder", False):
         if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+            _check_start(config, source)
             return AutoModelForSeq2SeqLM
     elif kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         # transformers also loads BERT and its relatives as causal models, with attention to both sides.
@@ -133,6 +141,20 @@ def _model_class(config: PretrainedConfig, source: str | Path) -> Any:
         f"{source}: expected a causal language model or a text encoder-decoder, got a model of type {kind!r}, which "
         "transformers has no such class for"
     )
+
+
+def _check_start(config: PretrainedConfig, source: str | Path) -> None:
+    """Check that the decoder begins with the start token of the config.
+
+    In mBART and PLBart it begins with the language code at the end of the target, and the source ends with one too.
+    """
+    model_class = MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(config)]
+    shift = getattr(sys.modules[model_class.__module__], "shift_tokens_right", None)
+    if shift is not None and "decoder_start_token_id" not in inspect.signature(shift).parameters:
+        raise BackboneError(
+            f"{source}: a decoder of type {config.model_type!r} begins with the language code of its target, which a "
+            "conversation does not have; choose an encoder-decoder with one start token (T5, Flan-T5, BART)"
+        )
 
 
 def _layers(config: PretrainedConfig) -> int:

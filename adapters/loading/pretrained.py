@@ -22,6 +22,7 @@ __all__ = [
     "check_feature_options",
     "check_loaded",
     "commit_of",
+    "feature_option_names",
     "given",
     "load_weights",
     "loading",
@@ -65,8 +66,7 @@ def load_weights(
     console: Any = logging
     # transformers would otherwise ask a service on the Hub to convert a repository without safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    # The components of a generator, in subfolders, are safetensors alone.
-    pickled = not {"gguf_file", "subfolder"} & set(options) and has_pickled_weights(source, options)
+    pickled = "gguf_file" not in options and has_pickled_weights(source, options)
     verbosity, bars = console.get_verbosity(), console.is_progress_bar_enabled()
     console.set_verbosity_error()
     if Path(source).is_dir():
@@ -175,16 +175,21 @@ def model_type(source: str | Path, options: Mapping[str, Any]) -> str:
     return str(config.get("model_type", ""))
 
 
+def feature_option_names(encoder: Callable[..., object]) -> list[str]:
+    """The feature options of an encoder: the keyword-only arguments of its class or loader."""
+    parameters = inspect.signature(encoder).parameters
+    return [
+        name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name not in _LOADER_ARGUMENTS
+    ]
+
+
 def check_feature_options(encoder: Callable[..., object], options: Mapping[str, Any], source: str | Path) -> None:
-    """Check that an encoder has feature options of these names: keyword-only arguments of its class or loader.
+    """Check that an encoder has feature options of these names.
 
     Raises:
         BackboneError: it has not.
     """
-    parameters = inspect.signature(encoder).parameters
-    known = [
-        name for name, kind in parameters.items() if kind.kind is kind.KEYWORD_ONLY and name not in _LOADER_ARGUMENTS
-    ]
+    known = feature_option_names(encoder)
     if unknown := sorted(set(options) - set(known)):
         raise BackboneError(
             f"{source}: this encoder has no argument {', '.join(unknown)}; it has: {', '.join(known) or 'none'}"
@@ -197,11 +202,29 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def source_name(source: str | Path) -> str:
-    """A Hub id as it is; of a path only the last name, since a bundle must not hold paths of a machine."""
-    return Path(source).resolve().name if Path(source).exists() else str(source)
+    """A Hub id as it is, also of a folder in the Hub's cache; of another path the last name alone.
+
+    A bundle must not hold paths of a machine.
+    """
+    if not Path(source).exists():
+        return str(source)
+    place = Path(source).resolve()
+    return _snapshot(place)[0] or place.name
 
 
-def commit_of(model: Any) -> str | None:
+def commit_of(model: Any, source: str | Path) -> str | None:
     """The commit on the Hub that a model was loaded from, 40 hex digits, or None."""
-    commit = getattr(model.config, "_commit_hash", None)
+    commit = getattr(model.config, "_commit_hash", None) or _snapshot(Path(source).resolve())[1]
     return commit if isinstance(commit, str) and re.fullmatch("[0-9a-f]{40}", commit) else None
+
+
+def _snapshot(folder: Path) -> tuple[str, str]:
+    """Hub id and commit of ``models--OWNER--NAME/snapshots/COMMIT``; empty for another folder.
+
+    Example:
+        >>> _snapshot(Path("/cache/models--openai--clip/snapshots/3d74"))
+        ('openai/clip', '3d74')
+    """
+    kind, _, name = folder.parent.parent.name.partition("--")
+    inside = folder.parent.name == "snapshots" and kind == "models" and bool(name)
+    return (name.replace("--", "/", 1), folder.name) if inside else ("", "")

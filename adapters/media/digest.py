@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from inlay.adapters.media.audio import Sound
+from inlay.adapters.media.features import Features
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.untrusted import opened
@@ -37,6 +38,9 @@ def media_digest(modality: Modality, source: Any) -> bytes:
     if isinstance(medium, Sound):
         digest.update(f"sound {medium.rate} {medium.samples.dtype} ".encode())
         digest.update(np.ascontiguousarray(medium.samples).data)
+        return digest.digest()
+    if isinstance(medium, Features):
+        digest.update(f"features {tuple(medium.values.shape)} ".encode() + medium.values.contiguous().numpy().tobytes())
         return digest.digest()
     pictures = medium.frames if isinstance(medium, Video) else (medium,)
     if isinstance(medium, Video) and medium.kept is not None:

@@ -8,24 +8,27 @@ from typing import Any, TypeAlias
 from PIL import Image
 
 from inlay.adapters.media.audio import Sound, load_audio
+from inlay.adapters.media.features import Features, load_features
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.video import Picks, Video, load_video
 
-__all__ = ["LOADERS", "Medium", "load_medium"]
+__all__ = ["LOADERS", "Loaded", "Medium", "load_medium"]
 
 Medium: TypeAlias = Image.Image | Sound | Video
+Loaded: TypeAlias = Medium | Features
 
-LOADERS: Mapping[Modality, Callable[[Any], Medium]] = {
+LOADERS: Mapping[Modality, Callable[[Any], Loaded]] = {
     "image": load_image,
     "audio": load_audio,
     "video": load_video,
+    "features": load_features,
 }
 """Modality -> reader of a path or an object in memory."""
 
 
-def load_medium(modality: Modality, source: Any, picks: Picks | None = None) -> Medium:
-    """A picture, a :class:`Sound` or a :class:`Video`.
+def load_medium(modality: Modality, source: Any, picks: Picks | None = None) -> Loaded:
+    """A picture, a :class:`Sound`, a :class:`Video`, or :class:`Features`.
 
     Args:
         modality: of the medium.

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["Modality"]
+__all__ = ["GENERATED", "Modality"]
 
-Modality: TypeAlias = Literal["image", "audio", "video"]
+Modality: TypeAlias = Literal["image", "audio", "video", "features"]
+"""What a model takes in. ``features`` are files of numbers that another program computed: sensors, molecules, EEG."""
+
+GENERATED: tuple[Modality, ...] = ("image", "audio", "video")
+"""What encoders and generators exist for: all but ``features``."""

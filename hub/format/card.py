@@ -133,13 +133,17 @@ def _pipeline(manifest: Manifest) -> str:
     return f"{modalities[0]}-text-to-text" if known else "text-generation"
 
 
+def _argument(port: PortSpec) -> str:
+    """The source of a port in the example: a Hub id, the sizes of features from files, or a place to fill in."""
+    if port.kind == "encoder" and port.family == "precomputed":
+        up_to, name = "1-" if port.settings.get("variable") else "", f":{port.source}" if port.source else ""
+        return f"{port.width}x{up_to}{port.tokens}{name}"
+    return port.source if port.source and _HUB_ID.fullmatch(port.source) else "..."
+
+
 def _attach(manifest: Manifest, source: str) -> str:
     named = [(name.replace(".", "_"), port) for name, port in _ports(manifest)]  # generate.image -> generate_image
-    arguments = [
-        f'{name}="{port.source}"' if port.source and _HUB_ID.fullmatch(port.source) else f'{name}="..."'
-        for name, port in named
-        if name.isidentifier()
-    ]
+    arguments = [f'{name}="{_argument(port)}"' for name, port in named if name.isidentifier()]
     return (
         "```python\nfrom inlay.adapters import Adapter, Backbone\n\n"
         f"backbone = Backbone.from_pretrained({', '.join(arguments)})\n"
@@ -178,6 +182,8 @@ def _provenance(manifest: Manifest) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(training.versions.items()))
     facts = {"recipe": training.recipe, "stages": ", ".join(training.stages), "data": training.data}
     facts |= {"seed": str(training.seed), "versions": versions}
+    if (origin := training.derived_from) is not None:
+        facts["derived from"] = f"{origin.name} ({origin.digest[:19]})"
     lines += [f"- {name}: {escape(value)}" for name, value in facts.items()]
     metrics = [(name, f"{value:g}") for name, value in sorted(training.metrics.items())]
     return "\n".join(lines) + (f"\n\n{_table(('metric', 'value'), metrics)}" if metrics else "")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import normalize
 
-from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.media.sounds import RATE, render_sound
 from inlay.recipes.miniature.media.specs import Tone, sample_spec

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, get_args
 import torch
 
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.loading.released.weights_file import kind_of
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.miniature import backbone_path

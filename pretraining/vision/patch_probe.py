@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.world.drawing import draw_scene
 from inlay.recipes.miniature.world.scenes import COLOURS, PLACES, SHAPES, SIZES, Split, sample_scene

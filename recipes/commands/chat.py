@@ -30,7 +30,7 @@ from inlay.recipes.systems.load_backbone import backbone_for
 __all__ = ["Conversation", "main"]
 
 HELP = (
-    "/image FILE  add a picture to the next question    /audio FILE  a sound    /video FILE  a clip    "
+    "/image FILE  add a picture to the next question    /audio, /video, /features FILE  a sound, a clip, features    "
     "/reset  start over    /quit  leave    Ctrl-C  stop an answer"
 )
 
@@ -120,6 +120,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--image", type=Path | None, help="picture for the first question")
     parser.add_argument("--audio", type=Path | None, help="sound for the first question")
     parser.add_argument("--video", type=Path | None, help="clip for the first question")
+    parser.add_argument("--features", type=Path | None, help="file of features for the first question")
     parser.add_argument("--save", type=Path | None, help="folder for generated pictures, sounds and clips")
     parser.add_argument("--seed", type=int | None, help="seed of generated media; random if not given")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="maximum tokens of an answer")

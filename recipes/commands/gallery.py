@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.media.load import Medium
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.data.formats.read import read_samples
@@ -69,7 +68,7 @@ def held_out_prompts(run: Path, number: int) -> list[Question]:
         raise SettingsError(f"{run}: the run has no held-out instructions; give --prompts '[\"draw a red circle.\"]'")
     samples = [sample for path in own.make_test for sample in read_samples(path, own.images)]
     found: list[Question] = []
-    for modality in get_args(Modality):
+    for modality in GENERATED:
         making = [q for sample in samples for q in questions_of(sample) if [p.modality for p in q.made] == [modality]]
         distinct: dict[str, Question] = {}
         for question in making:

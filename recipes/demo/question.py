@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
 from inlay.adapters.media.budget import BUDGET
 from inlay.adapters.media.image import load_image_bytes
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
 from inlay.recipes.demo.form import Field
@@ -130,7 +130,7 @@ def _turns(raw: object, pictures: list[bytes], limits: Limits) -> tuple[Turn, ..
 def _made(raw: object, where: str, limits: Limits) -> tuple[MadePart, ...]:
     """Media without their bytes: kind, and the caption that a layout of captions writes again."""
     wrong = DemoError(
-        f"{where}: made: expected at most {_MAX_MADE} objects with modality ({', '.join(get_args(Modality))}) and "
+        f"{where}: made: expected at most {_MAX_MADE} objects with modality ({', '.join(GENERATED)}) and "
         f"caption, at most {limits.characters:,} characters"
     )
     if not isinstance(raw, list) or len(raw) > _MAX_MADE:
@@ -138,7 +138,7 @@ def _made(raw: object, where: str, limits: Limits) -> tuple[MadePart, ...]:
     for item in raw:
         if not isinstance(item, dict) or item.keys() != {"modality", "caption"}:
             raise wrong
-        if item["modality"] not in get_args(Modality) or not isinstance(item["caption"], str):
+        if item["modality"] not in GENERATED or not isinstance(item["caption"], str):
             raise wrong
         if len(item["caption"]) > limits.characters:
             raise wrong

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import MadePart
 from inlay.adapters.media.load import Medium
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
 from inlay.recipes.evaluation.batches import in_batches
@@ -35,7 +35,7 @@ __all__ = [
     "reference_media",
 ]
 
-_MODALITIES: tuple[Modality, ...] = get_args(Modality)
+_MODALITIES: tuple[Modality, ...] = GENERATED
 BATCH = 32
 """Default batch size. The noise of a medium depends on its place in the batch."""
 MAX_NEW_TOKENS = 64

@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoModelForMaskedLM
 
 from inlay.adapters.inputs.pretraining.pformer import PFormer, PFormerConfig
+from inlay.adapters.loading.pretrained import BackboneError, load_weights, loading
 from inlay.recipes.settings.default_models import MINIATURE, miniature_path
 from inlay.recipes.settings.objective import ObjectiveError
 
@@ -31,7 +32,7 @@ def masked_bert(source: str) -> Any:
     """
     where: Any = miniature_path(source) if source.startswith(MINIATURE) else source
     try:
-        return AutoModelForMaskedLM.from_pretrained(where, use_safetensors=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ObjectiveError(f"bert: {source}: BERT cannot be loaded: {reason}") from error
+        with loading(where, "BERT"):
+            return load_weights(AutoModelForMaskedLM, where, "auto", {})
+    except BackboneError as error:
+        raise ObjectiveError(f"bert: {error}") from error

@@ -31,7 +31,7 @@ class Sources:
     llm: str = f"{MINIATURE}llama"
     """The language model."""
     image: str = f"{MINIATURE}clip"
-    """The image encoder."""
+    """The image encoder; empty for none."""
     prompt: str | None = None
     """The tokenizer of stage ``represent`` and of instruction-aware projectors; None if a system has neither."""
     qformer: str | None = None
@@ -40,6 +40,8 @@ class Sources:
     """The audio encoder; None for none. One ImageBind may encode several modalities."""
     video: str | None = None
     """The video encoder; None for none."""
+    features: str | None = None
+    """Sizes of features that the data bring instead of an encoder, such as ``64x16``; None for none."""
     audio_scale: bool | None = None
     """Whether ImageBind's fixed factor on audio features is applied: yes as released, no in NExT-GPT; None for yes."""
     clips_reach_end: bool | None = None

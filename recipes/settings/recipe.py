@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -30,6 +30,23 @@ Size: TypeAlias = Literal["miniature", "full"]
 
 World: TypeAlias = Literal["pictures", "senses"]
 """The miniature's data: pictures only, or pictures, sounds and clips as input and output."""
+
+
+FEATURES: Modality = "features"
+
+
+def _with_features(lr: Mapping[str, float], encoders: Container[str]) -> dict[str, float]:
+    """Learning rates for a backbone with features from files.
+
+    Example:
+        >>> _with_features({"inputs.image": 1e-3, "lora": 1e-4}, ("features",))
+        {'lora': 0.0001, 'inputs.features': 0.001}
+    """
+    of_inputs = {name: rate for name, rate in lr.items() if name.startswith("inputs.")}
+    kept = {name: rate for name, rate in lr.items() if name not in of_inputs or name.partition(".")[2] in encoders}
+    if of_inputs and "inputs" not in lr:
+        kept.setdefault(f"inputs.{FEATURES}", next(iter(of_inputs.values())))
+    return kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +92,20 @@ class Recipe:
     def layout(self) -> Layout:
         """Layout of the finished adapter: that of the last stage."""
         return list(self.stages.values())[-1].layout
+
+    def for_encoders(self, encoders: Container[str]) -> Recipe:
+        """The recipe with features from files as a further modality, if the backbone has their port.
+
+        Features belong to no system: their projector is trained at the rate of the system's first input projector, and
+        the rates of projectors without an encoder are left out.
+
+        Args:
+            encoders: modalities of the backbone.
+        """
+        if FEATURES not in encoders:
+            return self
+        stages = {name: replace(stage, lr=_with_features(stage.lr, encoders)) for name, stage in self.stages.items()}
+        return replace(self, modalities=tuple(dict.fromkeys((*self.modalities, FEATURES))), stages=stages)
 
     def adapter(self, backbone: Backbone, name: str) -> Adapter:
         """Build an untrained adapter for a backbone; modalities without an encoder or generator get no projector.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from inlay.adapters.media.feature_sizes import FeatureSizes
 from inlay.hub.safety.text import shown
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.loggers import check_logger
@@ -30,6 +31,9 @@ class BackboneSettings:
     """Hub id or folder of the audio encoder; empty for the system's default, if any."""
     video: str | None = None
     """Hub id or folder of the video encoder; empty for the system's default, if any."""
+    features: str | None = None
+    """Width and tokens of features that the data bring instead of an encoder, such as ``64x16``; ``64x1-16`` for up to
+    16 tokens; ``64x16:NAME`` names their origin. Without --backbone.image there is no image encoder then."""
     generate_image: str | None = None
     """Hub id or folder of a Stable Diffusion model that generates images; empty for the system's default, if any."""
     generate_audio: str | None = None
@@ -54,7 +58,9 @@ class BackboneSettings:
     """Refuse models whose weights are pickles (``pytorch_model.bin``); otherwise they are read as tensors alone."""
 
     def __post_init__(self) -> None:
-        if (self.llm is None) != (self.image is None):
+        if self.features is not None:
+            FeatureSizes.parse(self.features)
+        if (self.llm is None) != (self.image is None) and (self.image is not None or self.features is None):
             raise SettingsError("backbone: give both --backbone.llm and --backbone.image, or neither for the miniature")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.recipe import Size
 from inlay.recipes.systems.registry import SYSTEMS
@@ -24,7 +24,7 @@ def generation_options(adapter: Adapter, backbone: Backbone, seed: int | None = 
         seed: seed of the noise; None for a new one each time.
     """
     found: dict[Modality, dict[str, Any]] = {}
-    for modality in get_args(Modality):
+    for modality in GENERATED:
         own: Mapping[str, Any] = {}
         if modality in backbone.generators and adapter.system in SYSTEMS:
             small = str(backbone.generator(modality).port.source).startswith(MINIATURE)

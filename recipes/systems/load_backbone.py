@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,17 +12,18 @@ from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.ports import PRECISION, PROMPT_PORT, generator_port
 from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QFormerEncoder, VisionEncoder
+from inlay.adapters.encoders.precomputed import precomputed_as
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.several import load_encoders, recorded_options
 from inlay.adapters.loading.files.checkpoint import only_safetensors
-from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language, load_prompt_tokenizer
 from inlay.adapters.loading.pretrained import BackboneError, given, loading
 from inlay.adapters.loading.released.weights_file import kind_of
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.format.manifest import PortSpec
 from inlay.recipes.settings.default_models import MINIATURE, MINIATURE_GENERATORS, SAME, Sources, miniature_path
 
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 
-GENERATORS = tuple(f"generate_{modality}" for modality in get_args(Modality))
+GENERATORS = tuple(f"generate_{modality}" for modality in GENERATED)
 FURTHER = ("audio", "video", *GENERATORS)
 PORTS = ("llm", "image", "prompt", *FURTHER)
 """Settings that name a frozen model."""
@@ -85,6 +87,9 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
             qformer=qformer,
             audio=(asked["audio"] or named.get("audio")) if audio else None,
             video=(asked["video"] or named.get("video")) if "video" in ports else None,
+            features=((settings.features if settings else None) or _sizes(ports["features"]))
+            if "features" in ports
+            else None,
             audio_scale=chosen["scale"],
             clips_reach_end=chosen["reach_end"],
             **{
@@ -94,6 +99,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         ),
         dtype=_dtype(settings),
         rule=chosen["rule"],
+        recorded=ports,
         revisions={
             name: port.revision for name, port in ports.items() if port.revision and not asked.get(_field_of(name))
         },
@@ -101,6 +107,11 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
         safetensors_only=settings is not None and settings.safetensors_only,
     )
+
+
+def _sizes(port: PortSpec) -> str:
+    """The sizes of features that an adapter was trained on, as ``--backbone.features`` takes them."""
+    return str(precomputed_as(port).sizes)
 
 
 def _field_of(port: str) -> str:
@@ -163,9 +174,11 @@ def chosen_sources(settings: BackboneSettings, own: Sources) -> Sources:
     }
     chosen = Sources(
         llm=settings.llm or own.llm,
-        image=settings.image or own.image,
+        # With features alone, the system's image encoder is of no use.
+        image=settings.image or ("" if settings.features else own.image),
+        features=settings.features or own.features,
         prompt=settings.prompt or own.prompt,
-        qformer=settings.qformer or own.qformer,
+        qformer=settings.qformer or (None if settings.features and not settings.image else own.qformer),
         audio_scale=own.audio_scale,
         clips_reach_end=own.clips_reach_end,
         **{name: getattr(settings, name) or further.get(name) for name in FURTHER},
@@ -181,6 +194,7 @@ def load_backbone(
     *,
     dtype: str = "float32",
     rule: Mapping[str, Any] | None = None,
+    recorded: Mapping[str, PortSpec] | None = None,
     revisions: Mapping[str, str] | None = None,
     quantise: str | None = None,
     safetensors_only: bool = False,
@@ -191,6 +205,7 @@ def load_backbone(
         sources: one per port; miniature models are always float32.
         dtype: data type of all other models.
         rule: layer and class token of the image encoder.
+        recorded: ports of a bundle; encoders get the options that are recorded there, such as image size and frames.
         revisions: port -> commit, branch or tag.
         quantise: ``nf4`` or ``int8`` for the LLM.
         safetensors_only: refuse pickled weights.
@@ -203,12 +218,18 @@ def load_backbone(
     with only_safetensors(safetensors_only):
         language = load_language(**_asked(sources.llm, dtype, held.get("llm")), quantise=quantise)
         prompter = _prompter(sources.prompt, held.get(PROMPT_PORT)) if sources.prompt else None
-        encoders = _encoders(sources, dtype, rule or {}, held)
+        encoders = _encoders(sources, dtype, rule or {}, held, recorded or {})
+        if sources.features:
+            encoders["features"] = precomputed_as(sources.features)
         return Backbone(language, encoders, prompter, _generators(sources, dtype, held))
 
 
 def _encoders(
-    sources: Sources, dtype: str, rule: Mapping[str, Any], revisions: Mapping[str, str]
+    sources: Sources,
+    dtype: str,
+    rule: Mapping[str, Any],
+    revisions: Mapping[str, str],
+    recorded: Mapping[str, PortSpec],
 ) -> dict[Modality, Encoder]:
     """Encoders of all modalities with a source; a shared ImageBind is loaded once."""
     named: dict[Modality, str | None] = {"image": sources.image, "audio": sources.audio, "video": sources.video}
@@ -216,7 +237,13 @@ def _encoders(
     if sources.qformer is not None:
         found["image"] = _encoder(sources, dtype, rule, revisions.get("image"))
         del named["image"]
-    rules: dict[Modality, Mapping[str, Any]] = {"image": rule} if rule else {}
+    rules: dict[Modality, Mapping[str, Any]] = {
+        modality: recorded_options(modality, _place(source), recorded[modality], revision=revisions.get(modality))
+        for modality, source in named.items()
+        if source and modality in recorded
+    }
+    if rule:
+        rules["image"] = {**rules.get("image", {}), **rule}
     ends: dict[str, Any] = {} if sources.clips_reach_end is None else {"reach_end": sources.clips_reach_end}
     scale: dict[str, Any] = {} if sources.audio_scale is None else {"scaled": sources.audio_scale}
     joint: dict[Modality, dict[str, Any]] = {"audio": {**scale, **ends}, "video": ends}
@@ -237,9 +264,13 @@ def _encoders(
     return found
 
 
+def _place(source: str) -> str | Path:
+    return miniature_path(source) if source.startswith(MINIATURE) else source
+
+
 def _is_imagebind(source: str, modality: Modality, revision: str | None) -> bool:
     """Whether an audio or video encoder is an ImageBind, which has options of its own."""
-    place = miniature_path(source) if source.startswith(MINIATURE) else source
+    place = _place(source)
     with loading(place, f"{modality} encoder"):
         return kind_of(place, given(revision=revision)) == "imagebind"
 
@@ -249,7 +280,7 @@ def _generators(sources: Sources, dtype: str, revisions: Mapping[str, str]) -> d
     from inlay.adapters.loading.generators import load_generator
 
     found: dict[Modality, Generator] = {}
-    for modality in get_args(Modality):
+    for modality in GENERATED:
         source = getattr(sources, f"generate_{modality}")
         if source:
             found[modality] = load_generator(**_asked(source, dtype, revisions.get(generator_port(modality))))

@@ -158,6 +158,7 @@ def prepare(
     device = device_of(job.run.accelerator)
     own = job.backbone.llm is not None if backbone is None else not str(backbone.llm.source).startswith(MINIATURE)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
+    job = replace(job, recipe=job.recipe.for_encoders(tuple(backbone.encoders)))
     job = with_template(job, backbone.llm.tokenizer, own=own, show=show)
     begin()
     if drawn:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes.data.load import shards_of
 from inlay.recipes.data.rows.sample import Sample
@@ -76,7 +77,9 @@ def train(
         show = first_shows(show)
         with folder.writing(job.run, config, show) as begin:
             chosen = extras or Extras(logger=job.run.logger.split(","))
-            return _train(job, show, backbone, folder, partial(first, begin), chosen)
+            # Objectives load models of their own (BERT).
+            with only_safetensors(job.backbone.safetensors_only):
+                return _train(job, show, backbone, folder, partial(first, begin), chosen)
 
 
 def _check_folder(job: Job, config: str) -> None:

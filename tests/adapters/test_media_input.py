@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import av
 import numpy as np
@@ -24,6 +24,7 @@ from inlay.adapters.core.batch import Batch
 from inlay.adapters.encoders import FrameEncoder, HubertEncoder, WhisperAudioEncoder
 from inlay.adapters.inputs import CFormerConfig, LinearConfig
 from inlay.adapters.media.image import MediaError
+from inlay.adapters.media.modality import Modality
 
 
 def whisper(seed: int = 0) -> WhisperAudioEncoder:
@@ -177,7 +178,7 @@ def test_canary_hears_and_sees() -> None:
     odd = canary.model_copy(update={"media": {"audio": "thunder"}})
     with pytest.raises(CanaryError, match="asks for 'thunder' as 'audio'"):
         verify(forward, odd, torch.float32)
-    assert set(PATTERNS) == {"image", "audio", "video"}
+    assert set(PATTERNS) == set(get_args(Modality))
 
 
 def test_canaries_patterns_are_what_they_say() -> None:

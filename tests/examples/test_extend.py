@@ -321,3 +321,14 @@ def test_all_parts_train_together_and_two_processes_give_the_numbers_of_one(
     assert alone.keys() == both.keys()
     for name, tensor in alone.items():  # In bfloat16 a value may be rounded the other way.
         assert torch.allclose(both[name].float(), tensor.float(), rtol=2**-7, atol=1e-4), name
+
+
+def test_a_model_learns_to_read_a_sensor_from_files_of_features(tmp_path: Path) -> None:
+    import sensor_features  # type: ignore[import-not-found]
+
+    run = sensor_features.train(tmp_path / "sensor")
+    assert run.metrics["accuracy"] >= 0.9
+    assert run.metrics["blind"] <= 0.4
+    assert dict(run.adapter().interface)["features"].source == "waves"
+    asked = ["chat", str(run.folder), "--features", str(tmp_path / "sensor" / "test_2.safetensors")]
+    assert main([*asked, "--question", "How many waves?"]) == 0

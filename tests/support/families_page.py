@@ -6,6 +6,7 @@ From the root of a clone: ``PYTHONPATH=tests:tests/support python tests/support/
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -16,9 +17,12 @@ import transformers
 from conftest import make_clip, make_tokenizer  # type: ignore[import-not-found]  # PYTHONPATH=tests
 from language_checks import LanguageRow, check_language
 from tiny_encoders import IMAGE_ENCODERS, make_vision
-from tiny_languages import DECODERS, ENCODER_DECODERS, MASKED, MULTIMODAL, make_language
+from tiny_languages import DECODERS, ENCODER_DECODERS, LANGUAGE_CODES, MASKED, MULTIMODAL, make_language
+from tiny_media_encoders import AUDIO_ENCODERS, VIDEO_ENCODERS, VIDEO_PROCESSOR, make_audio, make_video_model
 
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.hub.errors import InlayError
 
 __all__ = ["main", "page"]
@@ -31,8 +35,9 @@ HEAD = """# Families
 
 Made by `PYTHONPATH=tests:tests/support python tests/support/families_page.py` on {date}, with transformers {version},
 in float32 on a CPU. Every model is tiny and has random weights; the checks are those of
-`tests/adapters/language/test_families.py` and `tests/adapters/encoders/image/test_any_vision.py`. Other families are
-loaded as well: what a model can do is found by running it, not by its name.
+`tests/adapters/language/test_families.py` and of `test_any_vision.py`, `test_audio_families.py` and `test_any_video.py`
+in `tests/adapters/encoders`. Other families are loaded as well: what a model can do is found by running it, not by its
+name.
 
 ## Language models
 
@@ -70,14 +75,43 @@ none is a rule of its own. A **map** is read row by row.
 """
 
 
+SOUNDS = """
+## Audio encoders
+
+The features of a sound of 0.5 s (of the whole window where a family has a fixed one) are those of transformers; so are
+those of a shorter sound, alone and in a batch: `tests/adapters/encoders/audio/test_audio_families.py`. Of a model that
+writes text (Whisper, Moonshine, Speech2Text) the encoder alone is kept. BEATs and ImageBind are read from the files of
+their authors.
+
+| family | class | feature extractor | special | tokens x width |
+|---|---|---|---|---|
+"""
+CLIPS = """
+## Video encoders
+
+Models of whole clips, whose tokens span several frames; **frames** are those of the model's config. Any image encoder
+encodes single frames too. The checks are those of `tests/adapters/encoders/video/test_any_video.py`.
+
+| family | class | frames | special | tokens x width |
+|---|---|---|---|---|
+"""
+FEATURES = """
+## No encoder
+
+`precomputed(width, tokens)` takes features from files, of any kind of data: [extending.md](extending.md).
+"""
+
+
 def page() -> str:
     """The whole page."""
     text = HEAD.format(date=datetime.datetime.now(tz=datetime.UTC).date(), version=transformers.__version__) + _COLUMNS
     text += "".join(_language(name, kind) for name, kind in sorted({**DECODERS, **ENCODER_DECODERS}.items()))
     text += PARTS + _COLUMNS + "".join(_language(name, kind) for name, kind in sorted(MULTIMODAL.items()))
-    refused = {**MASKED, **OTHERS}
+    refused = {**LANGUAGE_CODES, **MASKED, **OTHERS}
     text += REFUSED + "".join(_refusal(name, kind) for name, kind in sorted(refused.items()))
-    return text + IMAGES + "".join(_image(name) for name in IMAGE_ENCODERS)
+    text += IMAGES + "".join(_image(name) for name in IMAGE_ENCODERS)
+    text += SOUNDS + "".join(_sound(name) for name in AUDIO_ENCODERS)
+    return text + CLIPS + "".join(_clip(name) for name in VIDEO_ENCODERS) + FEATURES
 
 
 OTHERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -126,6 +160,28 @@ def _image(name: str) -> str:
     special = getattr(encoder, "special", 1)
     form = getattr(encoder, "layout", "sequence")
     return f"| {name} | {type(model).__name__} | {form} | {special or 'none'} | {encoder.tokens} x {encoder.width} |\n"
+
+
+def _sound(name: str) -> str:
+    model, extractor = make_audio(name)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        extractor.save_pretrained(folder)
+        fixed = name in ("clap", "whisper")
+        encoder: Any = load_audio_encoder(folder, feature_options={} if fixed else {"seconds": 0.5})
+    special = getattr(encoder, "special", 0) or "none"
+    classes = f"{type(model).__name__} | {type(extractor).__name__}"
+    return f"| {name} | {classes} | {special} | {encoder.tokens} x {encoder.width} |\n"
+
+
+def _clip(name: str) -> str:
+    model = make_video_model(name)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        (Path(folder) / "preprocessor_config.json").write_text(json.dumps(VIDEO_PROCESSOR))
+        encoder: Any = load_video_encoder(folder)
+    shape = f"{encoder.special or 'none'} | {encoder.tokens} x {encoder.width}"
+    return f"| {name} | {type(model).__name__} | {encoder.frames} | {shape} |\n"
 
 
 def _yes(value: bool) -> str:

@@ -136,13 +136,14 @@ def write_vit(folder: Path) -> Any:
 
 
 def write_snapshot(folder: Path, cache: Path) -> Path:
-    """A folder as huggingface_hub's cache holds it: links into ``blobs``."""
+    """A folder, its subfolders too, as huggingface_hub's cache holds it: links into ``blobs``."""
     blobs, snapshot = cache / "blobs", cache / "snapshots" / ("a" * 40)
     blobs.mkdir(parents=True)
-    snapshot.mkdir(parents=True)
-    for number, path in enumerate(sorted(folder.iterdir())):
+    for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        link = snapshot / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
         path.rename(blobs / f"{number:064d}")
-        (snapshot / path.name).symlink_to(os.path.relpath(blobs / f"{number:064d}", snapshot))
+        link.symlink_to(os.path.relpath(blobs / f"{number:064d}", link.parent))
     return snapshot
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 
-__all__ = ["DECODERS", "ENCODER_DECODERS", "MASKED", "MULTIMODAL", "make_language"]
+__all__ = ["DECODERS", "ENCODER_DECODERS", "LANGUAGE_CODES", "MASKED", "MULTIMODAL", "make_language"]
 
 _SIZES = {
     "hidden_size": 32,
@@ -195,6 +195,11 @@ ENCODER_DECODERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "t5": ("T5ForConditionalGeneration", "T5Config", {**_T5, **_T5_IDS}),
     "umt5": ("UMT5ForConditionalGeneration", "UMT5Config", {**_T5, **_T5_IDS}),
 }
+LANGUAGE_CODES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "mbart": ("MBartForConditionalGeneration", "MBartConfig", _HALVES),
+    "plbart": ("PLBartForConditionalGeneration", "PLBartConfig", _HALVES),
+}
+"""Encoder-decoders whose decoder begins with the language code at the end of the target."""
 MASKED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bert": ("BertForMaskedLM", "BertConfig", {**_SIZES, **_FFN}),
     "roberta": ("RobertaForMaskedLM", "RobertaConfig", {**_SIZES, **_FFN}),

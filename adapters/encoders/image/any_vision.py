@@ -1,4 +1,4 @@
-"""Any vision model of transformers: a sequence of tokens or a feature map -> features, by rules that are measured.
+"""Any vision model of transformers: a sequence of tokens or a feature map -> features, by measured rules.
 
 SigLIP, DINOv2 and DINOv3, AIMv2, DeiT, BEiT, BLIP, MetaCLIP 2, Pixtral, SAM, Swin, ConvNeXt, ResNet and others need no
 class of their own:
@@ -160,7 +160,7 @@ class AnyVisionEncoder(VisionEncoder):
         ):
             same = (entering[0] == entering[1]).all(dim=-1)
             return int(same.long().cumprod(0).sum())
-        # Not shown: what remains beside the patches, or beside a square number of tokens.
+        # The model does not return them: count the tokens in excess of the patches, or of a square number.
         patch = _whole(getattr(self.model.config, "patch_size", None))
         beyond = tokens - (self.image_size // patch) ** 2 if patch else -1
         if 0 <= beyond <= _MOST:

@@ -1,5 +1,7 @@
 """Which weight files a model has: safetensors, or pickles of tensors (``pytorch_model.bin``, alone or in shards).
 
+Components of a diffusers pipeline, in subfolders, have files of another name (``diffusion_pytorch_model``).
+
 Older repositories on the Hub hold pickles alone. They are opened with ``weights_only=True``, so no code in them can
 run, and every value must be a tensor. A program that does not want to open pickles at all forbids them with
 :func:`only_safetensors`.
@@ -26,6 +28,8 @@ from inlay.adapters.loading.files.errors import BackboneError
 from inlay.hub.safety.text import shown
 
 __all__ = [
+    "DIFFUSION",
+    "MODEL",
     "PickleWarning",
     "check_pickles_allowed",
     "has_pickled_weights",
@@ -34,8 +38,10 @@ __all__ = [
     "stored_file",
 ]
 
-_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
-_PICKLE, _PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+MODEL = ("model", "pytorch_model")
+"""Names of the weights of transformers, as safetensors and as pickles, without their endings."""
+DIFFUSION = ("diffusion_pytorch_model", "diffusion_pytorch_model")
+"""The same of diffusers."""
 
 _forbidden: ContextVar[bool] = ContextVar("only_safetensors", default=False)
 
@@ -77,60 +83,65 @@ def stored_file(source: str | Path, name: str, options: Mapping[str, Any]) -> Pa
     Args:
         source: folder or Hub id.
         name: relative to it.
-        options: ``revision``, ``local_files_only``.
+        options: ``revision``, ``local_files_only``, ``subfolder``.
     """
     if Path(source).is_dir():
-        return path if (path := Path(source) / name).is_file() else None
-    known = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+        return path if (path := Path(source) / options.get("subfolder", "") / name).is_file() else None
+    known = {key: options[key] for key in ("revision", "local_files_only", "subfolder") if key in options}
     found = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **known)
     return None if found is None else Path(found)
 
 
-def has_pickled_weights(source: str | Path, options: Mapping[str, Any]) -> bool:
+def has_pickled_weights(source: str | Path, options: Mapping[str, Any], names: tuple[str, str] = MODEL) -> bool:
     """Whether the weights of a model are pickles alone; they are checked then, and a warning names them.
 
     Args:
         source: folder or Hub id.
-        options: ``revision``, ``local_files_only``.
+        options: ``revision``, ``local_files_only``, ``subfolder``.
+        names: :data:`MODEL`, or :data:`DIFFUSION` for a component of diffusers.
 
     Raises:
         BackboneError: pickles are forbidden, a shard is missing, or a pickle holds more than tensors.
     """
-    if any(stored_file(source, name, options) for name in _SAFETENSORS):
+    safe, pickled = f"{names[0]}.safetensors", f"{names[1]}.bin"
+    if any(stored_file(source, name, options) for name in (safe, f"{safe}.index.json")):
         return False
-    whole = stored_file(source, _PICKLE, options)
-    index = None if whole else stored_file(source, _PICKLE_INDEX, options)
+    whole = stored_file(source, pickled, options)
+    index = None if whole else stored_file(source, f"{pickled}.index.json", options)
     if whole is None and index is None:
         return False
-    check_pickles_allowed(source, _PICKLE if whole else _PICKLE_INDEX)
-    files = [whole] if whole else [_shard(source, name, options) for name in _shard_names(source, index)]
+    place = "/".join(filter(None, (str(source), options.get("subfolder"))))
+    check_pickles_allowed(place, pickled if whole else f"{pickled}.index.json")
+    files = [whole] if whole else []
+    if index is not None:
+        files = [_shard(source, name, index.name, options) for name in _shard_names(place, index)]
     for path in files:
-        read_pickle(path, source)
-    names = files[0].name if len(files) == 1 else f"{len(files)} files pytorch_model-*.bin"
+        read_pickle(path, place)
+    shown_as = files[0].name if len(files) == 1 else f"{len(files)} files {names[1]}-*.bin"
     warnings.warn(
-        f"{source}: there are no safetensors files, so the weights are read from {names} (pickle, tensors alone)",
+        f"{place}: there are no safetensors files, so the weights are read from {shown_as} (pickle, tensors alone)",
         PickleWarning,
         stacklevel=2,
     )
     return True
 
 
-def _shard_names(source: str | Path, index: Path | None) -> list[str]:
+def _shard_names(source: str | Path, index: Path) -> list[str]:
     """The files that an index names; names that lead out of the folder are refused."""
-    held = json.loads(Path(str(index)).read_text(encoding="utf-8"))
+    held = json.loads(index.read_text(encoding="utf-8"))
     shards = held.get("weight_map") if isinstance(held, dict) else None
     if not isinstance(shards, dict) or not shards:
-        raise BackboneError(f"{source}: {_PICKLE_INDEX}: expected a weight_map of tensor names to files")
+        raise BackboneError(f"{source}: {index.name}: expected a weight_map of tensor names to files")
     names = sorted(set(map(str, shards.values())))
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name):
-            raise BackboneError(f"{source}: {_PICKLE_INDEX}: expected names of files in the folder, got {shown(name)}")
+            raise BackboneError(f"{source}: {index.name}: expected names of files in the folder, got {shown(name)}")
     return names
 
 
-def _shard(source: str | Path, name: str, options: Mapping[str, Any]) -> Path:
+def _shard(source: str | Path, name: str, index: str, options: Mapping[str, Any]) -> Path:
     if (path := stored_file(source, name, options)) is None:
-        raise BackboneError(f"{source}: {_PICKLE_INDEX} names {name}, which is missing; download the files again")
+        raise BackboneError(f"{source}: {index} names {name}, which is missing; download the files again")
     return path
 
 
@@ -152,7 +163,7 @@ def read_pickle(path: Path, source: str | Path, *, values: bool = False) -> dict
         mapped = values and zipfile.is_zipfile(path)
         held = torch.load(path, map_location="cpu" if values else "meta", weights_only=True, mmap=mapped)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, AttributeError, LookupError) as error:
-        # torch's own text for a refused pickle advises to load it all the same.
+        # torch's own text for a refused pickle advises to load it without this protection.
         found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
         reason = (
             f"it holds an object of {found[1]}, which could run code" if found else "it is damaged, or no such file"

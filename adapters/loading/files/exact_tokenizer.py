@@ -55,12 +55,12 @@ class TokenizerWarning(UserWarning):
     """A tokenizer differs from the sentencepiece model beside it, and no exact one is known."""
 
 
-def exact_tokenizer(tokenizer: Any, model: Path | None, published: Path | None, legacy: bool, name: str) -> Any:
+def exact_tokenizer(tokenizer: Any, model: Path | bytes | None, published: Path | None, legacy: bool, name: str) -> Any:
     """The tokenizer, or one in its place that encodes as the files say.
 
     Args:
         tokenizer: a fast tokenizer, as ``AutoTokenizer`` loads it.
-        model: the sentencepiece model beside it, if there is one.
+        model: the sentencepiece model beside it, or its bytes, if there is one.
         published: tokenizer.json, if there is one; without a sentencepiece model it is the reference.
         legacy: put a space in front of every text between special tokens.
         name: for the warning.
@@ -79,6 +79,7 @@ def exact_tokenizer(tokenizer: Any, model: Path | None, published: Path | None, 
         as_published = None
     makers: list[Callable[[], Any]] = [lambda: as_published, lambda: tokenizer]
     makers += [lambda order=order: _converted(tokenizer, truth, order) for order in (True, False)]  # type: ignore[misc]
+    original = model.name if isinstance(model, Path) else "sentencepiece with this vocabulary"
     best, fewest = tokenizer, truth.differences(tokenizer)
     for make in makers:
         candidate = make()
@@ -90,8 +91,8 @@ def exact_tokenizer(tokenizer: Any, model: Path | None, published: Path | None, 
         if len(wrong) < len(fewest):
             best, fewest = candidate, wrong
     warnings.warn(
-        f"{name}: the tokenizer encodes {len(fewest)} of {len(truth.pages)} texts otherwise than {model.name}, such as "
-        f"{fewest[0]!r}; no exact tokenizer is known, so a model trained with {model.name} sees slightly different "
+        f"{name}: the tokenizer encodes {len(fewest)} of {len(truth.pages)} texts otherwise than {original}, such as "
+        f"{fewest[0]!r}; no exact tokenizer is known, so a model trained with {original} sees slightly different "
         "tokens",
         TokenizerWarning,
         stacklevel=2,
@@ -124,7 +125,7 @@ class _Truth:
         return wrong
 
 
-def _truth(tokenizer: Any, model: Path, legacy: bool, *, joined: bool) -> _Truth | None:
+def _truth(tokenizer: Any, model: Path | bytes, legacy: bool, *, joined: bool) -> _Truth | None:
     """What sentencepiece says; None if it is not installed or the file is of another kind (tiktoken)."""
     try:
         from sentencepiece import SentencePieceProcessor
@@ -132,7 +133,7 @@ def _truth(tokenizer: Any, model: Path, legacy: bool, *, joined: bool) -> _Truth
         return None
     processor: Any = SentencePieceProcessor()
     try:
-        processor.LoadFromSerializedProto(model.read_bytes())
+        processor.LoadFromSerializedProto(model if isinstance(model, bytes) else model.read_bytes())
     except (RuntimeError, OSError):
         return None
     size = processor.vocab_size()
@@ -162,7 +163,7 @@ def _joined(processor: Any, texts: tuple[str, ...], end: int, legacy: bool) -> I
         if legacy or number == 0:
             yield from processor.encode(text)
         else:
-            # A newline is a byte of its own, so what follows it has no space in front.
+            # A newline is a byte of its own, so the text after it has no space in front.
             yield from processor.encode(f"\n{text}")[len(head) :]
 
 

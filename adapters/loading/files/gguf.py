@@ -1,13 +1,23 @@
-"""Language models in GGUF files (llama.cpp), which transformers dequantises when it reads them."""
+"""Language models in GGUF files (llama.cpp), which transformers dequantises when it reads them.
+
+The vocabulary of LLaMA-like models in such a file is that of a sentencepiece model: pieces, scores and kinds. The model
+is built again from these, by the rules of llama.cpp, so that the tokenizer can be compared with sentencepiece itself.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from inlay.adapters.loading.files.errors import BackboneError
 
-__all__ = ["gguf_file"]
+__all__ = ["gguf_file", "sentencepiece_of"]
+
+_BPE = 2
+_BYTE = 6
+"""Numbers of sentencepiece's formats: the type of model, and the kind of a piece that stands for one byte."""
 
 
 def gguf_file(source: str | Path) -> Path | None:
@@ -35,3 +45,38 @@ def gguf_file(source: str | Path) -> Path | None:
             f"{source}: {found.name} is read by gguf, which is not installed: pip install 'inlay[gguf]'"
         )
     return found
+
+
+def sentencepiece_of(file: Path) -> bytes | None:
+    """The sentencepiece model of a GGUF file, serialised; None if its tokenizer is of another kind.
+
+    Args:
+        file: the GGUF file.
+
+    Raises:
+        ImportError: sentencepiece or protobuf is not installed.
+    """
+    import gguf
+
+    fields = gguf.GGUFReader(file).fields
+
+    def held(name: str, otherwise: Any = None) -> Any:
+        found = fields.get(f"tokenizer.ggml.{name}")
+        return otherwise if found is None else found.contents()
+
+    if held("model") != "llama" or held("scores") is None:
+        return None
+    formats: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+    model: Any = formats.ModelProto()
+    for piece, score, kind in zip(held("tokens"), held("scores"), held("token_type"), strict=True):
+        model.pieces.add(piece=piece, score=score, type=kind)
+    trainer, rules = model.trainer_spec, model.normalizer_spec
+    trainer.model_type, trainer.vocab_size = _BPE, len(model.pieces)
+    trainer.byte_fallback = any(piece.type == _BYTE for piece in model.pieces)
+    for name, field in (("unk_id", "unknown"), ("bos_id", "bos"), ("eos_id", "eos")):
+        setattr(trainer, name, held(f"{field}_token_id", getattr(trainer, name)))
+    rules.name, rules.escape_whitespaces = "identity", True
+    rules.add_dummy_prefix = bool(held("add_space_prefix", True))
+    rules.remove_extra_whitespaces = bool(held("remove_extra_whitespaces", False))
+    serialised: bytes = model.SerializeToString()
+    return serialised

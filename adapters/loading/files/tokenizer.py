@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,8 @@ from transformers import AutoTokenizer
 
 from inlay.adapters.loading.files.checkpoint import stored_file
 from inlay.adapters.loading.files.errors import BackboneError, reason_of
-from inlay.adapters.loading.files.exact_tokenizer import exact_tokenizer
+from inlay.adapters.loading.files.exact_tokenizer import TokenizerWarning, exact_tokenizer
+from inlay.adapters.loading.files.gguf import sentencepiece_of
 
 __all__ = ["load_tokenizer"]
 
@@ -35,7 +37,7 @@ def load_tokenizer(source: str | Path, options: Mapping[str, Any]) -> Any:
         BackboneError: there are no files of a tokenizer, they are damaged, or a library is missing that reads them.
     """
     if "gguf_file" in options:
-        return _loaded(source, options)
+        return _of_gguf(source, options)
     published = stored_file(source, "tokenizer.json", options)
     model = next((path for name in _SENTENCEPIECE if (path := stored_file(source, name, options))), None)
     if published is None:
@@ -45,6 +47,22 @@ def load_tokenizer(source: str | Path, options: Mapping[str, Any]) -> Any:
         return exact_tokenizer(tokenizer, model, published, _is_legacy(source, options), str(source))
     except Exception as error:  # tokenizers raises plain exceptions
         raise BackboneError(f"{source}: no tokenizer could be loaded: {reason_of(error)}") from error
+
+
+def _of_gguf(source: str | Path, options: Mapping[str, Any]) -> Any:
+    """The tokenizer of a GGUF file; one of sentencepiece's kind puts a space behind special tokens, as in llama.cpp."""
+    tokenizer = _loaded(source, options)
+    try:
+        model = sentencepiece_of(Path(source) / str(options["gguf_file"]))
+        return tokenizer if model is None else exact_tokenizer(tokenizer, model, None, True, str(source))
+    except ImportError:
+        warnings.warn(
+            f"{source}: the tokenizer is not compared with sentencepiece, which is not installed (pip install "
+            "sentencepiece protobuf), and may encode texts that begin with a space in another way",
+            TokenizerWarning,
+            stacklevel=2,
+        )
+        return tokenizer
 
 
 def _loaded(source: str | Path, options: Mapping[str, Any]) -> Any:

@@ -60,20 +60,20 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         "",
         "parts",
         *(
-            f"  {name:<15}{p['kind']:<12}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}"
+            f"  {name:<17}{p['kind']:<12}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}"
             for name, p in facts["parts"].items()
         ),
         "",
         "needs a backbone with",
         *(
-            f"  {name:<15}{p['family']}, {p['width']} wide"
+            f"  {name:<17}{p['family']}, {p['width']} wide"
             + (f", {p['tokens']} token{'s' * (p['tokens'] > 1)}" if p["tokens"] else "")
             + f", {_fields(p['settings'])}; trained on {p['source'] or 'an unnamed model'}"
             for name, p in facts["interface"].items()
         ),
         "",
         "on this machine, by family and width",
-        *(f"  {name:<15}{', '.join(models) or 'none'}" for name, models in facts["here"].items()),
+        *(f"  {name:<17}{', '.join(models) or 'none'}" for name, models in facts["here"].items()),
         "",
         f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}",
         f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",

@@ -51,7 +51,7 @@ def _canary(folder: str, bundle: str, named: Mapping[str, Any]) -> dict[str, Any
     model = adapter.attach(backbone, strict=True, verify=False)
     if adapter.canary is None:
         return {"backbone": verdict, "canary": "none stored"}
-    difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype)
+    difference = canary.verify(model.probe, adapter.canary, backbone.llm.dtype, ports=backbone.ports)
     passed = f"passes: difference {difference:.3g}, allowed {adapter.canary.tolerance:.3g}"
     return {"backbone": verdict, "canary": passed}
 

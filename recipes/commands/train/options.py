@@ -39,6 +39,8 @@ def check_reached(
     Raises:
         SettingsError: names the option, and the reason.
     """
+    if backbone.features is not None:
+        recipe = recipe.for_encoders((*recipe.modalities, "features"))
     rates = [f"stages.{name}.lr.{part}" for name, stage in recipe.stages.items() for part in stage.lr]
     for option in [*given, *rates]:
         if reason := _why_unread(option, recipe, set(known), data, backbone):

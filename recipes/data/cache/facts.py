@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from inlay.adapters.compatibility.canary import PATTERNS
+from inlay.adapters.compatibility.canary import pattern
 from inlay.adapters.compatibility.digest import exact_digest
 from inlay.adapters.encoders.protocol import Encoder
 from inlay.adapters.media.geometry import Geometry
@@ -40,7 +40,7 @@ def encoder_facts(encoder: Encoder, modality: Modality, geometry: Geometry) -> d
         geometry: how a picture or a frame becomes a square.
     """
     module: Any = encoder
-    inputs = encoder.preprocess([PATTERNS[modality][1]()], geometry)
+    inputs = encoder.preprocess([pattern(modality, encoder.port)], geometry)
     tensors = [inputs] if isinstance(inputs, Tensor) else [inputs[name] for name in sorted(inputs)]
     return {
         "kind": "features",

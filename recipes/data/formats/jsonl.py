@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from inlay.adapters.conversation.messages import MessageError, Role, parse_messages
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.markers import place
@@ -153,6 +153,8 @@ def _generated(part: object, root: Path | None, where: str) -> object:
     if not isinstance(part, dict) or part.get("type") not in get_args(Modality):
         return part
     kind: Any = part["type"]
+    if kind not in GENERATED:
+        return part
     found: dict[str, Any] = {"type": kind, "caption": text(part.get("caption", ""), f"{where}, caption")}
     for field, name in (("path", part.get("path", part.get(kind))), ("embedding", part.get("embedding"))):
         if name is not None:

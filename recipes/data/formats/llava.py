@@ -1,9 +1,9 @@
 """LLaVA's data format (Liu et al., 2023, https://arxiv.org/abs/2304.08485; docs of haotian-liu/LLaVA).
 
 An item is ``{"id", "image", "conversations": [{"from": "human" | "gpt", "value"}, ...]}``, in one JSON list or one a
-line; text-only items have no ``image``, and ``video`` and ``audio`` name clips and sounds. The markers ``<image>``,
-``<video>`` and ``<audio>`` may be anywhere in the human's text; as in LLaVA they move to the front of their turn, and
-the newline after them belongs to the template.
+line; text-only items have no ``image``; ``video``, ``audio`` and ``features`` name clips, sounds and files of features.
+The markers ``<image>``, ``<video>``, ``<audio>`` and ``<features>`` may be anywhere in the human's text; as in LLaVA
+they move to the front of their turn, and the newline after them belongs to the template.
 
 Deviations in published files are read as follows (the first as in LLaVA's own loader, c121f04):
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
@@ -57,10 +57,10 @@ def read_modaverse(path: str | Path, media: str | Path | None, *, offenders: Off
 def _media(item: Mapping[str, Any], root: Path | None, where: str) -> list[Part]:
     held = item.get("media", {})
     where = f"{where}, media"
-    if not isinstance(held, Mapping) or set(held) - set(get_args(Modality)):
-        raise DataError(f"{where}: expected an object with {', '.join(get_args(Modality))}, got {shown(held)}")
+    if not isinstance(held, Mapping) or set(held) - set(GENERATED):
+        raise DataError(f"{where}: expected an object with {', '.join(GENERATED)}, got {shown(held)}")
     parts: list[Part] = []
-    for kind in get_args(Modality):
+    for kind in GENERATED:
         name = held.get(kind) or _NONE
         if name != _NONE:
             parts.append(MediaPart(kind, image_path(text(name, f"{where}, {kind}"), root, f"{where}, {kind}")))
@@ -75,14 +75,14 @@ def _answer(response: object, where: str) -> tuple[Part, ...]:
     raw = response.get("modality")
     names = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(names, list) or not names:
-        raise DataError(f"{where}, modality: expected text, {', '.join(get_args(Modality))}, got {shown(raw)}")
+        raise DataError(f"{where}, modality: expected text, {', '.join(GENERATED)}, got {shown(raw)}")
     parts: list[Part] = []
     for name in names:
         kind: Any = name.strip().strip("[]").lower() if isinstance(name, str) else name
         if kind == "text":
             parts.append(TextPart(prompt))
-        elif kind in get_args(Modality):
+        elif kind in GENERATED:
             parts.append(MadePart(kind, prompt))
         else:
-            raise DataError(f"{where}, modality: expected text, {', '.join(get_args(Modality))}, got {shown(name)}")
+            raise DataError(f"{where}, modality: expected text, {', '.join(GENERATED)}, got {shown(name)}")
     return tuple(parts)

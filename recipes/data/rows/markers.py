@@ -1,4 +1,4 @@
-"""Places the media of a row at the markers ``<image>``, ``<audio>`` and ``<video>`` of the user's texts.
+"""Places the media of a row at the markers ``<image>``, ``<audio>``, ``<video>``, ``<features>`` in the user's texts.
 
 As in LLaVA (https://github.com/haotian-liu/LLaVA, ``preprocess_multimodal`` at c121f04) a medium moves to the front of
 its turn. A marker counts as text if the row has no medium for it, as in LLaVA, whose loader handles markers only in
@@ -17,8 +17,8 @@ from inlay.recipes.data.rows.sample import DataError
 
 __all__ = ["MARKERS", "Placed", "place"]
 
-MARKERS: dict[Modality, str] = {"image": "<image>", "audio": "<audio>", "video": "<video>"}
-_AT_LINE_START = re.compile(r"(?:^|\n)\s*(?:<(?:image|audio|video)>\s*)*$")
+MARKERS: dict[Modality, str] = {"image": "<image>", "audio": "<audio>", "video": "<video>", "features": "<features>"}
+_AT_LINE_START = re.compile(r"(?:^|\n)\s*(?:<(?:image|audio|video|features)>\s*)*$")
 
 Placed = tuple[list[tuple[Modality, str]], str]
 """The media of a turn (modality, file), and its text."""

@@ -18,6 +18,7 @@ FIELDS: dict[Modality, tuple[str, str]] = {
     "image": ("image", "images"),
     "audio": ("audio", "audios"),
     "video": ("video", "videos"),
+    "features": ("features", "feature_files"),
 }
 """Modality -> names of the field of its files."""
 
@@ -25,6 +26,7 @@ _WORDS: dict[Modality, str] = {
     "image": "image|img|picture|photo",
     "audio": "audio|sound|speech|wav",
     "video": "video|clip|movie",
+    "features": "feature",
 }
 _NAMED = {
     modality: re.compile(rf"(?:{words})s?(?:_?(?:path|file|name|filename|url|list|bytes|base64)s?)?", re.IGNORECASE)
@@ -40,7 +42,7 @@ def media_lists(item: Mapping[str, Any], where: str) -> dict[Modality, list[str]
 
     Example:
         >>> media_lists({"image": "1.png", "videos": ["a.mp4"]}, "train.json, item 0")
-        {'image': ['1.png'], 'audio': [], 'video': ['a.mp4']}
+        {'image': ['1.png'], 'audio': [], 'video': ['a.mp4'], 'features': []}
     """
     found: dict[Modality, list[str]] = {}
     for modality, names in FIELDS.items():

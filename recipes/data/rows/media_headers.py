@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inlay.adapters.media.budget import BUDGET
+from inlay.adapters.media.features import feature_tensor
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
@@ -123,4 +124,14 @@ def _video(file: BinaryIO, path: Path) -> str:
     return ""
 
 
-_CHECKS: dict[Modality, Callable[[BinaryIO, Path], str]] = {"image": _image, "audio": _audio, "video": _video}
+def _features(file: BinaryIO, path: Path) -> str:
+    feature_tensor(file, str(path))
+    return ""
+
+
+_CHECKS: dict[Modality, Callable[[BinaryIO, Path], str]] = {
+    "image": _image,
+    "audio": _audio,
+    "video": _video,
+    "features": _features,
+}

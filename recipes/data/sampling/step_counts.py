@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import islice
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.labels import IGNORE
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.distributed.ranks import summed
 
 __all__ = ["Share", "StepBatch", "by_step", "counts_of", "media_counts"]
@@ -90,4 +90,4 @@ def _conversations(batch: Batch) -> dict[str, int]:
 def media_counts(modalities: Iterable[Modality]) -> dict[str, int]:
     """Modality -> number of its generated media."""
     found = list(modalities)
-    return {modality: found.count(modality) for modality in get_args(Modality)}
+    return {modality: found.count(modality) for modality in GENERATED}

@@ -51,7 +51,7 @@ def test_branches_give_the_values_and_gradients_of_plain_rows(model: Any, image_
     first, second = rows_of(model, sight(image_of)), rows_of(model, sight(image_of, "how many?"), ANSWERS[:2])
     joined = [join_branches(first), join_branches(second)]
     assert all(joined)
-    plain, branched = measured(model, first + second), measured(model, joined)  # type: ignore[arg-type]
+    plain, branched = measured(model, first + second), measured(model, joined)
     close([branched[0]], [plain[0]])
     close(branched[1], plain[1])
 

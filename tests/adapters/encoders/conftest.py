@@ -147,7 +147,7 @@ def small_imagebind() -> ImageBindConfig:
 
 
 def make_imagebind(seed: int = 0) -> ImageBind:
-    """Norms that are not the identity: what is left out must show."""
+    """Norms differ from the identity, so that a norm that is left out changes the output."""
     torch.manual_seed(seed)
     model = ImageBind(small_imagebind())
     with torch.no_grad():

@@ -13,7 +13,7 @@ from transformers import CLIPImageProcessorPil
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import EncoderError, FrameEncoder
 from inlay.adapters.encoders.frames import moments
-from inlay.adapters.loading.video import load_video_encoder
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.media.video import Video, spans
 
 

@@ -20,10 +20,10 @@ from inlay.adapters.encoders import (
     VisionEncoder,
     register_encoder,
 )
-from inlay.adapters.loading.audio import load_audio_encoder
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.loading.video import load_video_encoder
 from inlay.hub.format.manifest import PortSpec
 
 pytestmark = pytest.mark.usefixtures("own_encoders")

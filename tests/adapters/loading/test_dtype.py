@@ -58,7 +58,7 @@ def test_models_of_our_own_layout_follow_too(kind: str, tmp_path: Path) -> None:
     from inlay.adapters.encoders.beats import Beats, BeatsConfig
     from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig
     from inlay.adapters.encoders.imagebind.config import AudioConfig
-    from inlay.adapters.loading.audio import load_audio_encoder
+    from inlay.adapters.loading.encoders.audio import load_audio_encoder
     from inlay.adapters.loading.released.beats import save_beats
     from inlay.adapters.loading.released.imagebind import save_imagebind
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_languages import MASKED, make_language
+from tiny_languages import LANGUAGE_CODES, MASKED, make_language
 from transformers import (
     Gemma3nForCausalLM,
     Gemma4ForCausalLM,
@@ -39,6 +39,15 @@ def saved(tokenizer_of: Any, tmp_path: Path) -> Callable[[Any], Path]:
 def test_a_masked_language_model_is_refused(saved: Any, tokenizer_of: Any, family: str) -> None:
     folder = saved(make_language(MASKED[family], len(tokenizer_of())))
     with pytest.raises(BackboneError, match=rf"expected a causal language model or .*{family}"):
+        load_language(folder)
+
+
+@pytest.mark.parametrize("family", LANGUAGE_CODES)
+def test_a_model_whose_decoder_begins_with_a_language_code_is_refused(
+    saved: Any, tokenizer_of: Any, family: str
+) -> None:
+    folder = saved(make_language(LANGUAGE_CODES[family], len(tokenizer_of())))
+    with pytest.raises(BackboneError, match=f"type '{family}' begins with the language code of its target"):
         load_language(folder)
 
 

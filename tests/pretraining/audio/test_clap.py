@@ -12,7 +12,7 @@ from transformers import ClapModel, RobertaTokenizer
 pytest.importorskip("diffusers")
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
 from inlay.adapters.loading.generators import load_generator
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.judges.generated_media import judge_generated

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoImageProcessor, Blip2VisionModel
 
 from inlay.adapters.encoders import EvaEncoder
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.recipes.miniature import backbone_path
 from pretraining.vision.captioned_pictures import sample_pairs
 from pretraining.vision.eva import HIDDEN_BLOCKS, Student, hide, make_model

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hub_keys import write_keys
 
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.media.modality import Modality
 from inlay.hub import Bundle
 from inlay.recipes.cli import COMMANDS, main

@@ -14,10 +14,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, Role, TextPart
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import annotated, identity, image_list, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
@@ -33,8 +33,8 @@ READ = (
     "id",
     "conversation",
     "conversations",
-    *(f"{way}_{kind}" for way in ("input", "output") for kind in get_args(Modality)),
-    *(f"{kind}_{what}" for kind in get_args(Modality) for what in ("captions", "caption_embeddings")),
+    *(f"{way}_{kind}" for way in ("input", "output") for kind in GENERATED),
+    *(f"{kind}_{what}" for kind in GENERATED for what in ("captions", "caption_embeddings")),
 )
 """The fields of an item that are read."""
 
@@ -110,7 +110,7 @@ class Made:
 
 def made_of_item(item: Mapping[str, Any], folders: Folders, where: str) -> dict[str, Made]:
     """The generated media of an item, by modality."""
-    return {modality: Made(modality, item, folders, where) for modality in get_args(Modality)}
+    return {modality: Made(modality, item, folders, where) for modality in GENERATED}
 
 
 def read_nextgpt(
@@ -166,7 +166,7 @@ def turns_of(item: Mapping[str, Any], where: str) -> list[tuple[Role, str, Mappi
 
 
 def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Message, ...]:
-    waiting = {kind: image_list(item.get(f"input_{kind}"), f"{where}, input_{kind}") for kind in get_args(Modality)}
+    waiting = {kind: image_list(item.get(f"input_{kind}"), f"{where}, input_{kind}") for kind in GENERATED}
     given = {kind: iter(names) for kind, names in waiting.items()}
     made = made_of_item(item, folders, where)
     messages = []

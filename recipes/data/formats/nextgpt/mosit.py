@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, Role, TextPart
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.nextgpt.instructions import turns_of
 from inlay.recipes.data.rows.fields import annotated, identity, image_path, text
@@ -27,7 +27,7 @@ __all__ = ["read_mosit"]
 
 _TAG = re.compile(r"<(image|audio|video)>(?:((?:(?!<(?:image|audio|video)>).)*?)</\1>)?", re.IGNORECASE | re.DOTALL)
 
-_READ = ("id", "conversation", "conversations", *(f"{kind}_list" for kind in get_args(Modality)))
+_READ = ("id", "conversation", "conversations", *(f"{kind}_list" for kind in GENERATED))
 
 
 class _Entries:
@@ -78,7 +78,7 @@ def read_mosit(path: str | Path, media: str | Path | None, *, offenders: Offende
 
     def sample(item: Mapping[str, Any], where: str) -> Sample:
         refuse_unread(item, _READ, where)
-        entries = {kind: _Entries(kind, item, where) for kind in get_args(Modality)}
+        entries: dict[str, _Entries] = {kind: _Entries(kind, item, where) for kind in GENERATED}
         messages = tuple(
             Message(role, tuple(_content(role, value, entries, root, f"{where}, turn {number}")))
             for number, (role, value, _) in enumerate(turns_of(item, where))

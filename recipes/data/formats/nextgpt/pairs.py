@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.data.rows.fields import identity, image_path, text
 from inlay.recipes.data.rows.media_fields import refuse_unread
 from inlay.recipes.data.rows.offenders import Offenders
@@ -21,7 +21,7 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 
 __all__ = ["NAME_FIELDS", "read_nextgpt_pairs"]
 
-NAME_FIELDS: dict[str, Modality] = {f"{modality}_name": modality for modality in get_args(Modality)}
+NAME_FIELDS: dict[str, Modality] = {f"{modality}_name": modality for modality in GENERATED}
 """Field -> modality of the medium that it names."""
 
 _READ = ("id", "caption", *NAME_FIELDS)

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, Part, TextPart
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.nextgpt.instructions import READ, Folders, Made, made_of_item, turns_of
 from inlay.recipes.data.rows.fields import annotated, identity, image_list, image_path, text
@@ -30,7 +30,7 @@ from inlay.recipes.data.rows.sample import DataError, Sample, check_turns
 
 __all__ = ["read_nextgpt_turns"]
 
-_READ = (*READ, *(f"{kind}_name" for kind in get_args(Modality)))
+_READ = (*READ, *(f"{kind}_name" for kind in GENERATED))
 _FIELDS = {"user": "input_modality", "assistant": "output_modality"}
 
 
@@ -68,7 +68,7 @@ def read_nextgpt_turns(
 
 
 def _messages(item: Mapping[str, Any], folders: Folders, where: str) -> tuple[Message, ...]:
-    files = {kind: iter(_files(item, kind, where)) for kind in get_args(Modality)}
+    files = {kind: iter(_files(item, kind, where)) for kind in GENERATED}
     made = made_of_item(item, folders, where)
     messages = []
     for number, (role, value, turn) in enumerate(turns_of(item, where)):
@@ -103,8 +103,8 @@ def _modalities(value: object, where: str) -> list[Modality]:
     found: list[Modality] = []
     for name in names:
         kind: Any = name.strip().lower() if isinstance(name, str) else name
-        if kind not in (*get_args(Modality), "text"):
-            raise DataError(f"{where}: expected text, {', '.join(get_args(Modality))}, got {shown(name)}")
+        if kind not in (*GENERATED, "text"):
+            raise DataError(f"{where}: expected text, {', '.join(GENERATED)}, got {shown(name)}")
         if kind != "text":
             found.append(kind)
     return found

@@ -11,7 +11,7 @@ import transformers
 from transformers import ASTFeatureExtractor, SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from inlay.adapters.encoders import AnySoundEncoder, HubertEncoder
-from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 WAVES = {

@@ -11,7 +11,7 @@ import torch
 
 from inlay.adapters.encoders import ClapEncoder, EncoderError, HubertEncoder, WhisperAudioEncoder
 from inlay.adapters.encoders.audio.audio_encoder import window
-from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.media.audio import Sound
 

@@ -17,7 +17,7 @@ from inlay.adapters.encoders import BeatsEncoder, EncoderError
 from inlay.adapters.encoders.audio.filter_bank import log_mel
 from inlay.adapters.encoders.beats import Beats, BeatsConfig
 from inlay.adapters.encoders.beats.model import distance_bucket
-from inlay.adapters.loading.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.loading.released.beats import load_beats, save_beats
 from inlay.adapters.media.audio import Sound

@@ -12,7 +12,7 @@ from tiny_encoders import IMAGE_ENCODERS, make_vision
 from transformers import Siglip2ImageProcessorPil, ViTImageProcessorPil, ViTMAEConfig, ViTMAEModel
 
 from inlay.adapters.encoders import AnyVisionEncoder, EncoderError, FrameEncoder
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from transformers import (
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders import ClipEncoder, EncoderError, EvaEncoder
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -16,7 +16,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.encoders import EncoderError, EvaEncoder, QFormerEncoder
 from inlay.adapters.inputs import LinearConfig, LinearProjector, QFormer, QFormerConfig, QFormerProjector
 from inlay.adapters.inputs.qformer import QFormerSizes
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 
 PIXELS = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

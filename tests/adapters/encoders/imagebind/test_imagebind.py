@@ -18,11 +18,11 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.verdict import check
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindConfig, ImageBindEncoder
 from inlay.adapters.encoders.protocol import EncoderError
-from inlay.adapters.loading.audio import load_audio_encoder
-from inlay.adapters.loading.encoders import load_encoders
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.several import load_encoders
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.loading.released.imagebind import load_imagebind, save_imagebind
-from inlay.adapters.loading.video import load_video_encoder
 
 BRANCHES = {  # width, blocks, tokens of imagebind_huge
     "vision": (1280, 32, 257),

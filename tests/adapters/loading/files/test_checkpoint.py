@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 import torch
 from hub_layouts import LAYOUTS, save_pickles, write_clip, write_snapshot, write_vicuna, write_vit
+from tiny_encoders import make_vision
+from tiny_media_encoders import VIDEO_PROCESSOR, make_audio, make_video_model
+from transformers import VideoMAEImageProcessorPil
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.loading.families import ProcessorWarning
+from inlay.adapters.loading.encoders.families import ProcessorWarning
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.loading.files.checkpoint import PickleWarning, only_safetensors
-from inlay.adapters.loading.image import load_image_encoder
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
 
@@ -78,8 +82,26 @@ def test_safetensors_are_preferred_and_give_no_warning(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::inlay.adapters.loading.files.checkpoint.PickleWarning")
 def test_a_snapshot_of_the_hubs_cache_loads_through_its_links(tmp_path: Path) -> None:
     write_vicuna(tmp_path / "llm")
-    snapshot = write_snapshot(tmp_path / "llm", tmp_path / "models--lmsys--vicuna")
-    assert load_language(snapshot).tokenizer("hi").input_ids[0] == 1
+    snapshot = write_snapshot(tmp_path / "llm", tmp_path / "models--lmsys--vicuna-7b--v1.5")
+    language = load_language(snapshot)
+    assert language.tokenizer("hi").input_ids[0] == 1
+    assert (language.source, language.port.revision) == ("lmsys/vicuna-7b--v1.5", "a" * 40)
+
+
+@pytest.mark.parametrize("modality", ["image", "audio", "video"])
+def test_an_encoder_in_the_hubs_cache_is_named_as_on_the_hub(tmp_path: Path, modality: Any) -> None:
+    if modality == "video":
+        model, processor = make_video_model("videomae"), VideoMAEImageProcessorPil(**VIDEO_PROCESSOR)
+    else:
+        model, processor = make_vision("dinov2") if modality == "image" else make_audio("wav2vec2")
+    model.save_pretrained(tmp_path / "saved")
+    processor.save_pretrained(tmp_path / "saved")
+    (encoder,) = load_encoders({modality: tmp_path / "saved"}).values()
+    digest = encoder.port.weights
+    snapshot = write_snapshot(tmp_path / "saved", tmp_path / "hub" / "models--some--model")
+    (encoder,) = load_encoders({modality: snapshot}).values()
+    assert (encoder.port.source, encoder.port.revision) == ("some/model", "a" * 40)
+    assert encoder.port.weights == digest
 
 
 def test_safetensors_only_refuses_pickles(tmp_path: Path) -> None:

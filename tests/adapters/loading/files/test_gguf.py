@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hub_layouts import write_vicuna
 from sentencepiece import SentencePieceProcessor
 from torch import Tensor
 
+from inlay.adapters.loading.files.exact_tokenizer import PROBES, TokenizerWarning
+from inlay.adapters.loading.files.gguf import sentencepiece_of
 from inlay.adapters.loading.language import load_language
 
 gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")
@@ -68,3 +71,36 @@ def test_a_gguf_file_loads_with_its_weights_and_tokenizer(tmp_path: Path, named:
     truth: Any = SentencePieceProcessor(str(tmp_path / "hf" / "tokenizer.model"))
     assert language.tokenizer("two cats", add_special_tokens=False).input_ids == truth.encode("two cats")
     assert language.source == ("tiny-f32.gguf" if named == "file" else "llm")
+
+
+def test_a_tokenizer_of_sentencepiece_in_a_gguf_file_encodes_as_the_original(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    file = tmp_path / "tiny-f32.gguf"
+    write_gguf(file, write_vicuna(tmp_path / "hf"), tmp_path / "hf" / "tokenizer.model")
+    tokenizer = load_language(file).tokenizer
+    truth: Any = SentencePieceProcessor(str(tmp_path / "hf" / "tokenizer.model"))
+    wrong = [text for text in PROBES if tokenizer(text, add_special_tokens=False).input_ids != truth.encode(text)]
+    assert wrong == []
+    assert [warning for warning in recwarn if issubclass(warning.category, TokenizerWarning)] == []
+    behind = tokenizer("hi</s>USER: hi", add_special_tokens=False).input_ids
+    assert behind == [*truth.encode("hi"), 2, *truth.encode("USER: hi")]
+
+
+def test_the_model_of_a_gguf_file_is_the_one_that_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "tiny-f32.gguf"
+    write_gguf(file, write_vicuna(tmp_path / "hf"), tmp_path / "hf" / "tokenizer.model")
+    truth: Any = SentencePieceProcessor(str(tmp_path / "hf" / "tokenizer.model"))
+    again: Any = SentencePieceProcessor()
+    again.LoadFromSerializedProto(sentencepiece_of(file))
+    assert [again.encode(text) for text in PROBES] == [truth.encode(text) for text in PROBES]
+
+
+def test_without_sentencepiece_a_warning_says_that_nothing_was_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tiny-f32.gguf"
+    write_gguf(file, write_vicuna(tmp_path / "hf"), tmp_path / "hf" / "tokenizer.model")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.warns(TokenizerWarning, match="not compared with sentencepiece, which is not installed"):
+        load_language(file)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_media_encoders import VIDEO_PROCESSOR, make_audio, make_video_model
 from torch import nn
 
 from inlay.adapters.compatibility.digest import exact_digest, weights_digest
+from inlay.adapters.encoders import AnySoundEncoder, AnyVideoEncoder, precomputed
 from inlay.recipes.data.cache import facts
 from inlay.recipes.data.cache.facts import encoder_facts
 
@@ -84,3 +86,25 @@ def test_configs_that_are_dataclasses_count() -> None:
     one, two = nn.Identity(), nn.Identity()
     one.config, two.config = Config(2), Config(4)
     assert facts.configs_of(one) != facts.configs_of(two)
+
+
+def audio_encoder() -> Any:
+    return AnySoundEncoder(*make_audio("wav2vec2-bert"), seconds=0.5)
+
+
+def video_encoder() -> Any:
+    return AnyVideoEncoder(make_video_model("videomae"), VIDEO_PROCESSOR)
+
+
+@pytest.mark.parametrize(
+    ("modality", "make"),
+    [("audio", audio_encoder), ("video", video_encoder), ("features", lambda: precomputed(8, 4, source="eeg"))],
+)
+def test_encoders_of_any_model_have_the_same_facts_when_they_are_built_again(modality: Any, make: Any) -> None:
+    assert encoder_facts(make(), modality, "squash") == encoder_facts(make(), modality, "squash")
+
+
+def test_sizes_of_features_are_told_apart() -> None:
+    encoders = [precomputed(8, 4), precomputed(8, 5), precomputed(9, 4), precomputed(8, 4, variable=True)]
+    found = [encoder_facts(encoder, "features", "squash") for encoder in encoders]
+    assert all(one != two for index, one in enumerate(found) for two in found[:index])

@@ -11,11 +11,14 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.inputs import PROJECTORS, projector_config
 from inlay.adapters.inputs.pretraining.qformer import itc_scores
+from inlay.adapters.loading.files.checkpoint import PickleWarning, only_safetensors
 from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.plan import Plan, Task
+from inlay.recipes.objectives.pretrained_bert import masked_bert
 from inlay.recipes.objectives.qformer_contrastive.former import hand_over, hinders
 from inlay.recipes.objectives.qformer_contrastive.losses import contrast_loss, generation_loss, matches
 from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
@@ -269,8 +272,19 @@ def test_bert_fills_the_text_branch(plan_of: Any, folders: dict[str, Path]) -> N
     assert torch.equal(plan.module.pretrainer.embeddings.word_embeddings.weight[: len(words)], words)
 
 
+def test_a_bert_in_a_pickle_is_read_as_tensors(folders: dict[str, Path], tmp_path: Path) -> None:
+    bert = masked_bert(str(folders["bert"]))
+    bert.config.save_pretrained(tmp_path)
+    torch.save(bert.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.warns(PickleWarning):
+        again = masked_bert(str(tmp_path))
+    assert weights_digest(again) == weights_digest(bert)
+    with only_safetensors(), pytest.raises(ObjectiveError, match=r"bert: .*safetensors_only"):
+        masked_bert(str(tmp_path))
+
+
 def test_missing_bert_is_named(plan_of: Any, tmp_path: Path) -> None:
-    with pytest.raises(ObjectiveError, match="BERT cannot be loaded"):
+    with pytest.raises(ObjectiveError, match=r"no such folder \(for the BERT"):
         plan_of(represent_fields={"bert": str(tmp_path / "nothing")})
 
 

@@ -12,7 +12,7 @@ from transformers import AutoImageProcessor, Blip2VisionModelWithProjection
 from inlay.adapters.encoders import EvaEncoder, ImageEncoder, QFormerEncoder
 from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.loading.dtype import chosen_dtype, computable
-from inlay.adapters.loading.families import load_registered
+from inlay.adapters.loading.encoders.families import load_registered
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     check_feature_options,
@@ -103,6 +103,8 @@ def _with_qformer(
     load_processor: Any = AutoImageProcessor.from_pretrained
     processor = load_processor(source, trust_remote_code=False, backend="pil", **options)
     model = computable(model, dtype, device)
-    encoder = EvaEncoder(model, processor, source=name or source_name(source), revision=commit_of(model), **chosen)
+    encoder = EvaEncoder(
+        model, processor, source=name or source_name(source), revision=commit_of(model, source), **chosen
+    )
     joined = QFormerEncoder(encoder, QFormer.from_blip2(model))
     return joined if device is None else joined.to(device)

@@ -11,7 +11,7 @@ import torch
 from tiny_languages import MULTIMODAL, make_language
 from transformers import ViTImageProcessorPil
 
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 
 

@@ -4,25 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from inlay.adapters.encoders import Encoder
-from inlay.adapters.loading.audio import load_audio_encoder
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.audio import load_audio_encoder
+from inlay.adapters.loading.encoders.families import known_options
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.released.imagebind import load_joint
 from inlay.adapters.loading.released.weights_file import kind_of
-from inlay.adapters.loading.video import load_video_encoder
 from inlay.adapters.media.modality import Modality
+from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["load_encoders"]
+__all__ = ["load_encoders", "recorded_options"]
 
 _LOADERS: Mapping[Modality, Callable[..., Encoder]] = {
     "image": load_image_encoder,
     "audio": load_audio_encoder,
     "video": load_video_encoder,
 }
+
+
+def recorded_options(
+    modality: Modality,
+    source: str | Path,
+    port: PortSpec,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+) -> dict[str, Any]:
+    """The feature options that make the encoder of a source as the one of a bundle's port: layer, image size, frames.
+
+    Only the config of the source is read. ImageBind has none here: its port has other names than its options.
+
+    Raises:
+        BackboneError: there is no such folder or repository.
+    """
+    with loading(source, f"{modality} encoder"):
+        options = given(revision=revision, local_files_only=local_files_only)
+        if (kind := kind_of(source, options)) == "imagebind":
+            return {}
+        names = known_options(modality, kind, source, options)
+        if names is None and modality == "video":
+            names = ["frames", "pooling", *(known_options("image", kind, source, options) or ())]
+    return {name: port.settings[name] for name in names or () if name in port.settings}
 
 
 def load_encoders(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["LogProbs"]
+__all__ = ["TokenLogProbs"]
 
 
 @dataclass(frozen=True)
-class LogProbs:
+class TokenLogProbs:
     """Log-probabilities of the labelled tokens of a batch.
 
     Example:
         >>> import torch
-        >>> found = LogProbs(torch.tensor([-1.0, -2.0, -4.0]), torch.tensor([0, 0, 1]), 2)
+        >>> found = TokenLogProbs(torch.tensor([-1.0, -2.0, -4.0]), torch.tensor([0, 0, 1]), 2)
         >>> found.sums().tolist(), found.counts.tolist()
         ([-3.0, -4.0], [2, 1])
     """
@@ -36,3 +37,12 @@ class LogProbs:
         """``[S]``, the log-probability of each sequence; with ``weights`` ``[n]`` a weighted sum."""
         values = self.tokens if weights is None else self.tokens * weights
         return values.new_zeros(self.sequences).index_add(0, self.sequence, values)
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """``[S, T]``, the values of each sequence with zeros behind them, and the mask ``[S, T]`` of real ones."""
+        counts = self.counts
+        place = torch.arange(len(self.tokens), device=self.tokens.device)
+        place = place - (counts.cumsum(0) - counts)[self.sequence]
+        width = int(counts.max())
+        values = self.tokens.new_zeros(self.sequences, width).index_put((self.sequence, place), self.tokens)
+        return values, torch.arange(width, device=counts.device) < counts[:, None]

@@ -1,4 +1,4 @@
-"""Loading a video encoder: one of its own kind, ImageBind, or an image encoder that is applied to frames."""
+"""Loading a video encoder: a registered one, any video model of transformers, ImageBind, or an image encoder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from inlay.adapters.encoders import ENCODERS, Encoder, FrameEncoder
-from inlay.adapters.loading.families import load_registered
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.any_encoder import tower_config
+from inlay.adapters.loading.encoders.families import load_registered
+from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.released.imagebind import load_joint
 from inlay.adapters.loading.released.weights_file import kind_of
@@ -31,13 +32,14 @@ def load_video_encoder(
     """A video encoder.
 
     Args:
-        source: Hub id, folder or file of ImageBind, of a family registered for ``"video"``, or of an image encoder.
+        source: Hub id, folder or file of ImageBind, of a family registered for ``"video"``, of a video model of
+            transformers (VideoMAE, V-JEPA 2: :class:`inlay.adapters.encoders.AnyVideoEncoder`), or of an image encoder.
         revision: commit, branch or tag.
         dtype: of the weights in memory; for ``"auto"`` see :func:`inlay.adapters.loading.dtype.chosen_dtype`.
         device: where the encoder is put; the CPU if not given.
         local_files_only: never ask the Hub.
         feature_options: ``frames`` and ``pooling`` of :class:`FrameEncoder`, and keyword arguments of the image
-            encoder. With one of the two, ImageBind too encodes single frames.
+            encoder; or those of the video model, such as ``frames`` and ``layer``.
         name: stored in bundles instead of the name of a folder or file.
 
     Raises:
@@ -50,7 +52,7 @@ def load_video_encoder(
         kind = kind_of(source, options)
         if kind == "imagebind":
             return load_joint(source, ["video"], options=options, feature_options={"video": chosen}, **placed)["video"]
-        if ("video", kind) in ENCODERS:
+        if ("video", kind) in ENCODERS or tower_config("video", source, options) is not None:
             return load_registered("video", kind, source, options=options, feature_options=chosen, **placed)
     sampling = {key: chosen.pop(key) for key in ("frames", "pooling") if key in chosen}
     encoder = load_image_encoder(source, feature_options=chosen, **options, **placed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +14,14 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor
 from transformers.models.auto import image_processing_auto
 
 from inlay.adapters.encoders import ENCODERS, BeatsEncoder, Encoder, check_encoder, register_encoder
-from inlay.adapters.loading.any_encoder import load_any, tower_config
 from inlay.adapters.loading.dtype import chosen_dtype, computable
+from inlay.adapters.loading.encoders.any_encoder import ANY_CLASSES, load_any, tower_config
 from inlay.adapters.loading.files.checkpoint import stored_file
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     check_feature_options,
     commit_of,
+    feature_option_names,
     load_weights,
     model_type,
     source_name,
@@ -27,15 +29,35 @@ from inlay.adapters.loading.pretrained import (
 from inlay.adapters.loading.released.beats import load_beats_encoder
 from inlay.adapters.media.modality import Modality
 
-__all__ = ["ProcessorWarning", "load_registered"]
+__all__ = ["ProcessorWarning", "known_options", "load_registered"]
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_VIDEO_PROCESSOR_FILES = ("video_preprocessor_config.json", *_PROCESSOR_FILES)
+_LARGEST_CONFIG = 1 << 20
 
 register_encoder("beats", BeatsEncoder, modality="audio", load=load_beats_encoder)
 
 
 class ProcessorWarning(UserWarning):
     """An image encoder has no preprocessor_config.json, so its family's defaults are used."""
+
+
+def known_options(
+    modality: Modality, family_name: str, source: str | Path, options: Mapping[str, Any]
+) -> list[str] | None:
+    """The feature options of an encoder, found without its weights; None if it is not supported.
+
+    Args:
+        modality: as below.
+        family_name: as below.
+        source: as below.
+        options: as below.
+    """
+    if (family := ENCODERS.get((modality, family_name))) is not None:
+        return feature_option_names(family.loader)
+    if tower_config(modality, source, options) is None:
+        return None
+    return feature_option_names(ANY_CLASSES[modality])
 
 
 def load_registered(
@@ -64,7 +86,7 @@ def load_registered(
     Raises:
         BackboneError: the family is neither registered nor a model of transformers for this modality, it has no such
             option, or the files cannot be loaded.
-        EncoderError: what was loaded is not an encoder.
+        EncoderError: the loaded object is not an encoder.
     """
     family = ENCODERS.get((modality, family_name))
     if family is None and (config := tower_config(modality, source, options)) is not None:
@@ -107,21 +129,50 @@ def load_registered(
         model = computable(model, kind, device)
         build: Any = family.encoder_class
         encoder = build(
-            model, _processor(modality, source, options), source=stored, revision=commit_of(model), **feature_options
+            model,
+            _processor(modality, source, options),
+            source=stored,
+            revision=commit_of(model, source),
+            **feature_options,
         )
         check_encoder(modality, encoder)
     return cast(Encoder, encoder if device is None else encoder.to(device))
 
 
 def _processor(modality: Modality, source: str | Path, options: Mapping[str, Any]) -> Any:
-    """The feature extractor of sounds, the image processor otherwise; Pillow's, whose pixels do not depend on torch."""
+    """The feature extractor of sounds, the fields of the processor of clips, or the image processor.
+
+    Image processors are Pillow's, whose pixels do not depend on torch. Those of clips need torchvision in transformers,
+    and only their numbers are used.
+    """
     if modality == "audio":
         load_extractor: Any = AutoFeatureExtractor.from_pretrained
         return load_extractor(source, trust_remote_code=False, **options)
+    if modality == "video":
+        return _video_fields(source, options)
     if not any(stored_file(source, name, options) for name in _PROCESSOR_FILES):
         return _default_processor(source, options)
     load_processor: Any = AutoImageProcessor.from_pretrained
     return load_processor(source, trust_remote_code=False, backend="pil", **options)
+
+
+def _video_fields(source: str | Path, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of the first processor file that has any about colours.
+
+    Raises:
+        BackboneError: there is none.
+    """
+    for name in _VIDEO_PROCESSOR_FILES:
+        path = stored_file(source, name, options)
+        if path is None or path.stat().st_size > _LARGEST_CONFIG:
+            continue
+        held = json.loads(path.read_text(encoding="utf-8"))
+        for fields in (held, *(held.get(key) for key in ("video_processor", "image_processor"))):
+            if isinstance(fields, dict) and {"image_mean", "do_normalize"} & set(fields):
+                return fields
+    raise BackboneError(
+        f"{source}: expected {' or '.join(_VIDEO_PROCESSOR_FILES[:2])} with image_mean and image_std beside config.json"
+    )
 
 
 def _default_processor(source: str | Path, options: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from inlay.adapters.encoders import Encoder
-from inlay.adapters.loading.families import load_registered
+from inlay.adapters.loading.encoders.families import load_registered
 from inlay.adapters.loading.pretrained import given, loading
 from inlay.adapters.loading.released.imagebind import load_joint
 from inlay.adapters.loading.released.weights_file import kind_of

@@ -1,7 +1,8 @@
 """Loading an encoder that is not registered: whatever class transformers has for its config, or for its tower.
 
 Of a model with several towers (SigLIP, MetaCLIP 2, BLIP, LLaVA, Mistral 3) one tower alone is read; its tensors
-have longer names in the file, which are told from the names that the tower itself has.
+have longer names in the file, which are derived from the names in the tower itself. A model that takes clips is one
+whose config has a number of frames.
 """
 
 from __future__ import annotations
@@ -9,40 +10,61 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import transformers
 from transformers import MODEL_MAPPING, AutoConfig, PretrainedConfig
 
-from inlay.adapters.encoders import AnySoundEncoder, AnyVisionEncoder
+from inlay.adapters.encoders import AnySoundEncoder, AnyVideoEncoder, AnyVisionEncoder
+from inlay.adapters.encoders.video.any_video import frame_count
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, commit_of, load_weights, model_type
 from inlay.hub.errors import InlayError
 
-__all__ = ["load_any", "tower_config"]
+__all__ = ["ANY_CLASSES", "AnyEncoder", "load_any", "tower_config"]
 
+AnyEncoder: TypeAlias = AnyVisionEncoder | AnyVideoEncoder | AnySoundEncoder
+
+_VISION = r"(?:vision_model|vision_tower|visual|vision_encoder|vision|image_encoder)"
 _TOWERS: Mapping[str, str] = {
-    "image": r"(?:vision_model|vision_tower|visual|vision_encoder|vision|image_encoder)",
+    "image": _VISION,
+    "video": _VISION,
     "audio": r"(?:audio_model|audio_tower|audio_encoder)",
 }
 """Names of the towers in the files of larger models."""
-_INPUTS: Mapping[str, tuple[str, ...]] = {"image": ("pixel_values",), "audio": ("input_values", "input_features")}
-_CLASSES: Mapping[str, Any] = {"image": AnyVisionEncoder, "audio": AnySoundEncoder}
+_INPUTS: Mapping[str, tuple[str, ...]] = {
+    "image": ("pixel_values",),
+    "video": ("pixel_values_videos", "pixel_values"),
+    "audio": ("input_values", "input_features"),
+}
+ANY_CLASSES: Mapping[str, Any] = {"image": AnyVisionEncoder, "video": AnyVideoEncoder, "audio": AnySoundEncoder}
+"""Modality -> the class of encoders that are not registered."""
 
 
 def tower_config(modality: str, source: str | Path, options: Mapping[str, Any]) -> PretrainedConfig | None:
-    """The config of an image or audio model, or of that tower of a larger one; None if transformers has no class."""
+    """The config of a model of one modality, or of that tower of a larger one; None if transformers has no class.
+
+    Raises:
+        BackboneError: a model of clips as an encoder of images.
+    """
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
     except (ValueError, OSError, KeyError):
         return None
     if modality not in _INPUTS:
         return None
-    inner = getattr(config, "vision_config" if modality == "image" else "audio_config", config)
-    known = (
-        isinstance(inner, PretrainedConfig) and getattr(_class_of(inner), "main_input_name", "") in _INPUTS[modality]
-    )
+    inner = getattr(config, "audio_config" if modality == "audio" else "vision_config", config)
+    if not isinstance(inner, PretrainedConfig):
+        return None
+    if getattr(_class_of(inner), "main_input_name", "") not in {name for names in _INPUTS.values() for name in names}:
+        return None
+    if modality == "image" and frame_count(inner):
+        raise BackboneError(
+            f"{source}: this model of type {inner.model_type!r} takes clips of {frame_count(inner)} frames, not "
+            "images; give it as the video encoder (video=..., --backbone.video)"
+        )
+    known = _class_of(inner).main_input_name in _INPUTS[modality] and (modality != "video" or frame_count(inner))
     return inner if known else None
 
 
@@ -57,11 +79,11 @@ def load_any(
     options: Mapping[str, Any],
     feature_options: Mapping[str, Any],
     name: str,
-) -> AnyVisionEncoder | AnySoundEncoder:
+) -> AnyEncoder:
     """An encoder of :func:`tower_config`'s model.
 
     Args:
-        modality: ``"image"`` or ``"audio"``.
+        modality: ``"image"``, ``"audio"`` or ``"video"``.
         config: of the model.
         source: Hub id or folder.
         processor: its image processor or feature extractor.
@@ -75,18 +97,21 @@ def load_any(
         BackboneError: no such option, or tensors are missing.
         EncoderError: the model gives no features of a known form.
     """
-    encoder_class = _CLASSES[modality]
+    encoder_class = ANY_CLASSES[modality]
     check_feature_options(encoder_class, feature_options, source)
     model_class = _class_of(config)
     kind = chosen_dtype(dtype, device)
     further: dict[str, Any] = {"config": config}
     if model_type(source, options) != config.model_type:
         further["key_mapping"] = _names_inside(model_class, config, modality)
-    model = load_weights(model_class, source, kind, {**options, **further})
+    # The pooled output is not a feature; checkpoints with a classifier (DeiT, ViViT) have no weights for it.
+    model = load_weights(model_class, source, kind, {**options, **further}, unused="pooler.")
     model = computable(model, kind, device)
+    if getattr(config, "is_encoder_decoder", False):  # speech to text: Moonshine, Speech2Text
+        model = model.get_encoder()
     try:
-        found: AnyVisionEncoder | AnySoundEncoder = encoder_class(
-            model, processor, source=name, revision=commit_of(model), **feature_options
+        found: AnyEncoder = encoder_class(
+            model, processor, source=name, revision=commit_of(model, source), **feature_options
         )
     except InlayError:
         raise

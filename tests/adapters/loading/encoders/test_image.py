@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPImageProcessorPil
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.loading.image import load_image_encoder
+from inlay.adapters.loading.encoders.image import load_image_encoder
+from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.loading.pretrained import BackboneError
-from inlay.adapters.loading.video import load_video_encoder
 
 
 @pytest.fixture

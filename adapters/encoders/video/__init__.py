@@ -1,0 +1,1 @@
+"""Encoders of clips as a whole, whose tokens span several frames."""

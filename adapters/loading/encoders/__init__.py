@@ -1,0 +1,1 @@
+"""Loading frozen encoders from Hub ids and folders: registered families, and any model of transformers."""
