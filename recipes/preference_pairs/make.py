@@ -22,6 +22,7 @@ from inlay.recipes.data.rows.sample import DataError, Question, Sample, question
 from inlay.recipes.data.rows.write import write_text
 from inlay.recipes.evaluation.batches import in_batches, planned_size
 from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.evaluation.token_limit import longest_answer
 from inlay.recipes.preference_pairs.progress import Progress
 from inlay.recipes.preference_pairs.ranking import pair_row, ranked
@@ -142,7 +143,7 @@ def pairs(
     target = check_output(Path(output), overwrite)
     run = Path(model) if isinstance(model, str | Path) else None
     held, folder, own = _questions(run, data, images, annotations, links)
-    scorer = scorer_of(chosen, classes=OBJECTS if own else None, function=reward)
+    scorer = scorer_of(chosen, vocabulary=ObjectVocabulary.of(OBJECTS) if own else None, function=reward)
     asked, unscored = _scorable(held.samples, scorer, chosen.limit)
     attached = model if not isinstance(model, str | Path) else _attached(model, trusted, backbone or {}, accelerator)
     task = _Task(attached, chosen, scorer, asked, folder, "function" if reward is not None else chosen.reward)

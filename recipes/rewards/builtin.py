@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from inlay.recipes.data.rows.sample import Question, Sample
 from inlay.recipes.evaluation.metrics.choice import choice_score, chosen_option, options_of
 from inlay.recipes.evaluation.metrics.exact_match import exact_match
+from inlay.recipes.evaluation.metrics.hallucination.chair import caption_objects
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.evaluation.metrics.pope import says_yes
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
-from inlay.recipes.rewards.object_mentions import mentioned
 from inlay.recipes.rewards.registry import Reward
 
 __all__ = ["built_in", "length_score", "objects_score"]
 
 
-def built_in(classes: Mapping[str, str], min_words: int, max_words: int) -> dict[str, Reward]:
+def built_in(vocabulary: ObjectVocabulary | None, min_words: int, max_words: int) -> dict[str, Reward]:
     """The built-in rewards by name.
 
     Args:
-        classes: word or phrase -> object class, for ``objects``; may be empty if it is not used.
+        vocabulary: the object classes; without them there is no reward ``objects``.
         min_words: limit of ``length``.
         max_words: limit of ``length``.
     """
@@ -31,35 +30,32 @@ def built_in(classes: Mapping[str, str], min_words: int, max_words: int) -> dict
             problem=_no_option,
         ),
         "pope": Reward(score=_pope, problem=_not_yes_or_no),
-        "objects": Reward(
-            score=lambda question, answer, sample: objects_score(
-                mentioned(answer, classes), {*mentioned(_annotations(question, sample), classes)}
-            ),
-            problem=lambda question, _: (
-                "" if mentioned(" . ".join(question.answers), classes) else "the reference answer names no object"
-            ),
-            tokens=64,
-        ),
+        **({} if vocabulary is None else {"objects": _objects_of(vocabulary)}),
         "length": Reward(
             score=lambda _, answer, __: length_score(len(answer.split()), min_words, max_words), tokens=64
         ),
     }
 
 
-def objects_score(mentions: list[str], present: set[str]) -> float:
+def objects_score(answer: str, vocabulary: ObjectVocabulary, *annotations: str) -> float:
     """Recall of the objects in the picture, minus the share of mentions that are not in it; from -1 to 1.
 
     CHAIR (Rohrbach et al., 2018, https://arxiv.org/abs/1809.02156) alone rewards silence; with recall an answer without
-    objects has 0, like one that is half right.
+    objects has 0, and an answer with one object of two and one that is not there has 0 too.
+
+    Args:
+        answer: the model's.
+        vocabulary: the object classes.
+        annotations: texts about the picture, which name all its objects.
 
     Example:
-        >>> objects_score(["dog", "cat"], {"dog", "ball"}), objects_score([], {"dog"}), objects_score(["dog"], {"dog"})
-        (0.0, 0.0, 1.0)
+        >>> animals = ObjectVocabulary.of(["dog", "cat", "cow"])
+        >>> [objects_score(text, animals, "a dog and a cow") for text in ("a dog, a cow", "a dog", "", "a cat")]
+        [1.0, 0.5, 0.0, -1.0]
     """
-    if not mentions:
-        return 0.0
-    recall = len(present & set(mentions)) / max(1, len(present))
-    return recall - sum(name not in present for name in mentions) / len(mentions)
+    found = caption_objects(answer, (), vocabulary, annotations)
+    recall = len(found.found) / max(1, len(found.present))
+    return recall - len(found.hallucinated) / max(1, len(found.mentioned))
 
 
 def length_score(words: int, least: int, most: int) -> float:
@@ -73,9 +69,15 @@ def length_score(words: int, least: int, most: int) -> float:
     return -min(1.0, beyond) if beyond else 0.0
 
 
-def _annotations(question: Question, sample: Sample) -> str:
-    """All texts about the medium: reference, human answers and description."""
-    return " . ".join((question.reference, *question.answers, sample.description))
+def _objects_of(vocabulary: ObjectVocabulary) -> Reward:
+    def score(question: Question, answer: str, sample: Sample) -> float:
+        return objects_score(answer, vocabulary, question.reference, *question.answers, sample.description)
+
+    def problem(question: Question, _: Sample) -> str:
+        named = any(vocabulary.mentions(text) for text in question.answers)
+        return "" if named else "the reference answer names no object"
+
+    return Reward(score=score, problem=problem, tokens=64)
 
 
 def _pope(question: Question, answer: str, _: Sample) -> float:

@@ -9,8 +9,8 @@ from numbers import Real
 from typing import Any
 
 from inlay.recipes.data.rows.sample import Question, Sample
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.rewards.builtin import built_in
-from inlay.recipes.rewards.object_mentions import read_classes
 from inlay.recipes.rewards.registry import REWARDS, Reward, RewardError, RewardFunction
 from inlay.recipes.rewards.terms import RewardSettings, user_function
 
@@ -59,24 +59,25 @@ class Scorer:
 def scorer_of(
     settings: RewardSettings | None = None,
     *,
-    classes: Mapping[str, str] | None = None,
+    vocabulary: ObjectVocabulary | None = None,
     function: RewardFunction | None = None,
 ) -> Scorer:
     """The rewards of some settings, or one function.
 
     Args:
         settings: names, weights, limits.
-        classes: object classes if the settings name no file: word or phrase -> class.
+        vocabulary: the object classes, if the settings name no file.
         function: instead of the settings: ``(question, answer, sample)`` -> number.
 
     Raises:
         RewardError: a function that cannot be imported, or ``objects`` without classes.
+        MetricError: a file of object classes that cannot be read.
     """
     if function is not None:
         return Scorer({getattr(function, "__name__", "function"): (1.0, Reward(score=function, tokens=64))})
     chosen = settings or RewardSettings()
-    held = read_classes(chosen.objects) if chosen.objects is not None else dict(classes or {})
-    if not held and any(term.name == "objects" for term in chosen.terms):
+    held = ObjectVocabulary.coco(chosen.objects) if chosen.objects is not None else vocabulary
+    if held is None and any(term.name == "objects" for term in chosen.terms):
         raise RewardError(
             "reward objects: expected the object classes; give --objects FILE, one class a line: class, synonym"
         )

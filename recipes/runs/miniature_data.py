@@ -21,8 +21,8 @@ CAPTION_JUDGE = caption_is_right
 """Whether a written caption of the miniature is right; other data have no such judge."""
 MEDIA_JUDGE = judge_generated
 """Scores of media that were generated for captions of the miniature."""
-OBJECTS = {name: name for name in (f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)}
-"""The object classes of the miniature, such as ``red star``, each by its only name."""
+OBJECTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+"""The object classes of the miniature, such as ``red star``."""
 
 
 def own_data(folder: Path) -> DataSettings | None:

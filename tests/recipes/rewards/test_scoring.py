@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ from registries import forgotten
 
 from inlay.adapters.conversation.messages import Message, TextPart
 from inlay.recipes.data.rows.sample import Question, Sample
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 from inlay.recipes.rewards.registry import RewardError, register_reward
 from inlay.recipes.rewards.scoring import scorer_of
 from inlay.recipes.rewards.terms import RewardSettings
 
-CLASSES = {"red circle": "red circle", "blue star": "blue star", "black ring": "black ring"}
+CLASSES = ObjectVocabulary.of(["red circle", "blue star", "black ring"])
 
 
 def question_of(*answers: str, text: str = "what?") -> Question:
@@ -28,7 +30,7 @@ def sample_of(description: str = "") -> Sample:
 
 
 def reward(name: str, answer: str, *answers: str, text: str = "what?", description: str = "") -> float:
-    scorer = scorer_of(RewardSettings(reward=name, min_words=2, max_words=5), classes=CLASSES)
+    scorer = scorer_of(RewardSettings(reward=name, min_words=2, max_words=5), vocabulary=CLASSES)
     return scorer(question_of(*answers, text=text), answer, sample_of(description)).total
 
 
@@ -93,7 +95,7 @@ def test_silence_does_not_win() -> None:
     ],
 )
 def test_questions_that_cannot_be_scored_are_named(name: str, question: Question, told: str) -> None:
-    found = scorer_of(RewardSettings(reward=name), classes=CLASSES).problem(question, sample_of())
+    found = scorer_of(RewardSettings(reward=name), vocabulary=CLASSES).problem(question, sample_of())
     assert (told in found) if told else not found
 
 
@@ -102,6 +104,12 @@ def test_rewards_are_summed_with_their_weights() -> None:
         register_reward("letters", lambda question, answer, sample: len(answer))
         scored = scorer_of(RewardSettings(reward="exact,0.5*letters"))(question_of("red"), "red", sample_of())
     assert (scored.total, scored.parts) == (2.5, {"exact": 1.0, "letters": 3.0})
+
+
+def test_classes_of_a_file_have_synonyms(tmp_path: Path) -> None:
+    (tmp_path / "objects.txt").write_text("person, man, woman\ndog, puppy\n")
+    scorer = scorer_of(RewardSettings(reward="objects", objects=tmp_path / "objects.txt"), vocabulary=CLASSES)
+    assert scorer(question_of("a man with a dog"), "a woman with puppies", sample_of()).total == 1.0
 
 
 def test_objects_need_classes() -> None:
