@@ -64,7 +64,7 @@ class SamplingPolicy:
             LanguageModelError: a row with NaN, or without a finite score.
         """
         rows = max(1, _AT_ONCE // logits.shape[-1])
-        parts = zip(logits.split(rows), numbers.to(logits.device).split(rows), strict=True)
+        parts = zip(torch.split(logits, rows), torch.split(numbers.to(logits.device), rows), strict=True)
         return torch.cat([self._drawn(self._allowed(part), own) for part, own in parts])
 
     def _drawn(self, allowed: Tensor, numbers: Tensor) -> Tensor:
