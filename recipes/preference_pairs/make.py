@@ -18,27 +18,26 @@ from inlay.adapters.chat.sample_groups import Group, sample_groups
 from inlay.adapters.compatibility.digest import exact_digest
 from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.data.cache.features import Caching
-from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
+from inlay.recipes.data.rows.sample import Question, Sample
 from inlay.recipes.data.rows.write import write_text
 from inlay.recipes.evaluation.batches import in_batches, planned_size
-from inlay.recipes.evaluation.eval_data import HeldOut, read_held_out
 from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.evaluation.token_limit import longest_answer
 from inlay.recipes.preference_pairs.progress import Progress
+from inlay.recipes.preference_pairs.questions import read_questions, scorable
 from inlay.recipes.preference_pairs.ranking import pair_row, ranked
 from inlay.recipes.preference_pairs.settings import PairSettings, check_output
+from inlay.recipes.preference_pairs.summary import PairSummary, summary_of
 from inlay.recipes.rewards.registry import RewardFunction
 from inlay.recipes.rewards.scoring import Scorer, scorer_of
 from inlay.recipes.runs.backbone import backbone_settings
-from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.runs.miniature_data import OBJECTS, own_data
-from inlay.recipes.runs.recorded_data import recorded_data
+from inlay.recipes.runs.miniature_data import OBJECTS
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
-from inlay.recipes.settings.run import BackboneSettings, DataSettings
+from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
 
-__all__ = ["PairSummary", "data_of_run", "pairs"]
+__all__ = ["pairs"]
 
 LARGEST = 16
 """Most questions in a batch, each with all its answers."""
@@ -46,43 +45,6 @@ MARGIN = 8
 """Tokens beyond the longest reference answer."""
 CACHE = 2 << 30
 """Memory for cached frozen features, in bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSummary:
-    """The result of :func:`pairs`."""
-
-    output: Path
-    questions: int
-    """Questions that were answered."""
-    pairs: int
-    ties: int
-    """Questions whose answers differ and have equal scores."""
-    equal: int
-    """Questions whose answers are all equal."""
-    unscored: int
-    """Questions that the reward cannot score; they were not answered."""
-    score: float
-    """Mean reward of all answers."""
-    chosen: float
-    """Mean reward of the chosen answers; 0 without pairs."""
-    rejected: float
-    """Mean reward of the rejected answers; 0 without pairs."""
-    cut: int
-    """Answers that reached the limit of new tokens."""
-
-    def __str__(self) -> str:
-        total = max(1, self.questions)
-        lines = [
-            f"{self.output}: {self.pairs} pairs of {self.questions} questions; left out: {self.ties} ties "
-            f"({self.ties / total:.1%}), {self.equal} with equal answers ({self.equal / total:.1%})",
-            f"mean reward: all answers {self.score:.3f}, chosen {self.chosen:.3f}, rejected {self.rejected:.3f}",
-        ]
-        if self.unscored:
-            lines.append(f"{self.unscored} questions cannot be scored by this reward and were not answered")
-        if self.cut:
-            lines.append(f"{self.cut} answers reached the limit of new tokens; see --max_new_tokens")
-        return "\n".join(lines)
 
 
 def pairs(
@@ -142,9 +104,9 @@ def pairs(
         raise SettingsError(f"pairs: expected settings, or the options {', '.join(options)}, got both")
     target = check_output(Path(output), overwrite)
     run = Path(model) if isinstance(model, str | Path) else None
-    held, folder, own = _questions(run, data, images, annotations, links)
+    held, folder, own = read_questions(run, data, images, annotations, links)
     scorer = scorer_of(chosen, vocabulary=ObjectVocabulary.of(OBJECTS) if own else None, function=reward)
-    asked, unscored = _scorable(held.samples, scorer, chosen.limit)
+    asked, unscored = scorable(held.samples, scorer, chosen.limit)
     attached = model if not isinstance(model, str | Path) else _attached(model, trusted, backbone or {}, accelerator)
     task = _Task(attached, chosen, scorer, asked, folder, "function" if reward is not None else chosen.reward)
     facts = {**_fields(chosen), "reward": task.name, "adapter": exact_digest(attached.adapter), "data": task.digest()}
@@ -157,70 +119,7 @@ def pairs(
         rows = [item["row"] for item in done if item["row"] is not None]
         write_text(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         progress.finish()
-    return _summary(target, done, unscored)
-
-
-def data_of_run(run: Path) -> DataSettings:
-    """The training data of a run.
-
-    Raises:
-        SettingsError: none is recorded, or a file does not exist any more.
-    """
-    found = own_data(RunFolder(run).data) or recorded_data(run, "train")
-    if found is None or found.train is None:
-        raise SettingsError(f"{run}: no training data are recorded for this run; give --data FILE and --images FOLDER")
-    return found
-
-
-def _questions(
-    run: Path | None, data: str | Path | None, images: str | Path | None, annotations: str | Path | None, links: bool
-) -> tuple[HeldOut, Path, bool]:
-    """The questions, the folder of their media, and whether they are the miniature's."""
-    if data is None:
-        if run is None:
-            raise SettingsError("pairs: expected a file of questions (data=...) for an attached model, got none")
-        found = data_of_run(run)
-        own = own_data(RunFolder(run).data) is not None
-    else:
-        notes = None if annotations is None else Path(annotations)
-        found = DataSettings(train=Path(data), annotations=notes)
-        own = run is not None and RunFolder(run).data.absolute() in Path(data).absolute().parents
-    file = found.train or Path()
-    if images is None and data is not None and own and run is not None:
-        known = own_data(RunFolder(run).data)
-        images = known.images if known is not None else None
-    folder = Path(images) if images is not None else found.images or file.parent
-    held = read_held_out(
-        file,
-        file,
-        folder,
-        annotations=found.annotations,
-        answers=found.answers,
-        pattern=found.pattern,
-        links=links or found.links,
-    )
-    if not held.answered:
-        raise SettingsError(f"{file}: these questions have no reference answers; give --annotations FILE")
-    return held, folder, own
-
-
-def _scorable(
-    samples: Sequence[Sample], scorer: Scorer, limit: int | None
-) -> tuple[list[tuple[Question, Sample]], int]:
-    """The first questions that the reward can score, and the number of questions before them that it cannot."""
-    found: list[tuple[Question, Sample]] = []
-    first, unscored = "", 0
-    for sample in samples:
-        for question in questions_of(sample):
-            if len(found) == limit:
-                return found, unscored
-            if why := scorer.problem(question, sample):
-                first, unscored = first or f"{sample.origin}: {why}", unscored + 1
-            else:
-                found.append((question, sample))
-    if not found:
-        raise DataError(f"no question can be scored: {first or 'there is none'}; choose another --reward")
-    return found, unscored
+    return summary_of(target, done, unscored)
 
 
 def _attached(bundle: str | Path, trusted: Path | None, given: Mapping[str, Any], accelerator: str) -> AttachedModel:
@@ -338,23 +237,3 @@ class _Task:
             )
         cut = sum(reason == "length" for reason in group.finish_reasons)
         return {"outcome": found.outcome, "score": sum(scores) / len(scores), "cut": cut, "row": row}
-
-
-def _summary(output: Path, done: Sequence[Mapping[str, Any]], unscored: int) -> PairSummary:
-    rows = [item["row"] for item in done if item["row"] is not None]
-
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / max(1, len(values))
-
-    return PairSummary(
-        output=output,
-        questions=len(done),
-        pairs=len(rows),
-        ties=sum(item["outcome"] == "tie" for item in done),
-        equal=sum(item["outcome"] == "equal" for item in done),
-        unscored=unscored,
-        score=mean([item["score"] for item in done]),
-        chosen=mean([row["score_chosen"] for row in rows]),
-        rejected=mean([row["score_rejected"] for row in rows]),
-        cut=sum(item["cut"] for item in done),
-    )

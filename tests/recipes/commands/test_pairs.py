@@ -12,7 +12,7 @@ import pytest
 
 from inlay.recipes.cli import main
 from inlay.recipes.preference_pairs import make
-from inlay.recipes.preference_pairs.make import PairSummary
+from inlay.recipes.preference_pairs.summary import PairSummary
 
 
 @pytest.fixture

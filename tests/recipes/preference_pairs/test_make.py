@@ -22,8 +22,10 @@ from inlay.recipes.data.rows.sample import DataError, Question, Sample, question
 from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.preference_pairs import make as module
-from inlay.recipes.preference_pairs.make import PairSummary, pairs
+from inlay.recipes.preference_pairs.make import pairs
+from inlay.recipes.preference_pairs.questions import data_of_run
 from inlay.recipes.preference_pairs.settings import PairSettings
+from inlay.recipes.preference_pairs.summary import PairSummary
 from inlay.recipes.rewards.registry import RewardError
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.systems import llava
@@ -237,7 +239,7 @@ def test_a_run_is_asked_about_its_own_training_data(run: Path, tmp_path: Path) -
     settings = PairSettings(reward="objects", samples=2, max_new_tokens=4, limit=3)  # the miniature's own classes
     summary = pairs(run, output=tmp_path / "p.jsonl", settings=settings, show=lambda _: None)
     assert summary.questions == 3
-    assert module.data_of_run(run).train == run / "data" / "train.json"
+    assert data_of_run(run).train == run / "data" / "train.json"
 
 
 def test_the_training_files_of_a_run_on_other_data_are_found_again(tmp_path: Path) -> None:
@@ -245,11 +247,11 @@ def test_the_training_files_of_a_run_on_other_data_are_found_again(tmp_path: Pat
     root.mkdir()
     (tmp_path / "train.json").write_text("[]")
     (root / "config.yaml").write_text(f"data:\n  train: {tmp_path / 'train.json'}\n  images: {tmp_path}\n")
-    found = module.data_of_run(root)
+    found = data_of_run(root)
     assert (found.train, found.images, found.test) == (tmp_path / "train.json", tmp_path, None)
     (tmp_path / "train.json").unlink()
     with pytest.raises(SettingsError, match="which does not exist; give --data"):
-        module.data_of_run(root)
+        data_of_run(root)
 
 
 def test_a_bundle_without_recorded_data_asks_for_a_file(run: Path, tmp_path: Path) -> None:
