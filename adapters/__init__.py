@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from inlay.adapters.chat.rank_answers import rank_answers as rank_answers
     from inlay.adapters.chat.reply import Reply as Reply
     from inlay.adapters.chat.reply import ReplyError as ReplyError
+    from inlay.adapters.chat.sample_groups import Group as Group
+    from inlay.adapters.chat.sample_groups import sample_groups as sample_groups
     from inlay.adapters.compatibility.canary import CanaryError as CanaryError
     from inlay.adapters.compatibility.verdict import IncompatibleBackbone as IncompatibleBackbone
     from inlay.adapters.compatibility.verdict import OtherWeightsWarning as OtherWeightsWarning

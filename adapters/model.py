@@ -15,7 +15,8 @@ from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message, parse_messages
 from inlay.adapters.core import attach
-from inlay.adapters.core.model_core import ModelCore, Output, exclusive
+from inlay.adapters.core.attachment import exclusive
+from inlay.adapters.core.model_core import ModelCore, Output
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.media.modality import Modality
 

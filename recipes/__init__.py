@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from inlay.recipes.objectives.plan import conversation_plan as conversation_plan
     from inlay.recipes.objectives.step_module import StepModule as StepModule
     from inlay.recipes.objectives.step_module import Term as Term
+    from inlay.recipes.preference_pairs.make import pairs as pairs
+    from inlay.recipes.preference_pairs.settings import PairSettings as PairSettings
+    from inlay.recipes.preference_pairs.summary import PairSummary as PairSummary
+    from inlay.recipes.rewards.registry import register_reward as register_reward
     from inlay.recipes.runs.job import Job as Job
     from inlay.recipes.settings.objective import Objective as Objective
     from inlay.recipes.settings.objective import register_objective as register_objective

@@ -28,6 +28,7 @@ COMMANDS = {
         "inlay.recipes.commands.evaluate",
         "answer held-out questions and compare with the blind baseline and the oracle",
     ),
+    "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
     "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about a picture"),
     "inspect": (
@@ -94,14 +95,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; saved files are complete; `inlay train ... --resume true` continues", file=sys.stderr)
+        print(f"\ninterrupted; saved files are complete; {_continues(arguments[0])}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
     except OSError as error:
-        hint = "; free some space and continue: `inlay train ... --resume true`" if error.errno in DISK_FULL else ""
+        hint = f"; free some space: {_continues(arguments[0])}" if error.errno in DISK_FULL else ""
         print(f"inlay {arguments[0]}: {error}{hint}", file=sys.stderr)
         return 1
+
+
+def _continues(command: str) -> str:
+    """How a stopped command goes on."""
+    return "the same command continues" if command == "pairs" else "`inlay train ... --resume true` continues"
 
 
 if __name__ == "__main__":

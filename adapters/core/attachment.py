@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from torch import nn
 
@@ -11,7 +14,9 @@ from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.adapters.parts.undo import Undo
 
-__all__ = ["Attachment"]
+__all__ = ["Attachment", "exclusive"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Attachment:
@@ -50,3 +55,14 @@ class Attachment:
                 f"the adapter of this model {happened}, so the model cannot be used any more; attach the adapter "
                 "again: model = adapter.attach(backbone)"
             )
+
+
+def exclusive(method: F) -> F:
+    """A method that uses the language model: it raises once the adapter is detached, and waits for other threads."""
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.held():
+            return method(self, *args, **kwargs)
+
+    return cast(F, call)

@@ -50,6 +50,8 @@ class Batch:
     """Per modality whose projector reads prompts: the words of each medium's turn in the projector's own tokens."""
     made: tuple[MadePart, ...] = ()
     """Media that the assistant makes, in reading order over the whole batch."""
+    branches: tuple[tuple[int, ...], ...] = ()
+    """For each row the lengths of its prefix and its branches, or nothing; empty if no row has branches."""
     _planned: tuple[LossPlan, tuple[int, ...]] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
@@ -141,4 +143,5 @@ def collate(rows: Sequence[Encoded], pad_id: int, side: PadSide = "right") -> Ba
         names=tuple(row.name for row in rows),
         target=pad(targets, IGNORE, "right") if targets else None,
         made=tuple(part for row in rows for part in row.made),
+        branches=tuple(row.branches for row in rows) if any(row.branches for row in rows) else (),
     )

@@ -71,6 +71,8 @@ class Encoded:
     """The tiles of each medium; None for one that is not tiled."""
     cut: int = 0
     """Positions that were cut off at the end."""
+    branches: tuple[int, ...] = ()
+    """Lengths of a prefix and of the continuations that share it; empty for a plain row."""
 
 
 def encode(

@@ -7,11 +7,11 @@ states of signal tokens -> output projector -> generator -> media. Each arrow is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial, wraps
-from typing import Any, Generic, Literal, TypeVar, cast
+from dataclasses import replace
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,51 +21,27 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
 from inlay.adapters.conversation.turn_end import TurnEnd, turn_end
 from inlay.adapters.core import splice
+from inlay.adapters.core.attachment import exclusive
 from inlay.adapters.core.batch import Batch, collate
 from inlay.adapters.core.encode import Encoded, Limit, encode
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.prompts import Prompts, Reader, collate_prompts
+from inlay.adapters.core.results import Output, TokenLogProbs
 from inlay.adapters.core.signal_states import at_signals
 from inlay.adapters.core.tiles import Tiler, Tiles, per_tile, prepared
 from inlay.adapters.encoders.protocol import Inputs, load_for
 from inlay.adapters.generators import Made
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.language.occupancy import AttachError, occupancy_of
+from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.adapters.llm_parts.signal_grammar import SignalGrammar, completed
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.tiling.grid import Tiling
 
-__all__ = ["ModelCore", "Output", "exclusive"]
+__all__ = ["ModelCore", "Output"]
 
 A = TypeVar("A", bound=AdapterParts)
 B = TypeVar("B", bound=AdapterParts)
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def exclusive(method: F) -> F:
-    """A method that uses the language model: it raises once the adapter is detached, and waits for other threads."""
-
-    @wraps(method)
-    def call(self: ModelCore[Any], *args: Any, **kwargs: Any) -> Any:
-        with self.held():
-            return method(self, *args, **kwargs)
-
-    return cast(F, call)
-
-
-@dataclass(frozen=True)
-class Output:
-    """The result of one forward pass."""
-
-    loss: Tensor | None
-    """Mean cross-entropy over the labelled tokens; None where there are none."""
-    logits: Tensor | None
-    """``[rows, vocabulary]`` for the labelled positions, or ``[B, T, vocabulary]`` for all (of the target's side where
-    the LLM is an encoder-decoder); None where the loss was asked for alone."""
-    targets: Tensor | None = None
-    """``[rows]``: the labelled tokens, beside ``logits``."""
-    signal_states: Mapping[Modality, Tensor] | None = None
-    """Where asked for: see :meth:`ModelCore.signal_states`."""
 
 
 class ModelCore(Generic[A]):
@@ -229,7 +205,10 @@ class ModelCore(Generic[A]):
                 loaded = [load_for(encoder, modality, part.source) for part in parts]
                 inputs[modality] = prepared(encoder, loaded, chosen.geometry_for(modality), tiler, grids)
         batch = replace(batch, inputs=inputs, features=cached, prompts=prompts, tiles=tiles)
-        return batch if generation else batch.planned(self.backbone.llm.plan(batch.labels, batch.mask, batch.target))
+        return batch if generation else batch.planned(self._plan(batch))
+
+    def _plan(self, batch: Batch) -> LossPlan:
+        return self.backbone.llm.plan(batch.labels, batch.mask, batch.target, batch.branches)
 
     def batch(self, conversations: Sequence[Sequence[Message]], *, generation: bool = False) -> Batch:
         """Conversations to one batch: :meth:`encode`, then :meth:`collate`."""
@@ -300,7 +279,7 @@ class ModelCore(Generic[A]):
             states: as for a whole forward pass.
         """
         llm = self.backbone.llm
-        plan = batch.plan or llm.plan(batch.labels, batch.mask, batch.target)
+        plan = batch.plan or self._plan(batch)
         rows, targets = plan.rows, plan.targets
         whole, alone = logits == "all", logits == "none" and len(targets) > 0
         kept = None if whole else rows
@@ -318,6 +297,24 @@ class ModelCore(Generic[A]):
         if hidden is not None:
             signal_states = at_signals(batch.ids, embeddings, hidden, self.adapter.signals)
         return Output(loss, scores, targets, signal_states)
+
+    @exclusive
+    def reads_branches(self) -> bool:
+        """Whether rows of a batch may have branches; see :mod:`inlay.adapters.core.branches`."""
+        llm = self.backbone.llm
+        return llm.reads_branches(llm.embed(torch.zeros(1, 1, dtype=torch.long, device=llm.device)))
+
+    @exclusive
+    def log_probs(self, batch: Batch) -> TokenLogProbs:
+        """Log-probabilities of the labelled tokens, with gradients; the scores of a whole batch are not kept.
+
+        Args:
+            batch: conversations, or prompts with branches (:mod:`inlay.adapters.core.branches`).
+        """
+        batch = batch.to(self.backbone.device)
+        plan = batch.plan or self._plan(batch)
+        losses = self.backbone.llm.token_losses(self.embeddings(batch), batch.mask, plan, batch.target)
+        return TokenLogProbs(-losses, plan.sequence, plan.sequences)
 
     @exclusive
     def signal_states(self, batch: Batch) -> dict[Modality, Tensor]:

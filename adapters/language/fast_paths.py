@@ -24,6 +24,8 @@ __all__ = ["FastPaths", "probe", "reads_padding"]
 
 _LENGTHS = (3, 5)
 """Of the rows of the test."""
+_BRANCHED = [0, 1, 4, 5, 6]
+"""Positions of the second row in the row with branches."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class FastPaths:
     head: bool
     """The model's scores are those of its head: the loss can be taken from hidden states."""
     packs: bool
-    """The model reads rows that lie end to end."""
+    """The model reads rows that lie end to end, and rows with branches."""
 
 
 def probe(model: Any, wiring: Wiring, dtype: torch.dtype, pad_id: int) -> FastPaths:
@@ -103,11 +105,11 @@ def _packs(model: Any, wiring: Wiring, embeddings: Tensor, pad_id: int) -> bool:
     packed = Packed.of(mask).to(embeddings.device)
     calls: list[str] = []
 
-    def read(values: Tensor) -> Tensor:
+    def read(values: Tensor, rows: Packed = packed) -> Tensor:
         """Hidden states ``[N, width]`` of the packed rows."""
         with head_input(model) as seen, packed_attention(model):
-            more = {"position_ids": packed.positions, "calls": calls, **packed.arguments}
-            wiring.run(model, packed.flat(values), None, None, pad_id, **more)
+            more = {"position_ids": rows.positions, "calls": calls, **rows.arguments}
+            wiring.run(model, rows.flat(values), None, None, pad_id, **more)
         return seen[0][0]
 
     try:
@@ -119,11 +121,24 @@ def _packs(model: Any, wiring: Wiring, embeddings: Tensor, pad_id: int) -> bool:
         other = embeddings.clone()
         other[0] = embeddings[1]
         again = read(other)
+        branched = read(*_branched(embeddings))
     except Exception:  # as above
         return False
     own = slice(_LENGTHS[0], None)  # the second row, which must not depend on the first
     precise = torch.finfo(found.dtype).eps
-    return _close(found, padded, max(1e-4, 4 * precise)) and _close(again[own], found[own], max(1e-6, precise))
+    return (
+        _close(found, padded, max(1e-4, 4 * precise))
+        and _close(again[own], found[own], max(1e-6, precise))
+        and _close(branched[_BRANCHED], found[own], max(1e-4, 4 * precise))
+    )
+
+
+def _branched(embeddings: Tensor) -> tuple[Tensor, Packed]:
+    """The second row with a branch in it that the rest of the row must not see."""
+    first, second = embeddings
+    row = torch.cat([second[:2], first[:2], second[2:]])[None]
+    packed = Packed.of(torch.ones(row.shape[:2], dtype=torch.long), [(2, 2, len(second) - 2)])
+    return row, packed.to(embeddings.device)
 
 
 def _close(found: Tensor, wanted: Tensor, tolerance: float) -> bool:

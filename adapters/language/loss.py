@@ -1,4 +1,4 @@
-"""The loss of a batch: one forward pass that computes labelled and real positions only, where the model allows it."""
+"""The losses of labelled tokens: one forward pass over labelled and real positions only, where the model allows it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from inlay.adapters.language.packing.packed_attention import packed_attention
 from inlay.adapters.language.precision import computed_in
 from inlay.adapters.language.wiring.protocol import Wiring
 
-__all__ = ["labelled_loss"]
+__all__ = ["token_losses"]
 
 
-def labelled_loss(
+def token_losses(
     model: Any,
     wiring: Wiring,
     paths: FastPaths,
@@ -32,7 +32,7 @@ def labelled_loss(
     pad_id: int,
     prune: bool,
 ) -> Tensor:
-    """Mean cross-entropy over the labelled tokens; see :meth:`inlay.adapters.language.model.LanguageModel.loss`.
+    """Cross-entropy of each labelled token; see :meth:`inlay.adapters.language.model.LanguageModel.token_losses`.
 
     Args:
         model: the language model.
@@ -46,7 +46,7 @@ def labelled_loss(
         prune: leave out positions that no label depends on.
 
     Returns:
-        A scalar in float32.
+        ``[n]`` in float32, in the order of the plan.
     """
     head = frozen_head(model) if paths.head else None
     read: list[Tensor] = []
@@ -61,7 +61,7 @@ def labelled_loss(
         return frozen_cross_entropy(read[0], head, plan.targets)
     if not read:  # the model applies its head without calling the module
         scores = wiring.run(model, embeddings, mask, target, pad_id)[plan.rows][None]
-    return F.cross_entropy(scores[0].float(), plan.targets)
+    return F.cross_entropy(scores[0].float(), plan.targets, reduction="none")
 
 
 def _run(

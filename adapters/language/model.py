@@ -24,7 +24,7 @@ from inlay.adapters.language.fast_paths import FastPaths, probe, reads_padding
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.language.generation.generate import Generation, generate
 from inlay.adapters.language.lm_head import head_reads, of_this_thread
-from inlay.adapters.language.loss import labelled_loss
+from inlay.adapters.language.loss import token_losses
 from inlay.adapters.language.packing.loss_plan import LossPlan
 from inlay.adapters.language.precision import computed_in, precision_of
 from inlay.adapters.language.wiring.decoder_only import DecoderOnly
@@ -183,18 +183,21 @@ class LanguageModel(nn.Module):
         """
         return self.wiring.supervised(labels, target)
 
-    def plan(self, labels: Tensor, mask: Tensor, target: Tensor | None = None) -> LossPlan:
+    def plan(
+        self, labels: Tensor, mask: Tensor, target: Tensor | None = None, branches: Sequence[Sequence[int]] = ()
+    ) -> LossPlan:
         """The loss plan of a batch; made before the batch moves to its device, it saves the step all host syncs.
 
         Args:
             labels: ``[B, T]``.
             mask: ``[B, T]``.
             target: ``[B, U]``, the target of an encoder-decoder.
+            branches: for each row the lengths of its prefix and of its continuations; empty for plain rows.
 
         Returns:
             The plan on the device of the labels.
         """
-        return self.wiring.plan(labels, mask, target)
+        return self.wiring.plan(labels, mask, target, branches)
 
     def logits(
         self, embeddings: Tensor, mask: Tensor, rows: Tensor | None = None, target: Tensor | None = None
@@ -242,7 +245,13 @@ class LanguageModel(nn.Module):
     def loss(
         self, embeddings: Tensor, mask: Tensor, plan: LossPlan, target: Tensor | None = None, *, prune: bool = True
     ) -> Tensor:
-        """Mean cross-entropy over the labelled tokens, in float32.
+        """Mean cross-entropy over the labelled tokens, in float32: the mean of :meth:`token_losses`."""
+        return self.token_losses(embeddings, mask, plan, target, prune=prune).mean()
+
+    def token_losses(
+        self, embeddings: Tensor, mask: Tensor, plan: LossPlan, target: Tensor | None = None, *, prune: bool = True
+    ) -> Tensor:
+        """Cross-entropy of each labelled token ``[n]``, in float32 and in the order of the plan.
 
         The scores of a whole batch are not computed if the head is a frozen matrix and nothing follows it. Padding and
         positions behind the last label are not computed if the model reads packed rows.
@@ -255,12 +264,24 @@ class LanguageModel(nn.Module):
             prune: leave out positions that no label depends on.
 
         Raises:
-            LanguageModelError: more positions than the context has.
+            LanguageModelError: more positions than the context has, or branches for a model that cannot read them.
         """
         self._check_length(mask)
         paths = self._fast_paths(embeddings)
+        if plan.packed is not None and plan.packed.branches and not (paths.packs and prune):
+            raise LanguageModelError(
+                f"{self.family}: this model cannot read branches; give each continuation a row of its own"
+            )
         more: dict[str, Any] = {"pad_id": self.pad_id, "prune": prune}
-        return labelled_loss(self.model, self.wiring, paths, embeddings, mask, plan, target, **more)
+        return token_losses(self.model, self.wiring, paths, embeddings, mask, plan, target, **more)
+
+    def reads_branches(self, embeddings: Tensor) -> bool:
+        """Whether rows may have branches: continuations of one prefix that do not see each other.
+
+        Args:
+            embeddings: any, of the device and dtype that the model will read.
+        """
+        return self._fast_paths(embeddings).packs
 
     def _fast_paths(self, embeddings: Tensor) -> FastPaths:
         """The result of the test of fast paths for these embeddings; the first call runs it."""

@@ -1,9 +1,9 @@
 """Pictures from untrusted files and from memory: one call returns an RGB picture or raises a clear error.
 
-JPEG, PNG and WebP are decoded, and the formats of :mod:`~inlay.adapters.media.other_pictures`. The format is chosen by
-the first bytes, not by the file's name, so that none of Pillow's other readers is used. Size, passes and memory are
-compared with the :class:`Budget` before a pixel is decoded, and the decoder of the first three gets no metadata. No
-setting of Pillow is changed, and nothing is fetched from a network.
+JPEG, PNG and WebP are decoded, and the formats of :mod:`~inlay.adapters.media.containers.other_pictures`. The format is
+chosen by the first bytes, not by the file's name, so that none of Pillow's other readers is used. Size, passes and
+memory are compared with the :class:`Budget` before a pixel is decoded, and the decoder of the first three gets no
+metadata. No setting of Pillow is changed, and nothing is fetched from a network.
 
 Conversion to RGB:
 
@@ -34,10 +34,10 @@ from PIL.WebPImagePlugin import WebPImageFile
 from inlay.adapters.media.budget import BUDGET, LARGE, REDUCED_PIXELS, Budget
 from inlay.adapters.media.containers.exif import orientation
 from inlay.adapters.media.containers.jpeg import Jpeg, read_jpeg
+from inlay.adapters.media.containers.other_pictures import PICTURE_FORMATS, other_picture, read_header
 from inlay.adapters.media.containers.png import read_png
 from inlay.adapters.media.errors import MediaError, TooLargeError
 from inlay.adapters.media.geometry import Geometry, fit
-from inlay.adapters.media.other_pictures import PICTURE_FORMATS, other_picture, read_header
 from inlay.adapters.media.sources import EncodedMedium, MediaBytes
 from inlay.adapters.media.untrusted import opened, path_inside
 from inlay.hub.safety.text import shown

@@ -198,6 +198,8 @@ def _provenance(manifest: Manifest) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(training.versions.items()))
     facts = {"recipe": training.recipe, "stages": ", ".join(training.stages), "data": training.data}
     facts |= {"seed": str(training.seed), "versions": versions}
+    if (origin := training.derived_from) is not None:
+        facts["derived from"] = f"{origin.name} ({origin.digest[:19]})"
     lines += [f"- {name}: {escape(value)}" for name, value in facts.items()]
     metrics = [(name, f"{value:g}") for name, value in sorted(training.metrics.items())]
     return "\n".join(lines) + (f"\n\n{_table(('metric', 'value'), metrics)}" if metrics else "")

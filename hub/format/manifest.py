@@ -7,6 +7,7 @@ A closed schema: every field is named here, typed and bounded; unknown fields ar
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -37,6 +38,7 @@ __all__ = [
     "Geometry",
     "LayoutSpec",
     "Manifest",
+    "OriginSpec",
     "PartSpec",
     "PortSpec",
     "Scalar",
@@ -255,6 +257,14 @@ class CanarySpec(_Closed):
         return self
 
 
+class OriginSpec(_Closed):
+    """The adapter that a training began with, and whose answers were its reference."""
+
+    name: Line
+    digest: Digest
+    """Over the digests of its files, see :attr:`Manifest.digest`."""
+
+
 class TrainingSpec(_Closed):
     """How the weights were trained."""
 
@@ -264,6 +274,14 @@ class TrainingSpec(_Closed):
     seed: Annotated[int, Field(ge=0, lt=1 << 63)]
     versions: Annotated[dict[Name, Line], Field(max_length=64)] = {}
     metrics: Annotated[dict[Name, Number], Field(max_length=256)] = {}
+    derived_from: OriginSpec | None = None
+    """The adapter before this training; None if it began with untrained parts. Of version 2."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Versions that do not know this field can still read an adapter that was trained from nothing.
+        fields: dict[str, Any] = plain(self)
+        return {name: value for name, value in fields.items() if name != "derived_from" or value is not None}
 
 
 class Manifest(_Closed):
@@ -294,9 +312,16 @@ class Manifest(_Closed):
     def _in_the_oldest_format(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = plain(self)
         later = any(getattr(self.layout, name) for name in _OF_VERSION_2)
-        newest = later or any(part.dtype == "int8" for part in self.parts.values())
+        derived = self.training is not None and self.training.derived_from is not None
+        newest = later or derived or any(part.dtype == "int8" for part in self.parts.values())
         written = 2 if newest else 1
         return fields | {name: written for name in fields if name == "format_version"}
+
+    @property
+    def digest(self) -> str:
+        """Identifies the weights: ``sha256:`` over paths and SHA-256 of all files; the card does not count."""
+        listed = "".join(f"{file.path} {file.sha256}\n" for file in sorted(self.files, key=lambda file: file.path))
+        return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
 
     @model_validator(mode="after")
     def _each_file_once(self) -> Manifest:

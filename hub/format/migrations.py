@@ -21,7 +21,7 @@ FORMAT_VERSION = 2
 
 
 def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 adds parts in int8, and the layout's date, arguments and tiling.
+    """Version 2 adds int8 parts, the layout's date, arguments and tiling, and the adapter that a training began with.
 
     Values of a wrong type are refused later, by field name.
     """
@@ -29,6 +29,9 @@ def _one_to_two(raw: dict[str, Any]) -> dict[str, Any]:
     for field in ("date", "arguments", "tiling"):
         if isinstance(layout, dict) and field in layout:
             raise ValueError(f"a layout's {field} is of version 2")
+    training = raw.get("training")
+    if isinstance(training, dict) and "derived_from" in training:
+        raise ValueError("derived_from is of version 2")
     specs = parts.values() if isinstance(parts, dict) else ()
     if any(isinstance(spec, dict) and spec.get("dtype") == "int8" for spec in specs):
         raise ValueError("int8 is of version 2")

@@ -68,6 +68,8 @@ class Plan:
     """``(number, sample)`` -> the row of a streamed sample; None if the objective cannot read a stream."""
     report: Callable[[], dict[str, float]] = dict
     """Computes figures after the stage."""
+    figures: Callable[[], dict[str, Any]] = dict
+    """Computes further entries of ``metrics.json`` after the stage."""
 
 
 def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None) -> StageData:

@@ -11,15 +11,18 @@ from inlay.recipes.miniature.datasets.media import build_media
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.miniature.judges.captions import caption_is_right
 from inlay.recipes.miniature.judges.generated_media import judge_generated
+from inlay.recipes.miniature.world.scenes import COLOURS, SHAPES
 from inlay.recipes.settings.recipe import World
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["CAPTION_JUDGE", "MEDIA_JUDGE", "draw_data", "own_data"]
+__all__ = ["CAPTION_JUDGE", "MEDIA_JUDGE", "OBJECTS", "draw_data", "own_data"]
 
 CAPTION_JUDGE = caption_is_right
 """Whether a written caption of the miniature is right; other data have no such judge."""
 MEDIA_JUDGE = judge_generated
 """Scores of media that were generated for captions of the miniature."""
+OBJECTS = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
+"""The object classes of the miniature, such as ``red star``."""
 
 
 def own_data(folder: Path) -> DataSettings | None:

@@ -1,10 +1,10 @@
-"""The held-out files of a run on data of the user's own, found again from its ``config.yaml``."""
+"""The data files of a run on data of the user's own, found again from its ``config.yaml``."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from inlay.recipes.data.held_out_split import rows_again
 from inlay.recipes.data.load import load_data
@@ -18,24 +18,28 @@ from inlay.recipes.settings.run import DataSettings
 
 __all__ = ["recorded_data", "recorded_rows"]
 
-_FILES = ("train", "annotations", "test", "test_annotations", "images")
+_FILES = {
+    "train": ("train", "annotations", "images"),
+    "test": ("train", "annotations", "test", "test_annotations", "images"),
+}
 _PLAIN = (
     *("answers", "pattern", "links", "test_size", "invalid"),
     *("format", "columns", "allow_urls", "downscale"),
 )
 
 
-def recorded_data(bundle: Path) -> DataSettings | None:
+def recorded_data(bundle: Path, part: Literal["train", "test"] = "test") -> DataSettings | None:
     """The data settings of the run that a bundle belongs to, with paths that exist.
 
     Args:
         bundle: bundle or run folder.
+        part: the training files, or the held-out files beside them.
 
     Returns:
-        None for a bundle without a run, and for a run on the miniature's data or without a test file.
+        None for a bundle without a run, and for a run on the miniature's data or without a file of this part.
 
     Raises:
-        SettingsError: the run's test file or one that goes with it does not exist any more.
+        SettingsError: the run's file or one that goes with it does not exist any more.
     """
     config = config_of_bundle(bundle)
     if config is None:
@@ -45,13 +49,17 @@ def recorded_data(bundle: Path) -> DataSettings | None:
     except (OSError, ValueError):  # not the settings of a run
         return None
     named = held.get("data") if isinstance(held, dict) else None
-    if not isinstance(named, dict) or not named.get("train") or not (named.get("test") or named.get("test_size")):
+    wanted = ("train",) if part == "train" else ("test", "test_size")
+    if not isinstance(named, dict) or not named.get("train") or not any(named.get(name) for name in wanted):
         return None
     options: dict[str, Any] = {
-        name: _existing(str(named[name]), config, name) for name in _FILES if named.get(name) is not None
+        name: _existing(str(named[name]), config, name, part) for name in _FILES[part] if named.get(name) is not None
     }
-    options |= {name: named[name] for name in _PLAIN if named.get(name) is not None}
-    options["make_test"] = tuple(_existing(str(path), config, "make_test") for path in named.get("make_test") or ())
+    plain = _PLAIN if part == "test" else [name for name in _PLAIN if name != "test_size"]
+    options |= {name: named[name] for name in plain if named.get(name) is not None}
+    if part == "test":
+        paths = named.get("make_test") or ()
+        options["make_test"] = tuple(_existing(str(path), config, "make_test", part) for path in paths)
     return DataSettings(**options)
 
 
@@ -75,10 +83,11 @@ def recorded_rows(bundle: Path, data: DataSettings) -> list[Sample]:
     return rows_again(load_data(data)["train"], digests)
 
 
-def _existing(source: str, config: Path, field: str) -> Path:
+def _existing(source: str, config: Path, field: str, part: str) -> Path:
     if field != "images" and hub_name(Path(source)) is not None:
         return Path(source)
     found = found_again(source, config)
     if found is None:
-        raise SettingsError(f"{config}: data.{field} of this run is {source}, which does not exist; give --data.test")
+        option = "--data.test" if part == "test" else "--data"
+        raise SettingsError(f"{config}: data.{field} of this run is {source}, which does not exist; give {option}")
     return found

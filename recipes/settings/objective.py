@@ -20,6 +20,9 @@ _PACKAGED = {
     "qformer_contrastive": "inlay.recipes.objectives.qformer_contrastive.settings:QFormerContrastive",
     "pformer_teacher": "inlay.recipes.objectives.pformer.settings:PFormerTeacher",
     "pformer_student": "inlay.recipes.objectives.pformer.settings:PFormerStudent",
+    "preference": "inlay.recipes.objectives.preference.settings:Preference",
+    "grpo": "inlay.recipes.objectives.policy_gradient.settings:Grpo",
+    "rloo": "inlay.recipes.objectives.policy_gradient.settings:Rloo",
     "signals": "inlay.recipes.objectives.signals.settings:Signals",
 }
 """Objectives of the package; each is imported when it is used."""

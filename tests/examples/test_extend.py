@@ -32,6 +32,8 @@ from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.evaluation.metric_registry import METRICS
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.objectives.signals.settings import Signals
+from inlay.recipes.rewards.scoring import scorer_of
+from inlay.recipes.rewards.terms import RewardSettings
 from inlay.recipes.settings.default_models import miniature_path
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.systems.load_backbone import miniature_backbone
@@ -264,6 +266,14 @@ def test_a_csv_file_is_read_and_its_bad_rows_are_listed(table: Path, tmp_path: P
     (tmp_path / "other.csv").write_text("picture,text\na.png,red\n")
     with pytest.raises(DataError, match="expected the columns image, question, answer, no image, question, answer"):
         read_samples(tmp_path / "other.csv")
+
+
+def test_a_reward_of_ones_own_scores_answers() -> None:
+    import_module("own_reward")
+    asked = Question((Message("user", (TextPart("what?"),)),), "a red circle", ("a red circle",), "")
+    scorer = scorer_of(RewardSettings(reward="2*word_f1"))
+    said = ("A red circle.", "a red ring", "blue")
+    assert [scorer(asked, text, Sample("1", (), "")).total for text in said] == [2.0, pytest.approx(4 / 3), 0.0]
 
 
 def test_the_metric_counts_words() -> None:

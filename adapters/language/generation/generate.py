@@ -18,7 +18,7 @@ from inlay.adapters.language.generation.stopping import FinishReason, StopText, 
 from inlay.adapters.language.wiring.protocol import LanguageModelError, Wiring
 from inlay.hub.errors import InlayError
 
-__all__ = ["MAX_NEW_TOKENS", "Generation", "generate"]
+__all__ = ["MAX_NEW_TOKENS", "Generation", "generate", "token_limit"]
 
 MAX_NEW_TOKENS = 512
 """Default limit of new tokens."""
@@ -74,7 +74,11 @@ def generate(
         LanguageModelError: options that the model cannot be called with, or a prompt that fills the context.
     """
     _check_options(model, options)
-    limit = _limit(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens, model, wiring, mask, options)
+    if "max_length" in options:
+        raise LanguageModelError(
+            "max_length: a model that reads embeddings counts new tokens only; give max_new_tokens"
+        )
+    limit = token_limit(MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens, model, wiring, mask)
     every = sorted({*ends, *single_tokens(tokenizer, stop)})
     texts = StopText(tokenizer, stop) if stop else None
     criteria = [*([texts] if texts else []), *(options.pop("stopping_criteria", None) or ())]
@@ -124,14 +128,20 @@ def _check_options(model: Any, options: Mapping[str, Any]) -> None:
         raise LanguageModelError(f"{model.config.model_type}: {problem}")
 
 
-def _limit(wanted: object, model: Any, wiring: Wiring, mask: Tensor, options: dict[str, Any]) -> int:
-    """The limit of new tokens, which ends with the context of a decoder-only model."""
+def token_limit(wanted: object, model: Any, wiring: Wiring, mask: Tensor) -> int:
+    """The limit of new tokens, which ends with the context of a decoder-only model.
+
+    Args:
+        wanted: the caller's limit.
+        model: of transformers.
+        wiring: of the model.
+        mask: ``[B, T]``, of the prompts.
+
+    Raises:
+        LanguageModelError: not a whole number from 1 on, or a prompt that fills the context.
+    """
     if type(wanted) is not int or wanted < 1:
         raise LanguageModelError(f"max_new_tokens: expected a whole number from 1 on, got {wanted!r}")
-    if "max_length" in options:
-        raise LanguageModelError(
-            "max_length: a model that reads embeddings counts new tokens only; give max_new_tokens"
-        )
     context = wiring.context(model)
     if context is None or not mask.numel():
         return wanted

@@ -6,13 +6,18 @@ row (on a GPU in one variable-length kernel), and positions start anew in each r
 padded batch. Media are embeddings like any other at this point (NaViT packs the pictures themselves: Dehghani et al.,
 2023, https://arxiv.org/abs/2307.06304).
 
+A row may have branches: several continuations of one prefix, such as the chosen and the rejected answer to a question
+about a picture. Each branch attends to the prefix and to itself, and its positions count on from the prefix, so the
+prefix is computed once and its gradient is the sum over the branches. The mask is that of tree attention in decoding
+(Cai et al., 2024, https://arxiv.org/abs/2401.10774).
+
 A model is packed if it passes keyword arguments on to transformers' attention interface and gives the same numbers as
 for the padded batch on a tiny input, see :mod:`inlay.adapters.language.fast_paths`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,25 +63,41 @@ class Packed:
     """Positions of the longest row."""
     padding: float
     """Share of positions that are padding."""
+    branches: tuple[tuple[int, Tensor] | None, ...] = ()
+    """For each row with branches the length ``P`` of its prefix, and which of its ``L`` positions those behind the
+    prefix attend to, ``[L - P, L]`` bool. Empty if no row has branches."""
 
     @classmethod
-    def of(cls, mask: Tensor) -> Packed:
-        """From the mask ``[B, T]`` on the CPU, 1 where there is a token."""
+    def of(cls, mask: Tensor, branches: Sequence[Sequence[int]] = ()) -> Packed:
+        """From the mask ``[B, T]`` on the CPU, 1 where there is a token.
+
+        Args:
+            mask: of the padded batch.
+            branches: for each row the lengths of its prefix and of its branches; empty for a row without branches.
+        """
         lengths = mask.sum(dim=1)
         real = mask.flatten().nonzero().flatten()
-        positions = (mask.long().cumsum(dim=1) - 1).flatten()[real][None]
+        counted = mask.long().cumsum(dim=1) - 1
+        trees: list[tuple[int, Tensor] | None] = []
+        for row, pieces in enumerate(branches):
+            trees.append(_tree(pieces) if pieces else None)
+            start = sum(pieces[:1])
+            for length in pieces[1:]:
+                counted[row, start : start + length] = torch.arange(length) + pieces[0]
+                start += length
         starts = F.pad(lengths.cumsum(dim=0), (1, 0)).to(torch.int32)
-        longest = int(lengths.max())
-        return cls(real, positions, starts, lengths, longest, 1 - len(real) / max(1, mask.numel()))
+        share = 1 - len(real) / max(1, mask.numel())
+        return cls(real, counted.flatten()[real][None], starts, lengths, int(lengths.max()), share, tuple(trees))
 
     def to(self, device: torch.device) -> Packed:
         """The same on another device; the lengths stay where they are."""
         real, positions, starts = (tensor.to(device) for tensor in (self.real, self.positions, self.starts))
-        return replace(self, real=real, positions=positions, starts=starts)
+        branches = tuple(None if tree is None else (tree[0], tree[1].to(device)) for tree in self.branches)
+        return replace(self, real=real, positions=positions, starts=starts, branches=branches)
 
     def pays(self, device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether the batch has enough padding to gain from packing, for queries of a dtype."""
-        return self.padding >= WORTH or (self.padding > 0 and _has_kernel(device, dtype))
+        """Whether the batch has branches, or enough padding to gain from packing, for queries of a dtype."""
+        return bool(self.branches) or self.padding >= WORTH or (self.padding > 0 and _has_kernel(device, dtype))
 
     def flat(self, values: Tensor) -> Tensor:
         """``[B, T, ...]`` -> ``[1, N, ...]``."""
@@ -91,6 +112,7 @@ class Packed:
             "max_length_q": self.longest,
             "max_length_k": self.longest,
             "row_lengths": self.lengths,
+            "row_branches": self.branches,
         }
 
 
@@ -137,6 +159,7 @@ def _attend(
     cu_seq_lens_q: Tensor,
     max_length_q: int,
     row_lengths: Tensor,
+    row_branches: Sequence[tuple[int, Tensor] | None] = (),
     calls: list[str] | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
@@ -146,12 +169,26 @@ def _attend(
     """
     if calls is not None:
         calls.append(" ".join(sorted(n for n in others.keys() - _HARMLESS if _matters(others[n]))))
-    if _has_kernel(query.device, query.dtype):
+    if not row_branches and _has_kernel(query.device, query.dtype):
         return _kernel(query, key, value, scaling, cu_seq_lens_q, max_length_q), None
     lengths, heads = row_lengths.tolist(), query.shape[1]
     rows = zip(*(_repeated(t, heads).split_with_sizes(lengths, dim=2) for t in (query, key, value)), strict=True)
-    read = [F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling) for q, k, v in rows]
+    read: list[Tensor] = []
+    for (q, k, v), tree in zip(rows, row_branches or [None] * len(lengths), strict=True):
+        start, sees = (q.shape[2], None) if tree is None else tree
+        q1, k1, v1 = (states[:, :, :start] for states in (q, k, v))
+        read.append(F.scaled_dot_product_attention(q1, k1, v1, is_causal=True, scale=scaling))
+        if sees is not None:
+            read.append(F.scaled_dot_product_attention(q[:, :, start:], k, v, attn_mask=sees, scale=scaling))
     return torch.cat(read, dim=2).transpose(1, 2), None
+
+
+def _tree(pieces: Sequence[int]) -> tuple[int, Tensor]:
+    """The length of the prefix, and what the positions behind it attend to."""
+    prefix, *branches = pieces
+    diagonal: Any = torch.block_diag
+    own: Tensor = diagonal(*[torch.ones(length, length).tril() for length in branches])
+    return prefix, torch.cat([own.new_ones(len(own), prefix), own], dim=1).bool()
 
 
 def _matters(value: Any) -> bool:

@@ -12,7 +12,7 @@ from inlay.adapters.conversation.segments import Segment, Text
 from inlay.adapters.language.labels import labelled_rows
 from inlay.adapters.language.packing.loss_plan import LossPlan
 
-__all__ = ["DecoderOnly"]
+__all__ = ["DecoderOnly", "takes"]
 
 _LIMITS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
@@ -41,9 +41,11 @@ class DecoderOnly:
         """Position ``t`` predicts label ``t + 1``."""
         return labelled_rows(labels)
 
-    def plan(self, labels: Tensor, mask: Tensor, target: Tensor | None) -> LossPlan:
-        """Labelled positions, and the batch without padding."""
-        return LossPlan.of(*labelled_rows(labels), mask)
+    def plan(
+        self, labels: Tensor, mask: Tensor, target: Tensor | None, branches: Sequence[Sequence[int]] = ()
+    ) -> LossPlan:
+        """Labelled positions, and the batch without padding, in which rows may have branches."""
+        return LossPlan.of(*labelled_rows(labels), mask, branches)
 
     def run(
         self, model: Any, embeddings: Tensor, mask: Tensor | None, target: Tensor | None, pad_id: int, **more: Any
@@ -51,7 +53,7 @@ class DecoderOnly:
         """Scores of the token after each position. Positions count real tokens, so that padding changes nothing."""
         if mask is not None:
             more["position_ids"] = (mask.long().cumsum(dim=1) - 1).clamp_(min=0)
-        if not _takes(model, "position_ids"):
+        if not takes(model, "position_ids"):
             more.pop("position_ids", None)
         output = model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False, **more)
         logits: Tensor = output.logits
@@ -60,7 +62,7 @@ class DecoderOnly:
     def states(self, model: Any, embeddings: Tensor, mask: Tensor) -> Tensor:
         """Hidden states of the model without its head, after its last norm."""
         positions = {"position_ids": (mask.long().cumsum(dim=1) - 1).clamp_(min=0)}
-        known = positions if _takes(model, "position_ids") else {}
+        known = positions if takes(model, "position_ids") else {}
         output = model.base_model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False, **known)
         states: Tensor = output.last_hidden_state
         return states
@@ -70,6 +72,6 @@ class DecoderOnly:
         return ids
 
 
-def _takes(model: Any, name: str) -> bool:
+def takes(model: Any, name: str) -> bool:
     """Whether a model's forward pass has an argument of this name; Mamba and Bloom count positions themselves."""
     return name in inspect.signature(type(model).forward).parameters

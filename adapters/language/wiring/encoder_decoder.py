@@ -61,7 +61,9 @@ class EncoderDecoder:
         rows = target != IGNORE
         return rows, target[rows]
 
-    def plan(self, labels: Tensor, mask: Tensor, target: Tensor | None) -> LossPlan:
+    def plan(
+        self, labels: Tensor, mask: Tensor, target: Tensor | None, branches: Sequence[Sequence[int]] = ()
+    ) -> LossPlan:
         """Labelled steps of the decoder; the source is read as it is."""
         return LossPlan.of_target(*self.supervised(labels, target))
 

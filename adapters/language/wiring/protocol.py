@@ -44,7 +44,9 @@ class Wiring(Protocol):
         """Rows of the logits that predict a label, ``[B, T]`` bool, and these labels, ``[rows.sum()]``."""
         ...
 
-    def plan(self, labels: Tensor, mask: Tensor, target: Tensor | None) -> LossPlan:
+    def plan(
+        self, labels: Tensor, mask: Tensor, target: Tensor | None, branches: Sequence[Sequence[int]] = ()
+    ) -> LossPlan:
         """:meth:`supervised` as a loss plan."""
         ...
 

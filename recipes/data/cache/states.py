@@ -7,25 +7,21 @@ reads each conversation once for all runs with the same LLM and the same parts i
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.compatibility.digest import exact_digest
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.core.encode import Encoded
-from inlay.adapters.media.digest import media_digest
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.data.cache.facts import configs_of, encoder_facts, tensor_digest, versions
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.cache.fill import fill
+from inlay.recipes.data.cache.model_facts import model_facts, row_key
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
@@ -95,8 +91,8 @@ def collect_states(
     lengths = lengths_of(making)
     order = sorted(range(len(making)), key=lambda place: lengths[place])
     encoded = [model.encode(making[n].messages, layout=layout, name=making[n].id) for n in order]
-    space = store.space(_facts(model, layout)) if store else None
-    keys = [_key(row) if space else str(place) for place, row in enumerate(encoded)]
+    space = store.space({"kind": "states"} | model_facts(model, layout)) if store else None
+    keys = [row_key(row) if space else str(place) for place, row in enumerate(encoded)]
     rows = dict(zip(keys, encoded, strict=True))
     width, dtype = model.backbone.llm.width, model.backbone.llm.dtype
     signals = {modality: len(ids) for modality, ids in model.adapter.signals.ids.items()}
@@ -118,40 +114,6 @@ def collect_states(
     packed = found.tensors if found else {}
     in_order = {n: _row(model, row, packed[key]) for n, row, key in zip(order, encoded, keys, strict=True)}
     return [in_order[place] for place in range(len(making))]
-
-
-def _facts(model: AttachedModel, layout: Layout) -> dict[str, Any]:
-    """Everything that states depend on besides the conversation: all in front of the output projectors, bit by bit."""
-    adapter, llm, encoder = model.adapter, model.backbone.llm, model.backbone.encoder
-    front = nn.ModuleDict({"llm": llm.model, "inputs": adapter.inputs})
-    further = {"tokens": adapter.tokens, "newline": adapter.newline, "lora": adapter.lora}
-    front.update({name: part for name, part in further.items() if part is not None})
-    return {
-        "kind": "states",
-        "family": llm.family,
-        "weights": exact_digest(front),
-        "configs": configs_of(llm),
-        "lora": repr(adapter.lora.config) if adapter.lora is not None else None,
-        "projectors": {str(name): repr(adapter.projector(name).config) for name in model.modalities},
-        "features": {
-            str(name): encoder_facts(encoder(name), name, layout.geometry_for(name), layout.tiling_for(name))
-            for name in model.modalities
-        },
-        "signals": {str(name): list(ids) for name, ids in adapter.signals.ids.items()},
-        "dtype": str(llm.dtype),
-        "device": llm.device.type,
-        "versions": versions(),
-    }
-
-
-def _key(row: Encoded) -> str:
-    """64 hex digits over the ids of a conversation and the content of its media."""
-    prompts = [ids for modality in sorted(row.prompts) for ids in row.prompts[modality]]
-    media = [f"shown {part.modality} {media_digest(part.modality, part.source).hex()}" for part in row.media]
-    made = [f"made {part.modality}" for part in row.made]
-    return hashlib.sha256(
-        "\n".join([tensor_digest([row.ids, row.slots, *prompts]), *media, *made]).encode()
-    ).hexdigest()
 
 
 @torch.no_grad()

@@ -15,10 +15,10 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inlay.adapters.media.budget import BUDGET, LARGE, Budget
+from inlay.adapters.media.containers.other_pictures import PICTURE_FORMATS, other_picture
 from inlay.adapters.media.features import feature_tensor
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
-from inlay.adapters.media.other_pictures import PICTURE_FORMATS, other_picture
 from inlay.adapters.media.sources import EncodedMedium
 from inlay.adapters.media.untrusted import opened
 from inlay.hub.errors import InlayError

@@ -32,6 +32,12 @@ class Sample:
     """Human answers, one tuple for each assistant turn; empty if only the reference is known."""
     description: str = ""
     """The picture as text, which the oracle reads instead of the picture."""
+    rejected: tuple[Message, ...] = ()
+    """Preference data: the same conversation with a worse last answer, or with media that the answer does not fit."""
+    similar: tuple[Message, ...] = ()
+    """Preference data: the same question about a similar medium, with the right answer to that one."""
+    desirable: bool | None = None
+    """Preference data with single answers: whether the last answer is a good one; None for other data."""
 
 
 class Question(NamedTuple):

@@ -50,7 +50,7 @@ def test_loss_and_gradients_are_torchs(places: Any, bias: bool, chunk: int | Non
     wanted: list[torch.Tensor] = [hidden] if head.rows is None else [hidden, head.rows]
     slow = reference(hidden, head, targets)
     slow_gradients = torch.autograd.grad(slow * 3, wanted)
-    fast = frozen_cross_entropy(hidden, head, targets, rows_at_once=chunk)
+    fast = frozen_cross_entropy(hidden, head, targets, rows_at_once=chunk).mean()
     fast_gradients = torch.autograd.grad(fast * 3, wanted)
     torch.testing.assert_close(fast, slow, rtol=1e-5, atol=0)
     for ours, theirs in zip(fast_gradients, slow_gradients, strict=True):
@@ -61,11 +61,30 @@ def test_trained_rows_alone_get_their_gradient() -> None:
     head = make_head(places=[40, 41])
     targets = torch.tensor([40, 2, 41])
     hidden = torch.randn(3, WIDTH)
-    frozen_cross_entropy(hidden, head, targets).backward()
+    frozen_cross_entropy(hidden, head, targets).mean().backward()
     assert head.rows is not None
     given, head.rows.grad = head.rows.grad, None
     reference(hidden, head, targets).backward()
     torch.testing.assert_close(given, head.rows.grad)
+
+
+@pytest.mark.parametrize("places", [None, [41, 42, 44]])
+def test_each_row_has_a_loss_and_a_weight_of_its_own(places: Any) -> None:
+    head = make_head(places=places)
+    hidden, targets = torch.randn(ROWS, WIDTH, requires_grad=True), torch.randint(0, VOCABULARY, (ROWS,))
+    weights = torch.randn(ROWS)
+    wanted: list[torch.Tensor] = [hidden] if head.rows is None else [hidden, head.rows]
+
+    def own(states: torch.Tensor) -> torch.Tensor:
+        return F.linear(states, head.weight)
+
+    call = own if head.rows is None or head.places is None else RowScores(own, head.rows, head.places)
+    slow = F.cross_entropy(call(hidden), targets, reduction="none")
+    fast = frozen_cross_entropy(hidden, head, targets, rows_at_once=5)
+    torch.testing.assert_close(fast, slow)
+    ours = torch.autograd.grad((fast * weights).sum(), wanted)
+    theirs = torch.autograd.grad((slow * weights).sum(), wanted)
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_gradient_is_that_of_finite_differences() -> None:
@@ -73,7 +92,7 @@ def test_gradient_is_that_of_finite_differences() -> None:
     assert head.rows is not None
     table = torch.cat([head.weight, head.rows]).detach().double()
     hidden, targets = torch.randn(4, WIDTH, requires_grad=True), torch.tensor([1, 40, 7, 41])
-    frozen_cross_entropy(hidden, head, targets, rows_at_once=3).backward()
+    frozen_cross_entropy(hidden, head, targets, rows_at_once=3).mean().backward()
     assert hidden.grad is not None
     step = 1e-4
     for place in ((0, 0), (1, 5), (3, 11)):
@@ -93,7 +112,7 @@ def test_half_precision_takes_the_softmax_in_float32(autocast: bool) -> None:
     states = (hidden if autocast else hidden.bfloat16()).requires_grad_()
     head = exact_head if autocast else make_head(places=[40, 42], dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        loss = frozen_cross_entropy(states, head, targets, rows_at_once=5)
+        loss = frozen_cross_entropy(states, head, targets, rows_at_once=5).mean()
     loss.backward()
     assert loss.dtype == torch.float32
     assert states.grad is not None
@@ -127,7 +146,7 @@ def test_no_tensor_of_all_scores_exists() -> None:
     head, targets = FrozenHead(torch.randn(vocabulary, WIDTH)), torch.randint(0, vocabulary, (rows,))
     hidden = torch.randn(rows, WIDTH, requires_grad=True)
     with Largest() as fast:
-        frozen_cross_entropy(hidden, head, targets, rows_at_once=chunk).backward()
+        frozen_cross_entropy(hidden, head, targets, rows_at_once=chunk).mean().backward()
     with Largest() as slow:
         reference(hidden, head, targets).backward()
     assert fast.values == vocabulary * WIDTH < slow.values == rows * vocabulary
@@ -136,6 +155,6 @@ def test_no_tensor_of_all_scores_exists() -> None:
 def test_without_gradient_nothing_is_kept() -> None:
     head, targets = make_head(), torch.randint(0, VOCABULARY, (ROWS,))
     hidden = torch.randn(ROWS, WIDTH)
-    loss = frozen_cross_entropy(hidden, head, targets)
+    loss = frozen_cross_entropy(hidden, head, targets).mean()
     assert not loss.requires_grad
     torch.testing.assert_close(loss, reference(hidden, head, targets))

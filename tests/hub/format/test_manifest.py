@@ -17,10 +17,12 @@ from inlay.hub import (
     CanarySpec,
     LayoutSpec,
     Manifest,
+    OriginSpec,
     PartSpec,
     PortSpec,
     TrainingSpec,
 )
+from inlay.hub.format.manifest import FileSpec
 from inlay.hub.format.migrations import FORMAT_VERSION
 
 DIGEST = "sha256:" + "ab" * 32
@@ -327,3 +329,25 @@ def test_version_one_has_no_tiling(raw: dict[str, Any]) -> None:
     raw["layout"]["tiling"] = "anyres"
     with pytest.raises(BundleError, match="cannot be migrated"):
         _read(raw)
+
+
+def test_the_origin_of_an_aligned_adapter_is_of_version_two() -> None:
+    training = TrainingSpec(recipe="align", stages=("prefer",), data="pairs", seed=0)
+    origin = OriginSpec(name="sft", digest=DIGEST)
+    base: dict[str, Any] = {"system": "s", "name": "n", "interface": {}, "layout": LayoutSpec(template="plain")}
+    plain = Manifest(**base, parts={}, training=training)
+    aligned = Manifest(**base, parts={}, training=training.model_copy(update={"derived_from": origin}))
+    assert json.loads(plain.to_json())["format_version"] == 1
+    raw = json.loads(aligned.to_json())
+    assert raw["format_version"] == 2
+    assert _read(raw) == aligned
+    with pytest.raises(BundleError, match="cannot be migrated from format 1 to 2"):
+        _read(raw | {"format_version": 1})
+
+
+def test_a_digest_names_the_weights_alone(bundle: Bundle) -> None:
+    file = FileSpec(path="adapter.safetensors", sha256="a" * 64, size=8)
+    manifest = bundle.manifest.model_copy(update={"files": (file,)})
+    assert manifest.digest == manifest.model_copy(update={"name": "other"}).digest
+    changed = file.model_copy(update={"sha256": "0" * 64})
+    assert manifest.digest != manifest.model_copy(update={"files": (changed,)}).digest

@@ -1,0 +1,41 @@
+"""Token ids of an answer behind their prompt, as rows for log-probabilities and losses.
+
+The ids stay as they were drawn: the text of an answer, tokenised again, can give other ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from inlay.adapters.core.encode import Encoded
+from inlay.adapters.language.labels import IGNORE
+
+__all__ = ["answer_row"]
+
+
+def answer_row(prompt: Encoded, ids: Sequence[int], *, encoder_decoder: bool = False) -> Encoded:
+    """One answer behind its prompt; every token of the answer is labelled, and nothing else.
+
+    Args:
+        prompt: encoded for generation.
+        ids: new ids, the end included.
+        encoder_decoder: whether the language model reads the answer in its decoder.
+
+    Example:
+        >>> prompt = Encoded(torch.tensor([1, 2]), torch.tensor([IGNORE, IGNORE]), torch.tensor([False, False]), ())
+        >>> row = answer_row(prompt, [7, 8])
+        >>> row.ids.tolist(), row.labels.tolist()
+        ([1, 2, 7, 8], [-100, -100, 7, 8])
+    """
+    answer = torch.tensor(list(ids), dtype=torch.long)
+    if encoder_decoder:
+        return replace(prompt, target=answer)
+    return replace(
+        prompt,
+        ids=torch.cat([prompt.ids, answer]),
+        labels=torch.cat([torch.full_like(prompt.ids, IGNORE), answer]),
+        slots=torch.cat([prompt.slots, torch.zeros_like(answer, dtype=torch.bool)]),
+    )

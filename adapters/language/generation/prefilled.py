@@ -1,0 +1,194 @@
+"""Several answers to each prompt of a batch from one reading of the prompts: prefill once, repeat the KV cache.
+
+transformers' ``num_return_sequences`` reads every prompt as often as it is answered. Here the prompts with their media
+are read once; after that a step reads one token of each answer, and answers that have ended leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, LogitsProcessor
+
+from inlay.adapters.language.generation.block_cache import repeat_cache, select_rows
+from inlay.adapters.language.generation.policy import SamplingPolicy, Streams
+from inlay.adapters.language.precision import computed_in
+from inlay.adapters.language.wiring.decoder_only import DecoderOnly, takes
+from inlay.adapters.language.wiring.protocol import Wiring
+
+__all__ = ["Drawn", "can_prefill", "draw_prefilled"]
+
+_ALIVE = 0.75
+"""Share of unfinished rows below which finished rows are removed."""
+_LENGTHS = (5, 3)
+_PROBED: WeakKeyDictionary[Any, dict[tuple[object, ...], bool]] = WeakKeyDictionary()
+"""Model -> result of the probe by device, dtype and kind of attention."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Tokens of all answers, the answers of one prompt one after the other."""
+
+    rows: list[list[int]]
+    """New ids of each answer; ids behind its end are undefined."""
+    log_probs: list[Tensor]
+    """``[n]`` in float32 for each answer: of its ids, at temperature 1 over the whole vocabulary."""
+
+
+class _Reader:
+    """A decoder with the KV cache of a batch, which reads one position of each row after the other.
+
+    Args:
+        model: of transformers.
+        embeddings: ``[B, T, width]``, padded on the left.
+        mask: ``[B, T]``.
+        repeats: answers a prompt.
+    """
+
+    def __init__(self, model: Any, embeddings: Tensor, mask: Tensor, repeats: int) -> None:
+        self.model = model
+        self.cache = DynamicCache(config=model.config)
+        self.options = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+        self.counted = takes(model, "position_ids")
+        positions = (mask.long().cumsum(dim=1) - 1).clamp_(min=0)
+        self.logits = self._run(embeddings, mask, positions).repeat_interleave(repeats, dim=0)
+        repeat_cache(self.cache, repeats)
+        self.mask = mask.repeat_interleave(repeats, dim=0)
+        self.place = positions[:, -1:].repeat_interleave(repeats, dim=0)
+
+    def read(self, ids: Tensor) -> None:
+        """Read one token ``[R]`` of each row."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(ids), 1)], dim=1)
+        self.place = self.place + 1
+        embedded = self.model.get_input_embeddings()(ids)[:, None]
+        self.logits = self._run(embedded, self.mask, self.place)
+
+    def keep(self, rows: Tensor) -> None:
+        """Continue with some rows ``[n]`` only."""
+        select_rows(self.cache, rows)
+        self.mask, self.place = self.mask[rows], self.place[rows]
+        self.logits = self.logits[rows.to(self.logits.device)]
+
+    def _run(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
+        known = {"position_ids": positions} if self.counted else {}
+        output = self.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            **known,
+            **self.options,
+        )
+        scores: Tensor = output.logits[:, -1].float()
+        return scores
+
+
+@torch.no_grad()
+def draw_prefilled(
+    model: Any,
+    embeddings: Tensor,
+    mask: Tensor,
+    policy: SamplingPolicy,
+    streams: Streams,
+    *,
+    count: int,
+    limit: int,
+    ends: Callable[[list[int]], bool],
+    grammar: LogitsProcessor | None = None,
+) -> Drawn:
+    """Draw answers to each prompt; the prompts are read once.
+
+    Args:
+        model: one that :func:`can_prefill`.
+        embeddings: ``[B, T, width]``, padded on the left.
+        mask: ``[B, T]``.
+        policy: how tokens are drawn.
+        streams: random numbers of all ``B * count`` answers.
+        count: answers a prompt.
+        limit: new tokens at most.
+        ends: whether the ids of an answer end it.
+        grammar: restricts the scores by the ids before, such as the grammar of signal tokens.
+    """
+    reader = _Reader(model, embeddings, mask, count)
+    rows: list[list[int]] = [[] for _ in range(len(mask) * count)]
+    steps: list[tuple[Tensor, Tensor]] = []
+    live = torch.arange(len(rows))
+    written = torch.zeros(len(rows), 0, dtype=torch.long, device=mask.device)
+    finished = torch.zeros(len(rows), dtype=torch.bool)
+    for step in range(limit):
+        scores = reader.logits if grammar is None else grammar(written, reader.logits)
+        ids = policy.draw(scores, streams.at(step, live)).to(mask.device)
+        chosen = reader.logits.gather(-1, ids[:, None].to(reader.logits.device))[:, 0] - reader.logits.logsumexp(dim=-1)
+        steps.append((live, chosen.cpu()))
+        for row, token in zip(live.tolist(), ids.tolist(), strict=True):
+            rows[row].append(token)
+            finished[row] = bool(finished[row]) or ends(rows[row])
+        going = ~finished[live]
+        if step + 1 == limit or not bool(going.any()):
+            break
+        if int(going.sum()) <= _ALIVE * len(live):
+            kept = going.nonzero()[:, 0]
+            live, kept = live[kept], kept.to(mask.device)
+            ids, written = ids[kept], written[kept]
+            reader.keep(kept)
+        if grammar is not None:
+            written = ids[:, None]  # a grammar looks at the last id
+        reader.read(ids)
+    values = torch.zeros(len(rows), len(steps))
+    for step, (numbers, chosen) in enumerate(steps):
+        values[numbers, step] = chosen
+    return Drawn(rows, [own[: len(ids)] for own, ids in zip(values, rows, strict=True)])
+
+
+def can_prefill(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
+    """Whether repeated caches give the scores of whole rows; tested on the model once for each kind of numbers.
+
+    Args:
+        model: a language model of transformers with its adapter, in eval mode.
+        wiring: of the model.
+        dtype: of the embeddings.
+    """
+    table = model.get_input_embeddings().weight
+    if not isinstance(wiring, DecoderOnly) or table.is_meta:
+        return False
+    probe = table[:1].to(dtype)
+    attention = model.config.get_text_config(decoder=True)._attn_implementation
+    key = (table.device, dtype, computed_in(probe), attention)
+    known = _PROBED.setdefault(model, {})
+    if key not in known:
+        known[key] = _equal(model, wiring, dtype)
+    return known[key]
+
+
+@torch.no_grad()
+def _equal(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
+    """Compare two answers to each of two prompts with the plain reading of four rows, after a row has left."""
+    embed = model.get_input_embeddings()
+    size, device = len(embed.weight), embed.weight.device
+    longest = max(_LENGTHS)
+    ids = (torch.arange(8 * longest, device=device) * max(1, size // (8 * longest))) % size
+    mask = (torch.arange(longest) >= longest - torch.tensor(_LENGTHS)[:, None]).long().to(device)
+    prompts, answers = embed(ids[: 2 * longest].view(2, longest)).to(dtype), ids[-8:].view(4, 2)
+    try:
+        whole = torch.cat([prompts.repeat_interleave(2, dim=0), embed(answers).to(dtype)], dim=1)
+        more = torch.cat([mask.repeat_interleave(2, dim=0), mask.new_ones(4, 2)], dim=1)
+        plain = wiring.run(model, whole, more, None, 0)[:, -3:].float()
+        reader = _Reader(model, prompts, mask, 2)
+        found, wanted = [reader.logits], [plain[:, 0]]
+        reader.read(answers[:, 0])
+        found, wanted = [*found, reader.logits], [*wanted, plain[:, 1]]
+        kept = torch.tensor([0, 2, 3], device=device)
+        reader.keep(kept)
+        reader.read(answers[kept, 1])
+        found, wanted = [*found, reader.logits], [*wanted, plain[kept, 2]]
+    except Exception:  # any failure of a fast path means the plain path
+        return False
+    one, other = torch.cat(found), torch.cat(wanted)
+    finite = other.isfinite()
+    tolerance = max(1e-4, 4 * torch.finfo(computed_in(whole)).eps)
+    return bool((one - other)[finite].abs().amax() <= tolerance * other[finite].abs().amax())

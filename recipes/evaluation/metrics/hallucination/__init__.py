@@ -1,0 +1,1 @@
+"""Objects that a caption mentions, and whether the image contains them."""

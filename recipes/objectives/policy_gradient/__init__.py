@@ -1,0 +1,1 @@
+"""Training on rewards: sampled answers, advantages and the policy loss."""

@@ -1,0 +1,113 @@
+"""Batches of questions for training on rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
+from inlay.recipes.data.sampling.step_counts import counts_of
+from inlay.recipes.data.sampling.step_data import StepData
+from inlay.recipes.rewards.scoring import Scorer
+from inlay.recipes.settings.stage import Stage
+
+__all__ = ["Asked", "QuestionBatch", "QuestionData"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question of a data set."""
+
+    number: int
+    """Its number over all data sets, from which the random numbers of its answers follow."""
+    question: Question
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class QuestionBatch:
+    """Questions of one micro-batch."""
+
+    asked: tuple[Asked, ...]
+    group: int
+    """Answers to each."""
+
+    def to(self, _: torch.device) -> QuestionBatch:
+        """The same batch: it has no tensors."""
+        return self
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+
+@counts_of.register
+def _answers(batch: QuestionBatch) -> dict[str, int]:
+    """Sampled answers."""
+    return {"answers": len(batch) * batch.group, "samples": len(batch)}
+
+
+class QuestionData(StepData):
+    """Batches of questions; each optimizer step may be repeated on the same questions.
+
+    Args:
+        sets: data sets.
+        stage: batch size and epochs.
+        group: answers to each question.
+        iterations: optimizer steps on the same answers.
+        scorer: questions that it cannot score are refused.
+        seed: seed of the order.
+
+    Raises:
+        DataError: a question that the reward cannot score, or no question.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[Sequence[Sample]],
+        stage: Stage,
+        *,
+        group: int,
+        iterations: int,
+        scorer: Scorer,
+        seed: int,
+    ) -> None:
+        own = [[(question, row) for row in rows for question in questions_of(row)] for rows in sets]
+        for pairs in own:
+            for question, row in pairs:
+                if problem := scorer.problem(question, row):
+                    raise DataError(f"{row.origin}: {problem}")
+        super().__init__([len(pairs) for pairs in own], self._read, self._collate, stage, seed=seed)
+        self.pairs = [pair for pairs in own for pair in pairs]
+        self.group, self.iterations = group, iterations
+        self.steps *= iterations
+
+    @property
+    def amount(self) -> str:
+        """The amount of data, in words."""
+        return f"{sum(self.sizes)} questions, {self.group} answers to each"
+
+    def order(self, start: int) -> Iterable[list[int]]:
+        """The questions of each optimizer step: every group of them ``iterations`` times."""
+        return _Repeated(super().order, start, self.iterations, self.steps)
+
+    def _read(self, _: int, index: int) -> Asked:
+        question, sample = self.pairs[index]
+        return Asked(index, question, sample)
+
+    def _collate(self, rows: list[Asked]) -> QuestionBatch:
+        return QuestionBatch(tuple(rows), self.group)
+
+
+class _Repeated(Iterable[list[int]]):
+    def __init__(self, order: Callable[[int], Iterable[list[int]]], start: int, times: int, steps: int) -> None:
+        self.order, self.start, self.times, self.steps = order, start, times, steps
+
+    def __iter__(self) -> Iterator[list[int]]:
+        number = self.start
+        for step in self.order(self.start // self.times):
+            for _ in range(self.times - number % self.times):
+                if number < self.steps:
+                    yield step
+                number += 1

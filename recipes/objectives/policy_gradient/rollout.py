@@ -1,0 +1,129 @@
+"""Sampled answers with their rewards and advantages: what one optimizer step of training on rewards learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.chat.answer_rows import answer_row
+from inlay.adapters.chat.sample_groups import sample_groups
+from inlay.adapters.conversation.layout import Layout
+from inlay.adapters.core.branches import join_branches
+from inlay.adapters.core.encode import Encoded
+from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.objectives.policy_gradient.advantages import centred, group_normalised, leave_one_out
+from inlay.recipes.objectives.policy_gradient.policy_loss import Averaging
+from inlay.recipes.objectives.policy_gradient.questions import Asked
+from inlay.recipes.rewards.scoring import Scorer
+
+__all__ = ["Roller", "Rollout", "advantages_of"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Answers to the questions of one micro-batch, ``K`` to each of ``Q``."""
+
+    texts: tuple[tuple[str, ...], ...]
+    ids: tuple[tuple[tuple[int, ...], ...], ...]
+    """New tokens, the end included."""
+    cut: tuple[tuple[bool, ...], ...]
+    """Whether the limit of tokens ended an answer."""
+    rewards: Tensor
+    """``[Q, K]`` float32."""
+    log_probs: Tensor
+    """``[n]``, of all tokens in order, when they were sampled."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return dict(vars(self))
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each answer."""
+        return [len(ids) for group in self.ids for ids in group]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roller:
+    """Samples and scores answers.
+
+    Args:
+        model: the attached model.
+        layout: of the conversations.
+        scorer: the rewards.
+        group: answers to each question.
+        temperature: of the sampling.
+        max_new_tokens: limit of tokens of an answer.
+        features: cached features; None to run the encoders.
+        join: whether the model reads several answers to one prompt at once.
+        seed: seed of the run.
+    """
+
+    model: AttachedModel
+    layout: Layout
+    scorer: Scorer
+    group: int
+    temperature: float
+    max_new_tokens: int
+    features: FeatureCache | None
+    join: bool
+    seed: int
+
+    def roll(self, asked: Sequence[Asked], step: int, *, greedy: bool = False) -> Rollout:
+        """Sample and score.
+
+        Args:
+            asked: the questions.
+            step: number of the optimizer step, from which the random numbers follow.
+            greedy: one answer to each, the most likely one.
+
+        Raises:
+            RewardError: the reward function fails; the text names the row.
+        """
+        groups = sample_groups(
+            self.model,
+            [own.question.prompt for own in asked],
+            1 if greedy else self.group,
+            temperature=0.0 if greedy else self.temperature,
+            max_new_tokens=self.max_new_tokens,
+            seed=self.seed * 1_000_003 + step,
+            numbers=[own.number for own in asked],
+            features=self.features,
+            layout=self.layout,
+            names=[own.sample.id for own in asked],
+            batch_size=max(1, len(asked)),
+        )
+        scores = [
+            [self.scorer(own.question, text, own.sample).total for text in group.texts]
+            for own, group in zip(asked, groups, strict=True)
+        ]
+        return Rollout(
+            texts=tuple(group.texts for group in groups),
+            ids=tuple(group.ids for group in groups),
+            cut=tuple(tuple(reason == "length" for reason in group.finish_reasons) for group in groups),
+            rewards=torch.tensor(scores, dtype=torch.float32),
+            log_probs=torch.cat([values for group in groups for values in group.log_probs]),
+        )
+
+    def rows(self, asked: Sequence[Asked], rollout: Rollout) -> list[Encoded]:
+        """What the LLM reads: each prompt once with all its answers, or each answer as a row."""
+        found: list[Encoded] = []
+        whole = bool(self.model.backbone.llm.model.config.is_encoder_decoder)
+        for own, answers in zip(asked, rollout.ids, strict=True):
+            prompt = self.model.encode(own.question.prompt, layout=self.layout, generation=True, name=own.sample.id)
+            rows = [answer_row(prompt, ids, encoder_decoder=whole) for ids in answers]
+            joined = join_branches(rows) if self.join and len(rows) > 1 else None
+            found += rows if joined is None else [joined]
+        return found
+
+
+def advantages_of(rewards: Tensor, averaging: Averaging) -> Tensor:
+    """The advantages ``[Q, K]`` that belong to a way of averaging."""
+    if averaging == "rloo":
+        return leave_one_out(rewards)
+    return centred(rewards) if averaging == "dr_grpo" else group_normalised(rewards)

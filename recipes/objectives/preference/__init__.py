@@ -1,0 +1,1 @@
+"""Alignment tuning on preferences: pairs of answers, or single answers with a label."""

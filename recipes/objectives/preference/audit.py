@@ -1,0 +1,142 @@
+"""Whether preference tuning used the medium: held-out pairs with the right, an empty and another row's medium.
+
+Preferences can often be told from the text alone, such as "the longer answer wins". Training on them then raises the
+reward accuracy without the medium, and nobody notices: DPO without images does about as well as with them (mDPO,
+https://arxiv.org/abs/2406.11839). So every figure stands beside the same figure blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inlay.adapters.adapter import AttachedModel
+from inlay.adapters.conversation.messages import MediaPart, media_of
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.objectives.preference.data import PairData
+from inlay.recipes.objectives.preference.other_media import Changed, OtherRows, blank
+from inlay.recipes.objectives.preference.pairs import Other, with_media
+
+__all__ = ["Audit", "Sums", "verdict"]
+
+RIGHT, BLANK, OTHER = "right", "blank", "other"
+BATCH = 16
+"""Pairs read at once."""
+SMALL_GAP = 0.05
+"""Reward accuracies this close to each other count as equal: the standard error of 100 pairs."""
+SUNK = 1.0
+"""Nats per answer below the reference from which the sinking of the chosen answers is reported."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Log-probabilities of pairs, each ``[N]`` in float32."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+    def accuracy(self, reference: Sums | None = None) -> float:
+        """Share of pairs whose chosen answer has the higher reward, or log-probability without a reference."""
+        return float(
+            (self.chosen - self.rejected > (reference.chosen - reference.rejected if reference else 0)).float().mean()
+        )
+
+
+class Audit:
+    """The figures of one stage.
+
+    Args:
+        model: the attached model.
+        pairs: held-out pairs.
+        data: how pairs are encoded and collated.
+        beta: temperature of the rewards.
+        referenced: whether rewards are relative to the adapter at the start; otherwise they are average
+            log-probabilities per token.
+        show: prints a line for the user.
+    """
+
+    def __init__(
+        self,
+        model: AttachedModel,
+        pairs: Sequence[Sample],
+        data: PairData,
+        *,
+        beta: float,
+        referenced: bool,
+        show: Callable[[str], None],
+    ) -> None:
+        self.model, self.data, self.beta, self.referenced, self.show = model, data, beta, referenced, show
+        seeing = any(media_of(sample.messages) for sample in pairs)
+        self.views: dict[str, Sequence[Sample]] = {RIGHT: pairs}
+        if seeing:
+            self.views[BLANK] = [
+                _with(row, lambda part: MediaPart(part.modality, Changed(part, blank))) for row in pairs
+            ]
+            self.views[OTHER] = [_with(row, OtherRows(pairs)) for row in pairs]
+        self.before: dict[str, Sums] = {}
+
+    def begin(self) -> None:
+        """Measure the adapter at the start, which is the reference."""
+        self.before = {name: self._sums(rows) for name, rows in self.views.items()}
+
+    def end(self) -> dict[str, Any]:
+        """The figures for ``metrics.json``; also prints what they mean."""
+        after = {name: self._sums(rows) for name, rows in self.views.items()}
+        rewards = {name: own.accuracy(self.before[name] if self.referenced else None) for name, own in after.items()}
+        right, start = after[RIGHT], self.before[RIGHT]
+        gain = (right.chosen - start.chosen).mean()
+        margin = self.beta * ((right.chosen - start.chosen) - (right.rejected - start.rejected)).mean()
+        figures = {
+            "reward_accuracy": rewards,
+            "log_prob_accuracy": {
+                "before": {name: own.accuracy() for name, own in self.before.items()},
+                "after": {name: own.accuracy() for name, own in after.items()},
+            },
+            "reward_margin": float(margin),
+            "chosen_above_reference": float(gain),
+        }
+        for line in verdict(rewards, float(gain), len(right.chosen)):
+            self.show(line)
+        return figures
+
+    def _sums(self, samples: Sequence[Sample]) -> Sums:
+        chosen, rejected = [], []
+        with self.model.inference():
+            for start in range(0, len(samples), BATCH):
+                batch = self.data.collate([self.data.row(0, sample) for sample in samples[start : start + BATCH]])
+                streams = replace(batch, reference=None).streams(self.model.log_probs(batch.batch))
+                chosen.append(streams["chosen"].cpu())
+                rejected.append(streams["rejected"].cpu())
+        return Sums(torch.cat(chosen), torch.cat(rejected))
+
+
+def _with(sample: Sample, other: Other) -> Sample:
+    return replace(sample, messages=with_media(sample.messages, other), rejected=with_media(sample.rejected, other))
+
+
+def verdict(rewards: dict[str, float], gain: float, pairs: int) -> list[str]:
+    """What the figures say, in words.
+
+    Args:
+        rewards: reward accuracy with the right, an empty and another row's medium.
+        gain: mean log-probability of the chosen answers above the reference, in nats.
+        pairs: number of held-out pairs.
+    """
+    told = ", ".join(f"{100 * value:.1f} % {name}" for name, value in rewards.items())
+    lines = [f"reward accuracy on {pairs} held-out pairs, by medium: {told}"]
+    blind = max((value for name, value in rewards.items() if name != RIGHT), default=None)
+    if blind is not None and rewards[RIGHT] - blind <= SMALL_GAP:
+        lines.append(
+            "The medium was not used: rewards are as accurate without it. The preferences can be told from the text "
+            "alone (length, wording); train with loss mdpo or symmpo, or make pairs with inlay pairs"
+        )
+    if gain < -SUNK:
+        lines.append(
+            f"The chosen answers became less likely than before, by {-gain:.1f} nats each: lower the learning rate, or "
+            "add a supervised term (loss rpo) or an anchor (loss mdpo, dpop)"
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""Preference losses as functions of log-probabilities, one family a file."""

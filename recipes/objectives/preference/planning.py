@@ -1,0 +1,71 @@
+"""The plan of a stage of preference tuning: rows, reference, module and audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.objectives.plan import Plan, Task
+from inlay.recipes.objectives.preference.audit import Audit
+from inlay.recipes.objectives.preference.data import PairData
+from inlay.recipes.objectives.preference.module import PreferenceModule
+from inlay.recipes.objectives.preference.reference import FrozenCopy, StoredReference
+from inlay.recipes.objectives.preference.settings import Preference
+
+__all__ = ["preference_plan"]
+
+
+def preference_plan(settings: Preference, task: Task) -> Plan:
+    """Plan a stage of preference tuning."""
+    model, stage = task.model, task.stage
+    reference = FrozenCopy(model)
+    join = model.reads_branches()
+    if not join:
+        task.show(f"{model.backbone.llm.family} cannot read several answers to one prompt at once; each is a row")
+
+    def rows_of(sets: Sequence[Sequence[Sample]]) -> PairData:
+        return PairData(
+            [row for rows in sets for row in rows],
+            model,
+            stage,
+            settings,
+            seed=task.seed,
+            sizes=[len(rows) for rows in sets],
+            features=task.features,
+            workers=task.workers,
+            memory=task.memory,
+            join=join,
+        )
+
+    data = rows_of(task.sets)
+    validation = rows_of([task.validation]) if task.validation else None
+    if settings.function.needs_reference and _stored(settings, task, data):
+        stored = StoredReference(model, stage.layout, task.store, task.show)
+        for own in (data, *([validation] if validation else [])):
+            stored.fill(own.rows(), own.collate_rows)
+            own.stored = stored
+    audit = None
+    if settings.audit and settings.paired and validation is not None:
+        audit = Audit(
+            model,
+            task.validation,
+            rows_of([task.validation]),
+            beta=float(getattr(settings.function, "beta", 1.0)),
+            referenced=settings.function.needs_reference,
+            show=task.show,
+        )
+        audit.begin()
+    return Plan(
+        module=PreferenceModule(model, stage, data.steps, settings, reference),
+        data=data,
+        validation=validation,
+        figures=audit.end if audit is not None else dict,
+    )
+
+
+def _stored(settings: Preference, task: Task, data: PairData) -> bool:
+    """Whether the reference's log-probabilities are computed before training."""
+    if settings.reference != "auto":
+        return settings.reference == "stored"
+    again = data.steps * task.stage.batch_size > len(data.samples)
+    return not task.stage.samples.varies and (again or task.store is not None)

@@ -1,0 +1,1 @@
+"""Preference pairs from answers that an adapter samples and rewards rank."""

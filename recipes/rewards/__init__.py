@@ -1,0 +1,1 @@
+"""Verifiable rewards of generated answers, without a judge model."""

@@ -1,0 +1,106 @@
+"""The weighted sum of rewards of an answer, with checks: a function that fails, or gives no finite number, stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from inlay.recipes.data.rows.sample import Question, Sample
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
+from inlay.recipes.rewards.builtin import built_in
+from inlay.recipes.rewards.registry import REWARDS, Reward, RewardError, RewardFunction
+from inlay.recipes.rewards.terms import RewardSettings, user_function
+
+__all__ = ["Scored", "Scorer", "scorer_of"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The reward of an answer."""
+
+    total: float
+    """The weighted sum."""
+    parts: dict[str, float]
+    """Name -> reward, without its weight."""
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Rewards with weights."""
+
+    rewards: Mapping[str, tuple[float, Reward]]
+    """Name -> weight and reward."""
+
+    @property
+    def tokens(self) -> int:
+        """Maximum tokens of an answer, unless the references are longer."""
+        return max(reward.tokens for _, reward in self.rewards.values())
+
+    def problem(self, question: Question, sample: Sample) -> str:
+        """Why a question cannot be scored; empty if it can."""
+        told = ((name, reward.problem(question, sample)) for name, (_, reward) in self.rewards.items())
+        return next((f"reward {name}: {why}" for name, why in told if why), "")
+
+    def __call__(self, question: Question, answer: str, sample: Sample) -> Scored:
+        """The reward of one answer.
+
+        Raises:
+            RewardError: a function fails or gives no finite number; the text names the row.
+        """
+        parts = {
+            name: _checked(name, reward.score, question, answer, sample) for name, (_, reward) in self.rewards.items()
+        }
+        return Scored(sum(weight * parts[name] for name, (weight, _) in self.rewards.items()), parts)
+
+
+def scorer_of(
+    settings: RewardSettings | None = None,
+    *,
+    vocabulary: ObjectVocabulary | None = None,
+    function: RewardFunction | None = None,
+) -> Scorer:
+    """The rewards of some settings, or one function.
+
+    Args:
+        settings: names, weights, limits.
+        vocabulary: the object classes, if the settings name no file.
+        function: instead of the settings: ``(question, answer, sample)`` -> number.
+
+    Raises:
+        RewardError: a function that cannot be imported, or ``objects`` without classes.
+        MetricError: a file of object classes that cannot be read.
+    """
+    if function is not None:
+        return Scorer({getattr(function, "__name__", "function"): (1.0, Reward(score=function, tokens=64))})
+    chosen = settings or RewardSettings()
+    held = ObjectVocabulary.coco(chosen.objects) if chosen.objects is not None else vocabulary
+    if held is None and any(term.name == "objects" for term in chosen.terms):
+        raise RewardError(
+            "reward objects: expected the object classes; give --objects FILE, one class a line: class, synonym"
+        )
+    known = REWARDS | built_in(held, chosen.min_words, chosen.max_words)
+    return Scorer(
+        {
+            term.name: (
+                term.weight,
+                known[term.name] if term.name in known else Reward(score=user_function(term.name), tokens=64),
+            )
+            for term in chosen.terms
+        }
+    )
+
+
+def _checked(name: str, score: RewardFunction, question: Question, answer: str, sample: Sample) -> float:
+    where = f"reward {name}: {sample.origin or sample.id} (id {sample.id}), answer {answer!r}"
+    try:
+        value: Any = score(question, answer, sample)
+    except Exception as error:
+        raise RewardError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(value, Real) and getattr(value, "ndim", None) == 0:  # a tensor or an array of one number
+        value = value.item()
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise RewardError(f"{where}: expected a finite number, got {value!r}")
+    return float(value)

@@ -1,0 +1,198 @@
+"""GRPO and RLOO: gradients against the formula, answers that repeat, and rewards that rise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from preference_stages import stage_of
+from step_ways import assert_same, way
+
+from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.objectives.plan import Task
+from inlay.recipes.objectives.policy_gradient.rollout import Rollout
+from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
+from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.settings.objective import ObjectiveError
+from inlay.recipes.settings.stage import Stage
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning",
+    "ignore:The 'train_dataloader' does not have many workers",
+)
+
+
+def vowels(_: Any, answer: str, __: Sample) -> float:
+    """Share of vowels: every answer can be scored, and most have different scores."""
+    return sum(letter in "aeiou" for letter in answer) / max(1, len(answer))
+
+
+@pytest.fixture(autouse=True)
+def reward() -> Any:
+    register_reward("vowels", vowels, tokens=6)
+    yield
+    REWARDS.pop("vowels", None)
+
+
+@pytest.fixture
+def rows(pairs: Any) -> list[Sample]:
+    return [Sample(row.id, row.messages, row.origin) for row in pairs]
+
+
+@pytest.fixture
+def made(backbone_of: Any, adapter_of: Any, rows: Any) -> Any:
+    """A function of the stage: module, data and tokenizer."""
+
+    def make(stage: Stage, join: bool = True, validation: Any = ()) -> Any:
+        torch.manual_seed(3)
+        backbone = backbone_of()
+        # A random head hardly tells tokens apart, and nothing behind a frozen norm can change that.
+        backbone.llm.model.lm_head.weight.data.mul_(10)
+        model = adapter_of(backbone).attach(backbone)
+        if not join:
+            model.reads_branches = lambda: False
+        task = Task(stage=stage, model=model, sets=[rows], seed=7, validation=validation, show=lambda _: None)
+        plan: Any = stage.objective.plan(task)
+        return plan.module, plan.data, backbone.llm.tokenizer
+
+    return make
+
+
+def stage(settings: Grpo, **fields: Any) -> Stage:
+    return stage_of(settings, **{"batch_size": 2, **fields})
+
+
+def batch_of(data: Any, count: int = 2) -> Any:
+    return data.collate([data.read(0, index) for index in range(count)])
+
+
+def gradients(module: Any, data: Any) -> list[torch.Tensor]:
+    module.train()
+    loss = module.terms(batch_of(data))["policy"].mean
+    trained = [parameter for parameter in module.adapter.parameters() if parameter.requires_grad]
+    return list(torch.autograd.grad(loss, trained))
+
+
+def close(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
+    for value, expected in zip(found, wanted, strict=True):
+        assert float((value - expected).norm()) <= 1e-5 * float(expected.norm()) + 1e-8
+
+
+def test_the_gradient_is_that_of_the_advantages(made: Any) -> None:
+    """On fresh answers the loss of DAPO is the mean over tokens of -A log p."""
+    module, data, _ = made(stage(Grpo(reward="vowels", group=3)))
+    found = gradients(module, data)
+    batch = batch_of(data)
+    rollout = module.roller.roll(batch.asked, 0)
+    rewards = rollout.rewards
+    assert float(rewards.std(dim=1).min()) > 0
+    advantages = ((rewards - rewards.mean(dim=1, keepdim=True)) / (rewards.std(dim=1, keepdim=True) + 1e-4)).flatten()
+    rows = module.roller.rows(batch.asked, rollout)
+    log_probs = module.model.log_probs(module.model.collate(rows, layout=module.roller.layout))
+    loss = -(log_probs.sums() * advantages).sum() / len(log_probs.tokens)
+    trained = [parameter for parameter in module.adapter.parameters() if parameter.requires_grad]
+    close(found, list(torch.autograd.grad(loss, trained)))
+
+
+@pytest.mark.parametrize("kind", [Grpo, Rloo])
+def test_shared_prompts_have_the_gradients_of_plain_rows(made: Any, kind: type[Grpo]) -> None:
+    settings = kind(reward="vowels", group=3)
+    close(gradients(*made(stage(settings))[:2]), gradients(*made(stage(settings), join=False)[:2]))
+
+
+def test_the_prompt_is_read_once_for_the_group(made: Any) -> None:
+    module, data, _ = made(stage(Grpo(reward="vowels", group=4)))
+    batch = batch_of(data)
+    rows = module.roller.rows(batch.asked, module.roller.roll(batch.asked, 0))
+    assert [len(row.branches) for row in rows] == [5, 5]
+
+
+def test_the_log_probabilities_of_sampling_are_those_of_training(made: Any) -> None:
+    module, data, _ = made(stage(Grpo(reward="vowels", group=3)))
+    module.train()
+    batch = batch_of(data)
+    rollout = module.roller.roll(batch.asked, 0)
+    rows = module.roller.rows(batch.asked, rollout)
+    found = module.model.log_probs(module.model.collate(rows, layout=module.roller.layout))
+    torch.testing.assert_close(found.tokens.detach(), rollout.log_probs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("averaging", ["grpo", "dr_grpo", "rloo"])
+def test_a_step_has_one_gradient(made: Any, tmp_path: Path, averaging: Any) -> None:
+    settings = Grpo(reward="vowels", group=3, averaging=averaging, kl_weight=0.04)
+    chosen = stage(settings, batch_size=4, epochs=2.0)
+    one = way(made, chosen, 1, 1, tmp_path / "one", sgd=True, short=3)
+    for processes, accumulate in [(1, 2), *([(2, 1)] if averaging == "grpo" else [])]:
+        two = way(made, chosen, processes, accumulate, tmp_path / f"{processes}-{accumulate}", sgd=True, short=3)
+        assert_same(one, two)
+
+
+def test_processes_share_the_tokens_of_a_step(made: Any, tmp_path: Path) -> None:
+    chosen = stage(Grpo(reward="vowels", group=3), batch_size=4, epochs=2.0)
+    one = way(made, chosen, 1, 1, tmp_path / "one", sgd=True, short=0)
+    assert_same(one, way(made, chosen, 2, 1, tmp_path / "two", sgd=True, short=0))
+
+
+def test_micro_batches_of_dapo_are_refused() -> None:
+    with pytest.raises(ObjectiveError, match="set accumulate to 1"):
+        stage(Grpo(reward="vowels"), batch_size=4, accumulate=2)
+
+
+def test_further_iterations_learn_from_the_same_answers(made: Any) -> None:
+    module, data, _ = made(stage(Grpo(reward="vowels", group=3, iterations=2), epochs=2.0))
+    assert data.steps == 8
+    steps = list(data.order(0))
+    assert steps[0::2] == steps[1::2]
+    assert list(data.order(3)) == steps[3:]
+    batch = batch_of(data)
+    first = module._rollout(batch, 0)
+    assert module._rollout(batch, 1) is first
+    assert module._rollout(batch, 2) is not first
+
+
+def test_answers_of_an_unfinished_iteration_are_in_the_checkpoint(made: Any) -> None:
+    chosen = stage(Grpo(reward="vowels", group=3, iterations=2))
+    module, data, _ = made(chosen)
+    batch = batch_of(data)
+    first = module._rollout(batch, 0)
+    checkpoint: dict[str, Any] = {}
+    module.on_save_checkpoint(checkpoint)
+    again, _, _ = made(chosen)
+    again.on_load_checkpoint(checkpoint)
+    found = again._rollout(batch, 1)
+    assert isinstance(found, Rollout)
+    assert found.ids == first.ids
+    assert torch.equal(found.rewards, first.rewards)
+
+
+def test_the_reward_rises_and_is_logged(made: Any, tmp_path: Path) -> None:
+    settings = Grpo(reward="vowels", group=8)
+    way(made, stage(settings, batch_size=4, epochs=40.0, lr={"lora": 2e-2}), 1, 1, tmp_path, sgd=False, short=0)
+    import csv
+
+    (path,) = tmp_path.rglob("metrics.csv")
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if row.get("reward/mean")]
+    names = {"reward/std", "reward/undecided", "answers/tokens", "policy/entropy", "policy/kl", "policy/clip_share"}
+    assert names <= set(rows[0])
+    assert float(rows[-1]["reward/mean"]) > float(rows[0]["reward/mean"]) + 0.1
+    (table,) = tmp_path.rglob("answers.jsonl")
+    first = json.loads(table.read_text().splitlines()[0])
+    assert set(first) == {"step", "id", "question", "answer", "reward"}
+
+
+def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None:
+    with pytest.raises(DataError, match=r"pairs\.json, item 0: reward pope"):
+        made(stage(Grpo(reward="pope")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [({"group": 1}, "at least 2 answers"), ({"temperature": 0.0}, "teach nothing"), ({"iterations": 0}, "at least 1")],
+)
+def test_settings_that_cannot_teach_are_refused(fields: Any, told: str) -> None:
+    with pytest.raises(ObjectiveError, match=told):
+        Grpo(**fields)
