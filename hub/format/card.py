@@ -157,6 +157,7 @@ def _attach(manifest: Manifest, source: str) -> str:
         if (field := name.replace("generate.", "generate_")) in _MODEL_FIELDS
         and not (port.source and _HUB_ID.fullmatch(port.source))
     ]
+    own += [f'{name}="{_sizes(port)}"' for name, port in ports.items() if port.family == "precomputed"]
     modality = next((name for name in _EXAMPLES if name in ports and ports[name].kind == "encoder"), None)
     imports, medium = _EXAMPLES[modality] if modality else ("", "")
     elsewhere = f'# on another machine: load_model("{source}", {", ".join(own)})\n' if own else ""
@@ -166,6 +167,12 @@ def _attach(manifest: Manifest, source: str) -> str:
         f'{elsewhere}model = load_model("{source}")\ncontent = [{parts}]\n'
         'print(model.chat([{"role": "user", "content": content}]).text)\n```'
     ) + (f'\n\nInstead of `"{modality}": ...` a part can name a file: `"path": ...`.' if modality else "")
+
+
+def _sizes(port: PortSpec) -> str:
+    """Sizes and source of features from files, as ``--backbone.features`` takes them."""
+    up_to, name = "1-" if port.settings.get("variable") else "", f":{port.source}" if port.source else ""
+    return f"{port.width}x{up_to}{port.tokens}{name}"
 
 
 def _parts(manifest: Manifest) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -16,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.encoders.frozen import FrozenEncoder
 from inlay.adapters.encoders.protocol import Inputs
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.audio import Sound, resample
 from inlay.adapters.media.geometry import Geometry
-from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["AudioEncoder", "by_length", "window"]
 
@@ -60,7 +58,7 @@ def by_length(values: Tensor, lengths: Tensor, run: Callable[[Tensor], Tensor], 
     return features
 
 
-class AudioEncoder(nn.Module):
+class AudioEncoder(FrozenEncoder):
     """Window, device and port of an audio encoder; subclasses implement ``preprocess`` and ``_features``.
 
     Args:
@@ -120,27 +118,3 @@ class AudioEncoder(nn.Module):
 
     def _placed(self, values: Tensor) -> Tensor:
         return values.to(device=self.device, dtype=self.dtype)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights and of the features."""
-        return next(self.model.parameters()).dtype
-
-    @cached_property
-    def port(self) -> PortSpec:
-        """The interface that an adapter stores and compares when it is attached."""
-        return PortSpec(
-            kind="encoder",
-            family=self.family,
-            width=self.width,
-            tokens=self.tokens,
-            source=self.source,
-            revision=self.revision,
-            weights=weights_digest(self.model),
-            settings=self.settings,
-        )

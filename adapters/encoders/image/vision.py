@@ -14,14 +14,13 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.encoders.frozen import FrozenEncoder
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Colour, HalfPixel
 from inlay.adapters.media.image import Geometry, fit
-from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["ClassToken", "Layer", "VisionEncoder", "squares"]
 
@@ -57,7 +56,7 @@ def squares(
     return torch.stack(rows).view(-1, size, size, 3).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
-class VisionEncoder(nn.Module):
+class VisionEncoder(FrozenEncoder):
     """A frozen vision transformer of transformers.
 
     Args:
@@ -131,22 +130,6 @@ class VisionEncoder(nn.Module):
         states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
         return states
 
-    @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights and of the features."""
-        kind: torch.dtype = self.model.dtype
-        return kind
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The modules that compute the features; the digest of their weights identifies this encoder."""
-        return self.model
-
     @cached_property
     def _probe(self) -> tuple[int, int]:
         features = self.encode(torch.zeros(1, 3, self.image_size, self.image_size))
@@ -161,21 +144,6 @@ class VisionEncoder(nn.Module):
     def width(self) -> int:
         """Values per feature, measured with one forward pass."""
         return self._probe[1]
-
-    @cached_property
-    def port(self) -> PortSpec:
-        """The interface that an adapter stores and compares when it is attached."""
-        return PortSpec(
-            kind="encoder",
-            family=self.family,
-            width=self.width,
-            tokens=self.tokens,
-            source=self.source,
-            revision=self.revision,
-            tokenizer=None,
-            weights=weights_digest(self.trunk),
-            settings=self.settings,
-        )
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from inlay.adapters.compatibility.digest import weights_digest
+from inlay.adapters.encoders.frozen import FrozenEncoder
 from inlay.adapters.encoders.image.vision import squares
 from inlay.adapters.encoders.imagebind.clips import DEVIATION, MEAN, frames_of_clips, spectrograms, squares_of_clips
 from inlay.adapters.encoders.imagebind.config import AudioConfig, Branch, VisionConfig
@@ -19,7 +18,6 @@ from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.modality import Modality
-from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["BRANCH_OF", "ImageBindEncoder"]
 
@@ -29,7 +27,7 @@ BRANCH_OF: dict[Modality, Branch] = {"image": "vision", "video": "vision", "audi
 _FILL = (int(255 * MEAN[0]), int(255 * MEAN[1]), int(255 * MEAN[2]))
 
 
-class ImageBindEncoder(nn.Module):
+class ImageBindEncoder(FrozenEncoder):
     """One modality of an ImageBind model.
 
     Images become squares by the adapter's geometry (``crop`` in the authors' code). Sounds and videos are sampled as in
@@ -50,6 +48,8 @@ class ImageBindEncoder(nn.Module):
     Raises:
         EncoderError: the model lacks the branch.
     """
+
+    model: ImageBind
 
     def __init__(
         self,
@@ -135,31 +135,13 @@ class ImageBindEncoder(nn.Module):
             return found if found.ndim == 3 else found[:, None]
 
     @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return next(self.model.parameters()).device
+    def trunk(self) -> nn.Module:
+        """This branch, whose weights alone identify the encoder."""
+        return self.model.branch(self.branch)
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights and of the features."""
-        return next(self.model.parameters()).dtype
-
-    @cached_property
-    def port(self) -> PortSpec:
-        """The interface that an adapter stores; the digest covers the weights of this branch only."""
-        return PortSpec(
-            kind="encoder",
-            family=self.family,
-            width=self.width,
-            tokens=self.tokens,
-            source=self.source,
-            revision=self.revision,
-            weights=weights_digest(self.model.branch(self.branch)),
-            settings=self._settings,
-        )
-
-    @property
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
+        """Further values that an adapter compares."""
         # Left out where it is true, so that the ports of bundles from before this choice stay equal.
         spacing = {} if self.reach_end or self.modality == "image" else {"reach_end": False}
         if self.modality == "audio":

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders.frames import moments
+from inlay.adapters.encoders.frozen import FrozenEncoder
 from inlay.adapters.encoders.image.any_vision import AnyClassToken
 from inlay.adapters.encoders.image.vision import Layer, squares
 from inlay.adapters.encoders.protocol import EncoderError
@@ -26,7 +25,6 @@ from inlay.adapters.encoders.video.pixel_rule import PixelRule
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Geometry
 from inlay.adapters.media.video import Video
-from inlay.hub.format.manifest import PortSpec
 
 __all__ = ["AnyVideoEncoder", "frame_count"]
 
@@ -37,7 +35,7 @@ def frame_count(config: Any) -> int:
     return found if type(found) is int else 0
 
 
-class AnyVideoEncoder(nn.Module):
+class AnyVideoEncoder(FrozenEncoder):
     """A video model of transformers that takes ``[n, frames, 3, height, width]``.
 
     Args:
@@ -148,34 +146,15 @@ class AnyVideoEncoder(nn.Module):
         return self.tokens - patches if 0 < self.tokens - patches < self.frames else 0
 
     @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weights and of the features."""
-        return next(self.model.parameters()).dtype
-
-    @cached_property
-    def port(self) -> PortSpec:
-        """The interface that an adapter stores and compares when it is attached."""
-        return PortSpec(
-            kind="encoder",
-            family=self.family,
-            width=self.width,
-            tokens=self.tokens,
-            source=self.source,
-            revision=self.revision,
-            weights=weights_digest(self.model),
-            settings={
-                "frames": self.frames,
-                "layer": self.layer,
-                "class_token": self.class_token,
-                "image_size": self.image_size,
-                "special": self.special,
-            },
-        )
+    def settings(self) -> dict[str, Any]:
+        """Further values that an adapter compares."""
+        return {
+            "frames": self.frames,
+            "layer": self.layer,
+            "class_token": self.class_token,
+            "image_size": self.image_size,
+            "special": self.special,
+        }
 
 
 def _frames(asked: int | None, config: Any, name: str) -> int:
