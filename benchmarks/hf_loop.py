@@ -17,10 +17,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from benchmarks.timing import Clock, Spent
 from inlay.recipes.objectives.optimizer import learning_rate
 
-__all__ = ["fit_theirs", "optimizer_like_ours"]
+__all__ = ["Watch", "fit_theirs", "optimizer_like_ours"]
 
 
-class _Watch(TrainerCallback):
+class Watch(TrainerCallback):
     """The clock from the first batch to the last step."""
 
     def __init__(self, device: torch.device) -> None:
@@ -83,7 +83,7 @@ def fit_theirs(
     Returns:
         The time from the first batch to the last step, and the loss of every step.
     """
-    watch = _Watch(device)
+    watch = Watch(device)
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -35,8 +35,9 @@ class Checks:
     """Relative difference of the first step's losses."""
     gradients: float
     """Largest relative difference of an adapter gradient, in float32 (of the narrow model where bfloat16 is timed)."""
-    curve: float
-    """Largest relative difference of the losses of fifty steps, in the precision that is timed."""
+    curve: float | None
+    """Largest relative difference of the losses of fifty steps, in the precision that is timed; None where the sides
+    train on data that each draws at random."""
     rounding: tuple[float, float] | None = None
     """In bfloat16: how far our gradients, and theirs, lie from those of float32."""
     note: str = ""
@@ -55,7 +56,7 @@ class Checks:
         if self.rounding is not None and not self.rounding[0] <= max(limit, LOOSER * self.rounding[1]):
             ours, theirs = self.rounding
             faults.append(f"bfloat16 moves our gradients by {ours:.2e} and theirs by {theirs:.2e}")
-        if not self.curve <= CURVE:
+        if self.curve is not None and not self.curve <= CURVE:
             faults.append(f"the loss curves differ by {self.curve:.2%}, at most {CURVE:.0%} is allowed")
         return "; ".join(faults)
 
@@ -146,14 +147,16 @@ class Outcome:
     checks: Checks | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Sizes, rates, what was left out."""
+    skipped: str = ""
+    """Why nothing was measured; empty if it was."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, with the status ``ok`` or ``void``."""
+        """Plain values, with the status ``ok``, ``void`` or ``skipped``."""
         fault = self.checks.fault if self.checks is not None else ""
         return {
             "title": self.title,
-            "status": "void" if fault else "ok",
-            "why": fault,
+            "status": "skipped" if self.skipped else "void" if fault else "ok",
+            "why": self.skipped or fault,
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "checks": asdict(self.checks) if self.checks is not None else None,
             "facts": dict(self.facts),
