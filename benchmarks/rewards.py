@@ -45,7 +45,7 @@ WORDS = (30, 90)
 GROUP, TOKENS = 8, 40
 """Answers to a question, and tokens of an answer at most."""
 
-MICRO = (1, 2, 8)
+MICRO = (1, 8)
 """Micro-batches of a step that TRL is tried with; the fastest is the opponent."""
 
 
@@ -94,7 +94,7 @@ class Asking:
     def stage(self) -> Stage:
         """What trains, and how."""
         parts = {"inputs.image": RATE, "lora": RATE}
-        return Stage(data="questions", template="vicuna_v1", geometry="pad", lr=parts, batch_size=1)
+        return Stage(data="train", template="vicuna_v1", geometry="pad", lr=parts, batch_size=1)
 
     def module(self, given: Rollout | None = None) -> PolicyModule:
         """Our stage at its start.
@@ -254,7 +254,7 @@ class _Ready(LlavaProcessor):
         ready.pixels = pixels
         return ready
 
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
+    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:  # type: ignore[override]
         """Ids and pixels of each conversation, or its number as text."""
         several = isinstance(conversation[0], list)
         numbers = [_number(own) for own in (conversation if several else [conversation])]

@@ -80,7 +80,7 @@ class TrlSide:
         side = self.made.sizes.pixels
         pictures = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
         tokenizer = copy.deepcopy(miniature_backbone().llm.tokenizer)
-        return LlavaProcessor(
+        return LlavaProcessor(  # type: ignore[no-untyped-call]
             pictures,
             tokenizer,
             patch_size=14,
