@@ -50,21 +50,21 @@ Pair = tuple[int, int, int]
 PAIRS: tuple[Pair, ...] = (
     (120, 33, 60), (105, 52, 21), (91, 16, 44), (77, 60, 38), (62, 27, 16), (48, 44, 55), (34, 38, 27), (20, 21, 33),
 )  # fmt: skip
-"""Of one step, by the length of the prompt."""
+"""Pairs of one step, longest prompt first."""
 TITLE = "DPO of a LLaVA of 121 M, LoRA and projector"
 MICRO = (1, 4)
-"""Micro-batches of a step that TRL is tried with, pairs of like length together; the fastest is the opponent."""
+"""Numbers of micro-batches that TRL is tried with, similar lengths together; the fastest is the opponent."""
 CURVE_SIZES = Sizes(width=128, vision=64, layers=2, vocabulary=512)
 CURVE_PAIRS: tuple[Pair, ...] = ((30, 8, 15), (26, 13, 5), (23, 4, 11), (19, 15, 9))
 CURVE_BATCHES = 8
-"""Different steps of the loss curves, which come in turn: on the same few pairs the loss would go to 0."""
+"""Different batches of the loss curves, used in turn; with a single batch the loss would go to 0."""
 Way = Literal["live", "stored", "encoder"]
 """Ours with a live reference, with stored log-probabilities, and live with the encoder in the loop."""
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides on one model."""
+    """Our side and theirs, with the same weights."""
 
     made: Made
     model: Any
@@ -74,13 +74,13 @@ class Sides:
     pairs: tuple[Pair, ...]
 
     def restart(self) -> None:
-        """Give what we train the values of the start."""
+        """Reset our trained parameters to their initial values."""
         own = self.trained()
         for name, value in self.theirs.start.items():
             own[name].data.copy_(value)
 
     def module(self, steps: int) -> PreferenceModule:
-        """Our stage, at its start."""
+        """Our training module with the initial values."""
         self.restart()
         parts = {"inputs.image": RATE, "lora": RATE}
         stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr=parts, batch_size=1)
@@ -88,16 +88,16 @@ class Sides:
         return PreferenceModule(self.model, stage, steps, settings, self.reference)
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
-        """Our stage over batches, from the start."""
+        """Train our stage on batches from the initial values; the time, and the loss of each step."""
         module, precision = self.module(len(batches)), self.setting.precision(bf16)
         return fit_ours(module, batches, precision=precision, device=self.setting.device)
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
-        """TRL's trainer over batches, from the start; ``batches`` are those of optimizer steps, in micro-batches."""
+        """Train with TRL on optimizer steps, each a list of micro-batches; the time, and the loss of each step."""
         return fit_dpo(self.theirs, [micro for step in batches for micro in step], micro=len(batches[0]))
 
     def first(self, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Loss and gradients of the first step of both."""
+        """Loss and gradients of the first step, of our side and of theirs."""
         device, batch, module = self.setting.device, self.ours("live"), self.module(1)
 
         def loss() -> Tensor:
@@ -118,7 +118,7 @@ class Sides:
         return ours, theirs
 
     def trained(self) -> dict[str, torch.nn.Parameter]:
-        """What we train, by the names that both sides share."""
+        """Our trained parameters, under names that both sides share."""
         return names_of(self.model.adapter.inputs["image"], self.model.adapter.lora)
 
     def rows(self, seed: int = 0) -> list[tuple[Encoded, Encoded]]:
@@ -166,8 +166,8 @@ class Sides:
         """All pairs as TRL's micro-batches: chosen answers first, right-padded, each picture twice.
 
         Args:
-            micro: how many; neighbours in length share one.
-            seed: of the ids.
+            micro: number of micro-batches; pairs of similar length share one.
+            seed: seed of the ids.
         """
         rows = self.rows(seed)
         size = len(rows) // micro
@@ -187,7 +187,7 @@ class Sides:
 
 
 def build(sizes: Sizes, pairs: tuple[Pair, ...], setting: Setting, bf16: bool) -> Sides:
-    """Both sides with the same numbers."""
+    """Build both sides with the same weights."""
     lengths = [1 + sizes.patches + words + chosen for words, chosen, _ in pairs]
     dtype = torch.bfloat16 if setting.device.type == "cuda" and bf16 else torch.float32
     made = make(sizes, lengths, [chosen for _, chosen, _ in pairs], device=setting.device, dtype=dtype)
@@ -221,7 +221,7 @@ def _processor(sizes: Sizes) -> Any:
 
 
 def small(setting: Setting, bf16: bool) -> Small:
-    """The narrow model of the checks."""
+    """Build the narrow model for the checks."""
     sides = build(CURVE_SIZES, CURVE_PAIRS, setting, bf16)
     seeds = [step % CURVE_BATCHES for step in range(setting.curve_steps)]
     return Small(sides, [sides.ours("live", seed) for seed in seeds], [sides.peers(1, seed) for seed in seeds])
@@ -230,12 +230,12 @@ def small(setting: Setting, bf16: bool) -> Small:
 def measure(
     setting: Setting, sizes: Sizes | None = None, pairs: tuple[Pair, ...] = PAIRS, *, live: float, stored: float
 ) -> Outcome:
-    """Pairs a second of both, in turn, with the checks in front.
+    """Check that both sides do the same work, then compare their pairs per second.
 
     Args:
-        setting: where, how often.
-        sizes: of the model; the 121 million if not given.
-        pairs: of one step.
+        setting: device and number of rounds.
+        sizes: sizes of the model; 121 million parameters if not given.
+        pairs: pairs of one step.
         live: target of the ratio with a live reference on both sides.
         stored: target of the ratio with our stored log-probabilities.
     """
@@ -267,7 +267,7 @@ def measure(
         comparisons=[
             Comparison.of_times(
                 "tuned",
-                f"TRL's DPOTrainer, {kind}, sdpa, {micro} micro-batches of like length; ours: {what}",
+                f"TRL's DPOTrainer, {kind}, sdpa, {micro} micro-batches of similar length; ours: {what}",
                 theirs,
                 side,
                 target=target,
@@ -292,10 +292,10 @@ def memory(
     """Peak memory of one step, all pairs in one batch.
 
     Args:
-        setting: where.
-        sizes: of the model; the 121 million if not given.
-        pairs: of one step.
-        target: of ours over theirs.
+        setting: device and precision.
+        sizes: sizes of the model; 121 million parameters if not given.
+        pairs: pairs of one step.
+        target: target of ours over theirs.
     """
     title = f"{TITLE}: peak memory"
     if missing := trl_missing():
@@ -333,9 +333,9 @@ def memory_of(
     """The bytes that one side's step adds in this process.
 
     Args:
-        setting: where.
-        sizes: of the model.
-        pairs: of the step.
+        setting: device and precision.
+        sizes: sizes of the model.
+        pairs: pairs of the step.
         side: the way of ours, or the number of TRL's micro-batches.
     """
     bf16 = setting.bf16

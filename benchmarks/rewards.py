@@ -46,7 +46,7 @@ GROUP, TOKENS = 8, 40
 """Answers to a question, and tokens of an answer at most."""
 
 MICRO = (1, 8)
-"""Micro-batches of a step that TRL is tried with; the fastest is the opponent."""
+"""Numbers of micro-batches that TRL is tried with; the fastest is the opponent."""
 
 
 def letters(answer: str) -> float:
@@ -56,13 +56,13 @@ def letters(answer: str) -> float:
 
 @dataclass(frozen=True)
 class Asking:
-    """Both sides with the same questions.
+    """Our side and theirs, with the same questions.
 
     Args:
-        sides: the model.
-        words: of each question.
-        group: answers to each.
-        tokens: of an answer at most.
+        sides: both sides of preference tuning, whose models are used.
+        words: words of each question.
+        group: answers to each question.
+        tokens: maximum tokens of an answer.
     """
 
     sides: Sides
@@ -73,7 +73,7 @@ class Asking:
     """Tokens and time of every sampling."""
 
     def asked(self) -> tuple[Asked, ...]:
-        """The questions: words of the miniature's own, in a fixed order."""
+        """The questions: words of the miniature's vocabulary in a fixed order."""
         tokenizer = self.sides.model.backbone.llm.tokenizer
         known = sorted(word for word in tokenizer.get_vocab() if word.lstrip("▁Ġ").isalpha() and len(word) > 3)
         found = []
@@ -92,12 +92,12 @@ class Asking:
 
     @property
     def stage(self) -> Stage:
-        """What trains, and how."""
+        """Trained parts and learning rates."""
         parts = {"inputs.image": RATE, "lora": RATE}
         return Stage(data="train", template="vicuna_v1", geometry="pad", lr=parts, batch_size=1)
 
     def module(self, given: Rollout | None = None) -> PolicyModule:
-        """Our stage at its start.
+        """Our training module with the initial values.
 
         Args:
             given: answers to learn from; drawn ones if None.
@@ -124,7 +124,7 @@ class Asking:
         return QuestionBatch(self.asked(), self.group)
 
     def fit_ours(self) -> Spent:
-        """One step of ours."""
+        """Run one step of ours; its time."""
         setting = self.sides.setting
         precision = setting.precision(setting.bf16)
         return fit_ours(self.module(), [self.batch()], precision=precision, device=setting.device)[0]
@@ -172,7 +172,7 @@ class Asking:
         )
 
     def fit_theirs(self, micro: int = 1) -> Spent:
-        """One step of TRL's, in micro-batches."""
+        """Run one step of TRL; its time."""
         watch = Watch(self.sides.setting.device)
         with self.trainer(micro) as trainer:
             trainer.add_callback(watch)
@@ -219,7 +219,7 @@ class Asking:
 
 @dataclass(frozen=True, kw_only=True)
 class _Timed(Roller):
-    """The same, with a clock at the sampling."""
+    """A roller that measures the time of sampling."""
 
     given: Rollout | None
     drawn: list[tuple[int, Spent]]
@@ -235,14 +235,14 @@ class _Timed(Roller):
 
 
 class _Ready(LlavaProcessor):
-    """A processor whose questions are ids and pixels already: preprocessing is not measured on either side."""
+    """A processor whose questions are ids and pixels already, so that preprocessing is not measured."""
 
     asked: list[list[int]]
     pixels: Tensor
 
     @classmethod
     def of(cls, processor: LlavaProcessor, prompts: Sequence[Encoded], pixels: Tensor) -> _Ready:
-        """The same processor with these questions."""
+        """A copy of a processor with these questions."""
         ready = cls(
             processor.image_processor,
             processor.tokenizer,
@@ -283,7 +283,7 @@ def _grpo_trainer() -> type[Any]:
     from trl import GRPOTrainer
 
     class Timed(GRPOTrainer):  # type: ignore[misc]  # TRL has no types
-        """The same, with a clock at the sampling, which is under autocast like the step.
+        """A ``GRPOTrainer`` that measures the time of sampling, which runs under autocast like the training step.
 
         Without autocast, frozen weights in bfloat16 would not fit a projector that trains in float32.
         """
@@ -301,7 +301,7 @@ def _grpo_trainer() -> type[Any]:
 
 
 def build_asking(setting: Setting, bf16: bool, *, tiny: bool) -> Asking:
-    """Both sides at one size."""
+    """Build both sides, at full or tiny size."""
     words, group, tokens = ((5, 9), 4, 6) if tiny else (WORDS, GROUP, TOKENS)
     sizes = replace(CURVE_SIZES, vocabulary=4000) if tiny else Sizes()
     pairs = tuple((word, 4, 4) for word in words)
@@ -309,7 +309,7 @@ def build_asking(setting: Setting, bf16: bool, *, tiny: bool) -> Asking:
 
 
 def check(setting: Setting, asking: Asking) -> Checks:
-    """Whether the steps are the same on the same answers."""
+    """Check that both sides take the same step on the same answers."""
     bf16 = setting.bf16
 
     def plain(found: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -328,11 +328,11 @@ def check(setting: Setting, asking: Asking) -> Checks:
 
 
 def measure(setting: Setting, *, target: float = 2.0) -> Outcome:
-    """Generated tokens a second, and whole steps, of both in turn.
+    """Compare generated tokens per second, and whole steps.
 
     Args:
-        setting: where, how often.
-        target: of the ratio of generated tokens a second.
+        setting: device and number of rounds.
+        target: target of the ratio of generated tokens per second.
     """
     if missing := trl_missing():
         return Outcome(title=TITLE, skipped=missing)

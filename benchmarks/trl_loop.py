@@ -1,4 +1,4 @@
-"""The opponent in alignment tuning: TRL's trainers on ``LlavaForConditionalGeneration`` with a fresh LoRA of peft.
+"""TRL's trainers, the opponent in alignment tuning, on ``LlavaForConditionalGeneration`` with a fresh LoRA of peft.
 
 TRL is needed by these measures alone: ``pip install 'inlay[bench]'``. A run begins with the untrained LoRA, so that
 TRL's reference is the model with its adapters disabled, the cheapest reference that TRL has. The LoRA lies on the
@@ -67,7 +67,7 @@ class TrlSide:
 
     @cached_property
     def start(self) -> dict[str, Tensor]:
-        """What trains, as it is before the first step, by the names that both sides share."""
+        """Initial values of the trained parameters, under names that both sides share."""
         found = {f"projector.{name}": value.detach().clone() for name, value in self.made.projector.named_parameters()}
         for target in self.lora.targets:
             down, up = self.lora.matrices(target)
@@ -91,12 +91,12 @@ class TrlSide:
 
     @contextmanager
     def trainer(self, kind: type[Any], *, steps: int, **options: Any) -> Iterator[Any]:
-        """A trainer with the values of the start; afterwards the model is as it was.
+        """A trainer with the initial values; afterwards the model is as before.
 
         Args:
-            kind: of TRL.
+            kind: class of the trainer.
             steps: optimizer steps of the run.
-            options: of the trainer.
+            options: further arguments of the trainer.
         """
         config = PeftConfig(
             r=self.made.sizes.rank,
@@ -134,8 +134,8 @@ class TrlSide:
         """A context with a ``DPOTrainer`` over batches that are collated already.
 
         Args:
-            batches: in their order.
-            micro: batches of one optimizer step.
+            batches: collated, in order.
+            micro: micro-batches of one optimizer step.
             clip: largest norm of the gradient.
         """
         from datasets import Dataset
@@ -161,12 +161,12 @@ class TrlSide:
 
 
 def fit_dpo(side: TrlSide, batches: Sequence[Mapping[str, Tensor]], *, micro: int = 1) -> tuple[Spent, list[float]]:
-    """One pass of ``DPOTrainer`` over batches: its time, and the loss of every step.
+    """Train with ``DPOTrainer`` on batches, one pass; the time, and the loss of each step.
 
     Args:
-        side: whose values it begins with.
-        batches: collated, in their order.
-        micro: batches of one optimizer step.
+        side: the model and its initial values.
+        batches: collated, in order.
+        micro: micro-batches of one optimizer step.
     """
     watch = Watch(side.made.pixels.device)
     with side.dpo(batches, micro=micro) as trainer:
@@ -182,12 +182,12 @@ def _dpo_trainer() -> type[Any]:
     from trl import DPOTrainer
 
     class Kept(DPOTrainer):  # type: ignore[misc]  # TRL has no types
-        """The same, which keeps the loss of every micro-batch."""
+        """A ``DPOTrainer`` that keeps the loss of every micro-batch."""
 
         losses: list[Tensor]
 
         def training_step(self, *args: Any, **options: Any) -> Tensor:
-            """As it is."""
+            """Run the step and keep its loss."""
             loss: Tensor = super().training_step(*args, **options)
             self.losses.append(loss)
             return loss
@@ -196,7 +196,7 @@ def _dpo_trainer() -> type[Any]:
 
 
 def arguments(device: torch.device, bf16: bool, clip: float = 1.0) -> dict[str, Any]:
-    """Of every trainer; what a user would set for speed."""
+    """Arguments of every trainer, as a user would set them for speed."""
     return {
         "output_dir": tempfile.mkdtemp(),
         "train_sampling_strategy": "sequential",
