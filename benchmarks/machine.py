@@ -24,7 +24,7 @@ ISA = {
     "amx_bf16": "amx_bf16",
 }
 """Name in the results -> flag in /proc/cpuinfo."""
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "lightning", "diffusers", "inlay")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "lightning", "diffusers", "trl", "inlay")
 
 
 def versions() -> dict[str, str]:

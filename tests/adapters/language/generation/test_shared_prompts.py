@@ -95,6 +95,7 @@ def test_an_argument_that_changes_attention_is_refused(model: Any) -> None:
 
 
 def test_layers_with_a_window_are_refused() -> None:
-    config = LlamaConfig(num_hidden_layers=2, layer_types=["full_attention", "sliding_attention"], sliding_window=4)
+    windows: dict[str, Any] = {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 4}
+    config = LlamaConfig(num_hidden_layers=2, **windows)
     with pytest.raises(LanguageModelError, match="DynamicSlidingWindowLayer"):
         SharedPrompts.of(DynamicCache(config=config), torch.ones(1, 4, dtype=torch.long), 2)
