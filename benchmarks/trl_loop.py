@@ -96,7 +96,7 @@ class TrlSide:
         Args:
             kind: class of the trainer.
             steps: optimizer steps of the run.
-            options: further arguments of the trainer.
+            options: further arguments of the trainer, ``args`` among them.
         """
         config = PeftConfig(
             r=self.made.sizes.rank,
@@ -108,8 +108,9 @@ class TrlSide:
         projector = getattr(self.model.model, PROJECTOR)
         own = dict(self.model.__dict__)
         logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
-        with warnings.catch_warnings():
+        with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            options["args"].output_dir = place
             own_options = {"processing_class": self.processor} | options
             trainer = kind(model=self.model, peft_config=config, **own_options)
             trainer.remove_callback(PrinterCallback)
@@ -198,7 +199,6 @@ def _dpo_trainer() -> type[Any]:
 def arguments(device: torch.device, bf16: bool, clip: float = 1.0) -> dict[str, Any]:
     """Arguments of every trainer, as a user would set them for speed."""
     return {
-        "output_dir": tempfile.mkdtemp(),
         "train_sampling_strategy": "sequential",
         "gradient_checkpointing": False,
         "bf16": bf16,
