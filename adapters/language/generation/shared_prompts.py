@@ -68,7 +68,7 @@ class SharedPrompts:
     def keep(self, rows: Tensor) -> None:
         """Continue with some answers ``[n]``; a prompt without answers is removed."""
         prompt, place = self.place[rows] // self.count, self.place[rows] % self.count
-        left, prompt = prompt.unique(return_inverse=True)
+        left, prompt = torch.unique(prompt, return_inverse=True)
         self.place = prompt * self.count + place
         if len(left) < len(self.padding):
             self.keys = [held.index_select(0, left) for held in self.keys]
