@@ -1,4 +1,4 @@
-"""Measurements against the plain path and against the tools that people have; run from the root of a clone."""
+"""Benchmarks against the plain path and against other libraries; run from the root of a clone."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""BLIP-2's second stage after the first epoch: the frozen ViT has been run once, and theirs runs it every time.
+"""BLIP-2's second stage after the first epoch: ours reads cached features of the frozen ViT, theirs runs it.
 
 ``Blip2ForConditionalGeneration`` in ``Trainer``, with Q-Former, queries, ``ln_vision`` and the linear layer training,
 against our *generate* stage on cached features. Dropout is off on both sides, so that they can be compared.
@@ -43,12 +43,12 @@ __all__ = ["CURVE", "Config", "Sides", "Sizes", "build", "measure"]
 RATE = 1e-4
 PROCESSOR = SimpleNamespace(image_mean=[0.48, 0.46, 0.41], image_std=[0.27, 0.26, 0.28])
 IMAGE_ID = 5
-"""Stands where the picture is, on their side; no word of the batch."""
+"""The placeholder of picture positions in their input; no token of the batch has this id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of the three models; the defaults are 110 million parameters."""
+    """Sizes of the three models; the defaults give 110 million parameters."""
 
     vision: int = 384
     vision_layers: int = 12
@@ -72,24 +72,24 @@ CURVE = Sizes(
     vision=64, vision_layers=2, vision_heads=2, vision_ffn=128, pixels=56, hidden=64, layers=2, heads=2, queries=8,
     width=64, llm_layers=2, llm_heads=2, vocabulary=400,
 )  # fmt: skip
-"""Of the models that the loss curves are taken on."""
+"""Sizes of the models for the loss curves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One measure."""
+    """Settings of one measure."""
 
     title: str
     sizes: Sizes
     words: tuple[int, ...] = (14, 8, 13, 9)
-    """Tokens of each caption, all but the first of them labelled, as they might come."""
+    """Tokens of each caption, in random order; all tokens but the first are labelled."""
     per_batch: int = 2
     targets: Targets = field(default_factory=Targets)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides on one model."""
+    """Our side and theirs, with the same weights."""
 
     model: Any
     theirs: Any
@@ -100,7 +100,7 @@ class Sides:
     words: Sequence[int]
 
     def trained(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-        """Ours and theirs, by names that both share."""
+        """Trained parameters of our side and of theirs, under common names."""
         projector = self.model.adapter.inputs["image"]
         groups = {
             "norm": (projector.qformer.ln_vision, self.theirs.vision_model.post_layernorm),
@@ -116,7 +116,7 @@ class Sides:
         return ours, theirs
 
     def batch(self, rows: Sequence[int]) -> Batch:
-        """Queries, then ``</s>`` and a caption, of chosen rows."""
+        """A batch of some rows: queries, then ``</s>`` and a caption."""
         words = self.words
         longest, count = max(words[row] for row in rows), self.sizes.queries
         generator = torch.Generator().manual_seed(1 + sum(rows))
@@ -137,7 +137,7 @@ class Sides:
         return batch.to(self.setting.device)
 
     def inputs(self, batch: Batch, rows: Sequence[int]) -> dict[str, Tensor]:
-        """The same for transformers."""
+        """The same batch as arguments of transformers' model."""
         return {
             "input_ids": batch.ids.masked_fill(batch.slots, IMAGE_ID),
             "attention_mask": batch.mask,
@@ -146,7 +146,7 @@ class Sides:
         }
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
-        """Our stage over batches."""
+        """Train our stage on batches; the time, and the loss of each step."""
         stage = Stage(
             data="align", template="blip2", geometry="squash", prompt="", lr={"inputs.image": RATE}, batch_size=1
         )
@@ -154,13 +154,13 @@ class Sides:
         return fit_ours(module, batches, precision=self.setting.precision(bf16), device=self.setting.device)
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
-        """Their trainer over batches."""
+        """Train with their trainer on batches; the time, and the loss of each step."""
         optimizer = partial(optimizer_like_ours, list(self.trained()[1].values()), len(batches), RATE)
         own: dict[str, Any] = {"device": self.setting.device, "bf16": bf16, "checkpointing": checkpointing}
         return fit_theirs(self.theirs, batches, optimizer=optimizer, **own)
 
     def first(self, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Loss and gradients of one step of both, on all pictures."""
+        """Loss and gradients of one step on all pictures, of our side and of theirs."""
         rows, device = tuple(range(len(self.words))), self.setting.device
         batch = self.batch(rows)
         self.model.adapter.train()
@@ -181,7 +181,7 @@ class Sides:
 
 
 def build(sizes: Sizes, words: Sequence[int], setting: Setting, bf16: bool) -> Sides:
-    """Both sides with the same numbers, and a picture of noise for each caption."""
+    """Build both sides with the same weights, and a picture of noise for each caption."""
     torch.manual_seed(0)
     gpu = setting.device.type == "cuda" and bf16
     before = torch.get_default_dtype()
@@ -224,14 +224,14 @@ def build(sizes: Sizes, words: Sequence[int], setting: Setting, bf16: bool) -> S
 
 
 def small(setting: Setting, bf16: bool) -> Small:
-    """The narrow model of the checks."""
+    """Build the narrow model for the checks."""
     sides, groups = build(CURVE, (7, 6, 5, 4), setting, bf16), [(0, 1), (2, 3)] * (setting.curve_steps // 2)
     batches = [sides.batch(rows) for rows in groups]
     return Small(sides, batches, [sides.inputs(batch, rows) for batch, rows in zip(batches, groups, strict=True)])
 
 
 def measure(setting: Setting, config: Config) -> Outcome:
-    """Samples a second of both, in turn, with the checks in front."""
+    """Check that both sides do the same work, then compare their samples per second."""
     words, sizes = config.words, config.sizes
     sides = build(sizes, words, setting, setting.bf16)
     checks = check(setting, partial(small, setting), sides)

@@ -1,4 +1,4 @@
-"""A copy of this process for one piece of work: its memory is its own, and if it dies, it dies alone.
+"""Run a function in a forked process, so that its memory is separate and a crash does not end the suite.
 
 The libraries are imported before, once for all; no kernel may have run by then, since threads and GPUs are not copied.
 """
@@ -17,14 +17,14 @@ __all__ = ["in_child"]
 
 
 def in_child(work: Callable[[], dict[str, Any]], *, limit: int = 0) -> dict[str, Any]:
-    """What work says, as plain values.
+    """Run a function in a forked process and return its result.
 
     Args:
-        work: gives what JSON can hold.
-        limit: seconds after which the copy is ended; 0 for no limit.
+        work: returns values that JSON can hold.
+        limit: seconds after which the process is ended; 0 for no limit.
 
     Raises:
-        ChildProcessError: it failed, in its own words, or was ended.
+        ChildProcessError: the function failed (with its error text), or the process was ended.
     """
     sys.stdout.flush()
     reading, writing = os.pipe()
@@ -35,7 +35,7 @@ def in_child(work: Callable[[], dict[str, Any]], *, limit: int = 0) -> dict[str,
         signal.alarm(limit)
         try:
             said = {"said": work()}
-        except BaseException as error:  # told to the parent, which goes on
+        except BaseException as error:  # reported to the parent process, which continues
             traceback.print_exc()
             said = {"failed": {"error": f"{type(error).__name__}: {error}"}}
         with os.fdopen(writing, "w", encoding="utf-8") as out:
@@ -48,7 +48,7 @@ def in_child(work: Callable[[], dict[str, Any]], *, limit: int = 0) -> dict[str,
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status or not text:
         ended = f"after {limit} s" if status == -signal.SIGALRM else f"with status {status}"
-        raise ChildProcessError(f"it was ended {ended} before it had said anything")
+        raise ChildProcessError(f"the process ended {ended} without a result")
     found: dict[str, Any] = json.loads(text)
     if "failed" in found:
         raise ChildProcessError(found["failed"]["error"])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from benchmarks import blip2, diffusion, llava, memory, nextgpt, serving, startup
+from benchmarks import blip2, diffusion, llava, memory, nextgpt, preference, rewards, serving, startup
 from benchmarks.llava_120m import Sizes
 from benchmarks.outcome import Outcome
 from benchmarks.setting import Setting
@@ -78,6 +78,9 @@ MEASURES: dict[str, Callable[[Setting], Outcome]] = {
     "projector": _llava(C1_PROJECTOR),
     "vocabulary": _llava(C2),
     "memory": partial(memory.peak_memory, lengths=LENGTHS, labelled=LABELLED),
+    "preference": partial(preference.measure, live=2.5, stored=3.5),
+    "preference-memory": preference.memory,
+    "grpo": rewards.measure,
     "output": _nextgpt,
     "blip2": _blip2,
     "bundle": serving.bundle_bytes,

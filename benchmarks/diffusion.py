@@ -1,4 +1,4 @@
-"""What our denoising loop costs over diffusers' own pipeline: the same modules, the same seed, the same latents.
+"""The cost of our denoising loop over diffusers' own pipeline: the same modules, the same seed, the same latents.
 
 Nearly all of the time goes into the unet, which is one object here, called as often and with the same tensors by both
 sides. What moves from call to call there is the machine, and on a restless one by more than two hundredths. So the
@@ -93,17 +93,17 @@ def overhead(setting: Setting) -> Outcome:
 
 
 class _Door:
-    """Reads the clock whenever the unet is entered and left."""
+    """Measures the time inside the unet."""
 
     def __init__(self, unet: nn.Module, device: torch.device) -> None:
         self.unet, self.device = unet, device
         self.inside: list[Spent] = []
-        """Time in it, of every picture."""
+        """Seconds inside the unet, for every picture."""
         self.calls: list[int] = []
-        """How often it was called for every picture."""
+        """Calls of the unet, for every picture."""
 
     def around(self, side: Callable[[], object]) -> Callable[[], Spent]:
-        """The side, which then says its time outside of the unet."""
+        """A side that also records its time outside of the unet."""
 
         def run() -> Spent:
             entered, visits = Clock(self.device), list[Spent]()

@@ -11,7 +11,7 @@ __all__ = ["apart", "curve_gap", "differ", "train_step"]
 
 
 def train_step(loss: Callable[[], Tensor], trained: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """Forward and backward; the gradients and the loss."""
+    """Run forward and backward; return the loss and the gradients."""
     for parameter in trained.values():
         parameter.grad = None
     value = loss()
@@ -25,14 +25,14 @@ def train_step(loss: Callable[[], Tensor], trained: Mapping[str, nn.Parameter]) 
 def differ(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     """The largest relative difference, of the loss or of any gradient.
 
-    A gradient a ten thousandth as large as the largest, or smaller, is measured against that: what is zero but for
-    rounding (of the bias of keys, which the softmax takes out again) is never the same twice.
+    A gradient whose norm is less than 1e-4 of the largest norm is measured against that bound: the gradient of the
+    keys' bias, for instance, is zero up to rounding, because softmax removes a constant.
 
     Raises:
-        ValueError: the two sides do not train the same tensors.
+        ValueError: the two sides train different tensors.
     """
     if ours.keys() != theirs.keys():
-        raise ValueError(f"the sides train other tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
+        raise ValueError(f"the sides train different tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
     norms = {name: float(value.norm()) for name, value in theirs.items()}
     floor = 1e-4 * max((norm for name, norm in norms.items() if name != "loss"), default=0.0)
     return max(float((ours[name] - value).norm()) / max(norms[name], floor) for name, value in theirs.items())
@@ -42,10 +42,10 @@ def apart(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     """Relative difference of all tensors taken together; in bfloat16 a small one alone is mostly rounding.
 
     Raises:
-        ValueError: the two sides do not train the same tensors.
+        ValueError: the two sides train different tensors.
     """
     if ours.keys() != theirs.keys():
-        raise ValueError(f"the sides train other tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
+        raise ValueError(f"the sides train different tensors: {sorted(ours.keys() ^ theirs.keys())[:4]}")
     gaps = torch.stack([(ours[name].float() - value.float()).square().sum() for name, value in theirs.items()])
     whole = torch.stack([value.float().square().sum() for value in theirs.values()])
     return float((gaps.sum() / whole.sum()).sqrt())

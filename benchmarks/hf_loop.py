@@ -17,43 +17,43 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from benchmarks.timing import Clock, Spent
 from inlay.recipes.objectives.optimizer import learning_rate
 
-__all__ = ["fit_theirs", "optimizer_like_ours"]
+__all__ = ["Watch", "fit_theirs", "optimizer_like_ours"]
 
 
-class _Watch(TrainerCallback):
-    """The clock from the first batch to the last step."""
+class Watch(TrainerCallback):
+    """Measures the time from the first batch to the last step."""
 
     def __init__(self, device: torch.device) -> None:
         self.clock, self.spent = Clock(device), Spent(0, 0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Everything is where it trains."""
+        """Start the clock, after the model has moved to its device."""
         self.clock.start()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """After the last step."""
+        """Stop the clock."""
         self.spent = self.clock.read()
 
 
 class _Trainer(Trainer):
-    """The same, which keeps the loss of every step."""
+    """A ``Trainer`` that keeps the loss of every step."""
 
     losses: list[Tensor]
 
     def training_step(self, *args: Any, **options: Any) -> Tensor:
-        """As it is."""
+        """Run the step and keep its loss."""
         loss = super().training_step(*args, **options)
         self.losses.append(loss)
         return loss
 
 
 def optimizer_like_ours(parameters: Sequence[nn.Parameter], steps: int, rate: float) -> tuple[Optimizer, LambdaLR]:
-    """What :func:`inlay.recipes.objectives.optimizer.optimizer_for` makes of a stage without settings of its own.
+    """The optimizer and schedule of :func:`inlay.recipes.objectives.optimizer.optimizer_for` with default settings.
 
     Args:
-        parameters: theirs.
-        steps: of the whole run.
-        rate: the peak.
+        parameters: trained parameters of their model.
+        steps: optimizer steps of the run.
+        rate: the peak learning rate.
     """
     optimizer = AdamW([{"params": list(parameters), "lr": rate}], betas=(0.9, 0.999), weight_decay=0.0)
     return optimizer, LambdaLR(optimizer, learning_rate(steps, max(1, round(steps * 0.03))))
@@ -69,21 +69,21 @@ def fit_theirs(
     checkpointing: bool = False,
     clip: float = 1.0,
 ) -> tuple[Spent, list[float]]:
-    """One pass over batches.
+    """Train on batches, one pass.
 
     Args:
-        model: with what it trains set.
-        batches: collated, in their order: their side pays for no collation either.
-        optimizer: makes the optimizer and schedule that both sides have.
+        model: its trained parameters have ``requires_grad``.
+        batches: collated, in order, so that collation is not measured.
+        optimizer: builds the optimizer and schedule, which are equal for both sides.
         device: where.
         bf16: under autocast.
-        checkpointing: compute activations twice.
+        checkpointing: use gradient checkpointing.
         clip: largest norm of the gradient.
 
     Returns:
         The time from the first batch to the last step, and the loss of every step.
     """
-    watch = _Watch(device)
+    watch = Watch(device)
     logging.getLogger("transformers.trainer").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -114,7 +114,7 @@ def fit_theirs(
         trainer.remove_callback(PrinterCallback)
         trainer.losses = []
         trainer.train()
-    # Accelerate puts autocast around the model's own call and leaves it there: the next run, in float32, would have it.
+    # Accelerate wraps the model's forward method in autocast and does not undo it, which would affect later runs.
     for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)
     if checkpointing:

@@ -19,35 +19,35 @@ __all__ = ["fit_ours"]
 
 
 class _Watch(Callback):
-    """The clock from the first batch to the last step, and the losses."""
+    """Measures the time from the first batch to the last step, and keeps the losses."""
 
     def __init__(self, device: torch.device) -> None:
         self.clock, self.spent, self.losses = Clock(device), Spent(0, 0), list[torch.Tensor]()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Everything is where it trains."""
+        """Start the clock, after the model has moved to its device."""
         self.clock.start()
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the loss; to read it would make a GPU wait."""
+        """Keep the loss as a tensor, because reading its value would synchronise a GPU."""
         self.losses.append(outputs["loss"].detach())
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """After the last step."""
+        """Stop the clock."""
         self.spent = self.clock.read()
 
 
 def fit_ours(
     module: LightningModule, batches: Sequence[Any], *, precision: Precision, device: torch.device, clip: float = 1.0
 ) -> tuple[Spent, list[float]]:
-    """One pass over batches.
+    """Train on batches, one pass.
 
     Args:
-        module: a stage.
-        batches: collated, in their order.
-        precision: as of ``inlay train --precision``.
+        module: the training module of a stage.
+        batches: collated, in order.
+        precision: as for ``inlay train --precision``.
         device: where.
         clip: largest norm of the gradient.
 

@@ -36,33 +36,33 @@ __all__ = ["CURVE_SIZES", "Config", "Sides", "build", "measure"]
 
 RATE = 2e-4
 CURVE_SIZES = Sizes(width=128, vision=64, layers=2, vocabulary=512)
-"""Of the model that the loss curves are taken on: the same code in seconds."""
+"""Sizes of the model for the loss curves."""
 CURVE_LENGTHS, CURVE_LABELLED = (97, 90, 80, 70), (12, 10, 8, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One measure."""
+    """Settings of one measure."""
 
     title: str
     sizes: Sizes
     trains: Trains
     lengths: tuple[int, ...]
-    """Tokens of each conversation, a picture's included, longest first."""
+    """Tokens of each conversation, picture positions included, longest first."""
     labelled: tuple[int, ...]
-    """Labelled tokens of each."""
+    """Labelled tokens of each conversation."""
     sorted_batches: tuple[tuple[int, ...], ...]
-    """Conversations of like length together: the tuned opponent's batches and ours."""
+    """Batches of conversations of similar length, for the tuned opponent and for ours."""
     random_batches: tuple[tuple[int, ...], ...]
-    """The same conversations as they might come."""
+    """Batches of the same conversations in random order, for the documented opponent."""
     targets: Targets
     checkpointing: bool = False
-    """Whether the documented opponent's script has it."""
+    """Whether the documented opponent's script uses gradient checkpointing."""
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides on one model."""
+    """Our side and theirs, with the same weights."""
 
     made: Made
     adapter: Adapter
@@ -70,22 +70,22 @@ class Sides:
     theirs: Peers
     setting: Setting
     rows: tuple[int, ...] = (0, 1)
-    """Of the first step's batch."""
+    """Rows of the batch of the first step."""
 
     @property
     def stage(self) -> Stage:
-        """What trains, and how: the optimizer of both sides."""
+        """Trained parts and learning rates of both sides."""
         parts = {"inputs.image": RATE} | ({"lora": RATE} if self.adapter.lora is not None else {})
         return Stage(data="train", template="vicuna_v1", geometry="pad", lr=parts, batch_size=1)
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
-        """Our stage over batches."""
+        """Train our stage on batches; the time, and the loss of each step."""
         module = NextTokenModule(self.model, self.stage, len(batches))
         precision = self.setting.precision(bf16)
         return fit_ours(module, batches, precision=precision, device=self.setting.device)
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
-        """Their trainer over batches."""
+        """Train with their trainer on batches; the time, and the loss of each step."""
         return fit_theirs(
             self.theirs.net,
             batches,
@@ -96,7 +96,7 @@ class Sides:
         )
 
     def first(self, bf16: bool) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Loss and gradients of one step of both."""
+        """Loss and gradients of one step, of our side and of theirs."""
         device, (batch, pixels) = self.setting.device, rows_of(self.made, self.rows)
         self.adapter.to(device).train()
         self.theirs.net.train()
@@ -118,7 +118,7 @@ class Sides:
 def build(
     sizes: Sizes, trains: Trains, lengths: Sequence[int], labelled: Sequence[int], setting: Setting, bf16: bool
 ) -> Sides:
-    """Both sides with the same numbers.
+    """Build both sides with the same weights.
 
     On a GPU the frozen models are in bfloat16 on both sides, as LLaVA's own script has them. On a CPU theirs stay in
     float32, which autocast rounds in every step; ours are rounded once where bfloat16 pays.
@@ -149,7 +149,7 @@ def build(
         parameter.data = parameter.data.float()
     model = adapter.attach(backbone)
     if bf16:
-        # Theirs keeps its numbers: the parameters are other objects over the same memory.
+        # Their weights do not change: they are other parameter objects over the same memory.
         halve(made.llm)
         features = made.batch.features["image"].bfloat16()
         made = replace(made, batch=replace(made.batch, features={"image": features}))
@@ -157,14 +157,14 @@ def build(
 
 
 def small(trains: Trains, setting: Setting, bf16: bool) -> Small:
-    """The narrow model of the checks."""
+    """Build the narrow model for the checks."""
     sides = build(CURVE_SIZES, trains, CURVE_LENGTHS, CURVE_LABELLED, setting, bf16)
     pairs = [rows_of(sides.made, rows) for rows in [(0, 1), (2, 3)] * (setting.curve_steps // 2)]
     return Small(sides, [batch for batch, _ in pairs], [sides.theirs.inputs(*pair) for pair in pairs])
 
 
 def measure(setting: Setting, config: Config) -> Outcome:
-    """Samples a second of both, in turn, with the checks in front."""
+    """Check that both sides do the same work, then compare their samples per second."""
     sides = build(config.sizes, config.trains, config.lengths, config.labelled, setting, setting.bf16)
     sides = replace(sides, rows=config.sorted_batches[0])
     checks = check(setting, partial(small, config.trains, setting), sides)
@@ -197,7 +197,7 @@ def measure(setting: Setting, config: Config) -> Outcome:
 
 
 def flops(config: Config, sides: Sides) -> int:
-    """Necessary ones of all conversations."""
+    """Necessary FLOPs of all conversations."""
     sizes, lora = config.sizes, sides.adapter.lora
     adapters = [(sum(p.numel() for p in sides.made.projector.parameters()), len(config.lengths) * sizes.patches)]
     if lora is not None:

@@ -1,6 +1,6 @@
-"""A LLaVA of random weights, 121 million or any other size, as ours and as transformers' and peft's own.
+"""A LLaVA with random weights, of 121 million parameters or another size, here and in transformers with peft.
 
-Both sides hold the very same numbers.
+Both sides have the same weights.
 
 CLIP-like 384 x 8 (64 patches), LLaMA 768 x 8 with 32 000 words, two-layer projector, LoRA of rank 16 on all linears.
 The batch has 8 conversations of 120 to 387 tokens: 1997 real ones in 3096 padded, of which 212 are labelled.
@@ -41,43 +41,43 @@ from inlay.recipes.systems.load_backbone import miniature_backbone
 __all__ = ["LABELLED", "LENGTHS", "Made", "Ours", "Peers", "Sizes", "Trains", "Way", "make", "names_of", "rows_of"]
 
 LENGTHS = (387, 330, 285, 250, 225, 210, 190, 120)
-"""Tokens of the conversations, 64 of them a picture's; 1997 in all."""
+"""Tokens of the conversations, each with 64 picture positions; 1997 in all."""
 LABELLED = (40, 34, 30, 26, 24, 22, 20, 16)
-"""Labelled tokens at their ends; 212 in all."""
+"""Labelled tokens at the end of each conversation; 212 in all."""
 IMAGE_ID = 5
-"""Stands where the picture is, on their side; no word of the batch."""
+"""The placeholder of picture positions in their input; no token of the batch has this id."""
 
 Trains: TypeAlias = Literal["lora", "projector"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Of the model; the defaults are the 121 million."""
+    """Sizes of the model; the defaults give 121 million parameters."""
 
     width: int = 768
-    """Of the LLM."""
+    """Width of the LLM."""
     layers: int = 8
-    """Of the LLM, and of the encoder."""
+    """Layers of the LLM, and of the encoder."""
     vision: int = 384
     """Width of the encoder."""
     vocabulary: int = 32000
-    """Words."""
+    """Size of the vocabulary."""
     rank: int = 16
-    """Of LoRA."""
+    """Rank of LoRA."""
     prefix: int = 1
     """Tokens in front of the picture."""
     family: Literal["llama", "qwen2"] = "llama"
-    """Of the LLM; Qwen2 has biases in its attention."""
+    """Family of the LLM; Qwen2 has biases in its attention."""
     ffn: int = 0
     """Hidden width of the LLM's MLPs; 0 for 8/3 of its width."""
     heads: int = 0
-    """Of the LLM's attention; 0 for one each 64 values."""
+    """Attention heads of the LLM; 0 for one per 64 values of its width."""
     key_heads: int = 0
-    """Heads of keys and values; 0 for as many."""
+    """Heads of keys and values; 0 for as many as attention heads."""
     vision_layers: int = 0
-    """Of the encoder; 0 for as many as the LLM has."""
+    """Layers of the encoder; 0 for as many as the LLM has."""
     pixels: int = 112
-    """Side of a picture; a patch has 14."""
+    """Side of a picture in pixels; the side of a patch is 14."""
 
     @property
     def patches(self) -> int:
@@ -86,7 +86,7 @@ class Sizes:
 
     @property
     def text(self) -> dict[str, Any]:
-        """Of the LLM, in the words of transformers."""
+        """Configuration of the LLM, with the names of transformers."""
         heads = self.heads or self.width // 64
         return {
             "vocab_size": self.vocabulary,
@@ -119,14 +119,14 @@ def make(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Made:
-    """Random weights and a random batch, always the same.
+    """Random weights and a random batch from a fixed seed.
 
     Args:
-        sizes: of the model.
-        lengths: tokens of each conversation, a picture's included.
-        labelled: how many at their ends have a label.
-        device: where the frozen models are made.
-        dtype: of the frozen models; the projector is in float32.
+        sizes: sizes of the model.
+        lengths: tokens of each conversation, picture positions included.
+        labelled: labelled tokens at the end of each conversation.
+        device: device of the frozen models.
+        dtype: data type of the frozen models; the projector is in float32.
     """
     sizes = sizes or Sizes()
     torch.manual_seed(0)
@@ -156,7 +156,7 @@ def make(
 
 
 def rows_of(made: Made, rows: Sequence[int]) -> tuple[Batch, Tensor]:
-    """Some conversations as a batch of their own, padded to the longest of them, and their pictures."""
+    """A batch of some conversations, padded to the longest of them, and their pictures."""
     chosen = list(rows)
     whole = made.batch
     longest = int(whole.mask[chosen].sum(dim=1).max())
@@ -197,7 +197,7 @@ def _batch(sizes: Sizes, features: Tensor, lengths: Sequence[int], labelled: Seq
 
 
 def names_of(projector: nn.Module, lora: LoraPart | None) -> dict[str, nn.Parameter]:
-    """What trains, by names that both sides share."""
+    """Trained parameters, under names that both sides share."""
     found = {f"projector.{name}": parameter for name, parameter in projector.named_parameters()}
     for target in lora.targets if lora is not None else ():
         found[f"{target}.A"], found[f"{target}.B"] = lora.matrices(target)  # type: ignore[union-attr]
@@ -209,21 +209,21 @@ class Way:
     """How a step is taken; the defaults are the fast path."""
 
     fused: bool = True
-    """LoRA with its own autograd, or by torch's."""
+    """Whether LoRA has its own autograd function; otherwise torch's autograd is used."""
     head: Literal["chunked", "labelled", "all"] = "chunked"
-    """Which positions are scored, and whether in chunks."""
+    """Which positions go through the LM head, and whether in chunks."""
     prune: bool = True
-    """Leave out what no label asks for."""
+    """Whether positions that no label depends on are left out."""
     encode: bool = False
-    """Run the encoder, or take its features from a cache."""
+    """Whether the encoder is run; otherwise its cached features are used."""
 
 
 class Ours(nn.Module):
-    """Encoder, projector, splice and language model, as an attached adapter runs them, without a tokenizer of its own.
+    """Encoder, projector, splice and language model, run as by an attached adapter.
 
     Args:
         made: the parts.
-        trains: LoRA and the projector, or the projector alone.
+        trains: ``lora`` for LoRA and the projector, or the projector alone.
     """
 
     def __init__(self, made: Made, trains: Trains) -> None:
@@ -239,7 +239,7 @@ class Ours(nn.Module):
             self.lora.attach(made.llm)
 
     def forward(self, batch: Batch, way: Way) -> Tensor:
-        """The loss."""
+        """Compute the loss."""
         with nullcontext() if self.lora is None or way.fused else self.lora.plain():
             return self._loss(batch, way)
 
@@ -257,16 +257,16 @@ class Ours(nn.Module):
         return nn.functional.cross_entropy((scores[rows] if every else scores).float(), targets)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """What trains, by names that both sides share."""
+        """Trained parameters, under names that both sides share."""
         return names_of(self.projector, self.lora)
 
 
 class Peers(nn.Module):
-    """``LlavaForConditionalGeneration`` with peft's LoRA: the same frozen numbers, and copies of what trains.
+    """``LlavaForConditionalGeneration`` with peft's LoRA: the same frozen weights, and copies of the trained ones.
 
     Args:
         made: the parts.
-        lora: whose matrices it begins with; None trains the projector alone.
+        lora: LoRA whose matrices are copied; None to train the projector alone.
     """
 
     def __init__(self, made: Made, lora: LoraPart | None) -> None:
@@ -284,7 +284,7 @@ class Peers(nn.Module):
         with no_init_weights(), torch.device(device):
             model = freeze(HfLlava(config))
         inner: Any = model.model
-        # Frozen numbers are shared, not copied: two copies of 7B would fit few machines.
+        # Frozen weights are shared, not copied: two copies of 7B would fit few machines.
         inner.vision_tower.load_state_dict(made.vision.state_dict(), assign=True)
         own = {name.replace(".base_layer", ""): p for name, p in made.llm.state_dict().items() if "lora_" not in name}
         inner.language_model.load_state_dict(
@@ -310,12 +310,12 @@ class Peers(nn.Module):
         self.pixels = made.pixels
 
     def inputs(self, batch: Batch, pixels: Tensor) -> dict[str, Tensor]:
-        """What the class takes in: a placeholder's id where a picture's features go."""
+        """Arguments of the class, with the placeholder's id at picture positions."""
         ids = batch.ids.masked_fill(batch.slots, IMAGE_ID)
         return {"input_ids": ids, "attention_mask": batch.mask, "pixel_values": pixels, "labels": batch.labels}
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of the whole batch, with the encoder run and all positions scored, as the class does it."""
+        """The loss of the whole batch, computed by the class: the encoder is run and all positions are scored."""
         loss: Tensor = self.net(**self.inputs(batch, self.pixels), use_cache=False).loss
         return loss
 

@@ -1,4 +1,4 @@
-"""The machine in words, without its name: processor, instructions, memory, and what a matrix product really takes."""
+"""The machine without its name: processor, instructions, memory, and the measured rate of a matrix product."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ISA = {
     "amx": "amx_tile",
     "amx_bf16": "amx_bf16",
 }
-"""What we call it -> what Linux calls it."""
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "lightning", "diffusers", "inlay")
+"""Name in the results -> flag in /proc/cpuinfo."""
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "lightning", "diffusers", "trl", "inlay")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what the sides are made of; those that are not installed are left out."""
+    """Versions of Python and of the compared libraries; libraries that are not installed are left out."""
     import platform
 
     found = {"python": platform.python_version()}
@@ -58,12 +58,12 @@ def machine(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def sides_bf16(device: torch.device | str) -> bool:
-    """Whether both sides may take bfloat16: the instructions are there, and a product gains by them."""
+    """Whether both sides use bfloat16: a matrix product in it is at least 1.2 times faster."""
     return gemm_gain(torch.device(device)) >= 1.2
 
 
 def gemm_rates(device: torch.device | str, seconds: float = 0.3) -> dict[str, float | None]:
-    """FLOP a second of a square product in float32 and, where it has instructions, in bfloat16; the best of several.
+    """The best FLOP per second of a square matrix product in float32 and, with instructions for it, in bfloat16.
 
     Args:
         device: where.

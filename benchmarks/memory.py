@@ -69,7 +69,7 @@ def peak_memory(
 
 
 def _one(setting: Setting, sizes: Sizes, lengths: Sequence[int], labelled: Sequence[int], side: str) -> dict[str, Any]:
-    """One side's step in this process."""
+    """Measure one step of one side in this process."""
     bf16 = setting.bf16
     sides = build(sizes, "lora", lengths, labelled, setting, bf16)
     run = _step(sides, side, bf16)
@@ -87,7 +87,7 @@ def _one(setting: Setting, sizes: Sizes, lengths: Sequence[int], labelled: Seque
 
 
 class _Everything(torch.nn.Module):
-    """All weights of both sides, which do not count as kept."""
+    """All weights of both sides, which are not counted as kept for the backward pass."""
 
     def __init__(self, sides: Sides) -> None:
         super().__init__()

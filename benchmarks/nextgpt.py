@@ -69,13 +69,13 @@ class Sizes:
 
 
 CURVE = Sizes(width=64, layers=2, ffn=96, heads=2, vocabulary=0, hidden=32, hidden_layers=1, conditioning=32)
-"""Of the models that the loss curves are taken on; 0 words for those of the tokenizer."""
+"""Sizes of the models for the loss curves; a vocabulary of 0 means that of the tokenizer."""
 WORDS = ("a large red circle left of two small blue stars", "three green squares", "a yellow star above a grey circle")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One measure."""
+    """Settings of one measure."""
 
     title: str
     sizes: Sizes
@@ -86,19 +86,19 @@ class Config:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides on one LLM."""
+    """Our side and theirs, on one LLM."""
 
     model: Any
     projector: nn.Module
-    """Theirs, a copy of ours."""
+    """Their output projector, a copy of ours."""
     setting: Setting
     kept: Conditionings
     batches: Sequence[Batch]
     """Captions and signal tokens as ids, of like length."""
     states: Sequence[StateBatch]
-    """The same, read once."""
+    """States of the signal tokens in these captions, computed once."""
     first_epoch: float
-    """Seconds that this took."""
+    """Seconds that reading them took."""
 
     @property
     def stage(self) -> Stage:
@@ -106,7 +106,7 @@ class Sides:
         return _stage()
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
-        """Our stage over states."""
+        """Train our stage on states; the time, and the loss of each step."""
         module = SignalStatesModule(self.model.adapter, self.kept, Signals(lm=0.0), self.stage, len(batches))
         return fit_ours(module, batches, precision=self.setting.precision(bf16), device=self.setting.device)
 
@@ -144,7 +144,7 @@ class Sides:
             return per_token_l2(conditioning, self.kept.of("image", batch.made).to(conditioning.device))
 
     def first(self, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Loss and gradients of one step of both."""
+        """Loss and gradients of one step, of our side and of theirs."""
         adapter = self.model.adapter
         states, batch = self.states[0], self.batches[0]
         adapter.outputs["image"].requires_grad_(True).train()
@@ -159,7 +159,7 @@ class Sides:
 
 
 def build(sizes: Sizes, count: int, per_batch: int, setting: Setting, bf16: bool) -> Sides:
-    """Both sides with the same numbers."""
+    """Build both sides with the same weights."""
     torch.manual_seed(0)
     tokenizer = copy.deepcopy(miniature_backbone().llm.tokenizer)
     config = LlamaConfig(
@@ -220,7 +220,7 @@ def build(sizes: Sizes, count: int, per_batch: int, setting: Setting, bf16: bool
 
 
 def small(setting: Setting, bf16: bool) -> Small:
-    """The narrow model of the checks."""
+    """Build the narrow model for the checks."""
     sides = build(CURVE, 4, 2, setting, bf16)
     turns = setting.curve_steps // 2
     return Small(sides, list(sides.states) * turns, [(batch, True) for batch in sides.batches] * turns)

@@ -1,4 +1,4 @@
-"""What a measure found: comparisons with targets, checks that they are of equal work, and figures beside them.
+"""The result of a measure: comparisons with targets, checks that both sides do the same work, and further figures.
 
 A comparison of training is *void* unless both sides give the same first loss and the same gradients, and lose alike
 over fifty steps: then it has no ratio, whatever the clock said.
@@ -15,13 +15,13 @@ from benchmarks.timing import Times
 __all__ = ["CURVE", "Checks", "Comparison", "Outcome", "tolerance"]
 
 CURVE = 0.01
-"""How far two loss curves may lie apart at any step, as a share."""
+"""The largest relative difference of two loss curves that is allowed at any step."""
 LOOSER = 2.0
-"""How many times as far as theirs our gradients may be moved by rounding to bfloat16."""
+"""The largest allowed ratio of our rounding error of gradients in bfloat16 to theirs."""
 
 
 def tolerance(precision: str) -> float:
-    """How far first loss and gradients may lie apart: 1e-4, in bfloat16 2e-2."""
+    """The allowed relative difference of first losses and gradients: 1e-4, in bfloat16 2e-2."""
     return 2e-2 if precision.startswith("bf16") else 1e-4
 
 
@@ -35,12 +35,13 @@ class Checks:
     """Relative difference of the first step's losses."""
     gradients: float
     """Largest relative difference of an adapter gradient, in float32 (of the narrow model where bfloat16 is timed)."""
-    curve: float
-    """Largest relative difference of the losses of fifty steps, in the precision that is timed."""
+    curve: float | None
+    """Largest relative difference of the losses of fifty steps, in the precision that is timed; None where the sides
+    train on data that each draws at random."""
     rounding: tuple[float, float] | None = None
     """In bfloat16: how far our gradients, and theirs, lie from those of float32."""
     note: str = ""
-    """On which sizes."""
+    """How the checks were made, such as the sizes of the model."""
 
     @property
     def fault(self) -> str:
@@ -55,29 +56,29 @@ class Checks:
         if self.rounding is not None and not self.rounding[0] <= max(limit, LOOSER * self.rounding[1]):
             ours, theirs = self.rounding
             faults.append(f"bfloat16 moves our gradients by {ours:.2e} and theirs by {theirs:.2e}")
-        if not self.curve <= CURVE:
+        if self.curve is not None and not self.curve <= CURVE:
             faults.append(f"the loss curves differ by {self.curve:.2%}, at most {CURVE:.0%} is allowed")
         return "; ".join(faults)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Ours against one opponent."""
+    """Our side against one opponent."""
 
     opponent: str
     """``documented``, ``tuned``, or a name of its own."""
     what: str
-    """What the opponent does."""
+    """How the opponent, and ours if need be, is run."""
     ratio: float | None
-    """Theirs over ours, of medians; of ours over theirs where less is better. None where void."""
+    """Median of theirs over median of ours; the inverse if lower is better. None if void."""
     target: float | None = None
-    """What the ratio should come to."""
+    """The target of the ratio."""
     better: Literal["higher", "lower"] = "higher"
     """Whether the ratio should reach its target, or stay below it."""
     unit: str = "x faster"
-    """Of the ratio."""
+    """Unit of the ratio."""
     cpu_ratio: float | None = None
-    """The same of processor seconds."""
+    """The same ratio of CPU seconds."""
     theirs: Mapping[str, Any] = field(default_factory=dict)
     """Every raw figure of their side."""
     ours: Mapping[str, Any] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class Comparison:
         better: Literal["higher", "lower"] = "higher",
         more: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {}),
     ) -> Comparison:
-        """From the clock.
+        """A comparison of measured times.
 
         Args:
             opponent: its name.
@@ -113,7 +114,7 @@ class Comparison:
             theirs: its repetitions.
             ours: ours.
             target: of the ratio.
-            void: the sides do not do the same work.
+            void: whether the sides do different work.
             better: ``higher`` for theirs over ours, ``lower`` for ours over theirs.
             more: further figures of both sides.
         """
@@ -139,21 +140,23 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Of one measure."""
+    """The result of one measure."""
 
     title: str
     comparisons: list[Comparison] = field(default_factory=list)
     checks: Checks | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Sizes, rates, what was left out."""
+    skipped: str = ""
+    """Why nothing was measured; empty if it was."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, with the status ``ok`` or ``void``."""
+        """Plain values, with the status ``ok``, ``void`` or ``skipped``."""
         fault = self.checks.fault if self.checks is not None else ""
         return {
             "title": self.title,
-            "status": "void" if fault else "ok",
-            "why": fault,
+            "status": "skipped" if self.skipped else "void" if fault else "ok",
+            "why": self.skipped or fault,
             "comparisons": [comparison.as_json() for comparison in self.comparisons],
             "checks": asdict(self.checks) if self.checks is not None else None,
             "facts": dict(self.facts),

@@ -1,4 +1,4 @@
-"""The peak of memory between two points of a process."""
+"""Peak memory between two points of a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["peak_bytes", "reset_peak"]
 
 
 def reset_peak(device: torch.device) -> int:
-    """Begin to watch the peak.
+    """Start to record the peak.
 
     Returns:
         Bytes in use now: of the process on a CPU, of torch's tensors on a GPU.
@@ -30,7 +30,7 @@ def reset_peak(device: torch.device) -> int:
 
 
 def _release_unused() -> None:
-    """Give memory that was freed back to the system, where the C library can: reused, it would not count as added."""
+    """Return freed memory to the system if the C library can; memory that is reused would not count as added."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

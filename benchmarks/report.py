@@ -1,4 +1,4 @@
-"""``python -m benchmarks.report benchmarks/results/*.json``: the table and the plots of what the suites wrote.
+"""``python -m benchmarks.report benchmarks/results/*.json``: tables and plots of the suites' results.
 
 The table is printed and put between the markers of docs/benchmarks.md; plots go to docs/benchmarks/.
 """
@@ -21,14 +21,14 @@ HEAD = "| measure | opponent | figure | target | met | spread |\n|---|---|---|--
 
 
 class ReportError(ValueError):
-    """A file that is not what a suite wrote, or a page without its markers."""
+    """A file that no suite wrote, or a page without its markers."""
 
 
 def read(path: Path) -> dict[str, Any]:
     """One suite's JSON.
 
     Raises:
-        ReportError: something else.
+        ReportError: the file is no result of a suite.
     """
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def table(said: Mapping[str, Any]) -> str:
-    """Markdown: the run in words, then a row a comparison."""
+    """Markdown: a line about the run, then a table with one row per comparison."""
     here, versions = said["machine"], said["versions"]
     isa = ", ".join(name for name, has in here["isa"].items() if has) or "no vector instructions named"
     made = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -124,7 +124,7 @@ def _utilisations(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[tuple[st
 
 
 def refresh(page: Path, text: str) -> None:
-    """Put text between the markers of a page.
+    """Replace the text between the markers of a page.
 
     Raises:
         ReportError: the page has no such markers, or not once each.
@@ -137,7 +137,7 @@ def refresh(page: Path, text: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print, draw, refresh."""
+    """Print the tables, draw the plots and update the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="JSON of a suite")
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="page with the markers")

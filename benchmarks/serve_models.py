@@ -30,10 +30,10 @@ PIXELS, PATCH = 200, 8
 
 @dataclass(frozen=True)
 class Served:
-    """What is measured."""
+    """The models that are measured."""
 
     bare: LlamaForCausalLM
-    """The language model with nothing on it."""
+    """The language model without an adapter."""
     adapters: list[Adapter]
     """In eval mode; the first is attached."""
     model: MultimodalModel[Any]
@@ -45,7 +45,7 @@ class Served:
 
     @property
     def about(self) -> str:
-        """Sizes in a line."""
+        """The sizes as one line of text."""
         lora = self.adapters[0].lora
         tensors = list(lora.parameters()) if lora is not None else []
         numbers = sum(tensor.numel() for tensor in tensors)
@@ -55,7 +55,7 @@ class Served:
 
 
 def build(place: Path, width: int = 256, layers: int = 12) -> Served:
-    """Random weights, always the same.
+    """Random weights from a fixed seed.
 
     Args:
         place: folder for the bundles.

@@ -16,22 +16,22 @@ __all__ = ["Setting"]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What every measure is given."""
+    """Settings of every measure."""
 
     place: Path
-    """A folder for what it writes."""
+    """Folder for its files."""
     rounds: int = 2
-    """Times A B B A; each gives two repetitions a side."""
+    """Rounds of A B B A; each gives two repetitions per side."""
     size: Literal["full", "tiny"] = "full"
-    """``tiny`` takes seconds and says nothing about speed; for tests."""
+    """``tiny`` takes seconds and gives no meaningful times; for tests."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where."""
+    """Device of both sides."""
     force_bf16: bool = False
-    """bfloat16 also where nothing gains by it; for tests."""
+    """Use bfloat16 even if it is not faster; for tests."""
 
     @property
     def tiny(self) -> bool:
-        """Whether figures do not matter."""
+        """Whether times are not meaningful."""
         return self.size == "tiny"
 
     @property
@@ -51,9 +51,9 @@ class Setting:
 
     @property
     def bf16(self) -> bool:
-        """Whether both sides take bfloat16: on a GPU always, on a CPU where a timed product gains."""
+        """Whether both sides use bfloat16: on a GPU always, on a CPU if a timed matrix product is faster."""
         return self.force_bf16 or self.device.type == "cuda" or sides_bf16(self.device)
 
     def precision(self, bf16: bool) -> Precision:
-        """Of our side."""
+        """Precision of our side."""
         return "bf16-true" if bf16 else "32-true"

@@ -1,4 +1,4 @@
-"""How long the command line takes to answer, beside the import of what the peers are made of."""
+"""The time of ``inlay --help``, compared with the import of transformers and peft."""
 
 from __future__ import annotations
 

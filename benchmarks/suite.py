@@ -1,6 +1,6 @@
 """Runs a list of measures, each in a process of its own, prints as it goes, and writes every raw number.
 
-A measure that fails or is void does not lose the others.
+A measure that fails or is void does not affect the others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from benchmarks.setting import Setting
 __all__ = ["FORMAT", "Measures", "figure", "main", "run_suite"]
 
 FORMAT = 1
-"""Of the JSON."""
+"""Version of the format of the JSON."""
 Measures = Mapping[str, Callable[[Setting], Outcome]]
 
 
@@ -42,21 +42,21 @@ def run_suite(
     budget: float = float("inf"),
     show: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Every measure, or some.
+    """Run all measures, or some.
 
     Args:
-        measures: name -> what gives its outcome.
-        setting: for all; each gets a folder of its own.
-        only: names; all if empty.
-        limit: seconds that one may take; 0 for no limit.
-        budget: seconds after which no further one begins.
-        show: where lines go.
+        measures: name -> function that returns its outcome.
+        setting: settings of all measures; each measure gets its own folder.
+        only: names of measures to run; all if empty.
+        limit: seconds that one measure may take; 0 for no limit.
+        budget: seconds after which no further measure is started.
+        show: prints a line.
 
     Returns:
-        What the JSON holds.
+        The content of the JSON.
 
     Raises:
-        ValueError: no measure is called so.
+        ValueError: a name is not that of a measure.
     """
     if unknown := sorted(set(only) - set(measures)):
         raise ValueError(f"no measure is called {', '.join(unknown)}; there are {', '.join(measures)}")
@@ -89,7 +89,7 @@ def run_suite(
 
 
 def lines_of(name: str, found: Mapping[str, Any]) -> list[str]:
-    """What is printed of one measure."""
+    """Lines to print about one measure."""
     head = f"{name} ({found['seconds']:.0f} s)"
     if not found["comparisons"]:
         return [f"{head}: {found['status']}: {found['why']}"]
@@ -103,7 +103,7 @@ def lines_of(name: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def figure(one: Mapping[str, Any]) -> str:
-    """The ratio in words."""
+    """The ratio as text."""
     if one["ratio"] is None:
         return "void"
     value = one["ratio"]
@@ -119,9 +119,9 @@ def main(
     """The command line of a suite.
 
     Args:
-        measures: all of them.
-        output: where the JSON goes if nothing else is said.
-        device: where.
+        measures: all measures of the suite.
+        output: default path of the JSON.
+        device: device of both sides.
         about: a line for ``--help``.
         limit: see :func:`run_suite`.
         budget: see :func:`run_suite`.
@@ -169,7 +169,7 @@ def _empty(status: str, why: str) -> dict[str, Any]:
 
 
 def _module() -> str:
-    """As it was called, without where it lies."""
+    """Name of the module that was run."""
     name = Path(sys.argv[0]).stem
     return "benchmarks" if name == "__main__" else f"benchmarks.{name}"
 

@@ -1,4 +1,4 @@
-"""Sides in one process, in turn A B B A, and the ratio of their medians; bytes that a backward pass waits for."""
+"""Times of two or more sides that alternate in one process, and the bytes that are kept for a backward pass."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ __all__ = ["Clock", "Spent", "Timed", "Times", "abba", "in_turn", "saved_bytes"]
 
 
 class Spent(NamedTuple):
-    """Seconds of one repetition. A side that returns this has read the clock itself, without its own set-up."""
+    """Seconds of one repetition. A side may return this if it measures itself without its set-up."""
 
     wall: float
     cpu: float
 
 
 class Clock:
-    """Reads both clocks; ``device`` is waited for first, since a GPU works on behind a call."""
+    """Measures wall time and CPU time; synchronises the device first, since GPU calls are asynchronous."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.start()
 
     def start(self) -> None:
-        """From now on."""
+        """Start to measure."""
         self._wait()
         self._from = time.perf_counter(), time.process_time()
 
     def read(self) -> Spent:
-        """Until now."""
+        """The time since the start."""
         self._wait()
         return Spent(time.perf_counter() - self._from[0], time.process_time() - self._from[1])
 
@@ -47,29 +47,29 @@ class Clock:
 
 @dataclass
 class Times:
-    """Seconds of one side's repetitions, by the clock on the wall and of the processor."""
+    """Wall and CPU seconds of the repetitions of one side."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
     def add(self, spent: Spent) -> None:
-        """One more repetition."""
+        """Add a repetition."""
         self.wall.append(spent.wall)
         self.cpu.append(spent.cpu)
 
     def extend(self, further: Times) -> None:
-        """The repetitions of another time."""
+        """Add the repetitions of another object."""
         self.wall += further.wall
         self.cpu += further.cpu
 
     @property
     def median(self) -> float:
-        """Of the wall clock."""
+        """Median of the wall seconds."""
         return statistics.median(self.wall)
 
     @property
     def cpu_median(self) -> float:
-        """Of the processor."""
+        """Median of the CPU seconds."""
         return statistics.median(self.cpu)
 
     @property
@@ -80,19 +80,19 @@ class Times:
 
 @dataclass
 class Timed:
-    """Seconds of both sides, wall clock and of the processor; the latter are less disturbed by neighbours."""
+    """Wall and CPU seconds of both sides; CPU seconds are less affected by other processes."""
 
     wall: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     cpu: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
 
     @property
     def ratio(self) -> float:
-        """Median of A over median of B: how many times faster B is, by the clock on the wall."""
+        """Median of A over median of B: how many times faster B is, in wall time."""
         return statistics.median(self.wall[0]) / statistics.median(self.wall[1])
 
     @property
     def cpu_ratio(self) -> float:
-        """The same of processor seconds."""
+        """The same ratio of CPU seconds."""
         return statistics.median(self.cpu[0]) / statistics.median(self.cpu[1])
 
     @property
@@ -102,12 +102,12 @@ class Timed:
 
 
 def in_turn(sides: Sequence[Callable[[], object]], rounds: int, device: torch.device | str = "cpu") -> list[Times]:
-    """``rounds`` times A B ... B A, so that every pair of sides takes turns as A B B A; all have been warmed up.
+    """Run all sides ``rounds`` times as A B ... B A, so that each pair alternates as A B B A; all are warmed up before.
 
     Args:
-        sides: each does its work once; one that returns :class:`Spent` has measured itself.
-        rounds: each gives two repetitions a side.
-        device: where they work.
+        sides: functions that do their work once; the result counts as the time if it is a :class:`Spent`.
+        rounds: each round gives two repetitions per side.
+        device: device to synchronise.
     """
     times = [Times() for _ in sides]
     clock = Clock(device)
@@ -121,13 +121,13 @@ def in_turn(sides: Sequence[Callable[[], object]], rounds: int, device: torch.de
 
 
 def abba(a: Callable[[], object], b: Callable[[], object], rounds: int) -> Timed:
-    """``rounds`` times A B B A; both sides have been warmed up."""
+    """Run two sides ``rounds`` times as A B B A; both are warmed up before."""
     first, second = in_turn((a, b), rounds)
     return Timed((first.wall, second.wall), (first.cpu, second.cpu))
 
 
 def saved_bytes(forward: Callable[[], Tensor], module: nn.Module) -> int:
-    """Bytes of all tensors that autograd keeps for the backward pass, those of the module's own left out."""
+    """Bytes of all tensors that autograd keeps for the backward pass, without the weights of the module."""
     with kept_bytes([module]) as kept:
         loss = forward()
     del loss

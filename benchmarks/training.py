@@ -1,4 +1,4 @@
-"""One training measure, whatever the system: checks first, then both opponents and ours in turn, then the rates.
+"""A training measure of any system: checks, then alternating runs of both opponents and ours, then the rates.
 
 In float32 the first losses and the gradients of both sides have to agree to 1e-4. In bfloat16 two runs of *one* side
 would not: rounding alone moves gradients by several per cent. So there the narrow model of the loss curves is asked
@@ -26,24 +26,24 @@ __all__ = ["Sides", "Small", "Targets", "Work", "check", "train_in_turn"]
 
 
 class Sides(Protocol):
-    """Both sides on one model."""
+    """Our side and theirs, with the same weights."""
 
     def first(self, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Ours and theirs: loss and gradients of one step."""
+        """Loss and gradients of one step, of our side and of theirs."""
         ...
 
     def fit_ours(self, batches: Sequence[Any], bf16: bool) -> tuple[Spent, list[float]]:
-        """Our stage over batches: its time, and its losses."""
+        """Train our stage on batches; the time, and the loss of each step."""
         ...
 
     def fit_theirs(self, batches: Sequence[Any], bf16: bool, checkpointing: bool = False) -> tuple[Spent, list[float]]:
-        """Their trainer over batches."""
+        """Train with their trainer on batches; the time, and the loss of each step."""
         ...
 
 
 @dataclass(frozen=True)
 class Small:
-    """A narrow model by the same code, with fifty batches for both."""
+    """A narrow model built by the same code, with fifty batches for each side."""
 
     sides: Sides
     ours: Sequence[Any]
@@ -52,7 +52,7 @@ class Small:
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What the ratios should come to; None for none."""
+    """Targets of the ratios; None for no target."""
 
     documented: float | None = None
     tuned: float | None = None
@@ -62,20 +62,20 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The same samples for everybody."""
+    """The work of one repetition: the same samples for all sides."""
 
     title: str
     samples: int
     flops: int
-    """Necessary ones of one pass over the samples."""
+    """Necessary FLOPs of one pass over the samples."""
     ours: Sequence[Any]
-    """Batches of like length."""
+    """Our batches, of conversations of similar length."""
     tuned: Sequence[Any]
-    """The same for the tuned opponent."""
+    """The same batches for the tuned opponent."""
     documented: Sequence[Any]
-    """As they might come."""
+    """Batches in random order, for the documented opponent."""
     checkpointing: bool = False
-    """Whether the documented opponent's script has it."""
+    """Whether the documented opponent's script uses gradient checkpointing."""
     targets: Targets = field(default_factory=Targets)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -84,9 +84,9 @@ def check(setting: Setting, small: Callable[[bool], Small], sides: Sides) -> Che
     """The checks of a training measure.
 
     Args:
-        setting: where.
-        small: makes the narrow model, in bfloat16 or not.
-        sides: of the measure itself.
+        setting: device and precision.
+        small: builds the narrow model, in bfloat16 or not.
+        sides: both sides at full size.
     """
     bf16 = setting.bf16
     narrow = small(bf16)
@@ -114,13 +114,13 @@ def check(setting: Setting, small: Callable[[bool], Small], sides: Sides) -> Che
 
 
 def train_in_turn(setting: Setting, sides: Sides, work: Work, checks: Checks) -> Outcome:
-    """Samples a second of the documented opponent, the tuned one and ours.
+    """Compare samples per second of the documented opponent, the tuned one and ours.
 
     Args:
-        setting: where, how often.
-        sides: both.
-        work: the batches.
-        checks: whether the figures count.
+        setting: device and number of rounds.
+        sides: both sides.
+        work: the batches and targets.
+        checks: checks that both sides do the same work.
     """
     bf16, gpu = setting.bf16, setting.device.type == "cuda"
     runs: list[Callable[[], Spent]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,3 +27,15 @@ def module_of() -> Callable[[str], ModuleType]:
         sys.modules["benchmarks"] = package
         spec.loader.exec_module(package)
     return lambda name: importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.fixture
+def run(module_of: Callable[[str], Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A measure of a suite at tiny sizes, as the JSON holds it."""
+
+    def run(suite: str, name: str, force_bf16: bool = False) -> dict[str, Any]:
+        setting = module_of("setting").Setting(place=tmp_path, size="tiny", force_bf16=force_bf16)
+        found: dict[str, Any] = json.loads(json.dumps(module_of(suite).MEASURES[name](setting).as_json()))
+        return found
+
+    return run

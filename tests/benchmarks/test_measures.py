@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -15,15 +14,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Of the peers' libraries, wh
 
 ROOT = Path(__file__).parents[2]
 TRAINED = {"documented", "tuned"}
-
-
-@pytest.fixture
-def run(module_of: Any, tmp_path: Path) -> Any:
-    def run(suite: str, name: str, force_bf16: bool = False) -> dict[str, Any]:
-        setting = module_of("setting").Setting(place=tmp_path, size="tiny", force_bf16=force_bf16)
-        return json.loads(json.dumps(module_of(suite).MEASURES[name](setting).as_json()))
-
-    return run
 
 
 @pytest.mark.parametrize("name", ["lora", "projector", "output", "blip2"])

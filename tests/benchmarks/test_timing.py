@@ -78,7 +78,7 @@ def test_differences_of_steps(module_of: Any) -> None:
     assert equal.differ(ours, theirs) == pytest.approx(0.1)
     assert equal.apart(ours, theirs) == pytest.approx(0.5 / 29**0.5)
     assert equal.curve_gap([2.0, 1.02], [2.0, 1.0]) == pytest.approx(0.02)
-    with pytest.raises(ValueError, match="other tensors"):
+    with pytest.raises(ValueError, match="different tensors"):
         equal.differ(ours, {"loss": theirs["loss"]})
     with pytest.raises(ValueError, match="one length"):
         equal.curve_gap([1.0], [])

@@ -1,14 +1,17 @@
 """Several answers to each prompt of a batch from one reading of the prompts: prefill once, repeat the KV cache.
 
 transformers' ``num_return_sequences`` reads every prompt as often as it is answered. Here the prompts with their media
-are read once; after that a step reads one token of each answer, and answers that have ended leave the batch.
+are read once; after that a step reads one token of each answer, and answers that have ended leave the batch. Where the
+model allows it, the keys and values of a prompt are kept once, see
+:mod:`inlay.adapters.language.generation.shared_prompts`; otherwise they are repeated for each answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -17,16 +20,21 @@ from transformers import DynamicCache, LogitsProcessor
 
 from inlay.adapters.language.generation.block_cache import repeat_cache, select_rows
 from inlay.adapters.language.generation.policy import SamplingPolicy, Streams
+from inlay.adapters.language.generation.shared_prompts import SharedPrompts, shared_prompts
+from inlay.adapters.language.packing.packed_attention import refusal
 from inlay.adapters.language.precision import computed_in
 from inlay.adapters.language.wiring.decoder_only import DecoderOnly, takes
 from inlay.adapters.language.wiring.protocol import Wiring
 
-__all__ = ["Drawn", "can_prefill", "draw_prefilled"]
+__all__ = ["Drawn", "Prefill", "draw_prefilled", "prefill_way"]
+
+Prefill: TypeAlias = Literal["shared", "repeated"]
+"""How the answers to a prompt read its keys and values: one copy for all, or one for each."""
 
 _ALIVE = 0.75
 """Share of unfinished rows below which finished rows are removed."""
 _LENGTHS = (5, 3)
-_PROBED: WeakKeyDictionary[Any, dict[tuple[object, ...], bool]] = WeakKeyDictionary()
+_PROBED: WeakKeyDictionary[Any, dict[tuple[object, ...], Prefill | None]] = WeakKeyDictionary()
 """Model -> result of the probe by device, dtype and kind of attention."""
 
 
@@ -48,16 +56,20 @@ class _Reader:
         embeddings: ``[B, T, width]``, padded on the left.
         mask: ``[B, T]``.
         repeats: answers a prompt.
+        way: how they read it.
     """
 
-    def __init__(self, model: Any, embeddings: Tensor, mask: Tensor, repeats: int) -> None:
+    def __init__(self, model: Any, embeddings: Tensor, mask: Tensor, repeats: int, way: Prefill) -> None:
         self.model = model
         self.cache = DynamicCache(config=model.config)
+        self.prompts: SharedPrompts | None = None
         self.options = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
         self.counted = takes(model, "position_ids")
         positions = (mask.long().cumsum(dim=1) - 1).clamp_(min=0)
         self.logits = self._run(embeddings, mask, positions).repeat_interleave(repeats, dim=0)
-        repeat_cache(self.cache, repeats)
+        self.prompts = SharedPrompts.of(self.cache, mask, repeats) if way == "shared" else None
+        if self.prompts is None:
+            repeat_cache(self.cache, repeats)
         self.mask = mask.repeat_interleave(repeats, dim=0)
         self.place = positions[:, -1:].repeat_interleave(repeats, dim=0)
 
@@ -71,19 +83,25 @@ class _Reader:
     def keep(self, rows: Tensor) -> None:
         """Continue with some rows ``[n]`` only."""
         select_rows(self.cache, rows)
+        if self.prompts is not None:
+            self.prompts.keep(rows)
         self.mask, self.place = self.mask[rows], self.place[rows]
         self.logits = self.logits[rows.to(self.logits.device)]
 
     def _run(self, embeddings: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         known = {"position_ids": positions} if self.counted else {}
-        output = self.model(
-            inputs_embeds=embeddings,
-            attention_mask=mask,
-            past_key_values=self.cache,
-            use_cache=True,
-            **known,
-            **self.options,
+        read = (
+            nullcontext({"attention_mask": mask}) if self.prompts is None else shared_prompts(self.model, self.prompts)
         )
+        with read as arguments:
+            output = self.model(
+                inputs_embeds=embeddings,
+                past_key_values=self.cache,
+                use_cache=True,
+                **arguments,
+                **known,
+                **self.options,
+            )
         scores: Tensor = output.logits[:, -1].float()
         return scores
 
@@ -99,12 +117,13 @@ def draw_prefilled(
     count: int,
     limit: int,
     ends: Callable[[list[int]], bool],
+    way: Prefill,
     grammar: LogitsProcessor | None = None,
 ) -> Drawn:
     """Draw answers to each prompt; the prompts are read once.
 
     Args:
-        model: one that :func:`can_prefill`.
+        model: one that has a :func:`prefill_way`.
         embeddings: ``[B, T, width]``, padded on the left.
         mask: ``[B, T]``.
         policy: how tokens are drawn.
@@ -112,9 +131,10 @@ def draw_prefilled(
         count: answers a prompt.
         limit: new tokens at most.
         ends: whether the ids of an answer end it.
+        way: the model's :func:`prefill_way`.
         grammar: restricts the scores by the ids before, such as the grammar of signal tokens.
     """
-    reader = _Reader(model, embeddings, mask, count)
+    reader = _Reader(model, embeddings, mask, count, way)
     rows: list[list[int]] = [[] for _ in range(len(mask) * count)]
     steps: list[tuple[Tensor, Tensor]] = []
     live = torch.arange(len(rows))
@@ -145,28 +165,32 @@ def draw_prefilled(
     return Drawn(rows, [own[: len(ids)] for own, ids in zip(values, rows, strict=True)])
 
 
-def can_prefill(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
-    """Whether repeated caches give the scores of whole rows; tested on the model once for each kind of numbers.
+def prefill_way(model: Any, wiring: Wiring, dtype: torch.dtype) -> Prefill | None:
+    """The fastest way that gives the scores of whole rows; tested on the model once for each kind of numbers.
 
     Args:
         model: a language model of transformers with its adapter, in eval mode.
         wiring: of the model.
         dtype: of the embeddings.
+
+    Returns:
+        None if no way gives these scores.
     """
     table = model.get_input_embeddings().weight
     if not isinstance(wiring, DecoderOnly) or table.is_meta:
-        return False
+        return None
     probe = table[:1].to(dtype)
     attention = model.config.get_text_config(decoder=True)._attn_implementation
     key = (table.device, dtype, computed_in(probe), attention)
     known = _PROBED.setdefault(model, {})
     if key not in known:
-        known[key] = _equal(model, wiring, dtype)
+        ways: tuple[Prefill, ...] = ("repeated",) if refusal(model) else ("shared", "repeated")
+        known[key] = next((way for way in ways if _equal(model, wiring, dtype, way)), None)
     return known[key]
 
 
 @torch.no_grad()
-def _equal(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
+def _equal(model: Any, wiring: Wiring, dtype: torch.dtype, way: Prefill) -> bool:
     """Compare two answers to each of two prompts with the plain reading of four rows, after a row has left."""
     embed = model.get_input_embeddings()
     size, device = len(embed.weight), embed.weight.device
@@ -178,7 +202,7 @@ def _equal(model: Any, wiring: Wiring, dtype: torch.dtype) -> bool:
         whole = torch.cat([prompts.repeat_interleave(2, dim=0), embed(answers).to(dtype)], dim=1)
         more = torch.cat([mask.repeat_interleave(2, dim=0), mask.new_ones(4, 2)], dim=1)
         plain = wiring.run(model, whole, more, None, 0)[:, -3:].float()
-        reader = _Reader(model, prompts, mask, 2)
+        reader = _Reader(model, prompts, mask, 2, way)
         found, wanted = [reader.logits], [plain[:, 0]]
         reader.read(answers[:, 0])
         found, wanted = [*found, reader.logits], [*wanted, plain[:, 1]]

@@ -17,8 +17,8 @@ for the padded batch on a tiny input, see :mod:`inlay.adapters.language.fast_pat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface
 
-__all__ = ["Packed", "packed_attention", "refusal"]
+__all__ = ["Packed", "ignored", "packed_attention", "refusal", "use_attention"]
 
 NAME = "inlay_packed"
 """Name of the attention in the registry of transformers."""
@@ -136,12 +136,17 @@ def refusal(model: Any) -> str:
     return ""
 
 
-@contextmanager
-def packed_attention(model: Any) -> Iterator[None]:
+def packed_attention(model: Any) -> AbstractContextManager[None]:
     """Let a model attend within the rows of a :class:`Packed`, whose arguments it must be called with."""
+    return use_attention(model, NAME)
+
+
+@contextmanager
+def use_attention(model: Any, name: str) -> Iterator[None]:
+    """Let a model use an attention of transformers' registry, by its name there."""
     config = model.config.get_text_config(decoder=True)
     before = config._attn_implementation
-    config._attn_implementation = NAME
+    config._attn_implementation = name
     try:
         yield
     finally:
@@ -168,7 +173,7 @@ def _attend(
     ``calls``, if given, receives one entry a call: the names of arguments that this attention would ignore.
     """
     if calls is not None:
-        calls.append(" ".join(sorted(n for n in others.keys() - _HARMLESS if _matters(others[n]))))
+        calls.append(" ".join(ignored(others)))
     if not row_branches and _has_kernel(query.device, query.dtype):
         return _kernel(query, key, value, scaling, cu_seq_lens_q, max_length_q), None
     lengths, heads = row_lengths.tolist(), query.shape[1]
@@ -191,8 +196,9 @@ def _tree(pieces: Sequence[int]) -> tuple[int, Tensor]:
     return prefix, torch.cat([own.new_ones(len(own), prefix), own], dim=1).bool()
 
 
-def _matters(value: Any) -> bool:
-    return value is not None and value is not False
+def ignored(arguments: Mapping[str, Any]) -> list[str]:
+    """Names of arguments of an attention call that change its result and that no attention of this library reads."""
+    return sorted(n for n in arguments.keys() - _HARMLESS if arguments[n] is not None and arguments[n] is not False)
 
 
 def _has_kernel(device: torch.device, dtype: torch.dtype) -> bool:

@@ -272,6 +272,6 @@ def test_a_model_that_cannot_be_prefilled_is_read_plainly(
 ) -> None:
     model = model_of()
     wanted = sample_groups(model, asked, 3, max_new_tokens=5)
-    monkeypatch.setattr(module, "can_prefill", lambda *_: False)
+    monkeypatch.setattr(module, "prefill_way", lambda *_: None)
     monkeypatch.setattr(module, "draw_prefilled", lambda *_, **__: pytest.fail("prefilled"))
     assert ids_of(sample_groups(model, asked, 3, max_new_tokens=5)) == ids_of(wanted)
