@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.conversation.messages import Message, TextPart, media_of
-from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.adapters.conversation.messages import Message, TextPart
+from inlay.recipes.data.rows.sample import DataError, Sample, input_media
 
 __all__ = ["hold_out", "row_digest", "rows_again", "split_places"]
 
@@ -95,8 +95,14 @@ def rows_again(rows: Sequence[Sample], digests: Sequence[str]) -> list[Sample]:
 
 def row_digest(row: Sample) -> str:
     """Digest of a row's texts and of the names of its media; folders do not matter."""
-    turns = [[message.role, [_plain(part) for part in message.content]] for message in row.messages]
-    return _hash([turns, row.answers])
+    plain: list[Any] = [_turns(row.messages), row.answers]
+    if row.rejected or row.desirable is not None:  # Other rows keep the digest that earlier versions recorded.
+        plain += [_turns(row.rejected), _turns(row.similar), row.desirable]
+    return _hash(plain)
+
+
+def _turns(messages: Sequence[Message]) -> list[Any]:
+    return [[message.role, [_plain(part) for part in message.content]] for message in messages]
 
 
 def _plain(part: Any) -> list[str]:
@@ -115,7 +121,7 @@ def _name(source: Any) -> str:
 
 def _keys(row: Sample) -> frozenset[str]:
     """The media of a row, or its texts if it has none."""
-    media = media_of(row.messages)
+    media = input_media(row)
     if not media:
         return frozenset({row_digest(row)})
     return frozenset(str(part.source) if isinstance(part.source, str | Path) else _name(part.source) for part in media)
@@ -144,7 +150,7 @@ def _groups(rows: Sequence[Sample]) -> list[list[int]]:
 
 def _order(rows: Sequence[Sample], group: Sequence[int], seed: int) -> str:
     """A number that looks random, from the seed and the names of a group's media or its texts."""
-    names = {_name(part.source) for place in group for part in media_of(rows[place].messages)}
+    names = {_name(part.source) for place in group for part in input_media(rows[place])}
     return _hash([seed, min(names or (row_digest(rows[place]) for place in group))])
 
 
@@ -158,7 +164,8 @@ def _merged(rows: Iterable[Sample]) -> list[Sample]:
     """Rows with one question on the same media and other answers (captions) as one row with all answers."""
     together: dict[Any, list[Sample]] = {}
     for number, row in enumerate(rows):
-        alone = len(row.messages) != 2 or row.answers or any(part for part in _made(row.messages))
+        preference = row.rejected or row.desirable is not None
+        alone = len(row.messages) != 2 or row.answers or preference or any(part for part in _made(row.messages))
         key: Any = number if alone else (_keys(row), row.messages[0].text)
         together.setdefault(key, []).append(row)
     return [_with_answers(own) for own in together.values()]

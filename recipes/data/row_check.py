@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,10 @@ from inlay.adapters.conversation.segments import TooLongError
 from inlay.adapters.media.modality import Modality
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.load import sets_of
+from inlay.recipes.data.preference_check import Problem, check_preferences
 from inlay.recipes.data.preparation.stage_samples import expanded, varied
 from inlay.recipes.data.rows.offenders import Invalid, Offender, settle, write_list
-from inlay.recipes.data.rows.sample import DataError, Sample, questions_of
+from inlay.recipes.data.rows.sample import DataError, Sample, conversations_of, questions_of
 from inlay.recipes.data.rows.tables.facts import MODALITIES
 from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.data.rows.tables.sequences import Joined
@@ -58,10 +59,6 @@ class _Overhead:
 
 class TooLong(str):
     """A problem of a row that is too long."""
-
-
-Problem: TypeAlias = tuple[Offender, bool]
-"""A row that cannot be encoded, and whether it is too long."""
 
 
 class RowCheck:
@@ -153,7 +150,7 @@ class RowCheck:
         """
         sizes = _sizes(samples)
         longest = np.argsort(sizes)[::-1][:_LONGEST]
-        chosen = [samples[int(place)].messages for place in longest]
+        chosen = [messages for place in longest for messages in conversations_of(samples[int(place)])]
         first, further = (0, 0) if self.overhead is None else (self.overhead.first, self.overhead.further)
         texts = zip(chosen, self._tokens(chosen), strict=True)
         return max((size + first + further * max(0, len(row) // 2 - 1) for row, size in texts), default=0)
@@ -224,6 +221,7 @@ def usable_rows(
         check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)
         rules = [repr(stage.samples), repr(stage.data), seed if stage.samples.varies else 0]
         for rows in sets_of(stage.data, samples):
+            check_preferences(rows, bad[id(rows)], name, stage.objective, model.backbone.llm.tokenizer, show)
             _check(rows, bad[id(rows)], check, said, rules, f"stage {name}: ", show, as_is=_is_as_is(stage))
         if check.cut and show is not None:
             show(f"stage {name}: {check.cut:,} row(s) are too long and are cut at their end (--data.too_long cut)")
@@ -284,7 +282,8 @@ def check_reached(name: str, stage: Stage, sets: Iterable[Sequence[Sample]], mod
 
 def _said(sample: Sample, *, stage: Stage, seed: int) -> list[tuple[Message, ...]]:
     """The conversations that a stage trains on for one sample."""
-    return [varied(row, stage, seed=seed, number=0).messages for row in expanded([sample], stage)]
+    rows = [varied(row, stage, seed=seed, number=0) for row in expanded([sample], stage)]
+    return [messages for row in rows for messages in conversations_of(row)]
 
 
 def _asked(sample: Sample) -> list[tuple[Message, ...]]:
@@ -377,7 +376,7 @@ def _sizes(samples: Sequence[Sample]) -> NDArray[np.int64]:
         return samples.column("bytes")
     if isinstance(samples, Joined):
         return np.concatenate([_sizes(part) for part in samples.parts])
-    return np.fromiter((_bytes(sample.messages) for sample in samples), np.int64, len(samples))
+    return np.fromiter((max(map(_bytes, conversations_of(row))) for row in samples), np.int64, len(samples))
 
 
 def _bytes(row: Sequence[Message]) -> int:

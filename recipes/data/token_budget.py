@@ -14,7 +14,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import media_of
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.row_check import RowCheck
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, conversations_of
 from inlay.recipes.data.rows.tables.facts import MODALITIES
 from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.data.rows.tables.sequences import Joined
@@ -62,7 +62,8 @@ def _most(samples: Sequence[Sample]) -> dict[Modality, int]:
         for name, count in _most(part).items():
             found[name] = max(found.get(name, 0), count)
     for sample in () if isinstance(samples, Joined) else samples:
-        held = [part.modality for part in media_of(sample.messages)]
-        for name in set(held):
-            found[name] = max(found.get(name, 0), held.count(name))
+        for messages in conversations_of(sample):
+            held = [part.modality for part in media_of(messages)]
+            for name in set(held):
+                found[name] = max(found.get(name, 0), held.count(name))
     return found

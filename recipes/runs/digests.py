@@ -10,14 +10,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from inlay.adapters.conversation.messages import MadePart, Part, TextPart
+from inlay.adapters.conversation.messages import MadePart, Message, Part, TextPart
 from inlay.adapters.media.sources import EncodedMedium
 from inlay.hub.safety.strict_json import read_object
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, conversations_of
 from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.runs.files import write_whole
 from inlay.recipes.settings.errors import SettingsError
@@ -80,9 +81,16 @@ def digest_of(rows: Sequence[Sample]) -> Digest:
 def _of_texts(rows: Sequence[Sample]) -> Digest:
     texts = hashlib.sha256()
     for row in rows:
-        turns = [(message.role, [_plain(part) for part in message.content]) for message in row.messages]
-        texts.update(json.dumps([row.id, turns, row.kinds, row.answers, row.description]).encode())
+        turns = _turns(row.messages)
+        plain: list[Any] = [row.id, turns, row.kinds, row.answers, row.description]
+        if row.rejected or row.desirable is not None:  # Other samples keep the digest of earlier versions.
+            plain += [[_turns(row.rejected), _turns(row.similar), row.desirable]]
+        texts.update(json.dumps(plain).encode())
     return {"samples": len(rows), "texts": texts.hexdigest(), **_of_files(_media(rows))}
+
+
+def _turns(messages: Sequence[Message]) -> list[Any]:
+    return [(message.role, [_plain(part) for part in message.content]) for message in messages]
 
 
 def _plain(part: Part) -> list[str | None]:
@@ -101,7 +109,7 @@ def _media(rows: Sequence[Sample]) -> Iterable[Path]:
     """The media files of the samples, each once, in their order."""
     found: dict[Any, None] = {}
     for row in rows:
-        for message in row.messages:
+        for message in chain.from_iterable(conversations_of(row)):
             for part in message.content:
                 if not isinstance(part, TextPart):
                     found[part.source] = None

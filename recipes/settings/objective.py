@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from pkgutil import resolve_name
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from inlay.adapters.parts.registration import same_definition
 from inlay.hub.errors import InlayError
 
-__all__ = ["Objective", "ObjectiveError", "objective_names", "objective_type", "register_objective"]
+__all__ = ["Objective", "ObjectiveError", "Reads", "objective_names", "objective_type", "register_objective"]
 
 _PACKAGED = {
     "next_token": "inlay.recipes.objectives.next_token.settings:NextToken",
@@ -26,6 +26,9 @@ _PACKAGED = {
     "signals": "inlay.recipes.objectives.signals.settings:Signals",
 }
 """Objectives of the package; each is imported when it is used."""
+
+Reads: TypeAlias = Literal["conversations", "pairs", "labels"]
+"""Rows of an objective: plain conversations, pairs of a better and a worse answer, or single answers with a label."""
 
 _REGISTERED: dict[str, type[Objective]] = {}
 
@@ -64,6 +67,11 @@ class Objective:
             An :class:`inlay.recipes.objectives.plan.Plan`, or the reason why this adapter skips the stage.
         """
         return resolve_name(self.planner)(self, task)
+
+    @property
+    def reads(self) -> Reads:
+        """The rows that the objective trains on."""
+        return "conversations"
 
     def check(self, stage: Any) -> None:
         """Check the settings of the stage against those of the objective.

@@ -8,9 +8,10 @@ from typing import Any
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.recipes.data.cache.features import FeatureCache
+from inlay.recipes.data.preference_check import fitting
 from inlay.recipes.data.preparation.stage_samples import expanded, phrased, varied
 from inlay.recipes.data.row_check import RowCheck
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, conversations_of
 from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.distributed.ranks import world
 from inlay.recipes.evaluation.answering import Asked, ask, asked_of, blind
@@ -42,7 +43,8 @@ def validation_samples(
     names = {"align": ["align_test"], "train": ["test"]}.get(
         stage.data, ["align_test", "test", *(name for name in samples if name.startswith("make_test"))]
     )
-    chosen = spread(Joined([samples[name] for name in names if name in samples]), most)
+    held = Joined([fitting(samples[name], stage.objective.reads) for name in names if name in samples])
+    chosen = spread(held, most)
     if stage.objective.conversations:
         check = RowCheck(model, stage.layout)
         chosen = [sample for sample in chosen if not any(check.problems(_messages(sample, stage)))]
@@ -65,7 +67,8 @@ def check_watched(job: Job, samples: Mapping[str, Sequence[Sample]], model: Atta
 
 
 def _messages(sample: Sample, stage: Stage) -> list[Any]:
-    return [varied(row, stage, seed=0, number=0).messages for row in expanded([sample], stage)]
+    rows = [varied(row, stage, seed=0, number=0) for row in expanded([sample], stage)]
+    return [messages for row in rows for messages in conversations_of(row)]
 
 
 def spread(samples: Sequence[Sample], most: int) -> list[Sample]:

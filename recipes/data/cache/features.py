@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.messages import MediaPart, media_of
+from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.core.tiles import Tiler, prepared
 from inlay.adapters.encoders.protocol import Encoder, load_for
 from inlay.adapters.media.digest import media_digest
@@ -28,7 +28,7 @@ from inlay.adapters.media.tiling.registry import tiling_of
 from inlay.recipes.data.cache.facts import encoder_facts
 from inlay.recipes.data.cache.fill import fill
 from inlay.recipes.data.cache.store import CacheStore, Space
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, input_media
 
 __all__ = ["Caching", "FeatureCache"]
 
@@ -97,7 +97,7 @@ class FeatureCache:
         wanted = {
             (part.modality, _key(part)): part.source
             for sample in samples
-            for part in media_of(sample.messages)
+            for part in input_media(sample)
             if part.modality in self.backbone.encoders
         }
         needed = self._needed({key: wanted[key] for key in wanted.keys() - self.held.keys()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,8 +16,9 @@ from inlay.recipes.data.rows.tables.samples import Samples
 
 __all__ = ["Convert", "Repeated", "read_file"]
 
-Convert: TypeAlias = Callable[..., Sample]
-"""``sample(row, root, where, offenders, **options)``: one row as a plain dict -> its sample; see :func:`read_file`."""
+Convert: TypeAlias = Callable[..., "Sample | Sequence[Sample]"]
+"""``sample(row, root, where, offenders, **options)``: one row as a plain dict -> its sample, or several or none; see
+:func:`read_file`."""
 
 
 def read_file(
@@ -29,7 +30,7 @@ def read_file(
     repeated: Repeated = "raise",
     **options: Any,
 ) -> Samples:
-    """One sample for each row of a table, in the order of the file.
+    """The samples of each row of a table, in the order of the file.
 
     See :func:`~inlay.recipes.data.rows.records.read_each`: the samples are checked now, and converted on access.
 

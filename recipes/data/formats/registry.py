@@ -20,6 +20,18 @@ from inlay.recipes.data.formats.coco_captions import read_coco_captions
 from inlay.recipes.data.formats.minigpt4 import read_filter_cap
 from inlay.recipes.data.formats.nextgpt import instructions, mosit, turns
 from inlay.recipes.data.formats.nextgpt import pairs as nextgpt_pairs
+from inlay.recipes.data.formats.preference import (
+    align_anything,
+    llama_factory,
+    mdpo,
+    povid,
+    rlaif_v,
+    rlhf_v,
+    symmpo,
+    vlfeedback,
+)
+from inlay.recipes.data.formats.preference import swift as swift_preference
+from inlay.recipes.data.formats.preference import trl as trl_preference
 from inlay.recipes.data.formats.read_file import Convert, Repeated, read_file
 from inlay.recipes.data.rows.columns import renamed
 from inlay.recipes.data.rows.media_fields import FIELDS
@@ -109,7 +121,7 @@ def _converted(
     sample: Convert,
     columns: Mapping[str, str],
     options: Mapping[str, Any],
-) -> Sample:
+) -> Sample | Sequence[Sample]:
     return sample(renamed(row, columns) if columns else row, root, where, offenders, **options)
 
 
@@ -174,7 +186,24 @@ def _objects(read: Callable[..., Sequence[Sample]], recognise: Callable[[Fields,
     return Format(read=read, recognise=recognise, shapes=("object",), rules=True)
 
 
+def _preference(sample: Convert, recognise: Callable[[Fields], bool], repeated: Repeated = "raise") -> Format:
+    return _rows(sample, lambda first, _: recognise(first), repeated)
+
+
 FORMATS: dict[str, Format] = {
+    "swift_preference": _preference(swift_preference.sample, swift_preference.recognise),
+    "sharegpt_preference": _preference(llama_factory.sample_sharegpt, llama_factory.recognise_sharegpt, "number"),
+    "povid": _preference(povid.sample, povid.recognise, "number"),
+    "alpaca_preference": _preference(llama_factory.sample_alpaca, llama_factory.recognise_alpaca),
+    "vlfeedback": _preference(vlfeedback.sample, vlfeedback.recognise),
+    "mdpo": _preference(mdpo.sample, mdpo.recognise),
+    "trl_preference": _preference(trl_preference.sample, trl_preference.recognise),
+    "trl_labels": _preference(trl_preference.sample_label, trl_preference.recognise_labels),
+    "align_anything": _preference(align_anything.sample, align_anything.recognise),
+    "symmpo": _preference(symmpo.sample, symmpo.recognise),
+    "rlaif_v": _preference(rlaif_v.sample, rlaif_v.recognise),
+    "rlhf_v": _preference(rlhf_v.sample, rlhf_v.recognise),
+    "implicit_prompt": _preference(trl_preference.sample_implicit, trl_preference.recognise_implicit),
     "openai": _rows(jsonl.sample, _openai),
     "messages": _rows(jsonl.sample, _messages),
     "trl": _plain(trl.sample, trl.recognise),

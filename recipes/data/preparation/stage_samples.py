@@ -7,7 +7,7 @@ visit to visit, and a resumed run has the same variants as an uninterrupted one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,6 +23,7 @@ from inlay.recipes.data.preparation.instruction_templates import (
 )
 from inlay.recipes.data.preparation.reverse import reversed_pair
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.facts import kind_of
 from inlay.recipes.data.rows.tables.sequences import Converted, split
 from inlay.recipes.settings.stage import Stage
 
@@ -47,6 +48,8 @@ def expanded(samples: Sequence[Sample], stage: Stage) -> Sequence[Sample]:
 def apart(sample: Sample) -> list[Sample]:
     """Split a dialogue into one sample for each answered question, with all media of the dialogue in front.
 
+    Preference data are not split: only their last answers are compared.
+
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
         >>> turns = [("user", "colour?"), ("assistant", "red"), ("user", "shape?"), ("assistant", "disc")]
@@ -56,7 +59,7 @@ def apart(sample: Sample) -> list[Sample]:
     """
     head = [message for message in sample.messages if message.role == "system"]
     turns = [message for message in sample.messages if message.role != "system"]
-    if len(turns) == 2:
+    if len(turns) == 2 or kind_of(sample):
         return [sample]
     media: tuple[Part, ...] = media_of(sample.messages)
     rows = []
@@ -80,8 +83,12 @@ def phrased(sample: Sample, stage: Stage) -> Sample:
     """Convert questions and captions to the stage's phrasing; answers to questions are unchanged."""
     if stage.samples.phrasing == "as_is":
         return sample
+    return _each(sample, partial(_phrased, stage=stage))
+
+
+def _phrased(conversation: Sequence[Message], stage: Stage) -> tuple[Message, ...]:
     messages, caption = [], False
-    for message in sample.messages:
+    for message in conversation:
         if message.role == "user":
             caption = not message.text.strip() or stage.data == "align"
             messages.append(message if caption else with_words(message, blip_question(message.text)))
@@ -89,7 +96,7 @@ def phrased(sample: Sample, stage: Stage) -> Sample:
             messages.append(with_words(message, blip_caption(message.text) or message.text))
         else:
             messages.append(message)
-    return replace(sample, messages=tuple(messages))
+    return tuple(messages)
 
 
 def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
@@ -101,13 +108,24 @@ def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
         seed: seed of the run.
         number: number of the batch in the whole stage.
     """
-    if stage.samples.answers == "sampled" and sample.answers:
+    preference = kind_of(sample) > 0  # Their answers are compared as they are.
+    if stage.samples.answers == "sampled" and sample.answers and not preference:
         sample = _answered(sample, seed, number)
     if stage.samples.templates != "none":
-        sample = _worded(sample, stage, seed, number)
-    if stage.samples.split == "random":
+        sample = _each(sample, partial(_worded, sample, stage=stage, seed=seed, number=number))
+    if stage.samples.split == "random" and not preference:
         sample = _cut(sample, seed, number)
     return sample
+
+
+def _each(sample: Sample, change: Callable[[tuple[Message, ...]], tuple[Message, ...]]) -> Sample:
+    """The sample with all its conversations changed in the same way."""
+    return replace(
+        sample,
+        messages=change(sample.messages),
+        rejected=change(sample.rejected),
+        similar=change(sample.similar),
+    )
 
 
 def _answered(sample: Sample, seed: int, number: int) -> Sample:
@@ -122,10 +140,12 @@ def _answered(sample: Sample, seed: int, number: int) -> Sample:
     return replace(sample, messages=tuple(messages))
 
 
-def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
-    """Add a request in front of captions, and a template around known questions."""
+def _worded(
+    sample: Sample, conversation: Sequence[Message], stage: Stage, seed: int, number: int
+) -> tuple[Message, ...]:
+    """A conversation of a sample with a request in front of captions, and a template around known questions."""
     messages, turn = [], 0
-    for message in sample.messages:
+    for message in conversation:
         if message.role == "user":
             kind = sample.kinds[turn] if sample.kinds else ""
             turn += 1
@@ -136,7 +156,7 @@ def _worded(sample: Sample, stage: Stage, seed: int, number: int) -> Sample:
             elif stage.samples.templates == "instruct" and kind and kind not in NO_QUESTION:
                 message = with_words(message, fill(choose(QUESTION, sample.id, seed=seed, visit=number), words))
         messages.append(message)
-    return replace(sample, messages=tuple(messages))
+    return tuple(messages)
 
 
 def _cut(sample: Sample, seed: int, number: int) -> Sample:

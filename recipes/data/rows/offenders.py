@@ -90,15 +90,27 @@ class Offenders:
             raise error
         self.found.append(Offender(where, str(error)))
 
-    def note(self, text: str, where: str, count: int = 1) -> None:
-        """Count rows that are read in another form than written; `where` is the place of the first one."""
-        if self.noting:
+    def note(self, text: str, where: str, count: int = 1, *, unit: str = "row(s)") -> None:
+        """Count rows that are read in another form than written.
+
+        Args:
+            text: what is special about them, as the rest of a sentence that begins with their number.
+            where: the place of the first one.
+            count: their number.
+            unit: what is counted.
+        """
+        if self.noting and count:
+            self.merge({f"{unit} {text}": (count, where)})
+
+    def merge(self, notes: Mapping[str, tuple[int, str]]) -> None:
+        """Add the notes of an earlier check: ``row(s) ...`` -> their number, and the place of the first one."""
+        for text, (count, where) in notes.items():
             before, first = self.notes.get(text, (0, where))
             self.notes[text] = before + count, first
 
     def lines(self) -> list[str]:
         """The notes, each with its number of rows and the first row."""
-        return [f"{count:,} row(s) {text} (first: {first})" for text, (count, first) in self.notes.items()]
+        return [f"{count:,} {text} (first: {first})" for text, (count, first) in self.notes.items()]
 
 
 def _silent(collect: bool) -> Offenders:

@@ -62,12 +62,12 @@ def records(path: Path, offenders: Offenders | None = None) -> Iterator[Record]:
 
 
 def read_each(path: Path, read: Read, offenders: Offenders | None = None, *, repeated: Repeated = "raise") -> Samples:
-    """One sample for each record, in the order of the file; checked now, and converted again on each access.
+    """The samples of each record, in the order of the file; checked now, and converted again on each access.
 
     Args:
         path: the file; :func:`~inlay.recipes.data.rows.tables.open_table.open_table` tells what may be given.
-        read: ``read(record, where=place)`` -> sample. A function of a module, or a ``partial`` of one, can be sent to
-            worker processes that are not forked.
+        read: ``read(record, where=place)`` -> its sample, or several or none. A function of a module, or a ``partial``
+            of one, can be sent to worker processes that are not forked.
         offenders: collects invalid records; if not given, the first one raises an error.
         repeated: the rule for repeated ids.
 

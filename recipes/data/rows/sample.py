@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from inlay.adapters.conversation.messages import MadePart, Message, TextPart, made_of
+from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart, made_of, media_of
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.hub.errors import InlayError
 
-__all__ = ["DataError", "Question", "Sample", "check_turns", "questions_of"]
+__all__ = ["DataError", "Question", "Sample", "check_turns", "conversations_of", "input_media", "questions_of"]
 
 
 class DataError(InlayError):
@@ -40,6 +42,33 @@ class Sample:
     """Preference data with single answers: whether the last answer is a good one; None for other data."""
 
 
+def conversations_of(sample: Sample) -> tuple[tuple[Message, ...], ...]:
+    """All conversations of a sample: its messages and, of preference data, those with which they are compared.
+
+    Example:
+        >>> from inlay.adapters.conversation.messages import parse_messages
+        >>> better, worse = (parse_messages([{"role": "user", "content": "colour?"},
+        ...     {"role": "assistant", "content": colour}]) for colour in ("red", "blue"))
+        >>> [messages[-1].text for messages in conversations_of(Sample("7", better, "", rejected=worse))]
+        ['red', 'blue']
+    """
+    return tuple(filter(None, (sample.messages, sample.rejected, sample.similar)))
+
+
+def input_media(sample: Sample) -> list[MediaPart]:
+    """The input media of all conversations of a sample; of those that it is compared with, only further media."""
+    found = list(media_of(sample.messages))
+    for messages in conversations_of(sample)[1:]:
+        known = set(map(_key, found))
+        found += [part for part in media_of(messages) if _key(part) not in known]
+    return found
+
+
+def _key(part: MediaPart) -> tuple[str, object]:
+    held = isinstance(part.source, (str, Path, EncodedMedium))
+    return part.modality, part.source if held else id(part.source)
+
+
 class Question(NamedTuple):
     """One assistant turn of a sample as an evaluation question."""
 
@@ -56,7 +85,9 @@ class Question(NamedTuple):
 
 
 def questions_of(sample: Sample) -> list[Question]:
-    """Every assistant turn as a separate question, with the conversation before it; empty answers are left out.
+    """Every assistant turn as a separate question, with the conversation before it.
+
+    Empty answers are left out, and an answer that preference data label as undesirable.
 
     Example:
         >>> from inlay.adapters.conversation.messages import parse_messages
@@ -68,6 +99,8 @@ def questions_of(sample: Sample) -> list[Question]:
     places = [place for place, message in enumerate(sample.messages) if message.role == "assistant"]
     questions = []
     for turn, place in enumerate(places):
+        if sample.desirable is False and place == places[-1]:
+            continue
         reference = sample.messages[place].text
         answers = sample.answers[turn] if sample.answers else ()
         kind = sample.kinds[turn] if sample.kinds else ""

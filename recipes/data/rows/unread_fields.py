@@ -1,6 +1,6 @@
 """Fields that a format does not read: media and fields that change the meaning of a row are errors, others a note.
 
-A row is trained on as it is meant, or refused: tool calls, preferences and boxes are refused by name.
+A row is trained on as it is meant, or refused: tool calls, boxes, and preferences outside of their own formats.
 """
 
 from __future__ import annotations
@@ -30,9 +30,13 @@ REFUSED: dict[str, str] = {
     "rejected": _PREFERENCE,
     "rejected_response": _PREFERENCE,
     "rejected_messages": _PREFERENCE,
+    "rejected_conversations": _PREFERENCE,
+    "rejected_images": _PREFERENCE,
+    "rejected_audios": _PREFERENCE,
+    "rejected_videos": _PREFERENCE,
     "kto_tag": _PREFERENCE,
 }
-"""Field -> why rows with it are refused, in every format."""
+"""Field -> why rows with it are refused, in every format that does not read it."""
 
 TOOL_ROLES = frozenset({"tool", "tool_call", "tool_response", "function", "function_call", "observation"})
 """Roles of turns that call a tool or hold its result."""

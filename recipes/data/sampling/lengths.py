@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from inlay.adapters.conversation.messages import MediaPart, media_of
-from inlay.recipes.data.rows.sample import Sample
+from inlay.adapters.conversation.messages import MediaPart, Message, media_of
+from inlay.recipes.data.rows.sample import Sample, conversations_of
 from inlay.recipes.data.rows.tables.facts import MODALITIES
 from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.data.rows.tables.sequences import Chosen, Joined
@@ -78,7 +78,7 @@ class ByLength(Sampler[list[int]]):
 
 
 def lengths_of(samples: Sequence[Sample], medium: Callable[[MediaPart], int] | None = None) -> NDArray[np.int64]:
-    """Characters of each conversation and of its media, an estimate for sorting.
+    """Characters of each conversation and of its media, an estimate for sorting; of preference data, of the longer one.
 
     Args:
         samples: the conversations.
@@ -92,8 +92,8 @@ def lengths_of(samples: Sequence[Sample], medium: Callable[[MediaPart], int] | N
     if isinstance(samples, Chosen) and medium is None:
         return lengths_of(samples.samples)[samples.places]
     each = medium or (lambda _: _MEDIUM)
-    lengths = (
-        sum(len(message.text) for message in sample.messages) + sum(map(each, media_of(sample.messages)))
-        for sample in samples
-    )
-    return np.fromiter(lengths, np.int64, len(samples))
+
+    def length(messages: Sequence[Message]) -> int:
+        return sum(len(message.text) for message in messages) + sum(map(each, media_of(messages)))
+
+    return np.fromiter((max(map(length, conversations_of(row))) for row in samples), np.int64, len(samples))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from inlay.recipes.data.preparation.stage_samples import expanded
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.preference.audit import Audit
 from inlay.recipes.objectives.preference.data import PairData
@@ -25,7 +27,7 @@ def preference_plan(settings: Preference, task: Task) -> Plan:
 
     def rows_of(sets: Sequence[Sequence[Sample]]) -> PairData:
         return PairData(
-            [row for rows in sets for row in rows],
+            Joined([expanded(rows, stage) for rows in sets]),
             model,
             stage,
             settings,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from inlay.recipes.objectives.preference.losses.registry import PreferenceLoss, preference_loss, preference_loss_type
 from inlay.recipes.objectives.preference.losses.streams import UnpairedLogProbs
-from inlay.recipes.settings.objective import Objective, ObjectiveError
+from inlay.recipes.settings.objective import Objective, ObjectiveError, Reads
 
 __all__ = ["Preference"]
 
@@ -52,6 +52,11 @@ class Preference(Objective):
     def paired(self) -> bool:
         """Whether the loss compares two answers; otherwise it reads single answers with a label."""
         return preference_loss_type(self.loss).rows is not UnpairedLogProbs
+
+    @property
+    def reads(self) -> Reads:
+        """The rows that the loss needs."""
+        return "pairs" if self.paired else "labels"
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -9,14 +9,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from inlay.adapters.backbone import Backbone
-from inlay.adapters.conversation.messages import media_of
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, input_media
 from inlay.recipes.data.sampling.step_counts import StepBatch
 from inlay.recipes.evaluation.metric_registry import check_metric_name
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.objectives.plan import Plan
+from inlay.recipes.objectives.preference.batch import PairBatch
+from inlay.recipes.objectives.preference.data import PairData
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job
 from inlay.recipes.settings.precision import device_of
@@ -101,9 +102,11 @@ def _stage_facts(name: str, plan: Plan, backbone: Backbone) -> StageFacts:
     examples: list[Any] = []
     for batch in plan.data.train_dataloader():
         rows: Any = batch.batch if isinstance(batch, StepBatch) else batch
+        rows = rows.batch if isinstance(rows, PairBatch) else rows  # each pair is one row with its answers, or several
         if not hasattr(rows, "labels") or len(examples) >= LISTED:
             break
-        media = {sample.id: sample for sample in plan.data.samples} if isinstance(plan.data, StageData) else {}
+        known = isinstance(plan.data, (StageData, PairData))
+        media = {sample.id: sample for sample in plan.data.samples} if known else {}
         for row in range(min(len(rows), LISTED - len(examples))):
             number = rows.names[row]
             shown = _media(media[number]) if number in media else ()
@@ -117,4 +120,4 @@ def _stage_facts(name: str, plan: Plan, backbone: Backbone) -> StageFacts:
 
 
 def _media(sample: Sample) -> list[tuple[Modality, Any]]:
-    return [(part.modality, part.source) for part in media_of(sample.messages)]
+    return [(part.modality, part.source) for part in input_media(sample)]

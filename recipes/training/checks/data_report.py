@@ -12,7 +12,8 @@ from typing import Any
 
 from PIL import Image
 
-from inlay.adapters.conversation.messages import made_of, media_of
+from inlay.adapters.conversation.messages import made_of
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
@@ -20,8 +21,10 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.formats.read import recognised
 from inlay.recipes.data.rows.columns import parse_columns
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, input_media
 from inlay.recipes.evaluation.tables import aligned
+from inlay.recipes.objectives.preference.data import PairData
+from inlay.recipes.objectives.preference.pairs import PairRow
 from inlay.recipes.settings.run import DataSettings
 from inlay.recipes.training.validation import spread
 
@@ -107,7 +110,7 @@ def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts
     measured = spread(rows, MEASURED)
     found: dict[Modality, list[Any]] = {}
     for row in measured:
-        parts: list[Any] = [*media_of(row.messages), *made_of(row.messages)]
+        parts: list[Any] = [*input_media(row), *made_of(row.messages)]
         for part in parts:
             found.setdefault(part.modality, []).append(part.source if part.source is not None else id(part))
     different = {kind: list({_key(source): source for source in own}.values()) for kind, own in found.items()}
@@ -138,17 +141,29 @@ def sets_table(sets: Sequence[SetFacts]) -> str:
 
 
 def token_facts(data: Any, context: int | None) -> TokenFacts | None:
-    """Measure the rows of a stage; None for a stage without conversations."""
-    if not isinstance(data, StageData):
+    """Measure the rows of a stage; None for a stage without conversations.
+
+    A row of preference data is as long as its longest sequence of prompt and answer.
+    """
+    if not isinstance(data, (StageData, PairData)):
         return None
-    measured = [data.row(0, sample) for sample in spread(data.samples, MEASURED)]
-    labels = [row.labels if row.target is None else row.target for row in measured]
+    measured = [_encoded(data.row(0, sample)) for sample in spread(data.samples, MEASURED)]
+    labels = [[row.labels if row.target is None else row.target for row in rows] for rows in measured]
     return TokenFacts(
         rows=len(data.samples),
-        lengths=[len(row.ids) for row in measured],
-        labelled=[int((own != IGNORE).sum()) for own in labels],
+        lengths=[max(_longest(row) for row in rows) for rows in measured],
+        labelled=[sum(int((own != IGNORE).sum()) for own in row) for row in labels],
         context=context,
     )
+
+
+def _encoded(row: Encoded | PairRow) -> Sequence[Encoded]:
+    return row.rows if isinstance(row, PairRow) else (row,)
+
+
+def _longest(row: Encoded) -> int:
+    """Positions of a row; of branches, which share the prompt, those of the prompt and the longest one."""
+    return row.branches[0] + max(row.branches[1:]) if row.branches else len(row.ids)
 
 
 def _sizes(sizes: Sequence[tuple[int, int]]) -> str:

@@ -20,7 +20,7 @@ from inlay.adapters.media.sources import EncodedMedium
 from inlay.recipes.data.rows.checks.media_quick import is_sound_picture
 from inlay.recipes.data.rows.media_headers import header_problem
 from inlay.recipes.data.rows.offenders import SHOWN, Offenders
-from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.sample import DataError, Sample, conversations_of
 from inlay.recipes.data.rows.tables.store import folder_state
 
 __all__ = ["MediaCheck", "check_media"]
@@ -202,13 +202,14 @@ def _told(source: Path | EncodedMedium, reason: str) -> str:
 def _files(sample: Sample) -> dict[_File, Path | EncodedMedium]:
     """The encoded input media, and the files of the embeddings of generated media."""
     found: dict[_File, Path | EncodedMedium] = {}
-    for message in sample.messages:
-        for part in message.content:
-            if type(part) is TextPart:
-                continue
-            if isinstance(part, MadePart):
-                if part.embedding is not None:
-                    found[None, str(part.embedding)] = part.embedding
-            elif isinstance(part.source, (Path, EncodedMedium)):
-                found[part.modality, str(part.source)] = part.source
+    for messages in conversations_of(sample):
+        for message in messages:
+            for part in message.content:
+                if isinstance(part, TextPart):
+                    continue
+                if isinstance(part, MadePart):
+                    if part.embedding is not None:
+                        found[None, str(part.embedding)] = part.embedding
+                elif isinstance(part.source, (Path, EncodedMedium)):
+                    found[part.modality, str(part.source)] = part.source
     return found

@@ -19,15 +19,32 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from inlay.adapters.conversation.messages import MadePart, TextPart
+from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.media.modality import Modality
-from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.sample import DataError, Sample, conversations_of
 from inlay.recipes.data.rows.tables.base import Index
 
-__all__ = ["MODALITIES", "Facts", "FileNames", "Notes", "Recorder", "parts_of"]
+__all__ = [
+    "DESIRABLE",
+    "MODALITIES",
+    "PAIR",
+    "UNDESIRABLE",
+    "Facts",
+    "FileNames",
+    "Notes",
+    "Recorder",
+    "kind_of",
+    "parts_of",
+]
 
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
-_TYPES = {"row": "I", "repeat": "I", "characters": "I", "bytes": "I", "messages": "H", "parts": "H", "unusual": "B"}
+PAIR, DESIRABLE, UNDESIRABLE = 1, 2, 3
+"""Kinds of preference data; other samples are of kind 0."""
+_TYPES = {
+    **dict.fromkeys(("row", "repeat", "characters", "bytes"), "I"),
+    **dict.fromkeys(("piece", "messages", "parts"), "H"),
+    **dict.fromkeys(("unusual", "preference"), "B"),
+}
 _COUNTS = {f"{side}_{modality}": "H" for side in ("input", "made") for modality in MODALITIES}
 _ROW = Struct("<" + "".join((_TYPES | _COUNTS).values()))
 _DTYPE = np.dtype([(name, "<u" + {"I": "4", "H": "2", "B": "1"}[code]) for name, code in (_TYPES | _COUNTS).items()])
@@ -37,17 +54,19 @@ _IN_MEMORY = 1 << 20
 _RECENT = 10_000
 
 Notes = dict[str, tuple[int, str]]
-"""Note -> number of rows, and the place of the first one; as :attr:`Offenders.notes`."""
+"""``row(s) ...`` -> their number, and the place of the first one; as :attr:`Offenders.notes`."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One value for each valid row, and the rows that are not valid."""
+    """One value for each sample of a valid row, and the rows that are not valid."""
 
     columns: Index
-    """``row``: its number in the table; ``repeat``: 2, 3, ... for a repeated id; ``characters`` and ``bytes`` of its
-    texts; ``messages``; ``parts``: number of its answered questions, as split by ``turns: apart``; ``unusual``: whether
-    it has a system message, an empty answer or a generated medium; ``input_image``, ``made_audio``, ...: its media."""
+    """``row``: its number in the table; ``piece``: 0, 1, ... for the samples of one row; ``repeat``: 2, 3, ... for a
+    repeated id; ``characters`` and ``bytes`` of its texts; ``messages``; ``parts``: number of its answered questions,
+    as split by ``turns: apart``; ``unusual``: whether it has a system message, an empty answer or a generated medium;
+    ``preference``: :func:`kind_of`; ``input_image``, ``made_audio``, ...: its media. Of preference data with several
+    conversations, each is the largest number of a conversation."""
     offenders: list[tuple[str, str]] = field(default_factory=list)
     """Place and reason of each row that is not valid, in their order."""
     notes: Notes = field(default_factory=dict)
@@ -107,19 +126,37 @@ class Recorder:
         self.media = FileNames()
         self._data = bytearray()
 
-    def add(self, row: int, sample: Sample) -> None:
+    def add(self, row: int, sample: Sample, piece: int = 0) -> None:
         """Record the next valid sample.
 
         Args:
             row: its number in the table.
             sample: the sample.
+            piece: its number among the samples of the row.
 
         Raises:
             DataError: too many turns or media to be counted.
         """
-        characters = size = unusual = 0
         media: dict[str, int] = {}
-        for message in sample.messages:
+        own = self._sizes(sample.messages, media)
+        for messages in conversations_of(sample)[1:]:
+            others: dict[str, int] = {}
+            own = [max(pair) for pair in zip(own, self._sizes(messages, others), strict=True)]
+            media |= {name: max(count, media.get(name, 0)) for name, count in others.items()}
+        characters, size, turns, unusual = own
+        kind = kind_of(sample)
+        parts = parts_of(sample) if unusual or kind else turns // 2
+        counts = [media.get(name, 0) for name in _COUNTS] if media else _NO_MEDIA
+        try:
+            self._data += _ROW.pack(row, 0, characters, size, piece, turns, parts, unusual, kind, *counts)
+        except StructError:
+            raise DataError(f"{sample.origin}: expected at most 65,535 turns and media of a kind, got more") from None
+        self.rows.append(row)
+
+    def _sizes(self, messages: Sequence[Message], media: dict[str, int]) -> list[int]:
+        """Characters, bytes, messages, and whether the conversation is unusual; its media are added to `media`."""
+        characters = size = unusual = 0
+        for message in messages:
             content = message.content
             if len(content) == 1 and type(content[0]) is TextPart:
                 words = content[0].text
@@ -131,14 +168,7 @@ class Recorder:
             size += len(words) if words.isascii() else len(words.encode())
             if message.role == "system" or (message.role == "assistant" and not (words and not words.isspace())):
                 unusual = 1
-        messages = len(sample.messages)
-        parts = parts_of(sample) if unusual else messages // 2
-        counts = [media.get(name, 0) for name in _COUNTS] if media else _NO_MEDIA
-        try:
-            self._data += _ROW.pack(row, 0, characters, size, messages, parts, unusual, *counts)
-        except StructError:
-            raise DataError(f"{sample.origin}: expected at most 65,535 turns and media of a kind, got more") from None
-        self.rows.append(row)
+        return [characters, size, len(messages), unusual]
 
     def _media(self, content: Sequence[Any], counts: dict[str, int]) -> bool:
         """Count the media of a turn; returns whether it generates one."""
@@ -171,8 +201,17 @@ class Recorder:
         return Facts(columns, media=self.media, **others)
 
 
+def kind_of(sample: Sample) -> int:
+    """:data:`PAIR`, :data:`DESIRABLE` or :data:`UNDESIRABLE`; 0 for a sample that is not preference data."""
+    if sample.rejected:
+        return PAIR
+    return 0 if sample.desirable is None else DESIRABLE if sample.desirable else UNDESIRABLE
+
+
 def parts_of(sample: Sample) -> int:
-    """The number of answered questions of a sample."""
+    """The number of answered questions of a sample; preference data are one question, the last."""
+    if kind_of(sample):
+        return 1
     turns = [message for message in sample.messages if message.role != "system"]
     if len(turns) == 2:
         return 1

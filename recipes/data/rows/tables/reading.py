@@ -18,7 +18,7 @@ from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.base import Table
 from inlay.recipes.data.rows.tables.facts import Facts, Recorder
-from inlay.recipes.data.rows.tables.samples import Read, Samples
+from inlay.recipes.data.rows.tables.samples import Read, Samples, samples_of
 from inlay.recipes.data.rows.tables.store import key_of, load_facts, save_facts
 
 __all__ = ["KEPT_SECONDS", "Repeated", "read_table"]
@@ -49,8 +49,7 @@ def read_table(table: Table, read: Read, offenders: Offenders, repeated: Repeate
     if held is not None:
         table.restore(held[0])
         facts = held[1]
-        for note, (count, first) in facts.notes.items():
-            offenders.note(note, first, count)
+        offenders.merge(facts.notes)
     else:
         began = time.monotonic()
         with _without_collector():
@@ -100,7 +99,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
         try:
             if isinstance(value, DataError):
                 raise value
-            sample = read(value, where=where)
+            samples = samples_of(read(value, where=where))
         except DataError as error:
             if not offenders.collect:
                 if repeated == "raise":
@@ -108,10 +107,11 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
                 raise
             found.append((row, where, str(error)))
             continue
-        waiting.append((len(ids), sample))
-        ids.append(hash(sample.id))
-        recorder.add(row, sample)
-        if len(waiting) == _BATCH:
+        for piece, sample in enumerate(samples):
+            waiting.append((len(ids), sample))
+            ids.append(hash(sample.id))
+            recorder.add(row, sample, piece)
+        if len(waiting) >= _BATCH:
             check_media()
     check_media()
     keep = np.ones(len(ids), bool)
@@ -125,9 +125,9 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
             found.append((rows[place], where, _repeated(read, fields, where, first)))
             keep[place] = False
     own, offenders.notes = offenders.notes, notes
-    for note, (count, first) in own.items():
-        offenders.note(note, first, count)
-    listed = [(where, reason) for _, where, reason in sorted(found, key=lambda item: item[0])]
+    offenders.merge(own)
+    # Several samples of a row may have one fault.
+    listed = list(dict.fromkeys((where, reason) for _, where, reason in sorted(found, key=lambda item: item[0])))
     folders = {} if offenders.media is None else dict(offenders.media.folders)
     return recorder.facts(keep, repeats if repeated == "number" else None, offenders=listed, notes=own, folders=folders)
 
@@ -135,7 +135,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
 def _repeated(read: Read, fields: dict[str, Any], where: str, first: str) -> str:
     """The error of a row with the id of an earlier one."""
     field = "question_id" if "question_id" in fields and "id" not in fields else "id"
-    return f"{where}, {field}: {shown(read(fields, where=where).id)} is also the id of {first}"
+    return f"{where}, {field}: {shown(samples_of(read(fields, where=where))[0].id)} is also the id of {first}"
 
 
 def _raise_repeated(table: Table, read: Read, rows: Sequence[int], ids: array[int]) -> None:

@@ -17,12 +17,17 @@ from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.rows.tables.base import Table
 from inlay.recipes.data.rows.tables.facts import Facts
 
-__all__ = ["Read", "Samples"]
+__all__ = ["Read", "Samples", "samples_of"]
 
-Read = Callable[..., Sample]
-"""``read(row, where=place)`` -> a sample; ``row`` is a plain dict."""
+Read = Callable[..., "Sample | Sequence[Sample]"]
+"""``read(row, where=place)`` -> a sample, or several, or none; ``row`` is a plain dict."""
 
 _BLOCK = 64
+
+
+def samples_of(found: Sample | Sequence[Sample]) -> Sequence[Sample]:
+    """The samples of a row."""
+    return (found,) if isinstance(found, Sample) else found
 
 
 class Samples(Sequence[Sample]):
@@ -85,5 +90,6 @@ class Samples(Sequence[Sample]):
         columns: Mapping[str, NDArray[Any]] = self.facts.columns
         numbers = [int(columns["row"][place]) for place in held]
         for place, number, row in zip(held, numbers, self.table.take(numbers), strict=True):
-            sample, repeat = self.read(row, where=self.table.where(number)), columns["repeat"][place]
+            found, repeat = self.read(row, where=self.table.where(number)), columns["repeat"][place]
+            sample = samples_of(found)[columns["piece"][place]]
             yield replace(sample, id=f"{sample.id}#{repeat}") if repeat else sample

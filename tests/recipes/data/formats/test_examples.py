@@ -1,7 +1,6 @@
 """Every format on its example of ``docs/data.md``: recognised, read as expected, and one defect named.
 
-The expected samples are written by hand: ``[image 1.png]`` is a medium, ``{image: a disc}`` one that the assistant
-makes, and ``|`` separates the parts of a turn.
+The expected samples are written by hand, see :mod:`format_examples`.
 """
 
 from __future__ import annotations
@@ -13,18 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from format_examples import EXAMPLES, IMAGES, example, spoilt, written
 
-from inlay.adapters.conversation.messages import MadePart, MediaPart, Part
-from inlay.adapters.media.sources import MediaBytes
 from inlay.recipes.data import DataError, read_vqa
 from inlay.recipes.data.formats import read
 from inlay.recipes.data.formats.read import format_of, read_rows
 from inlay.recipes.data.formats.registry import FORMATS
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.sample import Sample
 
-EXAMPLES = Path(__file__).parent / "examples"
-IMAGES = Path("/images")
 DISC, RING = "[image 1.png]", "[image 2.png]"
 HELLO = ["user: Hello", "assistant: Hello."]
 
@@ -161,28 +156,6 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
 """Format -> id of a sample -> its turns, answers and kinds."""
 
 
-def example(name: str) -> Path:
-    [path] = EXAMPLES.glob(f"{name}.json*")
-    return path
-
-
-def part(value: Part) -> str:
-    if isinstance(value, MediaPart):
-        source = value.source
-        return f"[{value.modality} {len(source.data)} bytes]" if isinstance(source, MediaBytes) else _name(value)
-    return f"{{{value.modality}: {value.caption}}}" if isinstance(value, MadePart) else value.text
-
-
-def _name(value: MediaPart) -> str:
-    return f"[{value.modality} {value.source.relative_to(IMAGES)}]"
-
-
-def written(sample: Sample) -> list[str]:
-    turns = [f"{message.role}: {'|'.join(map(part, message.content))}" for message in sample.messages]
-    answers = [f"answers: {', '.join(own)}" for own in sample.answers]
-    return turns + answers + [f"kind: {kind}" for kind in sample.kinds]
-
-
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_is_read_as_expected(name: str) -> None:
     samples = read_rows(example(name), IMAGES, per="caption", format_name=name)
@@ -278,15 +251,8 @@ DEFECTS: list[tuple[str, int, Callable[[dict[str, Any]], object], str]] = [
 def test_a_defect_is_named_by_its_row_and_field(
     tmp_path: Path, name: str, number: int, spoil: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    path = example(name)
-    text = path.read_text(encoding="utf-8")
-    lines = not text.startswith("[")
-    rows = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
-    spoil(rows[number])
-    spoilt = tmp_path / ("a.jsonl" if lines else "a.json")
-    spoilt.write_text("".join(json.dumps(row) + "\n" for row in rows) if lines else json.dumps(rows))
     with pytest.raises(DataError, match=re.escape(message)):
-        read_rows(spoilt, IMAGES, format_name=name)
+        read_rows(spoilt(tmp_path, name, number, spoil), IMAGES, format_name=name)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +277,7 @@ def test_the_fields_of_the_first_five_rows_decide_together() -> None:
 
 
 def test_a_named_format_must_exist_and_fit_the_file() -> None:
-    with pytest.raises(DataError, match=r"data\.format: expected one of openai, messages, .*, got 'lava'"):
+    with pytest.raises(DataError, match=r"data\.format: expected one of .*, openai, messages, .*, got 'lava'"):
         read_rows(example("llava"), IMAGES, format_name="lava")
     with pytest.raises(DataError, match="the format coco_captions is for object, not for records"):
         read_rows(example("llava"), IMAGES, format_name="coco_captions")

@@ -80,7 +80,7 @@ def test_it_is_asked_first_with_the_first_record(tmp_path: Path, name: str, cont
 
 
 def test_the_packaged_formats_are_entries_of_the_same_registry() -> None:
-    assert next(iter(FORMATS)) == "openai"
+    assert next(iter(FORMATS)) == "swift_preference"
     assert list(FORMATS)[-1] == "llava"
     register_format("lines", read_lines, recognise=ends_in_lines)
     register_format("lines", read_lines, recognise=ends_in_lines)
