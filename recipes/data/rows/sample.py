@@ -9,7 +9,7 @@ from typing import NamedTuple
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart, made_of
 from inlay.hub.errors import InlayError
 
-__all__ = ["DataError", "Question", "Sample", "check_turns", "questions_of"]
+__all__ = ["DataError", "Question", "Sample", "check_turns", "is_preference", "questions_of"]
 
 
 class DataError(InlayError):
@@ -38,6 +38,11 @@ class Sample:
     """Preference data: the same question about a similar medium, with the right answer to that one."""
     desirable: bool | None = None
     """Preference data with single answers: whether the last answer is a good one; None for other data."""
+
+
+def is_preference(sample: Sample) -> bool:
+    """Whether a sample is a preference: two answers, or one with a label."""
+    return bool(sample.rejected) or sample.desirable is not None
 
 
 class Question(NamedTuple):
