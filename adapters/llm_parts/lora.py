@@ -52,6 +52,8 @@ class LoraPart(nn.Module):
         self.shapes = dict(shapes)
         self.about = ""
         """What LoRA changes in the LLM that it was made for, and what it leaves out; empty for a stored part."""
+        self.kept_ranks = 0
+        """First ranks that do not train; they get no weight decay either."""
         self._state: LoraState | None = None
         self._plain = self._skipped = 0
         for name, (width_in, width_out) in shapes.items():

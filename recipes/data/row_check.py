@@ -225,8 +225,8 @@ def usable_rows(
             _check(rows, bad[id(rows)], check, said, rules, f"stage {name}: ", show, as_is=_is_as_is(stage))
         if check.cut and show is not None:
             show(f"stage {name}: {check.cut:,} row(s) are too long and are cut at their end (--data.too_long cut)")
-    if test := samples.get("test"):
-        asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
+    asking = RowCheck(model, list(stages.values())[-1].layout, generation=True)
+    for test in (samples[name] for name in ("test", "questions") if samples.get(name)):
         _check(test, bad[id(test)], asking, _asked, ["asked"], "", show, as_is=True)
     found = [problem for own in bad.values() for _, problem in sorted(own.items())]
     long = [offender for offender, is_long in found if is_long and too_long != "raise"]

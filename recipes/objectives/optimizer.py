@@ -94,6 +94,9 @@ def decays(parameter: nn.Parameter) -> bool:
 def _groups_of(part: Part, rate: float, weight_decay: float) -> Iterator[dict[str, Any]]:
     """One group with and one without decay; a single group if weight decay is 0."""
     trained = [parameter for parameter in part.module.parameters() if parameter.requires_grad]
+    if getattr(part.module, "kept_ranks", 0):  # decay would change the frozen ranks of the same matrices
+        yield {"params": trained, "lr": rate, "name": part.name, "weight_decay": 0.0}
+        return
     if not weight_decay:
         yield {"params": trained, "lr": rate, "name": part.name}
         return

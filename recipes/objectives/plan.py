@@ -19,6 +19,7 @@ from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.evaluation.answering import answer_all
 from inlay.recipes.evaluation.metrics.captions.figures import caption_figures
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.settings.stage import Stage
 
 __all__ = ["Plan", "Task", "conversation_data", "conversation_plan", "conversation_validation"]
@@ -36,6 +37,10 @@ class Task:
     """Held-out captioned pictures for the report."""
     validation: Sequence[Sample] = ()
     """Held-out samples for the validation loss."""
+    audited: Sequence[Sample] = ()
+    """Held-out samples for the figures before and after alignment tuning."""
+    vocabulary: ObjectVocabulary | None = None
+    """The object classes of the pictures, if they are known."""
     features: FeatureCache | None = None
     """Frozen features, if they are cached."""
     seed: int = 0

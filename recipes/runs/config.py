@@ -31,6 +31,7 @@ def config_of(job: Job) -> str:
         "output_projector": recipe.output,
         "output_options": _plain(recipe.output_options),
         "signals": _plain(recipe.signals),
+        **({"second_lora": recipe.second_lora} if recipe.continues else {}),
         "order": ",".join(recipe.stages),
         "lora": _plain(asdict(recipe.lora)) if recipe.lora else None,
         "stages": {name: stage_values(stage) for name, stage in recipe.stages.items()},

@@ -14,6 +14,7 @@ from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
 from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.runs.backbone import MODELS
+from inlay.recipes.runs.begin import check_begin, manifest_of
 from inlay.recipes.runs.files import entries_of
 from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.errors import SettingsError
@@ -21,6 +22,9 @@ from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 
 __all__ = ["Job", "check_job", "data_name"]
+
+_LOCAL = ("images", "embeddings", "objects")
+"""Fields of the data settings that cannot be names on the Hub."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,10 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of the adapter."""
+        """The name of the adapter: as given, that of the bundle that is continued, or that of the run folder."""
+        if self.recipe.continues and not self.run.name and self.run.begin is not None:
+            manifest = manifest_of(self.run.begin) if self.run.begin.exists() else None
+            return self.run.begin.name if manifest is None else manifest.name
         return self.run.name or self.run.output.absolute().name
 
 
@@ -54,6 +61,7 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
         raise SettingsError(
             f"backbone: --backbone.{given} needs --backbone.{other} too: the embedded models are trained for each other"
         )
+    check_begin(job.recipe, job.run.begin, data=job.data.train is not None)
     if job.data.train is None and job.backbone.llm is not None:
         raise SettingsError(
             "data: --data.train is needed with your own backbone (the embedded world is for the miniature)"
@@ -97,7 +105,7 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
     for field, value in vars(job.data).items():
         paths: Any = value if isinstance(value, tuple) else (value,)
         for path in paths:
-            hub = field not in ("images", "embeddings") and isinstance(path, Path) and hub_name(path) is not None
+            hub = field not in _LOCAL and isinstance(path, Path) and hub_name(path) is not None
             if isinstance(path, Path) and field != "cache_dir" and "{" not in path.name and not hub:
                 yield f"data.{field}", path
     if job.run.begin is not None and (job.run.begin.is_absolute() or len(job.run.begin.parts) != 2):

@@ -54,6 +54,8 @@ class Objective:
     """Whether the stage can read captions from a stream of unknown length."""
     conversations: ClassVar[bool] = True
     """Whether the LLM reads the samples as conversations in the layout of the stage."""
+    aligns: ClassVar[bool] = False
+    """Whether the stage is alignment tuning, before and after which answers and captions are measured."""
     tiled: ClassVar[bool] = True
     """Whether pictures may be cut into tiles, see ``Stage.tiling``."""
 

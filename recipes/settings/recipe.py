@@ -85,8 +85,21 @@ class Recipe:
     """Variant of the system, such as ``1.5``."""
     size: Size = "miniature"
     """Which hyper-parameters these are."""
+    continues: bool = False
+    """Whether the run trains the whole adapter of ``--begin`` further, instead of a new one: parts, layout, name and
+    system are then those of that bundle, and :meth:`adapter` is not used."""
+    second_lora: int = 0
+    """Rank of a second LoRA that trains on the frozen one of the bundle; 0 to train the bundle's own. Only for recipes
+    that continue a bundle."""
     world: World = "pictures"
     """The miniature's data to train on if no files are given."""
+
+    def __post_init__(self) -> None:
+        if self.second_lora < 0 or (self.second_lora and not self.continues):
+            raise RecipeError(
+                "second_lora: expected a rank of at least 0, and a recipe that continues a bundle (align), got "
+                f"{self.second_lora} for {self.system}"
+            )
 
     @property
     def layout(self) -> Layout:

@@ -113,6 +113,9 @@ class DataSettings:
     the same picture in both."""
     align_test: Path | None = None
     """Held-out captioned pictures, for caption scores and retrieval."""
+    objects: Path | None = None
+    """File of the object classes in the pictures, one a line: class, synonym, synonym. With it, alignment tuning counts
+    hallucinated objects in captions of ``align_test`` before and after; the miniature's classes are known."""
     make_test: tuple[Path, ...] = ()
     """Held-out instructions and dialogues in which media are generated."""
     annotations: Path | None = None
@@ -201,7 +204,8 @@ class RunSettings:
     seed: int = 0
     """Seed of generated data, initial weights and the order of the samples."""
     begin: Path | None = None
-    """A bundle or run folder with the same projectors, to initialise the adapter's weights."""
+    """A bundle or run folder with the same projectors, to initialise the adapter's weights; system align trains the
+    whole adapter of it further."""
     resume: bool = False
     """Continue an interrupted run in the same folder."""
     overwrite: bool = False

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.segments import HOLE
@@ -115,6 +115,23 @@ class Stage:
             arguments=arguments,
         )
 
+    def in_layout(self, layout: Layout) -> Stage:
+        """The stage in the layout of an existing adapter, instead of one by the name of a template.
+
+        Args:
+            layout: of the adapter; the stage's own template, geometry and texts are replaced.
+        """
+        own = {each.name: getattr(self, each.name) for each in fields(Stage)}
+        kept: dict[str, Any] = {
+            "template": layout.template,
+            "system": layout.system,
+            "geometry": layout.geometry_for("image"),
+            "tiling": layout.tiling,
+            "prompt": layout.prompt,
+            "arguments": dict(layout.arguments),
+        }
+        return _LaidStage(**(own | kept), own_layout=layout)
+
     def steps(self, samples: int) -> int:
         """Optimizer steps for a number of samples.
 
@@ -124,6 +141,18 @@ class Stage:
         """
         steps = max(1, -(-int(samples * self.epochs) // self.batch_size))
         return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LaidStage(Stage):
+    """A stage with the layout of an existing adapter; see :meth:`Stage.in_layout`."""
+
+    own_layout: Layout
+
+    @property
+    def layout(self) -> Layout:
+        """The adapter's layout."""
+        return self.own_layout
 
 
 def rate_of(name: str, lr: Mapping[str, float]) -> float | None:

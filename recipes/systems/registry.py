@@ -29,7 +29,7 @@ class _Systems(Mapping[str, System]):
     """Name -> system; packaged systems are imported when they are used."""
 
     def __init__(self) -> None:
-        self._packaged = ("llava", "compact", "blip2", "instructblip", "minigpt4", "nextgpt", "modaverse")
+        self._packaged = ("llava", "compact", "blip2", "instructblip", "minigpt4", "nextgpt", "modaverse", "align")
         self._registered: dict[str, System] = {}
 
     def __getitem__(self, name: str) -> System:

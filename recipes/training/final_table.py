@@ -29,6 +29,7 @@ from inlay.recipes.evaluation.token_limit import token_limit
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
 from inlay.recipes.runs.miniature_data import MEDIA_JUDGE
+from inlay.recipes.training.alignment_check import yes_figures
 
 __all__ = ["FinalTable", "gated_int8"]
 
@@ -64,6 +65,20 @@ class FinalTable:
         answered = answer_oracle(backbone, layout, samples, max_new_tokens=limit, **self.batches)
         self.oracle = score(self.metric, answered) if answered else None
 
+    @property
+    def main(self) -> str:
+        """The name of the metric's main figure in ``metrics.json``."""
+        known = self.metric is None or self.metric.main in ("overall", "accuracy")
+        return "accuracy" if known else str(self.metric and self.metric.main)
+
+    def before(self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None) -> dict[str, Any]:
+        """The main figure, and those of yes/no questions, of an adapter that is about to be tuned."""
+        if self.metric is None or not samples:
+            return {}
+        answered = answer_all(model, samples, features=features, **self.batches, **self.decoding)
+        figures: dict[str, Any] = {self.main: score(self.metric, answered).overall}
+        return figures | ({"pope": yes} if (yes := yes_figures(answered)) else {})
+
     def answers(
         self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
     ) -> dict[str, Any]:
@@ -83,9 +98,10 @@ class FinalTable:
         if self.oracle is not None:
             columns["oracle"] = self.oracle
         self.tables.append(table(self.metric, columns, "held-out questions"))
-        own = "accuracy" if self.metric.main in ("overall", "accuracy") else self.metric.main
         figures: dict[str, Any] = {"metric": self.metric.name, "cut": _cut(answered)}
-        figures |= {(own if name == "adapter" else name): scores.overall for name, scores in columns.items()}
+        figures |= {(self.main if name == "adapter" else name): scores.overall for name, scores in columns.items()}
+        if yes := yes_figures(answered):
+            figures["pope"] = yes
         figures["by_type"] = {
             kind: {name: scores.by_type.get(kind) for name, scores in columns.items()}
             for kind in columns["adapter"].by_type

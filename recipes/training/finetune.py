@@ -11,6 +11,7 @@ from lightning.pytorch import Callback
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.recipes.runs.begin import on_miniature
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.errors import SettingsError
@@ -51,6 +52,7 @@ def finetune(
     test: str | Path | None = None,
     images: str | Path | None = None,
     data: DataSettings | None = None,
+    begin: str | Path | None = None,
     backbone: Backbone | BackboneSettings | None = None,
     callbacks: Sequence[Callback] = (),
     logger: LoggerChoice = ("csv", "tensorboard"),
@@ -77,6 +79,7 @@ def finetune(
         test: file of held-out questions.
         images: folder of the media; the folder of each file if not given.
         data: all data settings, instead of the four above.
+        begin: a run or bundle whose adapter system ``align`` trains further, or whose projectors initialise a new one.
         backbone: frozen models, or their sources; the embedded miniature if not given.
         callbacks: Lightning callbacks, used in every stage.
         logger: ``csv``, ``tensorboard``, ``wandb``, ``mlflow``, Lightning loggers, or several of them.
@@ -90,7 +93,7 @@ def finetune(
         devices: number of processes on this machine, one per GPU; only in a script, which each process runs again.
         resume: continue an interrupted run in the same folder.
         overwrite: replace an earlier run in the same folder.
-        settings: all settings of the run, instead of the eight above and ``output``.
+        settings: all settings of the run, instead of the eight above, ``begin`` and ``output``.
         show: prints a line for the user.
 
     Raises:
@@ -108,6 +111,8 @@ def finetune(
         # As on the command line: the published settings for models of the user's own.
         source = backbone.llm.source if isinstance(backbone, Backbone) else backbone and backbone.llm
         own = bool(source) and not str(source).startswith(MINIATURE)
+        if not source and SYSTEMS[recipe].recipe().continues:
+            own = not on_miniature(Path(begin or (settings and settings.begin) or ""))
         chosen = SYSTEMS[recipe].recipe(size="full" if own else "miniature")
     else:
         chosen = recipe
@@ -122,6 +127,7 @@ def finetune(
             name=name,
             metric=metric,
             seed=seed,
+            begin=None if begin is None else Path(begin),
             precision=precision,
             accelerator=accelerator,
             devices=devices,

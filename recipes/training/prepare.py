@@ -16,6 +16,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.core.encode import Limit
 from inlay.adapters.language.precision import halve
 from inlay.adapters.loading.quantisation import check_quantised
+from inlay.hub.format.manifest import OriginSpec
 from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.held_out_split import hold_out
@@ -23,13 +24,14 @@ from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, is_preference
 from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.streaming.shards import Shards
 from inlay.recipes.data.token_budget import token_budget
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.runs.folder import RunFolder
@@ -39,7 +41,9 @@ from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
+from inlay.recipes.training.continued import QUESTIONS, continued, vocabulary_of, with_held_out
 from inlay.recipes.training.final_table import FinalTable
+from inlay.recipes.training.load_model import backbone_of
 from inlay.recipes.training.streaming import check_stage, plan_stream
 from inlay.recipes.training.template import with_template
 from inlay.recipes.training.trainer import seed_stage
@@ -47,6 +51,8 @@ from inlay.recipes.training.validation import check_watched, validation_samples
 
 __all__ = ["Prepared", "prepare"]
 
+AUDITED = 256
+"""Held-out preferences for the figures before and after alignment tuning."""
 FEW_STEPS = 50
 """Below so many optimizer steps the user is told how to get more; published batch sizes are meant for large data."""
 
@@ -68,6 +74,10 @@ class Prepared:
     """Held-out conversations in which media are generated."""
     caching: Caching
     final: FinalTable
+    vocabulary: ObjectVocabulary | None
+    """The object classes of the pictures, if they are known."""
+    origin: OriginSpec | None
+    """The bundle that the run continues; None for a new adapter."""
     show: Callable[[str], None]
 
     @property
@@ -87,14 +97,16 @@ class Prepared:
             stream = self.shards if stage.data == "align" else None
             most = self.job.run.validate_samples
             unseen = validation_samples(stage, self.samples, most, self.model) if most else []
-            seen = [*(row for own in task.sets for row in own), *self.test, *self.making, *self.held_out, *unseen]
+            audited = validation_samples(stage, self.samples, AUDITED, self.model) if stage.objective.aligns else []
+            asked = [*self.test, *self.making, *self.held_out, *unseen, *audited]
+            seen = [*(row for own in task.sets for row in own), *asked]
             features = None
             if cached:
                 features = self.caching.features(
                     self.model.backbone, stage.geometry, None if stream else seen, tiling=stage.layout.tiling
                 )
             seed_stage(self.job.run.seed, name)
-            task = replace(task, validation=unseen, features=features)
+            task = replace(task, validation=unseen, audited=audited, features=features)
             plan = self.plan_of(name, stage, task)
             if isinstance(plan, str):
                 self.show(f"\nstage {name}: skipped, {plan}")
@@ -122,6 +134,7 @@ class Prepared:
             memory=self.job.data.cache_mib << 20,
             store=self.caching.store,
             show=self.show,
+            vocabulary=self.vocabulary,
             judge=CAPTION_JUDGE if self.job.data.train is None else None,
         )
 
@@ -155,7 +168,12 @@ def prepare(
     if half:
         job = _in_half(job)
         show(verdict(job.run.precision, job.run.accelerator))
-    if backbone is None:
+    adapter: Adapter | None = None
+    origin: OriginSpec | None = None
+    if job.recipe.continues:
+        adapter, origin, job = continued(job, show)
+        backbone = backbone_of(job.run.begin or "", adapter, backbone or job.backbone)
+    elif backbone is None:
         # Before data are generated for a backbone that cannot be loaded.
         chosen_sources(job.backbone, job.recipe.sources)
         if job.backbone.quantise is not None:
@@ -171,12 +189,15 @@ def prepare(
         with first_ahead():
             samples = load(job.data)
     digests: list[str] = []
+    if job.recipe.continues:
+        samples = with_held_out(samples, job, show)
     if job.data.test_size is not None:
         samples, digests = hold_out(samples, job.data.test_size, job.run.seed, show)
     device = device_of(job.run.accelerator)
     own = job.backbone.llm is not None if backbone is None else not str(backbone.llm.source).startswith(MINIATURE)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
-    job = replace(job, recipe=job.recipe.for_encoders(tuple(backbone.encoders)))
+    if not job.recipe.continues:
+        job = replace(job, recipe=job.recipe.for_encoders(tuple(backbone.encoders)))
     job = with_template(job, backbone.llm.tokenizer, own=own, show=show)
     begin()
     if digests and is_first():
@@ -193,11 +214,12 @@ def prepare(
     final = FinalTable(job, test, backbone.llm.tokenizer, show)
     final.ask_oracle(backbone, test)
 
-    adapter = job.recipe.adapter(backbone, job.name)
+    if adapter is None:
+        adapter = job.recipe.adapter(backbone, job.name)
+        if job.run.begin is not None:
+            _begin(adapter, job.run.begin)
     streamed, models = shards.files if shards else (), {name: port.weights for name, port in adapter.interface.items()}
     first(partial(check_inputs, folder.digests, samples, streamed, models, resume=job.run.resume, show=show))
-    if job.run.begin is not None:
-        _begin(adapter, job.run.begin)
     model = adapter.attach(backbone)
     model.limit = Limit(job.data.max_length, cut=job.data.too_long == "cut")
     samples = usable_rows(
@@ -230,6 +252,8 @@ def prepare(
         making=making,
         caching=Caching(memory=job.data.cache_mib << 20, store=store, show=show),
         final=final,
+        vocabulary=vocabulary_of(job),
+        origin=origin,
         show=show,
     )
 
@@ -250,7 +274,8 @@ def _asked_at_end(job: Job, samples: Mapping[str, Sequence[Sample]]) -> tuple[li
         return [], []
     last = list(job.recipe.stages.values())[-1]
     making = [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
-    return [phrased(sample, last) for sample in samples.get("test", [])], making
+    rows = [row for name in ("test", QUESTIONS) for row in samples.get(name, []) if not is_preference(row)]
+    return [phrased(row, last) for row in rows], making
 
 
 def _shards(job: Job) -> Shards | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -13,16 +13,17 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.hub.format.manifest import TrainingSpec
 from inlay.recipes.data.load import shards_of
-from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.distributed.launch import check_processes, start_again
 from inlay.recipes.distributed.ranks import first, first_shows, is_first, joined, started_with
 from inlay.recipes.evaluation.metric_registry import check_metric_name
+from inlay.recipes.objectives.plan import Task
 from inlay.recipes.runs.config import config_of
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job, data_name
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import settle
+from inlay.recipes.training.alignment_check import caption_figures, caption_lines
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.extras import Extras
@@ -107,7 +108,7 @@ def _train(
     ready = prepare(job, show, folder, backbone=backbone, begin=begin)
     job = ready.job  # with the settings that the models decide
     rehearse(ready.model.adapter, job.recipe.stages, ready.task_of, ready.plan_of)
-    fitted, reports = _stages(ready, folder, extras)
+    fitted, reports, measured = _stages(ready, folder, extras)
     adapter, test, making = ready.model.adapter, ready.test, ready.making
     last = list(job.recipe.stages.values())[-1]
     features = ready.caching.caches.get((last.geometry, last.layout.tiling))
@@ -116,7 +117,12 @@ def _train(
     figures["samples_per_second"] = {name: stage.speed for name, stage in fitted.items()}
     figures["memory"] = {name: stage.memory for name, stage in fitted.items()}
     figures["validation"] = {name: stage.validation for name, stage in fitted.items()}
+    figures |= measured
     figures |= {f"captions_after_{name}": report["right"] for name, report in reports.items() if "right" in report}
+    if ready.vocabulary is not None and (before := measured.get("hallucination")):
+        after = caption_figures(ready.model, ready.held_out, ready.vocabulary, features)
+        figures["hallucination"] = {"before": before, "after": after}
+        ready.final.tables.append(caption_lines(before, after))
     if test or making:  # A crash among the answers must not cost the bundle.
         _save(job, ready, figures, folder)
     if job.run.dtype == "int8":
@@ -139,12 +145,15 @@ def _train(
 
 def _stages(
     ready: Prepared, folder: RunFolder, extras: Extras
-) -> tuple[dict[str, Fitted], dict[str, dict[str, float]]]:
-    """Train all stages in order; returns training figures and reports by stage."""
+) -> tuple[dict[str, Fitted], dict[str, dict[str, float]], dict[str, Any]]:
+    """Train all stages in order; returns training figures and reports by stage, and entries of ``metrics.json``."""
     fitted: dict[str, Fitted] = {}
+    measured: dict[str, Any] = {}
     reports: dict[str, dict[str, float]] = {}
     job, model, show = ready.job, ready.model, ready.show
     for name, stage, plan, task in ready.plans():
+        if stage.objective.aligns and not measured:
+            measured = _before(ready, task)
         answers = answer_check(job, stage, model, task.validation, task.features, show) if plan.answers else None
         with model.adapter.sparing():
             fitted[name] = fit(
@@ -160,6 +169,7 @@ def _stages(
                 answers=answers,
             )
         plan.finish()
+        measured |= plan.figures()
         if skipped := plan.data.skipped:
             show(f"left out in {name}: " + ", ".join(f"{count} ({reason})" for reason, count in skipped.items()))
         reports[name] = plan.report() if ready.held_out and is_first() else {}
@@ -167,24 +177,34 @@ def _stages(
             show(f"after {name}: " + ", ".join(f"{key} {value:.3f}" for key, value in reports[name].items()))
     if not fitted:
         raise RecipeError(f"no stage can train a projector of kind {job.recipe.projector!r}")
-    return fitted, {name: report for name, report in reports.items() if report}
+    return fitted, {name: report for name, report in reports.items() if report}, measured
+
+
+def _before(ready: Prepared, task: Task) -> dict[str, Any]:
+    """The figures before alignment tuning that are compared with those after it."""
+    found: dict[str, Any] = {}
+    if ready.vocabulary is not None and ready.held_out:
+        found["hallucination"] = caption_figures(ready.model, ready.held_out, ready.vocabulary, task.features)
+    if answers := ready.final.before(ready.model, ready.test, task.features):
+        found["before"] = answers
+    return found
 
 
 def _save(job: Job, ready: Prepared, figures: Mapping[str, Any], folder: RunFolder) -> None:
     """Write the bundle with the figures measured so far; all processes call this."""
     adapter = ready.model.adapter
     if is_first():
-        adapter.training_facts = _facts(job, ready.samples, figures)
+        adapter.training_facts = _facts(job, ready, figures)
         kind: Literal["int8", "bfloat16"] = "int8" if figures.get("int8", {}).get("accepted", False) else "bfloat16"
         adapter.save_pretrained(folder.bundle, dtype=kind, overwrite=folder.bundle.exists())
     elif job.run.strategy == "fsdp":
         adapter.bundle("bfloat16")  # The canary runs the LLM, which is sharded over all processes.
 
 
-def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[str, Any]) -> TrainingSpec:
+def _facts(job: Job, ready: Prepared, figures: Mapping[str, Any]) -> TrainingSpec:
     """The training facts in the bundle."""
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
-    counts = streamed | {kind: str(len(rows)) for kind, rows in samples.items()}
+    counts = streamed | {kind: str(len(rows)) for kind, rows in ready.samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     named = ("accuracy", "cider", "blind", "oracle", "choice")
     measured = {key: float(figures[key]) for key in named if key in figures}
@@ -196,4 +216,5 @@ def _facts(job: Job, samples: Mapping[str, Sequence[Sample]], figures: Mapping[s
         seed=job.run.seed,
         versions={name: version(name) for name in PACKAGES},
         metrics=measured,
+        derived_from=ready.origin,
     )

@@ -13,6 +13,10 @@ from inlay.recipes.settings.stage import Stage
 
 __all__ = ["check_reached", "given_options"]
 
+_OF_BUNDLE = ("projector", "projector_options", "shared", "output_projector", "output_options", "signals", "lora")
+_OF_LAYOUT = ("template", "geometry", "system", "prompt", "arguments", "tiling")
+_LAID = [[name] for name in _OF_LAYOUT]
+"""Settings that a run that continues a bundle takes from it."""
 _OF_FILES = ("embeddings", "links", "invalid", "format", "columns", "allow_urls", "downscale")
 """Settings of data that only files of the user's own have."""
 
@@ -52,6 +56,8 @@ def check_reached(
 
 def _why_unread(option: str, recipe: Recipe, known: set[str], data: DataSettings, backbone: BackboneSettings) -> str:
     head, *path = option.split(".")
+    if recipe.continues and (head in (*_OF_BUNDLE, "template") or (head == "stages" and path[1:2] in _LAID)):
+        return "parts and layout are those of the bundle (--begin)"
     if head == "stages" and path:
         return _of_stage(path, recipe, known)
     if head == "data" and path:
@@ -63,7 +69,7 @@ def _why_unread(option: str, recipe: Recipe, known: set[str], data: DataSettings
     if head == "shared" and len(recipe.modalities) < 2:
         return f"{recipe.system} takes in {', '.join(recipe.modalities)} alone"
     kind: Any = path[0].removesuffix("_id") if path else ""
-    if head == "backbone" and kind in ("audio", "video") and kind not in recipe.modalities:
+    if head == "backbone" and kind in ("audio", "video") and not recipe.continues and kind not in recipe.modalities:
         return f"{recipe.system} takes in {', '.join(recipe.modalities)} alone"
     return ""
 
@@ -82,6 +88,8 @@ def _of_stage(path: Sequence[str], recipe: Recipe, known: set[str]) -> str:
 
 def _of_part(part: str, recipe: Recipe, stage: Stage) -> str:
     """Why no part of the run has this learning rate. Checks that need the models follow when training starts."""
+    if recipe.continues:  # the parts of the bundle are known when it is read
+        return ""
     group, _, modality = part.partition(".")
     kind: Any = modality
     made: Sequence[Modality] = tuple(recipe.signals) if recipe.output else ()

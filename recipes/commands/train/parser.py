@@ -19,6 +19,7 @@ from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.commands.train.overrides import EVERY_STAGE, flat_rates, split_rates, spread, with_rates
+from inlay.recipes.runs.begin import on_miniature
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.objective import Objective, ObjectiveError, objective_type
@@ -71,7 +72,8 @@ class Parsed:
             built = self.parser.instantiate(self.values)
         except (TypeError, ValueError) as error:
             raise SettingsError(str(_reason(error))) from error
-        _check_kind("projector", built.projector, kinds("inputs", PROJECTORS))
+        if not self.recipe.continues:
+            _check_kind("projector", built.projector, kinds("inputs", PROJECTORS))
         if built.output_projector is not None:
             _check_kind("output_projector", built.output_projector, kinds("outputs", OUTPUTS))
         options = {**self.recipe.projector_options.get(built.projector, {}), **built.projector_options}
@@ -85,6 +87,7 @@ class Parsed:
                 output_options=built.output_options,
                 signals=built.signals,
                 lora=built.lora,
+                second_lora=getattr(built, "second_lora", 0),
                 stages=_ordered(self._stages(built.stages), built.order),
             ),
             run=RunSettings(**{field.name: getattr(built, field.name) for field in fields(RunSettings)}),
@@ -142,6 +145,8 @@ def check_projector_options(kind: str, options: Mapping[str, Any]) -> None:
     """
     from inlay.adapters.inputs import PROJECTORS as REGISTERED
 
+    if not kind:  # the projector of a bundle that is trained further
+        return
     known = [field.name for field in fields(REGISTERED[kind][1])]
     if unknown := set(options) - set(known):
         raise SettingsError(
@@ -260,9 +265,10 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 def _choices(system: str, arguments: Sequence[str], config: Path | None, *, own_models: bool) -> dict[str, str]:
     """Version and size, which are read first because all other defaults depend on them."""
     held = _yaml(config) if config else {}
-    models = held.get("backbone")
+    models, begin = held.get("backbone"), _value_of("--begin", arguments) or str(held.get("begin") or "")
     own = (
         own_models
+        or (SYSTEMS[system].recipe().continues and not on_miniature(Path(begin)))
         or (isinstance(models, Mapping) and models.get("llm"))
         or any(argument.partition("=")[0] == "--backbone.llm" for argument in arguments)
     )
@@ -327,6 +333,10 @@ def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]
         help="order of the stages, such as encode,instruct,decode; other stages are skipped",
     )
     parser.add_argument("--lora", default=recipe.lora, type=LoraConfig | None, help="LoRA on the LLM")
+    if recipe.continues:
+        parser.add_argument(
+            "--second_lora", default=recipe.second_lora, type=int, help="rank of a second LoRA on the frozen first one"
+        )
     for option, about in EVERY_STAGE.items():  # Removed from the arguments before; listed for --help.
         parser.add_argument(f"--{option}", type=float | None, help=about)
     for name, stage in recipe.stages.items():

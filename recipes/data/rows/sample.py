@@ -11,7 +11,16 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, T
 from inlay.adapters.media.sources import EncodedMedium
 from inlay.hub.errors import InlayError
 
-__all__ = ["DataError", "Question", "Sample", "check_turns", "conversations_of", "input_media", "questions_of"]
+__all__ = [
+    "DataError",
+    "Question",
+    "Sample",
+    "check_turns",
+    "conversations_of",
+    "input_media",
+    "is_preference",
+    "questions_of",
+]
 
 
 class DataError(InlayError):
@@ -67,6 +76,11 @@ def input_media(sample: Sample) -> list[MediaPart]:
 def _key(part: MediaPart) -> tuple[str, object]:
     held = isinstance(part.source, (str, Path, EncodedMedium))
     return part.modality, part.source if held else id(part.source)
+
+
+def is_preference(sample: Sample) -> bool:
+    """Whether a sample is a preference: two answers, or one with a label."""
+    return bool(sample.rejected) or sample.desirable is not None
 
 
 class Question(NamedTuple):

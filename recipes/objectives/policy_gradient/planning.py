@@ -23,7 +23,7 @@ def policy_plan(settings: Grpo, task: Task) -> Plan:
         RewardError: the reward cannot be loaded.
     """
     model, stage = task.model, task.stage
-    scorer = scorer_of(settings.rewards)
+    scorer = scorer_of(settings.rewards, vocabulary=task.vocabulary)
     ask = partial(QuestionData, stage=stage, group=settings.group, scorer=scorer, seed=task.seed)
     data = ask(task.sets, iterations=settings.iterations)
     validation = ask([task.validation], iterations=1) if task.validation else None

@@ -22,12 +22,14 @@ class Grpo(Objective):
 
     name: ClassVar[str] = "grpo"
     planner: ClassVar[str] = "inlay.recipes.objectives.policy_gradient.planning:policy_plan"
+    aligns: ClassVar[bool] = True
 
     reward: str = "exact"
     """The reward: exact, vqa, choice, pope, objects, length, a registered name, or module:function; several with
     weights: vqa,0.2*length."""
     objects: Path | None = None
-    """Reward objects: file of the object classes, one a line: class, synonym, synonym."""
+    """Reward objects: file of the object classes, one a line: class, synonym, synonym; ``--data.objects`` or the
+    miniature's classes if empty."""
     group: int = 8
     """Sampled answers to each question."""
     temperature: float = 1.0

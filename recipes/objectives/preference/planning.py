@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inlay.recipes.data.preparation.stage_samples import expanded
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, is_preference
 from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.preference.audit import Audit
@@ -40,18 +40,19 @@ def preference_plan(settings: Preference, task: Task) -> Plan:
         )
 
     data = rows_of(task.sets)
-    validation = rows_of([task.validation]) if task.validation else None
+    held_out, audited = ([row for row in rows if is_preference(row)] for rows in (task.validation, task.audited))
+    validation = rows_of([held_out]) if held_out else None
     if settings.function.needs_reference and _stored(settings, task, data):
         stored = StoredReference(model, stage.layout, task.store, task.show)
         for own in (data, *([validation] if validation else [])):
             stored.fill(own.rows(), own.collate_rows)
             own.stored = stored
     audit = None
-    if settings.audit and settings.paired and validation is not None:
+    if settings.audit and settings.paired and audited:
         audit = Audit(
             model,
-            task.validation,
-            rows_of([task.validation]),
+            audited,
+            rows_of([audited]),
             beta=float(getattr(settings.function, "beta", 1.0)),
             referenced=settings.function.needs_reference,
             show=task.show,

@@ -18,6 +18,7 @@ class Preference(Objective):
 
     name: ClassVar[str] = "preference"
     planner: ClassVar[str] = "inlay.recipes.objectives.preference.planning:preference_plan"
+    aligns: ClassVar[bool] = True
 
     loss: str = "sigmoid"
     """The loss: ``sigmoid`` (DPO), ``mdpo``, ``simpo``, ``kto``, ...; see docs/alignment.md for all names."""

@@ -45,7 +45,8 @@ def rehearse(adapter: Adapter, stages: Mapping[str, Stage], task_of: Callable[[S
     with _restored(adapter):
         for name, stage in stages.items():
             task = task_of(stage)
-            few = replace(task, sets=[_few(rows) for rows in task.sets], validation=(), held_out=(), features=None)
+            unseen: dict[str, Any] = {"validation": (), "audited": (), "held_out": ()}
+            few = replace(task, sets=[_few(rows) for rows in task.sets], features=None, **unseen)
             try:
                 planned = plan(name, stage, replace(few, carried=carried, store=None, show=lambda _: None))
             except DataError:  # A few rows may lack what the stage needs; all rows are checked when it is planned.
