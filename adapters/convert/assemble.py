@@ -77,6 +77,13 @@ def _lora(lora: Lora, backbone: Backbone) -> LoraPart:
     modules = sorted(lora.downs)
     model = backbone.llm.model
     wanted = {name: (lora.downs[name].shape[1], lora.ups[name].shape[0]) for name in modules}
+    known = {name for name, _ in model.named_modules()}
+    if strange := [name for name in modules if name not in known]:
+        raise ConvertError(
+            f"{len(strange)} of {len(modules)} modules of this LoRA are not in the language model: "
+            f"{', '.join(strange[:_SHOWN])}; inlay's LoRA is on the language model alone, so a LoRA on an encoder or on "
+            "a projector has to be merged first"
+        )
     chosen = tuple(sorted({name.rpartition(".")[2] for name in modules}))
     for targets in (chosen, tuple(modules)):
         config = lora.config.with_targets(targets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +14,7 @@ from inlay.adapters.bundles.storage_dtype import DiskDtype
 from inlay.adapters.convert.assemble import assemble
 from inlay.adapters.convert.compare import check_frozen
 from inlay.adapters.convert.imported import Imported
-from inlay.adapters.convert.registry import converter_for
+from inlay.adapters.convert.registry import CONVERTERS, converter_for
 from inlay.adapters.convert.source import ConvertError, Source
 
 __all__ = ["Frozen", "Result", "import_adapter", "lossless_dtype", "read_checkpoint"]
@@ -90,13 +90,15 @@ def import_adapter(
         >>> import_adapter("llava-1.5-7b-hf").adapter.save_pretrained("bundle")  # doctest: +SKIP
     """
     imported = read_checkpoint(source, converter=converter, template=template)
+    if imported.lora is not None and not imported.inputs:
+        imported = _on_base(imported, models.get("llm") or imported.models.llm, template)
     chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)
     if backbone is None:
         backbone = Backbone.from_pretrained(**chosen)
-        own = [port for port in ("llm", "image") if str(chosen.get(port)) == str(Path(source))]
+        # A model that was loaded from the checkpoint itself is the checkpoint's.
+        own = [port for port in ("llm", "image") if str(chosen.get(port)) == getattr(imported.models, port)]
     else:
         own = []
-    # A model that was loaded from the checkpoint itself is the checkpoint's.
     others = {port: tensors for port, tensors in imported.frozen.items() if port not in own}
     compared = check_frozen(others, backbone) if frozen == "compare" else {}
     adapter = assemble(imported, backbone, name=name or Path(source).resolve().name.removesuffix(Path(source).suffix))
@@ -119,6 +121,15 @@ def lossless_dtype(imported: Imported) -> DiskDtype:
     held = [*imported.tensors.values(), *lora]
     exact = not imported.fresh and all(t.dtype == torch.bfloat16 or t.equal(t.bfloat16().to(t.dtype)) for t in held)
     return "bfloat16" if exact else "float32"
+
+
+def _on_base(imported: Imported, llm: str | Path | None, template: str | None) -> Imported:
+    """A LoRA whose base model is a multimodal folder, with the other parts of that folder."""
+    if llm is None or not Path(llm).is_dir():
+        return imported
+    place = Source(llm)
+    found = next((converter for converter in CONVERTERS.values() if converter.matches(place)), None)
+    return imported if found is None else replace(found.read(place, template), lora=imported.lora)
 
 
 def _models(imported: Imported, given: dict[str, Any], source: str | Path) -> dict[str, Any]:

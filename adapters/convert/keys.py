@@ -117,22 +117,27 @@ class KeyTable:
 
     @cached_property
     def _reading(self) -> list[tuple[re.Pattern[str], str]]:
-        return [(_pattern(theirs), _target(ours)) for theirs, ours in self.pairs]
+        return [(_pattern(theirs, _long(theirs, ours)), _target(ours)) for theirs, ours in self.pairs]
 
     @cached_property
     def _writing(self) -> list[tuple[re.Pattern[str], str]]:
-        return [(_pattern(ours), _target(theirs)) for theirs, ours in self.pairs]
+        return [(_pattern(ours, _long(theirs, ours)), _target(theirs)) for theirs, ours in self.pairs]
 
     @cached_property
     def _ignoring(self) -> list[tuple[re.Pattern[str], str]]:
-        return [(_pattern(theirs), reason) for theirs, reason in self.ignored.items()]
+        return [(_pattern(theirs, _long(theirs)), reason) for theirs, reason in self.ignored.items()]
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _long(*texts: str) -> set[str]:
+    """Holes that stand for any number of steps; the star may be in one of two patterns."""
+    return {hole[1] for text in texts for hole in _HOLE.finditer(text) if hole[2]}
+
+
+def _pattern(text: str, long: set[str]) -> re.Pattern[str]:
     """A pattern with holes as a regular expression."""
     pieces, end = [], 0
     for hole in _HOLE.finditer(text):
-        pieces += [re.escape(text[end : hole.start()]), f"(?P<{hole[1]}>{'.+' if hole[2] else r'[^.]+'})"]
+        pieces += [re.escape(text[end : hole.start()]), f"(?P<{hole[1]}>{'.+' if hole[1] in long else r'[^.]+'})"]
         end = hole.end()
     return re.compile("".join([*pieces, re.escape(text[end:])]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inlay.adapters.convert.formats import hf_llava, llava
+from inlay.adapters.convert.formats import hf_blip, hf_llava, lavis, llava, minigpt4, peft
 from inlay.adapters.convert.imported import Imported
 from inlay.adapters.convert.source import ConvertError, Source
 from inlay.adapters.parts.registration import register
@@ -28,6 +28,10 @@ class Converter:
 CONVERTERS: dict[str, Converter] = {
     "llava": Converter(llava.matches, llava.read, "LLaVA 1.0 to 1.6: mm_projector.bin, a LoRA run, a whole model"),
     "hf_llava": Converter(hf_llava.matches, hf_llava.read, "LlavaForConditionalGeneration, LlavaNext..."),
+    "hf_blip": Converter(hf_blip.matches, hf_blip.read, "Blip2ForConditionalGeneration, InstructBlip..."),
+    "lavis": Converter(lavis.matches, lavis.read, "BLIP-2 and InstructBLIP of LAVIS, stages 1 and 2: .pth"),
+    "minigpt4": Converter(minigpt4.matches, minigpt4.read, "MiniGPT-4: .pth with llama_proj"),
+    "peft": Converter(peft.matches, peft.read, "a LoRA folder of PEFT"),
 }
 """Name -> converter, in the order in which they are tried."""
 
