@@ -23,7 +23,7 @@ from inlay.adapters.language.wiring.embeddings_check import check_embeddings
 from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.files.gguf import gguf_file
 from inlay.adapters.loading.files.tokenizer import load_tokenizer
-from inlay.adapters.loading.language_part import NAMES_INSIDE, language_part
+from inlay.adapters.loading.language_part import NAMES_INSIDE, NAMES_INSIDE_ENCODER_DECODER, language_part
 from inlay.adapters.loading.pretrained import (
     BackboneError,
     commit_of,
@@ -74,7 +74,8 @@ def load_language(
         config = AutoConfig.from_pretrained(held, trust_remote_code=False, **options)
         further: dict[str, Any] = {}
         if (inner := language_part(config, source)) is not config:
-            further = {"config": inner, "key_mapping": dict(NAMES_INSIDE)}
+            names = NAMES_INSIDE_ENCODER_DECODER if inner.is_encoder_decoder else NAMES_INSIDE
+            further = {"config": inner, "key_mapping": dict(names)}
             config = inner
         model_class = _model_class(config, source)
         check_stored(config, quantise, source)

@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from inlay.adapters.loading.pretrained import BackboneError
 
-__all__ = ["NAMES_INSIDE", "language_part"]
+__all__ = ["NAMES_INSIDE", "NAMES_INSIDE_ENCODER_DECODER", "language_part"]
 
 _TEXT = r"(?:language_model|text_model|llm)"
 NAMES_INSIDE: Mapping[str, str] = {
@@ -25,6 +25,9 @@ NAMES_INSIDE: Mapping[str, str] = {
 }
 """Regular expression -> replacement: names of tensors in a multimodal model -> in its language model."""
 
+NAMES_INSIDE_ENCODER_DECODER: Mapping[str, str] = {rf"^(?:model\.)?{_TEXT}\.": ""}
+"""The same for an encoder-decoder, such as BLIP-2's Flan-T5."""
+
 
 def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedConfig:
     """The config of the language model inside a multimodal one; any other config as it is.
@@ -33,7 +36,8 @@ def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedCon
         BackboneError: transformers has no causal language model for the inner config.
     """
     if getattr(config, "is_encoder_decoder", False):
-        return config
+        whole = getattr(config, "text_config", None)
+        return whole if getattr(whole, "is_encoder_decoder", False) else config
     try:
         inner: PretrainedConfig = config.get_text_config(decoder=True)
     except ValueError as error:

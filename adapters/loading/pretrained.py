@@ -90,7 +90,13 @@ def load_weights(
     # Random weights would make the digest of the model another one each time.
     if unused and any(str(name).startswith(unused) for name in found["missing_keys"]):
         setattr(model, unused.partition(".")[0], None)
-    further = [name for name in map(str, found["unexpected_keys"]) if layers is not None and _layer(name) >= layers]
+    # A multimodal model may have an encoder with more layers than its language model.
+    stacks = {_stack(name) for name in model.state_dict()} if layers is not None else set()
+    further = [
+        name
+        for name in map(str, found["unexpected_keys"])
+        if layers is not None and _layer(name) >= layers and _stack(name) in stacks
+    ]
     if further:
         raise BackboneError(
             f"{source}: config.json has {layers} layers, the weights have more: {', '.join(sorted(further)[:3])}; "
@@ -103,6 +109,11 @@ def _layer(name: str) -> int:
     """``model.layers.7.mlp.up_proj.weight`` -> 7; -1 without a number."""
     found = re.search(r"(?:^|\.)(\d+)\.", name)
     return int(found[1]) if found else -1
+
+
+def _stack(name: str) -> str:
+    """``model.layers.7.mlp.up_proj.weight`` -> ``model.layers``; the whole name without a number."""
+    return re.split(r"\.\d+\.", name, maxsplit=1)[0]
 
 
 def check_loaded(

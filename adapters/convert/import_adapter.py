@@ -1,0 +1,149 @@
+"""From a foreign checkpoint to an adapter, in one call: recognise, read, load the backbone, compare, assemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.bundles.storage_dtype import DiskDtype
+from inlay.adapters.convert.assemble import assemble
+from inlay.adapters.convert.compare import check_frozen
+from inlay.adapters.convert.imported import Imported
+from inlay.adapters.convert.registry import CONVERTERS, converter_for
+from inlay.adapters.convert.source import ConvertError, Source
+
+__all__ = ["Frozen", "Result", "import_adapter", "lossless_dtype", "read_checkpoint"]
+
+Frozen: TypeAlias = Literal["compare", "leave"]
+"""What is done with frozen models in a checkpoint: compare them with the backbone, or leave them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """An imported adapter."""
+
+    adapter: Adapter
+    backbone: Backbone
+    """The frozen models that it was imported for."""
+    dtype: DiskDtype
+    """The smallest data type on disk that keeps every weight."""
+    models: dict[str, str]
+    """Port -> source of its frozen model."""
+    compared: dict[str, int]
+    """Port -> frozen tensors of the checkpoint that are equal to the backbone's."""
+    ignored: dict[str, int]
+    """Reason -> tensors that are not used."""
+    fresh: tuple[str, ...]
+    """Parameters that the checkpoint does not have; they are untrained."""
+
+
+def read_checkpoint(source: str | Path, *, converter: str | None = None, template: str | None = None) -> Imported:
+    """Read a checkpoint and account for every tensor; no frozen model is loaded.
+
+    Args:
+        source: file or folder.
+        converter: name of a format; recognised if not given.
+        template: name of the template of conversations; the format's own if not given.
+
+    Raises:
+        ConvertError: an unknown format, or a setting or a tensor that cannot be converted.
+    """
+    place = Source(source)
+    return converter_for(place, converter).read(place, template)
+
+
+def import_adapter(
+    source: str | Path,
+    *,
+    converter: str | None = None,
+    template: str | None = None,
+    name: str | None = None,
+    system: str | None = None,
+    backbone: Backbone | None = None,
+    frozen: Frozen = "compare",
+    **models: Any,
+) -> Result:
+    """Convert a checkpoint to an adapter on its backbone.
+
+    Args:
+        source: file or folder.
+        converter: name of a format; recognised if not given.
+        template: name of the template of conversations; the format's own if not given.
+        name: a name for people; that of the source if not given.
+        system: the system from the literature; the format's own if not given.
+        backbone: loaded frozen models; otherwise they are loaded as ``models`` and the checkpoint say.
+        frozen: ``compare`` refuses a checkpoint whose own language model or encoder is another one; ``leave`` does
+            not look at them.
+        models: arguments of :meth:`Backbone.from_pretrained`, such as ``llm`` and ``image``; those that are None are
+            the checkpoint's.
+
+    Raises:
+        ConvertError: the checkpoint cannot be converted.
+        BackboneError: a frozen model cannot be loaded.
+
+    Example:
+        >>> import_adapter("llava-1.5-7b-hf").adapter.save_pretrained("bundle")  # doctest: +SKIP
+    """
+    imported = read_checkpoint(source, converter=converter, template=template)
+    if imported.lora is not None and not imported.inputs:
+        imported = _on_base(imported, models.get("llm") or imported.models.llm, template)
+    chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)
+    if backbone is None:
+        backbone = Backbone.from_pretrained(**chosen)
+        # A model that was loaded from the checkpoint itself is the checkpoint's.
+        own = [port for port in ("llm", "image") if str(chosen.get(port)) == getattr(imported.models, port)]
+    else:
+        own = []
+    others = {port: tensors for port, tensors in imported.frozen.items() if port not in own}
+    compared = check_frozen(others, backbone) if frozen == "compare" else {}
+    adapter = assemble(imported, backbone, name=name or Path(source).resolve().name.removesuffix(Path(source).suffix))
+    if system is not None:
+        adapter.system = system
+    return Result(
+        adapter=adapter,
+        backbone=backbone,
+        dtype=lossless_dtype(imported),
+        models={port: str(chosen[port]) for port in ("llm", "image", "prompt") if chosen.get(port)},
+        compared=compared,
+        ignored=dict(imported.ignored),
+        fresh=imported.fresh,
+    )
+
+
+def lossless_dtype(imported: Imported) -> DiskDtype:
+    """``bfloat16`` if every tensor of the checkpoint is a bfloat16 value, otherwise ``float32``."""
+    lora = [] if imported.lora is None else [*imported.lora.downs.values(), *imported.lora.ups.values()]
+    held = [*imported.tensors.values(), *lora]
+    exact = not imported.fresh and all(t.dtype == torch.bfloat16 or t.equal(t.bfloat16().to(t.dtype)) for t in held)
+    return "bfloat16" if exact else "float32"
+
+
+def _on_base(imported: Imported, llm: str | Path | None, template: str | None) -> Imported:
+    """A LoRA whose base model is a multimodal folder, with the other parts of that folder."""
+    if llm is None or not Path(llm).is_dir():
+        return imported
+    place = Source(llm)
+    found = next((converter for converter in CONVERTERS.values() if converter.matches(place)), None)
+    return imported if found is None else replace(found.read(place, template), lora=imported.lora)
+
+
+def _models(imported: Imported, given: dict[str, Any], source: str | Path) -> dict[str, Any]:
+    """Arguments of ``Backbone.from_pretrained``."""
+    own = imported.models
+    options = {"llm": own.llm, "image": own.image, "prompt": own.prompt, **own.further, **given}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if "llm" not in chosen:
+        raise ConvertError(f"{source}: the checkpoint does not name its language model; give it: --llm OWNER/NAME")
+    if "image" in imported.inputs:
+        if "image" not in chosen:
+            raise ConvertError(f"{source}: the checkpoint does not name its vision tower; give it: --image OWNER/NAME")
+        chosen["feature_options"] = {"image": dict(own.image_options), **chosen.get("feature_options", {})}
+        chosen["qformer"] = own.qformer
+    else:
+        chosen.pop("image", None)
+    return chosen

@@ -1,0 +1,72 @@
+"""The converters by name: which format a checkpoint has, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inlay.adapters.convert.formats import hf_blip, hf_llava, lavis, llava, minigpt4, peft
+from inlay.adapters.convert.imported import Imported
+from inlay.adapters.convert.source import ConvertError, Source
+from inlay.adapters.parts.registration import register
+
+__all__ = ["CONVERTERS", "Converter", "converter_for", "register_converter"]
+
+
+@dataclass(frozen=True)
+class Converter:
+    """One foreign format."""
+
+    matches: Callable[[Source], bool]
+    """Whether a source has this format; looks at file names and config files before it opens weights."""
+    read: Callable[[Source, str | None], Imported]
+    """The source and a template, or None for the format's own -> its content."""
+    about: str
+    """The format in a few words."""
+
+
+CONVERTERS: dict[str, Converter] = {
+    "llava": Converter(llava.matches, llava.read, "LLaVA 1.0 to 1.6: mm_projector.bin, a LoRA run, a whole model"),
+    "hf_llava": Converter(hf_llava.matches, hf_llava.read, "LlavaForConditionalGeneration, LlavaNext..."),
+    "hf_blip": Converter(hf_blip.matches, hf_blip.read, "Blip2ForConditionalGeneration, InstructBlip..."),
+    "lavis": Converter(lavis.matches, lavis.read, "BLIP-2 and InstructBLIP of LAVIS, stages 1 and 2: .pth"),
+    "minigpt4": Converter(minigpt4.matches, minigpt4.read, "MiniGPT-4: .pth with llama_proj"),
+    "peft": Converter(peft.matches, peft.read, "a LoRA folder of PEFT"),
+}
+"""Name -> converter, in the order in which they are tried."""
+
+
+def register_converter(
+    name: str, matches: Callable[[Source], bool], read: Callable[[Source, str | None], Imported], about: str = ""
+) -> None:
+    """Register a format, so that ``inlay import`` reads it.
+
+    Args:
+        name: letters, digits, ``_`` and ``-``.
+        matches: whether a :class:`~inlay.adapters.convert.source.Source` has this format.
+        read: the source and a template (or None) -> :class:`~inlay.adapters.convert.imported.Imported`.
+        about: the format in a few words.
+
+    Raises:
+        RegistrationError: the name of another format. The same functions again replace themselves.
+    """
+    register(CONVERTERS, name, Converter(matches, read, about), "converter", by="read")
+
+
+def converter_for(source: Source, name: str | None = None) -> Converter:
+    """The converter of a name, or the first that recognises a source.
+
+    Raises:
+        ConvertError: there is none.
+    """
+    if name is not None:
+        if name not in CONVERTERS:
+            raise ConvertError(f"format: expected one of {', '.join(CONVERTERS)}, got {name!r}")
+        return CONVERTERS[name]
+    for converter in CONVERTERS.values():
+        if converter.matches(source):
+            return converter
+    known = "; ".join(f"{key} ({converter.about})" for key, converter in CONVERTERS.items())
+    raise ConvertError(
+        f"{source}: this is no checkpoint of a known format: {known}. Name it with --format if it is one"
+    )

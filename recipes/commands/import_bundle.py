@@ -1,0 +1,115 @@
+"""``inlay import``: write a bundle from a checkpoint of LLaVA, BLIP-2, InstructBLIP, MiniGPT-4, NExT-GPT or PEFT."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.settings.errors import SettingsError
+
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
+
+__all__ = ["main"]
+
+_MODELS = {
+    "llm": "Hub id or folder of the language model; the one that the checkpoint names or holds if not given",
+    "image": "Hub id or folder of the vision tower; the one that the checkpoint names or holds if not given",
+    "audio": "Hub id or folder of the audio encoder",
+    "video": "Hub id or folder of the video encoder",
+    "prompt": "Hub id or folder of the tokenizer of an instruction-aware Q-Former",
+    "generate_image": "Hub id or folder of the image generator; without it the image output projector is left out",
+    "generate_audio": "the same of the audio generator",
+    "generate_video": "the same of the video generator",
+}
+
+
+def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
+    """Convert, and print what was used and what was not.
+
+    Args:
+        argv: arguments of the command line.
+        backbone: loaded frozen models, instead of those that the arguments or the checkpoint name.
+    """
+    parser = command_parser("import", f"{__doc__} See docs/importing.md.")
+    parser.add_argument("source", type=Path, help="file or folder of the checkpoint")
+    parser.add_argument("bundle", type=Path, help="folder for the bundle")
+    parser.add_argument("--format", type=str | None, help="name of the format; recognised by the files if not given")
+    parser.add_argument("--system", type=str | None, help="system that the bundle names; the format's if not given")
+    parser.add_argument("--template", type=str | None, help="template of conversations; the format's if not given")
+    parser.add_argument("--name", type=str | None, help="name of the adapter; that of the checkpoint if not given")
+    for name, about in _MODELS.items():
+        parser.add_argument(f"--{name}", type=str | None, help=about)
+    parser.add_argument(
+        "--frozen",
+        type=Literal["compare", "leave"],
+        default="compare",
+        help="language model and encoder inside the checkpoint: compare them with --llm and --image, or leave them out",
+    )
+    parser.add_argument(
+        "--dtype",
+        type=Literal["auto", "bfloat16", "float32"],
+        default="auto",
+        help="data type of the bundle; auto: bfloat16 if it keeps every weight, otherwise float32",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the folder")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parsed = parser.parse_args(list(argv))
+    if not parsed.source.exists():
+        raise SettingsError(f"{parsed.source}: no such file or folder; expected a downloaded checkpoint")
+    if parsed.bundle.exists() and not parsed.overwrite:
+        raise SettingsError(f"{parsed.bundle}: already exists; choose another folder, or use --overwrite")
+    facts = _convert(parsed, backbone)
+    print(json.dumps(facts, indent=2) if parsed.json else _table(facts))
+    return 0
+
+
+def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
+    from inlay.adapters.convert import import_adapter
+
+    found = import_adapter(
+        parsed.source,
+        converter=parsed.format,
+        template=parsed.template,
+        name=parsed.name,
+        system=parsed.system,
+        backbone=backbone,
+        frozen=parsed.frozen,
+        **{name: getattr(parsed, name) for name in _MODELS},
+    )
+    dtype = found.dtype if parsed.dtype == "auto" else parsed.dtype
+    # Saved while it is attached, so that the bundle holds a canary of these frozen models.
+    found.adapter.attach(found.backbone, strict=True)
+    found.adapter.save_pretrained(parsed.bundle, dtype=dtype, overwrite=parsed.overwrite)
+    found.adapter.detach()
+    return {
+        "bundle": str(parsed.bundle),
+        "system": found.adapter.system,
+        "template": found.adapter.layout.template,
+        "dtype": dtype,
+        "parts": {part.name: part.parameters for part in found.adapter.parts()},
+        "models": found.models,
+        "compared": found.compared,
+        "not_used": found.ignored,
+        "untrained": list(found.fresh),
+    }
+
+
+def _table(facts: dict[str, Any]) -> str:
+    lines = [f"{facts['bundle']}: {facts['system']}, template {facts['template']}, {facts['dtype']}"]
+    lines += [f"  {name:<16} {count:>13,} parameters" for name, count in facts["parts"].items()]
+    lines += [f"  {port:<16} {source}" for port, source in facts["models"].items()]
+    lines += [
+        f"  {port}: {count} frozen tensors are those of the backbone" for port, count in facts["compared"].items()
+    ]
+    lines += [f"  not used: {count} tensors, {reason}" for reason, count in facts["not_used"].items()]
+    lines += [f"  untrained: {name}" for name in facts["untrained"]]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

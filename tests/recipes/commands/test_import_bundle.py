@@ -1,0 +1,68 @@
+"""``inlay import``: from a checkpoint to a bundle that answers, by the command line alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign_checkpoints import hf_llava, hf_llava_folder, relaid
+
+from inlay.recipes.cli import main
+
+
+@pytest.fixture
+def folder(tokenizer_of: Any, tmp_path: Path) -> Path:
+    return hf_llava_folder(tmp_path / "llava-hf", hf_llava(tokenizer_of()), tokenizer_of(), "4.51")
+
+
+def test_a_folder_becomes_a_bundle_that_chat_uses(
+    folder: Path, image_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", str(folder), str(tmp_path / "bundle"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["parts"] == {"inputs.image": 24 * 32 + 32 + 32 * 32 + 32}
+    assert (facts["template"], facts["dtype"]) == ("vicuna_v1", "float32")
+    image_of(0).save(tmp_path / "p.png")
+    models = ["--backbone.llm", str(folder), "--backbone.image", str(folder)]
+    asked = [
+        "chat",
+        str(tmp_path / "bundle"),
+        *models,
+        "--image",
+        str(tmp_path / "p.png"),
+        "--question",
+        "What is shown?",
+    ]
+    assert main([*asked, "--max_new_tokens", "3"]) == 0
+
+
+def test_the_printed_table_names_parts_and_models(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["import", str(folder), str(tmp_path / "bundle"), "--dtype", "bfloat16"]) == 0
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("inputs.image", f"image            {folder}", "bfloat16"))
+
+
+def test_a_wrong_tensor_is_a_usage_error_and_nothing_is_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relaid(folder / "model.safetensors", ((r"^multi_modal_projector\.linear_2\.", "multi_modal_projector.linear_3."),))
+    assert main(["import", str(folder), str(tmp_path / "bundle")]) == 2
+    assert "multi_modal_projector.linear_3.bias" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_is_not_replaced_unless_asked(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    assert main(["import", str(folder), str(tmp_path / "bundle")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_missing_checkpoint_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import", str(tmp_path / "none"), str(tmp_path / "bundle")]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
