@@ -31,6 +31,7 @@ COMMANDS = {
     "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
     "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about a picture"),
+    "serve": ("inlay.recipes.commands.serve", "serve adapters of one backbone to OpenAI clients"),
     "inspect": (
         "inlay.recipes.commands.bundles.inspect",
         "show parts, interface and size of a bundle, and check its files",
