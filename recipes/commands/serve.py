@@ -73,11 +73,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise ServeError(f"{', '.join(missing)}: not installed; pip install 'inlay[serve]'")
     # Heavy libraries are imported after the arguments have been checked.
-    from inlay.recipes.serve.app import create_app
-    from inlay.recipes.serve.guard import LOOPBACK
-    from inlay.recipes.serve.media import MediaAccess
-    from inlay.recipes.serve.models import load_models, named_runs
-    from inlay.recipes.serve.server import bound, run, url_of
+    from inlay.recipes.serve.http_api.app import create_app
+    from inlay.recipes.serve.http_api.guard import LOOPBACK
+    from inlay.recipes.serve.request.media import MediaAccess
+    from inlay.recipes.serve.engine.models import load_models, named_runs
+    from inlay.recipes.serve.http_api.server import bound, server_of, url_of
 
     runs = named_runs(parsed.runs)
     with bound(parsed.host, parsed.port) as listening:
@@ -94,7 +94,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         )
         print(f"{', '.join(runs)}: {url_of(listening)}    (Ctrl-C stops it)", flush=True)
         try:
-            run(app, listening, limits)
+            server_of(app, limits).run(sockets=[listening])
         except KeyboardInterrupt:
             print("\nstopped", flush=True)
         finally:

@@ -85,7 +85,9 @@ class InputPart(_Checked):
 
 
 def _kind(content: object) -> str | None:
-    return {str: "one text", list: "parts"}.get(type(content))
+    if isinstance(content, str):
+        return "one text"
+    return "parts" if isinstance(content, list) else None
 
 
 Content: TypeAlias = Annotated[

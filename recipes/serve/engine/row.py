@@ -14,7 +14,7 @@ from inlay.adapters.conversation.turn_end import TurnEnd
 from inlay.adapters.language.generation.stopping import StopText, single_tokens
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.llm_parts.signal_tokens import Signals
-from inlay.recipes.serve.job import Delta, Done, Job, TokenScore
+from inlay.recipes.serve.engine.job import Delta, Done, Job, TokenScore
 
 __all__ = ["Row"]
 

@@ -17,15 +17,15 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from inlay.hub.errors import InlayError
-from inlay.recipes.serve.conversation import conversation
-from inlay.recipes.serve.engine import Engine
+from inlay.recipes.serve.engine.job import Delta, Done, Event, Failed, Job, Sampling
+from inlay.recipes.serve.engine.worker import Engine
 from inlay.recipes.serve.errors import ApiError
-from inlay.recipes.serve.job import Delta, Done, Event, Failed, Job, Sampling
+from inlay.recipes.serve.http_api.metrics import Metrics
+from inlay.recipes.serve.http_api.response import DONE, Completion, sse
 from inlay.recipes.serve.limits import Limits
-from inlay.recipes.serve.media import MediaAccess, MediaReader
-from inlay.recipes.serve.metrics import Metrics
-from inlay.recipes.serve.response import DONE, Completion, sse
-from inlay.recipes.serve.schema import ChatRequest, read_request
+from inlay.recipes.serve.request.conversation import conversation
+from inlay.recipes.serve.request.media import MediaAccess, MediaReader
+from inlay.recipes.serve.request.schema import ChatRequest, read_request
 
 __all__ = ["Chat"]
 
@@ -75,7 +75,8 @@ class Chat:
         asked = read_request(body)
         self.engine.models.adapter(asked.model)
         sampling = self._sampling(asked)
-        reader = MediaReader(self.access, self.limits, self.engine.models.backbone.encoders)
+        encoders = self.engine.models.backbone.encoders
+        reader = MediaReader(self.access, self.limits, dict(encoders.items()).get("video"))
         return asked, sampling, conversation(asked.messages, reader, self.limits)
 
     def _sampling(self, asked: ChatRequest) -> Sampling:

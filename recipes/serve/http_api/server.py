@@ -12,7 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.serve.limits import Limits
 
-__all__ = ["bound", "run", "url_of"]
+__all__ = ["bound", "server_of", "url_of"]
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -34,12 +34,11 @@ def url_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
-def run(app: Any, listening: socket.socket, limits: Limits) -> None:
-    """Serve until SIGINT or SIGTERM, then finish the running answers.
+def server_of(app: Any, limits: Limits) -> uvicorn.Server:
+    """A server whose ``run(sockets=[...])`` serves until SIGINT or SIGTERM, and then finishes the running answers.
 
     Args:
         app: the application.
-        listening: of :func:`bound`.
         limits: of connections and times.
     """
     config = uvicorn.Config(
@@ -54,7 +53,7 @@ def run(app: Any, listening: socket.socket, limits: Limits) -> None:
         timeout_graceful_shutdown=20,
         lifespan="on",
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)
 
 
 def _protocol(seconds: float) -> type[asyncio.Protocol]:

@@ -8,8 +8,8 @@ from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, P
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.serve.errors import ApiError
 from inlay.recipes.serve.limits import Limits
-from inlay.recipes.serve.media import MediaReader
-from inlay.recipes.serve.schema import AudioData, InputMessage, InputPart
+from inlay.recipes.serve.request.media import MediaReader
+from inlay.recipes.serve.request.schema import AudioData, InputMessage, InputPart
 
 __all__ = ["conversation"]
 

@@ -7,13 +7,11 @@ only, bounded in bytes and time. A fetched file is deleted when it has been deco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from inlay.adapters.encoders.protocol import Encoder
 from inlay.adapters.media.audio import load_audio
 from inlay.adapters.media.budget import BUDGET, Budget
 from inlay.adapters.media.image import load_image
@@ -25,7 +23,7 @@ from inlay.recipes.data.rows.media_values import MediaRules, medium
 from inlay.recipes.data.rows.remote import RemoteMedium, is_url
 from inlay.recipes.serve.errors import ApiError
 from inlay.recipes.serve.limits import Limits
-from inlay.recipes.serve.schema import AudioData
+from inlay.recipes.serve.request.schema import AudioData
 
 __all__ = ["MediaAccess", "MediaReader"]
 
@@ -46,8 +44,8 @@ class MediaReader:
 
     access: MediaAccess
     limits: Limits
-    encoders: Mapping[str, Encoder]
-    """Modality -> encoder, which may pick the frames of a clip that it reads."""
+    video: object = None
+    """The encoder of clips, which may pick the frames that it reads."""
     count: int = field(default=0, init=False)
     size: int = field(default=0, init=False)
     pixels: int = field(default=0, init=False)
@@ -117,7 +115,7 @@ class MediaReader:
         budget = self._budget(self.limits.pixels)
         if modality == "audio":
             return load_audio(source, root=folder, budget=budget)
-        picks = getattr(self.encoders.get("video"), "picks", None)
+        picks = getattr(self.video, "picks", None)
         return load_video(source, root=folder, budget=budget, picks=picks)
 
     def _budget(self, pixels: int) -> Budget:

@@ -13,16 +13,17 @@ from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.chat.per_row_adapters import embed_rows, with_lora_of
 from inlay.adapters.chat.replies import encode_all, replies_of
 from inlay.adapters.chat.sample_groups import unsampled_tokens
+from inlay.adapters.conversation.segments import TooLongError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.llm_parts.signal_grammar import completed
 from inlay.adapters.llm_parts.signal_tokens import Signals
 from inlay.hub.errors import InlayError
+from inlay.recipes.serve.engine.job import Done, Failed, Job, Started
+from inlay.recipes.serve.engine.models import Group, Models
+from inlay.recipes.serve.engine.row import Row
+from inlay.recipes.serve.engine.sampling import RowsEnded, RowsProcessor
 from inlay.recipes.serve.errors import ApiError
-from inlay.recipes.serve.job import Done, Failed, Job, Started
-from inlay.recipes.serve.models import Group, Models
-from inlay.recipes.serve.row import Row
-from inlay.recipes.serve.sampling import RowsEnded, RowsProcessor
 from inlay.recipes.systems.generation_options import generation_options
 
 __all__ = ["answer"]
@@ -85,11 +86,10 @@ def _prompt(models: Models, model: AttachedModel, job: Job) -> _Prompt | None:
         (encoded,) = encode_all(model.with_adapter(adapter), [job.conversation], adapter.layout, ())
         size, context = len(encoded.ids), _context(model)
         if context is not None and size >= context:
-            raise ApiError(
-                f"This model's maximum context length is {context} tokens; the messages have {size}. Shorten them.",
-                param="messages",
-                code="context_length_exceeded",
-            )
+            raise TooLongError(f"{size} positions leave no room for an answer in the context of {context}")
+    except TooLongError as error:
+        job.emit(Failed(ApiError(f"{error}; shorten the messages", param="messages", code="context_length_exceeded")))
+        return None
     except InlayError as error:
         job.emit(Failed(error))
         return None

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
 from inlay.adapters.language.generation.policy import SamplingPolicy
-from inlay.recipes.serve.row import Row
+from inlay.recipes.serve.engine.row import Row
 
 __all__ = ["RowsEnded", "RowsProcessor"]
 
@@ -33,10 +33,8 @@ class RowsProcessor(LogitsProcessor):
         for place, row in enumerate(rows):
             asked = row.job.sampling
             policy = SamplingPolicy(temperature=0.0)
-            if asked.temperature > 0:
-                # top_p 0 means the most likely token alone
-                top = {"top_k": 1} if asked.top_p == 0 else {"top_p": asked.top_p}
-                policy = SamplingPolicy(temperature=asked.temperature, forbidden=forbidden, **top)  # type: ignore[arg-type]
+            if asked.temperature > 0 and asked.top_p != 0:
+                policy = SamplingPolicy(temperature=asked.temperature, top_p=asked.top_p, forbidden=forbidden)
             self._policies.setdefault(policy, []).append(place)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

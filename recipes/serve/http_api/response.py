@@ -18,7 +18,7 @@ from typing import Any
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import MadePart
 from inlay.recipes.media_files.save import encoded
-from inlay.recipes.serve.job import Delta, Done, Started, TokenScore
+from inlay.recipes.serve.engine.job import Delta, Done, Started, TokenScore
 
 __all__ = ["DONE", "Answer", "Completion", "sse"]
 

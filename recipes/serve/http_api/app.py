@@ -15,14 +15,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from inlay.recipes.serve.chat import Chat
-from inlay.recipes.serve.engine import Engine
+from inlay.recipes.serve.engine.models import Models
+from inlay.recipes.serve.engine.worker import Engine
 from inlay.recipes.serve.errors import ApiError
-from inlay.recipes.serve.guard import LOOPBACK, Guard
+from inlay.recipes.serve.http_api.chat import Chat
+from inlay.recipes.serve.http_api.guard import LOOPBACK, Guard
+from inlay.recipes.serve.http_api.metrics import Metrics
 from inlay.recipes.serve.limits import Limits
-from inlay.recipes.serve.media import MediaAccess
-from inlay.recipes.serve.metrics import Metrics
-from inlay.recipes.serve.models import Models
+from inlay.recipes.serve.request.media import MediaAccess
 
 __all__ = ["create_app"]
 

@@ -9,10 +9,10 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
-from inlay.recipes.serve.batch import answer
-from inlay.recipes.serve.job import Failed, Job
+from inlay.recipes.serve.engine.batch import answer
+from inlay.recipes.serve.engine.job import Failed, Job
+from inlay.recipes.serve.engine.models import Group, Models
 from inlay.recipes.serve.limits import Limits
-from inlay.recipes.serve.models import Group, Models
 
 __all__ = ["Engine"]
 
