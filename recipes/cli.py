@@ -35,6 +35,7 @@ COMMANDS = {
         "inlay.recipes.commands.import_bundle",
         "write a bundle from a checkpoint of LLaVA, BLIP-2 and others",
     ),
+    "serve": ("inlay.recipes.commands.serve", "serve adapters of one backbone to OpenAI clients"),
     "inspect": (
         "inlay.recipes.commands.bundles.inspect",
         "show parts, interface and size of a bundle, and check its files",

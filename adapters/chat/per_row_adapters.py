@@ -20,12 +20,13 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart, Message
 from inlay.adapters.conversation.segments import LayoutError
 from inlay.adapters.core.attach import admit_row
+from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.llm_parts.lora_per_row import mixed
 
-__all__ = ["answer_mixed", "embed_mixed", "generate_mixed", "with_lora_of"]
+__all__ = ["answer_mixed", "embed_mixed", "embed_rows", "generate_mixed", "with_lora_of"]
 
 
 def answer_mixed(
@@ -99,12 +100,30 @@ def embed_mixed(
     labels = list(names) or [""] * len(conversations)
     if len(labels) != len(conversations):
         raise LayoutError(f"names: expected one for each of {len(conversations)} conversations, got {len(labels)}")
+    encoded: dict[int, Encoded] = {}
+    for adapter, places in _by_adapter(adapters).items():
+        own, chosen = core.with_adapter(adapter), layout or adapter.layout
+        named = [labels[i] for i in places]
+        encoded.update(zip(places, encode_all(own, [conversations[i] for i in places], chosen, named), strict=True))
+    return embed_rows(core, [encoded[i] for i in range(len(encoded))], adapters, layout=layout, features=features)
+
+
+@torch.no_grad()
+def embed_rows(
+    core: ModelCore[Any],
+    encoded: Sequence[Encoded],
+    adapters: Sequence[AdapterParts],
+    *,
+    layout: Layout | None = None,
+    features: Callable[[MediaPart], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`embed_mixed`, of conversations that are encoded by ``core.with_adapter(adapter)``."""
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     for adapter, places in _by_adapter(adapters).items():
         own = core.with_adapter(adapter)
-        chosen = layout or adapter.layout
-        encoded = encode_all(own, [conversations[i] for i in places], chosen, [labels[i] for i in places])
-        batch = own.collate(encoded, layout=chosen, generation=True, features=features).to(core.backbone.device)
+        part = [encoded[i] for i in places]
+        batch = own.collate(part, layout=layout or adapter.layout, generation=True, features=features)
+        batch = batch.to(core.backbone.device)
         rows.update(zip(places, zip(own.embeddings(batch), batch.mask, strict=True), strict=True))
     width = max(len(mask) for _, mask in rows.values())
     padded = [(F.pad(e, (0, 0, width - len(e), 0)), F.pad(mask, (width - len(mask), 0))) for e, mask in _sorted(rows)]

@@ -22,10 +22,11 @@ from inlay.adapters.core.model_core import ModelCore
 from inlay.adapters.core.parts import AdapterParts
 from inlay.adapters.core.signal_states import written_states
 from inlay.adapters.generators import GeneratorError, Made
+from inlay.adapters.language.generation.generate import Generation
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.media.modality import GENERATED, Modality
 
-__all__ = ["check_media_options", "encode_all", "replies"]
+__all__ = ["check_media_options", "encode_all", "replies", "replies_of"]
 
 
 def encode_all(
@@ -65,29 +66,53 @@ def replies(
         )
     if not conversations:
         return []
-    chosen, llm, signals = layout or adapter.layout, backbone.llm, adapter.signals
+    chosen, llm = layout or adapter.layout, backbone.llm
     rows = encode_all(core, conversations, chosen, names)
     if on_text is not None:
         options["streamer"] = text_stream(llm, chosen, core.turn_end(chosen).texts, on_text, len(rows), options)
     end = core.turn_end(chosen)
     if prefixes is not None and features is None and prefixes.takes(core, rows, options):
         written = prefixes.write(core, rows[0], chosen, **options)
-        embeddings = mask = None
+        prompt = None
     else:
         batch = core.collate(rows, layout=chosen, generation=True, features=features).to(backbone.device)
         embeddings, mask = core.embeddings(batch), batch.mask
         written = core.write(embeddings, mask, end=end, **options)
-    if chosen.meta:
-        return dispatch(written, chosen, backbone, media or {})
-    runs = [read(row, llm, chosen, signals, end.texts) for row in written.rows]
+        prompt = embeddings, mask
+    return replies_of(core, written, prompt, chosen, media or {})
+
+
+@torch.no_grad()
+def replies_of(
+    core: ModelCore[Any],
+    written: Generation,
+    prompt: tuple[Tensor, Tensor] | None,
+    layout: Layout,
+    media: Mapping[Modality, Mapping[str, Any]],
+    stop: Sequence[str] = (),
+) -> list[Reply]:
+    """Replies from generated tokens, with the media that they ask for.
+
+    Args:
+        core: with the adapter that wrote them.
+        written: new tokens of each row.
+        prompt: embeddings ``[B, T, width]`` and mask ``[B, T]`` of the rows; None where an answer can ask for none.
+        layout: of the answers.
+        media: how each modality is generated, see :meth:`inlay.adapters.model.MultimodalModel.replies`.
+        stop: texts that end an answer, beside those of the layout.
+    """
+    adapter, backbone = core.adapter, core.backbone
+    llm, signals = backbone.llm, adapter.signals
+    if layout.meta:
+        return dispatch(written, layout, backbone, media)
+    stops = (*core.turn_end(layout).texts, *stop)
+    runs = [read(row, llm, layout, signals, stops) for row in written.rows]
     asked = [modality for modality in signals.ids if any(modality in row for row in runs)]
     missing = {name: why for name in asked if (why := _why_missing(name, adapter, backbone)) is not None}
     made: dict[Modality, list[Made]] = {}
-    if len(missing) < len(asked) and embeddings is not None and mask is not None:
-        states = written_states(llm, embeddings, mask, written.rows, signals)
-        made = {
-            name: core.make(name, states[name], **(media or {}).get(name, {})) for name in asked if name not in missing
-        }
+    if len(missing) < len(asked) and prompt is not None:
+        states = written_states(llm, *prompt, written.rows, signals)
+        made = {name: core.make(name, states[name], **media.get(name, {})) for name in asked if name not in missing}
     return assemble(runs, made, missing, [len(row) for row in written.rows], written.finish)
 
 

@@ -1,0 +1,1 @@
+"""The engine: jobs of several adapters in a queue, answered batch by batch."""

@@ -1,0 +1,156 @@
+"""The served adapters of one backbone: name -> adapter, and which of them share a batch.
+
+Adapters without token rows whose LoRA changes linears that the *host* changes too, with the same sizes, share batches:
+the host is attached and each row has its own projector and LoRA (:mod:`inlay.adapters.chat.per_row_adapters`). Any
+other adapter is answered in batches of its own, for which it is attached in the host's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inlay.adapters.adapter import Adapter, AttachedModel
+from inlay.adapters.backbone import Backbone
+from inlay.adapters.conversation.turn_end import TurnEnd
+from inlay.adapters.core.attach import admit_row
+from inlay.recipes.serve.errors import ApiError, ServeError
+from inlay.recipes.settings.run import BackboneSettings
+from inlay.recipes.training.load_model import backbone_of
+
+__all__ = ["Group", "Models", "load_models", "named_runs"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests with the same group can be answered in one batch."""
+
+    host: str
+    """Name of the adapter that is attached."""
+    end: TurnEnd
+    """The end of the answers."""
+
+
+class Models:
+    """Adapters on one backbone; used by one thread at a time, except :attr:`adapters`.
+
+    Args:
+        model: one of the adapters, attached.
+        adapters: name -> adapter; the attached one is among them.
+
+    Raises:
+        IncompatibleBackbone: an adapter does not fit the backbone.
+    """
+
+    def __init__(self, model: AttachedModel, adapters: Mapping[str, Adapter]) -> None:
+        self.model, self.adapters = model, dict(adapters)
+        self._groups: dict[str, Group] = {}
+        plain = {name: adapter for name, adapter in self.adapters.items() if adapter.tokens is None}
+        host = max(plain, key=lambda name: _size(plain[name]), default=None)
+        shared = {name for name in plain if host is not None and _covers(plain[host], plain[name])}
+        for name, adapter in self.adapters.items():
+            if name not in shared:
+                self._attach(adapter)  # its canary is checked now
+                self._groups[name] = Group(name, self.model.turn_end(adapter.layout))
+        if host is not None:
+            self._attach(plain[host])
+            for name in shared:
+                self._groups[name] = Group(host, self.model.turn_end(plain[name].layout))
+                if name != host:
+                    admit_row(plain[name], self.backbone)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen models."""
+        return self.model.backbone
+
+    def adapter(self, name: str) -> Adapter:
+        """The adapter of a name.
+
+        Raises:
+            ApiError: 404, there is none.
+        """
+        if name not in self.adapters:
+            raise ApiError(
+                f"The model {name[:200]!r} does not exist; expected one of {', '.join(self.adapters)}",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+        return self.adapters[name]
+
+    def group(self, name: str) -> Group:
+        """The group of an adapter's requests."""
+        return self._groups[name]
+
+    def attached(self, group: Group) -> AttachedModel:
+        """The model with the group's host attached."""
+        self._attach(self.adapters[group.host])
+        return self.model
+
+    def _attach(self, adapter: Adapter) -> None:
+        if self.model.adapter is not adapter:
+            self.model = self.model.swap(adapter)
+
+
+def _size(adapter: Adapter) -> int:
+    return 0 if adapter.lora is None else len(adapter.lora.shapes)
+
+
+def _covers(host: Adapter, other: Adapter) -> bool:
+    """Whether another adapter's rows can be answered while the host is attached."""
+    if other.lora is None:
+        return True
+    if host.lora is None:
+        return False
+    shapes = host.lora.shapes
+    return all(shapes.get(name) == size for name, size in other.lora.shapes.items())
+
+
+def named_runs(runs: Sequence[str]) -> dict[str, str]:
+    """Model name -> run, from ``RUN`` or ``NAME=RUN``; a run's folder, or repository, names its model.
+
+    Raises:
+        ServeError: two models with one name, or an empty name.
+
+    Example:
+        >>> named_runs(["runs/llava", "mine=runs/other/bundle", "me/llava-vqa"])
+        {'llava': 'runs/llava', 'mine': 'runs/other/bundle', 'me/llava-vqa': 'me/llava-vqa'}
+    """
+    found: dict[str, str] = {}
+    for text in runs:
+        name, equals, run = text.partition("=")
+        if not equals or Path(text).exists():
+            name, run = _name_of(text), text
+        if not name or not run:
+            raise ServeError(f"expected RUN or NAME=RUN, got {text!r}")
+        if name in found:
+            raise ServeError(f"two models have the name {name!r}: {found[name]} and {run}; name one: NAME={run}")
+        found[name] = run
+    return found
+
+
+def _name_of(run: str) -> str:
+    path = Path(run)
+    if not path.exists() and run.count("/") == 1 and not path.is_absolute() and not run.startswith("runs/"):
+        return run
+    resolved = path.absolute()
+    return resolved.parent.name if resolved.name == "bundle" else resolved.name
+
+
+def load_models(runs: Mapping[str, str], backbone: Backbone | BackboneSettings, trusted: Path | None = None) -> Models:
+    """Load the backbone once, and all adapters.
+
+    Args:
+        runs: model name -> run folder, bundle, or repository on the Hub.
+        backbone: loaded frozen models, or settings that name some of them.
+        trusted: as of :func:`inlay.recipes.training.load_model.load_model`.
+
+    Raises:
+        InlayError: a bundle that cannot be read, or that does not fit the backbone of the others.
+    """
+    adapters = {name: Adapter.from_pretrained(run, trusted=trusted).eval() for name, run in runs.items()}
+    # The adapter with the most ports decides which frozen models are loaded.
+    first = max(adapters, key=lambda name: len(adapters[name].interface))
+    return Models(adapters[first].attach(backbone_of(runs[first], adapters[first], backbone)), adapters)

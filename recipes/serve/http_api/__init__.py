@@ -1,0 +1,1 @@
+"""The HTTP side: addresses, keys, responses, streams, metrics, and the server process."""

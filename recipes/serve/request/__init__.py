@@ -1,0 +1,1 @@
+"""Requests: the JSON body, its media and its conversation, checked."""
