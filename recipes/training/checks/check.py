@@ -105,8 +105,8 @@ def _stage_facts(name: str, plan: Plan, backbone: Backbone) -> StageFacts:
         rows = rows.batch if isinstance(rows, PairBatch) else rows  # each pair is one row with its answers, or several
         if not hasattr(rows, "labels") or len(examples) >= LISTED:
             break
-        known = isinstance(plan.data, (StageData, PairData))
-        media = {sample.id: sample for sample in plan.data.samples} if known else {}
+        known = plan.data.samples if isinstance(plan.data, (StageData, PairData)) else ()
+        media = {sample.id: sample for sample in known}
         for row in range(min(len(rows), LISTED - len(examples))):
             number = rows.names[row]
             shown = _media(media[number]) if number in media else ()
