@@ -19,6 +19,7 @@ from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.held_out_split import hold_out, row_digest, split_places
 from inlay.recipes.data.load import load_data
+from inlay.recipes.data.preparation.reverse import reversed_pair
 from inlay.recipes.data.preparation.stage_samples import apart, expanded, varied
 from inlay.recipes.data.rows.sample import DataError, Sample, conversations_of, input_media
 from inlay.recipes.data.rows.tables.facts import DESIRABLE, PAIR, UNDESIRABLE
@@ -214,6 +215,12 @@ def test_templates_and_phrasing_change_both_sides_in_the_same_way() -> None:
         asked.add(question)
         assert [messages[-1].text for messages in conversations_of(new)] == ["a", "b", "a dog"]
     assert len(asked) > 2
+
+
+def test_preference_data_are_not_reversed() -> None:
+    for row in (pair(0), replace(pair(0), rejected=(), desirable=False)):
+        with pytest.raises(DataError, match=r"a\.json, item 0: preference data cannot be reversed"):
+            reversed_pair(row)
 
 
 def test_a_dialogue_of_preferences_is_not_split() -> None:
