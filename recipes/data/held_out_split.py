@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from inlay.adapters.conversation.messages import Message, TextPart
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.recipes.data.rows.sample import DataError, Sample, input_media
 
 __all__ = ["hold_out", "row_digest", "rows_again", "split_places"]
@@ -116,6 +117,8 @@ def _hash(value: Any) -> str:
 def _name(source: Any) -> str:
     if isinstance(source, str | Path):
         return Path(source).name
+    if isinstance(source, EncodedMedium):
+        return str(source)
     return hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else repr(source)
 
 

@@ -197,7 +197,8 @@ FORMATS: dict[str, Format] = {
     "alpaca_preference": _preference(llama_factory.sample_alpaca, llama_factory.recognise_alpaca),
     "vlfeedback": _preference(vlfeedback.sample, vlfeedback.recognise),
     "mdpo": _preference(mdpo.sample, mdpo.recognise),
-    "trl_preference": _preference(trl_preference.sample, trl_preference.recognise),
+    # "inlay pairs" gives all questions of a dialogue the id of the dialogue.
+    "trl_preference": _preference(trl_preference.sample, trl_preference.recognise, "number"),
     "trl_labels": _preference(trl_preference.sample_label, trl_preference.recognise_labels),
     "align_anything": _preference(align_anything.sample, align_anything.recognise),
     "symmpo": _preference(symmpo.sample, symmpo.recognise),

@@ -37,8 +37,10 @@ def reversed_pair(sample: Sample, *, echo: bool = False) -> Sample:
         echo: whether the assistant repeats the caption in front of the medium, as in NExT-GPT's released code.
 
     Raises:
-        DataError: a sample with no medium, several, or several turns.
+        DataError: a sample with no medium, several, or several turns; or preference data.
     """
+    if sample.rejected or sample.desirable is not None:
+        raise DataError(f"{sample.origin}: preference data cannot be reversed; set samples.direction to as_is")
     media = media_of(sample.messages)
     answers = [message for message in sample.messages if message.role == "assistant"]
     if len(media) != 1 or len(answers) != 1 or not answers[0].text.strip():

@@ -19,6 +19,7 @@ __all__ = [
     "conversations_of",
     "input_media",
     "is_preference",
+    "medium_key",
     "questions_of",
 ]
 
@@ -68,14 +69,18 @@ def input_media(sample: Sample) -> list[MediaPart]:
     """The input media of all conversations of a sample; of those that it is compared with, only further media."""
     found = list(media_of(sample.messages))
     for messages in conversations_of(sample)[1:]:
-        known = set(map(_key, found))
-        found += [part for part in media_of(messages) if _key(part) not in known]
+        known = set(map(medium_key, found))
+        found += [part for part in media_of(messages) if medium_key(part) not in known]
     return found
 
 
-def _key(part: MediaPart) -> tuple[str, object]:
-    held = isinstance(part.source, (str, Path, EncodedMedium))
-    return part.modality, part.source if held else id(part.source)
+def medium_key(part: MediaPart) -> tuple[str, str]:
+    """Identifies a medium: modality, and the path, the digest of an encoded medium, or the object in memory.
+
+    A row of a table is converted on each access, so an encoded medium is a new object each time.
+    """
+    named = isinstance(part.source, (str, Path, EncodedMedium))
+    return part.modality, str(part.source) if named else f"object {id(part.source)}"
 
 
 def is_preference(sample: Sample) -> bool:

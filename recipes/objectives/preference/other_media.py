@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from inlay.adapters.media.features import Features
 from inlay.adapters.media.load import load_medium
 from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.video import Video
-from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.rows.sample import Sample, medium_key
 
 __all__ = ["LARGEST_CROP", "SMALLEST_CROP", "Changed", "Crop", "OtherFeatures", "OtherRows", "blank"]
 
@@ -117,8 +116,7 @@ class Changed:
     @property
     def key(self) -> tuple[object, ...]:
         """Identifies the result within a run."""
-        source = self.part.source
-        return self.part.modality, source if isinstance(source, (str, Path)) else id(source), self.change
+        return *medium_key(self.part), self.change
 
     def load(self) -> MediaPart:
         """The changed medium."""
@@ -137,19 +135,14 @@ class OtherRows:
         self.held: dict[Modality, list[MediaPart]] = {}
         for part in parts:
             self.held.setdefault(part.modality, []).append(part)
-        self.places = {
-            (part.modality, _name(part)): place for own in self.held.values() for place, part in enumerate(own)
-        }
+        self.places = {medium_key(part): place for own in self.held.values() for place, part in enumerate(own)}
 
     def __call__(self, part: MediaPart) -> MediaPart:
         """The other medium; the same one if there is no other."""
         own = self.held.get(part.modality, [])
-        start = self.places.get((part.modality, _name(part)), -1) + 1
-        return next((found for found in own[start:] + own[:start] if _name(found) != _name(part)), part)
-
-
-def _name(part: MediaPart) -> object:
-    return part.source if isinstance(part.source, (str, Path)) else id(part.source)
+        key = medium_key(part)
+        start = self.places.get(key, -1) + 1
+        return next((found for found in own[start:] + own[:start] if medium_key(found) != key), part)
 
 
 class OtherFeatures:

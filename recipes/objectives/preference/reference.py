@@ -11,7 +11,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,6 +27,7 @@ from inlay.recipes.data.cache.facts import tensor_digest
 from inlay.recipes.data.cache.fill import fill
 from inlay.recipes.data.cache.model_facts import model_facts, row_key
 from inlay.recipes.data.cache.store import CacheStore
+from inlay.recipes.data.rows.sample import medium_key
 from inlay.recipes.objectives.preference.other_media import Changed
 from inlay.recipes.objectives.preference.pairs import PairRow
 
@@ -148,7 +148,4 @@ def _content(part: MediaPart) -> str:
 
 
 def _name(part: MediaPart) -> str:
-    source = part.source
-    if isinstance(source, Changed):
-        return repr(source.key)
-    return str(source) if isinstance(source, (str, Path)) else str(id(source))
+    return repr(part.source.key if isinstance(part.source, Changed) else medium_key(part))

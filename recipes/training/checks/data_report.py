@@ -17,6 +17,7 @@ from inlay.adapters.core.encode import Encoded
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.sources import EncodedMedium
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.formats.read import recognised
@@ -184,7 +185,7 @@ def _size(source: Any) -> tuple[int, int] | None:
 
 
 def _key(source: Any) -> Any:
-    return str(source) if isinstance(source, str | Path) else id(source)
+    return str(source) if isinstance(source, str | Path | EncodedMedium) else id(source)
 
 
 def _file_of(name: str, data: DataSettings) -> Path | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.recipes.data.formats.read import read_rows
+from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Question, Sample
 from inlay.recipes.preference_pairs.ranking import pair_row, ranked
 
@@ -52,6 +56,20 @@ def test_a_row_has_trls_fields_and_relative_paths(tmp_path: Path) -> None:
         "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "wind"}]}],
         "score_chosen": 1.0,
     }
+
+
+def test_rows_are_read_as_preference_data_without_a_remark(tmp_path: Path) -> None:
+    turns = (Message("user", (MediaPart("image", tmp_path / "1.png"), TextPart("what?"))),)
+    facts: dict[str, Any] = {"score_chosen": 1.0, "score_rejected": 0.0, "reward": "exact", "samples": 8}
+    row = pair_row(Question(turns, "a", ("a",), ""), Sample("7", (), "x"), "a", "b", tmp_path, **facts)
+    path = tmp_path / "pairs.jsonl"
+    path.write_text((json.dumps(row) + "\n") * 2)  # two questions of a dialogue have its id
+    offenders = Offenders()
+    first, second = read_rows(path, tmp_path, offenders=offenders)
+    assert (first.id, second.id) == ("7", "7#2")
+    assert first.messages == (*turns, Message("assistant", (TextPart("a"),)))
+    assert first.rejected == (*turns, Message("assistant", (TextPart("b"),)))
+    assert not offenders.lines()
 
 
 @pytest.mark.parametrize("source", ["/elsewhere/1.png", object()])

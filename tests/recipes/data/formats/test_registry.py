@@ -84,7 +84,7 @@ def test_the_packaged_formats_are_entries_of_the_same_registry() -> None:
     assert list(FORMATS)[-1] == "llava"
     register_format("lines", read_lines, recognise=ends_in_lines)
     register_format("lines", read_lines, recognise=ends_in_lines)
-    assert list(FORMATS)[:2] == ["lines", "openai"]
+    assert list(FORMATS)[:2] == ["lines", "swift_preference"]
 
 
 @pytest.mark.parametrize(

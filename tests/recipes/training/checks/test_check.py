@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from preference_stages import stage_of
 
 from inlay.recipes import BackboneSettings, DataSettings, Job, RunSettings, llava
 from inlay.recipes.cli import main
 from inlay.recipes.data.rows.sample import DataError
+from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.training.checks.check import check
 
@@ -48,6 +51,45 @@ def test_data_parts_labels_steps_and_memory_of_every_stage_are_shown(
     assert "inputs.image  mlp   frozen" not in said
     assert lines[-1].endswith("all checks passed")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def preferring(job_of: Any, tmp_path: Path) -> Any:
+    """A job on pairs in place of plain conversations."""
+    job = job_of("a red circle .", "a blue star .")
+    recipe = replace(job.recipe, stages={"prefer": stage_of(Preference(), lr={"inputs": 1e-3, "lora": 1e-3})})
+    rows = [
+        {"image": f"{n}.png", "prompt": "what is it?", "chosen": "a red circle .", "rejected": "a star " * (n + 1)}
+        for n in range(2)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return replace(job, recipe=recipe, data=DataSettings(train=path))
+
+
+def test_both_answers_of_pairs_and_their_lengths_are_shown(preferring: Any, eva_backbone_of: Any) -> None:
+    lines: list[str] = []
+    report = check(preferring, lines.append, backbone=eva_backbone_of("llama"))
+    assert re.search(r"pairs\.jsonl +trl_preference +2 +2 image \(2 different\)", "\n".join(lines))
+    (stage,) = report.stages
+    tokens: Any = stage.tokens
+    assert len(tokens.lengths) == 2
+    assert tokens.labelled[1] > tokens.labelled[0] > 0
+    shown = ["".join(text for text, trained in pieces if trained) for _, pieces, _ in stage.examples]
+    assert all("circle" in text and "star" in text for text in shown)
+    assert all([kind for kind, _ in media] == ["image"] for _, _, media in stage.examples)
+
+
+def test_data_of_another_kind_are_refused_before_the_first_step(
+    job_of: Any, preferring: Any, eva_backbone_of: Any
+) -> None:
+    plain = job_of("a red circle .")
+    for job, reason in (
+        (replace(plain, data=preferring.data), "stage align: the objective next_token trains on plain conversations"),
+        (replace(preferring, data=plain.data), "stage prefer: the objective preference trains on pairs"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            check(job, lambda _: None, backbone=eva_backbone_of("llama"))
 
 
 def test_a_missing_picture_and_a_folder_that_is_taken_are_found(

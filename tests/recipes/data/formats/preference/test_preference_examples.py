@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 from format_examples import IMAGES, example, spoilt, written
 
@@ -158,6 +159,24 @@ def test_no_field_of_an_example_is_left_unread(name: str) -> None:
 def test_any_place_of_an_example_can_be_read_alone(name: str) -> None:
     samples = read_rows(example(name), IMAGES)
     assert [samples[place] for place in reversed(range(len(samples)))] == list(samples)[::-1]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_parquet_gives_the_same_samples(tmp_path: Path, name: str) -> None:
+    text = example(name).read_text(encoding="utf-8")
+    rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+    groups: dict[str, list[Any]] = {}
+    for row in rows:  # A column of Parquet has one type.
+        shape = sorted(
+            (field, type(value).__name__, '"content": [' in json.dumps(value)) for field, value in row.items()
+        )
+        groups.setdefault(repr(shape), []).append(row)
+    found = []
+    for number, group in enumerate(groups.values()):
+        path = tmp_path / f"{number}.parquet"
+        datasets.Dataset.from_list(group).to_parquet(str(path))
+        found += [written(sample) for sample in read_rows(path, IMAGES, format_name=name)]
+    assert sorted(found) == sorted(EXPECTED[name].values())
 
 
 DEFECTS: list[tuple[str, int, Callable[[dict[str, Any]], object], str]] = [
