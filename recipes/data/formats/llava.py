@@ -51,6 +51,7 @@ _ROLES: dict[str, Role] = {
 }
 _NAMES: dict[str, str] = {"user": "human", "assistant": "gpt"}
 _READ = ("id", "conversations", "system", *ANNOTATIONS, *MEDIA_FIELDS)
+_INLINE = tuple(names[1] for names in FIELDS.values())
 
 
 def read_llava(path: str | Path, images: Root, *, offenders: Offenders | None = None) -> Sequence[Sample]:
@@ -96,11 +97,11 @@ def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders)
     if not isinstance(raw, (list, tuple)) or not raw:
         raise DataError(f"{where}, conversations: expected a list of turns, got {shown(raw)}")
     refuse_unread(row, _READ, where, system=True, offenders=offenders)
-    turns = [_value(turn, f"{where}, turn {number}") for number, turn in enumerate(raw)]
-    inline = any(row.get(name) is not None for _, name in FIELDS.values())
+    turns = [_usual(turn) or _value(turn, f"{where}, turn {number}") for number, turn in enumerate(raw)]
+    inline = any(name in row and row[name] is not None for name in _INLINE)
     placed = place(turns, media_lists(row, root, where), where, offenders, inline=inline)
     messages = [
-        Message(role, tuple(TextPart(piece) if isinstance(piece, str) else MediaPart(*piece) for piece in pieces))
+        Message(role, tuple([TextPart(piece) if isinstance(piece, str) else MediaPart(*piece) for piece in pieces]))
         for (role, _), pieces in zip(turns, placed, strict=True)
     ]
     conversation = with_system(row, tuple(_trimmed(messages, where, offenders)), where)
@@ -119,6 +120,15 @@ def _trimmed(messages: list[Message], where: str, offenders: Offenders) -> list[
         offenders.note("end with a question: that turn is left out, as it has no answer", where)
         turns = turns[:-1]
     return head + turns
+
+
+def _usual(turn: object) -> tuple[Role, str] | None:
+    """Role and text of a turn in LLaVA's own form; None for every other turn. Most turns are of this form."""
+    if type(turn) is dict and len(turn) == 2:
+        name, value = turn.get("from"), turn.get("value")
+        if type(name) is str and name in _ROLES and type(value) is str and value.isascii():
+            return _ROLES[name], value
+    return None
 
 
 def _value(turn: object, where: str) -> tuple[Role, str]:

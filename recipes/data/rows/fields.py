@@ -72,10 +72,12 @@ def text(value: object, where: str) -> str:
     """
     if not isinstance(value, str):
         raise DataError(f"{where}: expected text, got {shown(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{where}: expected characters, got an unpaired surrogate at position {error.start}") from None
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            at = error.start
+            raise DataError(f"{where}: expected characters, got an unpaired surrogate at position {at}") from None
     return value
 
 

@@ -19,6 +19,7 @@ from inlay.recipes.data.rows.sample import DataError
 __all__ = ["MARKERS", "Piece", "place"]
 
 MARKERS: dict[Modality, str] = {"image": "<image>", "audio": "<audio>", "video": "<video>", "features": "<features>"}
+_MARKER = re.compile("|".join(MARKERS.values()))
 _AT_LINE_START = re.compile(r"(?:^|\n)\s*(?:<(?:image|audio|video|features)>\s*)*$")
 
 Piece: TypeAlias = str | tuple[Modality, Any]
@@ -52,12 +53,15 @@ def place(
     """
     held: list[dict[int, tuple[Modality, Any, str]]] = [{} for _ in turns]
     front: list[tuple[Modality, Any]] = []
+    found = _spots(turns)
     marked: dict[Modality, str] = {modality: MARKERS[modality] for modality in files}
-    if files.get("video") and not files.get("image") and not _spots(turns, MARKERS["video"]):
+    if files.get("video") and not files.get("image") and MARKERS["video"] not in found:
         marked["video"] = MARKERS["image"]  # LLaVA-NeXT's marker of clips
         marked.pop("image", None)
     for modality, marker in marked.items():
-        names, spots = files[modality], _spots(turns, marker)
+        names, spots = files[modality], found.get(marker, [])
+        if not names and not spots:
+            continue
         if names and not spots:
             front += [(modality, name) for name in names]
             offenders.note(f"have {modality} files and no marker: they are placed in front of the first turn", where)
@@ -75,19 +79,26 @@ def place(
     first = next((number for number, (role, _) in enumerate(turns) if role == "user"), None)
     if front and first is None:
         raise DataError(f"{where}: expected a turn of the user for the media, got none")
-    pieces = [_turn(value, held[number], inline=inline) for number, (_, value) in enumerate(turns)]
+    pieces = [
+        _turn(value, markers, inline=inline) if markers else [value]
+        for (_, value), markers in zip(turns, held, strict=True)
+    ]
     if front and first is not None:
         pieces[first] = [*front, *(piece.strip() if isinstance(piece, str) else piece for piece in pieces[first])]
-    return [[piece for piece in turn if piece != ""] or [""] for turn in pieces]
-
-
-def _spots(turns: Sequence[tuple[Role, str]], marker: str) -> list[_Spot]:
     return [
-        (number, found.start(), marker)
-        for number, (role, value) in enumerate(turns)
-        if role == "user" and marker in value
-        for found in re.finditer(re.escape(marker), value)
+        turn if len(turn) == 1 else [piece for piece in turn if not isinstance(piece, str) or piece] or [""]
+        for turn in pieces
     ]
+
+
+def _spots(turns: Sequence[tuple[Role, str]]) -> dict[str, list[_Spot]]:
+    """Marker -> its occurrences in the texts of the user."""
+    spots: dict[str, list[_Spot]] = {}
+    for number, (role, value) in enumerate(turns):
+        if role == "user" and "<" in value:
+            for found in _MARKER.finditer(value):
+                spots.setdefault(found[0], []).append((number, found.start(), found[0]))
+    return spots
 
 
 def _chosen(turns: Sequence[tuple[Role, str]], spots: list[_Spot], count: int) -> list[_Spot] | None:
@@ -99,9 +110,7 @@ def _chosen(turns: Sequence[tuple[Role, str]], spots: list[_Spot], count: int) -
 
 
 def _turn(value: str, markers: Mapping[int, tuple[Modality, Any, str]], *, inline: bool) -> list[Piece]:
-    """The pieces of one turn; the white space around a marker belongs to the template."""
-    if not markers:
-        return [value]
+    """The pieces of one turn with markers; the white space around a marker belongs to the template."""
     media: list[Piece] = []
     texts: list[str] = []
     cursor = 0

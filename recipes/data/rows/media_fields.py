@@ -37,14 +37,18 @@ def media_lists(item: Mapping[str, Any], root: Root, where: str) -> dict[Modalit
     rules = MediaRules.of(root)
     found: dict[Modality, list[Any]] = {}
     for modality, names in FIELDS.items():
-        given = [name for name in names if _held(item.get(name))]
+        given = [name for name in names if name in item and _held(item[name])]
+        if not given:
+            found[modality] = []
+            continue
         if len(given) > 1:
             raise DataError(f"{where}: expected {' or '.join(given)}, got both; leave one out")
-        held = values_of(item[given[0]]) if given else []
-        found[modality] = [
-            medium(value, modality, rules, f"{where}, {given[0]}" + (f"[{number}]" if len(held) > 1 else ""))
-            for number, value in enumerate(held)
-        ]
+        held = values_of(item[given[0]])
+        place = f"{where}, {given[0]}"
+        if len(held) == 1:
+            found[modality] = [medium(held[0], modality, rules, place)]
+        else:
+            found[modality] = [medium(value, modality, rules, f"{place}[{n}]") for n, value in enumerate(held)]
     return found
 
 

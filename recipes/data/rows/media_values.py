@@ -27,6 +27,8 @@ from inlay.recipes.data.rows.sample import DataError
 __all__ = ["MediaRules", "Root", "image_path", "medium", "values_of"]
 
 _DRIVE = re.compile(r"[a-z]:|\\\\", re.IGNORECASE)
+_PLAIN = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*", re.ASCII)
+"""A relative path that needs no further look: no scheme, no drive, no ``..``, and too short for base64."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/\r\n_-]{64,}={0,2}\s*")
 _FIRST_BYTES = ("/9j/", "iVBORw0KGg", "UklGR", "R0lGOD", "SUkq", "TU0AK", "ZkxhQ", "T2dnU", "SUQz", "GkXfo", "AAAA")
 """Base64 of the first bytes of pictures, sounds and clips: a text that begins so is not taken for a path."""
@@ -110,6 +112,8 @@ def medium(value: Any, modality: Modality, root: Root, where: str) -> Any:
 
 
 def _of_text(text: str, rules: MediaRules, where: str) -> Any:
+    if len(text) < 64 and rules.folder is not None and _PLAIN.fullmatch(text):
+        return _scaled(rules.folder / text, rules)
     if (found := data_uri(text, where)) is not None:
         return MediaBytes(found.data, where, rules.downscale)
     if len(text) >= 64 and text.startswith(_FIRST_BYTES) and _BASE64.fullmatch(text):

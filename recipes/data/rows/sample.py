@@ -88,20 +88,20 @@ def check_turns(messages: Sequence[Message], where: str) -> None:
     Raises:
         DataError: with the turn (from 0, system messages not counted).
     """
-    turns = [message for message in messages if message.role != "system"]
-    if any(message.role == "system" for message in messages[1:]):
-        raise DataError(f"{where}: a system message is only allowed in front")
-    answered = False
+    turns = messages[1:] if messages and messages[0].role == "system" else messages
+    answered, expected = False, "assistant"
     for index, message in enumerate(turns):
-        expected = "assistant" if index % 2 else "user"
+        expected = "assistant" if expected == "user" else "user"
         if message.role != expected:
+            if any(later.role == "system" for later in turns):
+                raise DataError(f"{where}: a system message is only allowed in front")
             raise DataError(
                 f"{where}, turn {index}: expected the {expected}, got the {message.role}; user and assistant alternate"
             )
         said = media = made = False  # in one pass, because all rows of a large file are checked
         for part in message.content:
-            if isinstance(part, TextPart):
-                said = said or bool(part.text.strip())
+            if type(part) is TextPart:
+                said = said or bool(part.text and not part.text.isspace())
             elif isinstance(part, MadePart):
                 made = True
             else:

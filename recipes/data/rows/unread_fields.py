@@ -77,11 +77,12 @@ def refuse_unread(
         inlay.recipes.data.rows.sample.DataError: a.jsonl, line 1, audio: '1.wav' would not be read; this format reads \
 image. Remove the field, or write the row as {"messages": [...], "audios": [...]}
     """
-    seen = {_kind(name) for name in read if not _empty(item.get(name))}
     refuse_fields(item, where, read)
-    for name, value in item.items():
-        if name in read or _empty(value):
-            continue
+    unread = {name: value for name, value in item.items() if name not in read and not _empty(value)}
+    if not unread:
+        return
+    seen = {_kind(name) for name in read if not _empty(item.get(name))}
+    for name, value in unread.items():
         modality = _kind(name)
         plain = modality is not None and name in FIELDS[modality]
         if modality is not None and (plain or modality not in seen) and not isinstance(value, (bool, int, float)):
@@ -105,6 +106,8 @@ def refuse_fields(item: Mapping[str, Any], where: str, read: Collection[str] = (
     Raises:
         DataError: with the field and the reason.
     """
+    if REFUSED.keys().isdisjoint(item):
+        return
     for name in REFUSED.keys() & item.keys():
         if name not in read and not _empty(item[name]) and item[name] != "[]":
             raise DataError(f"{where}, {name}: {REFUSED[name]}; remove the field, or leave the row out")

@@ -109,16 +109,23 @@ class MediaCheck:
             self._recent.clear()
         named = [_files(sample) for sample in samples]
         self._look({file: source for files in named for file, source in files.items()})
-        self.notes += [
-            ("have a GIF as their picture: its first frame is read", sample.origin)
-            for sample, files in zip(samples, named, strict=True)
-            if any(
-                kind == "image" and name[-4:].lower() == ".gif" and not self._recent[kind, name] for kind, name in files
-            )
-        ]
+        gifs = {
+            file
+            for files in named
+            for file in files
+            if file[1][-4:].lower() == ".gif" and file[0] == "image" and not self._recent[file]
+        }
+        if gifs:
+            self.notes += [
+                ("have a GIF as their picture: its first frame is read", sample.origin)
+                for sample, files in zip(samples, named, strict=True)
+                if not gifs.isdisjoint(files)
+            ]
         if self.show is not None and time.monotonic() - self._told > _SECONDS:
             self._told = time.monotonic()
             self.show(f"checked {self.count:,} media files in {self.root}")
+        if not any(self._recent[file] for files in named for file in files):
+            return [""] * len(named)
         return [
             "; ".join(_told(source, told) for file, source in files.items() if (told := self._recent[file]))
             for files in named
@@ -197,7 +204,7 @@ def _files(sample: Sample) -> dict[_File, Path | EncodedMedium]:
     found: dict[_File, Path | EncodedMedium] = {}
     for message in sample.messages:
         for part in message.content:
-            if isinstance(part, TextPart):
+            if type(part) is TextPart:
                 continue
             if isinstance(part, MadePart):
                 if part.embedding is not None:

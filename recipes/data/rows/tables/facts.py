@@ -11,6 +11,8 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from struct import Struct
+from struct import error as StructError
 from tempfile import SpooledTemporaryFile
 from typing import Any, get_args
 
@@ -27,7 +29,9 @@ __all__ = ["MODALITIES", "Facts", "FileNames", "Notes", "Recorder", "parts_of"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _TYPES = {"row": "I", "repeat": "I", "characters": "I", "bytes": "I", "messages": "H", "parts": "H", "unusual": "B"}
 _COUNTS = {f"{side}_{modality}": "H" for side in ("input", "made") for modality in MODALITIES}
-_DTYPES = {"I": np.uint32, "H": np.uint16, "B": np.uint8}
+_ROW = Struct("<" + "".join((_TYPES | _COUNTS).values()))
+_DTYPE = np.dtype([(name, "<u" + {"I": "4", "H": "2", "B": "1"}[code]) for name, code in (_TYPES | _COUNTS).items()])
+_NO_MEDIA = (0,) * len(_COUNTS)
 
 _IN_MEMORY = 1 << 20
 _RECENT = 10_000
@@ -98,10 +102,10 @@ class Recorder:
     """Collects the facts of samples one by one."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, array[int]] = {name: array(code) for name, code in (_TYPES | _COUNTS).items()}
+        self.rows = array("I")
+        """The number of each sample's row in the table."""
         self.media = FileNames()
-        self._append = [self.columns[name].append for name in _TYPES]
-        self._counts = [(name, self.columns[name]) for name in _COUNTS]
+        self._data = bytearray()
 
     def add(self, row: int, sample: Sample) -> None:
         """Record the next valid sample.
@@ -120,7 +124,8 @@ class Recorder:
             if len(content) == 1 and type(content[0]) is TextPart:
                 words = content[0].text
             else:
-                words = message.text
+                texts = [part.text for part in content if isinstance(part, TextPart)]
+                words = texts[0] if len(texts) == 1 else message.text
                 unusual |= self._media(content, media)
             characters += len(words)
             size += len(words) if words.isascii() else len(words.encode())
@@ -128,14 +133,12 @@ class Recorder:
                 unusual = 1
         messages = len(sample.messages)
         parts = parts_of(sample) if unusual else messages // 2
-        row_facts = (row, 0, characters, size, messages, parts, unusual)
+        counts = [media.get(name, 0) for name in _COUNTS] if media else _NO_MEDIA
         try:
-            for append, value in zip(self._append, row_facts, strict=True):
-                append(value)
-            for name, column in self._counts:
-                column.append(media.get(name, 0))
-        except OverflowError:
+            self._data += _ROW.pack(row, 0, characters, size, messages, parts, unusual, *counts)
+        except StructError:
             raise DataError(f"{sample.origin}: expected at most 65,535 turns and media of a kind, got more") from None
+        self.rows.append(row)
 
     def _media(self, content: Sequence[Any], counts: dict[str, int]) -> bool:
         """Count the media of a turn; returns whether it generates one."""
@@ -151,16 +154,20 @@ class Recorder:
                         self.media.add(str(source))
         return makes
 
-    def facts(self, keep: NDArray[np.bool_] | None = None, **others: Any) -> Facts:
+    def facts(
+        self, keep: NDArray[np.bool_] | None = None, repeats: NDArray[np.int64] | None = None, **others: Any
+    ) -> Facts:
         """The collected facts.
 
         Args:
             keep: which of the samples are valid; all if not given.
+            repeats: the column ``repeat``, a value for each sample; 0 if not given.
             others: the other fields of :class:`Facts`.
         """
-        columns: Index = {name: np.frombuffer(col, _DTYPES[col.typecode]) for name, col in self.columns.items()}
-        if keep is not None and not keep.all():
-            columns = {name: column[keep] for name, column in columns.items()}
+        held: NDArray[Any] = np.frombuffer(self._data, _DTYPE)
+        columns: Index = {name: held[name] if keep is None else held[name][keep] for name in _DTYPE.names or ()}
+        if repeats is not None:
+            columns["repeat"] = repeats.astype(np.uint32)[... if keep is None else keep]
         return Facts(columns, media=self.media, **others)
 
 

@@ -89,7 +89,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
             ):
                 if told:
                     damaged.append(place)
-                    found.append((recorder.columns["row"][place], sample.origin, f"{sample.origin}: {told}"))
+                    found.append((recorder.rows[place], sample.origin, f"{sample.origin}: {told}"))
             for note in offenders.media.notes:
                 offenders.note(*note)
             offenders.media.notes.clear()
@@ -104,7 +104,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
         except DataError as error:
             if not offenders.collect:
                 if repeated == "raise":
-                    _raise_repeated(table, read, recorder.columns["row"], ids)
+                    _raise_repeated(table, read, recorder.rows, ids)
                 raise
             found.append((row, where, str(error)))
             continue
@@ -117,10 +117,8 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
     keep = np.ones(len(ids), bool)
     keep[damaged] = False
     firsts, repeats = _repeats(np.frombuffer(ids, np.int64))
-    if repeated == "number":
-        recorder.columns["repeat"] = array("I", repeats.astype(np.uint32).tobytes())
-    else:
-        rows = recorder.columns["row"]
+    if repeated == "raise":
+        rows = recorder.rows
         for place in np.flatnonzero(repeats).tolist():
             where, first = table.where(rows[place]), table.where(rows[firsts[place]])
             (fields,) = table.take([rows[place]])
@@ -131,7 +129,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
         offenders.note(note, first, count)
     listed = [(where, reason) for _, where, reason in sorted(found, key=lambda item: item[0])]
     folders = {} if offenders.media is None else dict(offenders.media.folders)
-    return recorder.facts(keep, offenders=listed, notes=own, folders=folders)
+    return recorder.facts(keep, repeats if repeated == "number" else None, offenders=listed, notes=own, folders=folders)
 
 
 def _repeated(read: Read, fields: dict[str, Any], where: str, first: str) -> str:
