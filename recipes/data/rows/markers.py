@@ -79,16 +79,16 @@ def place(
     first = next((number for number, (role, _) in enumerate(turns) if role == "user"), None)
     if front and first is None:
         raise DataError(f"{where}: expected a turn of the user for the media, got none")
-    pieces = [
+    pieces: list[list[Piece]] = [
         _turn(value, markers, inline=inline) if markers else [value]
         for (_, value), markers in zip(turns, held, strict=True)
     ]
     if front and first is not None:
         pieces[first] = [*front, *(piece.strip() if isinstance(piece, str) else piece for piece in pieces[first])]
-    return [
-        turn if len(turn) == 1 else [piece for piece in turn if not isinstance(piece, str) or piece] or [""]
-        for turn in pieces
-    ]
+    for place, turn_pieces in enumerate(pieces):
+        if len(turn_pieces) > 1:
+            pieces[place] = [piece for piece in turn_pieces if not isinstance(piece, str) or piece] or [""]
+    return pieces
 
 
 def _spots(turns: Sequence[tuple[Role, str]]) -> dict[str, list[_Spot]]:

@@ -204,7 +204,7 @@ def _files(sample: Sample) -> dict[_File, Path | EncodedMedium]:
     found: dict[_File, Path | EncodedMedium] = {}
     for message in sample.messages:
         for part in message.content:
-            if type(part) is TextPart:
+            if isinstance(part, TextPart):
                 continue
             if isinstance(part, MadePart):
                 if part.embedding is not None:
