@@ -16,11 +16,13 @@ from inlay.recipes.data.rows.remote import url_cache
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.names import hub_name
 from inlay.recipes.data.rows.tables.samples import Samples
+from inlay.recipes.data.streaming.rows_source import row_source
+from inlay.recipes.data.streaming.shards import Shards, Source
 from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["load_data", "media_rules", "sets_of", "shards_of"]
+__all__ = ["load_data", "media_rules", "sets_of", "shards_of", "streams_of"]
 
 
 def load_data(
@@ -33,7 +35,7 @@ def load_data(
     """Samples by file: ``align``, ``train``, ``test``, ``align_test``, ``mix 1``, ..., ``make_test 1``, ...
 
     Training files yield one sample for each caption; held-out files yield one sample for each image, with all its
-    captions. Shards are not read here and have no entry, see :func:`shards_of`.
+    captions. Shards and streamed rows are not read here and have no entry, see :func:`streams_of`.
 
     Args:
         data: the data settings, with a training file.
@@ -48,10 +50,10 @@ def load_data(
     data.check_drawn()
     if data.train is None:
         raise SettingsError("data: a training file is needed (--data.train)")
-    align = None if shards_of(data) else data.align or data.train
+    align = None if shards_of(data) or data.streaming else data.align or data.train
     files: dict[str, tuple[Path | None, Path | None, Literal["image", "caption"]]] = {
         "align": (align, None if data.align else data.annotations, "caption"),
-        "train": (data.train, data.annotations, "caption"),
+        "train": (None if data.streaming else data.train, data.annotations, "caption"),
         "test": (data.test, data.test_annotations, "image"),
         "align_test": (data.align_test, None, "image"),
         **{f"mix {number}": (path, None, "caption") for number, path in enumerate(data.mix, 1)},
@@ -112,6 +114,35 @@ def shards_of(data: DataSettings) -> tuple[Path, ...]:
     if data.align is None or data.align.suffix.lower() != ".tar":
         return ()
     return shard_files(data.align)
+
+
+def streams_of(data: DataSettings) -> dict[str, Source]:
+    """The data sets that are read as a stream: ``align`` from shards, and all training sets with ``streaming``.
+
+    Of two files, ``all`` is no stream, because their sizes are not known.
+
+    Raises:
+        DataError: a file does not exist, or its first rows cannot be read.
+    """
+    found: dict[str, Source] = {}
+    if files := shards_of(data):
+        found["align"] = Shards(files=files, shuffle=data.shuffle, broken=data.invalid)
+    if data.streaming and data.train is not None:
+        own = {"train": data.train} | ({} if files else {"align": data.align or data.train})
+        for kind, path in own.items():
+            rules = media_rules(data, data.images or (Path() if hub_name(path) is not None else path.parent))
+            found[kind] = row_source(
+                path,
+                rules,
+                format_name=data.format,
+                columns=data.columns,
+                shuffle=data.shuffle,
+                broken=data.invalid,
+                too_long=data.too_long,
+            )
+        if data.align is None:
+            found["all"] = found["train"]
+    return found
 
 
 def sets_of(kind: str, samples: Mapping[str, Sequence[Sample]]) -> list[Sequence[Sample]]:

@@ -9,7 +9,7 @@ file is kept for the next process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.rows.tables.side_notes import SideNotes
 from inlay.recipes.settings.stage import Stage, rate_of
 
-__all__ = ["RowCheck", "check_reached", "usable_rows"]
+__all__ = ["RowCheck", "TooLong", "check_reached", "usable_rows"]
 
 _BATCH = 1024
 _SECONDS = 5.0
@@ -191,7 +191,7 @@ def usable_rows(
     seed: int,
     invalid: Invalid,
     too_long: Literal["raise", "skip", "cut"] = "raise",
-    streamed: bool = False,
+    streamed: Collection[str] = (),
     left_out: Sequence[Offender] = (),
     report: Path | None = None,
     show: Callable[[str], object] | None = None,
@@ -206,7 +206,7 @@ def usable_rows(
         invalid: whether other samples stop the run or are left out.
         too_long: whether rows that are too long are treated as other samples that cannot be encoded, or are left out.
             With ``cut`` these are the rows that cannot be cut; the model's `limit` decides whether rows are cut.
-        streamed: whether the stages on captions read shards, which are not checked here.
+        streamed: data sets that are read as a stream, which is not checked here.
         left_out: rows that were left out before.
         report: file for the list of all invalid rows; None to write none.
         show: prints a line for the user.
@@ -216,7 +216,7 @@ def usable_rows(
     """
     bad: dict[int, dict[int, Problem]] = {id(rows): {} for rows in samples.values()}
     for name, stage in stages.items():
-        if not stage.objective.conversations or (streamed and stage.data == "align"):
+        if not stage.objective.conversations or stage.data in streamed:
             continue
         check, said = RowCheck(model, stage.layout), partial(_said, stage=stage, seed=seed)
         rules = [repr(stage.samples), repr(stage.data), seed if stage.samples.varies else 0]
@@ -242,7 +242,7 @@ def usable_rows(
             raise DataError(f"{', '.join(empty)}: no usable row is left")
         samples = {name: kept[id(rows)] for name, rows in samples.items()}
     for name, stage in stages.items():
-        if not (streamed and stage.data == "align"):
+        if stage.data not in streamed:
             check_reached(name, stage, sets_of(stage.data, samples), model)
     return dict(samples)
 

@@ -36,7 +36,7 @@ _DIFFERS = {"texts": "the texts of its samples differ", "rows": "the file differ
 def check_inputs(
     path: Path,
     samples: Mapping[str, Sequence[Sample]],
-    shards: Sequence[Path] = (),
+    streams: Mapping[str, Sequence[Path]] | None = None,
     models: Mapping[str, str] | None = None,
     *,
     resume: bool,
@@ -47,7 +47,7 @@ def check_inputs(
     Args:
         path: the file of the digests.
         samples: data set -> its samples.
-        shards: files that are read as a stream.
+        streams: data set that is read as a stream -> its files on this machine.
         models: port of the backbone -> digest of its weights.
         resume: whether the run is resumed. A run of an earlier version, without digests, gets them now.
         show: prints a line about media with other modification times and the same sizes.
@@ -59,8 +59,9 @@ def check_inputs(
     now: dict[str, Any] = {
         name: {"file": _file(rows), **known.setdefault(id(rows), digest_of(rows))} for name, rows in samples.items()
     }
-    if shards:
-        now["align"] = {"file": shards[0].name, **_of_files(shards), "samples": len(shards), "texts": ""}
+    for name, files in (streams or {}).items():
+        if files:
+            now[name] = {"file": files[0].name, **_of_files(files), "samples": len(files), "texts": ""}
     if resume and path.exists():
         began = read_object(path.read_bytes(), path.name, max_bytes=_MAX_BYTES)
         _compare_models(began.get("models", {}), models or {})

@@ -106,7 +106,7 @@ def _files(job: Job, own_models: bool) -> Iterator[tuple[str, Path]]:
         paths: Any = value if isinstance(value, tuple) else (value,)
         for path in paths:
             hub = field not in _LOCAL and isinstance(path, Path) and hub_name(path) is not None
-            if isinstance(path, Path) and field != "cache_dir" and "{" not in path.name and not hub:
+            if isinstance(path, Path) and field != "cache_dir" and "{" not in str(path) and not hub:
                 yield f"data.{field}", path
     if job.run.begin is not None and (job.run.begin.is_absolute() or len(job.run.begin.parts) != 2):
         yield "begin", job.run.begin

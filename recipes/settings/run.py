@@ -132,11 +132,14 @@ class DataSettings:
     """Folder of the media files; the folder of each data file if not given."""
     embeddings: Path | None = None
     """NExT-GPT: folder of the captions' embeddings (``.npy``); computed from the captions if not given."""
+    streaming: bool = False
+    """Read the training rows during training instead of before it, from the Hub or from files, without a copy on the
+    disk; stages need max_steps. Held-out files are read as usual."""
     shuffle: int = 1000
-    """Shards: size of the shuffle buffer, in undecoded samples; 0 keeps the order of the files."""
+    """Streams: size of the shuffle buffer, in undecoded samples; 0 keeps the order of the files."""
     invalid: Literal["raise", "skip"] = "raise"
     """Invalid rows and media: ``raise`` stops before the first step and lists them in ``invalid.jsonl``; ``skip``
-    leaves them out. Shards are read during training: ``raise`` stops at the first invalid sample."""
+    leaves them out. Streams are read during training: ``raise`` stops at the first invalid sample."""
     links: bool = False
     """Allow absolute paths and symbolic links that lead out of the media folder."""
     format: str | None = None
@@ -177,6 +180,14 @@ class DataSettings:
                 raise SettingsError(
                     f"data: test_size: expected a fraction below 1 or a number of rows, got {self.test_size:g}"
                 )
+        if self.streaming:
+            known = ("test_size", "annotations", "mix", "embeddings")
+            if given := [name for name in known if getattr(self, name)]:
+                raise SettingsError(
+                    f"data: streaming: {given[0]} needs all rows before training; leave one of them out"
+                )
+            if self.train is None:
+                raise SettingsError("data: streaming: there is no training file to stream; give --data.train too")
         if self.max_length is not None and self.max_length < 1:
             raise SettingsError(f"data: max_length: expected at least 1, got {self.max_length}")
         if self.cache_disk_mib < 1:

@@ -20,13 +20,14 @@ from inlay.hub.format.manifest import OriginSpec
 from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.held_out_split import hold_out
-from inlay.recipes.data.load import load_data, sets_of, shards_of
+from inlay.recipes.data.load import load_data, sets_of, streams_of
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample, is_preference
 from inlay.recipes.data.rows.tables.sequences import Joined
-from inlay.recipes.data.streaming.shards import Shards
+from inlay.recipes.data.streaming.rows_source import RowSource
+from inlay.recipes.data.streaming.shards import Source
 from inlay.recipes.data.token_budget import token_budget
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
@@ -66,8 +67,8 @@ class Prepared:
     """The adapter on its backbone."""
     samples: Mapping[str, Sequence[Sample]]
     """Name of the file (``align``, ``train``, ``test``, ...) -> samples."""
-    shards: Shards | None
-    """Shards of streamed captions; None for none."""
+    streams: Mapping[str, Source]
+    """The data sets that are read during training."""
     test: Sequence[Sample]
     """Held-out questions, answered at the end."""
     making: Sequence[Sample]
@@ -79,6 +80,8 @@ class Prepared:
     origin: OriginSpec | None
     """The bundle that the run continues; None for a new adapter."""
     show: Callable[[str], None]
+    checkpoints: Path | None = None
+    """The folder of the checkpoints, which also holds the positions in streams."""
 
     @property
     def held_out(self) -> Sequence[Sample]:
@@ -94,12 +97,11 @@ class Prepared:
         carried: dict[str, Any] = {}
         for name, stage in self.job.recipe.stages.items():
             task = replace(self.task_of(stage), carried=carried)
-            stream = self.shards if stage.data == "align" else None
+            stream = self.streams.get(stage.data)
             most = self.job.run.validate_samples
             unseen = validation_samples(stage, self.samples, most, self.model) if most else []
             audited = validation_samples(stage, self.samples, AUDITED, self.model) if stage.objective.aligns else []
-            asked = [*self.test, *self.making, *self.held_out, *unseen, *audited]
-            seen = [*(row for own in task.sets for row in own), *asked]
+            seen = Joined([*task.sets, self.test, self.making, self.held_out, unseen, audited])
             features = None
             if cached:
                 features = self.caching.features(
@@ -123,11 +125,10 @@ class Prepared:
 
     def task_of(self, stage: Stage) -> Task:
         """The task of a stage, without cached features and validation."""
-        streamed = self.shards is not None and stage.data == "align"
         return Task(
             stage=stage,
             model=self.model,
-            sets=[] if streamed else sets_of(stage.data, self.samples),
+            sets=[] if stage.data in self.streams else sets_of(stage.data, self.samples),
             held_out=self.held_out,
             seed=self.job.run.seed,
             workers=self.job.data.workers,
@@ -140,8 +141,10 @@ class Prepared:
 
     def plan_of(self, name: str, stage: Stage, task: Task) -> Plan | str:
         """The plan of a stage, or the reason why this adapter skips it."""
-        if self.shards is not None and stage.data == "align":
-            return plan_stream(task, name, self.shards)
+        if (source := self.streams.get(stage.data)) is not None:
+            if isinstance(source, RowSource) and self.checkpoints is not None:
+                source = replace(source, positions=self.checkpoints / name / "stream")
+            return plan_stream(task, name, source)
         plan: Plan | str = stage.objective.plan(task)
         return plan
 
@@ -178,7 +181,7 @@ def prepare(
         chosen_sources(job.backbone, job.recipe.sources)
         if job.backbone.quantise is not None:
             check_quantised(job.backbone.quantise)
-    shards = _shards(job)
+    streams = _streams(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
     listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
@@ -218,7 +221,8 @@ def prepare(
         adapter = job.recipe.adapter(backbone, job.name)
         if job.run.begin is not None:
             _begin(adapter, job.run.begin)
-    streamed, models = shards.files if shards else (), {name: port.weights for name, port in adapter.interface.items()}
+    streamed = {kind: source.files for kind, source in streams.items()}
+    models = {name: port.weights for name, port in adapter.interface.items()}
     first(partial(check_inputs, folder.digests, samples, streamed, models, resume=job.run.resume, show=show))
     model = adapter.attach(backbone)
     model.limit = Limit(job.data.max_length, cut=job.data.too_long == "cut")
@@ -229,14 +233,14 @@ def prepare(
         seed=job.run.seed,
         invalid=job.data.invalid,
         too_long=job.data.too_long,
-        streamed=bool(shards),
+        streamed=streams,
         left_out=left_out,
         report=listed,
         show=show,
     )
     for name, stage in job.recipe.stages.items():
-        read = Joined(sets_of(stage.data, samples))
-        if stage.objective.conversations and len(read) and not (shards and stage.data == "align"):
+        read = Joined([] if stage.data in streams else sets_of(stage.data, samples))
+        if stage.objective.conversations and len(read):
             show(f"tokens in {name}: {token_budget(model, stage.layout, read)}")
     test, making = _asked_at_end(job, samples)
     check_watched(job, samples, model)
@@ -247,7 +251,7 @@ def prepare(
         job=job,
         model=model,
         samples=samples,
-        shards=shards,
+        streams=streams,
         test=test,
         making=making,
         caching=Caching(memory=job.data.cache_mib << 20, store=store, show=show),
@@ -255,6 +259,7 @@ def prepare(
         vocabulary=vocabulary_of(job),
         origin=origin,
         show=show,
+        checkpoints=folder.root / "checkpoints",
     )
 
 
@@ -278,14 +283,12 @@ def _asked_at_end(job: Job, samples: Mapping[str, Sequence[Sample]]) -> tuple[li
     return [phrased(row, last) for row in rows], making
 
 
-def _shards(job: Job) -> Shards | None:
-    """The shards, after a check that every stage can read a stream; None for none."""
-    files = shards_of(job.data)
-    if not files:
-        return None
-    for name, stage in job.recipe.stages.items():
-        check_stage(name, stage)
-    return Shards(files=files, shuffle=job.data.shuffle, broken=job.data.invalid)
+def _streams(job: Job) -> dict[str, Source]:
+    """The streams by data set, after a check that every stage can read them."""
+    streams = streams_of(job.data)
+    for name, stage in job.recipe.stages.items() if streams else ():
+        check_stage(name, stage, streams)
+    return streams
 
 
 def _begin(adapter: Adapter, source: Path) -> None:

@@ -204,6 +204,7 @@ def _save(job: Job, ready: Prepared, figures: Mapping[str, Any], folder: RunFold
 def _facts(job: Job, ready: Prepared, figures: Mapping[str, Any]) -> TrainingSpec:
     """The training facts in the bundle."""
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
+    streamed |= {"train": "streamed rows of"} if job.data.streaming else {}
     counts = streamed | {kind: str(len(rows)) for kind, rows in ready.samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     named = ("accuracy", "cider", "blind", "oracle", "choice")

@@ -112,8 +112,8 @@ def _of_data(field: str, data: DataSettings) -> str:
     shards = data.align is not None and data.align.suffix.lower() == ".tar"
     if field in ("answers", "pattern") and not tables:
         return "it is for VQA v2, and there are no annotations (--data.annotations, --data.test_annotations)"
-    if field == "shuffle" and not shards:
-        return "--data.align is not a set of shards"
+    if field == "shuffle" and not (shards or data.streaming):
+        return "the run reads no stream: neither shards (--data.align x.tar) nor --data.streaming true"
     if field == "cache_disk_mib" and data.cache_dir is None:
         return "there is no cache folder (--data.cache_dir)"
     if field in _OF_FILES and data.train is None:

@@ -94,12 +94,20 @@ class FeatureCache:
         Raises:
             MediaError: a file cannot be read, or has changed while it was read.
         """
-        wanted = {
-            (part.modality, _key(part)): part.source
-            for sample in samples
-            for part in input_media(sample)
-            if part.modality in self.backbone.encoders
-        }
+        wanted: dict[tuple[Modality, _Key], Any] = {}
+        least, most = 0, self.memory + (self.store.budget if self.store else 0)
+        for sample in samples:
+            for part in input_media(sample):
+                place = part.modality, _key(part)
+                if part.modality in self.backbone.encoders and place not in wanted:
+                    wanted[place] = part.source
+                    least += self._least(part.modality)
+            if least > most:  # before the names of the media of millions of rows are in memory
+                if self.store:
+                    self.show(
+                        f"cache: features take more than {most:,} bytes, which cache_disk_mib and cache_mib allow"
+                    )
+                return False
         needed = self._needed({key: wanted[key] for key in wanted.keys() - self.held.keys()})
         if self.store is None and self.in_memory + needed > self.memory:
             self.held = {place: tensor for place, tensor in self.held.items() if place in wanted}
@@ -114,11 +122,15 @@ class FeatureCache:
 
     def _needed(self, places: Mapping[tuple[Modality, _Key], Any]) -> int:
         """Bytes of the features of media; a lower bound where that is too much already, so that no header is read."""
-        size = {name: self.backbone.encoder(name).dtype.itemsize for name, _ in places}
-        least = sum(math.prod(self._one_square(name)) * size[name] for name, _ in places)
+        least = sum(self._least(name) for name, _ in places)
         if self.tiler is None or (self.store is None and self.in_memory + least > self.memory):
             return least
+        size = {name: self.backbone.encoder(name).dtype.itemsize for name, _ in places}
         return sum(math.prod(self._shape(name, key, source)) * size[name] for (name, key), source in places.items())
+
+    def _least(self, modality: Modality) -> int:
+        """The least bytes of the features of one medium: those of a single square."""
+        return math.prod(self._one_square(modality)) * int(self.backbone.encoder(modality).dtype.itemsize)
 
     def _one_square(self, modality: Modality) -> tuple[int, int]:
         encoder: Encoder = self.backbone.encoder(modality)

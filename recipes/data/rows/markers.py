@@ -85,13 +85,10 @@ def place(
     ]
     if front and first is not None:
         pieces[first] = [*front, *(piece.strip() if isinstance(piece, str) else piece for piece in pieces[first])]
-    return [turn if len(turn) == 1 else _filled(turn) for turn in pieces]
-
-
-def _filled(turn: list[Piece]) -> list[Piece]:
-    """The turn without empty texts; one empty text if nothing else is left."""
-    kept: list[Piece] = [piece for piece in turn if not isinstance(piece, str) or piece]
-    return kept or [""]
+    for place, turn_pieces in enumerate(pieces):
+        if len(turn_pieces) > 1:
+            pieces[place] = [piece for piece in turn_pieces if not isinstance(piece, str) or piece] or [""]
+    return pieces
 
 
 def _spots(turns: Sequence[tuple[Role, str]]) -> dict[str, list[_Spot]]:

@@ -128,7 +128,7 @@ def test_other_files_lose_rows_whose_worse_side_shows_a_held_out_medium() -> Non
     divided, digests = hold_out({"train": rows, "mix 1": other}, 3, 0, lambda _: None)
     held = {row.id for row in divided["test"]}
     assert len(divided["mix 1"]) == 7
-    assert not held & {str(Path(row.rejected[0].content[0].source).stem) for row in divided["mix 1"]}  # type: ignore[union-attr]
+    assert not held & {str(Path(row.rejected[0].content[0].source).stem) for row in divided["mix 1"]}
     assert len(digests) == 3
 
 

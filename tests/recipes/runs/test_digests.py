@@ -39,7 +39,7 @@ def media(tmp_path: Path) -> list[Path]:
 def check(tmp_path: Path) -> Check:
     def run(rows: list[Sample], shards: tuple[Path, ...] = (), *, resume: bool = True) -> list[str]:
         shown: list[str] = []
-        check_inputs(tmp_path / "digest.json", {"train": rows}, shards, resume=resume, show=shown.append)
+        check_inputs(tmp_path / "digest.json", {"train": rows}, {"align": shards}, resume=resume, show=shown.append)
         return shown
 
     return run
@@ -94,7 +94,7 @@ def test_a_shard_of_another_size_is_named(media: list[Path], check: Check) -> No
 def test_a_model_with_other_weights_is_named(media: list[Path], tmp_path: Path) -> None:
     def check(**models: str) -> None:
         rows = {"train": [sample(0, media[0])]}
-        check_inputs(tmp_path / "digest.json", rows, (), models, resume=True, show=lambda _: None)
+        check_inputs(tmp_path / "digest.json", rows, {}, models, resume=True, show=lambda _: None)
 
     check(llm="a", image="b")
     check(llm="a", image="b")

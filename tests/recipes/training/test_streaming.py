@@ -8,18 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from stages import stage_from
 
-from inlay.recipes.data.streaming.shards import Shards, StreamData
+from inlay.adapters.core.encode import Limit
+from inlay.recipes.data.rows.media_values import MediaRules
+from inlay.recipes.data.rows.sample import DataError
+from inlay.recipes.data.streaming.rows_source import RowSource, row_source
+from inlay.recipes.data.streaming.shards import Shards, Source, StreamData
 from inlay.recipes.objectives.pformer.settings import PFormerTeacher
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.recipe import Recipe
+from inlay.recipes.settings.samples import SampleSettings
 from inlay.recipes.training.callbacks import RandomState
 from inlay.recipes.training.streaming import check_stage, plan_stream
 
@@ -108,7 +114,7 @@ def test_a_stage_that_learns_from_another_file_needs_no_steps() -> None:
     check_stage("only", replace(STAGE, data="train", max_steps=None))
 
 
-def fit(task: Task, shards: Shards, folder: Path, *, stop: int, resume: bool = False) -> dict[str, torch.Tensor]:
+def fit(task: Task, shards: Source, folder: Path, *, stop: int, resume: bool = False) -> dict[str, torch.Tensor]:
     """Train to a step, from the last checkpoint on if asked to; the projector's weights."""
     plan: Any = plan_stream(task, "only", shards)
     trainer = Trainer(
@@ -142,3 +148,67 @@ def test_stopped_and_resumed_run_equals_one_that_never_stopped(task_of: Any, sha
     second = fit(task_of(**settings), mixed, tmp_path / "parts", stop=6, resume=True)
     assert not all(torch.equal(first[name], whole[name]) for name in whole)
     assert all(torch.equal(second[name], whole[name]) for name in whole)
+
+
+COLOURS = ["red", "green", "blue", "white", "black"]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, image_of: Any) -> RowSource:
+    """Conversations in Parquet files that hold their pictures."""
+    for file in range(2):
+        held = []
+        for number in range(5):
+            buffer = io.BytesIO()
+            image_of(number % 3).save(buffer, "PNG")
+            turns = [("human", "<image>\nwhich colour?"), ("gpt", f"{COLOURS[number]} {file}")]
+            held.append(
+                {
+                    "id": f"{file}-{number}",
+                    "image": {"bytes": buffer.getvalue(), "path": None},
+                    "conversations": [{"from": name, "value": value} for name, value in turns],
+                }
+            )
+        datasets.Dataset.from_list(held).to_parquet(str(tmp_path / f"{file}.parquet"))
+    return row_source(tmp_path / "{0..1}.parquet", MediaRules.of(tmp_path), shuffle=3)
+
+
+def conversations(**fields: Any) -> dict[str, Any]:
+    return {"data": "train", "template": "vicuna_v1", "prompt": "{}", "samples": SampleSettings(), **fields}
+
+
+def test_next_token_learns_from_streamed_conversations(task_of: Any, rows: RowSource) -> None:
+    task = task_of(**conversations())
+    batch = first_batch(plan_stream(task, "only", rows))
+    labels = [row[row >= 0].tolist() for row in batch.labels]
+    said = task.model.backbone.llm.tokenizer.batch_decode(labels, skip_special_tokens=True)
+    assert {text.split()[0] for text in said} <= set(COLOURS)
+    assert batch.inputs["image"].shape[0] == 2
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:Checkpoint directory .* exists and is not empty",
+)
+def test_training_on_streamed_rows_resumes_bit_for_bit(task_of: Any, rows: RowSource, tmp_path: Path) -> None:
+    settings = conversations(max_steps=6, batch_size=4, accumulate=2)
+    whole = fit(task_of(**settings), rows, tmp_path / "whole", stop=6)
+    kept = replace(rows, positions=tmp_path / "parts" / "stream")
+    first = fit(task_of(**settings), kept, tmp_path / "parts", stop=2)
+    second = fit(task_of(**settings), kept, tmp_path / "parts", stop=6, resume=True)
+    assert not all(torch.equal(first[name], whole[name]) for name in whole)
+    assert all(torch.equal(second[name], whole[name]) for name in whole)
+
+
+def test_a_streamed_row_that_is_too_long_is_left_out(task_of: Any, rows: RowSource) -> None:
+    task = task_of(**conversations())
+    task.model.limit = Limit(20)
+    with pytest.raises(DataError, match=r"0\.parquet, row 0: "):
+        plan_stream(task, "only", rows)
+    with pytest.raises(DataError, match="no usable row among the first"):
+        plan_stream(task, "only", replace(rows, too_long="skip"))
+
+
+def test_every_stage_that_reads_a_stream_needs_steps() -> None:
+    with pytest.raises(SettingsError, match=r"stage only: .*--stages\.only\.max_steps"):
+        check_stage("only", replace(STAGE, data="train", max_steps=None), ("align", "train"))

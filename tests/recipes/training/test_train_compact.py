@@ -75,3 +75,23 @@ def test_published_factor_on_another_grid_is_refused_with_the_factors_that_fit(
     said = capsys.readouterr().err
     assert "expected a grid whose sides factor = 4 divides, got 6 x 6 features; choose factor 2 or 3 or 6" in said
     assert "(projector_options)" in said
+
+
+def test_streamed_rows_train_and_are_evaluated(
+    folders: dict[str, Path], siglip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--projector_options={factor: 3}", "--data.streaming=true", "--data.shuffle=2"]
+    assert main(command(folders, siglip, tmp_path / "run", *options)) == 0
+    shown = capsys.readouterr().out
+    assert "1 file(s) of" in shown
+    assert "as a stream, 2 steps" in shown
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert list((tmp_path / "run" / "checkpoints" / "instruct" / "stream").iterdir())
+
+
+def test_a_streamed_stage_without_steps_says_what_to_set(
+    folders: dict[str, Path], siglip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [word for word in command(folders, siglip, tmp_path / "run") if "max_steps" not in word]
+    assert main([*words, "--data.streaming=true"]) == 2
+    assert "--stages.instruct.max_steps" in capsys.readouterr().err

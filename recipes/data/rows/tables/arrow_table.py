@@ -13,7 +13,7 @@ from typing import Any
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.data.rows.tables.base import Index, Row
 
-__all__ = ["ArrowTable"]
+__all__ = ["ArrowTable", "row_of"]
 
 _BLOCK = 256
 _MEDIA = {"bytes", "path"}
@@ -56,7 +56,7 @@ class ArrowTable:
         if not len(rows):
             return []
         found = query_table(self.data._data, list(rows), indices=self.data._indices).to_pylist()
-        return [self._row(values) for values in found]
+        return [row_of(values, self.labels) for values in found]
 
     def stream(self) -> Iterator[Row]:
         """All rows in order."""
@@ -77,11 +77,18 @@ class ArrowTable:
                 found.update(repr(row).encode("utf-8", "surrogatepass"))
         return found.hexdigest()
 
-    def _row(self, values: dict[str, Any]) -> dict[str, Any]:
-        for field, kind in self.labels.items():
-            if isinstance(values.get(field), int) and values[field] >= 0:
-                values[field] = kind.int2str(values[field])
-        return _without_nulls(values)
+
+def row_of(values: dict[str, Any], labels: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row of ``datasets`` that are not null.
+
+    Args:
+        values: all columns.
+        labels: column of class labels -> its ``datasets.ClassLabel``.
+    """
+    for field, kind in labels.items():
+        if isinstance(values.get(field), int) and values[field] >= 0:
+            values[field] = kind.int2str(values[field])
+    return _without_nulls(values)
 
 
 def _without_nulls(value: Mapping[str, Any]) -> dict[str, Any]:

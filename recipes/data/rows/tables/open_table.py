@@ -10,8 +10,8 @@ import gzip
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from json import JSONDecoder
 from pathlib import Path
@@ -25,7 +25,7 @@ from inlay.recipes.data.rows.tables.json_table import JsonTable
 from inlay.recipes.data.rows.tables.names import ARROW, hub_name
 from inlay.recipes.data.rows.tables.store import cache_root
 
-__all__ = ["head_of", "json_lines", "open_table"]
+__all__ = ["datasets_library", "head_of", "json_lines", "open_table", "reading"]
 
 _HEAD = 1 << 20
 
@@ -113,7 +113,7 @@ def _temporary() -> Path:
 
 @lru_cache(8)  # A file is opened for its first row, and again for all rows.
 def _file_table(path: Path, state: tuple[int, ...]) -> ArrowTable:
-    datasets = _datasets()
+    datasets = datasets_library()
     kind = path.suffix.lower()
     if kind == ".arrow":
         return ArrowTable(_read(str(path), lambda _: datasets.Dataset.from_file(str(path))), str(path), list(state))
@@ -126,7 +126,7 @@ def _file_table(path: Path, state: tuple[int, ...]) -> ArrowTable:
 
 
 def _folder_table(path: Path) -> ArrowTable:
-    datasets = _datasets()
+    datasets = datasets_library()
     if (path / "dataset_dict.json").is_file():
         splits = ", ".join(sorted(place.name for place in path.iterdir() if place.is_dir()))
         raise DataError(f"{path}: expected one split, got a folder of several; name one of them: {splits}")
@@ -144,7 +144,7 @@ def _folder_table(path: Path) -> ArrowTable:
 
 @lru_cache(8)
 def _hub_table(name: str) -> ArrowTable:
-    datasets = _datasets()
+    datasets = datasets_library()
     source, _, split = name.partition(":")
 
     def load(folder: str | None) -> Any:
@@ -154,7 +154,7 @@ def _hub_table(name: str) -> ArrowTable:
     return ArrowTable(_undecoded(data), name, [data._fingerprint])
 
 
-def _datasets() -> Any:
+def datasets_library() -> Any:
     """The library, without its progress bars; imported here because that takes a second."""
     import datasets
 
@@ -176,11 +176,24 @@ def _read(name: str, load: Callable[[str | None], Any]) -> Any:
     Raises:
         DataError: with the reason, and what to do.
     """
-    try:
+    with reading(name):
         try:
             return load(None)
         except PermissionError:
             return load(str(_temporary()))
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turns the errors of ``datasets`` into one that says what is wrong.
+
+    Raises:
+        DataError: with the reason, and what to do.
+    """
+    try:
+        yield
+    except DataError:
+        raise
     except Exception as error:  # datasets raises errors of many libraries
         raise DataError(f"{name}: {_reason(name, error)}") from error
 

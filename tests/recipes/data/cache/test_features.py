@@ -322,3 +322,20 @@ def test_pictures_in_memory_are_cached_by_their_content(cache_of: Any, samples: 
     assert torch.equal(computed(cache, in_memory(samples, load_image)), wanted)
     assert torch.equal(computed(cache, in_memory(samples, load_image)), wanted)
     assert runs(cache) == 3
+
+
+def test_media_that_do_not_fit_are_noticed_after_a_few_rows(
+    cache_of: Callable[..., FeatureCache], samples: list[Sample], tmp_path: Path
+) -> None:
+    """A million rows are not read, nor are their media collected, to find out that they do not fit."""
+    cache, read = cache_of(store=False), []
+
+    def rows() -> Any:
+        for number in range(1_000_000):
+            read.append(number)
+            part = MediaPart("image", tmp_path / f"{number}.png")
+            yield replace(samples[0], messages=(Message("user", (part,)),))
+
+    cache.memory = 10 * cache._least("image")
+    assert not cache.fill(rows())
+    assert len(read) == 11
