@@ -86,7 +86,7 @@ class MediaCheck:
         """The number of checked files."""
         self._recent: dict[_File, str] = {}
         self._real: dict[str, tuple[str, bool]] = {}
-        self._slow, self._told = False, time.monotonic()
+        self._slow, self._told, self._told_count = False, time.monotonic(), 0
 
     def usable(self, samples: Sequence[Sample], offenders: Offenders) -> list[Sample]:
         """The samples whose media can all be read; the others are added to `offenders`."""
@@ -116,8 +116,9 @@ class MediaCheck:
                 kind == "image" and name[-4:].lower() == ".gif" and not self._recent[kind, name] for kind, name in files
             )
         ]
-        if self.show is not None and time.monotonic() - self._told > _SECONDS:
-            self._told = time.monotonic()
+        new = self.count > self._told_count
+        if self.show is not None and new and time.monotonic() - self._told > _SECONDS:
+            self._told, self._told_count = time.monotonic(), self.count
             self.show(f"checked {self.count:,} media files in {self.root}")
         return [
             "; ".join(_told(source, told) for file, source in files.items() if (told := self._recent[file]))
