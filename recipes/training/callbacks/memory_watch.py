@@ -103,7 +103,9 @@ class MemoryWatch(Callback):
     """Prints the plan, decides on recompute, prints and logs the peak; ``figures`` has plan and peak in bytes.
 
     On a CPU the memory of the process is read before each backward pass, when all activations exist. The peak that the
-    system keeps would count loading and earlier stages too. There is no plan for stages that do not run the LLM, nor for streams, whose longest sample is unknown.
+    system keeps would count loading and earlier stages too.
+
+    There is no plan for stages that do not run the LLM, nor for streams, whose longest sample is unknown.
 
     Args:
         data: data of the stage.
