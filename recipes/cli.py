@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _continues(command: str) -> str:
     """How a stopped command goes on."""
-    return "the same command continues" if command == "pairs" else "`inlay train ... --resume true` continues"
+    more = ", with --resume true if its run folder exists" if command == "train" else ""
+    return f"run the same command again{more}"
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """A row for each system.
 
     Args:
-        found: system -> ``figures`` of ``inlay evaluate --json`` and ``commands`` with times and peaks.
+        found: system -> ``figures`` (the output of ``inlay evaluate --json``) and ``commands`` with times and peaks.
     """
     lines = [
         "| system | digits | blind | photographs | blind | train, s (CPU s) | evaluate, s (CPU s) | peak, GB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for system, one in found.items():
-        kinds, commands = one["figures"]["by_type"], one["commands"]
-        shares = [f"{100 * kinds[kind][by]:.1f}" for kind in ("digit", "photograph") for by in ("adapter", "blind")]
+        commands = one["commands"]
+        shares = [
+            f"{100 * _share(one, by, kind):.1f}" for kind in ("digit", "photograph") for by in ("adapter", "blind")
+        ]
         times = [
             f"{commands[name]['seconds']:.0f} ({commands[name]['cpu_seconds']:.0f})" for name in ("train", "evaluate")
         ]
@@ -35,19 +37,22 @@ def unmet(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line for each limit that is not kept. The clock is not judged, since it depends on the machine's other work."""
     faults = []
     for system, one in found.items():
-        digit = one["figures"]["by_type"]["digit"]
-        if digit["adapter"] < LIMITS["digits"]:
-            faults.append(f"{system}: expected at least 90 % of the digits, got {digit['adapter']:.1%}")
-        if digit["blind"] > LIMITS["digits blind"]:
-            faults.append(
-                f"{system}: expected at most 15 % of the digits without the picture, got {digit['blind']:.1%}"
-            )
+        adapter, blind = (_share(one, by, "digit") for by in ("adapter", "blind"))
+        if adapter < LIMITS["digits"]:
+            faults.append(f"{system}: expected at least 90 % of the digits, got {adapter:.1%}")
+        if blind > LIMITS["digits blind"]:
+            faults.append(f"{system}: expected at most 15 % of the digits without the picture, got {blind:.1%}")
         if _peak(one) > LIMITS["peak GB"]:
             faults.append(f"{system}: expected a peak of at most 2.5 GB, got {_peak(one):.2f} GB")
     minutes = sum(command["cpu_seconds"] for one in found.values() for command in one["commands"].values()) / 60
     if minutes > LIMITS["CPU minutes"]:
         faults.append(f"expected at most 24 minutes of CPU time for all commands, got {minutes:.1f}")
     return faults
+
+
+def _share(one: Mapping[str, Any], by: str, kind: str) -> float:
+    """The share of right answers, with or without the picture, of one kind of question."""
+    return float(one["figures"][by]["by_type"][kind])
 
 
 def _peak(one: Mapping[str, Any]) -> float:

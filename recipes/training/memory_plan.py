@@ -16,12 +16,16 @@ from torch import Tensor, nn
 
 from inlay.adapters.core.batch import Batch
 from inlay.adapters.language.cross_entropy import CHUNK_BYTES
+from inlay.recipes.settings.free_memory import proc_bytes
 
-__all__ = ["MemoryPlan", "head_bytes", "kept_bytes", "peak_bytes"]
+__all__ = ["MemoryPlan", "head_bytes", "held_bytes", "kept_bytes", "peak_bytes", "roomier"]
 
 MIB = 1 << 20
 COPIES = 2
 """Copies of a chunk of logits during the loss."""
+SMALL, SHARE = 8, 0.5
+"""Below so many conversations in a micro-batch a larger one is suggested, if it takes at most this share of the free
+memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +100,47 @@ class kept_bytes:  # noqa: N801 - reads as a statement
         return tensor
 
 
+def roomier(plan: MemoryPlan, batch_size: int, accumulate: int) -> int:
+    """The lowest useful number of micro-batches that the memory allows; `accumulate` itself if it need not change.
+
+    The published numbers suit the published batch sizes: 8 micro-batches of a batch of 128 are 16 conversations each,
+    but of a batch of 16 only 2, which are slow.
+
+    Args:
+        plan: of a stage with `accumulate` micro-batches.
+        batch_size: conversations of an optimizer step.
+        accumulate: micro-batches of an optimizer step.
+
+    Example:
+        >>> sizes = dict(weights=9, features=0, gradients=1, optimizer=2, head=1, available=200)
+        >>> roomier(MemoryPlan(**sizes, activations=20, passing=2), 16, 8)
+        2
+    """
+    if batch_size // accumulate >= SMALL:
+        return accumulate
+    fixed, growing = plan.gradients + plan.optimizer, plan.activations + plan.passing + plan.head
+    for fewer in range(1, accumulate):
+        needed = fixed + growing * accumulate // fewer
+        if batch_size % fewer == 0 and batch_size // fewer <= 2 * SMALL and needed <= SHARE * plan.available:
+            return fewer
+    return accumulate
+
+
 def head_bytes(batch: Batch, vocabulary: int, rows: int) -> int:
     """Memory for the logits of one chunk, in a batch of ``rows`` samples like this one."""
     labelled = rows * int((batch.labels >= 0).sum() if batch.target is None else (batch.target >= 0).sum())
     return COPIES * min(CHUNK_BYTES, 4 * vocabulary * max(1, labelled))
 
 
+def held_bytes(device: torch.device) -> int:
+    """Memory in bytes now: torch's tensors on a GPU, the process with Python and its libraries on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return proc_bytes("/proc/self/status", "VmRSS") or peak_bytes(device)
+
+
 def peak_bytes(device: torch.device) -> int:
-    """Peak memory in bytes: torch's tensors on a GPU, the process on a CPU."""
+    """Peak memory in bytes since the start: torch's tensors on a GPU, the process on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

@@ -156,6 +156,7 @@ def prepare(
     *,
     backbone: Backbone | None = None,
     begin: Callable[[], object] = lambda: None,
+    listed: Path | None = None,
 ) -> Prepared:
     """Read and check the data, load the models, attach a new adapter.
 
@@ -165,6 +166,7 @@ def prepare(
         folder: for the list of invalid rows, digests, and the miniature's data.
         backbone: loaded frozen models, instead of those of the job.
         begin: creates the folder, after models and the user's data are loaded.
+        listed: the file of the list of invalid rows, if it is not that of `folder`.
     """
     check_processes(job.run, job.recipe.stages, world())
     half = job.run.precision == "bf16-true"
@@ -184,8 +186,8 @@ def prepare(
     streams = _streams(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
-    listed, left_out = (folder.invalid if is_first() else None), list[Offender]()
-    load = partial(load_data, show=show, report=listed, left_out=left_out)
+    report, left_out = (listed or folder.invalid if is_first() else None), list[Offender]()
+    load = partial(load_data, show=show, report=report, left_out=left_out)
     drawn = job.data.train is None
     samples: Mapping[str, Sequence[Sample]] = {}
     if not drawn:
@@ -235,7 +237,7 @@ def prepare(
         too_long=job.data.too_long,
         streamed=streams,
         left_out=left_out,
-        report=listed,
+        report=report,
         show=show,
     )
     for name, stage in job.recipe.stages.items():

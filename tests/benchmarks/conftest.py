@@ -16,16 +16,25 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
+def _package() -> ModuleType:
+    """The package ``benchmarks``; the root, and with it the bare names of the floors, stays off the path."""
+    spec: Any = importlib.util.spec_from_file_location(
+        "benchmarks", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["benchmarks"] = package
+    spec.loader.exec_module(package)
+    return package
+
+
+# Before the tests are collected, since some of them import it.
+if "benchmarks" not in sys.modules:
+    _package()
+
+
 @pytest.fixture(scope="session")
 def module_of() -> Callable[[str], ModuleType]:
-    """A module by its name; the root, and with it the bare names of the floors, stays off the path."""
-    if "benchmarks" not in sys.modules:
-        spec: Any = importlib.util.spec_from_file_location(
-            "benchmarks", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
-        )
-        package = importlib.util.module_from_spec(spec)
-        sys.modules["benchmarks"] = package
-        spec.loader.exec_module(package)
+    """A module of the package by its name."""
     return lambda name: importlib.import_module(f"benchmarks.{name}")
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from benchmarks.real import data, report, vision
 from benchmarks.real.packages import PackageError, file_of
+from inlay.recipes.evaluation.scores import Scores, as_figures
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +104,15 @@ def test_file_with_other_tensors_is_refused(tmp_path: Path, monkeypatch: pytest.
         vision.save_encoder(Path("a.onnx"), tmp_path, tmp_path)
 
 
+KINDS = ("digit", "photograph")
+
+
 def found(adapter: float = 0.95, blind: float = 0.1, peak: float = 2e9, cpu: float = 300.0) -> dict[str, Any]:
-    kinds = {kind: {"adapter": adapter, "blind": blind} for kind in ("digit", "photograph")}
+    """Figures in the shape of ``inlay evaluate --json``, and commands."""
+    shares = {"adapter": adapter, "blind": blind}
+    figures = {by: as_figures(Scores(share, dict.fromkeys(KINDS, share), {})) for by, share in shares.items()}
     command = {"seconds": cpu / 2, "cpu_seconds": cpu, "peak_bytes": peak}
-    return {"compact": {"figures": {"by_type": kinds}, "commands": {"train": command, "evaluate": command}}}
+    return {"compact": {"figures": figures, "commands": {"train": command, "evaluate": command}}}
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from inlay.recipes import cli
 from inlay.recipes.cli import COMMANDS, main
 from inlay.recipes.commands.bundles import inspect as inspect_command
 from inlay.recipes.miniature.datasets.pictures import build
@@ -304,3 +307,21 @@ def test_a_folder_that_is_no_bundle_is_not_tidied_up(tmp_path: Path, capsys: pyt
     said = capsys.readouterr().err
     assert "without inlay.json" in said
     assert "move" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("train", "run the same command again, with --resume true"), ("evaluate", "again\n"), ("pairs", "again\n")],
+)
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_stopped_command_says_how_it_goes_on(
+    command: str, told: str, stopped: BaseException, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> int:
+        raise stopped
+
+    monkeypatch.setattr(cli, "import_module", lambda _: SimpleNamespace(main=stop))
+    assert main([command, "x"]) == (130 if isinstance(stopped, KeyboardInterrupt) else 1)
+    said = capsys.readouterr().err
+    assert told in said
+    assert ("--resume" in said) == (command == "train")

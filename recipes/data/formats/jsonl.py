@@ -19,6 +19,7 @@ from typing import Any
 
 from inlay.recipes.data.formats.chat.conversation import conversation
 from inlay.recipes.data.formats.read_file import read_file
+from inlay.recipes.data.rows.fields import needed
 from inlay.recipes.data.rows.media_values import Root
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
@@ -48,4 +49,6 @@ def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders)
     """One row."""
     if row.get("objects"):
         raise DataError(f"{where}, objects: boxes of objects (ms-swift's grounding) are not read; leave the row out")
-    return conversation(row, row.get("messages"), root, where, offenders, field="messages", read=("messages",))
+    return conversation(
+        row, needed(row, "messages", where), root, where, offenders, field="messages", read=("messages",)
+    )

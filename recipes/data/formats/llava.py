@@ -29,7 +29,7 @@ from typing import Any
 from inlay.adapters.conversation.messages import MediaPart, Message, Role, TextPart, media_of
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.read_file import read_file
-from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, text
+from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, needed, text
 from inlay.recipes.data.rows.markers import MARKERS, place
 from inlay.recipes.data.rows.media_fields import FIELDS, MEDIA_FIELDS, media_lists, with_system
 from inlay.recipes.data.rows.media_values import Root
@@ -93,7 +93,7 @@ def write_llava(path: str | Path, samples: Sequence[Sample], images: str | Path 
 
 def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample:
     """One row."""
-    raw = row.get("conversations")
+    raw = needed(row, "conversations", where)
     if not isinstance(raw, (list, tuple)) or not raw:
         raise DataError(f"{where}, conversations: expected a list of turns, got {shown(raw)}")
     refuse_unread(row, _READ, where, system=True, offenders=offenders)

@@ -11,7 +11,7 @@ from inlay.adapters.conversation.messages import Message
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.sample import DataError, Sample
 
-__all__ = ["ANNOTATIONS", "annotated", "decode", "file_bytes", "identity", "parse", "text", "text_list"]
+__all__ = ["ANNOTATIONS", "annotated", "decode", "file_bytes", "identity", "needed", "parse", "text", "text_list"]
 
 
 ANNOTATIONS = ("types", "answers", "description")
@@ -79,6 +79,26 @@ def text(value: object, where: str) -> str:
             at = error.start
             raise DataError(f"{where}: expected characters, got an unpaired surrogate at position {at}") from None
     return value
+
+
+def needed(item: Mapping[str, Any], name: str, where: str) -> Any:
+    """The value of the field that holds the conversation of a row.
+
+    Raises:
+        DataError: the row does not have the field, as in a file that is in another format, or in several.
+
+    Example:
+        >>> needed({"question": "why?", "label": "so"}, "conversations", "a.jsonl, line 1")
+        Traceback (most recent call last):
+        inlay.recipes.data.rows.sample.DataError: a.jsonl, line 1: expected the field conversations, got question, ...
+    """
+    if name not in item:
+        fields = shown(", ".join(map(str, item)), limit=200).strip("'") or "no field"
+        raise DataError(
+            f"{where}: expected the field {name}, got {fields}; give the names of other columns (--data.columns), name "
+            "another format (--data.format), or split a file of several formats (--data.mix); see docs/data.md"
+        )
+    return item[name]
 
 
 def identity(item: Mapping[str, Any], where: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.hub.errors import InlayError
@@ -16,14 +17,23 @@ from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.distributed.ranks import all_of, world
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.settings.free_memory import free_memory
-from inlay.recipes.training.memory_plan import MIB, MemoryPlan, head_bytes, kept_bytes, peak_bytes
+from inlay.recipes.settings.stage import Stage
+from inlay.recipes.training.memory_plan import (
+    MIB,
+    MemoryPlan,
+    head_bytes,
+    held_bytes,
+    kept_bytes,
+    peak_bytes,
+    roomier,
+)
 
-__all__ = ["MemoryWatch", "OutOfMemoryError", "Recompute", "plan_memory"]
+__all__ = ["MemoryWatch", "OutOfMemoryError", "Recompute", "accumulate_line", "plan_memory"]
 
 PASSING = 1.5
 """Temporary memory of a layer, as a multiple of its saved activations."""
-HOLES = 1.3
-"""Fragmentation by malloc on a CPU; 1.1 to 1.4 measured on LLaMA and OPT."""
+HOLES = 1.4
+"""Fragmentation by malloc on a CPU; 1.1 to 1.7 measured on LLaMA and OPT."""
 
 CANDIDATES = 64
 """Samples that are encoded to find the one with the most positions."""
@@ -67,6 +77,18 @@ def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
     )
 
 
+def accumulate_line(plan: MemoryPlan, stage: Stage) -> str:
+    """A line for the user if larger micro-batches are faster and fit into the memory; empty otherwise."""
+    rows = stage.batch_size // world()
+    fewer = roomier(plan, rows, stage.accumulate)
+    if fewer == stage.accumulate:
+        return ""
+    return (
+        f"micro-batches of {rows // stage.accumulate} (batch_size {stage.batch_size}, accumulate "
+        f"{stage.accumulate}) are slow; --stages.NAME.accumulate {fewer} fits into the memory"
+    )
+
+
 def _longest(data: StageData) -> int:
     """Index of the sample with the most positions among those whose texts and number of media are the largest.
 
@@ -78,7 +100,10 @@ def _longest(data: StageData) -> int:
 
 
 class MemoryWatch(Callback):
-    """Prints the plan, decides on recompute, logs the peak; ``figures`` has plan and peak in bytes.
+    """Prints the plan, decides on recompute, prints and logs the peak; ``figures`` has plan and peak in bytes.
+
+    On a CPU the memory of the process is read before each backward pass, when all activations exist. The peak that the
+    system keeps would count loading and earlier stages too.
 
     There is no plan for stages that do not run the LLM, nor for streams, whose longest sample is unknown.
 
@@ -92,6 +117,7 @@ class MemoryWatch(Callback):
         self.data, self.recompute, self.show = data, recompute, show
         self.plan: MemoryPlan | None = None
         self.figures: dict[str, int] = {}
+        self._before = self._most = 0
         self._open = ExitStack()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -102,6 +128,8 @@ class MemoryWatch(Callback):
         if isinstance(self.data, StageData):
             self.plan = plan_memory(module, self.data)
             self.show(self.plan.lines())
+            if line := accumulate_line(self.plan, module.stage):
+                self.show(line)
         wanted = self.recompute is True or (self.recompute == "auto" and self.plan is not None and not self.plan.fits)
         # In all processes or in none, so that they run the same collective operations.
         if any(all_of(wanted)):
@@ -113,6 +141,15 @@ class MemoryWatch(Callback):
                     f"recompute: {type(llm).__name__} does not support recompute; lower batch_size, or raise accumulate"
                 )
 
+        if module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(module.device)
+        self._before = self._most = held_bytes(module.device)
+
+    def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
+        """Read the memory that is in use."""
+        now = peak_bytes(module.device) if module.device.type == "cuda" else held_bytes(module.device)
+        self._most = max(self._most, now)
+
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -120,9 +157,22 @@ class MemoryWatch(Callback):
         module.log("peak MiB", peak_bytes(module.device) / MIB, batch_size=1)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Store plan and peak."""
-        if self.plan is not None:
-            self.figures = {"planned": self.plan.to_come, "held": self.plan.weights, "peak": peak_bytes(module.device)}
+        """Store and print plan and peak."""
+        if self.plan is None:
+            return
+        if module.device.type == "cuda":
+            self._most = max(self._most, peak_bytes(module.device))
+        self.figures = {
+            "planned": self.plan.to_come,
+            "held": self.plan.weights,
+            "before": self._before,
+            "peak": self._most,
+        }
+        more = self._most - self._before
+        self.show(
+            f"memory in MiB: planned to come {self.plan.to_come / MIB:,.0f}, measured {more / MIB:,.0f}, "
+            f"{self._most / MIB:,.0f} in all"
+        )
 
     def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
         """Turn torch's out-of-memory error into one with advice.

@@ -23,7 +23,7 @@ from inlay.recipes.runs.job import Job, check_job
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.training.callbacks import part_table
 from inlay.recipes.training.callbacks.label_audit import joined, marked_pieces
-from inlay.recipes.training.callbacks.memory_watch import plan_memory
+from inlay.recipes.training.callbacks.memory_watch import accumulate_line, plan_memory
 from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, set_facts, sets_table, token_facts
 from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.prepare import prepare
@@ -52,7 +52,9 @@ def check(
     backbone: Backbone | None = None,
     use: Callable[[CheckReport], None] | None = None,
 ) -> CheckReport:
-    """Run everything before the first step, for every stage, without writing into the run folder.
+    """Run everything before the first step, for every stage.
+
+    Of the run folder only the list of invalid rows is written, and only if there are any.
 
     Args:
         job: the run.
@@ -69,7 +71,8 @@ def check(
     if job.run.dtype == "bfloat16":  # Skip the oracle. The int8 check needs the held-out questions.
         job = replace(job, run=replace(job.run, evaluate=False))
     with TemporaryDirectory() as place:
-        ready = prepare(job, show, RunFolder(Path(place)), backbone=backbone)
+        listed = RunFolder(job.run.output).invalid
+        ready = prepare(job, show, RunFolder(Path(place)), backbone=backbone, listed=listed)
         data = ready.job.data
         sets = [set_facts(name, rows, data) for name, rows in ready.samples.items()]
         show("\n" + sets_table(sets))
@@ -86,6 +89,8 @@ def check(
             if isinstance(module, NextTokenModule) and isinstance(plan.data, StageData):
                 memory = plan_memory(module, plan.data)
                 show(memory.lines())
+                if line := accumulate_line(memory, stage):
+                    show(line)
                 if not memory.fits:
                     show("not enough memory: raise accumulate, or set --recompute true or --precision bf16-true")
             stages.append(facts)

@@ -25,7 +25,7 @@ from inlay.recipes.settings.run import RunSettings
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.callbacks.memory_watch import MemoryWatch, OutOfMemoryError, plan_memory
-from inlay.recipes.training.memory_plan import MemoryPlan, kept_bytes
+from inlay.recipes.training.memory_plan import MemoryPlan, kept_bytes, roomier
 from inlay.recipes.training.trainer import fit
 
 BAND = 0.3
@@ -44,9 +44,11 @@ def stage_of(**fields: Any) -> Stage:
     return Stage(**{**shared, "max_steps": 2, "epochs": 9, **fields})
 
 
-def trained(model: Any, samples: list[Sample], folder: Path, **run: Any) -> tuple[dict[str, int], list[str], Any]:
+def trained(
+    model: Any, samples: list[Sample], folder: Path, accumulate: int = 1, **run: Any
+) -> tuple[dict[str, int], list[str], Any]:
     lines: list[str] = []
-    stage = stage_of()
+    stage = stage_of(accumulate=accumulate)
     data = StageData(samples, model, stage, seed=0)
     module = NextTokenModule(model, stage, data.steps)
     audit = LabelAudit(model.backbone.llm.tokenizer, lambda _: None)
@@ -168,6 +170,65 @@ def test_layers_run_twice_only_where_the_plan_does_not_fit_or_when_asked(
     assert told()
     assert not told(recompute=False)
     assert not any("forward" in layer.__dict__ for layer in backbone.llm.model.get_decoder().layers)
+
+
+@pytest.fixture
+def small(backbone_of: Any, adapter_of: Any, image_of: Any, tmp_path: Path) -> tuple[Any, list[Sample], Path]:
+    backbone = backbone_of()
+    return adapter_of(backbone).attach(backbone), rows(tmp_path, image_of, 1), tmp_path / "run"
+
+
+def test_measured_peak_is_that_of_the_stage_and_not_of_the_process(small: tuple[Any, list[Sample], Path]) -> None:
+    large = torch.ones(400 << 18)  # 400 MiB, touched and given back, as by loading a model
+    del large
+    figures, _, _ = trained(*small)
+    assert 0 <= figures["peak"] - figures["before"] < 200 << 20
+
+
+def test_measured_peak_counts_activations_that_the_backward_pass_frees(
+    small: tuple[Any, list[Sample], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, samples, folder = small
+    forward = NextTokenModule.training_step
+
+    def step(self: Any, *given: Any) -> Any:
+        loss = forward(self, *given)
+        return loss + 0 * torch.ones(100 << 18, requires_grad=True).exp().sum()  # keeps 100 MiB for the backward pass
+
+    monkeypatch.setattr(NextTokenModule, "training_step", step)
+    figures, _, _ = trained(model, samples, folder)
+    assert figures["peak"] - figures["before"] > 100 << 20
+
+
+def test_planned_and_measured_memory_are_printed_at_the_end_of_a_stage(small: tuple[Any, list[Sample], Path]) -> None:
+    figures, lines, _ = trained(*small)
+    planned = figures["planned"] / (1 << 20)
+    assert lines[-1].startswith(f"memory in MiB: planned to come {planned:,.0f}, measured ")
+
+
+@pytest.mark.parametrize(("accumulate", "told"), [(1, 0), (2, 0), (8, 1)])
+def test_small_micro_batches_are_told_before_training(
+    small: tuple[Any, list[Sample], Path], accumulate: int, told: int
+) -> None:
+    _, lines, _ = trained(*small, accumulate=accumulate)
+    hints = [line for line in lines if line.startswith("micro-batches of 2 (batch_size 16, accumulate 8) are slow;")]
+    assert len(hints) == told
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "activations", "expected"),
+    [
+        (16, 8, 10, 1),
+        (16, 8, 100, 8),  # half of the free memory would not hold a larger micro-batch
+        (16, 8, 40, 4),
+        (128, 8, 1, 8),  # 16 conversations are enough
+        (100, 50, 1, 10),  # a divisor of the batch, and at most 16 conversations
+    ],
+)
+def test_lower_accumulate_is_chosen_by_memory(
+    batch_size: int, accumulate: int, activations: int, expected: int
+) -> None:
+    assert roomier(plan(activations=activations, available=200), batch_size, accumulate) == expected
 
 
 def test_what_is_kept_twice_is_counted_once() -> None:

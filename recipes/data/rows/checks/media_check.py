@@ -86,7 +86,7 @@ class MediaCheck:
         """The number of checked files."""
         self._recent: dict[_File, str] = {}
         self._real: dict[str, tuple[str, bool]] = {}
-        self._slow, self._told = False, time.monotonic()
+        self._slow, self._told, self._told_count = False, time.monotonic(), 0
 
     def usable(self, samples: Sequence[Sample], offenders: Offenders) -> list[Sample]:
         """The samples whose media can all be read; the others are added to `offenders`."""
@@ -121,8 +121,9 @@ class MediaCheck:
                 for sample, files in zip(samples, named, strict=True)
                 if not gifs.isdisjoint(files)
             ]
-        if self.show is not None and time.monotonic() - self._told > _SECONDS:
-            self._told = time.monotonic()
+        new = self.count > self._told_count
+        if self.show is not None and new and time.monotonic() - self._told > _SECONDS:
+            self._told, self._told_count = time.monotonic(), self.count
             self.show(f"checked {self.count:,} media files in {self.root}")
         if not any(self._recent[file] for files in named for file in files):
             return [""] * len(named)

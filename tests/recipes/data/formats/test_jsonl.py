@@ -70,7 +70,7 @@ BAD_LINES: list[tuple[str, Any, str]] = [
     ("not JSON", '{"messages": [', "not JSON"),
     ("trailing comma", '{"messages": [],}', "not JSON"),
     ("a list", "[]", "expected an object, got a list"),
-    ("no messages", {}, "messages: expected a list of messages, got None"),
+    ("no messages", {}, "expected the field messages, got no field"),
     ("empty messages", {"messages": []}, "expected at least one message"),
     ("message is text", {"messages": ["a"]}, "message 0: expected an object"),
     ("unknown role", {"messages": [{"role": "human", "content": "a"}]}, "message 0: role: expected one of"),

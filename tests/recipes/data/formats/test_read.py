@@ -98,7 +98,8 @@ def test_what_is_none_of_them_is_an_error(tmp_path: Path, text: str, told: str) 
 
 
 @pytest.mark.parametrize(
-    ("line", "told"), [("7", "line 1"), ('{"image": "1.png"}', "messages: expected a list"), ("", "got none")]
+    ("line", "told"),
+    [("7", "line 1"), ('{"image": "1.png"}', "expected the field messages, got image"), ("", "got none")],
 )
 def test_a_line_that_is_none_of_them_is_an_error(write_lines: Callable[..., Path], line: str, told: str) -> None:
     with pytest.raises(DataError, match=told):

@@ -99,7 +99,7 @@ def test_a_missing_picture_and_a_folder_that_is_taken_are_found(
     (tmp_path / "1.png").unlink()
     with pytest.raises(DataError, match=r"1\.png"):
         check(job, lambda _: None, backbone=eva_backbone_of("llama"))
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run").mkdir(exist_ok=True)
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with pytest.raises(SettingsError, match="run"):
         check(job_of("a red circle ."), lambda _: None, backbone=eva_backbone_of("llama"))
@@ -111,3 +111,13 @@ def test_the_command_takes_a_yaml_file_and_names_what_is_wrong(tmp_path: Path, c
     path.write_text(yaml.safe_dump({"system": "llava", "data": {"train": "nosuch.json"}}))
     assert main(["check", str(path)]) == 2
     assert capsys.readouterr().err.startswith("inlay check: data.train: nosuch.json")
+
+
+def test_list_of_invalid_rows_is_kept_where_the_error_says(job_of: Any, eva_backbone_of: Any, tmp_path: Path) -> None:
+    job = job_of("a red circle .", "a blue star .")
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError) as told:
+        check(job, lambda _: None, backbone=eva_backbone_of("llama"))
+    listed = Path(re.search(r"listed in (\S+\.jsonl)", str(told.value))[1])
+    assert listed == tmp_path / "run" / "invalid.jsonl"
+    assert len(listed.read_text().splitlines()) == 1

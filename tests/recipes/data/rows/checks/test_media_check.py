@@ -160,3 +160,14 @@ def test_embeddings_of_what_is_made_are_looked_for(tmp_path: Path) -> None:
     (tmp_path / "7.npy").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"expected an \.npy file"):
         check_media([row], tmp_path)
+
+
+def test_progress_is_told_only_when_further_files_were_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_check, "_SECONDS", -1.0)
+    part = MediaPart("image", picture(tmp_path / "a.png"))
+    message, answer = Message("user", (part, TextPart("a"))), Message("assistant", (TextPart("b"),))
+    lines: list[Any] = []
+    check = MediaCheck(tmp_path, show=lines.append)
+    for number in range(3):
+        check.problems([Sample(str(number), (message, answer), f"row {number}")])
+    assert lines == [f"checked 1 media files in {tmp_path}"]
