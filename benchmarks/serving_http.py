@@ -41,6 +41,7 @@ from inlay.adapters import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import MlpConfig
 from inlay.adapters.llm_parts.lora import LoraConfig
+from inlay.recipes.settings.default_models import miniature_path
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
 TOKENS = 16
@@ -109,8 +110,7 @@ def _write_hf(backbone: Any, adapter: Adapter, folder: Path) -> None:
     model.generation_config = llm.generation_config
     model.generation_config.max_new_tokens = TOKENS
     model.save_pretrained(folder)
-    source = encoder.port.source
-    images = CLIPImageProcessor.from_pretrained(miniature_path(source, "image", CLIP_FILES))
+    images = CLIPImageProcessor.from_pretrained(miniature_path(encoder.port.source))
     LlavaProcessor(
         images,
         tokenizer,
@@ -200,7 +200,7 @@ def inlay_serve(folder: Path, port: int, *runs: str, batch: int = 32) -> Any:
 
 def transformers_serve(folder: Path, port: int) -> Any:
     """``transformers serve``."""
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", "--force-model", str(folder / "hf")]
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder / "hf")]
     return process([*command, "--port", str(port), "--device", "cpu", "--dtype", "float32"], folder, port)
 
 

@@ -43,7 +43,7 @@ class Limits:
     batch: int = 16
     """Answers that are generated at once."""
     window_ms: int = 5
-    """Milliseconds for which the first request of a batch waits for others."""
+    """Milliseconds for which the first request of a batch waits for others that are being read."""
     body_seconds: float = 30.0
     """Time in which a request must have arrived; the headers alone have a third of it."""
     send_seconds: float = 30.0

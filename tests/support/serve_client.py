@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -82,6 +83,18 @@ class Served:
         while not holds():
             assert time.monotonic() < end, "it did not happen"
             time.sleep(0.01)
+
+    def together(self, *calls: Callable[[], Answered]) -> list[Answered]:
+        """Answers to requests that all wait in the queue before the first of them is answered."""
+        engine = self.app.state.chat.engine
+        with ThreadPoolExecutor(len(calls) + 1) as pool:
+            with engine.models.model.held():
+                first = pool.submit(self.ask, "first", max_tokens=1)
+                self.until(lambda: self.held == 1 and not engine.waiting and not self.app.state.chat.reading)
+                made = [pool.submit(call) for call in calls]
+                self.until(lambda: engine.waiting == len(calls))
+            assert first.result().status == 200
+            return [one.result() for one in made]
 
     @property
     def held(self) -> int:

@@ -12,7 +12,6 @@ from torch import Tensor
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.chat.per_row_adapters import embed_rows, with_lora_of
 from inlay.adapters.chat.replies import encode_all, replies_of
-from inlay.adapters.chat.sample_groups import unsampled_tokens
 from inlay.adapters.conversation.segments import TooLongError
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.language.generation.generate import Generation
@@ -61,20 +60,20 @@ def answer(models: Models, group: Group, jobs: Sequence[Job]) -> list[Job]:
         taken, later = _fitting(prompts, _context(model))
         started: list[Job] = []
         try:
-            _generate(model, group, taken, started)
+            _generate(models, group, taken, started)
         except Exception as error:
             if len(taken) > 1 and not started:
                 for prompt in taken:
-                    _alone(model, group, prompt)
+                    _alone(models, group, prompt)
             else:
                 for prompt in taken:
                     prompt.job.emit(Failed(error))
     return [prompt.job for prompt in later]
 
 
-def _alone(model: AttachedModel, group: Group, prompt: _Prompt) -> None:
+def _alone(models: Models, group: Group, prompt: _Prompt) -> None:
     try:
-        _generate(model, group, [prompt], [])
+        _generate(models, group, [prompt], [])
     except Exception as error:  # sent to the client; the engine goes on
         prompt.job.emit(Failed(error))
 
@@ -115,10 +114,11 @@ def _fitting(prompts: Sequence[_Prompt], context: int | None) -> tuple[list[_Pro
 
 
 @torch.no_grad()
-def _generate(model: AttachedModel, group: Group, prompts: Sequence[_Prompt], started: list[Job]) -> None:
+def _generate(models: Models, group: Group, prompts: Sequence[_Prompt], started: list[Job]) -> None:
     """Generate all answers; ``started`` receives the jobs that have sent events."""
     if not prompts:
         return
+    model = models.model
     owns = model.adapter.tokens is not None
     adapters = [prompt.adapter for prompt in prompts]
     if owns:
@@ -131,7 +131,8 @@ def _generate(model: AttachedModel, group: Group, prompts: Sequence[_Prompt], st
     embeddings, mask = embeddings[several], mask[several]
     rows = [row for prompt in prompts for row in _rows(model, group, prompt)]
     alone = owns or all(adapter is model.adapter for adapter in adapters)
-    forbidden = unsampled_tokens(model, rows[0].ends, media=bool(model.adapter.signals.ids))
+    sampled = any(prompt.job.sampling.temperature > 0 for prompt in prompts)
+    processor = RowsProcessor(rows, models.unsampled(group) if sampled else ())
     for place, prompt in enumerate(prompts):
         started.append(prompt.job)
         prompt.job.emit(Started(int(mask[places.index(place)].sum())))
@@ -141,7 +142,7 @@ def _generate(model: AttachedModel, group: Group, prompts: Sequence[_Prompt], st
             mask,
             end=group.end,
             max_new_tokens=max(row.limit for row in rows),
-            logits_processor=[RowsProcessor(rows, forbidden)],
+            logits_processor=[processor],
             stopping_criteria=[RowsEnded(rows)],
         )
     for place, row in enumerate(rows):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.chat.sample_groups import unsampled_tokens
 from inlay.adapters.conversation.turn_end import TurnEnd
 from inlay.adapters.core.attach import admit_row
 from inlay.recipes.serve.errors import ApiError, ServeError
@@ -46,6 +47,7 @@ class Models:
     def __init__(self, model: AttachedModel, adapters: Mapping[str, Adapter]) -> None:
         self.model, self.adapters = model, dict(adapters)
         self._groups: dict[str, Group] = {}
+        self._unsampled: dict[Group, tuple[int, ...]] = {}
         plain = {name: adapter for name, adapter in self.adapters.items() if adapter.tokens is None}
         host = max(plain, key=lambda name: _size(plain[name]), default=None)
         shared = {name for name in plain if host is not None and _covers(plain[host], plain[name])}
@@ -83,6 +85,14 @@ class Models:
     def group(self, name: str) -> Group:
         """The group of an adapter's requests."""
         return self._groups[name]
+
+    def unsampled(self, group: Group) -> tuple[int, ...]:
+        """Ids that are never sampled in the group's batches; its host is attached."""
+        if group not in self._unsampled:
+            model = self.model
+            ends = {*model.backbone.llm.stop_ids, *group.end.ids}
+            self._unsampled[group] = unsampled_tokens(model, ends, media=bool(model.adapter.signals.ids))
+        return self._unsampled[group]
 
     def attached(self, group: Group) -> AttachedModel:
         """The model with the group's host attached."""

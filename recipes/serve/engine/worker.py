@@ -27,10 +27,18 @@ class Engine:
         models: the served adapters.
         limits: of batches.
         observe: called with the number of answers of each batch.
+        coming: whether requests are being read, for which a batch waits ``limits.window_ms``.
     """
 
-    def __init__(self, models: Models, limits: Limits, observe: Callable[[int], None] | None = None) -> None:
-        self.models, self.limits, self.observe = models, limits, observe
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        *,
+        observe: Callable[[int], None] | None = None,
+        coming: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.models, self.limits, self.observe, self.coming = models, limits, observe, coming
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._stopped = False
@@ -91,7 +99,9 @@ class Engine:
                     waited = True
                     self._changed.wait()
                 until = time.monotonic() + self.limits.window_ms / 1000
-                while waited and self._rows() < self.limits.batch and (left := until - time.monotonic()) > 0:
+                while waited and self.coming() and self._rows() < self.limits.batch:
+                    if (left := until - time.monotonic()) <= 0:
+                        break
                     self._changed.wait(left)
                 if self._stopped:
                     return None, []

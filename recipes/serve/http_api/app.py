@@ -47,7 +47,7 @@ def create_app(
         temperature: of requests that name none.
     """
     limits, metrics = limits or Limits(), Metrics()
-    engine = Engine(models, limits, metrics.batches.observe)
+    engine = Engine(models, limits, observe=metrics.batches.observe, coming=lambda: chat.reading > 0)
     chat = Chat(engine, limits, access or MediaAccess(), metrics, temperature)
     created = int(time.time())
 

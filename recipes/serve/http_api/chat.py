@@ -53,6 +53,8 @@ class Chat:
         self.temperature = temperature
         self.held = 0
         """Requests that are read, waiting or answered."""
+        self.reading = 0
+        """Requests that are read."""
 
     async def respond(self, request: Request) -> Response:
         """The response to one request.
@@ -111,6 +113,7 @@ class _Exchange:
             )
         chat.held += 1
         self.events: asyncio.Queue[Event] = asyncio.Queue()
+        chat.reading += 1
         self.job: Job | None = None
         self.completion: Completion | None = None
         self.name = ""
@@ -123,7 +126,9 @@ class _Exchange:
         self._closed = True
         chat = self.chat
         chat.held -= 1
-        if self.job is not None:
+        if self.job is None:
+            chat.reading -= 1
+        else:
             self.job.cancel()
         chat.metrics.requests.labels(self.name, str(status)).inc()
         chat.metrics.latency.labels(self.name).observe(time.perf_counter() - self.start)
@@ -151,6 +156,7 @@ class _Exchange:
 
         self.job = Job(asked.model, messages, sampling, emit)
         completion = self.completion = Completion(asked.model, sampling.n, scores=sampling.top_logprobs is not None)
+        self.chat.reading -= 1
         self.chat.engine.submit(self.job)
         # The first event says whether the request is answered, which decides about the status of a stream too.
         first = await _unless_gone(request, self._next())

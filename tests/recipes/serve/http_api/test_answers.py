@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -20,7 +20,6 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.media.errors import MediaError
 from inlay.adapters.model import MultimodalModel
 from inlay.recipes.serve.engine import batch
-from inlay.recipes.serve.limits import Limits
 
 QUESTION = "what is shown ?"
 
@@ -110,11 +109,9 @@ def test_sampled_answers_and_their_log_probabilities_are_those_of_sample_groups(
 def test_a_seed_gives_the_same_answer_alone_and_among_others(served: Served) -> None:
     options = {"temperature": 1.0, "seed": 3}
     alone = served.ask(QUESTION, **options).text
-    with ThreadPoolExecutor(6) as pool:
-        others = [pool.submit(served.ask, f"{QUESTION} {n}", temperature=1.0) for n in range(5)]
-        again = pool.submit(served.ask, QUESTION, **options)
-        assert again.result().text == alone
-    assert {other.result().status for other in others} == {200}
+    others = [partial(served.ask, f"{QUESTION} {n}", temperature=1.0) for n in range(5)]
+    *_, again = served.together(*others, partial(served.ask, QUESTION, **options))
+    assert again.text == alone
     assert served.ask(QUESTION, temperature=1.0, seed=4).text != alone
 
 
@@ -132,32 +129,28 @@ def test_top_p_of_zero_is_greedy(served: Served) -> None:
 def test_two_adapters_in_one_batch_answer_as_one_after_the_other(
     serve: Any, adapters: Any, image_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = serve(adapters, Limits(window_ms=2000, batch=8))
+    served = serve(adapters)
     asked = [(name, n) for n in range(4) for name in ("a", "b")]
     rows: list[int] = []
     monkeypatch.setattr(served.app.state.chat.engine, "observe", rows.append)
-    with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda one: served.ask(shown(image_of(one[1])), one[0]).text, asked))
-    assert rows == [8]  # a full batch does not wait for the window
-    served.app.state.chat.engine.limits = Limits(window_ms=0)
-    assert together == [served.ask(shown(image_of(n)), name).text for name, n in asked]
+    calls = [partial(served.ask, shown(image_of(n)), name) for name, n in asked]
+    together = [answered.text for answered in served.together(*calls)]
+    assert rows == [1, 8]
+    assert together == [call().text for call in calls]
+    assert rows == [1, 8] + [1] * 8
     assert len(set(together)) > 2
 
 
-def test_one_bad_request_in_a_batch_fails_alone(serve: Any, adapters: Any) -> None:
-    served = serve(adapters, Limits(window_ms=2000, batch=3))
-    with ThreadPoolExecutor(3) as pool:
-        calls = [pool.submit(served.ask, content) for content in (QUESTION, "long " * 2000, "hello")]
-        statuses = [call.result().status for call in calls]
-    assert statuses == [200, 400, 200]
-    assert calls[1].result().error["code"] == "context_length_exceeded"
+def test_one_bad_request_in_a_batch_fails_alone(served: Served) -> None:
+    contents = (QUESTION, "long " * 2000, "hello")
+    answered = served.together(*(partial(served.ask, content) for content in contents))
+    assert [one.status for one in answered] == [200, 400, 200]
+    assert answered[1].error["code"] == "context_length_exceeded"
 
 
-def test_a_fault_of_one_request_does_not_fail_its_batch(
-    serve: Any, adapters: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    served = serve(adapters, Limits(window_ms=2000, batch=3))
+def test_a_fault_of_one_request_does_not_fail_its_batch(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = [served.ask(content).text for content in (QUESTION, "hello")]
+    shortest = served.ask("hello").json["usage"]["prompt_tokens"]
     plain = batch.embed_rows
 
     def embed_rows(model: Any, rows: Any, chosen: Any) -> Any:
@@ -165,12 +158,22 @@ def test_a_fault_of_one_request_does_not_fail_its_batch(
             raise MediaError("cannot be read")
         return plain(model, rows, chosen)
 
-    shortest = served.ask("hello").json["usage"]["prompt_tokens"]
-    monkeypatch.setattr(batch, "embed_rows", embed_rows)
-    with ThreadPoolExecutor(3) as pool:
-        together = list(pool.map(served.ask, (QUESTION, "a", "hello")))
+    contents = (QUESTION, "a", "hello")
+    calls = [partial(served.ask, content) for content in contents]
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "embed_rows", embed_rows)
+        together = served.together(*calls)
     assert [one.status for one in together] == [200, 400, 200]
     assert [together[0].text, together[2].text] == alone
+
+
+def test_a_long_prompt_and_a_long_answer_of_others_do_not_cut_each_other(served: Served, adapters: Any) -> None:
+    context = adapters["a"].attachment.backbone.llm.context
+    size = served.ask("hello", max_tokens=1).json["usage"]["prompt_tokens"]
+    words = "what " * ((context - size) * 3 // 4)
+    calls = [partial(served.ask, words, max_tokens=4), partial(served.ask, "hello", max_tokens=context // 2)]
+    together = served.together(*calls)
+    assert [one.json["usage"] for one in together] == [call().json["usage"] for call in calls]
 
 
 def test_a_medium_that_the_adapter_does_not_read_is_the_clients_error(served: Served) -> None:
