@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -31,8 +32,7 @@ def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone)
     """
     compared = {}
     for port, tensors in frozen.items():
-        module: nn.Module = backbone.llm.model if port == "llm" else backbone.encoder(port)
-        held = _by_name(module)
+        held = _by_name(backbone.llm.model if port == "llm" else cast(nn.Module, backbone.encoder(port)))
         differing = [name for name in tensors if not _equal(name, tensors[name], held)]
         if differing:
             what = "language model" if port == "llm" else f"{port} encoder"

@@ -102,7 +102,7 @@ def lavis(model: Any, projection: str, *, vision: bool = False) -> dict[str, Ten
     """What LAVIS saves of a model with a frozen LLM; with the vision tower if that was trained too."""
     named: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        if name.startswith("language_model.") or ".encoder.layers." in name and not vision:
+        if name.startswith("language_model.") or (".encoder.layers." in name and not vision):
             continue
         if name.startswith("vision_model.embeddings.") and not vision:
             continue

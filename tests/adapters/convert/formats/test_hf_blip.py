@@ -74,4 +74,10 @@ def test_a_q_former_of_another_kind_is_refused_by_name(folder: Path, field: str,
 
 def test_sizes_and_epsilon_are_those_of_the_folder(folder: Path) -> None:
     kind, sizes = read_checkpoint(folder).inputs["image"]
-    assert (kind, sizes["heads"], sizes["layers"], sizes["cross_every"], sizes["norm_eps"]) == ("qformer", 2, 3, 2, 1e-6)
+    assert (kind, sizes["heads"], sizes["layers"], sizes["cross_every"], sizes["norm_eps"]) == (
+        "qformer",
+        2,
+        3,
+        2,
+        1e-6,
+    )
