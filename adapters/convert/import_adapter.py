@@ -14,6 +14,7 @@ from inlay.adapters.bundles.storage_dtype import DiskDtype
 from inlay.adapters.convert.assemble import assemble
 from inlay.adapters.convert.compare import check_frozen
 from inlay.adapters.convert.imported import Imported
+from inlay.adapters.convert.language_folder import write_language
 from inlay.adapters.convert.registry import CONVERTERS, converter_for
 from inlay.adapters.convert.source import ConvertError, Source
 
@@ -66,6 +67,7 @@ def import_adapter(
     system: str | None = None,
     backbone: Backbone | None = None,
     frozen: Frozen = "compare",
+    write_llm: Path | None = None,
     **models: Any,
 ) -> Result:
     """Convert a checkpoint to an adapter on its backbone.
@@ -79,6 +81,7 @@ def import_adapter(
         backbone: loaded frozen models; otherwise they are loaded as ``models`` and the checkpoint say.
         frozen: ``compare`` refuses a checkpoint whose own language model or encoder is another one; ``leave`` does
             not look at them.
+        write_llm: write the language model of a whole LLaVA checkpoint to this new folder, and take it as ``llm``.
         models: arguments of :meth:`Backbone.from_pretrained`, such as ``llm`` and ``image``; those that are None are
             the checkpoint's.
 
@@ -92,6 +95,8 @@ def import_adapter(
     imported = read_checkpoint(source, converter=converter, template=template)
     if imported.lora is not None and not imported.inputs:
         imported = _on_base(imported, models.get("llm") or imported.models.llm, template)
+    if write_llm is not None:
+        models["llm"] = write_language(Source(source), imported.frozen.get("llm", {}), write_llm)
     chosen, own = dict[str, Any](), list[str]()
     if backbone is None:
         chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)

@@ -51,6 +51,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         help="language model and encoder inside the checkpoint: compare them with --llm and --image, or leave them out",
     )
     parser.add_argument(
+        "--write_llm",
+        type=Path | None,
+        help="new folder for the language model inside a whole LLaVA checkpoint, which is then the bundle's",
+    )
+    parser.add_argument(
         "--dtype",
         type=Literal["auto", "bfloat16", "float32"],
         default="auto",
@@ -79,6 +84,7 @@ def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
         system=parsed.system,
         backbone=backbone,
         frozen=parsed.frozen,
+        write_llm=parsed.write_llm,
         **{name: getattr(parsed, name) for name in _MODELS},
     )
     dtype = found.dtype if parsed.dtype == "auto" else parsed.dtype
