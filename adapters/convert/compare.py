@@ -39,8 +39,8 @@ def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone)
             raise ConvertError(
                 f"{len(differing)} of {len(tensors)} tensors of the {what} in this checkpoint are not those of the "
                 f"backbone: {', '.join(sorted(differing)[:_SHOWN])}. It was trained together with the projector: give "
-                f"this model as --{port} (--write_llm FOLDER writes the language model of LLaVA), or accept another one "
-                "with --frozen leave"
+                f"this model as --{port} (for a whole LLaVA checkpoint, --write_llm FOLDER does this), or accept "
+                "another one with --frozen leave"
             )
         compared[port] = len(tensors)
     return compared
