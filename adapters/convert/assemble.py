@@ -81,8 +81,8 @@ def _lora(lora: Lora, backbone: Backbone) -> LoraPart:
     if strange := [name for name in modules if name not in known]:
         raise ConvertError(
             f"{len(strange)} of {len(modules)} modules of this LoRA are not in the language model: "
-            f"{', '.join(strange[:_SHOWN])}; inlay's LoRA is on the language model alone, so a LoRA on an encoder or on "
-            "a projector has to be merged first"
+            f"{', '.join(strange[:_SHOWN])}; inlay's LoRA is on the language model alone, so merge one on an "
+            "encoder or on a projector first"
         )
     chosen = tuple(sorted({name.rpartition(".")[2] for name in modules}))
     for targets in (chosen, tuple(modules)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -31,15 +32,15 @@ def check_frozen(frozen: Mapping[str, Mapping[str, Tensor]], backbone: Backbone)
     """
     compared = {}
     for port, tensors in frozen.items():
-        module: nn.Module = backbone.llm.model if port == "llm" else backbone.encoder(port)
-        held = _by_name(module)
+        held = _by_name(backbone.llm.model if port == "llm" else cast(nn.Module, backbone.encoder(port)))
         differing = [name for name in tensors if not _equal(name, tensors[name], held)]
         if differing:
             what = "language model" if port == "llm" else f"{port} encoder"
             raise ConvertError(
                 f"{len(differing)} of {len(tensors)} tensors of the {what} in this checkpoint are not those of the "
                 f"backbone: {', '.join(sorted(differing)[:_SHOWN])}. It was trained together with the projector: give "
-                f"this model as --{port}, or accept another one with --frozen leave"
+                f"this model as --{port} (for a whole LLaVA checkpoint, --write_llm FOLDER does this), or accept "
+                "another one with --frozen leave"
             )
         compared[port] = len(tensors)
     return compared

@@ -14,6 +14,7 @@ from inlay.adapters.bundles.storage_dtype import DiskDtype
 from inlay.adapters.convert.assemble import assemble
 from inlay.adapters.convert.compare import check_frozen
 from inlay.adapters.convert.imported import Imported
+from inlay.adapters.convert.language_folder import write_language
 from inlay.adapters.convert.registry import CONVERTERS, converter_for
 from inlay.adapters.convert.source import ConvertError, Source
 
@@ -66,6 +67,7 @@ def import_adapter(
     system: str | None = None,
     backbone: Backbone | None = None,
     frozen: Frozen = "compare",
+    write_llm: Path | None = None,
     **models: Any,
 ) -> Result:
     """Convert a checkpoint to an adapter on its backbone.
@@ -79,6 +81,7 @@ def import_adapter(
         backbone: loaded frozen models; otherwise they are loaded as ``models`` and the checkpoint say.
         frozen: ``compare`` refuses a checkpoint whose own language model or encoder is another one; ``leave`` does
             not look at them.
+        write_llm: write the language model of a whole LLaVA checkpoint to this new folder, and take it as ``llm``.
         models: arguments of :meth:`Backbone.from_pretrained`, such as ``llm`` and ``image``; those that are None are
             the checkpoint's.
 
@@ -92,16 +95,19 @@ def import_adapter(
     imported = read_checkpoint(source, converter=converter, template=template)
     if imported.lora is not None and not imported.inputs:
         imported = _on_base(imported, models.get("llm") or imported.models.llm, template)
-    chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)
+    if write_llm is not None:
+        models["llm"] = write_language(Source(source), imported.frozen.get("llm", {}), write_llm)
+    chosen, own = dict[str, Any](), list[str]()
     if backbone is None:
+        chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)
         backbone = Backbone.from_pretrained(**chosen)
         # A model that was loaded from the checkpoint itself is the checkpoint's.
         own = [port for port in ("llm", "image") if str(chosen.get(port)) == getattr(imported.models, port)]
-    else:
-        own = []
+    imported = _without(imported, backbone)
     others = {port: tensors for port, tensors in imported.frozen.items() if port not in own}
     compared = check_frozen(others, backbone) if frozen == "compare" else {}
-    adapter = assemble(imported, backbone, name=name or Path(source).resolve().name.removesuffix(Path(source).suffix))
+    place = Path(source).resolve()
+    adapter = assemble(imported, backbone, name=name or (place.stem if place.is_file() else place.name))
     if system is not None:
         adapter.system = system
     return Result(
@@ -132,17 +138,39 @@ def _on_base(imported: Imported, llm: str | Path | None, template: str | None) -
     return imported if found is None else replace(found.read(place, template), lora=imported.lora)
 
 
+def _without(imported: Imported, backbone: Backbone) -> Imported:
+    """The checkpoint without the modalities that the backbone has no encoder or generator for; they are named."""
+    unread = [name for name in imported.inputs if name not in backbone.encoders] if imported.shared else []
+    undrawn = [name for name in imported.outputs if name not in backbone.generators]
+    left = tuple(f"outputs.{name}." for name in undrawn)
+    counts = {f"the projector on {name}: no --{name} was given": 0 for name in unread}
+    counts |= {
+        f"the output projector of {name}: no --generate_{name} was given": sum(
+            key.startswith(f"outputs.{name}.") for key in imported.tensors
+        )
+        for name in undrawn
+    }
+    return replace(
+        imported,
+        inputs={name: sizes for name, sizes in imported.inputs.items() if name not in unread},
+        outputs={name: sizes for name, sizes in imported.outputs.items() if name not in undrawn},
+        tensors={name: held for name, held in imported.tensors.items() if not left or not name.startswith(left)},
+        ignored={**imported.ignored, **counts},
+    )
+
+
 def _models(imported: Imported, given: dict[str, Any], source: str | Path) -> dict[str, Any]:
     """Arguments of ``Backbone.from_pretrained``."""
     own = imported.models
-    options = {"llm": own.llm, "image": own.image, "prompt": own.prompt, **own.further, **given}
-    chosen = {name: value for name, value in options.items() if value is not None}
+    merged = {"llm": own.llm, "image": own.image, "prompt": own.prompt, **own.further, **given}
+    chosen = {name: value for name, value in merged.items() if value is not None}
     if "llm" not in chosen:
         raise ConvertError(f"{source}: the checkpoint does not name its language model; give it: --llm OWNER/NAME")
     if "image" in imported.inputs:
         if "image" not in chosen:
             raise ConvertError(f"{source}: the checkpoint does not name its vision tower; give it: --image OWNER/NAME")
-        chosen["feature_options"] = {"image": dict(own.image_options), **chosen.get("feature_options", {})}
+        options = {"image": dict(own.image_options), **chosen.get("feature_options", {})}
+        chosen["feature_options"] = {name: held for name, held in options.items() if name in chosen}
         chosen["qformer"] = own.qformer
     else:
         chosen.pop("image", None)

@@ -40,7 +40,7 @@ LORA_KEYS = KeyTable(
 )
 """Names of PEFT's file; of an in-memory state too, which has the adapter's name (``default``) in them."""
 
-_WITHOUT_EFFECT = (None, False, [], {}, "none")
+_WITHOUT_EFFECT: tuple[Any, ...] = (None, False, [], {}, "none")
 _PLAIN_ONLY = (
     *("bias", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_bdlora", "modules_to_save"),
     *("layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from inlay.adapters.conversation.layout import Layout
@@ -71,10 +70,13 @@ def _chat_template(source: Source) -> str | None:
 
 def _rendered(template: str, source: Source) -> str:
     """The template on a question about a picture; transformers runs it in a sandbox."""
+    from jinja2 import TemplateError  # a dependency of chat templates alone
+
     try:
-        rendered, _ = render_jinja_template(
+        run: Any = render_jinja_template
+        texts, _ = run(
             conversations=[_PROBE], chat_template=template, add_generation_prompt=True, bos_token="", eos_token=""
         )
     except (TemplateError, TypeError, ValueError) as error:
         raise ConvertError(f"{source}: its chat template cannot be run on a question: {error}") from error
-    return str(rendered[0]).strip()
+    return str(texts[0]).strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inlay.adapters.convert.formats import hf_blip, hf_llava, lavis, llava, minigpt4, peft
+from inlay.adapters.convert.formats import hf_blip, hf_llava, lavis, llava, minigpt4, modaverse, nextgpt, peft
 from inlay.adapters.convert.imported import Imported
 from inlay.adapters.convert.source import ConvertError, Source
 from inlay.adapters.parts.registration import register
@@ -31,6 +31,8 @@ CONVERTERS: dict[str, Converter] = {
     "hf_blip": Converter(hf_blip.matches, hf_blip.read, "Blip2ForConditionalGeneration, InstructBlip..."),
     "lavis": Converter(lavis.matches, lavis.read, "BLIP-2 and InstructBLIP of LAVIS, stages 1 and 2: .pth"),
     "minigpt4": Converter(minigpt4.matches, minigpt4.read, "MiniGPT-4: .pth with llama_proj"),
+    "nextgpt": Converter(nextgpt.matches, nextgpt.read, "NExT-GPT: pytorch_model.pt"),
+    "modaverse": Converter(modaverse.matches, modaverse.read, "ModaVerse: pytorch_model.pt"),
     "peft": Converter(peft.matches, peft.read, "a LoRA folder of PEFT"),
 }
 """Name -> converter, in the order in which they are tried."""

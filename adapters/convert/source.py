@@ -73,7 +73,7 @@ class Tensors(Mapping[str, Tensor]):
         if name not in held.keys():  # noqa: SIM118 - safe_open has no __contains__
             raise ConvertError(f"{path}: the index names the tensor {name} here, and this file does not hold it")
         tensor: Tensor = held[name] if isinstance(held, dict) else held.get_tensor(name)
-        return tensor
+        return tensor.detach()  # some files hold parameters
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

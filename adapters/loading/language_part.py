@@ -36,8 +36,8 @@ def language_part(config: PretrainedConfig, source: str | Path) -> PretrainedCon
         BackboneError: transformers has no causal language model for the inner config.
     """
     if getattr(config, "is_encoder_decoder", False):
-        whole = getattr(config, "text_config", None)
-        return whole if getattr(whole, "is_encoder_decoder", False) else config
+        whole: PretrainedConfig = getattr(config, "text_config", None) or config
+        return whole if whole.is_encoder_decoder else config
     try:
         inner: PretrainedConfig = config.get_text_config(decoder=True)
     except ValueError as error:

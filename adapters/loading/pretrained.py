@@ -91,11 +91,11 @@ def load_weights(
     if unused and any(str(name).startswith(unused) for name in found["missing_keys"]):
         setattr(model, unused.partition(".")[0], None)
     # A multimodal model may have an encoder with more layers than its language model.
-    stacks = {_stack(name) for name in model.state_dict()} if layers is not None else set()
+    stacks = {_stack(name) for name in model.state_dict() if _layer(name) >= 0}
     further = [
         name
         for name in map(str, found["unexpected_keys"])
-        if layers is not None and _layer(name) >= layers and _stack(name) in stacks
+        if layers is not None and _layer(name) >= layers and (not stacks or _stack(name) in stacks)
     ]
     if further:
         raise BackboneError(

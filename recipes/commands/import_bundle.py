@@ -51,6 +51,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         help="language model and encoder inside the checkpoint: compare them with --llm and --image, or leave them out",
     )
     parser.add_argument(
+        "--write_llm",
+        type=Path | None,
+        help="new folder for the language model inside a whole LLaVA checkpoint, which is then the bundle's",
+    )
+    parser.add_argument(
         "--dtype",
         type=Literal["auto", "bfloat16", "float32"],
         default="auto",
@@ -79,6 +84,7 @@ def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
         system=parsed.system,
         backbone=backbone,
         frozen=parsed.frozen,
+        write_llm=parsed.write_llm,
         **{name: getattr(parsed, name) for name in _MODELS},
     )
     dtype = found.dtype if parsed.dtype == "auto" else parsed.dtype
@@ -106,7 +112,7 @@ def _table(facts: dict[str, Any]) -> str:
     lines += [
         f"  {port}: {count} frozen tensors are those of the backbone" for port, count in facts["compared"].items()
     ]
-    lines += [f"  not used: {count} tensors, {reason}" for reason, count in facts["not_used"].items()]
+    lines += [f"  not used: {reason} ({count} tensors)" for reason, count in facts["not_used"].items()]
     lines += [f"  untrained: {name}" for name in facts["untrained"]]
     return "\n".join(lines)
 

@@ -25,7 +25,7 @@ def matches(source: Source) -> bool:
     """Whether a file holds this layer and no other part."""
     if not source.path.is_file() or source.path.suffix not in (".pth", ".pt"):
         return False
-    return all(name.startswith("llama_proj.") for name in source.weights)
+    return bool(source.weights) and all(name.startswith("llama_proj.") for name in source.weights)
 
 
 def read(source: Source, template: str | None) -> Imported:

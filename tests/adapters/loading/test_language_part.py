@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from blip_checkpoints import hf_blip
+from foreign_checkpoints import hf_llava
 from tiny_languages import MULTIMODAL, make_language
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
@@ -49,3 +51,18 @@ def test_of_a_finished_multimodal_model_the_language_part_alone_is_loaded(
     with torch.no_grad():
         found = language.logits(language.embed(ids), torch.ones_like(ids))
         torch.testing.assert_close(found, model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits)
+
+
+def test_a_vision_tower_with_more_layers_than_the_language_model_is_no_damage(saved: Any, tokenizer_of: Any) -> None:
+    model = hf_llava(tokenizer_of())
+    assert model.config.vision_config.num_hidden_layers > model.config.text_config.num_hidden_layers
+    assert load_language(saved(model)).family == "llama"
+
+
+def test_the_encoder_decoder_of_a_multimodal_model_is_loaded(saved: Any, llm_of: Any) -> None:
+    t5 = llm_of("t5")
+    model = hf_blip("blip2", t5.tokenizer, text=t5.model.config)
+    language = load_language(saved(model))
+    assert language.family == "t5"
+    theirs = model.language_model.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in language.model.state_dict().items())

@@ -86,7 +86,8 @@ def test_biases_of_queries_and_values_are_joined_with_zeros_for_keys(reference: 
     frozen = read_checkpoint(saved(tmp_path / "a.pth", tensors)).frozen["image"]
     joined = frozen["encoder.layers.1.self_attn.qkv.bias"].chunk(3)
     own = reference.vision_model.encoder.layers[1].self_attn.qkv.bias.chunk(3)
-    assert torch.equal(joined[0], own[0]) and torch.equal(joined[2], own[2])
+    assert torch.equal(joined[0], own[0])
+    assert torch.equal(joined[2], own[2])
     assert not joined[1].any()
 
 
