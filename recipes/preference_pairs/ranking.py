@@ -81,11 +81,9 @@ def pair_row(
 
 
 def _name(question: Question, sample: Sample) -> str:
-    """The sample's id; of a dialogue with several answers also the number of the answer, as ids are unique in a file."""
-    answers, place = (
-        sum(turn.role == role for turn in turns)
-        for turns, role in ((sample.messages, "assistant"), (question.prompt, "user"))
-    )
+    """The sample's id; in a dialogue with several answers also the number of this one, since ids are unique."""
+    answers = sum(turn.role == "assistant" for turn in sample.messages)
+    place = sum(turn.role == "user" for turn in question.prompt)
     return f"{sample.id}/{place}" if answers > 1 else sample.id
 
 

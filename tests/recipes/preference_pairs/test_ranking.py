@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
-from inlay.recipes.data.rows.sample import DataError, Question, Sample
+from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
 from inlay.recipes.preference_pairs.ranking import pair_row, ranked
 
 
@@ -52,6 +52,13 @@ def test_a_row_has_trls_fields_and_relative_paths(tmp_path: Path) -> None:
         "rejected": [{"role": "assistant", "content": [{"type": "text", "text": "wind"}]}],
         "score_chosen": 1.0,
     }
+
+
+def test_pairs_of_one_dialogue_have_different_ids(tmp_path: Path) -> None:
+    said = [Message(role, (TextPart(role),)) for role in ("user", "assistant", "user", "assistant")]
+    sample = Sample("7", tuple(said), "x")
+    rows = [pair_row(question, sample, "a", "b", tmp_path) for question in questions_of(sample)]
+    assert [row["id"] for row in rows] == ["7/1", "7/2"]
 
 
 @pytest.mark.parametrize("source", ["/elsewhere/1.png", object()])
