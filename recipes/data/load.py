@@ -56,6 +56,8 @@ def load_data(
         "train": (None if data.streaming else data.train, data.annotations, "caption"),
         "test": (data.test, data.test_annotations, "image"),
         "align_test": (data.align_test, None, "image"),
+        "pairs": (data.pairs, None, "caption"),
+        "pairs_test": (data.pairs_test, None, "caption"),
         **{f"mix {number}": (path, None, "caption") for number, path in enumerate(data.mix, 1)},
         **{f"make_test {number}": (path, None, "image") for number, path in enumerate(data.make_test, 1)},
     }

@@ -71,13 +71,20 @@ def pair_row(
             raise DataError(f"{sample.origin}: expected a media file below {media}, got {part.source}; give --images")
         files.setdefault(FIELDS[part.modality][1], []).append(path.relative_to(root).as_posix())
     return {
-        "id": sample.id,
+        "id": _name(question, sample),
         **files,
         "prompt": [_plain(message) for message in question.prompt],
         "chosen": [_answer(chosen)],
         "rejected": [_answer(rejected)],
         **facts,
     }
+
+
+def _name(question: Question, sample: Sample) -> str:
+    """The sample's id; in a dialogue with several answers also the number of this one, since ids are unique."""
+    answers = sum(turn.role == "assistant" for turn in sample.messages)
+    place = sum(turn.role == "user" for turn in question.prompt)
+    return f"{sample.id}/{place}" if answers > 1 else sample.id
 
 
 def _plain(message: Message) -> dict[str, Any]:

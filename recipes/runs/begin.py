@@ -1,4 +1,4 @@
-"""The bundle that a run continues (``--begin``): its manifest and checks, before torch and models are loaded."""
+"""The bundle that a run continues (``--begin``): its manifest and checks, read without torch."""
 
 from __future__ import annotations
 

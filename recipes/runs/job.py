@@ -66,6 +66,11 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
         raise SettingsError(
             "data: --data.train is needed with your own backbone (the embedded world is for the miniature)"
         )
+    wanting = [name for name, stage in job.recipe.stages.items() if stage.data == "pairs"]
+    if wanting and job.data.pairs is None:
+        raise SettingsError(
+            f"data: stage {wanting[0]} needs --data.pairs: preference pairs, such as those of `inlay pairs`"
+        )
     job.data.check_drawn()
     _check_names(job)
     files = list(_files(job, own_models))

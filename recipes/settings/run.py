@@ -113,6 +113,11 @@ class DataSettings:
     the same picture in both."""
     align_test: Path | None = None
     """Held-out captioned pictures, for caption scores and retrieval."""
+    pairs: Path | None = None
+    """Preferences for a stage ``prefer`` that is added to another system (``--stages.prefer.objective.name
+    preference``); system align reads them as ``train``."""
+    pairs_test: Path | None = None
+    """Held-out preferences, for the audit of that stage."""
     objects: Path | None = None
     """File of the object classes in the pictures, one a line: class, synonym, synonym. With it, alignment tuning counts
     hallucinated objects in captions of ``align_test`` before and after; the miniature's classes are known."""

@@ -29,8 +29,9 @@ PARTS = ("inputs", "outputs", "tokens", "lora")
 class Stage:
     """One training stage: trainable parts, data and hyper-parameters."""
 
-    data: Literal["align", "train", "all"]
-    """Training data: captioned pictures, instructions, or all, sampled by the square roots of their sizes."""
+    data: Literal["align", "train", "all", "pairs"]
+    """Training data: captioned pictures, instructions, all, sampled by the square roots of their sizes, or
+    preferences."""
     template: str
     """Conversation template, a key of ``inlay.adapters.conversation.templates.registry.TEMPLATES``, or ``auto``: the
     LLM's own chat template if it has one, otherwise ``vicuna_v1``."""

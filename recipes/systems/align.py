@@ -21,7 +21,7 @@ Each version is a loss with its published settings:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
 from inlay.recipes.objectives.preference.settings import Preference
@@ -31,7 +31,7 @@ from inlay.recipes.settings.recipe import Recipe, Size
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.registry import System
 
-__all__ = ["SYSTEM", "Version", "recipe"]
+__all__ = ["PREFER", "SYSTEM", "Version", "recipe", "with_stage"]
 
 Version: TypeAlias = Literal["dpo", "mdpo", "symmpo", "chair_dpo", "mpo", "simpo", "orpo", "kto", "grpo", "rloo"]
 
@@ -59,6 +59,8 @@ PUBLISHED = Stage(
     accumulate=8,
     optimizer=OptimizerSettings(warmup=0.1),
 )
+PREFER = "prefer"
+"""Name of the stage."""
 RATES: dict[str, float] = {"symmpo": 5e-6, "chair_dpo": 2e-6, "orpo": 8e-6, "simpo": 1e-6, "grpo": 1e-6, "rloo": 1e-6}
 """Version -> published learning rate, where it is not 1e-5."""
 
@@ -66,6 +68,21 @@ RATES: dict[str, float] = {"symmpo": 5e-6, "chair_dpo": 2e-6, "orpo": 8e-6, "sim
 MINIATURE = replace(PUBLISHED, lr={"lora": 5e-4}, batch_size=16, accumulate=1, epochs=2.0)
 SAMPLED = {"grpo": 1e-3, "rloo": 1e-3}
 """Learning rates of the miniature for sampled answers."""
+
+
+def with_stage(recipe: Recipe) -> Recipe:
+    """Another system's recipe with a further stage *prefer* on ``--data.pairs``, in the layout of its last stage.
+
+    Args:
+        recipe: builds a new adapter.
+    """
+    last = list(recipe.stages.values())[-1]
+    stage = MINIATURE if recipe.size == "miniature" else PUBLISHED
+    own = ("template", "system", "geometry", "tiling", "prompt", "arguments")
+    part = "inputs" if recipe.lora is None else "lora"
+    laid: dict[str, Any] = {name: getattr(last, name) for name in own}
+    added = replace(stage, data="pairs", objective=Preference(), lr={part: stage.lr["lora"]}, **laid)
+    return replace(recipe, stages={**recipe.stages, PREFER: added})
 
 
 def recipe(version: Version = "dpo", size: Size = "miniature") -> Recipe:
@@ -77,13 +94,13 @@ def recipe(version: Version = "dpo", size: Size = "miniature") -> Recipe:
     """
     stage = MINIATURE if size == "miniature" else PUBLISHED
     rate = (SAMPLED if size == "miniature" else RATES).get(version)
+    if version in SAMPLED:
+        stage = replace(stage, batch_size=8, accumulate=1, epochs=1.0)
     stage = replace(stage, objective=OBJECTIVES[version], lr=stage.lr if rate is None else {"lora": rate})
     if version == "mdpo" and size == "full":
         own = OptimizerSettings(weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
         stage = replace(stage, epochs=3.0, optimizer=own)
-    if version in ("grpo", "rloo"):
-        stage = replace(stage, batch_size=8, accumulate=1, epochs=1.0)
-    return Recipe(system="align", projector="", stages={"prefer": stage}, continues=True, version=version, size=size)
+    return Recipe(system="align", projector="", stages={PREFER: stage}, continues=True, version=version, size=size)
 
 
 SYSTEM = System(recipe=recipe, versions=get_args(Version))

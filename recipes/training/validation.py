@@ -40,7 +40,7 @@ def validation_samples(
     Returns:
         The samples; empty if there are fewer than processes.
     """
-    names = {"align": ["align_test"], "train": ["test"]}.get(
+    names = {"align": ["align_test"], "train": ["test"], "pairs": ["pairs_test"]}.get(
         stage.data, ["align_test", "test", *(name for name in samples if name.startswith("make_test"))]
     )
     held = Joined([fitting(samples[name], stage.objective.reads) for name in names if name in samples])

@@ -29,6 +29,7 @@ from inlay.recipes.settings.recipe import Recipe, Size
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 from inlay.recipes.settings.samples import SampleSettings
 from inlay.recipes.settings.stage import Stage
+from inlay.recipes.systems import align
 from inlay.recipes.systems.registry import SYSTEMS
 
 __all__ = ["OUTPUTS", "PROJECTORS", "Parsed", "check_projector_options", "kinds", "parse"]
@@ -130,7 +131,7 @@ def parse(argv: Sequence[str], command: str = "train", *, own_models: bool = Fal
     chosen = _choices(system, arguments, config, own_models=own_models)
     held = _yaml(config) if config else {}
     rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
-    recipe = _with_objectives(SYSTEMS[system].recipe(**chosen), held, rest)
+    recipe = _with_objectives(_with_prefer(SYSTEMS[system].recipe(**chosen), held, rest), held, rest)
     parser = _parser(command, system, recipe, chosen)
     of_file, options = spread(rest, held, recipe.stages)
     values = parser.parse_args(_with_rates(parser, [*of_file, *_config(config), *options]))
@@ -222,6 +223,14 @@ def _with_rates(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
         own = [(part, value) for stage, part, value in rates if stage == name]
         rest.append(f"--stages.{name}.lr={json.dumps(with_rates(below.stages[name].lr, own, name))}")
     return rest
+
+
+def _with_prefer(recipe: Recipe, held: Mapping[str, Any], arguments: Sequence[str]) -> Recipe:
+    """The recipe with a stage *prefer*, if the YAML file or an option ``--stages.prefer...`` names one."""
+    in_file = held.get("stages")
+    named = isinstance(in_file, Mapping) and align.PREFER in in_file
+    named = named or any(argument.startswith(f"--stages.{align.PREFER}.") for argument in arguments)
+    return align.with_stage(recipe) if named and align.PREFER not in recipe.stages else recipe
 
 
 def _with_objectives(recipe: Recipe, held: Mapping[str, Any], arguments: Sequence[str]) -> Recipe:

@@ -49,10 +49,12 @@ def preference_plan(settings: Preference, task: Task) -> Plan:
             own.stored = stored
     audit = None
     if settings.audit and settings.paired and audited:
+        rows = rows_of([audited])
+        rows.streams = ("chosen", "rejected")  # the audit itself decides on the medium
         audit = Audit(
             model,
             audited,
-            rows_of([audited]),
+            rows,
             beta=float(getattr(settings.function, "beta", 1.0)),
             referenced=settings.function.needs_reference,
             show=task.show,

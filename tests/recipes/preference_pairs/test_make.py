@@ -100,7 +100,10 @@ def test_every_question_is_counted_once(made: Any) -> None:
 def test_rows_are_in_the_order_of_the_data_and_earlier_turns_are_the_datas(made: Any, run: Path) -> None:
     rows = rows_of(made().output)
     samples = read_samples(run / "data" / "train.json", run / "data" / "images")
+    samples_of = {sample.id: questions_of(sample) for sample in samples}
     asked = [(sample.id, [turn.text for turn in q.prompt]) for sample in samples for q in questions_of(sample)]
+    asked = [(name if len(samples_of[name]) == 1 else f"{name}/{len(turns) // 2 + 1}", turns) for name, turns in asked]
+    assert len({row["id"] for row in rows}) == len(rows)
     found = [(row["id"], [turn["content"][-1]["text"] for turn in row["prompt"]]) for row in rows]
     places = [asked.index(item) for item in found]
     assert places == sorted(places)

@@ -11,7 +11,7 @@ import pytest
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.rows.offenders import Offenders
-from inlay.recipes.data.rows.sample import DataError, Question, Sample
+from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
 from inlay.recipes.preference_pairs.ranking import pair_row, ranked
 
 
@@ -70,6 +70,13 @@ def test_rows_are_read_as_preference_data_without_a_remark(tmp_path: Path) -> No
     assert first.messages == (*turns, Message("assistant", (TextPart("a"),)))
     assert first.rejected == (*turns, Message("assistant", (TextPart("b"),)))
     assert not offenders.lines()
+
+
+def test_pairs_of_one_dialogue_have_different_ids(tmp_path: Path) -> None:
+    said = [Message(role, (TextPart(role),)) for role in ("user", "assistant", "user", "assistant")]
+    sample = Sample("7", tuple(said), "x")
+    rows = [pair_row(question, sample, "a", "b", tmp_path) for question in questions_of(sample)]
+    assert [row["id"] for row in rows] == ["7/1", "7/2"]
 
 
 @pytest.mark.parametrize("source", ["/elsewhere/1.png", object()])

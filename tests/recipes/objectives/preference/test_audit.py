@@ -36,7 +36,7 @@ def test_chosen_answers_that_sink_are_reported() -> None:
 
 def test_the_figures_are_those_of_a_stage(planned: Any, model: Any, pairs: Any) -> None:
     said: list[str] = []
-    plan = planned(model, Preference(), pairs, task={"validation": pairs, "show": said.append})
+    plan = planned(model, Preference(), pairs, task={"audited": pairs, "show": said.append})
     with torch.no_grad():
         for parameter in model.adapter.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
@@ -54,3 +54,9 @@ def test_the_figures_are_those_of_a_stage(planned: Any, model: Any, pairs: Any) 
 
 def test_without_held_out_pairs_there_is_no_audit(planned: Any, model: Any, pairs: Any) -> None:
     assert planned(model, Preference(), pairs).figures() == {}
+
+
+def test_a_loss_with_another_medium_is_audited_with_its_own_views(planned: Any, model: Any, pairs: Any) -> None:
+    settings = Preference(loss="mdpo", other_image="blank")
+    plan = planned(model, settings, pairs, task={"audited": pairs, "show": lambda _: None})
+    assert set(plan.figures()["reward_accuracy"]) == {"right", "blank", "other"}
