@@ -43,7 +43,7 @@ SHARED = {
 OWN = {
     "compact": {f"{STAGE}.epochs": "2", "projector_options": '{"factor": 2, "rows": 2}'},
     "llava": {
-        f"{STAGE}.epochs": "1",
+        f"{STAGE}.epochs": "2",
         "stages.align.batch_size": "16",
         "stages.align.accumulate": "1",
         "stages.align.lr.inputs.image": "2e-3",

@@ -45,7 +45,8 @@ class SetFacts:
     """``train``, ``align``, ``test``, ..."""
     file: str
     format: str
-    """Name of the format; ``held out`` for rows that were divided from the training rows."""
+    """Name of the format; ``held out`` for rows that were divided from the training rows, ``miniature`` for generated
+    data."""
     rows: int
     media: Mapping[Modality, tuple[int, int]]
     """Kind of the media -> their number in the measured rows, and the number of different ones."""
@@ -119,7 +120,7 @@ def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts
     return SetFacts(
         name=name,
         file="" if file is None else file.name,
-        format="held out" if name == "test" and data.test is None else _format(file, data),
+        format=_format(name, file, data),
         rows=len(rows),
         media={kind: (len(own), len(different[kind])) for kind, own in found.items()},
         turns=[sum(message.role == "assistant" for message in row.messages) for row in measured],
@@ -195,7 +196,11 @@ def _file_of(name: str, data: DataSettings) -> Path | None:
     return file
 
 
-def _format(file: Path | None, data: DataSettings) -> str:
+def _format(name: str, file: Path | None, data: DataSettings) -> str:
+    if data.train is None:
+        return "miniature"
+    if name == "test" and data.test is None:
+        return "held out"
     try:
         return "" if file is None else recognised(file, data.format, parse_columns(data.columns or ""))
     except (OSError, InlayError):

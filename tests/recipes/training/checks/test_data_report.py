@@ -61,6 +61,12 @@ def test_held_out_rows_have_no_format_of_their_own(data: DataSettings) -> None:
     assert set_facts("test", samples["train"], data).format == "held out"
 
 
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_generated_data_are_the_miniature_s(data: DataSettings, name: str) -> None:
+    facts = set_facts(name, load_data(data)["train"], DataSettings())
+    assert (facts.file, facts.format) == ("", "miniature")
+
+
 def test_token_lengths_are_those_of_the_encoded_rows(data: DataSettings, backbone_of: Any, adapter_of: Any) -> None:
     backbone = backbone_of()
     model = adapter_of(backbone).attach(backbone)
