@@ -73,11 +73,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise ServeError(f"{', '.join(missing)}: not installed; pip install 'inlay[serve]'")
     # Heavy libraries are imported after the arguments have been checked.
+    from inlay.recipes.serve.engine.models import load_models, named_runs
     from inlay.recipes.serve.http_api.app import create_app
     from inlay.recipes.serve.http_api.guard import LOOPBACK
-    from inlay.recipes.serve.request.media import MediaAccess
-    from inlay.recipes.serve.engine.models import load_models, named_runs
     from inlay.recipes.serve.http_api.server import bound, server_of, url_of
+    from inlay.recipes.serve.request.media import MediaAccess
 
     runs = named_runs(parsed.runs)
     with bound(parsed.host, parsed.port) as listening:
