@@ -61,7 +61,7 @@ def test_no_command_is_wrong_usage(capsys: Any) -> None:
 def test_unknown_command_names_those_that_exist(capsys: Any) -> None:
     status, _, err = run(capsys, "fly")
     assert status == 2
-    assert "train, config, check, evaluate, pairs, chat, demo, import, inspect" in err
+    assert "train, config, check, evaluate, pairs, chat, demo, import, serve, inspect" in err
 
 
 def test_version_is_printed(capsys: Any) -> None:
