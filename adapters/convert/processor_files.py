@@ -19,7 +19,7 @@ __all__ = ["geometry_of", "layout_of"]
 
 _QUESTION = "What is shown?"
 _PROBE = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _QUESTION}]}]
-_VICUNA = re.compile(rf"(?:<s>)?(?P<system>.*?)\s*USER: <image>\n{re.escape(_QUESTION)} ASSISTANT:", re.DOTALL)
+_VICUNA = re.compile(rf"(?:<s>)?(?:(?P<system>.+) )?USER: <image>\n{re.escape(_QUESTION)} ASSISTANT:", re.DOTALL)
 
 
 def geometry_of(source: Source) -> Geometry:
@@ -48,10 +48,7 @@ def layout_of(source: Source, template: str | None, **fields: Any) -> Layout:
     found = _chat_template(source)
     text = "" if found is None else _rendered(found, source)
     if match := _VICUNA.fullmatch(text):
-        return Layout.published("vicuna_v1", system=match["system"], **fields)
-    own = source.json("tokenizer_config.json").get("chat_template") or source.has("chat_template.jinja")
-    if found is not None and own and f"<image>\n{_QUESTION}" in text:
-        return Layout.published("chat", **fields)
+        return Layout.published("vicuna_v1", system=match["system"] or "", **fields)
     what = "it has none" if found is None else f"it gives {text[:160]!r}"
     raise ConvertError(
         f"{source}: the chat template of this folder is not one that inlay knows ({what}); name one, such as "

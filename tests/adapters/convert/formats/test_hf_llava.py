@@ -70,11 +70,17 @@ def test_a_system_text_in_the_chat_template_is_kept(folder: Path) -> None:
     assert read_checkpoint(folder).layout.system == "A chat."
 
 
+def test_a_newline_that_vicuna_does_not_have_is_not_taken_for_it(folder: Path) -> None:
+    path = folder / "chat_template.json"
+    template = json.loads(path.read_text())["chat_template"]
+    path.write_text(json.dumps({"chat_template": f"A chat.\n{template}"}))
+    with pytest.raises(ConvertError, match="not one that inlay knows"):
+        read_checkpoint(folder)
+
+
 def test_an_unknown_chat_template_is_refused_and_can_be_named(folder: Path) -> None:
-    tokens = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps({**tokens, "chat_template": None}))
-    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "[INST] hello [/INST]"}))
-    with pytest.raises(ConvertError, match=r"\[INST\] hello.*--template vicuna_v1"):
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "<image>\nWhat is shown? [/INST]"}))
+    with pytest.raises(ConvertError, match=r"/INST.*--template vicuna_v1"):
         read_checkpoint(folder)
     assert read_checkpoint(folder, template="plain").layout.template == "plain"
 
