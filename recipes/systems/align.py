@@ -65,8 +65,8 @@ RATES: dict[str, float] = {"symmpo": 5e-6, "chair_dpo": 2e-6, "orpo": 8e-6, "sim
 """Version -> published learning rate, where it is not 1e-5."""
 
 # A small LLM needs higher learning rates.
-MINIATURE = replace(PUBLISHED, lr={"lora": 5e-4}, batch_size=16, accumulate=1, epochs=2.0)
-SAMPLED = {"grpo": 1e-3, "rloo": 1e-3}
+MINIATURE = replace(PUBLISHED, lr={"lora": 3e-4}, batch_size=16, accumulate=1, epochs=1.5)
+SAMPLED = {"grpo": 5e-4, "rloo": 5e-4}
 """Learning rates of the miniature for sampled answers."""
 
 
@@ -95,7 +95,8 @@ def recipe(version: Version = "dpo", size: Size = "miniature") -> Recipe:
     stage = MINIATURE if size == "miniature" else PUBLISHED
     rate = (SAMPLED if size == "miniature" else RATES).get(version)
     if version in SAMPLED:
-        stage = replace(stage, batch_size=8, accumulate=1, epochs=1.0)
+        sizes: dict[str, Any] = {"batch_size": 8} if size == "full" else {"batch_size": 32, "max_steps": 60}
+        stage = replace(stage, accumulate=1, epochs=1.0, **sizes)
     stage = replace(stage, objective=OBJECTIVES[version], lr=stage.lr if rate is None else {"lora": rate})
     if version == "mdpo" and size == "full":
         own = OptimizerSettings(weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)

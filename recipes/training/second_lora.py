@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.llm_parts.lora import LoraPart
@@ -47,7 +47,7 @@ def add_second_lora(adapter: Adapter, rank: int) -> None:
     adapter.lora = second.train(first.training)
 
 
-def _keep(matrix: nn.Parameter, ranks: int, dim: int) -> None:
+def _keep(matrix: Any, ranks: int, dim: int) -> None:
     """Set the gradient of the first ranks to zero."""
 
     def masked(gradient: Tensor) -> Tensor:

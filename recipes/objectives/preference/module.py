@@ -52,9 +52,9 @@ class PreferenceModule(NextTokenModule):
             child.eval()
         return self
 
-    def on_fit_start(self) -> None:
-        """As the base, and note whether this is the first step of the stage."""
-        super().on_fit_start()
+    def on_train_start(self) -> None:
+        """As the base, and note whether this is the first step; before this hook a resumed run counts from 0."""
+        super().on_train_start()
         self.fresh = self.trainer.global_step == 0
 
     def training_step(self, batch: Any, _: int) -> Tensor:

@@ -12,10 +12,11 @@ from preference_stages import stage_of
 from step_ways import assert_same, way
 
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.policy_gradient.rollout import Rollout
 from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
-from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.rewards.registry import REWARDS, RewardError, register_reward
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
 
@@ -196,3 +197,15 @@ def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None
 def test_settings_that_cannot_teach_are_refused(fields: Any, told: str) -> None:
     with pytest.raises(ObjectiveError, match=told):
         Grpo(**fields)
+
+
+def test_objects_are_scored_with_the_classes_of_the_run(backbone_of: Any, adapter_of: Any, rows: Any) -> None:
+    backbone = backbone_of()
+    model = adapter_of(backbone).attach(backbone)
+    words = sorted({word for row in rows for word in row.messages[-1].text.lower().split() if word.isalpha()})
+    own: dict[str, Any] = {"stage": stage(Grpo(reward="objects")), "sets": [rows], "show": lambda _: None}
+    plan: Any = Grpo(reward="objects").plan(Task(model=model, vocabulary=ObjectVocabulary.of(words), **own))
+    asked = plan.data.pairs[0]
+    assert plan.module.roller.scorer(*asked[:1], asked[0].reference, asked[1]).total == 1.0
+    with pytest.raises(RewardError, match="expected the object classes"):
+        Grpo(reward="objects").plan(Task(model=model, **own))
