@@ -103,7 +103,8 @@ def _write_hf(backbone: Any, adapter: Adapter, folder: Path) -> None:
     model.model.language_model.load_state_dict(llm.model.state_dict())
     model.lm_head.load_state_dict(llm.lm_head.state_dict())
     model.model.vision_tower.load_state_dict(vision.state_dict())
-    ours = list(adapter.projector("image").state_dict().values())
+    projector: Any = adapter.projector("image")
+    ours = list(projector.state_dict().values())
     theirs = model.model.multi_modal_projector.state_dict()
     model.model.multi_modal_projector.load_state_dict(dict(zip(theirs, ours, strict=True)))
     model.resize_token_embeddings(max(len(tokenizer), llm.config.vocab_size))
@@ -111,7 +112,8 @@ def _write_hf(backbone: Any, adapter: Adapter, folder: Path) -> None:
     model.generation_config.max_new_tokens = TOKENS
     model.save_pretrained(folder)
     images = CLIPImageProcessor.from_pretrained(miniature_path(encoder.port.source))
-    LlavaProcessor(
+    make_processor: Any = LlavaProcessor
+    make_processor(
         images,
         tokenizer,
         patch_size=encoder.model.config.patch_size,

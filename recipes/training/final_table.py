@@ -29,7 +29,7 @@ from inlay.recipes.evaluation.token_limit import token_limit
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
 from inlay.recipes.runs.miniature_data import MEDIA_JUDGE
-from inlay.recipes.training.alignment_check import yes_figures
+from inlay.recipes.training.continuing.alignment_check import yes_figures
 
 __all__ = ["FinalTable", "gated_int8"]
 

@@ -42,7 +42,7 @@ from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
-from inlay.recipes.training.continued import QUESTIONS, continued, vocabulary_of, with_held_out
+from inlay.recipes.training.continuing.continued import QUESTIONS, continued, vocabulary_of, with_held_out
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.load_model import backbone_of
 from inlay.recipes.training.streaming import check_stage, plan_stream

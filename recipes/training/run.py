@@ -23,9 +23,9 @@ from inlay.recipes.runs.job import Job, check_job, data_name
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.precision import settle
-from inlay.recipes.training.alignment_check import caption_figures, caption_lines
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.checks.rehearsal import rehearse
+from inlay.recipes.training.continuing.alignment_check import caption_figures, caption_lines
 from inlay.recipes.training.extras import Extras
 from inlay.recipes.training.final_table import gated_int8
 from inlay.recipes.training.prepare import Prepared, prepare

@@ -17,7 +17,7 @@ from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
 from inlay.recipes.runs.miniature_data import OBJECTS, own_data
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.training.second_lora import add_second_lora
+from inlay.recipes.training.continuing.second_lora import add_second_lora
 
 __all__ = ["QUESTIONS", "continued", "vocabulary_of", "with_held_out"]
 

@@ -26,8 +26,8 @@ from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.run import BackboneSettings, DataSettings
 from inlay.recipes.systems import align, llava
 from inlay.recipes.systems.load_backbone import backbone_from
+from inlay.recipes.training.continuing.second_lora import add_second_lora
 from inlay.recipes.training.finetune import Run, finetune
-from inlay.recipes.training.second_lora import add_second_lora
 
 QUIET: dict[str, Any] = {"show": lambda _: None, "logger": (), "accelerator": "cpu"}
 
