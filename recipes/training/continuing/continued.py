@@ -45,7 +45,7 @@ def continued(job: Job, show: Callable[[str], None]) -> tuple[Adapter, OriginSpe
     if job.run.name:
         adapter.name = job.run.name
     if job.recipe.second_lora:
-        add_second_lora(adapter, job.recipe.second_lora)
+        add_second_lora(adapter, job.recipe.second_lora, job.run.seed)
     stages = {}
     for name, stage in job.recipe.stages.items():
         if adapter.lora is None and tuple(stage.lr) == (LORA,):

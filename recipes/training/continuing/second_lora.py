@@ -20,12 +20,13 @@ from inlay.recipes.settings.errors import SettingsError
 __all__ = ["add_second_lora"]
 
 
-def add_second_lora(adapter: Adapter, rank: int) -> None:
+def add_second_lora(adapter: Adapter, rank: int, seed: int = 0) -> None:
     """Widen the LoRA of an adapter that is not attached; from then on only the new ranks train.
 
     Args:
         adapter: its LoRA is replaced by one of rank ``r + rank`` with the same output.
         rank: of the second LoRA.
+        seed: of its initial weights.
 
     Raises:
         SettingsError: the adapter has no LoRA.
@@ -36,7 +37,9 @@ def add_second_lora(adapter: Adapter, rank: int) -> None:
         raise SettingsError("second_lora: expected an adapter with LoRA, and this one has none; leave it out")
     own, both = first.config.r, first.config.r + rank
     config = replace(first.config, r=both, alpha=first.config.scale * both)
-    second = LoraPart(config, first.shapes)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        second = LoraPart(config, first.shapes)
     second.about = f"{first.about}; a second LoRA of rank {rank} trains, the first {own} ranks are frozen".lstrip("; ")
     with torch.no_grad():
         for target in first.targets:

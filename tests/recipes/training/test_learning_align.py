@@ -49,10 +49,11 @@ def pairs(run: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_hallucinated_objects_fall_by_a_third(run: Path, pairs: Path, tmp_path: Path, seed: int) -> None:
+def test_captions_with_hallucinated_objects_fall_by_a_third(run: Path, pairs: Path, tmp_path: Path, seed: int) -> None:
     figures, _ = aligned(run, tmp_path / "run", f"--data.train={pairs}", f"--seed={seed}")
     before, after = figures["hallucination"]["before"], figures["hallucination"]["after"]
-    assert after["chair_i"] <= before["chair_i"] * 2 / 3
+    assert after["chair_s"] <= before["chair_s"] * 2 / 3
+    assert after["chair_i"] < before["chair_i"]
     assert after["recall"] >= before["recall"]
     assert figures["accuracy"] >= figures["before"]["accuracy"] - 0.01
 
@@ -74,3 +75,12 @@ def test_preferences_for_length_are_learned_blind_and_reported(
     accuracy = figures["reward_accuracy"]
     assert max(accuracy["blank"], accuracy["other"]) >= accuracy["right"] - 0.05
     assert "The medium was not used" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mdpo_with_a_blank_picture_needs_the_picture(run: Path, trap: Path, tmp_path: Path, seed: int) -> None:
+    files = (f"--data.train={trap / 'train.jsonl'}", f"--data.test={trap / 'test.jsonl'}", "--evaluate=false")
+    blank = ("--version=mdpo", "--stages.prefer.objective.other_image=blank", "--stages.prefer.max_steps=30")
+    figures, _ = aligned(run, tmp_path / "run", *files, *blank, "--stages.prefer.lr.lora=5e-4", f"--seed={seed}")
+    assert figures["reward_accuracy"]["right"] >= figures["reward_accuracy"]["blank"] + 0.15

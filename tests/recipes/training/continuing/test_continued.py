@@ -153,6 +153,15 @@ def test_a_second_lora_starts_as_the_first_alone(bundle: Path) -> None:
     torch.testing.assert_close(both, alone, rtol=0, atol=1e-5)
 
 
+def test_a_second_lora_starts_with_the_weights_of_its_seed(bundle: Path) -> None:
+    drawn = [Adapter.from_pretrained(bundle) for _ in range(3)]
+    for adapter, seed in zip(drawn, (0, 0, 1), strict=True):
+        add_second_lora(adapter, 4, seed)
+    one, same, other = (torch.cat([p.flatten() for p in adapter.parameters()]) for adapter in drawn)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
 def test_the_first_lora_stays_bit_equal_and_the_second_trains(bundle: Path, data: DataSettings, tmp_path: Path) -> None:
     recipe = recipe_of(second_lora=4)
     stage = recipe.stages["prefer"]
