@@ -169,8 +169,8 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
     [
         (
             ["train", "alpaca"],
-            "expected a system (llava, compact, blip2, instructblip, minigpt4, nextgpt, modaverse, align) or a YAML file, "
-            "got",
+            "expected a system (llava, compact, blip2, instructblip, minigpt4, nextgpt, modaverse, align) or a "
+            "YAML file, got",
         ),
         (["train", "llava", "--backbone.llm", "a/b"], "--backbone.llm needs --backbone.image too"),
         (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),
