@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
 
 from inlay.adapters.encoders.imagebind import ImageBind, ImageBindEncoder
 from inlay.adapters.loading.encoders.several import load_encoders
 from inlay.adapters.loading.released.weights_file import kind_of
-from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.miniature import backbone_path
 from inlay.recipes.miniature.media.questions import attributes_of
 from inlay.recipes.miniature.media.rendering import MODALITIES, render_medium
@@ -55,9 +55,7 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
     Returns:
         By modality and attribute, such as `"audio pitch"`.
     """
-    encoders: dict[Modality, Encoder] = {
-        name: ImageBindEncoder(model, name, scaled=False) for name in get_args(Modality)
-    }
+    encoders: dict[Modality, Encoder] = {name: ImageBindEncoder(model, name, scaled=False) for name in GENERATED}
     return probe_encoders(encoders, seed=seed, number=number)
 
 
@@ -100,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", type=Path, default=None, help="a folder; without it, the shipped ImageBind")
     folder: Path = parser.parse_args().backbone or backbone_path("imagebind")
-    every: tuple[Modality, ...] = get_args(Modality) if kind_of(folder, {}) == "imagebind" else ("audio",)
+    every: tuple[Modality, ...] = GENERATED if kind_of(folder, {}) == "imagebind" else ("audio",)
     print(percentages(probe_encoders(load_encoders(dict.fromkeys(every, folder), dtype=torch.float32))))
 
 

@@ -355,11 +355,12 @@ def test_the_canary_hears_a_dead_output_projector(world_of: Any, tmp_path: Path)
     assert backbone.attached is None
 
 
-def test_the_card_says_how_to_load_generators(world_of: Any, tmp_path: Path) -> None:
+def test_the_card_names_the_generators(world_of: Any, tmp_path: Path) -> None:
     backbone = world_of()
     adapter_for(backbone).save_pretrained(tmp_path / "bundle")
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
-    assert 'generate_audio="tiny/audio", generate_image="tiny/image"' in card
+    assert "- tiny/audio\n- tiny/image\n" in card
+    assert 'load_model(".")' in card
     assert "pipeline_tag: any-to-any" in card
     assert "| outputs.image | transformer |" in card
     assert "| tokens | rows |" in card

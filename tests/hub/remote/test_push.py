@@ -29,7 +29,7 @@ def test_a_pushed_bundle_comes_back(either: Hub, folder: Path, contents: Any) ->
     assert pushed.changed
     assert pushed.url == f"{either.url}/me/x/commit/{pushed.commit}"
     theirs, ours = contents(pull("me/x").folder), contents(folder)
-    assert b'Adapter.from_pretrained("me/x")' in theirs.pop("README.md")
+    assert b'load_model("me/x")' in theirs.pop("README.md")
     assert theirs == {name: data for name, data in ours.items() if name != "README.md"}
     assert len(either.repos["me/x"].commits) == 2  # the Hub's own first one, and ours
 

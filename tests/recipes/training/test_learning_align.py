@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[3]
-READER = ROOT / "tests" / "support" / "preference_reader.py"
 SEEDS = (0, 1, 2)
 
 
@@ -25,7 +24,7 @@ def inlay(*arguments: object) -> str:
 def aligned(run: Path, output: Path, *options: object) -> tuple[dict[str, Any], str]:
     images = f"--data.images={run / 'data' / 'images'}"
     given = (f"--begin={run}", images, f"--output={output}", "--validate_samples=0", *options)
-    said = inlay("train", "align", "--import", READER, *given)
+    said = inlay("train", "align", *given)
     held: dict[str, Any] = json.loads((output / "metrics.json").read_text(encoding="utf-8"))
     return held, said
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from preference_reader import write_pairs
+from preference_rows import write_pairs
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.bundles.bundle_io import open_bundle
@@ -131,7 +131,13 @@ def test_a_bundle_without_lora_trains_its_projectors(data: DataSettings, tmp_pat
 
 def test_symmpo_reads_the_second_picture(bundle: Path, data: DataSettings, tmp_path: Path) -> None:
     recipe = recipe_of(Preference(loss="symmpo"), max_steps=1)
-    run = finetune(recipe, begin=bundle, data=replace(data, align_test=None), output=tmp_path / "run", **QUIET)
+    files = {
+        name: write_pairs(tmp_path / f"{name}.jsonl", data.align_test, symmpo=True)
+        for name in ("train", "test")
+        if data.align_test is not None
+    }
+    own = replace(data, align_test=None, **files)
+    run = finetune(recipe, begin=bundle, data=own, output=tmp_path / "run", **QUIET)
     assert "reward_accuracy" in run.metrics
 
 
@@ -185,8 +191,7 @@ def test_the_first_lora_stays_bit_equal_and_the_second_trains(bundle: Path, data
 
 
 def command(*options: str, begin: Path, data: DataSettings, output: Path) -> list[str]:
-    reader = Path(__file__).parents[2] / "support" / "preference_reader.py"
-    given = [sys.executable, "-m", "inlay.recipes.cli", "train", "align", "--import", str(reader)]
+    given = [sys.executable, "-m", "inlay.recipes.cli", "train", "align"]
     given += ["--begin", str(begin), "--data.train", str(data.train), "--data.images", str(data.images)]
     return [*given, "--output", str(output), "--accelerator=cpu", "--logger=csv", *options]
 
@@ -215,8 +220,7 @@ def test_a_killed_run_continues_bit_equal(bundle: Path, data: DataSettings, tmp_
     process.wait()
     assert checkpoint.exists()
     assert not (parts / "bundle").exists()
-    reader = str(Path(__file__).parents[2] / "support" / "preference_reader.py")
-    own = [sys.executable, "-m", "inlay.recipes.cli", "train", str(parts / "config.yaml"), "--import", reader]
+    own = [sys.executable, "-m", "inlay.recipes.cli", "train", str(parts / "config.yaml")]
     done([*own, "--resume=true"])
     for name in ("adapter.safetensors", "lora/adapter_model.safetensors"):
         assert (parts / "bundle" / name).read_bytes() == (whole / "bundle" / name).read_bytes()
