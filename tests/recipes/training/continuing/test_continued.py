@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from preference_rows import write_pairs
+from pair_files import write_pairs
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.bundles.bundle_io import open_bundle
