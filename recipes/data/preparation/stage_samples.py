@@ -22,8 +22,7 @@ from inlay.recipes.data.preparation.instruction_templates import (
     fill,
 )
 from inlay.recipes.data.preparation.reverse import reversed_pair
-from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.data.rows.tables.facts import kind_of
+from inlay.recipes.data.rows.sample import Sample, is_preference
 from inlay.recipes.data.rows.tables.sequences import Converted, split
 from inlay.recipes.settings.stage import Stage
 
@@ -59,7 +58,7 @@ def apart(sample: Sample) -> list[Sample]:
     """
     head = [message for message in sample.messages if message.role == "system"]
     turns = [message for message in sample.messages if message.role != "system"]
-    if len(turns) == 2 or kind_of(sample):
+    if len(turns) == 2 or is_preference(sample):
         return [sample]
     media: tuple[Part, ...] = media_of(sample.messages)
     rows = []
@@ -108,7 +107,7 @@ def varied(sample: Sample, stage: Stage, *, seed: int, number: int) -> Sample:
         seed: seed of the run.
         number: number of the batch in the whole stage.
     """
-    preference = kind_of(sample) > 0  # Their answers are compared as they are.
+    preference = is_preference(sample)  # Their answers are compared as they are.
     if stage.samples.answers == "sampled" and sample.answers and not preference:
         sample = _answered(sample, seed, number)
     if stage.samples.templates != "none":

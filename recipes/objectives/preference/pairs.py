@@ -79,10 +79,10 @@ def encode_pair(
     found: list[Encoded] = []
     names: list[str] = []
     for group in _groups(sample, streams, other, mismatched):
-        prompts = [model.encode(messages[:-1], layout=layout, generation=True) for messages in group.values()]
+        asked = next(iter(group.values()))[:-1]  # the same for the whole group
+        prompt = model.encode(asked, layout=layout, generation=True)
         rows = [
-            last_answer(model.encode(messages, layout=layout, name=sample.id), prompt)
-            for messages, prompt in zip(group.values(), prompts, strict=True)
+            last_answer(model.encode(messages, layout=layout, name=sample.id), prompt) for messages in group.values()
         ]
         joined = join_branches(rows) if join and len(rows) > 1 else None
         found += rows if joined is None else [joined]

@@ -23,7 +23,7 @@ from inlay.recipes.data.rows.fields import decode, file_bytes, parse
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.data.rows.tables.base import Index, Row, state_of
 
-__all__ = ["MAX_LINE_BYTES", "JsonTable", "json_name", "numbered_lines"]
+__all__ = ["MAX_LINE_BYTES", "JsonTable", "json_name"]
 
 MAX_LINE_BYTES = 1 << 24
 """The longest line that is accepted: 16 MiB."""
@@ -224,18 +224,6 @@ class _Text:
                     raise
             self.block = max(_BLOCK, len(self.text))  # so that a long row is parsed a few times only
             self.more()
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are not empty, with their numbers from 1.
-
-    Raises:
-        DataError: the file cannot be read, or a line is too long or not UTF-8.
-    """
-    for number, _, raw in _raw_lines(path, str(path)):
-        line = decode(raw, f"{path}, line {number}")
-        if line.strip():
-            yield number, line
 
 
 def json_name(value: object) -> str:
