@@ -1,4 +1,4 @@
-"""Writes docs/results/families.md: what each family of models can do here, from the checks of the tests, on tiny models.
+"""Writes docs/results/families.md: what each family of models can do here, from the checks of the tests, on tiny ones.
 
 From the root of a clone: ``PYTHONPATH=tests:tests/support python tests/support/families_page.py``
 """
