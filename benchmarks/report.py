@@ -1,6 +1,6 @@
 """``python -m benchmarks.report benchmarks/results/*.json``: tables and plots of the suites' results.
 
-The table is printed and put between the markers of docs/benchmarks.md; plots go to docs/benchmarks/.
+The table is printed and put between the markers of docs/results/benchmarks.md; plots go to docs/results/benchmarks/.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def main(argv: Sequence[str]) -> int:
     """Print the tables, draw the plots and update the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("results", type=Path, nargs="+", help="JSON of a suite")
-    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="page with the markers")
-    parser.add_argument("--plots", type=Path, default=Path("docs/benchmarks"), help="folder of the plots")
+    parser.add_argument("--page", type=Path, default=Path("docs/results/benchmarks.md"), help="page with the markers")
+    parser.add_argument("--plots", type=Path, default=Path("docs/results/benchmarks"), help="folder of the plots")
     parsed = parser.parse_args(list(argv))
     parts = []
     try:

@@ -3,7 +3,7 @@
 Each process runs the user's script or command from its first line, so everything that the script registers (projectors,
 encoders, objectives, systems) or builds (a backbone) exists in every process. The first program does not train: it
 waits for the processes, and ends with their exit status. Several machines need torchrun itself, see
-``docs/distributed.md``.
+``docs/howto/distributed.md``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/architecture.md names files and rooms that exist, and follows a sample in the order in which it travels."""
+"""concepts/architecture.md names files and rooms that exist, and follows a sample in the order in which it travels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from inlay.adapters import parse_messages
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
 STEPS = [
     (file, calls.rpartition("`, `")[2].partition("(")[0].rpartition(".")[2])
     for file, calls in re.findall(r"^\| \d+ \| `([a-z_/]+)\.py` \| `(.*?)` \|", PAGE, re.MULTILINE)

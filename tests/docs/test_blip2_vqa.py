@@ -14,7 +14,7 @@ import pytest
 
 from inlay.recipes.cli import COMMANDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "blip2-vqa.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "blip2-vqa.md"
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PUBLISHES = "inlay push "
 

@@ -1,4 +1,4 @@
-"""Writes docs/families.md: what each family of models can do here, from the checks of the tests, on tiny random models.
+"""Writes docs/results/families.md: what each family of models can do here, from the checks of the tests, on tiny ones.
 
 From the root of a clone: ``PYTHONPATH=tests:tests/support python tests/support/families_page.py``
 """
@@ -27,7 +27,7 @@ from inlay.hub.errors import InlayError
 
 __all__ = ["main", "page"]
 
-PAGE = Path("docs/families.md")
+PAGE = Path("docs/results/families.md")
 _COLUMNS = """| family | loss | words | LoRA on | left out | chat | fast paths |
 |---|---|---|---|---|---|---|
 """
@@ -98,7 +98,7 @@ encodes single frames too. The checks are those of `tests/adapters/encoders/vide
 FEATURES = """
 ## No encoder
 
-`precomputed(width, tokens)` takes features from files, of any kind of data: [extending.md](extending.md).
+`precomputed(width, tokens)` takes features from files, of any kind of data: [extending.md](../howto/extending.md).
 """
 
 

@@ -1,6 +1,6 @@
 """Hostile bundles, built by code: each case takes an honest folder and spoils it as an attacker or an accident would.
 
-The numbers are those of the table in docs/hostile_input.md. No case is a file in the repository.
+The numbers are those of the table in docs/reference/hostile_input.md. No case is a file in the repository.
 """
 
 from __future__ import annotations

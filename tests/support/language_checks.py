@@ -1,4 +1,4 @@
-"""What one tiny language model can do, against transformers' own numbers; rows of docs/families.md."""
+"""What one tiny language model can do, against transformers' own numbers; rows of docs/results/families.md."""
 
 from __future__ import annotations
 

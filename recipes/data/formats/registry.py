@@ -1,6 +1,6 @@
 """The registry of file formats: each recognises its files by their first rows, and reads them.
 
-Your own formats are tried before those of the package. See ``docs/extending.md``.
+Your own formats are tried before those of the package. See ``docs/howto/extending.md``.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def needed(item: Mapping[str, Any], name: str, where: str) -> Any:
         fields = shown(", ".join(map(str, item)), limit=200).strip("'") or "no field"
         raise DataError(
             f"{where}: expected the field {name}, got {fields}; give the names of other columns (--data.columns), name "
-            "another format (--data.format), or split a file of several formats (--data.mix); see docs/data.md"
+            "another format (--data.format), or split a file of several formats (--data.mix); see docs/howto/data.md"
         )
     return item[name]
 

@@ -1,6 +1,6 @@
 """At least 45 families of language models: loaded, compared with transformers, adapted and asked, one after the other.
 
-The same checks write docs/families.md, see tests/support/families_page.py.
+The same checks write docs/results/families.md, see tests/support/families_page.py.
 """
 
 from __future__ import annotations
@@ -52,6 +52,6 @@ def test_the_language_part_of_a_finished_model_is_taken_out(checked: Callable[[A
 
 
 def test_the_page_of_the_docs_lists_every_family() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "families.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "results" / "families.md").read_text()
     listed = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
     assert not {*READY, *MULTIMODAL, *IMAGE_ENCODERS} - listed

@@ -1,4 +1,4 @@
-"""The demo over real HTTP on the loopback. The numbers are those of docs/hostile_input.md."""
+"""The demo over real HTTP on the loopback. The numbers are those of docs/reference/hostile_input.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to the demo: pictures, conversations, numbers. Tests bear the numbers of docs/hostile_input.md."""
+"""What is sent to the demo: pictures, conversations, numbers. Numbers of tests: docs/reference/hostile_input.md."""
 
 from __future__ import annotations
 

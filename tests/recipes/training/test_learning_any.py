@@ -1,4 +1,4 @@
-"""Any-to-any, whole: `inlay train nextgpt` and `modaverse` on the miniature learn what docs/results.md says."""
+"""Any-to-any, whole: `inlay train nextgpt` and `modaverse` on the miniature learn what results.md says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The BLIP family, whole: `inlay train blip2` and `minigpt4` on the miniature learn what docs/results.md says."""
+"""The BLIP family, whole: `inlay train blip2` and `minigpt4` on the miniature learn what results.md says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compact, whole: `inlay train compact` on the miniature learns what docs/results.md says, with nine positions."""
+"""Compact, whole: `inlay train compact` on the miniature learns what results.md says, with nine positions."""
 
 from __future__ import annotations
 

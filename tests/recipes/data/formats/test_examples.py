@@ -1,4 +1,4 @@
-"""Every format on its example of ``docs/data.md``: recognised, read as expected, and one defect named.
+"""Every format on its example of ``docs/howto/data.md``: recognised, read as expected, and one defect named.
 
 The expected samples are written by hand, see :mod:`format_examples`.
 """
@@ -309,12 +309,12 @@ def test_columns_take_the_names_of_the_format(tmp_path: Path) -> None:
 
 
 def test_the_documentation_shows_every_example_as_it_is() -> None:
-    told = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    told = (Path(__file__).parents[4] / "docs" / "howto" / "data.md").read_text(encoding="utf-8")
     for path in EXAMPLES.iterdir():
         assert f"`{path.name}`:\n\n```json\n{path.read_text(encoding='utf-8')}```\n" in told, path.name
 
 
 def test_the_documentation_states_the_order_of_the_formats() -> None:
-    told = (Path(__file__).parents[4] / "docs" / "data.md").read_text(encoding="utf-8")
+    told = (Path(__file__).parents[4] / "docs" / "howto" / "data.md").read_text(encoding="utf-8")
     rows = [name for name, held in FORMATS.items() if "records" in held.shapes]
     assert re.findall(r"`(\w+)`", told[told.index("your own formats, `") : told.index("A row with `conv")]) == rows

@@ -1,4 +1,4 @@
-"""Every preference format on its example of ``docs/data.md``: told by its first rows, read as expected, defects named.
+"""Preference formats on their examples in ``docs/howto/data.md``: recognised, read as expected, defects named.
 
 The expected samples are written by hand, see :mod:`format_examples`.
 """

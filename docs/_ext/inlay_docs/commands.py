@@ -1,0 +1,98 @@
+"""The options of every command, read from its parser.
+
+A command builds its parser inside its ``main``. ``parse_args`` is replaced for the call, so that the finished parser is
+taken at the moment at which it would read the arguments; nothing is loaded or run.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import SUPPRESS, Action
+from importlib import import_module
+from typing import Any
+from unittest.mock import patch
+
+from jsonargparse import ArgumentParser
+
+from inlay.recipes.cli import COMMANDS
+from inlay_docs.markdown import cell, table
+
+__all__ = ["markdown", "options", "parser_of"]
+
+ARGUMENTS = {"train": ["llava"], "config": ["llava"], "check": ["llava"]}
+"""Command -> arguments without which it builds no parser."""
+_STAGE = re.compile(r"^--stages\.(\w+)")
+
+
+class _Found(BaseException):
+    """Carries the parser out of a command."""
+
+    def __init__(self, parser: ArgumentParser) -> None:
+        self.parser = parser
+
+
+def parser_of(command: str) -> ArgumentParser:
+    """The parser of a command, as its ``main`` builds it.
+
+    Raises:
+        LookupError: the command finished without reading arguments.
+    """
+
+    def stop(self: ArgumentParser, *_: Any, **__: Any) -> None:
+        raise _Found(self)
+
+    module = import_module(COMMANDS[command][0])
+    with patch.object(ArgumentParser, "parse_args", stop):
+        try:
+            module.main(ARGUMENTS.get(command, []))
+        except _Found as found:
+            return found.parser
+    raise LookupError(f"{command}: main() never called parse_args of a jsonargparse parser")
+
+
+def options(command: str) -> list[tuple[str, str, str, str]]:
+    """Name, type, default and meaning of every argument; stage options once, as ``--stages.STAGE``."""
+    rows: dict[str, tuple[str, str, str, str]] = {}
+    for action in parser_of(command)._actions:
+        if action.help == SUPPRESS or "--help" in action.option_strings:
+            continue
+        name = action.option_strings[-1] if action.option_strings else action.dest.upper()
+        name = _STAGE.sub("--stages.STAGE", name)
+        rows.setdefault(name, (name, _type(action), _default(action, name), _help(action)))
+    return list(rows.values())
+
+
+def markdown(command: str) -> str:
+    """A section for one command: what it does, and the table of its arguments."""
+    parser = parser_of(command)
+    about = " ".join((parser.description or COMMANDS[command][1]).split())
+    rows = [(f"`{name}`", kind and f"`{kind}`", default, help_) for name, kind, default, help_ in options(command)]
+    return f"## inlay {command}\n\n{about}\n\n{table(('option', 'type', 'default', 'meaning'), rows)}"
+
+
+def _type(action: Action) -> str:
+    if action.choices:
+        return " or ".join(map(str, action.choices))
+    if action.nargs == 0:
+        return ""
+    kind = getattr(action, "_typehint", None) or action.type
+    name = "" if kind is None else (kind.__name__ if isinstance(kind, type) else str(kind))
+    name = re.sub(r"\b(?:\w+\.)+(?=\w)", "", name).replace(" | None", "")
+    while found := re.fullmatch(r"Optional\[(.*)\]", name):
+        name = found[1]
+    name = re.sub(r"Literal\[([^]]*)\]", lambda found: found[1].replace(", ", " or ").replace("'", ""), name)
+    return re.sub(r"Union\[(.*)\]", lambda found: found[1].replace(", ", " or "), name)
+
+
+def _default(action: Action, name: str) -> str:
+    if action.default in (None, "", SUPPRESS) or action.nargs == 0:
+        return ""
+    if name.startswith("--stages.STAGE"):
+        return "of the stage"
+    text = str(getattr(action.default, "value", action.default))
+    return f"`{cell(text)}`" if len(text) <= 60 else "see `inlay config`"
+
+
+def _help(action: Action) -> str:
+    text = " ".join((action.help or "").split())
+    return cell(text.replace("%(default)s", str(action.default)).replace("%%", "%"))

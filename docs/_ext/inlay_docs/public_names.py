@@ -1,0 +1,58 @@
+"""The public names of a floor, grouped by room, as directives of autodoc."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__all__ = ["FLOORS", "markdown", "names", "room"]
+
+FLOORS = ("inlay.adapters", "inlay.recipes", "inlay.hub")
+_HOMES = {"PortSpec": "inlay.hub"}
+"""Name -> the floor that documents it, where two floors export it."""
+
+
+def names(floor: str) -> dict[str, Any]:
+    """Name -> object of everything that a floor exports."""
+    module = import_module(floor)
+    return {name: getattr(module, name) for name in sorted(module.__all__)}
+
+
+def room(floor: str, name: str, value: Any) -> str:
+    """The room in which a name is defined: the first folder below the floor."""
+    home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", "") or ""
+    if not home.startswith(floor):
+        home = _defined(floor, name)
+    rest = home.removeprefix(floor).strip(".").split(".")
+    return rest[0] or floor.rpartition(".")[2]
+
+
+def markdown(floor: str) -> str:
+    """Directives of autodoc for a floor, one heading for each room."""
+    rooms: dict[str, list[str]] = {}
+    for name, value in names(floor).items():
+        rooms.setdefault(room(floor, name, value), []).append(_directive(floor, name, value))
+    parts = [f"## {title}\n\n```{{eval-rst}}\n{chr(10).join(rooms[title])}\n```" for title in sorted(rooms)]
+    return "\n\n".join(parts)
+
+
+def _directive(floor: str, name: str, value: Any) -> str:
+    again = f"{name}: see ``{_HOMES[name]}``" if _HOMES.get(name, floor) != floor else ""
+    if again:
+        return f"``{floor}.{again}``.\n"
+    if isinstance(value, ModuleType):
+        return f".. py:module:: {floor}.{name}\n\n{inspect.cleandoc(value.__doc__ or '')}\n\n.. autofunction:: {floor}.{name}.recipe\n"
+    kind = "autoclass" if inspect.isclass(value) else "autofunction" if inspect.isroutine(value) else "autodata"
+    return f".. {kind}:: {floor}.{name}\n"
+
+
+def _defined(floor: str, name: str) -> str:
+    """The module from which a floor imports a name that has no module of its own, such as a union of classes."""
+    source = inspect.getsource(import_module(floor))
+    for line in source.splitlines():
+        words = line.split()
+        if words[:1] == ["from"] and name in words:
+            return words[1]
+    return floor
