@@ -1,4 +1,4 @@
-"""Checkpoints on a multimodal base model: its parts, those that were trained, and frozen tensors that must be its own."""
+"""Checkpoints on a multimodal base model: its own parts, those that were trained, and frozen tensors."""
 
 from __future__ import annotations
 
