@@ -26,7 +26,7 @@ from inlay.recipes.runtime.options import RuntimeOptions
 from inlay.recipes.runtime.vllm import VllmLanguage, served_names
 from inlay.recipes.runtime.vllm_client import VllmClient
 from inlay.recipes.settings.run import BackboneSettings
-from inlay.recipes.training.load_model import backbone_of
+from inlay.recipes.training.load_model import backbone_of, loaded_model
 
 __all__ = ["runtime_backbone", "runtime_model"]
 
@@ -38,17 +38,17 @@ _FLOAT_FILES = {"0": torch.float32, "1": torch.float16, "32": torch.bfloat16}
 def runtime_model(
     bundle: str | Path,
     runtime: RuntimeOptions,
-    settings: BackboneSettings | None = None,
+    backbone: Backbone | BackboneSettings | None = None,
     *,
     trusted: Path | None = None,
     show: Callable[[str], None] = print,
 ) -> Iterator[AttachedModel]:
-    """A context with an attached model whose language model another program runs.
+    """A context with an attached model whose language model runs in torch or in another program.
 
     Args:
         bundle: a run folder, a bundle, or a repository on the Hub.
-        runtime: the program and its files or its address; not ``torch``.
-        settings: names of some of the frozen models.
+        runtime: the program and its files or its address.
+        backbone: settings that name some of the frozen models; for torch also loaded ones.
         trusted: as for :func:`inlay.recipes.training.load_model.load_model`.
         show: receives a line with the difference that the canary measured.
 
@@ -60,9 +60,14 @@ def runtime_model(
         >>> with runtime_model("runs/mine", options) as model:  # doctest: +SKIP
         ...     model.chat([{"role": "user", "content": "Hello"}]).text
     """
+    chosen = BackboneSettings() if backbone is None else backbone
+    if runtime.name == "torch":
+        with loaded_model(bundle, chosen, trusted) as model:
+            yield model
+        return
     adapter = Adapter.from_pretrained(bundle, trusted=trusted)
-    with runtime_backbone(bundle, adapter, runtime, settings, show=show) as backbone:
-        model = adapter.attach(backbone)
+    with runtime_backbone(bundle, adapter, runtime, chosen, show=show) as frozen:
+        model = adapter.attach(frozen)
         adapter.eval()
         try:
             yield model
@@ -76,14 +81,19 @@ def runtime_backbone(
     bundle: str | Path,
     adapter: Adapter,
     runtime: RuntimeOptions,
-    settings: BackboneSettings | None = None,
+    backbone: Backbone | BackboneSettings,
     *,
     show: Callable[[str], None] = print,
 ) -> Iterator[Backbone]:
     """A context with the frozen models of an adapter; see :func:`runtime_model`.
 
-    The adapter's LoRA is removed from it: the other program has it from then on.
+    With a runtime other than torch the adapter's LoRA is removed from it, because the other program has it.
     """
+    if runtime.name == "torch":
+        yield backbone_of(bundle, adapter, backbone)
+        return
+    if isinstance(backbone, Backbone):
+        raise RuntimeProblem(f"--runtime {runtime.name}: expected names of the frozen models, got loaded ones")
     _check_adapter(adapter)
     stored, expected = adapter.canary, adapter.interface["llm"]
     with ExitStack() as stack:
@@ -99,11 +109,11 @@ def runtime_backbone(
             engine = stack.enter_context(opened_engine(adapter, kept.config, runtime.gguf, runtime.lora))
             return LlamaCppLanguage(LlamaCppModel(kept, engine), kept.tokenizer, expected=expected, **names)
 
-        backbone = backbone_of(bundle, adapter, settings or BackboneSettings(), language=load)
+        frozen = backbone_of(bundle, adapter, backbone, language=load)
         adapter.lora = None
-        if isinstance(backbone.llm, LlamaCppLanguage) and runtime.gguf is not None and stored is not None:
-            show(_measured(adapter, backbone, stored, backbone.llm, runtime.gguf))
-        yield backbone
+        if isinstance(frozen.llm, LlamaCppLanguage) and runtime.gguf is not None and stored is not None:
+            show(_measured(adapter, frozen, stored, frozen.llm, runtime.gguf))
+        yield frozen
 
 
 def _check_adapter(adapter: Adapter) -> None:
@@ -128,9 +138,7 @@ def _behind_server(
     return VllmLanguage(kept, client, served, expected=adapter.interface["llm"], **names)
 
 
-def _measured(
-    adapter: Adapter, backbone: Backbone, stored: CanarySpec, llm: LlamaCppLanguage, base: Path
-) -> str:
+def _measured(adapter: Adapter, backbone: Backbone, stored: CanarySpec, llm: LlamaCppLanguage, base: Path) -> str:
     """The difference of the canary's logits, as a line.
 
     Raises:
@@ -146,8 +154,8 @@ def _measured(
         found = str(error).partition(": ")[0].removeprefix("after attach ")
         if dtype is not None:
             raise RuntimeProblem(
-                f"{base}: {found}: llama.cpp computes other numbers than the adapter was saved with; check that the file "
-                "is the language model that the adapter was trained on"
+                f"{base}: {found}: llama.cpp computes other numbers than the adapter was saved with; check that the "
+                "file is the language model that the adapter was trained on"
             ) from error
         return f"{base.name}: {found}; the file is quantised, compare answers with inlay evaluate"
     finally:

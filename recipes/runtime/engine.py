@@ -57,8 +57,8 @@ def opened_engine(adapter: Adapter, config: Any, base: Path, lora: Path | None) 
             for name, expected in wanted.items():
                 if (found := getattr(engine, name)) != expected:
                     raise RuntimeProblem(
-                        f"{base}: {name}: expected {expected}, which the adapter's language model has, got {found}; give "
-                        "the GGUF file of that model"
+                        f"{base}: {name}: expected {expected}, which the adapter's language model has, got {found}; "
+                        "give the GGUF file of that model"
                     )
             yield engine
 

@@ -1,4 +1,4 @@
-"""The options ``--runtime``, ``--gguf``, ``--lora``, ``--url`` and ``--served_model``, judged before anything is loaded."""
+"""The options ``--runtime``, ``--gguf``, ``--lora``, ``--url`` and ``--served_model``, checked before models are loaded."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def add_runtime(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--gguf", type=Path | None, help="llamacpp: GGUF file of the language model, any quantisation")
     parser.add_argument("--lora", type=Path | None, help="llamacpp: lora.gguf; made from the bundle if not given")
-    parser.add_argument("--url", type=str, default="", help="vllm: address of the server, such as http://127.0.0.1:8000")
+    parser.add_argument(
+        "--url", type=str, default="", help="vllm: address of the server, such as http://127.0.0.1:8000"
+    )
     parser.add_argument(
         "--served_model", type=str | None, help="vllm: the server's name of the LoRA; found if there is only one"
     )

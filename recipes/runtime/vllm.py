@@ -174,6 +174,6 @@ def _ids(choice: Any, url: str) -> list[int]:
     found = choice.get("token_ids") if isinstance(choice, dict) else None
     if not isinstance(found, list) or not all(type(token) is int for token in found):
         raise ServerError(
-            f"{url}: expected token ids (return_token_ids) in the answer, got {found!r:.100}; vLLM has them since 0.10.2"
+            f"{url}: expected token ids (return_token_ids) in the answer, got {found!r:.100}; use vLLM 0.10.2 or newer"
         )
     return found

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["ServerError", "Served", "VllmClient", "encoded"]
+__all__ = ["Served", "ServerError", "VllmClient", "encoded"]
 
 _TIMEOUT = 600
 """Seconds without a byte from the server."""
@@ -75,7 +75,9 @@ class VllmClient:
         try:
             return [Served(str(entry["id"]), entry.get("parent")) for entry in held["data"]]
         except (KeyError, TypeError, AttributeError) as error:
-            raise ServerError(f"{self.url}/v1/models: expected a list of models as of vLLM, got {held!r:.200}") from error
+            raise ServerError(
+                f"{self.url}/v1/models: expected a list of models as of vLLM, got {held!r:.200}"
+            ) from error
 
     def complete(self, embeddings: Tensor, fields: Mapping[str, Any]) -> dict[str, Any]:
         """One completion.

@@ -90,9 +90,7 @@ def _sizes(config: Any, architecture: Architecture) -> dict[str, Any]:
         "rope.dimension_count": head,
         "rope.freq_base": float(config.rope_parameters["rope_theta"]),
     }
-    return {f"{architecture.name}.{key}": value for key, value in values.items()} | {
-        "tokenizer.ggml.model": "no_vocab"
-    }
+    return {f"{architecture.name}.{key}": value for key, value in values.items()} | {"tokenizer.ggml.model": "no_vocab"}
 
 
 def _head_width(config: Any) -> int:

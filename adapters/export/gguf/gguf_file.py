@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from inlay.hub.errors import InlayError
+from inlay.adapters.export.target import ExportError
 
 __all__ = ["Array", "Entry", "GgufContent", "GgufError", "Kind", "Readback", "as_array", "read_back", "write_gguf"]
 
@@ -29,7 +29,7 @@ _BLOCK = 32
 """Values of one block of Q8_0, which share a scale."""
 
 
-class GgufError(InlayError):
+class GgufError(ExportError):
     """A GGUF file cannot be written, or does not hold what was written."""
 
 

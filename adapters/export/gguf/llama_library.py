@@ -1,8 +1,8 @@
 """llama.cpp as a library (``llama-cpp-python``): a GGUF model that is run from embeddings.
 
-Encoder and projector stay in torch; their output and the embeddings of the text enter llama.cpp by ``llama_batch.embd``,
-so that every input system works, whatever llama.cpp knows of its encoder. A base model in float32 gives the logits of
-torch within 1e-4 if the KV cache is float32 too and flash attention is off.
+Encoder and projector stay in torch; their output and the embeddings of the text enter llama.cpp by
+``llama_batch.embd``, so that every input system works, whatever llama.cpp knows of its encoder. A base model in float32
+gives the logits of torch within 1e-4 if the KV cache is float32 too and flash attention is off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -155,7 +155,7 @@ class LlamaCpp:
             self._api.llama_model_free(self._model)  # frees its LoRA, too
         self._context = self._model = self._lora = None
 
-    def __enter__(self) -> LlamaCpp:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,7 +210,9 @@ class LlamaCpp:
         self._context = self._api.llama_init_from_model(self._model, params)
         if not self._context:
             self._context = None
-            raise LlamaCppError(f"llama.cpp has no room for {rows} conversations of {length} positions: {self._reason()}")
+            raise LlamaCppError(
+                f"llama.cpp has no room for {rows} conversations of {length} positions: {self._reason()}"
+            )
         self._rows, self._length = rows, length
         self._set_lora()
 

@@ -89,7 +89,7 @@ def has_class_token(encoder: Encoder) -> bool:
     return getattr(encoder, "family", "") == "clip_vision_model"
 
 
-def mmproj_content(encoder: Encoder, projector: InputProjector, *, unsafe_clip: bool = False) -> GgufContent:
+def mmproj_content(encoder: Any, projector: Any, *, unsafe_clip: bool = False) -> GgufContent:
     """The content of ``mmproj.gguf``.
 
     Args:
@@ -104,11 +104,10 @@ def mmproj_content(encoder: Encoder, projector: InputProjector, *, unsafe_clip: 
         raise GgufError(f"mmproj: {problem}; serve with --runtime llamacpp, which takes every encoder and projector")
     if has_class_token(encoder) and not unsafe_clip:
         raise GgufError(
-            "mmproj: llama.cpp computes wrong features for encoders with a class token (CLIP): it puts the token behind "
-            f"the patches and reads the rows as if it were in front ({CLIP_ISSUE}). Serve with --runtime llamacpp, "
+            "mmproj: llama.cpp computes wrong features for encoders with a class token (CLIP): it puts the token "
+            f"behind the patches and reads the rows as if it were in front ({CLIP_ISSUE}). Serve with --runtime llamacpp, "
             "which is exact; --unsafe-clip writes the file nevertheless"
         )
-    assert isinstance(encoder, VisionEncoder) and isinstance(projector, MlpProjector)  # noqa: S101 - checked above
     config: Any = encoder.model.config
     used = _used_layers(encoder.layer, int(config.num_hidden_layers))
     return GgufContent("clip", _header(encoder, projector, config, used), _tensors(encoder, projector, used))
@@ -168,8 +167,6 @@ def _tensors(encoder: VisionEncoder, projector: MlpProjector, used: int) -> dict
         for leaf in ("weight", "bias"):
             named[f"{place}.{leaf}"] = projector.layers[index].get_parameter(leaf)
     return {
-        name: Entry(
-            tuple(tensor.shape), "f16" if name == "v.patch_embd.weight" else "f32", partial(as_array, tensor)
-        )
+        name: Entry(tuple(tensor.shape), "f16" if name == "v.patch_embd.weight" else "f32", partial(as_array, tensor))
         for name, tensor in named.items()
     }
