@@ -1,4 +1,4 @@
-"""The options ``--runtime``, ``--gguf``, ``--lora``, ``--url`` and ``--served_model``, checked before models are loaded."""
+"""The options ``--runtime``, ``--gguf``, ``--lora``, ``--url``, ``--served_model``, checked before loading."""
 
 from __future__ import annotations
 

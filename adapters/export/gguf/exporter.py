@@ -56,8 +56,8 @@ def write(request: Request, folder: Path) -> Written:
     _projector(request, contents, notes)
     if not contents:
         raise GgufError(
-            f"gguf: adapter {adapter.name!r} has no LoRA, so nothing can be written without --base (the language model) "
-            "or --mmproj (encoder and projector)"
+            f"gguf: adapter {adapter.name!r} has no LoRA, so nothing can be written without --base (the language "
+            "model) or --mmproj (encoder and projector)"
         )
     checks = []
     for name, content in contents.items():

@@ -105,8 +105,8 @@ def mmproj_content(encoder: Any, projector: Any, *, unsafe_clip: bool = False) -
     if has_class_token(encoder) and not unsafe_clip:
         raise GgufError(
             "mmproj: llama.cpp computes wrong features for encoders with a class token (CLIP): it puts the token "
-            f"behind the patches and reads the rows as if it were in front ({CLIP_ISSUE}). Serve with --runtime llamacpp, "
-            "which is exact; --unsafe-clip writes the file nevertheless"
+            f"behind the patches and reads the rows as if it were in front ({CLIP_ISSUE}). Serve with --runtime "
+            "llamacpp, which is exact; --unsafe_clip writes the file nevertheless"
         )
     config: Any = encoder.model.config
     used = _used_layers(encoder.layer, int(config.num_hidden_layers))
