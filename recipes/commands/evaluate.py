@@ -15,6 +15,7 @@ from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_t
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.metric_registry import check_metric_name
+from inlay.recipes.runtime.options import RuntimeOptions, add_runtime, runtime_options
 from inlay.recipes.settings.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     settings = AnswerSettings(**{field.name: getattr(parsed, field.name) for field in fields(AnswerSettings)})
     candidates_of(settings.rank)
     check_metric_name(parsed.metric)
+    runtime = runtime_options(parsed)
+    _check_runtime(runtime, settings, parsed.devices)
     _check_files(parsed)
 
     # Imported here: torch takes seconds, and a wrong argument is reported without it.
@@ -44,8 +47,20 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     if parsed.devices > 1 and started_with() == 1:
         start_again(parsed.devices)
     with joined(parsed.accelerator):
-        evaluate_bundle(parsed, settings, backbone)
+        evaluate_bundle(parsed, settings, backbone, runtime)
     return 0
+
+
+def _check_runtime(runtime: RuntimeOptions, settings: AnswerSettings, devices: int) -> None:
+    """Check options that need the scores of all positions, or several processes."""
+    if runtime.name == "torch":
+        return
+    if settings.rank:
+        raise SettingsError(
+            f"--rank: expected --runtime torch, which gives the scores of all answers, got {runtime.name}"
+        )
+    if devices > 1:
+        raise SettingsError(f"--devices: expected 1 with --runtime {runtime.name}, got {devices}")
 
 
 def _check_files(parsed: Any) -> None:
@@ -157,6 +172,7 @@ def _parser() -> ArgumentParser:
         help="JSONL file for all questions and answers; if not given, only written if no metric fits, into the "
         "working folder",
     )
+    add_runtime(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
