@@ -33,7 +33,7 @@ from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.registry import SYSTEMS
 from inlay.recipes.training.load_model import backbone_of
 
-__all__ = ["evaluate_bundle"]
+__all__ = ["evaluate_bundle", "published_decoding"]
 
 CACHE = 2 << 30
 
@@ -94,7 +94,7 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings, backbone: Backbone | 
         settings=settings,
         layout=settings.layout(adapter.layout),
         metric=metric,
-        decoding=_published(adapter, settings),
+        decoding=published_decoding(adapter, settings),
         batches={"batch_size": parsed.batch_size, "shared": True, "show": say},
         candidates=candidates,
     )
@@ -120,7 +120,12 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings, backbone: Backbone | 
         print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
 
 
-def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+def published_decoding(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+    """The published generation options of the adapter's system; empty for greedy decoding.
+
+    Raises:
+        SettingsError: the bundle's system has no recipe here.
+    """
     if settings.decoding == "greedy":
         return {}
     if adapter.system not in SYSTEMS:
