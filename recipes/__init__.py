@@ -11,6 +11,7 @@ from inlay.hub.lazy import lazy_names
 
 if TYPE_CHECKING:
     from inlay.recipes.data.formats.registry import register_format as register_format
+    from inlay.recipes.evaluation.benchmarks.registry import register_benchmark as register_benchmark
     from inlay.recipes.evaluation.metric_registry import register_metric as register_metric
     from inlay.recipes.objectives.next_token.module import NextTokenModule as NextTokenModule
     from inlay.recipes.objectives.plan import Plan as Plan

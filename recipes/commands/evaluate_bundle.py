@@ -34,7 +34,7 @@ from inlay.recipes.settings.precision import device_of
 from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.registry import SYSTEMS
 
-__all__ = ["evaluate_bundle"]
+__all__ = ["evaluate_bundle", "published_decoding"]
 
 CACHE = 2 << 30
 
@@ -96,7 +96,7 @@ def evaluate_bundle(
         settings=settings,
         layout=settings.layout(adapter.layout),
         metric=metric,
-        decoding=_published(adapter, settings),
+        decoding=published_decoding(adapter, settings),
         batches={"batch_size": parsed.batch_size, "shared": True, "show": say},
         candidates=candidates,
     )
@@ -140,7 +140,12 @@ def _evaluated(
     return figures, tables
 
 
-def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+def published_decoding(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+    """The published generation options of the adapter's system; empty for greedy decoding.
+
+    Raises:
+        SettingsError: the bundle's system has no recipe here.
+    """
     if settings.decoding == "greedy":
         return {}
     if adapter.system not in SYSTEMS:
