@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from inlay.adapters.encoders import WhisperAudioEncoder as WhisperAudioEncoder
     from inlay.adapters.encoders import precomputed as precomputed
     from inlay.adapters.encoders import register_encoder as register_encoder
+    from inlay.adapters.export.export_adapter import export_adapter as export_adapter
+    from inlay.adapters.export.registry import register_exporter as register_exporter
+    from inlay.adapters.export.target import ExportError as ExportError
     from inlay.adapters.generators import AudioLdm as AudioLdm
     from inlay.adapters.generators import CogVideoX as CogVideoX
     from inlay.adapters.generators import Generator as Generator

@@ -35,6 +35,10 @@ COMMANDS = {
         "inlay.recipes.commands.import_bundle",
         "write a bundle from a checkpoint of LLaVA, BLIP-2 and others",
     ),
+    "export": (
+        "inlay.recipes.commands.bundles.export",
+        "write an adapter for Transformers, vLLM, PEFT and others",
+    ),
     "serve": ("inlay.recipes.commands.serve", "serve adapters of one backbone to OpenAI clients"),
     "inspect": (
         "inlay.recipes.commands.bundles.inspect",

@@ -1,4 +1,4 @@
-"""Import of foreign checkpoints: LLaVA, BLIP-2, InstructBLIP, MiniGPT-4, NExT-GPT, PEFT folders -> adapters."""
+"""Import of foreign checkpoints: LLaVA, TinyLLaVA, prismatic, BLIP-2, MiniGPT-4, NExT-GPT, PEFT, ms-swift -> adapters."""
 
 from inlay.adapters.convert.import_adapter import Result, import_adapter, read_checkpoint
 from inlay.adapters.convert.imported import Imported, Lora, Models

@@ -15,7 +15,8 @@ from inlay.adapters.convert.assemble import assemble
 from inlay.adapters.convert.compare import check_frozen
 from inlay.adapters.convert.imported import Imported
 from inlay.adapters.convert.language_folder import write_language
-from inlay.adapters.convert.registry import CONVERTERS, converter_for
+from inlay.adapters.convert.on_base import on_base
+from inlay.adapters.convert.registry import converter_for
 from inlay.adapters.convert.source import ConvertError, Source
 
 __all__ = ["Frozen", "Result", "import_adapter", "lossless_dtype", "read_checkpoint"]
@@ -94,15 +95,17 @@ def import_adapter(
     """
     imported = read_checkpoint(source, converter=converter, template=template)
     if imported.lora is not None and not imported.inputs:
-        imported = _on_base(imported, models.get("llm") or imported.models.llm, template)
+        base = models.get("llm") or imported.models.llm
+        imported = on_base(imported, base, template, compare=frozen == "compare", where=source)
     if write_llm is not None:
         models["llm"] = write_language(Source(source), imported.frozen.get("llm", {}), write_llm)
     chosen, own = dict[str, Any](), list[str]()
     if backbone is None:
         chosen = _models(imported, {key: value for key, value in models.items() if value is not None}, source)
         backbone = Backbone.from_pretrained(**chosen)
-        # A model that was loaded from the checkpoint itself is the checkpoint's.
-        own = [port for port in ("llm", "image") if str(chosen.get(port)) == getattr(imported.models, port)]
+        # A model that was loaded from the checkpoint itself needs no comparison with it.
+        named = imported.models
+        own = [port for port in ("llm", "image") if named.own and str(chosen.get(port)) == getattr(named, port)]
     imported = _without(imported, backbone)
     others = {port: tensors for port, tensors in imported.frozen.items() if port not in own}
     compared = check_frozen(others, backbone) if frozen == "compare" else {}
@@ -127,15 +130,6 @@ def lossless_dtype(imported: Imported) -> DiskDtype:
     held = [*imported.tensors.values(), *lora]
     exact = not imported.fresh and all(t.dtype == torch.bfloat16 or t.equal(t.bfloat16().to(t.dtype)) for t in held)
     return "bfloat16" if exact else "float32"
-
-
-def _on_base(imported: Imported, llm: str | Path | None, template: str | None) -> Imported:
-    """A LoRA whose base model is a multimodal folder, with the other parts of that folder."""
-    if llm is None or not Path(llm).is_dir():
-        return imported
-    place = Source(llm)
-    found = next((converter for converter in CONVERTERS.values() if converter.matches(place)), None)
-    return imported if found is None else replace(found.read(place, template), lora=imported.lora)
 
 
 def _without(imported: Imported, backbone: Backbone) -> Imported:

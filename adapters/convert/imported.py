@@ -10,7 +10,6 @@ from torch import Tensor
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.convert.keys import Renamed
-from inlay.adapters.convert.source import Tensors
 from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.modality import Modality
@@ -34,6 +33,8 @@ class Models:
     """The same."""
     prompt: str | None = None
     """Tokenizer of a projector that reads the instruction."""
+    own: bool = False
+    """Whether :attr:`llm` and :attr:`image` are the checkpoint itself, and not models that it was trained on."""
     qformer: bool = False
     """Whether the image encoder includes BLIP-2's frozen Q-Former."""
     image_options: Mapping[str, Any] = field(default_factory=dict)
@@ -79,7 +80,9 @@ class Imported:
     """Reason -> number of tensors that are not used."""
 
 
-def part_tensors(weights: Tensors, renamed: Renamed) -> tuple[dict[str, Tensor], dict[str, Mapping[str, Tensor]]]:
+def part_tensors(
+    weights: Mapping[str, Tensor], renamed: Renamed
+) -> tuple[dict[str, Tensor], dict[str, Mapping[str, Tensor]]]:
     """Trained tensors, read, and frozen tensors of each port, which are not read yet."""
     trained = {own: weights[name] for own, name in renamed.names.items() if not own.startswith(BACKBONE)}
     ports: dict[str, dict[str, str]] = {}
@@ -93,7 +96,7 @@ def part_tensors(weights: Tensors, renamed: Renamed) -> tuple[dict[str, Tensor],
 class _Renaming(Mapping[str, Tensor]):
     """Tensors under other names."""
 
-    def __init__(self, weights: Tensors, names: Mapping[str, str]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> None:
         self._weights, self._names = weights, names
 
     def __getitem__(self, name: str) -> Tensor:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inlay.adapters.convert.formats import hf_blip, hf_llava, lavis, llava, minigpt4, modaverse, nextgpt, peft
+from inlay.adapters.convert.formats import (
+    hf_blip,
+    hf_llava,
+    lavis,
+    llava,
+    minigpt4,
+    modaverse,
+    ms_swift,
+    nextgpt,
+    peft,
+    prismatic,
+    tinyllava,
+)
 from inlay.adapters.convert.imported import Imported
 from inlay.adapters.convert.source import ConvertError, Source
 from inlay.adapters.parts.registration import register
@@ -33,6 +45,9 @@ CONVERTERS: dict[str, Converter] = {
     "minigpt4": Converter(minigpt4.matches, minigpt4.read, "MiniGPT-4: .pth with llama_proj"),
     "nextgpt": Converter(nextgpt.matches, nextgpt.read, "NExT-GPT: pytorch_model.pt"),
     "modaverse": Converter(modaverse.matches, modaverse.read, "ModaVerse: pytorch_model.pt"),
+    "tinyllava": Converter(tinyllava.matches, tinyllava.read, "TinyLLaVA Factory: a run, with or without LoRA"),
+    "prismatic": Converter(prismatic.matches, prismatic.read, "prismatic-vlms: a run, or its .pt checkpoint"),
+    "ms_swift": Converter(ms_swift.matches, ms_swift.read, "ms-swift's lora_llm: a LoRA and vit.safetensors"),
     "peft": Converter(peft.matches, peft.read, "a LoRA folder of PEFT"),
 }
 """Name -> converter, in the order in which they are tried."""

@@ -22,7 +22,7 @@ from inlay.adapters.loading.files.errors import BackboneError, reason_of
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.text import shown
 
-__all__ = ["ConvertError", "Source", "Tensors"]
+__all__ = ["ConvertError", "Joined", "Source", "Tensors"]
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _MAX_JSON_BYTES = 1 << 25
@@ -74,6 +74,27 @@ class Tensors(Mapping[str, Tensor]):
             raise ConvertError(f"{path}: the index names the tensor {name} here, and this file does not hold it")
         tensor: Tensor = held[name] if isinstance(held, dict) else held.get_tensor(name)
         return tensor.detach()  # some files hold parameters
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+class Joined(Mapping[str, Tensor]):
+    """The tensors of several files, each under a prefix of its own.
+
+    Args:
+        files: prefix -> tensors.
+    """
+
+    def __init__(self, files: Mapping[str, Mapping[str, Tensor]]) -> None:
+        self._places = {f"{prefix}{name}": (held, name) for prefix, held in files.items() for name in held}
+
+    def __getitem__(self, name: str) -> Tensor:
+        held, own = self._places[name]
+        return held[own]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -176,11 +197,20 @@ def _opened(path: Path) -> Any:
         ) from error
     inside = held.get("model")
     if isinstance(inside, dict):
-        held = {**_settings(held), **inside}
+        held = {**_settings(held), **_flat(inside)}
     if other := sorted(str(name) for name, value in held.items() if not isinstance(value, Tensor)):
         kind = type(held[other[0]])
         raise ConvertError(f"{path}: expected tensors by name, got {kind.__qualname__} at {shown(other[0])}")
     return held
+
+
+def _flat(held: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a model, also where it is one dictionary a module: ``{"projector": {"0.weight": ...}}``."""
+    flat: dict[str, Any] = {}
+    for name, value in held.items():
+        inner = {f"{name}.{key}": held for key, held in value.items()} if isinstance(value, dict) else {name: value}
+        flat.update(inner)
+    return flat
 
 
 def _settings(held: Mapping[str, Any]) -> dict[str, Any]:

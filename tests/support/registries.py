@@ -9,6 +9,7 @@ from typing import Any
 
 from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.adapters.encoders import ENCODERS
+from inlay.adapters.export.registry import TARGETS
 from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.outputs import OUTPUTS
@@ -25,7 +26,7 @@ __all__ = ["forgotten"]
 def forgotten() -> Iterator[None]:
     """What is registered and imported inside is forgotten behind it."""
     registries: list[dict[Any, Any]] = [
-        *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, FORMATS, METRICS, REWARDS),
+        *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, TARGETS, FORMATS, METRICS, REWARDS),
         *(objective._REGISTERED, _SYSTEMS._registered),
     ]
     known, modules, path = [dict(registry) for registry in registries], set(sys.modules), list(sys.path)

@@ -12,11 +12,18 @@ from inlay.adapters.conversation.templates.any_to_any import ANY_TEMPLATES
 from inlay.adapters.conversation.templates.blip import BLIP_TEMPLATES
 from inlay.adapters.conversation.templates.chat_template import CHAT_TEMPLATES
 from inlay.adapters.conversation.templates.llava import LLAVA_TEMPLATES
+from inlay.adapters.conversation.templates.prismatic import PRISMATIC_TEMPLATES
 from inlay.adapters.parts.registration import same_definition
 
 __all__ = ["TEMPLATES", "register_template", "template_named"]
 
-TEMPLATES: dict[str, Template] = {**LLAVA_TEMPLATES, **CHAT_TEMPLATES, **BLIP_TEMPLATES, **ANY_TEMPLATES}
+TEMPLATES: dict[str, Template] = {
+    **LLAVA_TEMPLATES,
+    **CHAT_TEMPLATES,
+    **BLIP_TEMPLATES,
+    **ANY_TEMPLATES,
+    **PRISMATIC_TEMPLATES,
+}
 """Name -> template."""
 
 

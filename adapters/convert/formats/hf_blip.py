@@ -81,6 +81,7 @@ def read(source: Source, template: str | None) -> Imported:
         models=Models(
             llm=str(source.path),
             image=str(source.path),
+            own=True,
             prompt=str(source.path / "qformer_tokenizer") if instruct else None,
         ),
         inputs={"image": ("instruct_qformer" if instruct else "qformer", sizes)},

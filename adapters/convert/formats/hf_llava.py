@@ -81,6 +81,7 @@ def read(source: Source, template: str | None) -> Imported:
         models=Models(
             llm=str(source.path),
             image=str(source.path),
+            own=True,
             image_options={"layer": layer, "class_token": kinds[strategy]},
         ),
         inputs={"image": ("mlp", {"width_in": first.shape[1], "width_out": first.shape[0], "depth": 2})},

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.convert.formats.token_matrices import INPUT, OUTPUT, split_matrices
-from inlay.adapters.convert.imported import Imported, Models, PartSizes, part_tensors
+from inlay.adapters.convert.formats.token_matrices import INPUT, OUTPUT, checkpoint_file, llm_pairs, read_trained
+from inlay.adapters.convert.imported import Imported, Models, PartSizes
 from inlay.adapters.convert.keys import KeyTable
-from inlay.adapters.convert.lora_files import lora_of
 from inlay.adapters.convert.source import ConvertError, Source
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.adapters.media.modality import Modality
@@ -24,7 +23,6 @@ __all__ = ["KEYS", "matches", "read"]
 _SUFFIXES: dict[Modality, str] = {"image": "", "video": "_video", "audio": "_audio"}
 """Modality -> end of the name of its output projector."""
 _PARTS = {"fc": "project_in", "tfm": "transformer", "model": "project_out"}
-_LLM = "llama_model.base_model.model."
 
 KEYS = KeyTable(
     (
@@ -38,26 +36,20 @@ KEYS = KeyTable(
             (f"gen_text_hidden_fcs{suffix}.0.query_embs", f"outputs.{modality}.queries")
             for modality, suffix in _SUFFIXES.items()
         ),
-        (f"{_LLM}model.embed_tokens.weight", INPUT),
-        (f"{_LLM}lm_head.weight", OUTPUT),
+        *llm_pairs("llama_model.base_model.model."),
         ("llama_model.model.embed_tokens.weight", INPUT),  # stages 1 and 2, without LoRA
         ("llama_model.lm_head.weight", OUTPUT),
-        (f"{_LLM}{{module*}}.lora_{{half}}.default.weight", "lora.{module}.lora_{half}.weight"),
-        (f"{_LLM}{{module*}}.lora_{{half}}.weight", "lora.{module}.lora_{half}.weight"),
     ),
     prefixes=("", "module."),
 )
-"""Names with and without PEFT's name of the adapter."""
 
-LORA = {"lora_alpha": 32.0, "lora_dropout": 0.1}
-"""Published settings, which the file does not hold (r = alpha = 32)."""
 _ENCODER = {"audio": {"scaled": False, "reach_end": False}, "video": {"reach_end": False}}
 """ImageBind in NExT-GPT's fork: without its factor on sounds, and with its own sampling of clips."""
 
 
 def matches(source: Source) -> bool:
     """Whether a file, or a folder with ``pytorch_model.pt``, has NExT-GPT's output projectors."""
-    if (place := _place(source)) is None:
+    if (place := checkpoint_file(source)) is None:
         return False
     return any(name.removeprefix("module.").startswith("gen_text_hidden_fcs") for name in place.weights)
 
@@ -72,37 +64,19 @@ def read(source: Source, template: str | None) -> Imported:
     Raises:
         ConvertError: a tensor that cannot be converted.
     """
-    weights = (_place(source) or source).weights
-    renamed = KEYS.rename(weights, source)
-    tensors, _ = part_tensors(weights, renamed)
-    halves = {name.removeprefix("lora."): tensors.pop(name) for name in list(tensors) if name.startswith("lora.")}
-    projector = tensors.get("inputs.image.layer.weight")
-    if projector is None or projector.dim() != 2:
-        raise ConvertError(f"{source}: expected the matrix llama_proj.weight, which is missing or misshapen")
-    width_out, width_in = projector.shape
-    tokens = TokensConfig.numbered(width_out, other=("<Img>", "</Img>"), image=4, video=24, audio=8)
-    own = split_matrices(tensors, tokens.strings, source)
+    parts = read_trained(source, KEYS, _tokens)
+    tensors = parts["tensors"]
     return Imported(
         system="nextgpt",
         layout=Layout.published(template or "nextgpt", geometry={"image": "crop"}),
         models=Models(further={"feature_options": _ENCODER}),
-        inputs=dict.fromkeys(("image", "audio", "video"), ("linear", {"width_in": width_in, "width_out": width_out})),
-        shared=True,
         outputs={modality: _output(tensors, modality, source) for modality in _SUFFIXES if _has(tensors, modality)},
-        tokens=tokens,
-        tensors=tensors,
-        lora=lora_of({f"base_model.model.{name}": t for name, t in halves.items()}, LORA, source) if halves else None,
-        frozen={"llm": own},
-        ignored=renamed.ignored,
+        **parts,
     )
 
 
-def _place(source: Source) -> Source | None:
-    """The file of a source, if it can be NExT-GPT's."""
-    if source.path.is_file():
-        return source if source.path.suffix in (".pt", ".pth", ".bin") else None
-    file = source.has("pytorch_model.pt")
-    return Source(file) if file is not None else None
+def _tokens(width: int) -> TokensConfig:
+    return TokensConfig.numbered(width, other=("<Img>", "</Img>"), image=4, video=24, audio=8)
 
 
 def _has(tensors: Mapping[str, Tensor], modality: str) -> bool:

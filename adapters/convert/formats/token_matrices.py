@@ -1,21 +1,88 @@
-"""New tokens inside whole embedding matrices -> rows of an adapter, and the rows of the LLM's own tokens.
+"""The layout that NExT-GPT and ModaVerse share: one linear projector, LoRA on the LLM, and whole embedding matrices.
 
-NExT-GPT and ModaVerse save both resized matrices, of which only the last rows are new. The other rows have to be the
-LLM's: an adapter does not hold them, so a checkpoint that trained them gives other answers on the LLM.
+Of both resized matrices only the last rows are new tokens. The other rows have to be the LLM's: an adapter does not
+hold them, so a checkpoint that trained them gives other answers on the LLM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor
 
+from inlay.adapters.convert.imported import part_tensors
+from inlay.adapters.convert.keys import KeyTable
+from inlay.adapters.convert.lora_files import lora_of
 from inlay.adapters.convert.source import ConvertError, Source
+from inlay.adapters.llm_parts.token_rows import TokensConfig
 
-__all__ = ["INPUT", "OUTPUT", "split_matrices"]
+__all__ = ["INPUT", "OUTPUT", "checkpoint_file", "llm_pairs", "read_trained", "split_matrices"]
 
 INPUT, OUTPUT = "matrix.input", "matrix.output"
 """Our names of the two matrices before they are split."""
+_LORA = {"lora_alpha": 32.0, "lora_dropout": 0.1}
+"""Published settings of both systems, which the files do not hold (r = alpha = 32)."""
+
+
+def llm_pairs(start: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of a key table for the matrices and the LoRA of an LLM in PEFT's wrapper.
+
+    Args:
+        start: the name of the wrapper in the file, such as ``llama_model.base_model.model.``.
+    """
+    return (
+        (f"{start}model.embed_tokens.weight", INPUT),
+        (f"{start}lm_head.weight", OUTPUT),
+        # With and without PEFT's name of the adapter.
+        (f"{start}{{module*}}.lora_{{half}}.default.weight", "lora.{module}.lora_{half}.weight"),
+        (f"{start}{{module*}}.lora_{{half}}.weight", "lora.{module}.lora_{half}.weight"),
+    )
+
+
+def checkpoint_file(source: Source) -> Source | None:
+    """The pickle of a source: the file itself, or ``pytorch_model.pt`` of a folder; None without one."""
+    if source.path.is_file():
+        return source if source.path.suffix in (".pt", ".pth", ".bin") else None
+    file = source.has("pytorch_model.pt")
+    return None if file is None else Source(file)
+
+
+def read_trained(source: Source, keys: KeyTable, tokens_of: Callable[[int], TokensConfig]) -> dict[str, Any]:
+    """The trained parts of a checkpoint, as arguments of ``Imported``.
+
+    Args:
+        source: file or folder.
+        keys: names of the tensors; those of the projector become ``inputs.image.layer.*``.
+        tokens_of: width of the LLM -> the new tokens.
+
+    Raises:
+        ConvertError: a tensor that cannot be converted.
+    """
+    weights = (checkpoint_file(source) or source).weights
+    renamed = keys.rename(weights, source)
+    tensors, _ = part_tensors(weights, renamed)
+    halves = {name.removeprefix("lora."): tensors.pop(name) for name in list(tensors) if name.startswith("lora.")}
+    projector = tensors.get("inputs.image.layer.weight")
+    if projector is None or projector.dim() != 2:
+        name = keys.theirs("inputs.image.layer.weight")
+        raise ConvertError(f"{source}: expected the matrix {name}, which is missing or misshapen")
+    width_out, width_in = projector.shape
+    tokens = tokens_of(width_out)
+    own = split_matrices(tensors, tokens.strings, source)
+    return {
+        "inputs": dict.fromkeys(
+            ("image", "audio", "video"), ("linear", {"width_in": width_in, "width_out": width_out})
+        ),
+        "shared": True,
+        "tokens": tokens,
+        "tensors": tensors,
+        "lora": lora_of({f"base_model.model.{name}": t for name, t in halves.items()}, _LORA, source)
+        if halves
+        else None,
+        "frozen": {"llm": own},
+        "ignored": renamed.ignored,
+    }
 
 
 def split_matrices(tensors: dict[str, Tensor], strings: Sequence[str], source: Source) -> dict[str, Tensor]:

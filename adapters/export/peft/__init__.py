@@ -1,0 +1,1 @@
+"""The LoRA alone, for the bare language model."""
