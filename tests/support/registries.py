@@ -29,7 +29,7 @@ def forgotten() -> Iterator[None]:
     """What is registered and imported inside is forgotten behind it."""
     registries: list[dict[Any, Any]] = [
         *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, CONVERTERS, TARGETS),
-        *(FORMATS, METRICS, REWARDS),,
+        *(FORMATS, METRICS, REWARDS),
         *(objective._REGISTERED, losses._REGISTERED, _SYSTEMS._registered),
     ]
     known, modules, path = [dict(registry) for registry in registries], set(sys.modules), list(sys.path)
