@@ -62,7 +62,8 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
         self.model = load_model(pretrained, backbone=BackboneSettings(**models))
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.backbone.to(torch.device(chosen))
-        self.batch_size = int(batch_size) if str(batch_size or "").isdigit() else 1
+        size = str(batch_size)
+        self.batch_size = max(1, int(size)) if size.isdigit() else 1
         self._told: set[str] = set()
 
     @property
@@ -96,7 +97,7 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
             messages, target = self._continued(request.args)
             answer = Message("assistant", (TextPart(target.strip()),))
             with self.model.inference():
-                output = self.model(self.model.batch([(*messages, answer)]), logits="labelled")
+                output: Any = self.model(self.model.batch([(*messages, answer)]), logits="labelled")
             likely = output.logits.argmax(-1) == output.targets
             found.append((float(output.loss), bool(likely.all())))
         return found

@@ -71,7 +71,7 @@ def medium(held: Any, modality: Modality | None = None) -> MediaPart:
         return medium(held.get("url") or held.get("path"), held.get("type", modality))
     if isinstance(held, str | Path):
         ending = Path(held).suffix.lower()
-        named = next((name for name, endings in _ENDINGS.items() if ending in endings), "video")
+        named: Modality = next((name for name, endings in _ENDINGS.items() if ending in endings), "video")
         return MediaPart(modality or named, Path(held))
     raise RequestError(
         f"expected a picture, a path or an audio row, got {type(held).__name__}; inlay's server takes such tasks as "
