@@ -31,8 +31,8 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
         batch_size: conversations in one batch.
         max_batch_size: not used; lmms-eval passes it.
         device: such as ``cuda``; a GPU if there is one and none is named.
-        models: fields of ``BackboneSettings``, such as ``llm=models/vicuna``, for models that are not where the bundle
-            says.
+        models: fields of ``BackboneSettings``, such as ``llm=models/vicuna``, for models in another place than the
+            bundle names.
 
     Raises:
         SettingsError: several processes, or an unknown argument.
@@ -129,7 +129,7 @@ class InlaySimple(lmms):  # type: ignore[misc]  # lmms-eval may not be installed
 
 
 class InlayChat(InlaySimple):
-    """The same for tasks that give chat messages, which is what lmms-eval prefers."""
+    """The same for tasks that give chat messages; lmms-eval takes this class by default."""
 
     is_simple = False
 

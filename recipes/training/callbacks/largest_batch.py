@@ -1,4 +1,4 @@
-"""The longest row of a stage, for its memory plan: what the LLM reads, and what is needed beside one training pass.
+"""The longest row of a stage, for its memory plan: the input of the LLM, and further memory beside one training pass.
 
 A row is a conversation, a preference row with all its answers, or a question with its group of answers. Sampled answers
 are not known before training, so each is taken to be as long as the limit allows.

@@ -47,7 +47,12 @@ class Base:
 @pytest.fixture
 def model_file(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if find_spec("lmms_eval") is None:
-        held = {"api.model": {"lmms": Base}, "models.registry_v2": {"ModelManifest": Manifest}, "api": {}, "models": {}}
+        held: dict[str, dict[str, Any]] = {
+            "api.model": {"lmms": Base},
+            "models.registry_v2": {"ModelManifest": Manifest},
+            "api": {},
+            "models": {},
+        }
         for name, content in ({"": {}} | held).items():
             module = ModuleType(f"lmms_eval.{name}".rstrip("."))
             vars(module).update(content)
