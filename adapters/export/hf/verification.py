@@ -18,22 +18,14 @@ from inlay.adapters.export.hf.model_config import CLASSES, KEY_TABLES
 from inlay.adapters.export.hf.processor import stop_tokens
 from inlay.adapters.export.report import Check
 from inlay.adapters.export.request import Request
+from inlay.adapters.export.tolerance import allowed_difference
 from inlay.adapters.model import MultimodalModel
 
-__all__ = ["allowed_difference", "check_tensors", "reload", "verify"]
+__all__ = ["check_tensors", "reload", "verify"]
 
 _NEW_TOKENS = 16
 _PIXELS = 0.05
 """The largest difference of a normalised pixel: programs round the resampled picture in different places."""
-
-
-def allowed_difference(logits: Tensor, dtype: torch.dtype) -> float:
-    """What rounding may change: a share of the logits' spread, 0.1 % in float32 and 10 % in 16 bit.
-
-    In 16 bit a merged LoRA is rounded with the weight that it is added to.
-    """
-    share = 1e-3 if dtype == torch.float32 else 0.1
-    return share * float(logits[logits.isfinite()].std()) + 1e-6
 
 
 def reload(request: Request, kind: Kind, folder: Path) -> tuple[Any, Check]:
