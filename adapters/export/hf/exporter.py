@@ -56,8 +56,9 @@ def write(request: Request, folder: Path) -> Written:
     )
     model, found = reload(request, kind, folder)
     differing = rendering_differences(template, request.adapter.layout, request.backbone.llm.tokenizer)
+    servers, unread = name_checks(kind, named)
     checks = [
-        *name_checks(kind, named),
+        *servers,
         Check(name="chat template", passed=not differing, compared=5, detail="; ".join(differing)),
         found,
     ]
@@ -66,7 +67,7 @@ def write(request: Request, folder: Path) -> Written:
     return Written(
         checks=tuple(checks),
         packages=("transformers", "tokenizers", "safetensors"),
-        notes=_notes(request, kind),
+        notes=(*_notes(request, kind), *unread),
         facts={"class": CLASSES[kind][1].__name__, "dtype": config["dtype"], "tensors": len(named), "bytes": written},
     )
 
@@ -84,7 +85,8 @@ def _notes(request: Request, kind: Kind) -> tuple[str, ...]:
         notes.append(f"an answer also ends at the texts {texts}, which a generation config cannot say: cut there")
     if kind in ("blip2", "instructblip"):
         notes.append(
-            "the processor puts the places of the picture in front of the text; the chat template gives the text alone"
+            "the processor puts the places of the picture in front of the text; the chat template is the tokenizer's, "
+            "and gives the text alone: processor.tokenizer.apply_chat_template(..., tokenize=False)"
         )
         vision: Any = request.backbone.encoder("image")
         own, theirs = request.adapter.projector("image").config.norm_eps, vision.model.config.layer_norm_eps
@@ -93,6 +95,4 @@ def _notes(request: Request, kind: Kind) -> tuple[str, ...]:
                 f"the norm behind the tower has epsilon {own:g} in the adapter and {theirs:g}, the tower's, here; the "
                 "logits were compared with this difference"
             )
-    if kind == "instructblip":
-        notes.append("vLLM and SGLang have no InstructBLIP")
     return tuple(notes)

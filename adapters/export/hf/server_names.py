@@ -67,18 +67,20 @@ LOADERS: dict[str, dict[Kind, Loader]] = {
 """Program -> class -> names. vLLM's Blip2 has OPT alone, and no program here has InstructBLIP."""
 
 
-def name_checks(kind: Kind, names: Iterable[str]) -> list[Check]:
-    """One check for each program that has the class.
+def name_checks(kind: Kind, names: Iterable[str]) -> tuple[list[Check], list[str]]:
+    """One check for each program that loads the folder by its table, and one note for each that does not.
 
     Args:
         kind: class of the exported model.
         names: of the written tensors.
     """
-    held, checks = list(names), []
+    held, checks, notes = list(names), [], []
     for program, loaders in LOADERS.items():
         if (loader := loaders.get(kind)) is None:
-            continue
-        strange = [name for name in held if loader.place(name) is None]
-        told = f"no module for {', '.join(strange[:5])}" if strange else "by its name table; the program was not run"
-        checks.append(Check(name=f"names in {program}", passed=not strange, compared=len(held), detail=told))
-    return checks
+            notes.append(f"{program} has no {kind}")
+        elif strange := [name for name in held if loader.place(name) is None]:
+            notes.append(f"{program} does not load this folder: its {kind} has no module for {strange[0]}")
+        else:
+            detail = "by its table of names; the program was not run"
+            checks.append(Check(name=f"names in {program}", passed=True, compared=len(held), detail=detail))
+    return checks, notes

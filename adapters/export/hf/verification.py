@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoProcessor
+from transformers.utils import logging
 
 from inlay.adapters.compatibility.canary import PROMPT, gradient
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
@@ -30,9 +31,22 @@ _PIXELS = 0.05
 
 def reload(request: Request, kind: Kind, folder: Path) -> tuple[Any, Check]:
     """The model as transformers loads it, and whether every tensor was found under its name."""
-    model, info = CLASSES[kind][1].from_pretrained(
-        folder, dtype=request.backbone.llm.dtype, local_files_only=True, output_loading_info=True
-    )
+    console: Any = logging
+    verbosity, bars = console.get_verbosity(), console.is_progress_bar_enabled()
+    console.set_verbosity_error()
+    console.disable_progress_bar()
+    try:
+        model, info = CLASSES[kind][1].from_pretrained(
+            folder,
+            dtype=request.backbone.llm.dtype,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+        )
+    finally:
+        console.set_verbosity(verbosity)
+        if bars:
+            console.enable_progress_bar()
     strange = sorted(
         str(name) for field in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in info[field]
     )
@@ -110,7 +124,9 @@ def _compare(
     own, llm = request.model, request.backbone.llm
     batch = own.batch([list(row)], generation=True).to(request.backbone.device)
     picture: Any = next(part.source for part in row[0].content if isinstance(part, MediaPart))
-    text = processor.apply_chat_template([plain(message) for message in row], add_generation_prompt=True)
+    # BLIP's processors have no chat template of their own; it is their tokenizer's.
+    renders = processor.tokenizer if kind in ("blip2", "instructblip") else processor
+    text = renders.apply_chat_template([plain(m) for m in row], add_generation_prompt=True, tokenize=False)
     inputs = dict(processor(images=picture, text=text, return_tensors="pt").to(model.device))
     ids = batch.ids.clone()
     ids[batch.slots] = model.config.image_token_index
