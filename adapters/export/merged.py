@@ -54,12 +54,13 @@ def token_ids(model: MultimodalModel[Adapter]) -> list[int]:
     return [int(i) for i in model.backbone.llm.tokenizer.convert_tokens_to_ids(strings)] if strings else []
 
 
-def language_tensors(model: MultimodalModel[Adapter], *, rows: int = 0) -> LazyTensors:
+def language_tensors(model: MultimodalModel[Adapter], *, rows: int = 0, tied: bool = True) -> LazyTensors:
     """All tensors of the merged language model under the names of the bare one, tied ones once.
 
     Args:
         model: the attached model.
         rows: the fewest rows of embedding and head; new token rows are added in any case.
+        tied: leave out a head that is the embedding; one with rows of new tokens is never left out.
 
     Raises:
         ExportError: quantised or offloaded weights, or new tokens on an embedding that scales its rows.
@@ -84,8 +85,8 @@ def language_tensors(model: MultimodalModel[Adapter], *, rows: int = 0) -> LazyT
         start, _, leaf = raw.rpartition(".")
         module, name = homes[f"{start}."], raw.replace(_WRAPPED, ".")
         is_head = module is head
-        if id(tensor) in seen and not (ids and is_head and leaf == "weight"):
-            continue  # tied; with rows of new tokens the head has other rows than the embedding
+        if id(tensor) in seen and not (is_head and leaf == "weight" and (ids or not tied)):
+            continue
         seen.add(id(tensor))
         if id(module) in tables and leaf == "weight":
             makers[name] = partial(_table, tensor, wanted, ids, partial(_own_rows, model, is_head))

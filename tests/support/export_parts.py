@@ -28,7 +28,7 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-_TARGETS = {"t5": ("q", "v")}
+_TARGETS = {"t5": ("q", "v"), "gpt2": ("c_attn", "c_fc")}
 
 
 def adapter_on(

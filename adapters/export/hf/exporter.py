@@ -38,10 +38,10 @@ def write(request: Request, folder: Path) -> Written:
     keys = KEY_TABLES[kind]
     tokenizer = export_tokenizer(request)
     image_id = int(tokenizer.convert_tokens_to_ids(IMAGE))
-    language = language_tensors(request.model, rows=image_id + 1)
-    tensors = own_tensors(request, language)
     llm: Any = request.backbone.llm.model
-    tied = request.adapter.tokens is None and bool(getattr(llm.config, "tie_word_embeddings", False))
+    tied = _tied(request, kind)
+    language = language_tensors(request.model, rows=image_id + 1, tied=tied)
+    tensors = own_tensors(request, language)
     width = request.backbone.llm.dtype.itemsize
     modules: tuple[Any, ...] = (llm, request.backbone.encoder("image"), request.adapter.projector("image"))
     check_space(folder, width * sum(tensor.numel() for module in modules for tensor in module.parameters()))
@@ -70,6 +70,15 @@ def write(request: Request, folder: Path) -> Written:
         notes=(*_notes(request, kind), *unread),
         facts={"class": CLASSES[kind][1].__name__, "dtype": config["dtype"], "tensors": len(named), "bytes": written},
     )
+
+
+def _tied(request: Request, kind: Kind) -> bool:
+    """Whether the head is the embedding in the exported model too; rows of new tokens make them differ."""
+    llm: Any = request.backbone.llm.model
+    # Llava ties embeddings of this place alone, which are not OPT's.
+    placed = kind in ("blip2", "instructblip") or "model.embed_tokens.weight" in llm.state_dict()
+    own = request.adapter.tokens is None and llm.get_output_embeddings() is not None
+    return own and placed and llm.get_output_embeddings().weight is llm.get_input_embeddings().weight
 
 
 def _their_name(keys: KeyTable, name: str) -> str:
