@@ -1,8 +1,8 @@
 """A layout as a chat template in Jinja, as processors of transformers, vLLM and SGLang read it.
 
 Contents are texts, or lists of parts ``{"type": "image"}`` and ``{"type": "text", "text": ...}``. BOS is not in the
-template: the tokenizer adds it. What a template cannot say is refused, and every template is rendered and compared with
-the adapter's own layout before it is kept (:func:`rendering_differences`).
+template: the tokenizer adds it. Every template is rendered and compared with the adapter's own layout before it is kept
+ (:func:`rendering_differences`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from inlay.adapters.conversation.layout import Layout, segments
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.conversation.segments import HOLE, Media
 from inlay.adapters.conversation.templates.chat_template import own_template
-from inlay.adapters.export.target import ExportError
 
 __all__ = ["IMAGE", "chat_template", "conversations", "plain", "rendering_differences"]
 
@@ -134,14 +133,9 @@ def chat_template(layout: Layout, tokenizer: Any) -> str:
     """The Jinja text of a layout.
 
     Args:
-        layout: of the adapter.
+        layout: of the adapter; its prompt has one place for the user's words.
         tokenizer: of the language model; its own template for the layout ``chat``.
-
-    Raises:
-        ExportError: a prompt without one place for the user's words.
     """
-    if layout.prompt.count(HOLE) != 1:
-        raise ExportError(f"prompt {layout.prompt!r}: expected a text with one {HOLE} for the user's words")
     before, after = layout.prompt.split(HOLE)
     eos = str(tokenizer.eos_token or "")
     names = {"BEFORE": before, "AFTER": after, "SYSTEM": layout.system, "EOS": eos}

@@ -6,13 +6,15 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 
+from inlay.adapters.adapter import Adapter
+from inlay.adapters.conversation.segments import HOLE
 from inlay.adapters.encoders.image.clip import ClipEncoder
 from inlay.adapters.encoders.image.eva import EvaEncoder
 from inlay.adapters.encoders.image.vision import VisionEncoder
 from inlay.adapters.export.request import Request
 from inlay.adapters.export.target import ExportError
 
-__all__ = ["Kind", "feature_layer", "kind_of"]
+__all__ = ["Kind", "adapter_kind", "feature_layer", "kind_of"]
 
 Kind: TypeAlias = Literal["llava", "llava_next", "blip2", "instructblip"]
 
@@ -28,12 +30,24 @@ _ROUTE = "use the adapter with inlay (`inlay serve`), or export its LoRA alone: 
 
 
 def kind_of(request: Request) -> Kind:
-    """The class of an adapter.
+    """The class of an adapter on its backbone.
+
+    Raises:
+        ExportError: with the reason why the classes of transformers cannot express the two.
+    """
+    kind = adapter_kind(request.adapter)
+    _check_bos(request, kind)
+    _check_language(request, kind)
+    _check_encoder(request, kind)
+    return kind
+
+
+def adapter_kind(adapter: Adapter) -> Kind:
+    """The class of an adapter, whatever its backbone.
 
     Raises:
         ExportError: with the reason why the classes of transformers cannot express the adapter.
     """
-    adapter = request.adapter
     if outputs := sorted(adapter.outputs):
         raise ExportError(f"the adapter generates {', '.join(outputs)}, and no class of transformers does; {_ROUTE}")
     if sorted(adapter.inputs) != ["image"]:
@@ -59,9 +73,16 @@ def kind_of(request: Request) -> Kind:
                 f"tiling {tiling.text}: transformers' LlavaNext tiles by 'anyres' with an MLP only; {_ROUTE}"
             )
         kind = "llava_next"
-    _check_layout(request, kind)
-    _check_language(request, kind)
-    _check_encoder(request, kind)
+    if adapter.layout.template not in _TEMPLATES[kind]:
+        raise ExportError(
+            f"template {adapter.layout.template!r}: the processor of {kind} can lay out "
+            f"{', '.join(_TEMPLATES[kind])}; {_ROUTE}"
+        )
+    if adapter.layout.prompt.count(HOLE) != 1:
+        raise ExportError(
+            f"prompt {adapter.layout.prompt!r}: expected a text with one {HOLE} for the user's words, around which a "
+            "chat template can write"
+        )
     return kind
 
 
@@ -86,12 +107,8 @@ def feature_layer(encoder: VisionEncoder) -> int:
     )
 
 
-def _check_layout(request: Request, kind: Kind) -> None:
+def _check_bos(request: Request, kind: Kind) -> None:
     layout = request.adapter.layout
-    if layout.template not in _TEMPLATES[kind]:
-        raise ExportError(
-            f"template {layout.template!r}: the processor of {kind} can lay out {', '.join(_TEMPLATES[kind])}; {_ROUTE}"
-        )
     published = "after_media" if kind in ("blip2", "instructblip") else "first"
     begins = request.backbone.llm.bos_id is not None
     if begins and layout.bos != published:

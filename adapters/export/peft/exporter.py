@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from inlay.adapters.adapter import Adapter
 from inlay.adapters.compatibility.ports import LLM_PORT
 from inlay.adapters.export.peft.bare_model import bare_model
 from inlay.adapters.export.peft.rerank import Reranked, rerank
@@ -24,7 +25,7 @@ from inlay.adapters.llm_parts.lora import LoraPart
 from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.hub.format.peft_folder import MAX_RANK, LoraFolder, LoraSpec, write_config
 
-__all__ = ["VLLM_RANKS", "write"]
+__all__ = ["VLLM_RANKS", "check_lora", "write"]
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's ``--max-lora-rank`` (0.33); 16 if it is not given."""
@@ -39,17 +40,7 @@ def write(request: Request, folder: Path) -> Written:
     Raises:
         ExportError: the adapter has no LoRA, or rows of new tokens, or a rank that PEFT's folder cannot have.
     """
-    adapter, lora = request.adapter, request.adapter.lora
-    if lora is None:
-        raise ExportError(
-            "this adapter has no LoRA, and a projector cannot be one; export the merged model (--to hf), or serve the "
-            "bundle (`inlay serve`)"
-        )
-    if adapter.tokens is not None:
-        raise ExportError(
-            f"this adapter trained rows for {len(adapter.tokens.config.strings)} new tokens, which a LoRA cannot hold; "
-            "the bundle keeps them: serve it with `inlay serve`"
-        )
+    adapter, lora = request.adapter, check_lora(request.adapter)
     rank = lora.config.r if request.options.rank is None else request.options.rank
     if type(rank) is not int or not 1 <= rank <= MAX_RANK:
         raise ExportError(f"rank: expected an integer from 1 to {MAX_RANK}, got {rank!r}")
@@ -75,6 +66,25 @@ def write(request: Request, folder: Path) -> Written:
         facts |= {"rank_of_the_bundle": lora.config.r, "relative_error": made.error, "worst_module": made.worst}
         facts["logits_differ_from_the_bundle_by"] = distance
     return Written(checks=checks, packages=("peft", "transformers"), notes=_notes(request, rank), facts=facts)
+
+
+def check_lora(adapter: Adapter) -> LoraPart:
+    """The LoRA of an adapter that a LoRA folder can stand for.
+
+    Raises:
+        ExportError: there is none, or the adapter has rows of new tokens.
+    """
+    if adapter.lora is None:
+        raise ExportError(
+            "this adapter has no LoRA, and a projector cannot be one; export the merged model (--to hf), or serve the "
+            "bundle (`inlay serve`)"
+        )
+    if adapter.tokens is not None:
+        raise ExportError(
+            f"this adapter trained rows for {len(adapter.tokens.config.strings)} new tokens, which a LoRA cannot hold; "
+            "the bundle keeps them: serve it with `inlay serve`"
+        )
+    return adapter.lora
 
 
 def _tensors(made: Reranked) -> dict[str, Tensor]:

@@ -12,7 +12,6 @@ from inlay.adapters import Layout, MediaPart, Message, TextPart
 from inlay.adapters.conversation.layout import segments
 from inlay.adapters.conversation.segments import Media
 from inlay.adapters.export.hf.chat_template import chat_template, plain, rendering_differences
-from inlay.adapters.export.target import ExportError
 
 NO_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
 DATED = "{{ 'Today: ' ~ (strftime_now('%d %b %Y')) ~ '\n' }}" + CHATML
@@ -84,8 +83,3 @@ def test_another_text_is_found(tokenizer_of: Any) -> None:
     found = rendering_differences(changed, layout, tokenizer)
     assert "expected 'USER: <image>" in found[0]
     assert "got 'USER:<image>" in found[0]
-
-
-def test_a_prompt_without_a_place_for_the_words_is_refused(tokenizer_of: Any) -> None:
-    with pytest.raises(ExportError, match=r"a text with one \{\} for the user's words"):
-        chat_template(Layout(template="vicuna_v1", prompt="a photo of"), tokenizer_of())
