@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
 
-__all__ = ["write_shards"]
+__all__ = ["save_tensors", "write_shards"]
 
 _SHARD_BYTES = 4 << 30
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """One safetensors file, with the permissions of any other file: safetensors itself lets its owner alone read it.
+
+    Args:
+        tensors: name -> tensor; none shares memory with another.
+        path: a new file.
+    """
+    save_file(dict(tensors), path, {"format": "pt"})
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def write_shards(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int = _SHARD_BYTES) -> int:
@@ -31,7 +45,7 @@ def write_shards(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int =
 
     def flush() -> None:
         groups.append(list(held))
-        save_file(held, folder / f"part-{len(groups)}.safetensors", {"format": "pt"})
+        save_tensors(held, folder / f"part-{len(groups)}.safetensors")
         held.clear()
 
     for name in tensors:

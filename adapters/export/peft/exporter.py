@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from inlay.adapters.adapter import Adapter
@@ -19,6 +18,7 @@ from inlay.adapters.export.peft.bare_model import bare_model
 from inlay.adapters.export.peft.rerank import Reranked, rerank
 from inlay.adapters.export.report import Check, Written
 from inlay.adapters.export.request import Request
+from inlay.adapters.export.shards import save_tensors
 from inlay.adapters.export.target import ExportError
 from inlay.adapters.export.tolerance import allowed_difference
 from inlay.adapters.llm_parts.lora import LoraPart
@@ -59,7 +59,7 @@ def write(request: Request, folder: Path) -> Written:
     )
     LoraFolder(spec, tensors)  # refuses what peft would read in another way
     (folder / "adapter_config.json").write_bytes(write_config(spec))
-    save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+    save_tensors(tensors, folder / "adapter_model.safetensors")
     checks, distance = _checks(request, made, alpha, folder)
     facts: dict[str, Any] = {"rank": rank, "alpha": alpha, "modules": len(made.downs)}
     if rank < lora.config.r:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.adapters.export.new_folder import check_new
 from inlay.adapters.export.registry import TARGETS, target_named
+from inlay.hub.format.files import bundle_folder, read_manifest
 from inlay.hub.remote.address import locate
-from inlay.hub.remote.inspect import inspect_bundle
+from inlay.hub.safety.safe_read import OpenFolder
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 
@@ -45,8 +46,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     # All of this before models are loaded, which takes a while.
     target_named(parsed.to, given)
     check_new(parsed.output)
-    if isinstance(locate(parsed.bundle), Path):
-        inspect_bundle(parsed.bundle)
+    if isinstance(place := locate(parsed.bundle), Path):
+        with OpenFolder(bundle_folder(place)) as opened:
+            read_manifest(opened)
     report = _export(parsed, given, backbone)
     print(report.text().rstrip() if parsed.json else _table(report))
     return 0

@@ -32,3 +32,9 @@ def test_tensors_that_share_memory_are_written(tmp_path: Path) -> None:
     whole = torch.arange(6.0)
     write_shards({"a": whole[:3], "b": whole[1:4]}, tmp_path)
     assert load_file(tmp_path / "model.safetensors")["b"].tolist() == [1, 2, 3]
+
+
+def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    write_shards({"a": torch.ones(2)}, tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode

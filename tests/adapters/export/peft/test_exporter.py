@@ -98,12 +98,12 @@ def test_what_is_no_lora_is_refused(
 def test_a_folder_that_peft_reads_otherwise_is_removed(
     backbone_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = exporter.save_file
+    original = exporter.save_tensors
 
-    def wrong(tensors: dict[str, Any], path: Path, more: dict[str, str]) -> None:
-        original({name: tensor * 1.5 for name, tensor in tensors.items()}, path, more)
+    def wrong(tensors: dict[str, Any], path: Path) -> None:
+        original({name: tensor * 1.5 for name, tensor in tensors.items()}, path)
 
-    monkeypatch.setattr(exporter, "save_file", wrong)
+    monkeypatch.setattr(exporter, "save_tensors", wrong)
     backbone = backbone_of()
     with pytest.raises(ExportError, match="peft finds every tensor"):
         export_adapter(adapter_on(backbone).attach(backbone), to="peft", output=tmp_path / "lora")
