@@ -55,9 +55,7 @@ class TestCanary:
         pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: pip install 'inlay[llamacpp]'")
 
     @pytest.mark.parametrize(("kind", "most"), [("f32", 1e-3), ("f16", 0.1), ("q8_0", 1.0)])
-    def test_its_difference_is_shown(
-        self, bundle: Path, bases: Callable[[str], Path], kind: str, most: float
-    ) -> None:
+    def test_its_difference_is_shown(self, bundle: Path, bases: Callable[[str], Path], kind: str, most: float) -> None:
         lines: list[str] = []
         with runtime_model(bundle, RuntimeOptions("llamacpp", gguf=bases(kind)), show=lines.append):
             (line,) = lines
