@@ -69,7 +69,7 @@ class TestCanary:
         write_gguf(tmp_path / "base.gguf", base_content(model, "f32"))
         options = RuntimeOptions("llamacpp", gguf=tmp_path / "base.gguf")
         with (
-            pytest.raises(RuntimeProblem, match="differ by .*computes other numbers than the adapter was saved with"),
+            pytest.raises(RuntimeProblem, match=r"differ by .*computes other numbers than the adapter was saved with"),
             runtime_model(bundle, options),
         ):
             pass

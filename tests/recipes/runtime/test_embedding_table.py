@@ -67,7 +67,7 @@ def test_a_gguf_file_stands_in_where_there_are_no_weights(tokenizer_of: Any, tmp
     found = load_embedding_table(tmp_path, gguf=tmp_path / "base.gguf").table(IDS)
     expected = model.get_input_embeddings()(IDS).detach()
     assert float((found - expected).abs().max()) <= float(expected.abs().max()) / 127
-    with pytest.raises(BackboneError, match="expected the token embeddings model.embed_tokens.weight in safetensors"):
+    with pytest.raises(BackboneError, match=r"expected the token embeddings model.embed_tokens.weight in safetensors"):
         load_embedding_table(tmp_path)
 
 

@@ -50,7 +50,7 @@ def test_a_lora_file_of_another_adapter_is_refused(
     next(iter(other.lora.parameters())).data += 0.1
     write_gguf(tmp_path / "lora.gguf", lora_content(other.lora, config))
     with (
-        pytest.raises(RuntimeProblem, match="is not the LoRA of adapter 'tried': .*values differ"),
+        pytest.raises(RuntimeProblem, match=r"is not the LoRA of adapter 'tried': .*values differ"),
         opened_engine(adapter, config, bases("f32"), tmp_path / "lora.gguf"),
     ):
         pass

@@ -17,7 +17,6 @@ from inlay.recipes.runtime.backbone import runtime_model
 from inlay.recipes.runtime.options import RuntimeOptions
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
-
 LONG = {"min_new_tokens": 16, "max_new_tokens": 24}
 """The embedded model writes one word otherwise."""
 

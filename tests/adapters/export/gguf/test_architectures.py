@@ -59,7 +59,7 @@ def test_names_of_the_linears_of_gemma(name: str) -> None:
 def test_unknown_families_and_modules_are_named() -> None:
     with pytest.raises(GgufError, match=r"llama, mistral, .*got 'opt'.*convert_lora_to_gguf.py"):
         architecture_of("opt")
-    with pytest.raises(GgufError, match="model.layers.0.self_attn.rotary: expected a module of a LLaMA-like model"):
+    with pytest.raises(GgufError, match=r"model.layers.0.self_attn.rotary: expected a module of a LLaMA-like model"):
         tensor_name("model.layers.0.self_attn.rotary")
 
 

@@ -113,7 +113,7 @@ def test_new_tokens_are_refused(backbone_of: Any, tmp_path: Path) -> None:
     backbone = backbone_of()
     with unchanged(backbone):
         model = with_tokens(backbone).attach(backbone)
-        with pytest.raises(GgufError, match="rows for new tokens in the head.*--to hf"):
+        with pytest.raises(GgufError, match=r"rows for new tokens in the head.*--to hf"):
             export_adapter(model, to="gguf", output=tmp_path / "out")
         model.adapter.detach()
 
@@ -127,7 +127,7 @@ def test_wrong_logits_leave_no_folder(attached: Any, tmp_path: Path, monkeypatch
     """As if llama.cpp read queries and keys in the order of transformers, which it does not report."""
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: pip install 'inlay[llamacpp]'")
     monkeypatch.setattr("inlay.adapters.export.gguf.lora.reordered", lambda module, rows, *_: rows)
-    with pytest.raises(ExportError, match="1 of 3 checks of the written files failed.*logits of the canary"):
+    with pytest.raises(ExportError, match=r"1 of 3 checks of the written files failed.*logits of the canary"):
         export_adapter(attached(), to="gguf", output=tmp_path / "out", base="f32")
     assert not (tmp_path / "out").exists()
 

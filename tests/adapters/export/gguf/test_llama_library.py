@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tiny_languages import DECODERS, make_language
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: pip install 'inlay[llamacpp]'")
 
+from inlay.adapters.export.gguf import architectures
 from inlay.adapters.export.gguf.base import base_content
 from inlay.adapters.export.gguf.gguf_file import write_gguf
 from inlay.adapters.export.gguf.llama_library import LlamaCpp, LlamaCppError
@@ -42,8 +45,8 @@ def expected(model: Any, embeddings: torch.Tensor) -> np.ndarray[Any, Any]:
     return logits
 
 
-def close(found: Any, wanted: Any) -> bool:
-    return bool(np.abs(found - wanted).max() < 1e-4 * np.abs(wanted).max())
+def close(found: Any, wanted: Any, most: float = 1e-4) -> bool:
+    return bool(np.abs(found - wanted).max() < most * np.abs(wanted).max())
 
 
 def test_logits_equal_those_of_transformers_with_and_without_the_lora(files: Any) -> None:
@@ -69,6 +72,27 @@ def llama(tmp_path: Path) -> tuple[Any, Path]:
     model = make_language(DECODERS["llama"], 100)
     write_gguf(tmp_path / "base.gguf", base_content(model, "f32"))
     return model, tmp_path / "base.gguf"
+
+
+def test_embeddings_that_llama_cpp_scales_are_given_unscaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gemma's are scaled by transformers before, and by llama.cpp behind ``llama_batch.embd``."""
+    model = make_language(DECODERS["gemma"], 100)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    written = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in written.named_parameters():
+            if "norm" in name:
+                parameter.add_(1)  # as llama.cpp's converter stores them
+    plain = dataclasses.replace(architectures.ARCHITECTURES["gemma"], plain=True)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "gemma", plain)
+    write_gguf(tmp_path / "base.gguf", base_content(written, "f32"))
+    row = model.get_input_embeddings()(torch.arange(9)).detach()
+    with LlamaCpp(tmp_path / "base.gguf") as engine:
+        # llama.cpp looks its GELU up in a table in float16.
+        assert close(engine.begin([row.numpy()])[0], expected(model, row), most=2e-3)
 
 
 def test_rows_of_different_lengths_go_on_side_by_side(llama: Any) -> None:
@@ -109,7 +133,7 @@ def test_sizes_are_those_of_the_file(llama: Any) -> None:
 
 
 def test_the_context_is_a_limit(llama: Any) -> None:
-    with LlamaCpp(llama[1]) as engine, pytest.raises(LlamaCppError, match="at most 128 positions.*got 120 and 9 new"):
+    with LlamaCpp(llama[1]) as engine, pytest.raises(LlamaCppError, match=r"at most 128 positions.*got 120 and 9 new"):
         engine.begin([np.zeros((120, 32), np.float32)], 9)
 
 
@@ -132,7 +156,7 @@ def test_reasons_of_llama_cpp_are_passed_on(llama: Any, tmp_path: Path) -> None:
     broken.write_bytes(b"no model")
     with pytest.raises(LlamaCppError, match=r"broken.gguf: llama.cpp cannot load this model: .*magic"):
         LlamaCpp(broken)
-    with pytest.raises(LlamaCppError, match="none.gguf: expected a GGUF file, got a missing file"):
+    with pytest.raises(LlamaCppError, match=r"none.gguf: expected a GGUF file, got a missing file"):
         LlamaCpp(tmp_path / "none.gguf")
     qwen = make_language(DECODERS["qwen2"], 100)
     write_gguf(tmp_path / "lora.gguf", lora_content(LoraPart.for_model(qwen, LoraConfig(r=2)), qwen.config))
