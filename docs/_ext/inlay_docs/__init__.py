@@ -1,6 +1,6 @@
 """The generated parts of the documentation: commands, manifest, method cards and public names.
 
-A page holds a fence such as ``{generated} command evaluate``. When Sphinx reads the page, the fence is replaced by
+A page holds a fence such as ``{generated} names inlay.hub``. When Sphinx reads the page, the fence is replaced by
 Markdown that is written from the parser, the schema or the classes, so that these pages cannot be out of date.
 """
 
@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from inlay_docs import commands, extras, manifest_schema, method_cards, public_names
 
-__all__ = ["FENCE", "GENERATORS", "expanded", "setup"]
+__all__ = ["FENCE", "GENERATORS", "expanded", "others", "setup"]
 
 FENCE = re.compile(r"^```\{generated\} (\w+)(?: ([\w. /-]+))?\n```$", re.MULTILINE)
 
+DOCS = Path(__file__).parents[2]
+
+
+def others(section: str) -> str:
+    """A hidden table of contents of the pages that the index of a section does not list."""
+    index = (DOCS / section / "index.md").read_text(encoding="utf-8")
+    pages = sorted(page.stem for page in (DOCS / section).glob("*.md"))
+    missing = [name for name in pages if name != "index" and f"\n{name}\n" not in index]
+    return "\n".join(["```{toctree}", ":hidden:", "", *missing, "```"]) if missing else ""
+
+
 GENERATORS: dict[str, Callable[..., str]] = {
-    "command": commands.markdown,
+    "commands": commands.markdown,
     "extras": extras.markdown,
     "manifest": manifest_schema.markdown,
     "method": method_cards.markdown,
+    "others": others,
     "names": public_names.markdown,
 }
 """Name in the fence -> function of the remaining words."""
