@@ -13,7 +13,7 @@ from typing import Any
 
 from inlay_docs import commands, extras, manifest_schema, method_cards, public_names
 
-__all__ = ["FENCE", "GENERATORS", "expanded", "others", "setup"]
+__all__ = ["FENCE", "GENERATORS", "expanded", "others", "setup", "within"]
 
 FENCE = re.compile(r"^```\{generated\} (\w+)(?: ([\w. /-]+))?\n```$", re.MULTILINE)
 
@@ -28,6 +28,8 @@ def others(section: str) -> str:
     return "\n".join(["```{toctree}", ":hidden:", "", *missing, "```"]) if missing else ""
 
 
+OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\.?/[^)]+)\)")
+"""A link to a relative path."""
 GENERATORS: dict[str, Callable[..., str]] = {
     "commands": commands.markdown,
     "extras": extras.markdown,
@@ -48,11 +50,34 @@ def expanded(page: str) -> str:
     return FENCE.sub(lambda found: GENERATORS[found[1]](*(found[2] or "").split()), page)
 
 
+def within(page: str, folder: Path) -> str:
+    """A page whose links lead to pages, or to files that can be copied beside them.
+
+    A folder or a page of the repository outside of ``docs/`` is in no built documentation, so only the text is left.
+
+    Args:
+        page: Markdown.
+        folder: of the page.
+
+    Raises:
+        FileNotFoundError: a link to a file that does not exist.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        target = (folder / found[2].partition("#")[0]).resolve()
+        if not target.exists():
+            raise FileNotFoundError(f"{folder}: a link leads to {found[2]}, which does not exist")
+        outside = not target.is_relative_to(DOCS)
+        return f"`{found[1]}`" if outside and (target.is_dir() or target.suffix == ".md") else found[0]
+
+    return OUTSIDE.sub(link, page)
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's entry point."""
 
-    def replace(_: Any, __: str, source: list[str]) -> None:
-        source[0] = expanded(source[0])
+    def replace(application: Any, name: str, source: list[str]) -> None:
+        source[0] = within(expanded(source[0]), Path(application.env.doc2path(name)).parent)
 
     app.connect("source-read", replace)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
