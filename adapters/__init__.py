@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from inlay.adapters.conversation.templates.registry import register_template as register_template
     from inlay.adapters.conversation.turn_end import TurnEnd as TurnEnd
     from inlay.adapters.conversation.turn_end import turn_end as turn_end
+    from inlay.adapters.convert.registry import register_converter as register_converter
     from inlay.adapters.core.batch import Batch as Batch
     from inlay.adapters.core.encode import Encoded as Encoded
     from inlay.adapters.core.parts import AdapterError as AdapterError

@@ -11,11 +11,16 @@ from inlay.hub.lazy import lazy_names
 
 if TYPE_CHECKING:
     from inlay.recipes.data.formats.registry import register_format as register_format
+    from inlay.recipes.evaluation.benchmarks.registry import register_benchmark as register_benchmark
     from inlay.recipes.evaluation.metric_registry import register_metric as register_metric
     from inlay.recipes.objectives.next_token.module import NextTokenModule as NextTokenModule
     from inlay.recipes.objectives.plan import Plan as Plan
     from inlay.recipes.objectives.plan import Task as Task
     from inlay.recipes.objectives.plan import conversation_plan as conversation_plan
+    from inlay.recipes.objectives.preference.losses.registry import BetaLoss as BetaLoss
+    from inlay.recipes.objectives.preference.losses.registry import PreferenceLoss as PreferenceLoss
+    from inlay.recipes.objectives.preference.losses.registry import register_preference_loss as register_preference_loss
+    from inlay.recipes.objectives.preference.losses.streams import PairLogProbs as PairLogProbs
     from inlay.recipes.objectives.step_module import StepModule as StepModule
     from inlay.recipes.objectives.step_module import Term as Term
     from inlay.recipes.preference_pairs.make import pairs as pairs

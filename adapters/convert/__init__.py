@@ -1,4 +1,4 @@
-"""Import of foreign checkpoints: LLaVA, TinyLLaVA, prismatic, BLIP-2, MiniGPT-4, NExT-GPT, PEFT, ms-swift -> adapters."""
+"""Import of foreign checkpoints: LLaVA, TinyLLaVA, prismatic, ms-swift, PEFT, BLIP-2, MiniGPT-4, NExT-GPT, ..."""
 
 from inlay.adapters.convert.import_adapter import Result, import_adapter, read_checkpoint
 from inlay.adapters.convert.imported import Imported, Lora, Models

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from inlay.adapters.export.target import option
 
-__all__ = ["PeftOptions"]
+__all__ = ["GgufOptions", "PeftOptions"]
+
+
+@dataclass(frozen=True)
+class GgufOptions:
+    """Options of ``gguf``."""
+
+    base: Literal["f32", "f16", "q8_0"] | None = option(None, "write the language model too, in f32, f16 or q8_0")
+    mmproj: bool = option(False, "write the image encoder and the projector, for llama.cpp's own programs")
+    unsafe_clip: bool = option(False, "the same for CLIP, which llama.cpp computes wrongly")
 
 
 @dataclass(frozen=True)

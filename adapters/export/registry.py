@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
-from inlay.adapters.export.options import PeftOptions
+from inlay.adapters.export.options import GgufOptions, PeftOptions
 from inlay.adapters.export.target import Exporter, ExportError, NoOptions, Target
 from inlay.adapters.parts.registration import RegistrationError, register
 from inlay.hub.safety.text import shown
@@ -22,6 +22,11 @@ TARGETS: dict[str, Target] = {
         "inlay.adapters.export.peft.exporter:write",
         "the LoRA alone, for the bare language model in PEFT and vLLM",
         PeftOptions,
+    ),
+    "gguf": Target(
+        "inlay.adapters.export.gguf.exporter:write",
+        "the LoRA, and on request the language model and the image encoder, for llama.cpp",
+        GgufOptions,
     ),
 }
 """Name -> target."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,9 +23,10 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_backbone, add_trusted_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.media_files.save import free_name, save_medium
+from inlay.recipes.runtime.backbone import runtime_model
+from inlay.recipes.runtime.options import add_runtime, runtime_options
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.training.load_model import loaded_model
 
 __all__ = ["Conversation", "main"]
 
@@ -129,8 +131,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_argument("--seed", type=int | None, help="seed of generated media; random if not given")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="maximum tokens of an answer")
     parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
+    add_runtime(parser)
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
+    runtime = runtime_options(parsed)
     if parsed.max_new_tokens < 1:
         raise SettingsError(f"max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
     if parsed.question is not None and not parsed.question.strip():
@@ -140,8 +144,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
         load_medium(modality, path)
-    with loaded_model(parsed.bundle, backbone or named_models(parsed), parsed.trusted) as model:
-        model.prefixes = prefix_cache(parsed.prefix_mib)
+    say = partial(print, file=sys.stderr)
+    models = backbone or named_models(parsed)
+    with runtime_model(parsed.bundle, runtime, models, trusted=parsed.trusted, show=say) as model:
+        # Another program keeps its keys and values itself.
+        model.prefixes = prefix_cache(parsed.prefix_mib) if runtime.name == "torch" else None
         talk = Conversation(
             model, parsed.max_new_tokens, generation_options(model.adapter, model.backbone, parsed.seed), parsed.save
         )

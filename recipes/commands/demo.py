@@ -1,25 +1,24 @@
-"""``inlay demo``: serve a web page for conversations about a picture."""
+"""``inlay demo``: serve a web page for conversations about pictures, sounds and clips."""
 
 from __future__ import annotations
 
-import ipaddress
+import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inlay.adapters.backbone import Backbone
-from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
-from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_backbone, add_trusted_bundle, named_models
-from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.demo.demonstration import Demonstration, examples_of
-from inlay.recipes.demo.limits import Limits
-from inlay.recipes.demo.server import DemoServer
-from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.training.load_model import loaded_model
+from inlay.hub.safety.text import shown
+from inlay.recipes.commands.serve import Serving, run_server, server_parser
+from inlay.recipes.serve.errors import ServeError
 
-__all__ = ["main", "serve"]
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
 
-_PATIENCE = 10.0  # seconds to wait at the end for an unfinished answer
+__all__ = ["main"]
+
+_OPEN_PATHS = ("/health", "/login", "/style.css", "/icon.svg")
+"""Paths that a browser reads before its user gives the key."""
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -29,70 +28,38 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    own = Limits()
-    parser = command_parser("demo", __doc__)
-    add_trusted_bundle(parser)
-    parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all")
+    parser = server_parser("demo", __doc__, port=7860)
     parser.add_argument(
-        "--allow_host",
+        "--public",
+        type=bool,
+        default=False,
+        help="let everybody who reaches the address ask, without a key; for a machine with one purpose",
+    )
+    parser.add_argument(
+        "--allow_frame",
         type=str,
         action="append",
         default=[],
-        help="host name of a proxy in front of the page, such as demo.example.org; may be repeated",
+        help="address of a site whose pages may show this one in a frame, such as https://huggingface.co; may be "
+        "repeated",
     )
-    parser.add_argument("--port", type=int, default=7860, help="port to listen on; 0: any free port")
-    parser.add_argument("--max_new_tokens", type=int, default=64, help="default tokens of an answer")
-    parser.add_argument("--limit", type=int, default=own.new_tokens, help="maximum tokens of an answer")
-    parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="largest request in MB")
-    parser.add_argument("--waiting", type=int, default=own.waiting, help="maximum number of waiting requests")
-    parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
-    add_backbone(parser)
     parsed = parser.parse_args(list(argv))
-    limits = Limits(
-        upload_bytes=int(parsed.upload_mb * 1e6),
-        new_tokens=parsed.limit,
-        waiting=parsed.waiting,
-    )
-    # The server is closed even if the adapter or backbone cannot be loaded.
-    with (
-        DemoServer(parsed.host, parsed.port, limits, parsed.allow_host) as server,
-        loaded_model(parsed.bundle, backbone or named_models(parsed), parsed.trusted) as model,
-    ):
-        adapter = model.adapter
-        model.prefixes = prefix_cache(parsed.prefix_mib)
-        tokens = max(1, min(parsed.max_new_tokens, limits.new_tokens))
-        examples = examples_of(Path(parsed.bundle))
-        title, media = adapter.name or adapter.system, generation_options(adapter, model.backbone)
-        return serve(server, Demonstration(model, title, tokens, limits, examples, media))
+    for origin in parsed.allow_frame:
+        if not _ORIGIN.fullmatch(origin):
+            raise ServeError(f"allow_frame: expected an address such as https://huggingface.co, got {shown(origin)}")
+    return run_server(parsed, backbone, page=_add_page, open_paths=_OPEN_PATHS)
 
 
-def serve(server: DemoServer, demonstration: Demonstration) -> int:
-    """Serve until Ctrl-C, then wait for an unfinished answer."""
-    server.open(demonstration)
-    try:
-        _tell(server, demonstration.title)
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print("\nstopped", flush=True)
-    finally:
-        server.server_close()
-        server.turnstile.drain(_PATIENCE)
-    return 0
+def _add_page(serving: Serving) -> None:
+    from inlay.recipes.demo.examples import examples_of
+    from inlay.recipes.demo.facts import about
+    from inlay.recipes.demo.routes import Page, add_page
 
-
-def _tell(server: DemoServer, title: str) -> None:
-    if not _is_loopback(server.host):
-        print(
-            "warning: anyone who can reach this machine can use the page, because it has no password", file=sys.stderr
-        )
-    print(f"{title}: {server.url}    (Ctrl-C stops it)", flush=True)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    parsed = serving.parsed
+    credentials = serving.app.state.credentials
+    facts = about(serving.models, serving.limits, temperature=parsed.temperature, login=credentials is not None)
+    examples = {name: examples_of(run) for name, run in serving.runs.items()}
+    add_page(serving.app, Page(about=facts, examples=examples, frames=parsed.allow_frame))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``inlay evaluate``: evaluate a bundle on held-out data: answers, captions, POPE, generated media."""
+"""``inlay evaluate``: evaluate a bundle on held-out data (answers, captions, generated media) or a public benchmark."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from jsonargparse.typing import PositiveInt
 
 from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.evaluation.benchmarks.registry import benchmark_names, files_of
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
-from inlay.recipes.evaluation.metric_registry import check_metric_name
+from inlay.recipes.evaluation.metric_registry import AUTO, check_metric_name
+from inlay.recipes.runtime.options import RuntimeOptions, add_runtime, runtime_options
 from inlay.recipes.settings.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -34,9 +36,13 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     settings = AnswerSettings(**{field.name: getattr(parsed, field.name) for field in fields(AnswerSettings)})
     candidates_of(settings.rank)
     check_metric_name(parsed.metric)
+    runtime = runtime_options(parsed)
+    _check_runtime(runtime, settings, parsed.devices)
     _check_files(parsed)
+    _check_benchmark(parsed)
 
     # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    from inlay.recipes.commands.evaluate_benchmark import evaluate_benchmark
     from inlay.recipes.commands.evaluate_bundle import evaluate_bundle
     from inlay.recipes.distributed.launch import start_again
     from inlay.recipes.distributed.ranks import joined, started_with
@@ -44,27 +50,80 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     if parsed.devices > 1 and started_with() == 1:
         start_again(parsed.devices)
     with joined(parsed.accelerator):
-        evaluate_bundle(parsed, settings, backbone)
+        (evaluate_bundle if parsed.benchmark is None else evaluate_benchmark)(parsed, settings, backbone, runtime)
     return 0
 
 
-def _check_files(parsed: Any) -> None:
-    """Check that the bundle and all files exist, before anything is loaded."""
-    bundle = str(parsed.bundle)
-    if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
+def _check_runtime(runtime: RuntimeOptions, settings: AnswerSettings, devices: int) -> None:
+    """Check options that need the scores of all positions, or several processes."""
+    if runtime.name == "torch":
+        return
+    if settings.rank:
         raise SettingsError(
-            f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name), got a "
-            "missing folder"
+            f"--rank: expected --runtime torch, which gives the scores of all answers, got {runtime.name}"
         )
+    if devices > 1:
+        raise SettingsError(f"--devices: expected 1 with --runtime {runtime.name}, got {devices}")
+
+
+def _check_files(parsed: Any) -> None:
+    """Check that the bundles and all files exist, before anything is loaded."""
+    for bundle in filter(None, (parsed.bundle, parsed.against)):
+        if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
+            raise SettingsError(
+                f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name), got "
+                "a missing folder"
+            )
     options = {"data.test": parsed.test, "data.test_annotations": parsed.test_annotations, "data.images": parsed.images}
     for name, path in [*options.items(), *(("data.make_test", path) for path in parsed.make_test)]:
         if path is not None and not path.exists():
             raise SettingsError(f"--{name}: {path}: no such file or folder")
 
 
+def _check_benchmark(parsed: Any) -> None:
+    """Check the options of ``--benchmark`` and find its official files, before anything is loaded."""
+    own = ("root", "against", "limit", "output", "instruction")
+    if parsed.benchmark is None:
+        if given := [name for name in own if getattr(parsed, name) is not None]:
+            raise SettingsError(f"--{given[0]}: expected together with --benchmark NAME")
+        return
+    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers", "cache_dir")
+    options = {"format_name": "data.format", "results": "results", "save_answers": "save_answers"}
+    if given := [name for name in others if getattr(parsed, name) is not None]:
+        raise SettingsError(
+            f"--{options.get(given[0], f'data.{given[0]}')}: not with --benchmark, which reads the official files "
+            "below --root and writes its files into --output"
+        )
+    if parsed.metric != AUTO or parsed.make_test:
+        raise SettingsError("--metric and --data.make_test: not with --benchmark, which has its own figures")
+    if parsed.root is None:
+        raise SettingsError("--root: expected the folder with the official files of the benchmark")
+    files_of(parsed.benchmark, parsed.root, parsed.images)
+
+
 def _parser() -> ArgumentParser:
     parser = command_parser("evaluate", __doc__)
     add_trusted_bundle(parser)
+    parser.add_argument(
+        "--benchmark",
+        type=str | None,
+        help=f"a public benchmark from its official files: {', '.join(benchmark_names())}",
+    )
+    parser.add_argument("--root", type=Path | None, help="folder with the official files of the benchmark")
+    parser.add_argument(
+        "--limit", type=PositiveInt | None, help="only the first questions of each part of the benchmark"
+    )
+    parser.add_argument(
+        "--against", type=str | None, help="another bundle on the same benchmark, with an interval for the difference"
+    )
+    parser.add_argument(
+        "--output", type=Path | None, help="folder for answers, figures and results files; evaluation/NAME if not given"
+    )
+    parser.add_argument(
+        "--instruction",
+        type=str | None,
+        help="text after each question of the benchmark, instead of its own; may be empty",
+    )
     parser.add_argument(
         "--data.test",
         dest="test",
@@ -157,6 +216,7 @@ def _parser() -> ArgumentParser:
         help="JSONL file for all questions and answers; if not given, only written if no metric fits, into the "
         "working folder",
     )
+    add_runtime(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser

@@ -27,13 +27,14 @@ from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import Column, as_figures, cut_line, no_metric_line, score, table
 from inlay.recipes.evaluation.token_limit import token_limit
 from inlay.recipes.runs.miniature_data import MEDIA_JUDGE
+from inlay.recipes.runtime.backbone import runtime_backbone
+from inlay.recipes.runtime.options import RuntimeOptions
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.registry import SYSTEMS
-from inlay.recipes.training.load_model import backbone_of
 
-__all__ = ["evaluate_bundle"]
+__all__ = ["evaluate_bundle", "published_decoding"]
 
 CACHE = 2 << 30
 
@@ -53,13 +54,16 @@ class _Evaluation:
     candidates: tuple[str, ...]
 
 
-def evaluate_bundle(parsed: Any, settings: AnswerSettings, backbone: Backbone | None = None) -> None:
+def evaluate_bundle(
+    parsed: Any, settings: AnswerSettings, backbone: Backbone | None = None, runtime: RuntimeOptions | None = None
+) -> None:
     """Evaluate and print; with several processes, the first one prints.
 
     Args:
         parsed: the arguments of the command line.
         settings: the generation options among them.
         backbone: loaded frozen models, instead of those of the run.
+        runtime: where the language model runs; in torch if not given.
     """
     say = first_shows(partial(print, file=sys.stderr))
     candidates = candidates_of(settings.rank)
@@ -87,40 +91,61 @@ def evaluate_bundle(parsed: Any, settings: AnswerSettings, backbone: Backbone | 
     questions = [question for question, _, _ in held.asked]
     metric = choose_metric(parsed.metric if held.answered else "none", questions, candidates)
     store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
-    backbone = backbone_of(parsed.bundle, adapter, backbone or named_models(parsed))
-    backbone.to(device_of(parsed.accelerator))
     one = _Evaluation(
         held=held,
         settings=settings,
         layout=settings.layout(adapter.layout),
         metric=metric,
-        decoding=_published(adapter, settings),
+        decoding=published_decoding(adapter, settings),
         batches={"batch_size": parsed.batch_size, "shared": True, "show": say},
         candidates=candidates,
     )
+    models = backbone or named_models(parsed)
+    with runtime_backbone(parsed.bundle, adapter, runtime or RuntimeOptions(), models, show=say) as frozen:
+        figures, tables = _evaluated(one, adapter, frozen.to(device_of(parsed.accelerator)), store, parsed, ids, say)
+    if is_first():
+        print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
+
+
+def _evaluated(
+    one: _Evaluation,
+    adapter: Adapter,
+    backbone: Backbone,
+    store: CacheStore | None,
+    parsed: Any,
+    ids: Mapping[str, int],
+    say: Callable[[str], None],
+) -> tuple[dict[str, Any], list[str]]:
+    """Figures by column, and their tables."""
     limit = _limit(one, backbone.llm.tokenizer)
-    described = [] if candidates or metric is None else [sample for sample in held.samples if sample.description]
+    described = (
+        [] if one.candidates or one.metric is None else [sample for sample in one.held.samples if sample.description]
+    )
     oracle = answer_oracle(backbone, one.layout, described, max_new_tokens=limit, **one.batches)
 
     model = adapter.attach(backbone)
     try:
-        features = _features(model, held, one.layout, store, say)
+        features = _features(model, one.held, one.layout, store, say)
         answered = _answered(one, model, features, limit, say) | ({"oracle": oracle} if oracle else {})
         figures, tables = _measured(one, answered, parsed, ids)
         if cut := cut_line(answered.get("adapter", ()), limit):
             say(cut)
-        if held.making:
-            say(f"generating media for {len(held.making)} prompts, with the adapter and as references")
+        if one.held.making:
+            say(f"generating media for {len(one.held.making)} prompts, with the adapter and as references")
             made = _made(one, model, features, parsed.seed)
             figures |= made
             tables.append(generation_table(made))
     finally:
         adapter.detach()
-    if is_first():
-        print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
+    return figures, tables
 
 
-def _published(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+def published_decoding(adapter: Adapter, settings: AnswerSettings) -> Mapping[str, Any]:
+    """The published generation options of the adapter's system; empty for greedy decoding.
+
+    Raises:
+        SettingsError: the bundle's system has no recipe here.
+    """
     if settings.decoding == "greedy":
         return {}
     if adapter.system not in SYSTEMS:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jsonargparse import ArgumentParser
+
+from inlay.hub.safety.text import shown
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.serve.errors import ServeError
@@ -18,12 +22,27 @@ from inlay.recipes.serve.limits import Limits
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
+    from inlay.recipes.serve.engine.models import Models
 
-__all__ = ["KEY", "main"]
+__all__ = ["KEY", "Serving", "main", "run_server", "server_parser"]
 
 KEY = "INLAY_API_KEY"
 """The environment variable of the API key."""
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A loaded application, to which a command may add pages."""
+
+    app: Any
+    models: Models
+    limits: Limits
+    runs: dict[str, str]
+    """Model name -> run."""
+    parsed: Any
+    """The arguments."""
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -33,11 +52,22 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = command_parser("serve", __doc__)
+    return run_server(server_parser("serve", __doc__, port=8000).parse_args(list(argv)), backbone)
+
+
+def server_parser(command: str, about: str | None, *, port: int) -> ArgumentParser:
+    """The options of a server.
+
+    Args:
+        command: its name.
+        about: description for the help text.
+        port: the default port.
+    """
+    parser = command_parser(command, about)
     parser.add_argument("runs", type=str, nargs="+", help=f"RUN or NAME=RUN, NAME in requests; RUN is a {BUNDLE}")
     parser.add_argument("--trusted", type=Path | None, help=TRUSTED)
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free port")
+    parser.add_argument("--port", type=int, default=port, help="port to listen on; 0: any free port")
     parser.add_argument(
         "--allow_host",
         type=str,
@@ -57,15 +87,38 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     )
     parser.add_class_arguments(Limits, "limits", instantiate=False)
     add_backbone(parser)
-    parsed = parser.parse_args(list(argv))
+    return parser
+
+
+def run_server(
+    parsed: Any,
+    backbone: Backbone | None = None,
+    *,
+    page: Callable[[Serving], None] | None = None,
+    open_paths: Collection[str] = ("/health",),
+) -> int:
+    """Serve until Ctrl-C.
+
+    Args:
+        parsed: arguments of :func:`server_parser`, perhaps with an option ``--public``.
+        backbone: loaded frozen models, instead of those of the run.
+        page: adds pages to the application.
+        open_paths: paths that need no key.
+    """
+    public = bool(getattr(parsed, "public", False))
     limits = Limits(**{field.name: getattr(parsed.limits, field.name) for field in fields(Limits)})
     if not 0 <= parsed.temperature <= 2:
         raise ServeError(f"temperature: expected a number from 0 to 2, got {parsed.temperature}")
     if parsed.media is not None and not parsed.media.is_dir():
         raise ServeError(f"media: expected a folder, got {parsed.media}")
+    proxies = [name.lower() for name in parsed.allow_host]
+    if wrong := [name for name in proxies if not _NAME.fullmatch(name)]:
+        raise ServeError(
+            f"allow_host: expected a name without https:// and path, such as models.example.org, got {shown(wrong[0])}"
+        )
     key = _key(parsed.api_key_file)
     loopback = _is_loopback(parsed.host)
-    if key is None and not loopback:
+    if key is None and not loopback and not public:
         raise ServeError(
             f"host: {parsed.host} can be reached from other machines, so an API key is required: --api_key_file FILE, "
             f"or the variable {KEY}"
@@ -75,25 +128,29 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.serve.engine.models import load_models, named_runs
     from inlay.recipes.serve.http_api.app import create_app
-    from inlay.recipes.serve.http_api.guard import LOOPBACK
+    from inlay.recipes.serve.http_api.guard import LOOPBACK, Doors
     from inlay.recipes.serve.http_api.server import bound, server_of, url_of
     from inlay.recipes.serve.request.media import MediaAccess
 
     runs = named_runs(parsed.runs)
     with bound(parsed.host, parsed.port) as listening:
         models = load_models(runs, backbone or named_models(parsed), parsed.trusted)
-        hosts = [*LOOPBACK, parsed.host, *parsed.allow_host] if loopback or parsed.allow_host else []
-        access = MediaAccess(None if parsed.media is None else parsed.media.absolute(), parsed.allow_urls)
-        app = create_app(
-            models,
-            limits,
-            access=access,
-            key=key,
-            hosts=[host.lower() for host in hosts],
-            temperature=parsed.temperature,
-        )
-        print(f"{', '.join(runs)}: {url_of(listening)}    (Ctrl-C stops it)", flush=True)
         try:
+            named = loopback or (proxies and not public)  # a public page has no rights that another name could misuse
+            hosts = [*LOOPBACK, parsed.host.lower(), *(name.partition(":")[0] for name in proxies)] if named else []
+            login = "" if page is None else "/login"
+            app = create_app(
+                models,
+                limits,
+                access=MediaAccess(None if parsed.media is None else parsed.media.absolute(), parsed.allow_urls),
+                key=key,
+                doors=Doors(hosts=hosts, proxies=proxies, open_paths=open_paths, login=login),
+                temperature=parsed.temperature,
+            )
+            if page is not None:
+                page(Serving(app=app, models=models, limits=limits, runs=runs, parsed=parsed))
+            address = url_of(listening) if page is None else url_of(listening).removesuffix("v1")
+            print(f"{', '.join(runs)}: {address}    (Ctrl-C stops it)", flush=True)
             server_of(app, limits).run(sockets=[listening])
         except KeyboardInterrupt:
             print("\nstopped", flush=True)

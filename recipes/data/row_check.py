@@ -192,6 +192,7 @@ def usable_rows(
     invalid: Invalid,
     too_long: Literal["raise", "skip", "cut"] = "raise",
     streamed: Collection[str] = (),
+    vocabulary: Any = None,
     left_out: Sequence[Offender] = (),
     report: Path | None = None,
     show: Callable[[str], object] | None = None,
@@ -207,6 +208,7 @@ def usable_rows(
         too_long: whether rows that are too long are treated as other samples that cannot be encoded, or are left out.
             With ``cut`` these are the rows that cannot be cut; the model's `limit` decides whether rows are cut.
         streamed: data sets that are read as a stream, which is not checked here.
+        vocabulary: the object classes of the pictures, for checks of objectives; None if they are unknown.
         left_out: rows that were left out before.
         report: file for the list of all invalid rows; None to write none.
         show: prints a line for the user.
@@ -222,6 +224,7 @@ def usable_rows(
         rules = [repr(stage.samples), repr(stage.data), seed if stage.samples.varies else 0]
         for rows in sets_of(stage.data, samples):
             check_preferences(rows, bad[id(rows)], name, stage.objective, model.backbone.llm.tokenizer, show)
+            _judge(rows, bad[id(rows)], stage.objective.sample_check(vocabulary), f"stage {name}: ")
             _check(rows, bad[id(rows)], check, said, rules, f"stage {name}: ", show, as_is=_is_as_is(stage))
         if check.cut and show is not None:
             show(f"stage {name}: {check.cut:,} row(s) are too long and are cut at their end (--data.too_long cut)")
@@ -278,6 +281,15 @@ def check_reached(name: str, stage: Stage, sets: Iterable[Sequence[Sample]], mod
         f"stage {name} trains only {', '.join(trained)}, but no row of its data has a medium of type "
         f"{' or '.join(kinds)}; name the media in the data, or leave the stage out with --order"
     )
+
+
+def _judge(
+    samples: Sequence[Sample], bad: dict[int, Problem], problem_of: Callable[[Sample], str] | None, place: str
+) -> None:
+    """Add the samples that an objective cannot train on to `bad`."""
+    for number, sample in enumerate(samples) if problem_of is not None else ():
+        if number not in bad and (problem := problem_of(sample)):
+            bad[number] = Offender(sample.origin, f"{sample.origin}: {place}{problem}"), False
 
 
 def _said(sample: Sample, *, stage: Stage, seed: int) -> list[tuple[Message, ...]]:

@@ -1,1 +1,1 @@
-"""The web page of ``inlay demo``: form, question, queue, server; ``page/`` holds the files for the browser."""
+"""``inlay demo``: the application of ``inlay serve`` with a web page; ``page/`` holds the files for the browser."""

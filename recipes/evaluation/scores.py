@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.evaluation.answering import Answered
@@ -92,7 +92,14 @@ def _score_table(columns: Mapping[Column, Scores]) -> str:
     return aligned(rows)
 
 
-def cut_line(answered: Sequence[Answered], limit: int) -> str:
+class _Finished(Protocol):
+    """An answer with the reason why it ended."""
+
+    @property
+    def finish_reason(self) -> str: ...
+
+
+def cut_line(answered: Sequence[_Finished], limit: int) -> str:
     """A line for the user if answers were cut off; empty otherwise."""
     cut = sum(item.finish_reason == "length" for item in answered)
     if not cut:

@@ -38,6 +38,10 @@ class Limits:
     """The largest number of tokens that a request may ask for."""
     choices: int = 8
     """Answers to one request (``n``)."""
+    beams: int = 8
+    """Beams of a request (``num_beams``)."""
+    steps: int = 200
+    """Denoising steps of a generated medium."""
     waiting: int = 64
     """Requests that are accepted beside a full batch; further ones get status 429."""
     batch: int = 16

@@ -6,6 +6,7 @@ and its :meth:`Objective.plan` builds the training module, the batches and the r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
@@ -74,6 +75,17 @@ class Objective:
     def reads(self) -> Reads:
         """The rows that the objective trains on."""
         return "conversations"
+
+    def sample_check(self, vocabulary: Any) -> Callable[[Any], str] | None:
+        """A check of every sample before the first step; None if any conversation will do.
+
+        Args:
+            vocabulary: the object classes of the pictures (``ObjectVocabulary``); None if they are unknown.
+
+        Returns:
+            Sample -> why the objective cannot train on it; empty if it can.
+        """
+        return None
 
     def check(self, stage: Any) -> None:
         """Check the settings of the stage against those of the objective.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from inlay.adapters.encoders import QFORMER_FAMILY, Encoder, ImageEncoder, QForm
 from inlay.adapters.encoders.precomputed import precomputed_as
 from inlay.adapters.generators import Generator
 from inlay.adapters.inputs import QFormerProjector
+from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.loading.dtype import chosen_dtype
 from inlay.adapters.loading.encoders.image import load_image_encoder
@@ -57,12 +58,18 @@ def miniature_backbone(sources: Sources | None = None) -> Backbone:
     return load_backbone(sources or Sources())
 
 
-def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> Backbone:
+def backbone_for(
+    adapter: Adapter,
+    settings: BackboneSettings | None = None,
+    *,
+    language: Callable[..., LanguageModel] = load_language,
+) -> Backbone:
     """Load the backbone that an adapter was trained on: the miniature, the Hub's cache or the Hub.
 
     Args:
         adapter: its interface names the sources, the layer and the class-token rule.
         settings: overrides of sources, data type and quantisation.
+        language: loads the language model, with the arguments of :func:`load_language`.
 
     Raises:
         BackboneError: a source that cannot be loaded.
@@ -107,6 +114,7 @@ def backbone_for(adapter: Adapter, settings: BackboneSettings | None = None) -> 
         quantise=(settings.quantise if settings else None) or _recorded(ports.get("llm")),
         safetensors_only=settings is not None and settings.safetensors_only,
         names=settings.ids if settings else None,
+        language=language,
     )
 
 
@@ -201,6 +209,7 @@ def load_backbone(
     quantise: str | None = None,
     safetensors_only: bool = False,
     names: Mapping[str, str] | None = None,
+    language: Callable[..., LanguageModel] = load_language,
 ) -> Backbone:
     """Load the model of every port.
 
@@ -213,6 +222,7 @@ def load_backbone(
         quantise: ``nf4`` or ``int8`` for the LLM.
         safetensors_only: refuse pickled weights.
         names: field of the sources -> Hub id of the model whose local copy it is, for bundles.
+        language: as for :func:`backbone_for`.
 
     Raises:
         BackboneError: a source that cannot be loaded, or a bundle without a Q-Former.
@@ -220,12 +230,12 @@ def load_backbone(
     """
     held, ids = dict(revisions or {}), names or {}
     with only_safetensors(safetensors_only):
-        language = load_language(**_asked(sources.llm, dtype, held.get("llm"), ids.get("llm")), quantise=quantise)
+        llm = language(**_asked(sources.llm, dtype, held.get("llm"), ids.get("llm")), quantise=quantise)
         prompter = _prompter(sources.prompt, held.get(PROMPT_PORT), ids.get("prompt")) if sources.prompt else None
         encoders = _encoders(sources, dtype, rule or {}, held, ids, recorded or {})
         if sources.features:
             encoders["features"] = precomputed_as(sources.features)
-        return Backbone(language, encoders, prompter, _generators(sources, dtype, held, ids))
+        return Backbone(llm, encoders, prompter, _generators(sources, dtype, held, ids))
 
 
 def _encoders(

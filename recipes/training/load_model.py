@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.language.model import LanguageModel
+from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.run import BackboneSettings
@@ -62,19 +64,26 @@ def loaded_model(
             model.adapter.detach()
 
 
-def backbone_of(bundle: str | Path, adapter: Adapter, backbone: Backbone | BackboneSettings) -> Backbone:
+def backbone_of(
+    bundle: str | Path,
+    adapter: Adapter,
+    backbone: Backbone | BackboneSettings,
+    *,
+    language: Callable[..., LanguageModel] = load_language,
+) -> Backbone:
     """The frozen models of an adapter: as given, or loaded by settings that are completed by those of the run.
 
     Args:
         bundle: a run folder, a bundle, or a repository on the Hub.
         adapter: its adapter.
         backbone: loaded frozen models, or settings that name some of them.
+        language: loads the language model, with the arguments of :func:`load_language`.
     """
     if isinstance(backbone, Backbone):
         return backbone
     settings = backbone_settings(bundle, adapter, backbone)
     try:
-        return backbone_for(adapter, settings)
+        return backbone_for(adapter, settings, language=language)
     except BackboneError as error:
         # The bundle names a folder of another machine, or a model that is not in the cache.
         for name, port in adapter.interface.items():

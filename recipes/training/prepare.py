@@ -236,6 +236,7 @@ def prepare(
         invalid=job.data.invalid,
         too_long=job.data.too_long,
         streamed=streams,
+        vocabulary=vocabulary_of(job),
         left_out=left_out,
         report=report,
         show=show,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from preference_rows import random_pairs, rows_for, untouched
 from registries import forgotten
 from stages import stage_from
 from step_ways import assert_same, way
@@ -22,6 +23,7 @@ from step_ways import assert_same, way
 from inlay.adapters import Adapter, Backbone, Layout, parse_messages
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
+from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.llm_parts.token_rows import TokensConfig
 from inlay.hub.errors import BundleError
@@ -31,6 +33,8 @@ from inlay.recipes.data import DataError, Offenders, Question, Sample, read_samp
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.evaluation.metric_registry import METRICS
 from inlay.recipes.miniature.datasets.pictures import build
+from inlay.recipes.objectives.preference.losses.registry import preference_loss
+from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.rewards.scoring import scorer_of
 from inlay.recipes.rewards.terms import RewardSettings
@@ -274,6 +278,33 @@ def test_a_reward_of_ones_own_scores_answers() -> None:
     scorer = scorer_of(RewardSettings(reward="2*word_f1"))
     said = ("A red circle.", "a red ring", "blue")
     assert [scorer(asked, text, Sample("1", (), "")).total for text in said] == [2.0, pytest.approx(4 / 3), 0.0]
+
+
+def test_a_preference_loss_of_ones_own_trains_and_has_its_first_value() -> None:
+    import_module("own_preference_loss")
+    loss = preference_loss("squared_hinge", beta=0.5, margin=2.0)
+    assert loss(untouched(rows_for(loss, 3))).tolist() == [loss.first_step()] * 3 == [4.0] * 3
+    pairs = random_pairs(4)
+    gained = (pairs.chosen - pairs.ref_chosen) - (pairs.rejected - pairs.ref_rejected)
+    expected = [max(0.0, 2 - 0.5 * value) ** 2 for value in gained.tolist()]
+    assert loss(pairs).tolist() == pytest.approx(expected)
+    assert Preference(loss="squared_hinge", options={"margin": 2.0}).function == preference_loss(
+        "squared_hinge", margin=2.0
+    )
+
+
+def test_a_checkpoint_in_a_format_of_ones_own_is_imported(backbone_of: Any, tmp_path: Path) -> None:
+    import_module("own_converter")
+    (tmp_path / "bridge.json").write_text('{"llm": "someone/llm", "image": "someone/encoder"}')
+    tensors = {"bridge.proj.weight": torch.randn(32, 24), "bridge.proj.bias": torch.randn(32)}
+    torch.save({**tensors, "bridge.steps": torch.tensor(7)}, tmp_path / "bridge.pt")
+    assert read_checkpoint(tmp_path).models.llm == "someone/llm"
+    found = import_adapter(tmp_path, backbone=backbone_of())
+    assert found.ignored == {"number of steps of its training": 1}
+    assert torch.equal(found.adapter.inputs["image"].layer.weight, tensors["bridge.proj.weight"])
+    torch.save({"bridge.proj.bias": tensors["bridge.proj.bias"]}, tmp_path / "bridge.pt")
+    with pytest.raises(ConvertError, match=r"bridge\.proj\.weight is missing"):
+        import_adapter(tmp_path, backbone=backbone_of())
 
 
 def test_the_metric_counts_words() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from demo_client import Client, Echo, Opened
 from senses_models import CAPTIONS, CodeBook, SmallEncoder, write_wav
+from serve_client import Served, serving
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -28,6 +28,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.encoders import EvaEncoder
@@ -35,10 +36,8 @@ from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.rows.sample import Sample
-from inlay.recipes.demo.demonstration import Demonstration, Example
-from inlay.recipes.demo.limits import Limits
-from inlay.recipes.demo.server import DemoServer
 from inlay.recipes.miniature.datasets.pictures import build
+from inlay.recipes.serve.limits import Limits
 from inlay.recipes.systems import nextgpt
 
 WORDS = "a the small large red green blue circle square star ring is there in center left right top bottom and ."
@@ -140,34 +139,41 @@ def former_fields() -> dict[str, int]:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    servers: list[tuple[DemoServer, threading.Thread]] = []
-
-    def start(
-        model: Any, limits: Limits | None = None, examples: Sequence[Example] = (), allowed: Sequence[str] = ()
-    ) -> Client:
-        server = DemoServer("127.0.0.1", 0, limits, allowed)
-        server.open(Demonstration(model, "<b>title</b>", 16, server.limits, examples))
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        servers.append((server, thread))
-        return Client(server)
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def adapters(backbone_of: Any, adapter_of: Any) -> dict[str, Adapter]:
+    """Two adapters of one tiny backbone, ``a`` and ``b``, with their LoRA; ``a`` is attached."""
+    backbone = backbone_of()
+    found = {"a": adapter_of(backbone, seed=3).eval(), "b": adapter_of(backbone, seed=4, r=2).eval()}
+    found["a"].attach(backbone)
+    return found
 
 
 @pytest.fixture
-def echo() -> Echo:
-    return Echo()
+def serve() -> Iterator[Callable[..., Served]]:
+    """Serves adapters by name, in a server on the loopback; one of them is attached. Options are those of the app."""
+    pytest.importorskip("fastapi", reason="needs inlay[serve]")
+    pytest.importorskip("uvicorn", reason="needs inlay[serve]")
+    from inlay.recipes.serve.engine.models import Models
+    from inlay.recipes.serve.http_api.app import create_app
+
+    with ExitStack() as stack:
+
+        def start(adapters: dict[str, Any], limits: Limits | None = None, page: Any = None, **options: Any) -> Served:
+            from inlay.adapters.model import MultimodalModel
+
+            (attached,) = (adapter for adapter in adapters.values() if adapter.attached)
+            models = Models(MultimodalModel(attached.attachment.backbone, attached), adapters)
+            chosen = limits or Limits()
+            app = create_app(models, chosen, **options)
+            if page is not None:
+                page(app, models, chosen)
+            return stack.enter_context(contextmanager(serving)(app, chosen))
+
+        yield start
 
 
 @pytest.fixture
-def client(opened: Opened, echo: Echo) -> Client:
-    return opened(echo, Limits(upload_bytes=1_000_000, waiting=2, seconds=5))
+def served(serve: Callable[..., Served], adapters: dict[str, Adapter]) -> Served:
+    return serve(adapters)
 
 
 @dataclass

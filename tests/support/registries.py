@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from inlay.adapters.conversation.templates.registry import TEMPLATES
+from inlay.adapters.convert import CONVERTERS
 from inlay.adapters.encoders import ENCODERS
 from inlay.adapters.export.registry import TARGETS
 from inlay.adapters.generators.registry import GENERATORS
@@ -15,6 +16,7 @@ from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.outputs import OUTPUTS
 from inlay.recipes.data.formats.registry import FORMATS
 from inlay.recipes.evaluation.metric_registry import METRICS
+from inlay.recipes.objectives.preference.losses import registry as losses
 from inlay.recipes.rewards.registry import REWARDS
 from inlay.recipes.settings import objective
 from inlay.recipes.systems.registry import _SYSTEMS
@@ -26,8 +28,9 @@ __all__ = ["forgotten"]
 def forgotten() -> Iterator[None]:
     """What is registered and imported inside is forgotten behind it."""
     registries: list[dict[Any, Any]] = [
-        *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, TARGETS, FORMATS, METRICS, REWARDS),
-        *(objective._REGISTERED, _SYSTEMS._registered),
+        *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, CONVERTERS, TARGETS),
+        *(FORMATS, METRICS, REWARDS),
+        *(objective._REGISTERED, losses._REGISTERED, _SYSTEMS._registered),
     ]
     known, modules, path = [dict(registry) for registry in registries], set(sys.modules), list(sys.path)
     try:

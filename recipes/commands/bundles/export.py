@@ -66,7 +66,7 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 def _export(parsed: Any, given: dict[str, Any], backbone: Backbone | None) -> Report:
-    from inlay.adapters.export import export_adapter
+    from inlay.adapters.export.export_adapter import export_adapter
     from inlay.recipes.training.load_model import loaded_model
 
     with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:

@@ -6,7 +6,7 @@ from functools import partial
 
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.policy_gradient.module import PolicyModule
-from inlay.recipes.objectives.policy_gradient.questions import QuestionData
+from inlay.recipes.objectives.policy_gradient.questions import QuestionData, unscored
 from inlay.recipes.objectives.policy_gradient.rollout import Roller
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
 from inlay.recipes.objectives.preference.reference import FrozenCopy
@@ -26,7 +26,8 @@ def policy_plan(settings: Grpo, task: Task) -> Plan:
     scorer = scorer_of(settings.rewards, vocabulary=task.vocabulary)
     ask = partial(QuestionData, stage=stage, group=settings.group, scorer=scorer, seed=task.seed)
     data = ask(task.sets, iterations=settings.iterations)
-    validation = ask([task.validation], iterations=1) if task.validation else None
+    held_out = [row for row in task.validation if not unscored(scorer, row)]
+    validation = ask([held_out], iterations=1) if held_out else None
     roller = Roller(
         model=model,
         layout=stage.layout,

@@ -13,7 +13,7 @@ from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.rewards.scoring import Scorer
 from inlay.recipes.settings.stage import Stage
 
-__all__ = ["Asked", "QuestionBatch", "QuestionData"]
+__all__ = ["Asked", "QuestionBatch", "QuestionData", "unscored"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ def _answers(batch: QuestionBatch) -> dict[str, int]:
     return {"answers": len(batch) * batch.group, "samples": len(batch)}
 
 
+def unscored(scorer: Scorer, sample: Sample) -> str:
+    """Why a reward cannot score the answers to one of the questions of a sample; empty if it can."""
+    return next((why for question in questions_of(sample) if (why := scorer.problem(question, sample))), "")
+
+
 class QuestionData(StepData):
     """Batches of questions; each optimizer step may be repeated on the same questions.
 
@@ -73,11 +78,10 @@ class QuestionData(StepData):
         scorer: Scorer,
         seed: int,
     ) -> None:
+        for row in (row for rows in sets for row in rows):
+            if problem := unscored(scorer, row):
+                raise DataError(f"{row.origin}: {problem}")
         own = [[(question, row) for row in rows for question in questions_of(row)] for rows in sets]
-        for pairs in own:
-            for question, row in pairs:
-                if problem := scorer.problem(question, row):
-                    raise DataError(f"{row.origin}: {problem}")
         super().__init__([len(pairs) for pairs in own], self._read, self._collate, stage, seed=seed)
         self.pairs = [pair for pairs in own for pair in pairs]
         self.group, self.iterations = group, iterations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,6 +70,14 @@ class Grpo(Objective):
     def rewards(self) -> RewardSettings:
         """Names and weights of the rewards."""
         return RewardSettings(reward=self.reward, objects=self.objects)
+
+    def sample_check(self, vocabulary: Any) -> Callable[[Any], str]:
+        """Sample -> why the reward cannot score the answers to one of its questions."""
+        # Imported here: settings are read before heavy libraries are loaded.
+        from inlay.recipes.objectives.policy_gradient.questions import unscored
+        from inlay.recipes.rewards.scoring import scorer_of
+
+        return partial(unscored, scorer_of(self.rewards, vocabulary=vocabulary))
 
     def policy(self, max_tokens: int) -> PolicySettings:
         """Settings of the policy loss.

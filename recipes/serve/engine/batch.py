@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from inlay.hub.errors import InlayError
 from inlay.recipes.serve.engine.job import Done, Failed, Job, Started
 from inlay.recipes.serve.engine.models import Group, Models
 from inlay.recipes.serve.engine.row import Row
-from inlay.recipes.serve.engine.sampling import RowsEnded, RowsProcessor
+from inlay.recipes.serve.engine.sampling import JobCancelled, RowsEnded, RowsProcessor
 from inlay.recipes.serve.errors import ApiError
 from inlay.recipes.systems.generation_options import generation_options
 
@@ -131,20 +132,20 @@ def _generate(models: Models, group: Group, prompts: Sequence[_Prompt], started:
     embeddings, mask = embeddings[several], mask[several]
     rows = [row for prompt in prompts for row in _rows(model, group, prompt)]
     alone = owns or all(adapter is model.adapter for adapter in adapters)
+    beams = prompts[0].job.sampling.beams
     sampled = any(prompt.job.sampling.temperature > 0 for prompt in prompts)
     processor = RowsProcessor(rows, models.unsampled(group) if sampled else ())
     for place, prompt in enumerate(prompts):
         started.append(prompt.job)
         prompt.job.emit(Started(int(mask[places.index(place)].sum())))
-    with nullcontext() if alone else with_lora_of(model, [adapters[place] for place in places]):
-        model.write(
-            embeddings,
-            mask,
-            end=group.end,
-            max_new_tokens=max(row.limit for row in rows),
-            logits_processor=[processor],
-            stopping_criteria=[RowsEnded(rows)],
-        )
+    how: dict[str, Any] = {"end": group.end, "max_new_tokens": max(row.limit for row in rows)}
+    if beams > 1:  # one job in a batch of its own
+        written = model.write(embeddings, mask, num_beams=beams, stopping_criteria=[JobCancelled(rows[0].job)], **how)
+        rows[0].take_all(written.rows[0])
+    else:
+        how |= {"logits_processor": [processor], "stopping_criteria": [RowsEnded(rows)]}
+        with nullcontext() if alone else with_lora_of(model, [adapters[place] for place in places]):
+            model.write(embeddings, mask, **how)
     for place, row in enumerate(rows):
         if row.whole and not row.job.cancelled:
             _finish_media(model, row, (embeddings[place : place + 1], mask[place : place + 1]))
@@ -161,5 +162,7 @@ def _finish_media(model: AttachedModel, row: Row, prompt: tuple[Tensor, Tensor])
     reason = row.reason or "length"
     written = Generation([completed(row.ids, row.signals)], [reason])
     media = generation_options(model.adapter, model.backbone, row.job.seed + row.index)
+    for modality, own in row.job.sampling.generation.items():
+        media[modality] = media[modality] | own
     (reply,) = replies_of(model, written, prompt, row.layout, media, row.job.sampling.stop)
     row.job.emit(Done(row.index, reason, len(row.ids), reply))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import Message
+from inlay.adapters.media.modality import Modality
 
 __all__ = ["Delta", "Done", "Event", "Failed", "Job", "Sampling", "Started", "TokenScore"]
 
@@ -28,6 +29,10 @@ class Sampling:
     stop: tuple[str, ...] = ()
     top_logprobs: int | None = None
     """Alternatives of each token whose log-probabilities are given; None for no log-probabilities."""
+    beams: int = 1
+    """More than 1 for beam search, whose text is sent when it is complete."""
+    generation: Mapping[Modality, Mapping[str, Any]] = field(default_factory=dict)
+    """Modality -> options of its generator that replace those of the adapter's recipe."""
 
 
 @dataclass(frozen=True)

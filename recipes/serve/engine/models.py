@@ -16,11 +16,12 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.sample_groups import unsampled_tokens
 from inlay.adapters.conversation.turn_end import TurnEnd
 from inlay.adapters.core.attach import admit_row
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.serve.errors import ApiError, ServeError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.training.load_model import backbone_of
 
-__all__ = ["Group", "Models", "load_models", "named_runs"]
+__all__ = ["Group", "Models", "load_models", "makes", "named_runs"]
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,10 @@ class Models:
             )
         return self.adapters[name]
 
-    def group(self, name: str) -> Group:
-        """The group of an adapter's requests."""
-        return self._groups[name]
+    def group(self, name: str, beams: int = 1) -> Group:
+        """The group of an adapter's requests; for beam search the adapter itself is attached."""
+        group = self._groups[name]
+        return group if beams == 1 else Group(name, group.end)
 
     def unsampled(self, group: Group) -> tuple[int, ...]:
         """Ids that are never sampled in the group's batches; its host is attached."""
@@ -102,6 +104,12 @@ class Models:
     def _attach(self, adapter: Adapter) -> None:
         if self.model.adapter is not adapter:
             self.model = self.model.swap(adapter)
+
+
+def makes(adapter: Adapter, backbone: Backbone) -> tuple[Modality, ...]:
+    """The modalities that an adapter generates with a backbone's generators."""
+    able = GENERATED if adapter.layout.meta else adapter.outputs
+    return tuple(name for name in GENERATED if name in able and name in backbone.generators)
 
 
 def _size(adapter: Adapter) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -78,6 +78,17 @@ class Row:
         self._pass_on()
         if self.reason is not None and not self.whole:
             self.job.emit(Done(self.index, self.reason, len(self.ids)))
+
+    def take_all(self, tokens: Sequence[int]) -> None:
+        """Take the tokens of a finished answer; the first that ends the answer is the last that is taken."""
+        for token in tokens:
+            if not self.finished:
+                self.take(token)
+        if not self.finished:  # beam search ended before the limit, at a context that is full
+            self.reason = "length"
+            self._pass_on()
+            if not self.whole:
+                self.job.emit(Done(self.index, self.reason, len(self.ids)))
 
     def _pass_on(self) -> None:
         text = self._certain()

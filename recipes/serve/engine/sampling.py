@@ -14,9 +14,10 @@ from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
 from inlay.adapters.language.generation.policy import SamplingPolicy
+from inlay.recipes.serve.engine.job import Job
 from inlay.recipes.serve.engine.row import Row
 
-__all__ = ["RowsEnded", "RowsProcessor"]
+__all__ = ["JobCancelled", "RowsEnded", "RowsProcessor"]
 
 
 class RowsProcessor(LogitsProcessor):
@@ -74,6 +75,21 @@ class RowsEnded(StoppingCriteria):
     def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
         """``[B, T]`` ids -> ``[B]`` bool."""
         return torch.tensor([row.finished for row in self.rows], device=input_ids.device)
+
+
+class JobCancelled(StoppingCriteria):
+    """Ends a beam search whose client is gone.
+
+    Args:
+        job: of all beams.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
+        """``[beams, T]`` ids -> ``[beams]`` bool."""
+        return torch.full((len(input_ids),), self.job.cancelled, device=input_ids.device)
 
 
 def _log_probs(scores: Tensor, token: int, most: int) -> tuple[float, tuple[tuple[int, float], ...]]:

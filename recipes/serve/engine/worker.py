@@ -106,20 +106,24 @@ class Engine:
                 if self._stopped:
                     return None, []
                 if jobs := self._taken():
-                    return self.models.group(jobs[0].name), jobs
+                    return self._group(jobs[0]), jobs
 
     def _rows(self) -> int:
         return sum(job.sampling.n for job in self._jobs)
 
+    def _group(self, job: Job) -> Group:
+        return self.models.group(job.name, job.sampling.beams)
+
     def _taken(self) -> list[Job]:
-        """The first job and all others of its group that fit beside it; the queue keeps the rest in order."""
+        """The first job and others of its group that fit beside it, none beside beam search; the rest stays in order."""
         taken: list[Job] = []
         kept: deque[Job] = deque()
         room = self.limits.batch
         for job in self._jobs:
             if job.cancelled:
                 continue
-            together = not taken or self.models.group(job.name) == self.models.group(taken[0].name)
+            alone = bool(taken) and job.sampling.beams * taken[0].sampling.beams > 1
+            together = not taken or (not alone and self._group(job) == self._group(taken[0]))
             if together and (job.sampling.n <= room or not taken):
                 taken.append(job)
                 room -= job.sampling.n

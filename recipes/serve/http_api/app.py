@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,8 @@ from inlay.recipes.serve.engine.models import Models
 from inlay.recipes.serve.engine.worker import Engine
 from inlay.recipes.serve.errors import ApiError
 from inlay.recipes.serve.http_api.chat import Chat
-from inlay.recipes.serve.http_api.guard import LOOPBACK, Guard
+from inlay.recipes.serve.http_api.credentials import Credentials
+from inlay.recipes.serve.http_api.guard import Doors, Guard
 from inlay.recipes.serve.http_api.metrics import Metrics
 from inlay.recipes.serve.limits import Limits
 from inlay.recipes.serve.request.media import MediaAccess
@@ -33,7 +34,7 @@ def create_app(
     *,
     access: MediaAccess | None = None,
     key: str | None = None,
-    hosts: Sequence[str] = LOOPBACK,
+    doors: Doors | None = None,
     temperature: float = 0.0,
 ) -> FastAPI:
     """The application for served adapters; its engine starts and stops with it.
@@ -43,7 +44,7 @@ def create_app(
         limits: of requests, media, answers, queue and batches.
         access: media sources that requests may name.
         key: the API key; None for none.
-        hosts: host names by which clients may call the server; empty for any.
+        doors: host names, proxies, and paths that need no key; without it, this machine alone may call the server.
         temperature: of requests that name none.
     """
     limits, metrics = limits or Limits(), Metrics()
@@ -58,8 +59,9 @@ def create_app(
         await run_in_threadpool(engine.stop)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.add_middleware(Guard, key=key, hosts=hosts, send_seconds=limits.send_seconds)
-    app.state.chat = chat
+    credentials = None if key is None else Credentials(key)
+    app.add_middleware(Guard, doors=doors or Doors(), credentials=credentials, send_seconds=limits.send_seconds)
+    app.state.chat, app.state.credentials = chat, credentials
 
     @app.exception_handler(ApiError)
     async def refused(_: Request, error: ApiError) -> JSONResponse:

@@ -16,10 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from inlay.adapters.chat.replies import check_media_options
 from inlay.hub.errors import InlayError
 from inlay.recipes.serve.engine.job import Delta, Done, Event, Failed, Job, Sampling
+from inlay.recipes.serve.engine.models import makes
 from inlay.recipes.serve.engine.worker import Engine
 from inlay.recipes.serve.errors import ApiError
+from inlay.recipes.serve.http_api.body import bounded_body
 from inlay.recipes.serve.http_api.metrics import Metrics
 from inlay.recipes.serve.http_api.response import DONE, Completion, sse
 from inlay.recipes.serve.limits import Limits
@@ -77,6 +80,10 @@ class Chat:
         asked = read_request(body)
         self.engine.models.adapter(asked.model)
         sampling = self._sampling(asked)
+        try:
+            check_media_options(sampling.generation, self.engine.models.backbone)
+        except InlayError as error:
+            raise ApiError(f"generation: {error}", param="generation") from None
         encoders = self.engine.models.backbone.encoders
         reader = MediaReader(self.access, self.limits, dict(encoders.items()).get("video"))
         return asked, sampling, conversation(asked.messages, reader, self.limits)
@@ -84,17 +91,37 @@ class Chat:
     def _sampling(self, asked: ChatRequest) -> Sampling:
         given = asked.max_completion_tokens or asked.max_tokens
         most = min(self.limits.choices, self.limits.batch)
-        for name, value, limit in (("max_tokens", given, self.limits.most_tokens), ("n", asked.n, most)):
+        temperature = self.temperature if asked.temperature is None else asked.temperature
+        beams, media = asked.num_beams or 1, asked.generation or {}
+        bounded = [("max_tokens", given, self.limits.most_tokens), ("n", asked.n, most)]
+        bounded += [("num_beams", beams, self.limits.beams)]
+        bounded += [(f"generation.{name}.steps", own.steps, self.limits.steps) for name, own in media.items()]
+        for name, value, limit in bounded:
             if value is not None and value > limit:
                 raise ApiError(f"{name}: expected at most {limit}, got {value}", param=name, code="invalid_value")
+        if beams > 1 and (temperature > 0 or (asked.n or 1) > 1 or asked.logprobs):
+            raise ApiError(
+                "num_beams: beam search is neither sampled nor scored and gives one answer; expected temperature 0, "
+                "n 1 and no logprobs",
+                param="num_beams",
+            )
+        made = makes(self.engine.models.adapter(asked.model), self.engine.models.backbone)
+        for name in media:
+            if name not in made:
+                raise ApiError(
+                    f"generation.{name}: {asked.model!r} generates {', '.join(made) or 'no media'}",
+                    param=f"generation.{name}",
+                )
         return Sampling(
             max_new_tokens=given or self.limits.new_tokens,
-            temperature=self.temperature if asked.temperature is None else asked.temperature,
+            temperature=temperature,
             top_p=asked.top_p,
             seed=asked.seed,
             n=asked.n or 1,
             stop=asked.stops,
             top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
+            beams=beams,
+            generation={name: own.model_dump(exclude_none=True) for name, own in media.items()},
         )
 
 
@@ -142,7 +169,7 @@ class _Exchange:
             raise ApiError("expected the header Content-Type: application/json", status=415)
         try:
             async with asyncio.timeout(limits.body_seconds):
-                body = await _body(request, limits.request_bytes)
+                body = await bounded_body(request, limits.request_bytes)
         except TimeoutError:
             raise ApiError(f"the request did not arrive within {limits.body_seconds:.0f} s", status=408) from None
         except ClientDisconnect:
@@ -219,20 +246,6 @@ class _Stream(StreamingResponse):
         finally:
             completion = self.exchange.completion
             self.exchange.close(200 if completion is not None and completion.complete else _GONE)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """The body, of which no more than allowed is held."""
-    stated = request.headers.get("content-length", "")
-    data = bytearray()
-    if not (stated.isdigit() and int(stated) > most):
-        async for piece in request.stream():
-            data += piece
-            if len(data) > most:
-                break
-        else:
-            return bytes(data)
-    raise ApiError(f"the request has more than {most:,} bytes", status=413, code="request_too_large")
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -15,7 +15,7 @@ from inlay.hub.errors import BundleError
 from inlay.hub.safety.strict_json import read_object
 from inlay.recipes.serve.errors import ApiError
 
-__all__ = ["AudioData", "ChatRequest", "InputMessage", "InputPart", "read_request"]
+__all__ = ["AudioData", "ChatRequest", "GenerationSettings", "InputMessage", "InputPart", "read_request"]
 
 _KEYS = 100_000
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -113,6 +113,14 @@ class StreamOptions(_Checked):
     """Ignored: nothing is padded."""
 
 
+class GenerationSettings(_Checked):
+    """How media of one modality are generated; what is not given is as in the adapter's recipe."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps of the denoising loop."""
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
 class ChatRequest(_Checked):
     """A request for an answer."""
 
@@ -129,6 +137,10 @@ class ChatRequest(_Checked):
     n: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    num_beams: Annotated[int, Field(ge=1)] | None = None
+    """Beams of beam search, as transformers names it; not a field of OpenAI."""
+    generation: dict[Literal["image", "audio", "video"], GenerationSettings] | None = None
+    """Modality -> how its media are generated; not a field of OpenAI."""
 
     @property
     def stops(self) -> tuple[str, ...]:

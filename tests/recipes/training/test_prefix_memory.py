@@ -1,4 +1,4 @@
-"""``--prefix_mib`` of ``inlay chat`` and ``inlay demo``: how much of what was read is kept."""
+"""``--prefix_mib`` of ``inlay chat``: how much of what was read is kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inlay.recipes.cli import main
-from inlay.recipes.commands import chat, demo
+from inlay.recipes.commands import chat
 from inlay.recipes.commands.chat import Conversation
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems import llava
@@ -27,22 +27,17 @@ def places(folders: dict[str, Path], tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("given", "kept"), [([], 512 << 20), (["--prefix_mib=3"], 3 << 20), (["--prefix_mib=0"], None)]
 )
-@pytest.mark.parametrize("command", ["chat", "demo"])
 def test_memory_is_as_asked_for(
-    places: list[str], command: str, given: list[str], kept: int | None, monkeypatch: pytest.MonkeyPatch
+    places: list[str], given: list[str], kept: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
 
     def look(*found: Any) -> int:
-        if command == "demo":
-            found[0].server_close()
-        seen.append(found[0].model if command == "chat" else found[1].model)
+        seen.append(found[0].model)
         return 0
 
     monkeypatch.setattr(chat, "_loop", look)
-    monkeypatch.setattr(demo, "serve", look)
-    port = ["--port=0"] if command == "demo" else []
-    assert main([command, *places, *given, *port]) == 0
+    assert main(["chat", *places, *given]) == 0
     (model,) = seen
     assert not model.adapter.training  # dropout would answer otherwise each time, and nothing could be kept
     assert (None if model.prefixes is None else model.prefixes.max_bytes) == kept

@@ -109,7 +109,9 @@ def test_a_key_is_required_for_all_but_health(serve: Any, adapters: Any) -> None
 
 
 def test_another_host_name_is_403_unless_it_is_allowed(serve: Any, adapters: Any) -> None:
-    served = serve(adapters, hosts=["127.0.0.1", "models.example.org"])
+    from inlay.recipes.serve.http_api.guard import Doors
+
+    served = serve(adapters, doors=Doors(hosts=["127.0.0.1", "models.example.org"]))
     assert served.call("/v1/models", Host="evil.example:8000").status == 403
     assert served.call("/v1/models", Host="models.example.org").status == 200
 
@@ -205,7 +207,7 @@ def test_a_connection_without_headers_is_closed(serve: Any, adapters: Any) -> No
 
 def test_a_client_that_reads_nothing_is_given_up() -> None:
     pytest.importorskip("fastapi", reason="needs inlay[serve]")
-    from inlay.recipes.serve.http_api.guard import Guard
+    from inlay.recipes.serve.http_api.guard import Doors, Guard
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body"})
@@ -213,8 +215,8 @@ def test_a_client_that_reads_nothing_is_given_up() -> None:
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    guard = Guard(app, key=None, hosts=(), send_seconds=0.05)
-    scope = {"type": "http", "path": "/", "headers": []}
+    guard = Guard(app, doors=Doors(hosts=()), credentials=None, send_seconds=0.05)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with pytest.raises(TimeoutError):
         asyncio.run(guard(scope, never, never))
 

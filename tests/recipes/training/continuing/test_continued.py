@@ -20,6 +20,7 @@ from pair_files import write_pairs
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.bundles.bundle_io import open_bundle
 from inlay.adapters.conversation.layout import Layout
+from inlay.hub import pull
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.recipe import Recipe
@@ -94,6 +95,30 @@ def test_the_manifest_names_the_bundle_that_it_derives_from(run: Run, bundle: Pa
     assert after.training.derived_from is not None
     assert (after.training.recipe, after.training.stages) == ("align", ("prefer",))
     assert (after.training.derived_from.name, after.training.derived_from.digest) == (before.name, before.digest)
+
+
+def test_a_tuned_bundle_comes_back_from_a_hub_with_equal_answers_and_its_origin(
+    run: Run, bundle: Path, data: DataSettings, hub: Any
+) -> None:
+    backbone = backbone_from(BackboneSettings())
+    picture = {"type": "image", "path": str(next(iter(sorted(Path(str(data.images)).iterdir()))))}
+    asked = [{"role": "user", "content": [picture, {"type": "text", "text": "What is shown?"}]}]
+
+    def answer(adapter: Adapter) -> str:
+        text = adapter.attach(backbone, strict=True).chat(asked, max_new_tokens=12, min_new_tokens=12).text
+        adapter.detach()
+        return text
+
+    tuned = run.adapter()
+    wanted = answer(tuned)
+    tuned.push_to_hub("me/tuned", private=True)
+    pulled = Adapter.from_pretrained("me/tuned")
+    assert answer(pulled) == wanted
+    assert all(torch.equal(tensor, tuned.state_dict()[name]) for name, tensor in pulled.state_dict().items())
+    training = open_bundle(pull("me/tuned").folder).manifest.training
+    assert training is not None
+    assert training.derived_from is not None
+    assert training.derived_from.digest == open_bundle(bundle).manifest.digest
 
 
 def test_metrics_hold_the_audit(run: Run) -> None:

@@ -1,0 +1,155 @@
+"""Finds the official files of a benchmark below one folder, and its media.
+
+An error names the missing or malformed file, its expected layout, and where its owner publishes it. Finding the files
+imports nothing heavy, so that a wrong folder is reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inlay.hub.errors import InlayError
+from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+
+if TYPE_CHECKING:
+    from inlay.adapters.media.modality import Modality
+    from inlay.recipes.evaluation.benchmarks.benchmark import Item
+
+__all__ = ["OfficialFile", "OfficialFiles", "Published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficialFile:
+    """One official file."""
+
+    names: tuple[str, ...]
+    """Its names relative to the folder, in the order in which they are tried; ``*`` as in a shell."""
+    layout: str
+    """Its expected content, for errors."""
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The files of a benchmark and where they are published."""
+
+    title: str
+    owner: str
+    """Address of the page with the files."""
+    files: Mapping[str, OfficialFile]
+    media: tuple[str, ...] = (".",)
+    """Folders of the media relative to the folder, in the order in which they are tried."""
+    media_layout: str = ""
+    """The expected folder of the media, for errors."""
+
+
+@dataclass(frozen=True)
+class OfficialFiles:
+    """The official files below one folder.
+
+    Raises:
+        BenchmarkError: the folder or a file is missing.
+    """
+
+    name: str
+    published: Published
+    root: Path
+    images: Path | None = None
+    """Another folder of the media."""
+    _found: dict[str, Path] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for folder, option in ((self.root, "--root"), (self.images, "--data.images")):
+            if folder is not None and not folder.is_dir():
+                raise BenchmarkError(f"{option}: {folder}: no such folder; {self._advice()}")
+        for key, file in self.published.files.items():
+            path = next((found for name in file.names for found in sorted(self.root.glob(name))), None)
+            if path is not None:
+                self._found[key] = path
+            elif not file.optional:
+                raise BenchmarkError(
+                    f"{self.root / file.names[0]}: no such file"
+                    + "".join(f", nor {name}" for name in file.names[1:])
+                    + f"; expected {file.layout}. {self._advice()}"
+                )
+
+    def has(self, key: str) -> bool:
+        """Whether an optional file exists."""
+        return key in self._found
+
+    def path(self, key: str) -> Path:
+        """The path of a file that exists."""
+        return self._found[key]
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[Path]:
+        """A context in which the file is read; an error in it is completed by the expected layout and the owner.
+
+        Raises:
+            BenchmarkError: the file is not in the official layout.
+        """
+        path = self.path(key)
+        try:
+            yield path
+        except BenchmarkError:
+            raise
+        except (InlayError, KeyError, IndexError, TypeError, ValueError) as error:
+            told = f"no field {error}" if isinstance(error, KeyError) else str(error)
+            raise BenchmarkError(
+                f"{told if str(path) in told else f'{path}: {told}'}; expected {self.published.files[key].layout}. "
+                f"{self._advice()}"
+            ) from error
+
+    def document(self, key: str) -> Any:
+        """A file's JSON value."""
+        from inlay.recipes.data.rows.fields import decode, file_bytes, parse
+
+        with self.reading(key) as path:
+            return parse(decode(file_bytes(path), str(path)), str(path))
+
+    @property
+    def media_root(self) -> Path:
+        """The folder that contains all media."""
+        return (self.images or self.root).absolute()
+
+    def medium(self, modality: Modality, *names: str) -> Any:
+        """The medium that exists under the first of these names; the first name if none exists.
+
+        Args:
+            modality: of the medium.
+            names: relative paths without ``..``.
+
+        Raises:
+            DataError: a name that leads out of the folder.
+        """
+        from inlay.recipes.data.rows.media_values import MediaRules, medium
+
+        folders = ("",) if self.images is not None else self.published.media
+        rules = MediaRules(folder=self.media_root)
+        paths = [
+            medium((Path(folder) / name).as_posix(), modality, rules, name) for folder in folders for name in names
+        ]
+        return next((path for path in paths if path.exists()), paths[0])
+
+    def check_media(self, items: Sequence[Item]) -> None:
+        """Check that the media of these items exist and have the right type.
+
+        Raises:
+            BenchmarkError: with the first media that cannot be used.
+        """
+        from inlay.recipes.data.rows.checks.media_check import check_media
+        from inlay.recipes.data.rows.sample import DataError, Sample
+
+        samples = [Sample(item.name, item.prompt, f"{self.name}, question {item.name}") for item in items]
+        try:
+            check_media(samples, self.media_root)
+        except DataError as error:
+            raise BenchmarkError(f"{error}\n{self._advice()}") from error
+
+    def _advice(self) -> str:
+        media = f" Media: {self.published.media_layout}." if self.published.media_layout else ""
+        return f"{self.published.title} is published at {self.published.owner}.{media}"

@@ -1,0 +1,1 @@
+"""Benchmarks of short answers: yes or no, words, numbers."""
