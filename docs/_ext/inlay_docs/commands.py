@@ -55,8 +55,8 @@ def parser_of(command: str, *arguments: str) -> ArgumentParser:
 def options(command: str) -> list[tuple[str, str, str, str]]:
     """Name, type, default and meaning of every argument; stage options once, as ``--stages.STAGE``."""
     rows: dict[str, tuple[str, str, str, str]] = {}
-    parsers = [parser_of(command, name) for name in ARGUMENTS[command]] if command in ARGUMENTS else [parser_of(command)]
-    for action in (action for parser in parsers for action in parser._actions):
+    firsts: list[tuple[str, ...]] = [(name,) for name in ARGUMENTS[command]] if command in ARGUMENTS else [()]
+    for action in (action for first in firsts for action in parser_of(command, *first)._actions):
         if action.help == SUPPRESS or "--help" in action.option_strings:
             continue
         name = action.option_strings[-1] if action.option_strings else action.dest.upper()

@@ -95,7 +95,8 @@ MODELS = (
 
 def kept(model: Model, layers: int, rank: int, *, dtype: torch.dtype = torch.bfloat16) -> tuple[float, int]:
     """Bytes that autograd keeps for a position, and trained parameters, with so many layers."""
-    llm = AutoModelForCausalLM.from_config(model.config(layers), dtype=dtype)
+    auto: Any = AutoModelForCausalLM  # untyped
+    llm = auto.from_config(model.config(layers), dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(backbone_path("llama"))
     backbone = Backbone(LanguageModel(llm, tokenizer), {"features": precomputed(VISION, 16)})
     adapter = Adapter.for_backbone(
