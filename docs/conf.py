@@ -37,6 +37,6 @@ html_static_path = ["_static"]
 html_show_sourcelink = False
 
 suppress_warnings = [
-    "toctree.empty_glob",  # a section may have no page beside those that its index names
+    "ref.python",  # `bytes` in a docstring is the type, although two classes have an attribute of this name
     "myst.header",  # pages of decisions begin their notes at the second level
 ]

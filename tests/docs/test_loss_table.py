@@ -1,4 +1,4 @@
-"""The table of losses in docs/howto/alignment.md against the registry: every loss, and its value for an untouched policy."""
+"""The table of losses in docs/howto/alignment.md: every registered loss, and its value for an untouched policy."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ PAGES = sorted(
     for page in (Path(__file__).parents[2] / "docs" / "tutorials").glob("*.md")
     if page.read_text(encoding="utf-8").startswith("---\nfile_format: mystnb\n")
 )
-CELL = re.compile(r"^```\{code-cell\} ipython3\n(?:(?::.*\n)+\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
+CELL = re.compile(r"^```\{code-cell\} ipython3\n(?:(?::[^\n]*\n)+\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def cells(page: Path) -> list[str]:

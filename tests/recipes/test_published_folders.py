@@ -1,4 +1,4 @@
-"""The command lines of the README, word by word, on folders with the same files as the published models.
+"""The command lines of docs/start/own-pictures.md, word by word, on folders laid out as the published models are.
 
 The folders lie under the names of the models on the Hub, relative to the working folder, so not even a path differs.
 Only options that make the run short are added.
@@ -17,7 +17,7 @@ from hub_layouts import PUBLISHED
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.cli import main
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "start" / "own-pictures.md"
 SHORT = ["--max_steps", "2", "--batch_size", "4", "--accelerator", "cpu"]
 DATA = [
     "--data.align",
@@ -57,9 +57,9 @@ def working_folder(place: Path, image_of: Any, monkeypatch: pytest.MonkeyPatch) 
     return place
 
 
-def of_readme(beginning: str) -> list[str]:
-    """The arguments of a command line in the README."""
-    text = README.read_text().replace("\\\n", " ")
+def of_page(beginning: str) -> list[str]:
+    """The arguments of a command line on the page."""
+    text = PAGE.read_text().replace("\\\n", " ")
     [line] = [line for line in text.splitlines() if line.startswith(f"inlay {beginning}")]
     return shlex.split(line, comments=True)[1:]
 
@@ -72,8 +72,8 @@ def chat(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.endswith("\n")
 
 
-def test_llava_on_vicuna_and_clip_as_the_readme_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = of_readme("train llava --backbone.llm")
+def test_llava_on_vicuna_and_clip_as_the_page_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = of_page("train llava --backbone.llm")
     assert not list((place / "lmsys/vicuna-7b-v1.5").glob("*.safetensors"))
     assert {"lmsys/vicuna-7b-v1.5", "openai/clip-vit-large-patch14-336", "images/"} <= set(line)
     assert main([*line, *SHORT]) == 0, capsys.readouterr().err

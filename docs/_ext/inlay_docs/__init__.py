@@ -1,6 +1,6 @@
 """The generated parts of the documentation: commands, manifest, method cards and public names.
 
-A page holds a fence such as ``{generated} command evaluate``. When Sphinx reads the page, the fence is replaced by
+A page holds a fence such as ``{generated} names inlay.hub``. When Sphinx reads the page, the fence is replaced by
 Markdown that is written from the parser, the schema or the classes, so that these pages cannot be out of date.
 """
 
@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from inlay_docs import commands, extras, manifest_schema, method_cards, public_names
 
-__all__ = ["FENCE", "GENERATORS", "expanded", "setup"]
+__all__ = ["FENCE", "GENERATORS", "expanded", "others", "setup", "within"]
 
 FENCE = re.compile(r"^```\{generated\} (\w+)(?: ([\w. /-]+))?\n```$", re.MULTILINE)
 
+DOCS = Path(__file__).parents[2]
+
+
+def others(section: str) -> str:
+    """A hidden table of contents of the pages that the index of a section does not list."""
+    index = (DOCS / section / "index.md").read_text(encoding="utf-8")
+    pages = sorted(page.stem for page in (DOCS / section).glob("*.md"))
+    missing = [name for name in pages if name != "index" and f"\n{name}\n" not in index]
+    return "\n".join(["```{toctree}", ":hidden:", "", *missing, "```"]) if missing else ""
+
+
+OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\.?/[^)]+)\)")
+"""A link to a relative path."""
 GENERATORS: dict[str, Callable[..., str]] = {
-    "command": commands.markdown,
+    "commands": commands.markdown,
     "extras": extras.markdown,
     "manifest": manifest_schema.markdown,
     "method": method_cards.markdown,
+    "others": others,
     "names": public_names.markdown,
 }
 """Name in the fence -> function of the remaining words."""
@@ -35,11 +50,34 @@ def expanded(page: str) -> str:
     return FENCE.sub(lambda found: GENERATORS[found[1]](*(found[2] or "").split()), page)
 
 
+def within(page: str, folder: Path) -> str:
+    """A page whose links lead to pages, or to files that can be copied beside them.
+
+    A folder or a page of the repository outside of ``docs/`` is in no built documentation, so only the text is left.
+
+    Args:
+        page: Markdown.
+        folder: of the page.
+
+    Raises:
+        FileNotFoundError: a link to a file that does not exist.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        target = (folder / found[2].partition("#")[0]).resolve()
+        if not target.exists():
+            raise FileNotFoundError(f"{folder}: a link leads to {found[2]}, which does not exist")
+        outside = not target.is_relative_to(DOCS)
+        return f"`{found[1]}`" if outside and (target.is_dir() or target.suffix == ".md") else found[0]
+
+    return OUTSIDE.sub(link, page)
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx's entry point."""
 
-    def replace(_: Any, __: str, source: list[str]) -> None:
-        source[0] = expanded(source[0])
+    def replace(application: Any, name: str, source: list[str]) -> None:
+        source[0] = within(expanded(source[0]), Path(application.env.doc2path(name)).parent)
 
     app.connect("source-read", replace)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -19,8 +19,10 @@ from inlay_docs.markdown import cell, table
 
 __all__ = ["markdown", "options", "parser_of"]
 
-ARGUMENTS = {"train": ["llava"], "config": ["llava"], "check": ["llava"]}
-"""Command -> arguments without which it builds no parser."""
+SYSTEMS = ("llava", "align")
+"""Their options together are those of all systems."""
+ARGUMENTS = dict.fromkeys(("train", "config", "check"), SYSTEMS)
+"""Command -> first arguments, each of which gives another parser."""
 _STAGE = re.compile(r"^--stages\.(\w+)")
 
 
@@ -31,8 +33,8 @@ class _Found(BaseException):
         self.parser = parser
 
 
-def parser_of(command: str) -> ArgumentParser:
-    """The parser of a command, as its ``main`` builds it.
+def parser_of(command: str, *arguments: str) -> ArgumentParser:
+    """The parser of a command, as its ``main`` builds it for these arguments.
 
     Raises:
         LookupError: the command finished without reading arguments.
@@ -44,7 +46,7 @@ def parser_of(command: str) -> ArgumentParser:
     module = import_module(COMMANDS[command][0])
     with patch.object(ArgumentParser, "parse_args", stop):
         try:
-            module.main(ARGUMENTS.get(command, []))
+            module.main(list(arguments))
         except _Found as found:
             return found.parser
     raise LookupError(f"{command}: main() never called parse_args of a jsonargparse parser")
@@ -53,7 +55,8 @@ def parser_of(command: str) -> ArgumentParser:
 def options(command: str) -> list[tuple[str, str, str, str]]:
     """Name, type, default and meaning of every argument; stage options once, as ``--stages.STAGE``."""
     rows: dict[str, tuple[str, str, str, str]] = {}
-    for action in parser_of(command)._actions:
+    firsts: list[tuple[str, ...]] = [(name,) for name in ARGUMENTS[command]] if command in ARGUMENTS else [()]
+    for action in (action for first in firsts for action in parser_of(command, *first)._actions):
         if action.help == SUPPRESS or "--help" in action.option_strings:
             continue
         name = action.option_strings[-1] if action.option_strings else action.dest.upper()
@@ -62,9 +65,14 @@ def options(command: str) -> list[tuple[str, str, str, str]]:
     return list(rows.values())
 
 
-def markdown(command: str) -> str:
-    """A section for one command: what it does, and the table of its arguments."""
-    parser = parser_of(command)
+def markdown() -> str:
+    """A section for each command, in the order of ``inlay --help``."""
+    return "\n\n".join(map(_section, COMMANDS))
+
+
+def _section(command: str) -> str:
+    """What a command does, and the table of its arguments."""
+    parser = parser_of(command, *ARGUMENTS.get(command, ())[:1])
     about = " ".join((parser.description or COMMANDS[command][1]).split())
     rows = [(f"`{name}`", kind and f"`{kind}`", default, help_) for name, kind, default, help_ in options(command)]
     return f"## inlay {command}\n\n{about}\n\n{table(('option', 'type', 'default', 'meaning'), rows)}"

@@ -7,11 +7,12 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 __all__ = ["cell", "field_texts", "prose", "summary", "table"]
 
 _ROLE = re.compile(r":(?:py:)?\w+:`~?([^`<]+)`")
-_LINK = re.compile(r"(?<![<(])https?://[^\s)>,]+[^\s)>,.:;]")
+_LINK = re.compile(r"(?<!<)(?<!\]\()https?://[^\s)>,]+[^\s)>,.:;]")
 _LIST = re.compile(r"^\s*(?:[*-]|\d+\.) ")
 
 
@@ -27,11 +28,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def prose(docstring: str | None) -> str:
-    """A docstring as Markdown: literals, roles, links and indented blocks after ``::``.
+    r"""A docstring as Markdown: literals, roles, links and indented blocks after ``::``.
 
     Example:
         >>> prose("A sum of ``x``::" + chr(10) * 2 + "    a + b")
-        'A sum of `x`:\\n\\n```text\\na + b\\n```'
+        'A sum of `x`:\n\n```text\na + b\n```'
     """
     lines, made, block = inspect.cleandoc(docstring or "").splitlines(), [], False
     for line in lines:
@@ -66,7 +67,7 @@ def field_texts(owner: type) -> dict[str, str]:
 
 
 def _texts(body: list[ast.stmt]) -> Iterable[tuple[str, str]]:
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             match below:
                 case ast.Expr(value=ast.Constant(value=str(text))):

@@ -43,7 +43,8 @@ def _directive(floor: str, name: str, value: Any) -> str:
     if again:
         return f"``{floor}.{again}``.\n"
     if isinstance(value, ModuleType):
-        return f".. py:module:: {floor}.{name}\n\n{inspect.cleandoc(value.__doc__ or '')}\n\n.. autofunction:: {floor}.{name}.recipe\n"
+        about = inspect.cleandoc(value.__doc__ or "")
+        return f".. py:module:: {floor}.{name}\n\n{about}\n\n.. autofunction:: {floor}.{name}.recipe\n"
     kind = "autoclass" if inspect.isclass(value) else "autofunction" if inspect.isroutine(value) else "autodata"
     return f".. {kind}:: {floor}.{name}\n"
 

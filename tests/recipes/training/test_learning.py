@@ -1,4 +1,4 @@
-"""The main job, whole: `inlay train llava` on the miniature learns what the README says it learns."""
+"""The main job, whole: `inlay train llava` on the miniature learns what docs/results/results.md says it learns."""
 
 from __future__ import annotations
 
