@@ -4,60 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.atomic import DISK_FULL
 from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP, import_own_parts
+from inlay.recipes.commands.registry import COMMANDS, RENAMED
 from inlay.recipes.distributed.failures import OtherProcessError
+from inlay.recipes.terminal.error import show_error
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-COMMANDS = {
-    "train": (
-        "inlay.recipes.commands.train.command",
-        "train a system: `inlay train llava`, or `inlay train config.yaml`",
-    ),
-    "config": ("inlay.recipes.commands.train.config", "print every setting of a run as YAML: `inlay config llava`"),
-    "check": (
-        "inlay.recipes.commands.train.check",
-        "check settings, data, models and memory of a run without training",
-    ),
-    "evaluate": (
-        "inlay.recipes.commands.evaluate",
-        "answer held-out questions and compare with the blind baseline and the oracle",
-    ),
-    "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
-    "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
-    "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about pictures, sounds and clips"),
-    "space": ("inlay.recipes.commands.space", "write a folder that runs as a Hugging Face Space with the demo"),
-    "import": (
-        "inlay.recipes.commands.import_bundle",
-        "write a bundle from a checkpoint of LLaVA, BLIP-2 and others",
-    ),
-    "export": (
-        "inlay.recipes.commands.bundles.export",
-        "write an adapter for Transformers, vLLM, PEFT and others",
-    ),
-    "serve": ("inlay.recipes.commands.serve", "serve adapters of one backbone to OpenAI clients"),
-    "inspect": (
-        "inlay.recipes.commands.bundles.inspect",
-        "show parts, interface and size of a bundle, and check its files",
-    ),
-    "diff": ("inlay.recipes.commands.bundles.diff", "show the differences between two bundles"),
-    "verify": (
-        "inlay.recipes.commands.bundles.verify",
-        "check the digest of every file, and the stored answer on the backbone",
-    ),
-    "quantise": ("inlay.recipes.commands.bundles.quantise", "write a bundle in int8 if the held-out loss hardly rises"),
-    "sign": ("inlay.recipes.commands.bundles.sign", "sign a bundle with a key or a certificate"),
-    "push": ("inlay.recipes.commands.bundles.push", "upload a bundle to the Hub in one commit"),
-    "pull": ("inlay.recipes.commands.bundles.pull", "download a bundle from the Hub and check it"),
-    "search": ("inlay.recipes.commands.bundles.search", "list bundles on the Hub and in the cache that fit a backbone"),
-    "gallery": ("inlay.recipes.commands.gallery", "write a page of prompts with the media that an adapter generates"),
-    "picture": ("inlay.recipes.commands.plot", "plot a training run: loss curves, questions and answers"),
-}
+WELCOME = """inlay {version}: adapters that connect frozen encoders, language models and generators.
+
+  inlay train llava          train a small system on the embedded miniature: minutes on a CPU
+  inlay chat runs/llava      ask it about a picture
+  inlay doctor               check this machine
+
+inlay --help lists all commands.
+"""
 
 HELP = """usage: inlay COMMAND ...
 
@@ -85,15 +52,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        lines = "\n".join(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items())
+    if not arguments:
+        sys.stdout.write(WELCOME.format(version=version("inlay")))
+        return 2
+    if arguments[0] in {"-h", "--help", "help"}:
+        lines = "\n".join(f"  {name:<12}{about}" for name, (_, about) in COMMANDS.items())
         print(HELP.format(commands=lines, own_parts=IMPORT_HELP))
-        return 0 if arguments else 2
+        return 0
     if arguments[0] == "--version":
         print(f"inlay {version('inlay')}")
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"inlay: unknown command {arguments[0]!r}; expected one of {', '.join(COMMANDS)}", file=sys.stderr)
+        show_error("inlay", _unknown(arguments[0]))
         return 2
     try:
         own = import_own_parts(arguments[1:])
@@ -102,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OtherProcessError as error:
         return error.status  # The failed process prints the cause.
     except InlayError as error:
-        print(f"inlay {arguments[0]}: {error}", file=sys.stderr)
+        show_error(f"inlay {arguments[0]}", str(error))
         return 2
     except KeyboardInterrupt:
         print(f"\ninterrupted; saved files are complete; {_continues(arguments[0])}", file=sys.stderr)
@@ -111,8 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         hint = f"; free some space: {_continues(arguments[0])}" if error.errno in DISK_FULL else ""
-        print(f"inlay {arguments[0]}: {error}{hint}", file=sys.stderr)
+        show_error(f"inlay {arguments[0]}", f"{error}{hint}")
         return 1
+
+
+def _unknown(command: str) -> str:
+    """The error for a name that is no command."""
+    if command in RENAMED:
+        return f"{command}: this command was renamed; use `inlay {RENAMED[command]}`"
+    near = get_close_matches(command, COMMANDS, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown command {command!r}; expected one of {', '.join(COMMANDS)}{meant}"
 
 
 def _continues(command: str) -> str:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inlay.adapters.adapter import AttachedModel
-from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
-from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import GENERATED
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.rows.sample import Question, questions_of
-from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
-from inlay.recipes.media_files.save import save_medium
-from inlay.recipes.media_files.show import as_picture
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.training.load_model import loaded_model
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import AttachedModel
+    from inlay.adapters.backbone import Backbone
+    from inlay.adapters.media.load import Medium
+    from inlay.recipes.evaluation.generation import Answer
 
 __all__ = ["held_out_prompts", "main", "write_gallery"]
 
@@ -50,6 +48,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
         raise SettingsError(f"output: {parsed.output} contains files that are not a gallery; choose another folder")
     asked = [_prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
+
+    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    from inlay.recipes.training.load_model import loaded_model
+
     with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:
         print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
     return 0
@@ -69,6 +71,8 @@ def held_out_prompts(run: Path, number: int) -> list[Question]:
     own = own_data(RunFolder(run).data)
     if own is None or not own.make_test:
         raise SettingsError(f"{run}: the run has no held-out instructions; give --prompts '[\"draw a red circle.\"]'")
+    from inlay.recipes.data.formats.read import read_samples
+
     samples = [sample for path in own.make_test for sample in read_samples(path, own.images)]
     found: list[Question] = []
     for modality in GENERATED:
@@ -92,6 +96,9 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
     Returns:
         The path of the page.
     """
+    from inlay.recipes.evaluation.generation import answer_with_media
+    from inlay.recipes.systems.generation_options import generation_options
+
     media = generation_options(model.adapter, model.backbone)
     answers = answer_with_media(model, [(q, str(n)) for n, q in enumerate(asked)], media=media, seed=seed)
     sections: dict[str, list[str]] = {}
@@ -109,6 +116,9 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
 
 
 def _row(model: AttachedModel, answer: Answer, number: int, folder: Path, seed: int) -> str:
+    from inlay.recipes.evaluation.generation import reference_media
+    from inlay.recipes.systems.generation_options import generation_options
+
     made = [part for part in answer.reply.parts if isinstance(part, MadePart)]
     cells = [_kept(part.source, folder, f"{number:02d}-{part.modality}") for part in made if part.source is not None]
     cells += [_escaped(why) for why in answer.reply.missing]
@@ -136,6 +146,9 @@ def _said(question: Question) -> list[str]:
 
 def _kept(medium: Medium, folder: Path, name: str) -> str:
     """Markdown for a medium: its picture, linked to the media file."""
+    from inlay.recipes.media_files.save import save_medium
+    from inlay.recipes.media_files.show import as_picture
+
     picture = save_medium(as_picture(medium), folder, name)
     file = save_medium(medium, folder, f"{name}-file")
     return f"[![{name}]({picture.name})]({file.name})"

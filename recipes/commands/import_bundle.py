@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.terminal.console import show_json
+from inlay.recipes.terminal.table import aligned
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
@@ -69,7 +70,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     if parsed.bundle.exists() and not parsed.overwrite:
         raise SettingsError(f"{parsed.bundle}: already exists; choose another folder, or use --overwrite")
     facts = _convert(parsed, backbone)
-    print(json.dumps(facts, indent=2) if parsed.json else _table(facts))
+    if parsed.json:
+        show_json(facts)
+    else:
+        print(_table(facts))
     return 0
 
 
@@ -107,8 +111,8 @@ def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
 
 def _table(facts: dict[str, Any]) -> str:
     lines = [f"{facts['bundle']}: {facts['system']}, template {facts['template']}, {facts['dtype']}"]
-    lines += [f"  {name:<16} {count:>13,} parameters" for name, count in facts["parts"].items()]
-    lines += [f"  {port:<16} {source}" for port, source in facts["models"].items()]
+    rows = [(f"  {name}", f"{count:,} parameters") for name, count in facts["parts"].items()]
+    lines.append(aligned([*rows, *((f"  {port}", str(source)) for port, source in facts["models"].items())]))
     lines += [
         f"  {port}: {count} frozen tensors are those of the backbone" for port, count in facts["compared"].items()
     ]

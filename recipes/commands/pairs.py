@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -18,6 +17,7 @@ from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.preference_pairs.settings import PairSettings, check_output
 from inlay.recipes.rewards.terms import user_function
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.terminal.console import show_json
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
@@ -57,7 +57,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         links=parsed.links,
         show=partial(print, file=sys.stderr),
     )
-    print(json.dumps({**asdict(summary), "output": str(summary.output)}, indent=2) if parsed.json else summary)
+    if parsed.json:
+        show_json({**asdict(summary), "output": str(summary.output)})
+    else:
+        print(summary)
     return 0
 
 

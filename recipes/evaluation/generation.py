@@ -21,7 +21,7 @@ from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
 from inlay.recipes.evaluation.batches import in_batches
-from inlay.recipes.evaluation.tables import aligned
+from inlay.recipes.terminal.table import aligned
 
 __all__ = [
     "Answer",

@@ -9,7 +9,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.evaluation.answering import Answered
 from inlay.recipes.evaluation.metric_registry import AnswerMetric
-from inlay.recipes.evaluation.tables import aligned, figure_table
+from inlay.recipes.evaluation.tables import figure_table
+from inlay.recipes.terminal.table import aligned
 
 __all__ = ["Column", "Scores", "as_figures", "cut_line", "no_metric_line", "score", "table"]
 

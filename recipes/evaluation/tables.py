@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-__all__ = ["aligned", "figure_table"]
+from inlay.recipes.terminal.table import aligned
+
+__all__ = ["figure_table"]
 
 
 def figure_table(columns: Mapping[str, Mapping[str, float]]) -> str:
@@ -20,12 +22,3 @@ def figure_table(columns: Mapping[str, Mapping[str, float]]) -> str:
     rows = [("figure", *columns)]
     rows += [(name, *(f"{100 * figures[name]:.1f}" for figures in columns.values())) for name in first]
     return aligned(rows)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text: the first column left-aligned, the others right-aligned."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    )

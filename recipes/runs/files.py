@@ -19,7 +19,7 @@ __all__ = [
     "HELD_OUT",
     "INVALID",
     "MARKER",
-    "PICTURE",
+    "PLOT",
     "check_replaceable",
     "entries_of",
     "remove_run_files",
@@ -28,8 +28,10 @@ __all__ = [
 
 MARKER = ".inlay-run"
 """The first file that every run writes; it marks a run folder."""
-PICTURE = "picture.png"
-"""The output of ``inlay picture``; a run neither writes nor replaces it."""
+PLOT = "plot.png"
+"""The output of ``inlay plot``; a run neither writes nor replaces it."""
+PLOTS = (PLOT, "picture.png")
+"""The same, with the name that the file had before."""
 INVALID = "invalid.jsonl"
 """The list of invalid rows, written before a run begins; it stays if the run cannot begin."""
 
@@ -104,7 +106,7 @@ def check_replaceable(root: Path) -> None:
     foreign = [
         name
         for name in _files(root)
-        if (top := name.partition("/")[0]) not in (PICTURE, INVALID)
+        if (top := name.partition("/")[0]) not in (*PLOTS, INVALID)
         and (top in ours or not marked)
         and not (top in ours and _WRITTEN.fullmatch(name) and not (root / name).is_symlink())
     ]

@@ -8,13 +8,10 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from lightning.pytorch.strategies import DDPStrategy
 
 from inlay.recipes.data.sampling.step_data import StepData
@@ -36,6 +33,7 @@ from inlay.recipes.training.callbacks import (
 )
 from inlay.recipes.training.callbacks.memory_watch import MemoryWatch
 from inlay.recipes.training.callbacks.random_state import random_states
+from inlay.recipes.training.callbacks.stage_progress import StageProgress
 from inlay.recipes.training.callbacks.validation import (
     Answers,
     BestCheckpoint,
@@ -70,46 +68,6 @@ def seed_stage(seed: int, name: str) -> None:
     """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     torch.manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-class _ProgressBar(TQDMProgressBar):
-    """Lightning's bar in optimizer steps, without a separate one for each validation.
-
-    Args:
-        name: of the stage.
-        steps: of the stage.
-        every: steps between two updates.
-    """
-
-    def __init__(self, name: str, steps: int, every: int) -> None:
-        super().__init__(refresh_rate=every)
-        self.name, self.steps = name, steps
-
-    @property
-    def total_train_batches(self) -> int:
-        """The total of the bar; Lightning's own counts micro-batches."""
-        return self.steps
-
-    def on_train_epoch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Begin at the step that a resumed stage has reached."""
-        super().on_train_epoch_start(trainer)
-        self.train_progress_bar.set_description(self.name)
-        self._move(trainer.global_step)
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        """Show the number of optimizer steps."""
-        step = trainer.global_step
-        if step != self.train_progress_bar.n and (step % self.refresh_rate == 0 or step >= self.steps):
-            self._move(step)
-            self.train_progress_bar.set_postfix(self.get_metrics(trainer, module))
-
-    def _move(self, step: int) -> None:
-        self.train_progress_bar.n = step
-        self.train_progress_bar.refresh()
-
-    def init_validation_tqdm(self) -> Tqdm:
-        """A disabled bar."""
-        return Tqdm(disable=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +164,7 @@ def fit(
             *([CompileLayers(show)] if run.compile else []),
             *watchers,
             saver,
-            _ProgressBar(name, steps, every=10),
+            StageProgress(name, steps),
             *extras.callbacks,
         ],
         limit_val_batches=None if validation is not None else 0,

@@ -1,55 +1,17 @@
-"""The options of every command, read from its parser.
-
-A command builds its parser inside its ``main``. ``parse_args`` is replaced for the call, so that the finished parser is
-taken at the moment at which it would read the arguments; nothing is loaded or run.
-"""
+"""The options of every command, read from its parser; nothing is loaded or run."""
 
 from __future__ import annotations
 
 import re
 from argparse import SUPPRESS, Action
-from importlib import import_module
-from typing import Any
-from unittest.mock import patch
-
-from jsonargparse import ArgumentParser
 
 from inlay.recipes.cli import COMMANDS
+from inlay.recipes.commands.arguments.built_parser import ARGUMENTS, parser_of
 from inlay_docs.markdown import cell, table
 
-__all__ = ["markdown", "options", "parser_of"]
+__all__ = ["markdown", "options"]
 
-SYSTEMS = ("llava", "align")
-"""Their options together are those of all systems."""
-ARGUMENTS = dict.fromkeys(("train", "config", "check"), SYSTEMS)
-"""Command -> first arguments, each of which gives another parser."""
 _STAGE = re.compile(r"^--stages\.(\w+)")
-
-
-class _Found(BaseException):
-    """Carries the parser out of a command."""
-
-    def __init__(self, parser: ArgumentParser) -> None:
-        self.parser = parser
-
-
-def parser_of(command: str, *arguments: str) -> ArgumentParser:
-    """The parser of a command, as its ``main`` builds it for these arguments.
-
-    Raises:
-        LookupError: the command finished without reading arguments.
-    """
-
-    def stop(self: ArgumentParser, *_: Any, **__: Any) -> None:
-        raise _Found(self)
-
-    module = import_module(COMMANDS[command][0])
-    with patch.object(ArgumentParser, "parse_args", stop):
-        try:
-            module.main(list(arguments))
-        except _Found as found:
-            return found.parser
-    raise LookupError(f"{command}: main() never called parse_args of a jsonargparse parser")
 
 
 def options(command: str) -> list[tuple[str, str, str, str]]:

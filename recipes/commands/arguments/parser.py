@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from inlay.recipes.commands.arguments.diagnosis import diagnose
 from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP
+from inlay.recipes.terminal.error import show_error
 
 __all__ = ["command_parser"]
 
@@ -50,5 +51,5 @@ class _Parser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         said = diagnose(self, self._arguments, ex) or " ".join(message.split())
-        sys.stderr.write(f"{self.prog}: {said}\n(all options: {self.prog} --help)\n")
+        show_error(self.prog, said, f"(all options: {self.prog} --help)")
         self.exit(2)

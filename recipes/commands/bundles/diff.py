@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from inlay.adapters.bundles.bundle_io import open_bundle
-from inlay.hub.format.difference import Change, Difference, compare
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.terminal.console import show_json
+from inlay.recipes.terminal.table import show_table
+
+if TYPE_CHECKING:
+    from inlay.hub.format.difference import Change
 
 __all__ = ["main"]
 
@@ -22,23 +25,26 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("two", type=str, help="the other bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+
+    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    from inlay.adapters.bundles.bundle_io import open_bundle
+    from inlay.hub.format.difference import compare
+
     difference = compare(open_bundle(parsed.one), open_bundle(parsed.two))
-    print(json.dumps(asdict(difference) | {"same": difference.same}, indent=2) if parsed.json else _text(difference))
+    if parsed.json:
+        show_json(asdict(difference) | {"same": difference.same})
+        return 0
+    rows = [(f"{change.name}:", _change(change)) for change in difference.fields]
+    rows += [(f"tensor {change.name}:", _change(change)) for change in difference.tensors]
+    show_table(("field", "difference"), rows, none="the same")
     return 0
 
 
-def _text(difference: Difference) -> str:
-    if difference.same:
-        return "the same"
-    lines = [f"{change.name}: {change.one or 'none'} -> {change.two or 'none'}" for change in difference.fields]
-    return "\n".join([*lines, *map(_tensor, difference.tensors)])
-
-
-def _tensor(change: Change) -> str:
+def _change(change: Change) -> str:
+    values = f"{change.one or 'none'} -> {change.two or 'none'}"
     if change.distance is None:
-        return f"tensor {change.name}: {change.one or 'none'} -> {change.two or 'none'}"
-    kinds = "" if change.one == change.two else f", {change.one} -> {change.two}"
-    return f"tensor {change.name}: relative difference {change.distance:.3g}{kinds}"
+        return values
+    return f"relative difference {change.distance:.3g}" + ("" if change.one == change.two else f", {values}")
 
 
 if __name__ == "__main__":

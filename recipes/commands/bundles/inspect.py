@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,8 @@ from inlay.hub.remote.inspect import Overview, inspect_bundle
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
 from inlay.recipes.commands.arguments.local_models import fitting, models_here
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.terminal.console import show_json
+from inlay.recipes.terminal.table import aligned, fact_lines
 
 __all__ = ["describe", "main"]
 
@@ -29,7 +30,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parsed = parser.parse_args(list(argv))
     facts = describe(inspect_bundle(parsed.bundle))
-    print(json.dumps(facts, indent=2) if parsed.json else _text(facts, tensors=parsed.tensors))
+    if parsed.json:
+        show_json(facts)
+    else:
+        print(_text(facts, tensors=parsed.tensors))
     return 0
 
 
@@ -53,47 +57,49 @@ def describe(overview: Overview) -> dict[str, Any]:
 
 def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     name = facts["name"] if facts["name"] == facts["system"] else f"{facts['name']} ({facts['system']})"
-    widest = max([15, *(len(part) + 2 for part in facts["parts"])])
-    lines = [
-        f"{name}, format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}",
-        f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes"
-        + (f", commit {facts['commit']}" if facts["commit"] else ""),
-        "",
-        "parts",
-        *(
-            f"  {name:<{widest}}{p['kind']:<12}{p['parameters']:>12,}  {p['dtype']}  {_fields(p['config'])}"
-            for name, p in facts["parts"].items()
-        ),
-        "",
-        "needs a backbone with",
-        *(
-            f"  {name:<14} {p['family']}, {p['width']} wide"
-            + (f", {p['tokens']} token{'s' * (p['tokens'] > 1)}" if p["tokens"] else "")
-            + f", {_fields(p['settings'])}; trained on {p['source'] or 'an unnamed model'}"
-            for name, p in facts["interface"].items()
-        ),
-        "",
-        "on this machine, by family and width",
-        *(f"  {name:<14} {', '.join(models) or 'none'}" for name, models in facts["here"].items()),
-        "",
-        f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}"
-        + (f", tiling {tiling}" if (tiling := facts["layout"].get("tiling")) else ""),
-        f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",
-        f"signed   {'yes, not checked; `inlay verify --key` checks it' if facts['signed'] else 'no'}",
+    commit = f", commit {facts['commit']}" if facts["commit"] else ""
+    parts = [
+        (f"  {name}", part["kind"], f"{part['parameters']:,}", part["dtype"], _fields(part["config"]))
+        for name, part in facts["parts"].items()
     ]
-    if facts["training"]:
-        training = facts["training"]
-        lines += [
-            f"trained  {training['recipe']}: {', '.join(training['stages'])}; seed {training['seed']}",
-            f"data     {training['data']}",
-            f"measured {_fields({key: round(value, 4) for key, value in training['metrics'].items()}) or 'nothing'}",
-            f"with     {_fields(training['versions'])}",
-        ]
-    lines.append(f"licence  {facts['license'] or 'not stated'}")
-    if tensors:
-        for file, specs in facts["tensors"].items():
-            lines += ["", file, *(f"  {name}  {spec[0]} {spec[1:]}" for name, spec in specs.items())]
-    return "\n".join(lines)
+    ports = [(f"  {name}", _port(port)) for name, port in facts["interface"].items()]
+    here = [(f"  {name}", ", ".join(models) or "none") for name, models in facts["here"].items()]
+    layout = f"{facts['layout']['template']}, {_fields(facts['layout']['geometry'])}"
+    if tiling := facts["layout"].get("tiling"):
+        layout += f", tiling {tiling}"
+    told = {
+        "layout": layout,
+        "canary": "stored, checked on attach" if facts["canary"] else "none",
+        "signed": "yes, not checked; `inlay verify --key` checks it" if facts["signed"] else "no",
+    }
+    if training := facts["training"]:
+        measured = {key: round(value, 4) for key, value in training["metrics"].items()}
+        told["trained"] = f"{training['recipe']}: {', '.join(training['stages'])}; seed {training['seed']}"
+        told["data"] = training["data"]
+        told["measured"] = _fields(measured) or "nothing"
+        told["with"] = _fields(training["versions"])
+    told["licence"] = facts["license"] or "not stated"
+    blocks = [
+        f"{name}, format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}\n"
+        f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes{commit}",
+        _block("parts", parts),
+        _block("needs a backbone with", ports),
+        _block("on this machine, by family and width", here),
+        fact_lines(told),
+    ]
+    for file, specs in facts["tensors"].items() if tensors else ():
+        blocks.append(_block(file, [(f"  {name}", f"{spec[0]} {spec[1:]}") for name, spec in specs.items()]))
+    return "\n\n".join(blocks)
+
+
+def _block(title: str, rows: list[tuple[str, ...]]) -> str:
+    return f"{title}\n{aligned(rows, right=False)}" if rows else title
+
+
+def _port(port: dict[str, Any]) -> str:
+    tokens = f", {port['tokens']} token{'s' * (port['tokens'] > 1)}" if port["tokens"] else ""
+    trained = f"trained on {port['source'] or 'an unnamed model'}"
+    return f"{port['family']}, {port['width']} wide{tokens}, {_fields(port['settings'])}; {trained}"
 
 
 def _fields(values: dict[str, Any]) -> str:

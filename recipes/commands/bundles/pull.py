@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from jsonargparse import ArgumentParser
 from inlay.hub import pull
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.terminal.console import show_json
 
 __all__ = ["main"]
 
@@ -41,7 +41,10 @@ def main(argv: Sequence[str]) -> int:
     )
     facts = {"folder": str(pulled.folder), "repo_id": pulled.repo_id, "commit": pulled.commit}
     origin = f" (commit {pulled.commit} of {pulled.repo_id})" if pulled.commit else ""
-    print(json.dumps(facts, indent=2) if parsed.json else f"{pulled.folder}{origin}")
+    if parsed.json:
+        show_json(facts)
+    else:
+        print(f"{pulled.folder}{origin}")
     return 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from inlay.hub import push
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.terminal.console import show_json
 
 __all__ = ["main"]
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         endpoint=parsed.endpoint,
     )
     if parsed.json:
-        print(json.dumps(vars(pushed), indent=2))
+        show_json(vars(pushed))
         return 0
     print(f"{pushed.url}\n{'commit' if pushed.changed else 'no changes since commit'} {pushed.commit}")
     print(f"card {_CARDS[pushed.card]}")

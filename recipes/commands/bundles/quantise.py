@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inlay.adapters.backbone import Backbone
-from inlay.adapters.bundles.bundle_io import open_bundle
-from inlay.adapters.bundles.int8_gate import LIMIT, quantise
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.evaluation.eval_data import read_held_out
-from inlay.recipes.evaluation.quantization_gate import HeldOutBatches
 from inlay.recipes.settings.errors import SettingsError
-from inlay.recipes.training.load_model import loaded_model
+from inlay.recipes.terminal.console import show_json
+
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
 
 __all__ = ["main"]
+
+LIMIT = 0.001
+"""Allowed relative increase of the loss; that of :mod:`inlay.adapters.bundles.int8_gate`."""
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -49,6 +50,14 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parsed = parser.parse_args(list(argv))
     if parsed.output.exists() and not parsed.overwrite:
         raise SettingsError(f"{parsed.output}: already exists; choose another folder, or use --overwrite")
+
+    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    from inlay.adapters.bundles.bundle_io import open_bundle
+    from inlay.adapters.bundles.int8_gate import quantise
+    from inlay.recipes.evaluation.eval_data import read_held_out
+    from inlay.recipes.evaluation.quantization_gate import HeldOutBatches
+    from inlay.recipes.training.load_model import loaded_model
+
     held = read_held_out(Path(parsed.bundle), parsed.test, parsed.images)
     samples = [*held.samples, *held.making]
     if not held.answered or not samples:
@@ -59,7 +68,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         model.adapter.save_pretrained(parsed.output, dtype="int8", overwrite=parsed.overwrite)
     after = open_bundle(parsed.output).bytes
     if parsed.json:
-        print(json.dumps({"before": found.before, "after": found.after, "bytes_before": before, "bytes_after": after}))
+        show_json({"before": found.before, "after": found.after, "bytes_before": before, "bytes_after": after})
         return 0
     print(f"{found}, allowed {parsed.limit:+.3%}\n{parsed.output}: {before:,} -> {after:,} bytes")
     return 0

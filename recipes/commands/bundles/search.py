@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from inlay.hub.errors import HubError
-from inlay.hub.remote.search import Found, Offers, in_cache, on_hub
+from inlay.hub.remote.search import Offers, in_cache, on_hub
 from inlay.recipes.commands.arguments.local_models import models_here, offers_of
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.terminal.console import show_json
+from inlay.recipes.terminal.table import show_table
 
 __all__ = ["main"]
 
@@ -39,9 +40,10 @@ def main(argv: Sequence[str]) -> int:
                 raise
             raise HubError("the Hub", f"{error.reason}; --cache_only lists the cache", error.problem) from None
     if parsed.json:
-        print(json.dumps([asdict(item) for item in found], indent=2))
-    else:
-        print("\n".join(map(_line, found)) or "none")
+        show_json([asdict(item) for item in found])
+        return 0
+    rows = [(item.where, item.repo_id, (item.commit or "")[:8], " ".join(item.tags)) for item in found]
+    show_table(("where", "bundle", "commit", "tags"), rows)
     return 0
 
 
@@ -57,10 +59,6 @@ def _ports(sources: Mapping[str, str | None]) -> dict[str, Offers]:
             raise SettingsError(f"{reason}; download it first, or use one of {', '.join(here) or 'your own models'}")
         ports[port] = offers
     return ports
-
-
-def _line(found: Found) -> str:
-    return f"{found.where:<6}{found.repo_id}  {(found.commit or '')[:8]}  {' '.join(found.tags)}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from inlay.hub.format.files import SIGNATURE_NAME
 from inlay.hub.remote.pull import pull
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.terminal.console import show_json
+from inlay.recipes.terminal.table import show_facts
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
@@ -43,7 +44,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
     if not parsed.files_only:
         facts |= _canary(str(pulled.folder), parsed.bundle, backbone or named_models(parsed))
-    print(json.dumps(facts, indent=2) if parsed.json else "\n".join(f"{key:<10} {facts[key]}" for key in facts))
+    (show_json if parsed.json else show_facts)(facts)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from inlay.recipes.evaluation.benchmarks.answer_store import StoredAnswer
 from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, Scored
 from inlay.recipes.evaluation.benchmarks.bootstrap import Difference
-from inlay.recipes.evaluation.tables import aligned
+from inlay.recipes.terminal.table import aligned
 
 __all__ = ["as_plain", "benchmark_table", "difference_line", "scored_columns"]
 

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.parts.part import Part
 from inlay.recipes.settings.stage import Stage, rate_of
+from inlay.recipes.terminal.table import aligned
 
 __all__ = ["PartTable", "part_table"]
 
@@ -38,11 +39,9 @@ def part_table(parts: Iterable[Part], lr: Mapping[str, float]) -> str:
         total += size
         rows.append((part.name, part.kind, mode, shown, part.dtype, f"{part.parameters:,}", f"{size:,}"))
     rows.append(("sum", "", "", "", "", f"{total // BYTES_ON_DISK:,}", f"{total:,}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     # Which linears of the LLM the word "lora" stands for.
     further = [about for part in parts if (about := getattr(part.module, "about", ""))]
-    return "\n".join([*lines, *further])
+    return "\n".join([aligned(rows, right=False), *further])
 
 
 class PartTable(Callback):

@@ -23,10 +23,10 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.formats.read import recognised
 from inlay.recipes.data.rows.columns import parse_columns
 from inlay.recipes.data.rows.sample import Sample, input_media
-from inlay.recipes.evaluation.tables import aligned
 from inlay.recipes.objectives.preference.data import PairData
 from inlay.recipes.objectives.preference.pairs import PairRow
 from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.terminal.table import aligned
 from inlay.recipes.training.validation import spread
 
 __all__ = ["MEASURED", "SetFacts", "StageFacts", "TokenFacts", "quantiles", "set_facts", "sets_table", "token_facts"]
