@@ -79,8 +79,11 @@ def _check_benchmark(parsed: Any) -> None:
             f"--{options.get(given[0], f'data.{given[0]}')}: not with --benchmark, which reads the official files "
             "below --root and writes its files into --output"
         )
-    if parsed.metric != AUTO or parsed.make_test:
-        raise SettingsError("--metric and --data.make_test: not with --benchmark, which has its own figures")
+    if parsed.metric != AUTO or parsed.make_test or parsed.seed is not None or parsed.allow_urls:
+        raise SettingsError(
+            "--metric, --data.make_test, --data.allow_urls, --seed: not with --benchmark, which has its own figures "
+            "and reads local files"
+        )
     if parsed.root is None:
         raise SettingsError("--root: expected the folder with the official files of the benchmark")
     files_of(parsed.benchmark, parsed.root, parsed.images)

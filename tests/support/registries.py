@@ -13,6 +13,7 @@ from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.outputs import OUTPUTS
 from inlay.recipes.data.formats.registry import FORMATS
+from inlay.recipes.evaluation.benchmarks.registry import BENCHMARKS
 from inlay.recipes.evaluation.metric_registry import METRICS
 from inlay.recipes.rewards.registry import REWARDS
 from inlay.recipes.settings import objective
@@ -25,7 +26,7 @@ __all__ = ["forgotten"]
 def forgotten() -> Iterator[None]:
     """What is registered and imported inside is forgotten behind it."""
     registries: list[dict[Any, Any]] = [
-        *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, FORMATS, METRICS, REWARDS),
+        *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, FORMATS, METRICS, REWARDS, BENCHMARKS),
         *(objective._REGISTERED, _SYSTEMS._registered),
     ]
     known, modules, path = [dict(registry) for registry in registries], set(sys.modules), list(sys.path)

@@ -60,6 +60,10 @@ class OfficialFiles:
     root: Path
     images: Path | None = None
     """Another folder of the media."""
+    links: bool = False
+    """Whether symbolic links may lead out of the folder of the media."""
+    downscale: bool = False
+    """Whether pictures and clips beyond the usual budget are downscaled instead of refused."""
     _found: dict[str, Path] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -104,8 +108,33 @@ class OfficialFiles:
                 f"{self._advice()}"
             ) from error
 
-    def document(self, key: str) -> Any:
-        """A file's JSON value."""
+    def document(self, key: str) -> dict[str, Any]:
+        """A file's JSON object.
+
+        Raises:
+            BenchmarkError: another value, or an empty object.
+        """
+        found = self._parsed(key)
+        with self.reading(key) as path:
+            if not isinstance(found, dict) or not found:
+                raise ValueError(f"{path}: expected a JSON object with at least one field")
+        return dict(found)
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """A file's JSON list of objects.
+
+        Raises:
+            BenchmarkError: another value, or an empty list.
+        """
+        from inlay.recipes.data.rows.records import objects
+
+        found = self._parsed(key)
+        with self.reading(key) as path:
+            if not isinstance(found, list) or not found:
+                raise ValueError(f"{path}: expected a JSON list with at least one object")
+            return objects(found, str(path))
+
+    def _parsed(self, key: str) -> Any:
         from inlay.recipes.data.rows.fields import decode, file_bytes, parse
 
         with self.reading(key) as path:
@@ -129,7 +158,7 @@ class OfficialFiles:
         from inlay.recipes.data.rows.media_values import MediaRules, medium
 
         folders = ("",) if self.images is not None else self.published.media
-        rules = MediaRules(folder=self.media_root)
+        rules = MediaRules(folder=self.media_root, links=self.links, downscale=self.downscale)
         paths = [
             medium((Path(folder) / name).as_posix(), modality, rules, name) for folder in folders for name in names
         ]
@@ -146,7 +175,7 @@ class OfficialFiles:
 
         samples = [Sample(item.name, item.prompt, f"{self.name}, question {item.name}") for item in items]
         try:
-            check_media(samples, self.media_root)
+            check_media(samples, self.media_root, links=self.links)
         except DataError as error:
             raise BenchmarkError(f"{error}\n{self._advice()}") from error
 

@@ -49,13 +49,19 @@ def benchmark_names() -> list[str]:
     return [*_MODULES, *BENCHMARKS]
 
 
-def files_of(name: str, root: Path, images: Path | None = None) -> OfficialFiles:
+def files_of(name: str, root: Path, images: Path | None = None, **rules: bool) -> OfficialFiles:
     """The official files of a benchmark below a folder.
+
+    Args:
+        name: of the benchmark.
+        root: the folder.
+        images: another folder of the media.
+        rules: ``links`` and ``downscale`` of :class:`OfficialFiles`.
 
     Raises:
         BenchmarkError: an unknown benchmark, or missing files.
     """
-    return OfficialFiles(name, _published(name), root, images)
+    return OfficialFiles(name, _published(name), root, images, **rules)
 
 
 def _published(name: str) -> Published:

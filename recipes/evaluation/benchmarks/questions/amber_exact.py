@@ -62,10 +62,10 @@ class _Words:
 
 def read(files: OfficialFiles, instruction: str) -> list[Item]:
     """All queries; `gold` is the annotation, and AMBER's words."""
-    words, notes = _words(files), files.document("annotations")
+    words, notes = _words(files), files.rows("annotations")
     items = []
     with files.reading("queries") as path:
-        for number, row in enumerate(files.document("queries")):
+        for number, row in enumerate(files.rows("queries")):
             where = f"{path}, query {number}"
             name, image, query = whole(row, "id", where), filled(row, "image", where), filled(row, "query", where)
             if not 1 <= name <= len(notes) or notes[name - 1]["id"] != name:
@@ -80,7 +80,7 @@ def read(files: OfficialFiles, instruction: str) -> list[Item]:
 def _words(files: OfficialFiles) -> _Words:
     associated = files.document("relation")
     with files.reading("relation") as path:
-        if not isinstance(associated, dict) or not all(isinstance(own, list) for own in associated.values()):
+        if not all(isinstance(own, list) for own in associated.values()):
             raise DataError(f"{path}: expected an object of lists")
         known = {word.lower() for key, own in associated.items() for word in (key, *own) if " " not in word}
         vocabulary = ObjectVocabulary.of(sorted(known))

@@ -62,17 +62,24 @@ def _of_folder(files: OfficialFiles, folder: Path, instruction: str) -> list[Ite
         raise DataError(f"{folder}: expected texts of questions and answers, found none")
     items = []
     for file in found:
-        names = [file.with_suffix(suffix).name for suffix in _SUFFIXES]
-        name = next((name for name in names if (images / name).is_file()), names[0])
-        inside = (images / name).absolute().relative_to(files.root.absolute()).as_posix()
-        picture = medium(inside, "image", MediaRules(folder=files.root.absolute()), str(file))
+        inside = images.relative_to(files.root)
+        picture = files.medium("image", *((inside / file.with_suffix(suffix).name).as_posix() for suffix in _SUFFIXES))
         lines = [line for line in decode(file_bytes(file), str(file)).splitlines() if line.strip()]
         if len(lines) != 2:
             raise DataError(f"{file}: expected two lines QUESTION<tab>Yes|No, got {len(lines)}")
         for number, line in enumerate(lines):
             question, _, gold = line.partition("\t")
             items.append(
-                _item(folder.name, name, number, question, gold, picture, instruction, f"{file}, line {number + 1}")
+                _item(
+                    folder.name,
+                    picture.name,
+                    number,
+                    question,
+                    gold,
+                    picture,
+                    instruction,
+                    f"{file}, line {number + 1}",
+                )
             )
     return items
 
