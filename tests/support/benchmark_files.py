@@ -156,12 +156,13 @@ def _textvqa(root: Path) -> None:
 
 
 def _scienceqa(root: Path) -> None:
-    picture(root / "test" / "3" / "image.png", 1)
+    for name in (3, 4):
+        picture(root / "test" / str(name) / "image.png", name)
     common = {"task": "closed choice", "lecture": "", "solution": "", "topic": "", "category": "", "skill": ""}
     problems = {
         "3": {"question": "Which?", "choices": ["a", "b"], "answer": 1, "hint": "", "image": "image.png"}
         | {"grade": "grade2", "subject": "natural science", "split": "test"},
-        "4": {"question": "What?", "choices": ["x", "y", "z"], "answer": 2, "hint": "Look.", "image": None}
+        "4": {"question": "What?", "choices": ["x", "y", "z"], "answer": 2, "hint": "Look.", "image": "image.png"}
         | {"grade": "grade8", "subject": "social science", "split": "test"},
         "5": {"question": "Why?", "choices": ["x", "y"], "answer": 0, "hint": "", "image": None}
         | {"grade": "grade7", "subject": "language science", "split": "test"},

@@ -21,7 +21,7 @@ def test_the_prompt_has_the_hint_and_the_options(tmp_path: Path) -> None:
     tail = "Answer with the option's letter from the given choices directly."
     assert prompts[0][0].text == f"Which?\nA. a\nB. b\n{tail}"
     assert prompts[1][0].text == f"Context: Look.\nWhat?\nA. x\nB. y\nC. z\n{tail}"
-    assert [len(prompt[0].content) for prompt in prompts] == [2, 1, 1]
+    assert [len(prompt[0].content) for prompt in prompts] == [2, 2, 1]
 
 
 def test_the_results_have_the_official_form(tmp_path: Path) -> None:
