@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inlay.recipes import register_benchmark
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Scored, mean_of_counts
 from inlay.recipes.evaluation.benchmarks.csv_rows import csv_rows
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFile, OfficialFiles, Published
 from inlay.recipes.evaluation.benchmarks.prompts import SHORT, about
 

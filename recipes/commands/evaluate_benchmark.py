@@ -23,15 +23,17 @@ from inlay.recipes.data.rows.sample import Sample, medium_key
 from inlay.recipes.distributed.ranks import first, first_shows, is_first, world
 from inlay.recipes.evaluation.answering import Answered, Asked, ask
 from inlay.recipes.evaluation.benchmarks.answer_store import AnswerStore, StoredAnswer
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, BenchmarkError, Item, limited
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark
 from inlay.recipes.evaluation.benchmarks.blind_prompts import Prompt
 from inlay.recipes.evaluation.benchmarks.bootstrap import paired_bootstrap
 from inlay.recipes.evaluation.benchmarks.collect import ADAPTER, collect, columns_of
+from inlay.recipes.evaluation.benchmarks.item import Item, limited
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, files_of
 from inlay.recipes.evaluation.benchmarks.report import as_plain, benchmark_table, difference_line, scored_columns
 from inlay.recipes.evaluation.benchmarks.results_files import write_json
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
+from inlay.recipes.evaluation.errors import BenchmarkError
 from inlay.recipes.evaluation.scores import cut_line
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.training.load_model import backbone_of

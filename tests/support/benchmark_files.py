@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 from PIL import Image
 from senses_models import write_wav
 
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, Scored, limited
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Scored
+from inlay.recipes.evaluation.benchmarks.item import Item, limited
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, files_of
 

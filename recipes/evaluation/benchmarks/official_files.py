@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.errors import InlayError
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from inlay.adapters.media.modality import Modality
-    from inlay.recipes.evaluation.benchmarks.benchmark import Item
+    from inlay.recipes.evaluation.benchmarks.item import Item
 
 __all__ = ["OfficialFile", "OfficialFiles", "Published"]
 

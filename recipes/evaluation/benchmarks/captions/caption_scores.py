@@ -12,7 +12,8 @@ from pathlib import Path
 
 from inlay.recipes.data.rows.records import whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Item, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.results_files import write_json
 from inlay.recipes.evaluation.metrics.captions.cider import cider

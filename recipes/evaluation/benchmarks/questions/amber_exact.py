@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from inlay.recipes.data.rows.fields import decode, file_bytes
 from inlay.recipes.data.rows.records import filled, whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

@@ -24,7 +24,8 @@ from inlay.recipes.data.rows.fields import decode, file_bytes
 from inlay.recipes.data.rows.media_values import MediaRules, medium
 from inlay.recipes.data.rows.records import filled, records
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
@@ -142,7 +143,8 @@ def score(items: Sequence[Item], answers: Sequence[str]) -> Scored:
         """``[..., categories * 4]`` -> points of each category ``[..., categories]``."""
         table = sums.reshape(*sums.shape[:-1], -1, 4)
         gained: NDArray[Any] = 100 * table[..., ::2] / np.maximum(table[..., 1::2], 1)
-        return gained.sum(axis=-1)
+        summed: NDArray[Any] = gained.sum(axis=-1)
+        return summed
 
     def total(sums: NDArray[Any]) -> NDArray[Any]:
         whole: NDArray[Any] = points(sums).sum(axis=-1)

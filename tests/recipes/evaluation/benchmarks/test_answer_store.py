@@ -8,7 +8,7 @@ import pytest
 
 from inlay.recipes.evaluation.benchmarks import answer_store
 from inlay.recipes.evaluation.benchmarks.answer_store import AnswerStore, StoredAnswer
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 NAMES = [str(number) for number in range(5)]
 ROWS = [StoredAnswer(name, f"answer\n{name} é", "stop") for name in NAMES]

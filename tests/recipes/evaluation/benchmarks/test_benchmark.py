@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from inlay.recipes.evaluation.benchmarks.benchmark import Item, limited, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item, limited
 
 
 def test_the_limit_holds_for_each_part_and_keeps_groups_whole() -> None:

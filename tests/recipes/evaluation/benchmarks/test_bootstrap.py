@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from benchmark_files import MME
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError, Item, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Scored, mean_of_counts
 from inlay.recipes.evaluation.benchmarks.bootstrap import paired_bootstrap
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.questions import mme
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 
 def _scored(values: list[float]) -> Scored:

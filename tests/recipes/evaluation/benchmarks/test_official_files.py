@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from benchmark_files import WRITERS, opened, picture, write_official
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
 from inlay.recipes.evaluation.benchmarks.registry import files_of
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 REQUIRED = [(name, key) for name, own in PUBLISHED.items() for key, file in own.files.items() if not file.optional]
 

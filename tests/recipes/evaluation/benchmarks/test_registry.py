@@ -13,9 +13,9 @@ from registries import forgotten
 
 from inlay.adapters.parts.registration import RegistrationError
 from inlay.recipes import register_benchmark
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
 from inlay.recipes.evaluation.benchmarks.questions import pope, vqav2
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, benchmark_names, files_of
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 
 @pytest.fixture(autouse=True)

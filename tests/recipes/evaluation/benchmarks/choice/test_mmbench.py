@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from benchmark_files import answered, opened, sheet_of, write_official
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError, limited
+from inlay.recipes.evaluation.benchmarks.item import limited
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 SAID = {"241-0": "B", "241-1": "A. blue", "241-2": "The answer is C.", "252-0": "A", "252-1": "A"}
 

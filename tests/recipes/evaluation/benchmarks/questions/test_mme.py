@@ -11,7 +11,7 @@ import pytest
 from benchmark_files import MME, answered, opened, write_official
 from PIL import Image
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 
 def _said(**other: tuple[str, str]) -> dict[str, str]:

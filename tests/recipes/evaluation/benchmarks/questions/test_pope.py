@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchmark_files import answered, opened, write_official
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 
 def test_the_figures_of_each_set_and_the_accuracy_of_all(tmp_path: Path) -> None:

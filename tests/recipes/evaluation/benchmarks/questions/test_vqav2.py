@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchmark_files import answered, opened, write_official
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 
 def test_accuracy_overall_and_by_type(tmp_path: Path) -> None:
