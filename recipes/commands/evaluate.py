@@ -72,7 +72,7 @@ def _check_benchmark(parsed: Any) -> None:
         if given := [name for name in own if getattr(parsed, name) is not None]:
             raise SettingsError(f"--{given[0]}: expected together with --benchmark NAME")
         return
-    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers", "cache_dir")
+    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers")
     options = {"format_name": "data.format", "results": "results", "save_answers": "save_answers"}
     if given := [name for name in others if getattr(parsed, name) is not None]:
         raise SettingsError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.commands.arguments.bundle_argument import named_models
 from inlay.recipes.commands.evaluate_bundle import CACHE, published_decoding
 from inlay.recipes.data.cache.features import Caching
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.rows.sample import Sample, medium_key
 from inlay.recipes.distributed.ranks import first, first_shows, is_first, world
 from inlay.recipes.evaluation.answering import Answered, Asked, ask
@@ -72,6 +74,9 @@ def evaluate_benchmark(parsed: Any, settings: AnswerSettings, backbone: Backbone
     items = limited(benchmark.read(files, instruction), parsed.limit)
     if not items:
         raise BenchmarkError(f"{parsed.root}: the files of {files.published.title} have no question")
+    names = [item.name for item in items]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise BenchmarkError(f"{parsed.root}: expected every question of {benchmark.name} once, got {twice} again")
     files.check_media(items)
     columns = columns_of([settings.phrased(item.prompt) for item in items])
     task = _Task(
@@ -130,8 +135,10 @@ def _answers(task: _Task, bundle: str, backbone: Backbone | None) -> tuple[Path,
         attached = adapter.attach(own)
         loaded.callback(adapter.detach)
         samples = [Sample(item.name, item.prompt, item.name) for item in task.items if media_of(item.prompt)]
+        store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
+        caching = Caching(memory=CACHE, store=store, show=task.say)
         # Without a folder of features, each of several processes encodes the media of its own questions on demand.
-        caching, seen = Caching(memory=CACHE, show=task.say), samples if world() == 1 else None
+        seen = samples if store is not None or world() == 1 else None
         features = caching.features(own, layout.geometry_for("image"), seen, tiling=layout.tiling)
         batches = {"batch_size": parsed.batch_size, "shared": True, "show": task.say}
         return partial(ask, attached, features=features, **options, **batches)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,12 +158,23 @@ class OfficialFiles:
         """
         from inlay.recipes.data.rows.media_values import MediaRules, medium
 
-        folders = ("",) if self.images is not None else self.published.media
         rules = MediaRules(folder=self.media_root, links=self.links, downscale=self.downscale)
-        paths = [
-            medium((Path(folder) / name).as_posix(), modality, rules, name) for folder in folders for name in names
-        ]
-        return next((path for path in paths if path.exists()), paths[0])
+        first = None
+        for folder in self._media_folders:
+            for name in names:
+                path = medium((Path(folder) / name).as_posix(), modality, rules, name)
+                if path.exists():
+                    return path
+                first = first or path
+        return first
+
+    @cached_property
+    def _media_folders(self) -> tuple[str, ...]:
+        """The folders in which media are looked for: those that exist, or the first one if none does."""
+        if self.images is not None:
+            return ("",)
+        there = tuple(folder for folder in self.published.media if (self.root / folder).is_dir())
+        return there or self.published.media[:1]
 
     def check_media(self, items: Sequence[Item]) -> None:
         """Check that the media of these items exist and have the right type.

@@ -17,6 +17,7 @@ from inlay.recipes.commands import evaluate_benchmark as work
 from inlay.recipes.commands.evaluate import main
 from inlay.recipes.evaluation.benchmarks import answer_store, collect
 from inlay.recipes.evaluation.benchmarks.bootstrap import paired_bootstrap
+from inlay.recipes.evaluation.errors import BenchmarkError
 from inlay.recipes.systems import llava
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
@@ -168,6 +169,25 @@ def test_two_bundles_have_an_interval(run: Any, bundles: list[str], tmp_path: Pa
     assert difference == pytest.approx({"value": found.value, "low": found.low, "high": found.high, "clusters": 2})
     assert figures["against"]["adapter"] == pytest.approx(other.figures)
     assert figures["columns"]["adapter"] == pytest.approx(one.figures)
+
+
+def test_captions_may_have_an_empty_prompt(run: Any) -> None:
+    assert list(run("coco", "--instruction=")[0]["columns"]) == COLUMNS
+
+
+def test_features_are_kept_in_a_folder(run: Any, tmp_path: Path) -> None:
+    plain = run("gqa")[0]["columns"]
+    assert run("gqa", f"--data.cache_dir={tmp_path / 'cache'}", output="other")[0]["columns"] == plain
+    assert any((tmp_path / "cache").rglob("*.*"))
+
+
+def test_a_question_that_is_there_twice_is_named(run: Any, tmp_path: Path) -> None:
+    path = write_official("vqav2", tmp_path / "vqav2") / "v2_OpenEnded_mscoco_val2014_questions.json"
+    document = json.loads(path.read_text())
+    document["questions"].append(document["questions"][0])
+    path.write_text(json.dumps(document))
+    with pytest.raises(BenchmarkError, match="expected every question of vqav2 once, got 10 again"):
+        run("vqav2")
 
 
 def test_a_set_without_answers_gets_its_results_file(run: Any, tmp_path: Path) -> None:

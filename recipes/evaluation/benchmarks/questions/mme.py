@@ -119,7 +119,7 @@ def yes_or_no(answer: str) -> str:
     """The official reading of an answer.
 
     Example:
-        >>> [yes_or_no(text) for text in ("Yes, it is.", "no", "It is.", "I know")]
+        >>> [yes_or_no(text) for text in ("Yes, it is.", "no", "It is.", "Nowhere")]
         ['yes', 'no', '', 'no']
     """
     first = answer.lower()[:4]

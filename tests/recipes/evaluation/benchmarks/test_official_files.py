@@ -79,6 +79,15 @@ def test_the_medium_that_exists_is_taken(tmp_path: Path) -> None:
     assert files.medium("image", "no.jpg") == root / "val2014" / "no.jpg"
 
 
+@pytest.mark.parametrize("name", ["-0xzrMun0Rs.wav", "Lorry (1), #2 & more.wav", "caf\u00e9.wav", "a_b-c.1.wav"])
+def test_unusual_names_of_media_are_found(tmp_path: Path, name: str) -> None:
+    root = write_official("clotho", tmp_path / "clotho")
+    (root / "evaluation" / "Rain 1.wav").rename(root / "evaluation" / name)
+    captions = root / "clotho_captions_evaluation.csv"
+    captions.write_text(captions.read_text().replace("Rain 1.wav", f'"{name}"'), encoding="utf-8")
+    assert opened("clotho", root)[2][0].prompt[0].content[0].source == root / "evaluation" / name
+
+
 def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     root = write_official("pope", tmp_path / "pope")
     row = json.dumps({"question_id": 1, "image": "../../etc/passwd", "text": "?", "label": "no"})
