@@ -22,7 +22,7 @@ SIGNS = OfficialFile(names=("signs.csv",), layout="CSV with the columns image, q
 
 def read(files: OfficialFiles, instruction: str) -> list[Item]:
     """The questions, in the order of the file."""
-    items = []
+    items: list[Item] = []
     with files.reading("signs") as path:
         for _, row in csv_rows(path, "image", "question", "answer"):
             prompt = about(files.medium("image", row["image"]), row["question"], instruction)

@@ -70,6 +70,7 @@ def evaluate_benchmark(parsed: Any, settings: AnswerSettings, backbone: Backbone
     say = first_shows(partial(print, file=sys.stderr))
     benchmark = benchmark_named(parsed.benchmark)
     files = files_of(parsed.benchmark, parsed.root, parsed.images, links=parsed.links, downscale=parsed.downscale)
+    say(f"{files.published.title}: reading {', '.join(map(str, files.paths))}")
     instruction = benchmark.instruction if parsed.instruction is None else parsed.instruction
     items = limited(benchmark.read(files, instruction), parsed.limit)
     if not items:

@@ -86,6 +86,11 @@ class OfficialFiles:
         """Whether an optional file exists."""
         return key in self._found
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that exist."""
+        return tuple(self._found.values())
+
     def path(self, key: str) -> Path:
         """The path of a file that exists."""
         return self._found[key]

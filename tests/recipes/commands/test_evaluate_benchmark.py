@@ -204,10 +204,12 @@ def test_the_table_and_the_folder_are_printed(
     _, folder = run("gqa")
     own = ["--benchmark=gqa", f"--root={tmp_path / 'gqa'}", f"--output={tmp_path / 'out'}", SHORT]
     assert main([bundles[0], *own], backbone) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
     assert lines[0] == f"GQA, {bundles[0]}, 3 questions"
     assert lines[1].split("  ")[0] == "figure"
     assert lines[-1] == f"files: {folder}"
+    assert err.startswith(f"GQA: reading {tmp_path / 'gqa' / 'testdev_balanced_questions.json'}\n")
 
 
 @pytest.mark.parametrize(
