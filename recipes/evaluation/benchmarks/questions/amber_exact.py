@@ -73,9 +73,23 @@ def read(files: OfficialFiles, instruction: str) -> list[Item]:
                 raise DataError(f"{where}: {files.path('annotations')} has no entry with id {name} at place {name - 1}")
             note = notes[name - 1]
             generative = note["type"] == GENERATIVE
+            _check(note, words, f"{files.path('annotations')}, id {name}")
             prompt = about(files.medium("image", image), query, "" if generative else instruction)
             items.append(Item(str(name), prompt, (note, words), str(note["type"]), cluster=image))
     return items
+
+
+def _check(note: Mapping[str, Any], words: _Words, where: str) -> None:
+    """Check that an annotation can be scored.
+
+    Raises:
+        DataError: an object without associated words, or another answer than yes and no.
+    """
+    if note["type"] != GENERATIVE:
+        if note["truth"] not in ("yes", "no"):
+            raise DataError(f"{where}, truth: expected 'yes' or 'no', got {note['truth']!r}")
+    elif missing := [name for name in (*note["truth"], *note["hallu"]) if name not in words.associated]:
+        raise DataError(f"{where}: expected objects of relation.json, got {missing[0]!r}")
 
 
 def _words(files: OfficialFiles) -> _Words:

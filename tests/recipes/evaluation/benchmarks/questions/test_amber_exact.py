@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmark_files import answered, opened
+from benchmark_files import answered, opened, write_official
+
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 SAID = {
     "1": "The sky over sand, with ships and a car.",  # ships and car are not there; ship is a typical hallucination
@@ -37,6 +39,23 @@ def test_the_figures_of_answers_have_no_as_the_positive(tmp_path: Path) -> None:
     assert (figures["existence accuracy"], figures["attribute accuracy"], figures["relation accuracy"]) == (100, 100, 0)
     assert figures["amber"] == pytest.approx((100 - 100 / 3 + 200 / 3) / 2)
     assert scored.main(np.sum(scored.counts, axis=0)) == pytest.approx(figures["amber"])
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "told"),
+    [
+        (0, {"truth": ["sky", "moon"]}, "id 1: expected objects of relation.json, got 'moon'"),
+        (2, {"truth": "maybe"}, "id 3, truth: expected 'yes' or 'no'"),
+        (4, {"id": 9}, "no entry with id 5 at place 4"),
+    ],
+)
+def test_wrong_annotations_are_named(tmp_path: Path, place: int, change: dict[str, object], told: str) -> None:
+    path = write_official("amber_exact", tmp_path / "amber") / "data" / "annotations.json"
+    notes = json.loads(path.read_text())
+    notes[place] |= change
+    path.write_text(json.dumps(notes))
+    with pytest.raises(BenchmarkError, match=told):
+        opened("amber_exact", tmp_path / "amber")
 
 
 def test_the_responses_are_those_of_inference_py(tmp_path: Path) -> None:
