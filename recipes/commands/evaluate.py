@@ -87,15 +87,18 @@ def _check_benchmark(parsed: Any) -> None:
         if given := [name for name in own if getattr(parsed, name) is not None]:
             raise SettingsError(f"--{given[0]}: expected together with --benchmark NAME")
         return
-    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers", "cache_dir")
+    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers")
     options = {"format_name": "data.format", "results": "results", "save_answers": "save_answers"}
     if given := [name for name in others if getattr(parsed, name) is not None]:
         raise SettingsError(
             f"--{options.get(given[0], f'data.{given[0]}')}: not with --benchmark, which reads the official files "
             "below --root and writes its files into --output"
         )
-    if parsed.metric != AUTO or parsed.make_test:
-        raise SettingsError("--metric and --data.make_test: not with --benchmark, which has its own figures")
+    if parsed.metric != AUTO or parsed.make_test or parsed.seed is not None or parsed.allow_urls:
+        raise SettingsError(
+            "--metric, --data.make_test, --data.allow_urls, --seed: not with --benchmark, which has its own figures "
+            "and reads local files"
+        )
     if parsed.root is None:
         raise SettingsError("--root: expected the folder with the official files of the benchmark")
     files_of(parsed.benchmark, parsed.root, parsed.images)

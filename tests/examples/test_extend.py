@@ -31,6 +31,7 @@ from inlay.recipes import Task
 from inlay.recipes.cli import main
 from inlay.recipes.data import DataError, Offenders, Question, Sample, read_samples
 from inlay.recipes.data.formats.read import read_rows
+from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, files_of
 from inlay.recipes.evaluation.metric_registry import METRICS
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.objectives.preference.losses.registry import preference_loss
@@ -313,6 +314,18 @@ def test_the_metric_counts_words() -> None:
     said = ["A red, red ring.", "disc red a", ""]
     assert METRICS["word_recall"].compute(said[:1], [asked]) == {"overall": pytest.approx(2 / 3)}
     assert [METRICS["word_recall"].compute([text], [asked])["overall"] for text in said[1:]] == [1.0, 0.0]
+
+
+def test_the_benchmark_counts_equal_answers(tmp_path: Path) -> None:
+    import_module("own_benchmark")
+    for name in ("stop", "yield"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "signs.csv").write_text("image,question,answer\nstop.png,Which?,Stop\nyield.png,Which?,Yield\n")
+    benchmark, files = benchmark_named("signs"), files_of("signs", tmp_path)
+    items = benchmark.read(files, "Briefly.")
+    files.check_media(items)
+    assert items[0].prompt[0].text == "Which?\nBriefly."
+    assert benchmark.score(items, [" stop.", "go"]).figures == {"accuracy": 50}
 
 
 def curve(run: Path, stage: str) -> list[list[float]]:
