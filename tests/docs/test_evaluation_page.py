@@ -1,4 +1,4 @@
-"""docs/evaluation.md: the table of benchmarks is that of the registry, and its commands have valid options."""
+"""docs/howto/evaluation.md: the table of benchmarks is that of the registry, and its commands have valid options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark_files import write_official
 from inlay.recipes.commands.evaluate import main
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, benchmark_names
 
-PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "evaluation.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^inlay evaluate (.* --benchmark [^#\n]*)", PAGE, re.MULTILINE)
 
 
