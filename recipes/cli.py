@@ -30,7 +30,8 @@ COMMANDS = {
     ),
     "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
-    "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about a picture"),
+    "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about pictures, sounds and clips"),
+    "space": ("inlay.recipes.commands.space", "write a folder that runs as a Hugging Face Space with the demo"),
     "import": (
         "inlay.recipes.commands.import_bundle",
         "write a bundle from a checkpoint of LLaVA, BLIP-2 and others",

@@ -25,7 +25,7 @@ def assemble(imported: Imported, backbone: Backbone, *, name: str) -> Adapter:
     """The adapter of a checkpoint, in float32.
 
     Args:
-        imported: what the checkpoint holds.
+        imported: the content of the checkpoint.
         backbone: its frozen models.
         name: a name for people.
 

@@ -22,7 +22,7 @@ from inlay.adapters.convert.source import ConvertError, Source
 __all__ = ["Frozen", "Result", "import_adapter", "lossless_dtype", "read_checkpoint"]
 
 Frozen: TypeAlias = Literal["compare", "leave"]
-"""What is done with frozen models in a checkpoint: compare them with the backbone, or leave them out."""
+"""Whether frozen models in a checkpoint are compared with the backbone or left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def import_adapter(
         template: name of the template of conversations; the format's own if not given.
         name: a name for people; that of the source if not given.
         system: the system from the literature; the format's own if not given.
-        backbone: loaded frozen models; otherwise they are loaded as ``models`` and the checkpoint say.
+        backbone: loaded frozen models; otherwise those that ``models`` and the checkpoint name are loaded.
         frozen: ``compare`` refuses a checkpoint whose own language model or encoder is another one; ``leave`` does
             not look at them.
         write_llm: write the language model of a whole LLaVA checkpoint to this new folder, and take it as ``llm``.

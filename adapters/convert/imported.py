@@ -1,4 +1,4 @@
-"""What a foreign checkpoint holds, in our words: layout, parts, tensors, and names of its frozen models."""
+"""The content of a foreign checkpoint in our terms: layout, parts, tensors, and names of its frozen models."""
 
 from __future__ import annotations
 

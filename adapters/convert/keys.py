@@ -46,7 +46,7 @@ class KeyTable:
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Pattern of the file -> reason why the tensor is not used."""
     prefixes: tuple[str, ...] = ("",)
-    """What may stand in front of every name in the file, the longest first; the first is written."""
+    """Possible prefixes of every name in the file, the longest first; the first is used for writing."""
 
     def ours(self, name: str) -> str | None:
         """Our name of a tensor of the file; None if the table has none."""
@@ -64,7 +64,7 @@ class KeyTable:
         return None
 
     def reason(self, name: str) -> str | None:
-        """Why a tensor of the file is not used; None if it has to be."""
+        """The reason why a tensor of the file is not used; None if it must be used."""
         for bare in self._bare(name):
             for pattern, reason in self._ignoring:
                 if pattern.fullmatch(bare):

@@ -45,7 +45,7 @@ _PLAIN_ONLY = (
     *("bias", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_bdlora", "modules_to_save"),
     *("layer_replication", "target_parameters", "trainable_token_indices", "alora_invocation_tokens"),
 )
-"""Fields that change what is computed, or that stand for further tensors."""
+"""Fields that change the computation, or that belong to further tensors."""
 _OTHER_BASE = ("pissa", "olora", "loftq", "corda")
 """Initialisations that change the weights of the base model."""
 

@@ -41,7 +41,7 @@ def layout_of(source: Source, template: str | None, **fields: Any) -> Layout:
         fields: of the layout.
 
     Raises:
-        ConvertError: a chat template that is none of ours.
+        ConvertError: a chat template that is not one of ours.
     """
     if template is not None:
         return Layout.published(template, **fields)

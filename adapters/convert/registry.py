@@ -85,5 +85,5 @@ def converter_for(source: Source, name: str | None = None) -> Converter:
             return converter
     known = "; ".join(f"{key} ({converter.about})" for key, converter in CONVERTERS.items())
     raise ConvertError(
-        f"{source}: this is no checkpoint of a known format: {known}. Name it with --format if it is one"
+        f"{source}: this is not a checkpoint of a known format: {known}. Name it with --format if it is one"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inlay.hub.safety.text import shown
@@ -43,7 +44,14 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         help="address of a site whose pages may show this one in a frame, such as https://huggingface.co; may be "
         "repeated",
     )
+    parser.add_argument(
+        "--examples",
+        type=Path | None,
+        help="folder with examples.json and media for the page; held-out questions of each run if not given",
+    )
     parsed = parser.parse_args(list(argv))
+    if parsed.examples is not None and not (parsed.examples / "examples.json").is_file():
+        raise ServeError(f"examples: expected a folder with examples.json, got {parsed.examples}")
     for origin in parsed.allow_frame:
         if not _ORIGIN.fullmatch(origin):
             raise ServeError(f"allow_frame: expected an address such as https://huggingface.co, got {shown(origin)}")
@@ -51,14 +59,17 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
 
 def _add_page(serving: Serving) -> None:
-    from inlay.recipes.demo.examples import examples_of
+    from inlay.recipes.demo.examples import examples_of, read_examples
     from inlay.recipes.demo.facts import about
     from inlay.recipes.demo.routes import Page, add_page
 
     parsed = serving.parsed
     credentials = serving.app.state.credentials
     facts = about(serving.models, serving.limits, temperature=parsed.temperature, login=credentials is not None)
-    examples = {name: examples_of(run) for name, run in serving.runs.items()}
+    if parsed.examples is None:
+        examples = {name: examples_of(run) for name, run in serving.runs.items()}
+    else:
+        examples = {next(iter(serving.runs)): read_examples(parsed.examples)}
     add_page(serving.app, Page(about=facts, examples=examples, frames=parsed.allow_frame))
 
 

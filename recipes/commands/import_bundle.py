@@ -1,4 +1,4 @@
-"""``inlay import``: write a bundle from a checkpoint of LLaVA, BLIP-2, InstructBLIP, MiniGPT-4, NExT-GPT or PEFT."""
+"""``inlay import``: write a bundle from a checkpoint of LLaVA, BLIP-2, MiniGPT-4, NExT-GPT, TinyLLaVA, PEFT, ..."""
 
 from __future__ import annotations
 

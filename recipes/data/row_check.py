@@ -287,7 +287,9 @@ def _judge(
     samples: Sequence[Sample], bad: dict[int, Problem], problem_of: Callable[[Sample], str] | None, place: str
 ) -> None:
     """Add the samples that an objective cannot train on to `bad`."""
-    for number, sample in enumerate(samples) if problem_of is not None else ():
+    if problem_of is None:
+        return
+    for number, sample in enumerate(samples):
         if number not in bad and (problem := problem_of(sample)):
             bad[number] = Offender(sample.origin, f"{sample.origin}: {place}{problem}"), False
 

@@ -1,4 +1,4 @@
-"""Examples for the page: held-out questions of a run, with their media in forms that every browser shows."""
+"""Examples for the page: held-out questions of a run, or those of a folder, with media that every browser shows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from pathlib import Path
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.media.errors import MediaError
 from inlay.adapters.media.features import Features
+from inlay.adapters.media.image import path_inside
 from inlay.adapters.media.load import load_medium
+from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.hub.errors import InlayError
+from inlay.hub.safety.strict_json import read_object
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.rows.sample import Question, Sample, questions_of
 from inlay.recipes.media_files.save import Encoded, encoded
 from inlay.recipes.runs.backbone import config_of_bundle
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
+from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.settings.plain_yaml import parse_yaml
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["Example", "examples_of"]
+__all__ = ["EXAMPLES", "Example", "examples_of", "read_examples"]
+
+EXAMPLES = "examples"
+"""The folder of examples in a Space."""
 
 _ROWS = 500  # of each file; the first of them are enough
 
@@ -52,14 +59,43 @@ def examples_of(run: str | Path, most: int = 6) -> list[Example]:
             made = [f"to {part.modality}" for part in question.made]
             key = (question.kind, *(part.modality for part in media), *made)
             if key not in found and len(found) < 3 * most:
-                found[key] = Example(text, tuple((part.modality, _file(part)) for part in media))
+                files = [(part.modality, _encoded(part.modality, part.source)) for part in media]
+                found[key] = Example(text, tuple(files))
     except (InlayError, OSError) as error:
         print(f"warning: {run}: no examples for the page: {error}", file=sys.stderr)
     return _spread(found, most)
 
 
-def _file(part: MediaPart) -> Encoded:
-    medium = load_medium(part.modality, part.source)
+def read_examples(folder: Path) -> list[Example]:
+    """The examples of ``examples.json`` in a folder: ``{"examples": [{"question", "media": [{"kind", "file"}]}]}``.
+
+    Args:
+        folder: the files of the media must be inside.
+
+    Raises:
+        ServeError: not in this form; names the example.
+        MediaError: a medium that cannot be read.
+    """
+    path, found = folder / "examples.json", []
+    listed = read_object(path.read_bytes(), str(path), max_bytes=1 << 20).get("examples")
+    for place, item in enumerate(listed if isinstance(listed, list) else [None]):
+        try:
+            media = tuple((medium["kind"], str(medium["file"])) for medium in item.get("media", []))
+            question, kinds = item["question"], {kind for kind, _ in media}
+            if not isinstance(question, str) or not kinds <= set(GENERATED):
+                raise TypeError
+        except (AttributeError, KeyError, TypeError):
+            raise ServeError(
+                f"{path}: examples[{place}]: expected an object with question and media, a list of objects with kind "
+                f"({', '.join(GENERATED)}) and file"
+            ) from None
+        files = [(kind, _encoded(kind, path_inside(name, folder))) for kind, name in media]
+        found.append(Example(question, tuple(files)))
+    return found
+
+
+def _encoded(kind: Modality, source: object) -> Encoded:
+    medium = load_medium(kind, source)
     if isinstance(medium, Features):
         raise MediaError("a browser shows pictures, sounds and clips, not features")
     return encoded(medium)
@@ -93,7 +129,9 @@ def _rows(path: Path, data: DataSettings) -> Iterable[Sample]:
 
 def _named(config: Path) -> DataSettings | None:
     """The held-out files that the settings of a run name, where they are still there."""
-    held = parse_yaml(config.read_text(encoding="utf-8")).get("data") or {}
+    held = parse_yaml(config.read_text(encoding="utf-8")).get("data")
+    if not isinstance(held, dict):
+        return None
     test, images = (Path(held[name]) if isinstance(held.get(name), str) else None for name in ("test", "images"))
     if test is None or not test.is_file():
         return None

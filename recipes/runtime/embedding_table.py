@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.utils import cached_file
+from transformers.utils.hub import cached_file
 
 from inlay.adapters.loading.files.tokenizer import load_tokenizer
 from inlay.adapters.loading.language_part import NAMES_INSIDE, language_part
@@ -66,7 +66,7 @@ def load_embedding_table(
             raise BackboneError(f"{source}: expected a decoder-only language model, got {config.model_type!r}")
         tokenizer = load_tokenizer(source, options)
         with torch.device("meta"):
-            model: Any = AutoModelForCausalLM.from_config(config)
+            model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
         table = model.get_input_embeddings()
         place = next(name for name, module in model.named_modules() if module is table)
         weight = _weight(source, f"{place}.weight", options, gguf)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.generation import GenerationMixin
+from transformers.generation.utils import GenerationMixin
 
 from inlay.adapters.compatibility.ports import PRECISION
 from inlay.adapters.language.model import LanguageModel, LanguageModelError
@@ -23,7 +23,7 @@ from inlay.recipes.runtime.embedding_table import EmbeddingTable
 __all__ = ["HeadlessLanguage", "HeadlessModel"]
 
 
-class HeadlessModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]  # transformers' mixin has no types
+class HeadlessModel(PreTrainedModel, GenerationMixin):  # type: ignore[no-untyped-call]  # of a class hook
     """The model of transformers inside: token embeddings, config and generation config.
 
     Args:

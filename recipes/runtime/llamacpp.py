@@ -23,7 +23,7 @@ from inlay.recipes.runtime.headless import HeadlessLanguage, HeadlessModel
 __all__ = ["LlamaCppLanguage", "LlamaCppModel"]
 
 
-class LlamaCppModel(HeadlessModel):
+class LlamaCppModel(HeadlessModel):  # type: ignore[no-untyped-call]  # of a class hook
     """Token embeddings in torch, layers and head in llama.cpp.
 
     Args:
@@ -37,8 +37,8 @@ class LlamaCppModel(HeadlessModel):
         self.room = 0
         """Positions that may follow a prompt."""
 
-    def prepare_inputs_for_generation(
-        self, input_ids: Tensor, inputs_embeds: Tensor | None = None, attention_mask: Tensor | None = None, **_: Any
+    def prepare_inputs_for_generation(  # type: ignore[override]  # the arguments that are used, by name
+        self, input_ids: Tensor, *, inputs_embeds: Tensor | None = None, attention_mask: Tensor | None = None, **_: Any
     ) -> dict[str, Any]:
         """The prompt first, then the last id of each row."""
         if not input_ids.shape[1]:
@@ -68,7 +68,7 @@ class LlamaCppModel(HeadlessModel):
             scores, device = self.engine.step(_numbers(self.table(input_ids[:, -1]))), input_ids.device
         else:
             raise LanguageModelError("expected ids or embeddings, got neither")
-        return CausalLMOutput(logits=torch.from_numpy(scores)[:, None].to(device))  # type: ignore[arg-type]
+        return CausalLMOutput(logits=torch.from_numpy(scores)[:, None].to(device))
 
 
 class LlamaCppLanguage(HeadlessLanguage):

@@ -1,7 +1,8 @@
 """The memory that a stage will use, estimated before its first step.
 
 Weights, gradients and AdamW's moments are counted. Activations are measured: one forward pass of the longest sample,
-times the size of a micro-batch. This is the largest possible batch, so a stage of mixed lengths uses less.
+times the size of a micro-batch. This is the largest possible batch, so a stage of mixed lengths uses less. A sample
+is a conversation, a preference row with its answers, or a question with its group of answers.
 """
 
 from __future__ import annotations
@@ -45,13 +46,18 @@ class MemoryPlan:
     """Temporary memory of the current layer: gradients of its activations, and intermediate results."""
     head: int
     """Logits of one chunk of rows."""
+    reference: int = 0
+    """Copy of the adapter at the start, in alignment tuning with a live reference."""
+    generation: int = 0
+    """Keys, values and scores while answers are drawn, in training on rewards; they are free again before the loss."""
     available: int
     """Free memory before the first step."""
 
     @property
     def to_come(self) -> int:
         """Memory that training adds."""
-        return self.gradients + self.optimizer + self.activations + self.passing + self.head
+        training = self.activations + self.passing + self.head
+        return self.gradients + self.optimizer + self.reference + max(training, self.generation)
 
     @property
     def fits(self) -> bool:
@@ -62,6 +68,7 @@ class MemoryPlan:
         """The plan as one line for the user."""
         rows = {**asdict(self), "to come": self.to_come}
         rows["available"] = rows.pop("available")
+        rows = {name: size for name, size in rows.items() if size or name not in ("reference", "generation")}
         return "memory in MiB: " + ", ".join(f"{name} {size / MIB:,.0f}" for name, size in rows.items())
 
 

@@ -67,7 +67,7 @@ def read(source: Source, template: str | None) -> Imported:
     tensors, frozen = part_tensors(source.weights, renamed)
     first = tensors.get("inputs.image.layers.0.weight")
     if first is None or first.dim() != 2:
-        raise ConvertError(f"{source}: multi_modal_projector.linear_1.weight is missing, or is no matrix")
+        raise ConvertError(f"{source}: multi_modal_projector.linear_1.weight is missing, or is not a matrix")
     tiled = config["model_type"] == "llava_next"
     fields: dict[str, Any] = {"geometry": {"image": geometry_of(source)}}
     if tiled:

@@ -2,7 +2,7 @@
 
 Three forms: ``mm_projector.bin`` of stage 1; a LoRA run with ``adapter_model`` and ``non_lora_trainables.bin``; and a
 whole model, of which the projector is taken and the LLM is compared with the one that the adapter is imported for.
-``config.json`` says which layer of which vision tower is read, and how a picture becomes a square or tiles.
+``config.json`` names the vision tower, its layer, and the way in which a picture becomes a square or tiles.
 """
 
 from __future__ import annotations

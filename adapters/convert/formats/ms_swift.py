@@ -33,7 +33,7 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source, template: str | None) -> Imported:
-    """A folder; :func:`~inlay.adapters.convert.on_base.on_base` adds what only the base model holds.
+    """A folder; :func:`~inlay.adapters.convert.on_base.on_base` adds the other parts of the base model.
 
     Args:
         source: the folder.

@@ -1,6 +1,6 @@
 """NExT-GPT (Wu et al., 2023, https://github.com/NExT-GPT/NExT-GPT): ``pytorch_model.pt`` of the released weights.
 
-A flat dictionary of what was trained: the input projector of all modalities, three output projectors, LoRA on the
+A flat dictionary of the trained tensors: the input projector of all modalities, three output projectors, LoRA on the
 attention of Vicuna, and both whole embedding matrices, whose last 38 rows are the new tokens.
 """
 

@@ -126,5 +126,5 @@ def _file(source: Source) -> Source | None:
 def _settings(source: Source) -> dict[str, Any]:
     """The model's settings in the ``config.json`` of the run; empty without one."""
     folders = [source.folder] if source.path.is_dir() else [source.folder, source.folder.parent]
-    held = next((found for folder in folders if (found := Source(folder).config.get("model"))), {})
+    held: Any = next((found for folder in folders if (found := Source(folder).config.get("model"))), {})
     return held if isinstance(held, dict) else {}

@@ -15,7 +15,7 @@ __all__ = ["HEAD", "INSTRUCT", "PLAIN", "qformer_sizes"]
 PLAIN, INSTRUCT = "inputs.image.qformer.", "inputs.image."
 """Where the parts of the two Q-Formers begin: BLIP-2's, and InstructBLIP's with a text branch."""
 HEAD = 64
-"""Width of an attention head of BERT, which the files of LAVIS do not say."""
+"""Width of an attention head of BERT, which is not in the files of LAVIS."""
 
 
 def qformer_sizes(tensors: Mapping[str, Tensor], start: str, where: object) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def split_matrices(tensors: dict[str, Tensor], strings: Sequence[str], source: S
     Args:
         tensors: our name -> tensor; changed in place.
         strings: the new tokens, in the order of their ids, which are the last ones.
-        source: its ``added_tokens.json``, if there is one, has to agree.
+        source: its ``added_tokens.json``, if there is one, must give the tokens these ids.
 
     Returns:
         The rows of the LLM's own tokens, by their names in the LLM.

@@ -22,7 +22,7 @@ from inlay.adapters.export.gguf.architectures import (
     reordered,
     tensor_name,
 )
-from inlay.adapters.export.gguf.gguf_file import Array, Entry, GgufContent, GgufError, Kind, as_array, kind_of
+from inlay.adapters.export.gguf.gguf_file import Array, Entry, GgufContent, GgufError, Kind, Value, as_array, kind_of
 
 __all__ = ["base_content"]
 
@@ -62,8 +62,9 @@ def base_content(model: PreTrainedModel, kind: Kind = "f16", name: str = "") -> 
         tensors[f"{tensor_name(module)}.{leaf}"] = Entry(shape, kind_of(shape, kind), load)
     if (factors := _rope_factors(config)) is not None:
         tensors["rope_freqs.weight"] = Entry(factors.shape, "f32", lambda: factors)
-    header = {"general.type": "model", "general.name": name or "inlay", "general.file_type": _FILE_TYPES[kind]}
-    return GgufContent(architecture.name, {**header, **_sizes(config, architecture)}, tensors)
+    header: dict[str, Value] = {"general.type": "model", "general.name": name or "inlay"}
+    header |= {"general.file_type": _FILE_TYPES[kind], **_sizes(config, architecture)}
+    return GgufContent(architecture.name, header, tensors)
 
 
 def _rows(module: str, tensor: Tensor, config: Any, architecture: Architecture) -> Array:

@@ -13,7 +13,7 @@ from inlay.adapters.compatibility.canary import PROMPT, pattern
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.export.gguf.base import base_content
 from inlay.adapters.export.gguf.gguf_file import GgufContent, GgufError, read_back, write_gguf
-from inlay.adapters.export.gguf.llama_library import LlamaCpp, has_llama_cpp
+from inlay.adapters.export.gguf.llama_library import LlamaCpp, has_llama_cpp, llama_cpp_version
 from inlay.adapters.export.gguf.lora import lora_content
 from inlay.adapters.export.gguf.mmproj import CLIP_ISSUE, DIFFERENCES, has_class_token, mmproj_content, mmproj_problem
 from inlay.adapters.export.options import GgufOptions
@@ -23,7 +23,7 @@ from inlay.adapters.model import MultimodalModel
 
 __all__ = ["write"]
 
-_ALLOWED = {"f32": 1e-3, "f16": 2e-2, "q8_0": 0.2}
+_ALLOWED = {"f32": 1e-4, "f16": 1e-2, "q8_0": 0.1}
 """Largest difference of the canary's logits, as a share of their largest value."""
 
 
@@ -73,18 +73,18 @@ def write(request: Request, folder: Path) -> Written:
                 detail=detail,
             )
         )
-    packages = ["gguf", "transformers"]
+    facts: dict[str, Any] = {"files": {name: (folder / name).stat().st_size for name in contents}}
     if options.base is not None and has_llama_cpp():
         lora = folder / "lora.gguf" if "lora.gguf" in contents else None
         checks.append(_canary(request.model, folder / "base.gguf", lora, options.base))
-        packages.append("llama-cpp-python")
+        facts["llama_cpp"] = llama_cpp_version()
     elif options.base is not None:
         notes.append("llama.cpp is not installed here (pip install 'inlay[llamacpp]'), so its logits were not compared")
     return Written(
         checks=tuple(checks),
-        packages=tuple(packages),
+        packages=("gguf", "transformers"),
         notes=tuple(notes),
-        facts={"files": {name: (folder / name).stat().st_size for name in contents}},
+        facts=facts,
     )
 
 

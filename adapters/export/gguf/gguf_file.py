@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,7 +18,18 @@ from torch import Tensor
 
 from inlay.adapters.export.target import ExportError
 
-__all__ = ["Array", "Entry", "GgufContent", "GgufError", "Kind", "Readback", "as_array", "read_back", "write_gguf"]
+__all__ = [
+    "Array",
+    "Entry",
+    "GgufContent",
+    "GgufError",
+    "Kind",
+    "Readback",
+    "Value",
+    "as_array",
+    "read_back",
+    "write_gguf",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 Value: TypeAlias = str | bool | int | float | Sequence[int] | Sequence[float]
@@ -61,15 +71,6 @@ class Readback:
     tensors: int
     largest_difference: float
     """Of any value: 0 unless a tensor is stored with fewer bits."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``EXPORT.json``."""
-        return {
-            "check": "header and tensors, read back with gguf",
-            "gguf": version("gguf"),
-            "tensors": self.tensors,
-            "largest_difference": self.largest_difference,
-        }
 
 
 def as_array(tensor: Tensor) -> Array:
@@ -215,4 +216,4 @@ def _same(found: Any, expected: Value) -> bool:
         return isinstance(found, float) and bool(np.float32(expected) == np.float32(found))
     if isinstance(expected, (str, bool, int)):
         return bool(found == expected)
-    return found is not None and np.array_equal(np.float32(found), np.float32(list(expected)))
+    return found is not None and np.array_equal(np.asarray(found, np.float32), np.asarray(expected, np.float32))

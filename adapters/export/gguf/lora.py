@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inlay.adapters.export.gguf.architectures import architecture_of, reordered, tensor_name
-from inlay.adapters.export.gguf.gguf_file import Entry, GgufContent, Kind, as_array
+from inlay.adapters.export.gguf.gguf_file import Entry, GgufContent, Kind, Value, as_array
 from inlay.adapters.llm_parts.lora import LoraPart
 
 __all__ = ["lora_content"]
@@ -31,7 +31,7 @@ def lora_content(lora: LoraPart, config: Any, name: str = "", kind: Kind = "f32"
         stored = f"{tensor_name(target)}.weight"
         tensors[f"{stored}.lora_a"] = Entry(down.shape, kind, lambda down=down: down)  # type: ignore[misc]
         tensors[f"{stored}.lora_b"] = Entry(up.shape, kind, lambda up=up: up)  # type: ignore[misc]
-    header = {
+    header: dict[str, Value] = {
         "general.type": "adapter",
         "general.name": name or "inlay",
         "adapter.type": "lora",

@@ -7,6 +7,7 @@ const SOUNDS = /^audio\/(x-)?(wav|wave|flac|ogg|mpeg|mp3)$/;
 
 /** The modality of a file by its type, among those that the adapters read; null for none. */
 function kindOf(type, reads) {
+  if (type === "image/svg+xml") return null; // a document with scripts, not a picture
   const kind = type === "image/gif" && reads.includes("video") ? "video" : type.split("/")[0];
   return reads.includes(kind) ? kind : null;
 }

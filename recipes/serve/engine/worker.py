@@ -115,7 +115,7 @@ class Engine:
         return self.models.group(job.name, job.sampling.beams)
 
     def _taken(self) -> list[Job]:
-        """The first job and others of its group that fit beside it, none beside beam search; the rest stays in order."""
+        """The first job and others of its group that fit beside it, in order; beam search has a batch of its own."""
         taken: list[Job] = []
         kept: deque[Job] = deque()
         room = self.limits.batch

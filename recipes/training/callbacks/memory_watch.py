@@ -13,11 +13,11 @@ from torch import Tensor
 from inlay.adapters.language.checkpointing import can_recompute, recomputed
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.distributed.ranks import all_of, world
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.settings.free_memory import free_memory
 from inlay.recipes.settings.stage import Stage
+from inlay.recipes.training.callbacks.largest_batch import Planned, largest_batch, vocabulary_size
 from inlay.recipes.training.memory_plan import (
     MIB,
     MemoryPlan,
@@ -35,9 +35,6 @@ PASSING = 1.5
 HOLES = 1.4
 """Fragmentation by malloc on a CPU; 1.1 to 1.7 measured on LLaMA and OPT."""
 
-CANDIDATES = 64
-"""Samples that are encoded to find the one with the most positions."""
-
 Recompute: TypeAlias = bool | Literal["auto"]
 
 
@@ -45,34 +42,36 @@ class OutOfMemoryError(InlayError):
     """A batch does not fit into the memory of the device."""
 
 
-def plan_memory(module: NextTokenModule, data: StageData) -> MemoryPlan:
-    """Plan the memory with one forward pass of the longest sample; random state and weights do not change.
+def plan_memory(module: NextTokenModule, data: Planned) -> MemoryPlan:
+    """Plan the memory with one forward pass of the longest row; random state and weights do not change.
 
     Args:
         module: training module on its device.
         data: data of the stage.
     """
     model, stage = module.model, module.stage
-    llm = model.backbone.llm
-    longest = _longest(data)
     rows = max(1, stage.batch_size // stage.accumulate // world())
     devices = [module.device] if module.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), kept_bytes([model.backbone, module]) as kept:
-        batch = data.collate([data.read(0, longest)]).to(module.device)
-        output = model(batch, logits="none")
-        del output
+    with torch.random.fork_rng(devices):
+        largest = largest_batch(module, data)
+        batch = largest.batch.to(module.device)
+        with kept_bytes([model.backbone, module]) as kept:
+            output: Any = model.log_probs(batch) if largest.answers else model(batch, logits="none")
+            del output
     keeps = int(rows * kept.total * (HOLES if module.device.type == "cpu" else 1.0))
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     size = sum(parameter.nbytes for parameter in trained)
-    features: Any = getattr(data.features, "held", {})
+    features: Any = getattr(data.features if isinstance(data, StageData) else None, "held", {})
     return MemoryPlan(
         weights=sum(p.nbytes for p in {*model.backbone.parameters(), *module.parameters()}),
         features=sum(tensor.nbytes for tensor in features.values()),
         gradients=size,
         optimizer=2 * size,
         activations=keeps,
-        passing=int(PASSING * keeps / int(llm.model.config.num_hidden_layers)),
-        head=head_bytes(batch, len(llm.model.get_input_embeddings().get_parameter("weight")), rows),
+        passing=int(PASSING * keeps / int(model.backbone.llm.model.config.num_hidden_layers)),
+        head=head_bytes(batch, vocabulary_size(module), rows),
+        reference=largest.reference,
+        generation=rows * largest.generation,
         available=free_memory(module.device),
     )
 
@@ -87,16 +86,6 @@ def accumulate_line(plan: MemoryPlan, stage: Stage) -> str:
         f"micro-batches of {rows // stage.accumulate} (batch_size {stage.batch_size}, accumulate "
         f"{stage.accumulate}) are slow; --stages.NAME.accumulate {fewer} fits into the memory"
     )
-
-
-def _longest(data: StageData) -> int:
-    """Index of the sample with the most positions among those whose texts and number of media are the largest.
-
-    The size of a tiled picture decides its positions, and reading the header of every picture would take too long.
-    """
-    sizes = lengths_of(data.samples) if data.lengths is None else data.lengths
-    largest = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)[:CANDIDATES]
-    return max(largest, key=lambda index: len(data.read(0, index).ids))
 
 
 class MemoryWatch(Callback):
@@ -125,7 +114,7 @@ class MemoryWatch(Callback):
         if not isinstance(module, NextTokenModule):
             return
         llm = module.model.backbone.llm.model
-        if isinstance(self.data, StageData):
+        if isinstance(self.data, Planned):
             self.plan = plan_memory(module, self.data)
             self.show(self.plan.lines())
             if line := accumulate_line(self.plan, module.stage):

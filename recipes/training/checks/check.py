@@ -23,6 +23,7 @@ from inlay.recipes.runs.job import Job, check_job
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.training.callbacks import part_table
 from inlay.recipes.training.callbacks.label_audit import joined, marked_pieces
+from inlay.recipes.training.callbacks.largest_batch import Planned
 from inlay.recipes.training.callbacks.memory_watch import accumulate_line, plan_memory
 from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, set_facts, sets_table, token_facts
 from inlay.recipes.training.checks.rehearsal import rehearse
@@ -86,7 +87,7 @@ def check(
                 show(f"{number}: {joined(pieces)}")
             if facts.tokens is not None:
                 show(facts.tokens.lines())
-            if isinstance(module, NextTokenModule) and isinstance(plan.data, StageData):
+            if isinstance(module, NextTokenModule) and isinstance(plan.data, Planned):
                 memory = plan_memory(module, plan.data)
                 show(memory.lines())
                 if line := accumulate_line(memory, stage):

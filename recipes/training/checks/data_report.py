@@ -1,6 +1,6 @@
-"""What ``inlay check`` finds in the data: rows, format, media, turns, image sizes; token lengths of each stage.
+"""The report of ``inlay check`` on the data: rows, format, media, turns, image sizes; token lengths of each stage.
 
-Of large files an evenly spaced part is measured, and the report says how many rows that is.
+Of large files evenly spaced rows are measured, and the report gives their number.
 """
 
 from __future__ import annotations

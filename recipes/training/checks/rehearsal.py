@@ -1,7 +1,7 @@
 """A rehearsal of all stages on a few rows, before the first one trains: settings of the last stage fail at once.
 
-Rows are checked elsewhere (:mod:`inlay.recipes.data.row_check`); this finds what only the objectives know: a stage
-without its teacher, a batch too small for a contrastive loss, learning rates for parts that the adapter does not have.
+Rows are checked elsewhere (:mod:`inlay.recipes.data.row_check`); this finds problems that only the objectives detect:
+a stage without its teacher, a batch too small for a contrastive loss, learning rates for parts that the adapter lacks.
 """
 
 from __future__ import annotations

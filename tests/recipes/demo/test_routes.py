@@ -59,7 +59,7 @@ def test_every_response_has_the_headers_that_browsers_obey(page: Served, path: s
     headers = page.call(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cross-origin-resource-policy"] == "same-origin"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["cache-control"] == "no-store"
 
 

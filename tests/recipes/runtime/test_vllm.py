@@ -109,23 +109,32 @@ def test_options_that_vllm_does_not_have_are_refused(model: Any, conversations: 
 
 def test_a_server_without_the_flag(bundle: Path, stand_in: StandIn, conversations: Any) -> None:
     stand_in.flag = False
-    with served(stand_in) as url, runtime_model(bundle, RuntimeOptions("vllm", url=url)) as model:
-        with pytest.raises(ServerError, match="start the server with --enable-prompt-embeds"):
-            model.chat(conversations[0])
+    with (
+        served(stand_in) as url,
+        runtime_model(bundle, RuntimeOptions("vllm", url=url)) as model,
+        pytest.raises(ServerError, match=r"start the server with --enable-prompt-embeds"),
+    ):
+        model.chat(conversations[0])
 
 
 def test_a_server_with_another_width(bundle: Path, stand_in: StandIn, conversations: Any) -> None:
     stand_in.width = 64
-    with served(stand_in) as url, runtime_model(bundle, RuntimeOptions("vllm", url=url)) as model:
-        with pytest.raises(ServerError, match="hidden size 128, expected 64.*has to run the language model"):
-            model.chat(conversations[0])
+    with (
+        served(stand_in) as url,
+        runtime_model(bundle, RuntimeOptions("vllm", url=url)) as model,
+        pytest.raises(ServerError, match=r"hidden size 128, expected 64.*has to run the language model"),
+    ):
+        model.chat(conversations[0])
 
 
 def test_a_server_without_token_ids(bundle: Path, stand_in: StandIn, conversations: Any) -> None:
     stand_in.token_ids = False
-    with served(stand_in) as url, runtime_model(bundle, RuntimeOptions("vllm", url=url)) as model:
-        with pytest.raises(ServerError, match="return_token_ids.*vLLM 0.10.2"):
-            model.chat(conversations[0])
+    with (
+        served(stand_in) as url,
+        runtime_model(bundle, RuntimeOptions("vllm", url=url)) as model,
+        pytest.raises(ServerError, match=r"return_token_ids.*vLLM 0.10.2"),
+    ):
+        model.chat(conversations[0])
 
 
 BASE, ONE, TWO = Served("llama"), Served("one", "llama"), Served("two", "llama")

@@ -181,6 +181,68 @@ def test_a_medium_that_the_adapter_does_not_read_is_the_clients_error(served: Se
     assert served.ask(sound).status == 400
 
 
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_beam_search_gives_the_answer_of_chat(wanted: Any, serve: Any, adapters: Any, image_of: Any, name: str) -> None:
+    reply = wanted(name, 1, num_beams=3)
+    served = serve(adapters)
+    answered = served.ask(shown(image_of(1)), name, num_beams=3)
+    assert (answered.text, answered.json["usage"]["completion_tokens"]) == (reply.text, reply.tokens)
+    pieces = served.stream(shown(image_of(1)), name, num_beams=3)[:-1]
+    assert "".join(piece["choices"][0]["delta"].get("content", "") for piece in pieces) == reply.text
+
+
+def test_requests_with_and_without_beams_at_once_get_their_own_answers(served: Served, image_of: Any) -> None:
+    fields: list[dict[str, Any]] = [{}, {"num_beams": 3}, {"num_beams": 3}, {}, {"num_beams": 2}]
+    calls = [partial(served.ask, shown(image_of(1)), "ab"[n % 2], **more) for n, more in enumerate(fields)]
+    assert [one.text for one in served.together(*calls)] == [call().text for call in calls]
+
+
+@pytest.mark.parametrize("more", [{"temperature": 0.5}, {"n": 2}, {"logprobs": True}])
+def test_beam_search_is_not_sampled(served: Served, more: dict[str, Any]) -> None:
+    answered = served.ask(QUESTION, num_beams=2, **more)
+    assert (answered.status, answered.error["param"]) == (400, "num_beams")
+
+
+def test_settings_of_generation_reach_the_generator(
+    serve: Any, senses_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = senses_of(dropout=0.0).model
+    model.adapter.eval()
+    loud(model.adapter, next(text for text in model.adapter.tokens.config.strings if "IMG" in text.upper()))
+    seen: list[dict[str, Any]] = []
+    generator = model.backbone.generator("image")
+    plain = generator.generate
+
+    def generate(conditioning: Any, *, steps: int = 1, guidance_scale: float = 1.0, seed: Any = None) -> Any:
+        seen.append({"steps": steps, "guidance_scale": guidance_scale, "seed": seed})
+        return plain(conditioning, seed=seed)
+
+    monkeypatch.setattr(generator, "generate", generate)
+    served = serve({"any": model.adapter})
+    settings = {"image": {"steps": 7, "guidance_scale": 2.5}}
+    assert served.ask("what is shown?", "any", max_tokens=4, seed=5, generation=settings).status == 200
+    assert seen == [{"steps": 7, "guidance_scale": 2.5, "seed": 5}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "param"),
+    [
+        ({"image": {"steps": 0}}, "generation.image.steps"),
+        ({"image": {"steps": 201}}, "generation.image.steps"),
+        ({"image": {"guidance_scale": -1}}, "generation.image.guidance_scale"),
+        ({"image": {"size": [9, 9]}}, "generation.image.size"),
+    ],
+)
+def test_settings_of_generation_are_checked(serve: Any, senses_of: Any, settings: Any, param: str) -> None:
+    answered = serve({"any": senses_of(dropout=0.0).model.adapter.eval()}).ask("draw it", "any", generation=settings)
+    assert (answered.status, answered.error["param"]) == (400, param)
+
+
+def test_an_adapter_that_makes_no_media_has_no_settings_of_generation(served: Served) -> None:
+    answered = served.ask(QUESTION, generation={"image": {"steps": 2}})
+    assert (answered.status, answered.error["param"]) == (400, "generation.image")
+
+
 def test_generated_media_are_data_urls_and_continue_the_conversation(serve: Any, senses_of: Any) -> None:
     model = senses_of(dropout=0.0).model
     model.adapter.eval()

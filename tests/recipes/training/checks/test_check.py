@@ -74,6 +74,7 @@ def test_both_answers_of_pairs_and_their_lengths_are_shown(preferring: Any, eva_
     (stage,) = report.stages
     tokens: Any = stage.tokens
     assert len(tokens.lengths) == 2
+    assert any(line.startswith("memory in MiB: weights ") for line in lines)
     assert tokens.labelled[1] > tokens.labelled[0] > 0
     shown = ["".join(text for text, trained in pieces if trained) for _, pieces, _ in stage.examples]
     assert all("circle" in text and "star" in text for text in shown)
