@@ -65,7 +65,7 @@ def add_page(app: FastAPI, page: Page) -> None:
         more = headers if kind == "text/html" else {}
         app.get("/" if name == "index.html" else f"/{name}")(_fixed(body, kind, more))
 
-    first = {example: name for name, own in reversed(page.examples.items()) for example in reversed(own)}
+    first = {example: name for name, own in reversed(list(page.examples.items())) for example in reversed(own)}
     examples = [(name, example) for example, name in reversed(first.items())]  # of runs on the same data each once
     for place, (_, example) in enumerate(examples):
         for number, (_, file) in enumerate(example.media):
