@@ -18,7 +18,7 @@ async function open(browser, options = {}) {
   page.on("console", (line) => { if (line.type() === "error") problems.push(line.text()); });
   page.on("request", (request) => { if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) problems.push(`foreign: ${request.url()}`); });
   await page.goto(url);
-  if (!password) await ready(page);
+  if (scenario !== "login") await ready(page);
   return page;
 }
 
@@ -304,6 +304,24 @@ const scenarios = {
     await page.waitForSelector("#key");
     return { first, wrong, cookie, last: page.url() };
   },
+};
+
+// For the documentation: an example of the run, and questions in one conversation ("first question|second question").
+scenarios.tour = async (browser) => {
+  const [example, ...questions] = password.split("|");
+  for (const [name, options] of [["tour", {}], ["tour-small", { viewport: { width: 360, height: 740 }, colorScheme: "dark" }]]) {
+    const page = await open(browser, options);
+    if (example) {
+      await page.click(`#examples button:nth-child(${example})`);
+      await page.waitForSelector("#pending li");
+      await page.keyboard.press("Enter");
+      await answered(page);
+    }
+    for (const [n, text] of questions.entries()) await ask(page, text, n + (example ? 2 : 1));
+    await page.waitForTimeout(500);
+    await page.screenshot({ path: media(`${name}.png`) });
+  }
+  return {};
 };
 
 const browser = await chromium.launch({
