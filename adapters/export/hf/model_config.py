@@ -127,7 +127,8 @@ def strategy(request: Request) -> str:
 def pinpoints(request: Request) -> list[list[int]]:
     """Sizes of the canvases of ``anyres`` in pixels: height, width."""
     rule: Any = request.adapter.layout.tiling_for("image")
-    side = request.backbone.encoder("image").image_size
+    encoder: Any = request.backbone.encoder("image")
+    side = encoder.image_size
     canvases = rule.canvases if isinstance(rule, AnyRes) else ()
     return [[rows * side, columns * side] for rows, columns in canvases]
 
