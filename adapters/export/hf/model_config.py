@@ -71,7 +71,7 @@ def model_config(request: Request, kind: Kind, *, image_id: int, vocabulary: int
         fields = {
             "projector_hidden_act": "gelu",
             "multimodal_projector_bias": True,
-            "vision_feature_layer": feature_layer(encoder),  # type: ignore[arg-type]  # it was checked to be one
+            "vision_feature_layer": feature_layer(encoder, request.adapter),  # type: ignore[arg-type]  # it was checked to be one
             "vision_feature_select_strategy": strategy(request),
             "image_seq_length": encoder.tokens,
         }
