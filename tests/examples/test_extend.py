@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 from preference_rows import random_pairs, rows_for, untouched
 from registries import forgotten
+from safetensors.torch import load_file
 from stages import stage_from
 from step_ways import assert_same, way
 
-from inlay.adapters import Adapter, Backbone, Layout, parse_messages
+from inlay.adapters import Adapter, Backbone, Layout, MlpConfig, export_adapter, parse_messages
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
@@ -306,6 +307,21 @@ def test_a_checkpoint_in_a_format_of_ones_own_is_imported(backbone_of: Any, tmp_
     torch.save({"bridge.proj.bias": tensors["bridge.proj.bias"]}, tmp_path / "bridge.pt")
     with pytest.raises(ConvertError, match=r"bridge\.proj\.weight is missing"):
         import_adapter(tmp_path, backbone=backbone_of())
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_target_of_ones_own_is_written_and_checked(backbone_of: Any, tmp_path: Path, half: bool) -> None:
+    import_module("own_exporter")
+    backbone = backbone_of()
+    adapter = Adapter.for_backbone(
+        backbone, system="llava", name="own", layout=Layout(template="vicuna_v1"), inputs={"image": MlpConfig()}
+    )
+    report = export_adapter(adapter.attach(backbone), to="parts", output=tmp_path / "parts", half=half)
+    held = load_file(tmp_path / "parts" / "projector.safetensors")
+    assert {tensor.dtype for tensor in held.values()} == {torch.float16 if half else torch.float32}
+    assert json.loads((tmp_path / "parts" / "layout.json").read_text())["template"] == "vicuna_v1"
+    assert (report.target, report.options) == ("parts", {"half": half})
+    adapter.detach()
 
 
 def test_the_metric_counts_words() -> None:
