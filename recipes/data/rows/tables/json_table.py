@@ -88,7 +88,7 @@ class JsonTable:
     def _row(self, row: int, start: int, size: int) -> dict[str, Any]:
         data = os.pread(self._file, size, start)
         try:
-            value = _DECODER.decode(data.decode("utf-8-sig"))
+            value = _DECODER.decode(data.removeprefix(codecs.BOM_UTF8).decode())
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -119,10 +119,7 @@ class JsonTable:
                 numbers.append(number)
                 where = f"{self.name}, line {number}"
             if isinstance(value, bytes):
-                try:
-                    value = parse(decode(value, where), where)
-                except DataError as error:
-                    value = error
+                value = _parsed(value, where)
             if not isinstance(value, (dict, DataError)):
                 value = DataError(f"{where}: expected an object, got {json_name(value)}")
             yield where, value
@@ -224,6 +221,17 @@ class _Text:
                     raise
             self.block = max(_BLOCK, len(self.text))  # so that a long row is parsed a few times only
             self.more()
+
+
+def _parsed(line: bytes, where: str) -> Any:
+    """The value of a line, or the error."""
+    try:
+        return _DECODER.decode(line.removeprefix(codecs.BOM_UTF8).decode())
+    except (ValueError, RecursionError):
+        try:
+            return parse(decode(line, where), where)
+        except DataError as error:
+            return error
 
 
 def json_name(value: object) -> str:
