@@ -6,16 +6,22 @@ import ipaddress
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inlay.adapters.backbone import Backbone
-from inlay.adapters.chat.kv_cache import MAX_BYTES, prefix_cache
-from inlay.recipes.commands.arguments.bundle_argument import PREFIX_HELP, add_backbone, add_trusted_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import (
+    PREFIX_HELP,
+    PREFIX_MIB,
+    add_backbone,
+    add_trusted_bundle,
+    named_models,
+)
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.demo.demonstration import Demonstration, examples_of
 from inlay.recipes.demo.limits import Limits
-from inlay.recipes.demo.server import DemoServer
-from inlay.recipes.systems.generation_options import generation_options
-from inlay.recipes.training.load_model import loaded_model
+
+if TYPE_CHECKING:
+    from inlay.adapters.backbone import Backbone
+    from inlay.recipes.demo.demonstration import Demonstration
+    from inlay.recipes.demo.server import DemoServer
 
 __all__ = ["main", "serve"]
 
@@ -45,7 +51,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_argument("--limit", type=int, default=own.new_tokens, help="maximum tokens of an answer")
     parser.add_argument("--upload_mb", type=float, default=own.upload_bytes / 1e6, help="largest request in MB")
     parser.add_argument("--waiting", type=int, default=own.waiting, help="maximum number of waiting requests")
-    parser.add_argument("--prefix_mib", type=int, default=MAX_BYTES >> 20, help=PREFIX_HELP)
+    parser.add_argument("--prefix_mib", type=int, default=PREFIX_MIB, help=PREFIX_HELP)
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     limits = Limits(
@@ -53,6 +59,13 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         new_tokens=parsed.limit,
         waiting=parsed.waiting,
     )
+    # Heavy libraries are imported after the arguments have been checked.
+    from inlay.adapters.chat.kv_cache import prefix_cache
+    from inlay.recipes.demo.demonstration import Demonstration, examples_of
+    from inlay.recipes.demo.server import DemoServer
+    from inlay.recipes.systems.generation_options import generation_options
+    from inlay.recipes.training.load_model import loaded_model
+
     # The server is closed even if the adapter or backbone cannot be loaded.
     with (
         DemoServer(parsed.host, parsed.port, limits, parsed.allow_host) as server,

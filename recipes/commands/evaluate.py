@@ -50,12 +50,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
 def _check_files(parsed: Any) -> None:
     """Check that the bundle and all files exist, before anything is loaded."""
-    bundle = str(parsed.bundle)
-    if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
-        raise SettingsError(
-            f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name), got a "
-            "missing folder"
-        )
     options = {"data.test": parsed.test, "data.test_annotations": parsed.test_annotations, "data.images": parsed.images}
     for name, path in [*options.items(), *(("data.make_test", path) for path in parsed.make_test)]:
         if path is not None and not path.exists():

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED, add_backbone, named_models
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED, add_backbone, check_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.serve.limits import Limits
@@ -58,6 +58,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_class_arguments(Limits, "limits", instantiate=False)
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
+    for run in parsed.runs:
+        check_bundle(run if "=" not in run or Path(run).exists() else run.partition("=")[2])
     limits = Limits(**{field.name: getattr(parsed.limits, field.name) for field in fields(Limits)})
     if not 0 <= parsed.temperature <= 2:
         raise ServeError(f"temperature: expected a number from 0 to 2, got {parsed.temperature}")

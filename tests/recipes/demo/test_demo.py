@@ -298,7 +298,7 @@ def test_60_it_listens_on_the_loopback_by_default(monkeypatch: pytest.MonkeyPatc
         seen.append((host, port, limits.upload_bytes))
         raise Stop
 
-    monkeypatch.setattr("inlay.recipes.commands.demo.DemoServer", note)
+    monkeypatch.setattr("inlay.recipes.demo.server.DemoServer", note)
     with pytest.raises(Stop):
         main(["runs/llava"])
     assert seen == [("127.0.0.1", 7860, 10_000_000)]

@@ -9,7 +9,7 @@ import pytest
 
 from inlay.recipes.cli import main
 from inlay.recipes.commands import chat, demo
-from inlay.recipes.commands.chat import Conversation
+from inlay.recipes.commands.conversation import Conversation
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems import llava
 from inlay.recipes.systems.load_backbone import backbone_from
