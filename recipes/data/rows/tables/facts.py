@@ -166,7 +166,8 @@ class Recorder:
 
     def _sizes(self, messages: Sequence[Message], media: dict[str, int]) -> list[int]:
         """Characters, bytes, messages, and whether the conversation is unusual; its media are added to `media`."""
-        unusual, texts = 0, []
+        unusual = 0
+        texts: list[str] = []
         for message in messages:
             content = message.content
             if len(content) == 1 and type(content[0]) is TextPart:
