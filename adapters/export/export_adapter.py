@@ -38,6 +38,7 @@ def export_adapter(model: MultimodalModel[Adapter], *, to: str, output: str | Pa
     check_new(folder)
     model.require_attached()
     adapter = model.adapter
+    target.check(adapter)
     with new_folder(folder) as fresh:
         written = target.load()(Request(model, chosen), fresh)
         if failed := [str(check) for check in written.checks if not check.passed]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inlay.adapters.export.options import GgufOptions, PeftOptions
 from inlay.adapters.export.target import Exporter, ExportError, NoOptions, Target
 from inlay.adapters.parts.registration import RegistrationError, register
 from inlay.hub.safety.text import shown
+
+if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
 
 __all__ = ["TARGETS", "register_exporter", "target_named"]
 
@@ -17,11 +20,13 @@ TARGETS: dict[str, Target] = {
     "hf": Target(
         "inlay.adapters.export.hf.exporter:write",
         "one merged model for Transformers, vLLM, SGLang and MLX: Llava, LlavaNext, Blip2, InstructBlip",
+        precheck="inlay.adapters.export.hf.expressible:adapter_kind",
     ),
     "peft": Target(
         "inlay.adapters.export.peft.exporter:write",
         "the LoRA alone, for the bare language model in PEFT and vLLM",
         PeftOptions,
+        precheck="inlay.adapters.export.peft.exporter:check_lora",
     ),
     "gguf": Target(
         "inlay.adapters.export.gguf.exporter:write",
@@ -32,7 +37,13 @@ TARGETS: dict[str, Target] = {
 """Name -> target."""
 
 
-def register_exporter(name: str, exporter: Exporter | str, about: str, options: type[Any] = NoOptions) -> None:
+def register_exporter(
+    name: str,
+    exporter: Exporter | str,
+    about: str,
+    options: type[Any] = NoOptions,
+    precheck: Callable[[Adapter], object] | str | None = None,
+) -> None:
     """Register a target, so that ``inlay export --to NAME`` writes it.
 
     Args:
@@ -40,6 +51,7 @@ def register_exporter(name: str, exporter: Exporter | str, about: str, options: 
         exporter: the function, or its place as ``module:function``.
         about: what is written, and for which programs, in one line.
         options: a frozen dataclass whose fields are the target's options; all of them have defaults.
+        precheck: raises for an adapter that cannot be expressed; called before the frozen models are loaded.
 
     Raises:
         RegistrationError: options that are not a dataclass, or the name of another target.
@@ -51,7 +63,7 @@ def register_exporter(name: str, exporter: Exporter | str, about: str, options: 
     """
     if not is_dataclass(options):
         raise RegistrationError(f"exporter {name!r}: options: expected a dataclass, got {shown(options)}")
-    register(TARGETS, name, Target(exporter, about, options), "exporter", by="exporter")
+    register(TARGETS, name, Target(exporter, about, options, precheck), "exporter", by="exporter")
 
 
 def target_named(name: str, options: Mapping[str, Any] | None = None) -> tuple[Target, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 from inlay.hub.errors import InlayError
 
 if TYPE_CHECKING:
+    from inlay.adapters.adapter import Adapter
     from inlay.adapters.export.report import Written
     from inlay.adapters.export.request import Request
 
@@ -49,17 +50,33 @@ class Target:
     """What is written, and for which programs, in one line."""
     options: type[Any] = NoOptions
     """A frozen dataclass with one :func:`option` a field."""
+    precheck: Callable[[Adapter], object] | str | None = None
+    """Raises for an adapter that cannot be expressed whatever its backbone is, before the frozen models are loaded."""
 
     def load(self) -> Exporter:
         """The function."""
-        if callable(self.exporter):
-            return self.exporter
-        module, _, name = self.exporter.partition(":")
-        function: Exporter = getattr(import_module(module), name)
+        function: Exporter = _imported(self.exporter)
         return function
+
+    def check(self, adapter: Adapter) -> None:
+        """Run the precheck.
+
+        Raises:
+            ExportError: the target cannot express this adapter.
+        """
+        if self.precheck is not None:
+            _imported(self.precheck)(adapter)
 
     @property
     def types(self) -> dict[str, Any]:
         """Name of each option -> its type."""
         hints = get_type_hints(self.options)
         return {item.name: hints[item.name] for item in fields(self.options)}
+
+
+def _imported(function: Any) -> Any:
+    """The function itself, or the one at ``module:function``."""
+    if callable(function):
+        return function
+    module, _, name = str(function).partition(":")
+    return getattr(import_module(module), name)

@@ -27,7 +27,7 @@ from inlay.adapters.conversation.segments import LayoutError, Segment, Text
 from inlay.adapters.conversation.template import Dialogue, Template, answer, is_empty
 from inlay.adapters.conversation.templates.llava import with_newlines
 
-__all__ = ["CHAT_TEMPLATES", "DEFAULT_DATE", "added_token_in", "template_variables", "writes_date"]
+__all__ = ["CHAT_TEMPLATES", "DEFAULT_DATE", "added_token_in", "own_template", "template_variables", "writes_date"]
 
 DEFAULT_DATE = "2024-07-26"
 """The day for layouts without one. Llama 3.1's template falls back to the same day."""
@@ -243,6 +243,21 @@ def _with_date(template: str, date: str | None) -> tuple[str, dict[str, Any]]:
         return _CLOCK + template, {"inlay_date": directives}
     # Llama 3.1 has no clock and writes a day of its own, unless it is given one in this form.
     return template, {} if date is None else {"date_string": day.strftime("%d %b %Y")}
+
+
+def own_template(tokenizer: Any, date: str | None, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any], bool]:
+    """The tokenizer's chat template as the layout ``chat`` runs it.
+
+    Args:
+        tokenizer: of the language model.
+        date: of the layout.
+        arguments: of the layout.
+
+    Returns:
+        The Jinja text, its variables, and whether it has a place for a system text.
+    """
+    template, variables = _with_date(tokenizer.get_chat_template(), date)
+    return template, {**variables, **arguments}, _takes_system(_Renderer(tokenizer, date, arguments))
 
 
 def _takes_system(render: _Renderer) -> bool:

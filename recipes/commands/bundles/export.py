@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.adapters.export.new_folder import check_new
 from inlay.adapters.export.registry import TARGETS, target_named
+from inlay.hub.format.files import bundle_folder, read_manifest
+from inlay.hub.remote.address import locate
+from inlay.hub.safety.safe_read import OpenFolder
 from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 
@@ -40,8 +43,12 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print EXPORT.json")
     parsed = parser.parse_args(list(argv))
     given = {name: getattr(parsed, name) for name in _options() if getattr(parsed, name) not in (None, False)}
-    target_named(parsed.to, given)  # before models are loaded, which takes a while
+    # All of this before models are loaded, which takes a while.
+    target_named(parsed.to, given)
     check_new(parsed.output)
+    if isinstance(place := locate(parsed.bundle), Path):
+        with OpenFolder(bundle_folder(place)) as opened:
+            read_manifest(opened)
     report = _export(parsed, given, backbone)
     print(report.text().rstrip() if parsed.json else _table(report))
     return 0
@@ -66,11 +73,17 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 def _export(parsed: Any, given: dict[str, Any], backbone: Backbone | None) -> Report:
+    from inlay.adapters.adapter import Adapter
     from inlay.adapters.export.export_adapter import export_adapter
-    from inlay.recipes.training.load_model import loaded_model
+    from inlay.recipes.training.load_model import backbone_of
 
-    with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:
+    adapter = Adapter.from_pretrained(parsed.bundle)
+    target_named(parsed.to)[0].check(adapter)
+    model = adapter.attach(backbone_of(parsed.bundle, adapter, backbone or named_models(parsed)))
+    try:
         return export_adapter(model, to=parsed.to, output=parsed.output, **given)
+    finally:
+        adapter.detach()
 
 
 def _table(report: Report) -> str:
