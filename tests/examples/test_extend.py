@@ -16,10 +16,11 @@ import pytest
 import torch
 from PIL import Image
 from registries import forgotten
+from safetensors.torch import load_file
 from stages import stage_from
 from step_ways import assert_same, way
 
-from inlay.adapters import Adapter, Backbone, Layout, parse_messages
+from inlay.adapters import Adapter, Backbone, Layout, MlpConfig, export_adapter, parse_messages
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.inputs import PROJECTORS
@@ -274,6 +275,21 @@ def test_a_reward_of_ones_own_scores_answers() -> None:
     scorer = scorer_of(RewardSettings(reward="2*word_f1"))
     said = ("A red circle.", "a red ring", "blue")
     assert [scorer(asked, text, Sample("1", (), "")).total for text in said] == [2.0, pytest.approx(4 / 3), 0.0]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_target_of_ones_own_is_written_and_checked(backbone_of: Any, tmp_path: Path, half: bool) -> None:
+    import_module("own_exporter")
+    backbone = backbone_of()
+    adapter = Adapter.for_backbone(
+        backbone, system="llava", name="own", layout=Layout(template="vicuna_v1"), inputs={"image": MlpConfig()}
+    )
+    report = export_adapter(adapter.attach(backbone), to="parts", output=tmp_path / "parts", half=half)
+    held = load_file(tmp_path / "parts" / "projector.safetensors")
+    assert {tensor.dtype for tensor in held.values()} == {torch.float16 if half else torch.float32}
+    assert json.loads((tmp_path / "parts" / "layout.json").read_text())["template"] == "vicuna_v1"
+    assert (report.target, report.options) == ("parts", {"half": half})
+    adapter.detach()
 
 
 def test_the_metric_counts_words() -> None:

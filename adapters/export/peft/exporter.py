@@ -6,6 +6,7 @@ folder is loaded by peft on the bare language model and compared with the attach
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,10 @@ def _checks(request: Request, made: Reranked, alpha: float, folder: Path) -> tup
             own = bare(input_ids=ids, **more).logits.float()
         finally:
             undo.close()
-        loaded = PeftModel.from_pretrained(bare, folder, local_files_only=True).eval()
+        with warnings.catch_warnings():
+            # peft 0.21 still reads transformers' old name when it wraps a model.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            loaded = PeftModel.from_pretrained(bare, folder, local_files_only=True).eval()
         theirs = loaded(input_ids=ids, **more).logits.float()
         held = get_peft_model_state_dict(loaded, save_embedding_layers=False)  # "auto" would ask the Hub
         read = {name: tensor.cpu() for name, tensor in held.items()}
