@@ -34,6 +34,7 @@ napoleon_use_rtype = False
 
 html_theme = "furo"
 html_static_path = ["_static"]
+html_css_files = ["inlay.css"]
 html_show_sourcelink = False
 
 suppress_warnings = [

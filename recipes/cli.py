@@ -11,7 +11,7 @@ from importlib.metadata import version
 from inlay.hub.errors import InlayError
 from inlay.hub.safety.atomic import DISK_FULL
 from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP, import_own_parts
-from inlay.recipes.commands.registry import COMMANDS, RENAMED
+from inlay.recipes.commands.arguments.registry import COMMANDS, RENAMED
 from inlay.recipes.distributed.failures import OtherProcessError
 from inlay.recipes.terminal.error import show_error
 

@@ -28,8 +28,9 @@ NOT_OURS = {
     "--standalone",
     "--continuous",
     "--systems",
+    "--force_simple",
 }
-"""Of torchrun, transformers and `make real`."""
+"""Of torchrun, transformers, `make real` and lmms-eval."""
 
 
 @cache

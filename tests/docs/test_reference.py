@@ -72,6 +72,18 @@ def test_every_method_has_a_card(docs: Path, kind: str) -> None:
             assert expanded(text).count("Source: `inlay.") == 1
 
 
+NO_PAPER = {"audio", "vision", "precomputed", "output_mlp"}
+"""Base classes, features from files, and a plain MLP."""
+
+
+def test_every_card_names_its_paper_and_projectors_and_objectives_their_formula(docs: Path) -> None:
+    texts = {page.stem: page.read_text(encoding="utf-8") for page in (docs / "reference" / "methods").glob("*.md")}
+    cards = {name: expanded(text) for name, text in texts.items() if "{generated} method" in text}
+    assert {name for name, text in cards.items() if "<https://" not in text} == NO_PAPER
+    with_formula = {name for name, text in texts.items() if re.search(r"method (input|output|objective) ", text)}
+    assert {name for name in with_formula if not re.search(r"`[^`]+ = [^`]+`|<- ", cards[name])} == set()
+
+
 def test_parameters_of_a_card_are_those_of_the_paper() -> None:
     assert method_cards.parameters("input", "mlp") == 1024 * 4096 + 4096 + 4096 * 4096 + 4096
     assert method_cards.parameters("output", "transformer") == 31_958_784  # NExT-GPT's
@@ -103,3 +115,13 @@ def test_activations_of_the_memory_table_are_linear_in_layers() -> None:
     plan = memory_sizes.plan(tiny, 4)
     assert plan.training == 12 * trained
     assert plan.row == pytest.approx(memory_sizes.TOKENS * four, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_memory_table_of_the_page_is_the_computed_one(docs: Path) -> None:
+    found, small = memory_sizes.plan(memory_sizes.MODELS[0], 16), memory_sizes.plan(memory_sizes.MODELS[0], 16, bits=4)
+    fixed = found.training + found.head
+    sizes = [found.weights, fixed, found.row, found.recomputed]
+    sizes += [plan.weights + fixed + 8 * plan.recomputed for plan in (found, small)]
+    row = " | ".join([*(f"{size / 1e9:.1f}" for size in sizes[:4]), *(f"{size / 1e9:.0f}" for size in sizes[4:])])
+    assert f"| SmolLM2 360M | {row} |" in (docs / "howto" / "one-gpu.md").read_text(encoding="utf-8")

@@ -196,7 +196,8 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
         (["evaluate", "missing", "--metric=taste"], "metric"),
         (["inspect", "missing"], "missing"),
         (["chat", "missing", "--question", "hello"], "missing"),
-        (["picture", "missing"], "finished run"),
+        (["plot", "missing"], "finished run"),
+        (["picture", "missing"], "was renamed; use `inlay plot`"),
     ],
 )
 def test_wrong_input_is_status_2_and_one_clear_line(

@@ -18,6 +18,7 @@ PURPOSES = {
     "plots": "`inlay plot`: loss curves and samples as one picture",
     "sign": "sign bundles and check signatures",
     "gguf": "read and write GGUF files",
+    "llamacpp": "answer with llama.cpp (compiles it: cmake and a C++ compiler)",
     "tiktoken": "tokenizers in tiktoken's format",
     "timm": "image encoders of timm",
     "serve": "`inlay serve`",

@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from inlay.recipes.commands.registry import COMMANDS
+from inlay.recipes.commands.arguments.registry import COMMANDS
 
 __all__ = ["ARGUMENTS", "parser_of"]
 

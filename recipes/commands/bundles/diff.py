@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.bundle_argument import add_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.terminal.console import show_json
 from inlay.recipes.terminal.table import show_table
@@ -21,12 +21,11 @@ __all__ = ["main"]
 def main(argv: Sequence[str]) -> int:
     """Print the differences; the exit status is 0 in any case."""
     parser = command_parser("diff", __doc__)
-    parser.add_argument("one", type=str, help=BUNDLE)
-    parser.add_argument("two", type=str, help="the other bundle")
+    add_bundle(parser, "one")
+    add_bundle(parser, "two", about="the other bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
-
-    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.bundles.bundle_io import open_bundle
     from inlay.hub.format.difference import compare
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     targets = "; ".join(f"{name}: {target.about}" for name, target in TARGETS.items())
-    parser = command_parser("export", f"{__doc__} See docs/exporting.md.")
+    parser = command_parser("export", f"{__doc__} See docs/howto/exporting.md.")
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--to", type=str, required=True, help=targets)
     parser.add_argument("--output", type=Path, required=True, help="a new folder")
@@ -42,7 +42,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print EXPORT.json")
     parsed = parser.parse_args(list(argv))
-    given = {name: getattr(parsed, name) for name in _options() if getattr(parsed, name) not in (None, False)}
+    asked = {name: getattr(parsed, name) for name in _options()}
+    given = {name: value for name, value in asked.items() if value is not None and value is not False}
     # All of this before models are loaded, which takes a while.
     target_named(parsed.to, given)
     check_new(parsed.output)

@@ -17,7 +17,7 @@ import shtab
 
 from inlay.recipes.commands.arguments.built_parser import ARGUMENTS, parser_of
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.commands.registry import COMMANDS
+from inlay.recipes.commands.arguments.registry import COMMANDS
 from inlay.recipes.systems.registry import SYSTEMS
 
 __all__ = ["completion_parser", "main"]
