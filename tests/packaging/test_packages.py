@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, version
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 FLOORS = ("adapters", "hub", "recipes")
+TOP = Path("hub/top")
+"""The folder of the package `inlay` itself."""
 
 
 def _folders_with_python(root: Path) -> set[Path]:
@@ -35,7 +38,7 @@ def _pins(path: Path) -> dict[str, Version]:
 
 
 def test_the_package_list_equals_the_folders(root: Path, pyproject: dict[str, Any]) -> None:
-    folders = {".".join(("inlay", *folder.parts)) for folder in _folders_with_python(root)}
+    folders = {".".join(("inlay", *folder.parts)) for folder in _folders_with_python(root) - {TOP}} | {"inlay"}
     assert folders == set(pyproject["tool"]["setuptools"]["packages"])
 
 
@@ -46,12 +49,26 @@ def test_every_mapped_folder_has_an_init(root: Path) -> None:
 
 @pytest.mark.parametrize("floor", FLOORS)
 def test_every_floor_is_marked_as_typed(root: Path, floor: str) -> None:
-    # The namespace root `inlay` has no file of its own, so it cannot carry the marker for all three.
+    # Type checkers look for the marker beside the package that is imported.
     assert (root / floor / "py.typed").is_file()
 
 
 def test_the_three_floors_are_mapped_under_inlay(pyproject: dict[str, Any]) -> None:
-    assert pyproject["tool"]["setuptools"]["package-dir"] == {f"inlay.{floor}": floor for floor in FLOORS}
+    floors = {f"inlay.{floor}": floor for floor in FLOORS}
+    assert pyproject["tool"]["setuptools"]["package-dir"] == floors | {"inlay": TOP.as_posix()}
+
+
+def test_the_package_itself_has_the_installed_version_and_nothing_else(root: Path) -> None:
+    # The wheel check imports it by its name; a checkout that is not installed anew has no link to it yet.
+    spec = spec_from_file_location("inlay_top", root / TOP / "__init__.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.__version__ == version("inlay")
+    assert [path.name for path in (root / TOP).iterdir() if path.name != "__pycache__"] == ["__init__.py"]
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = module.other
 
 
 def test_no_conftest_at_the_root(root: Path) -> None:

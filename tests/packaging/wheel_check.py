@@ -33,10 +33,13 @@ from importlib.metadata import files, packages_distributions
 
 inlay = ("inlay.adapters", "inlay.hub", "inlay.recipes")
 origins = {name: __import__("importlib").import_module(name).__file__ for name in inlay}
+import inlay as top
+
 hub = importlib.util.find_spec("adapters")
 record = {str(path) for path in files("inlay")}
 shared = sorted(record & {str(path) for path in files("adapters")}) if hub else []
-print(json.dumps({"origins": origins, "adapters": hub and hub.origin, "record": sorted(record), "shared": shared}))
+print(json.dumps({"origins": origins, "adapters": hub and hub.origin, "record": sorted(record), "shared": shared,
+                  "version": top.__version__, "top": top.__file__}))
 """
 
 
@@ -52,7 +55,8 @@ def main() -> None:
         beside = _probe(work)
         _expect(beside["shared"] == [], f"files owned by both distributions: {beside['shared']}")
         _expect(beside["adapters"] == str(site / "adapters" / "__init__.py"), f"`adapters` is {beside['adapters']}")
-        _check_origins(beside["origins"], site)
+        _check_origins(beside["origins"] | {"inlay": beside["top"]}, site)
+        _expect(f"-{beside['version']}-" in wheel.name, f"inlay.__version__ is {beside['version']}: {wheel.name}")
         missing = sorted(_tracked_names() - set(beside["record"]))
         _expect(not missing, f"tracked files that the wheel lacks: {missing}")
         foreign = sorted(name for name in beside["record"] if not name.startswith(("inlay/", "inlay-", "../")))
@@ -105,7 +109,8 @@ def _tracked_names() -> set[str]:
         names = _run(git, "ls-files", "-z", *FLOORS, cwd=ROOT).split("\0")
     else:
         names = [str(path.relative_to(ROOT)) for floor in FLOORS for path in (ROOT / floor).rglob("*")]
-    return {f"inlay/{name}" for name in names if (ROOT / name).is_file() and "__pycache__" not in name}
+    kept = [name for name in names if (ROOT / name).is_file() and "__pycache__" not in name]
+    return {f"inlay/{name.removeprefix('hub/top/')}" for name in kept}  # hub/top is the package inlay itself
 
 
 def _run(*command: str | Path, cwd: Path | None = None) -> str:
