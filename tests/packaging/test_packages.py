@@ -66,7 +66,7 @@ def test_the_package_itself_has_the_installed_version_and_nothing_else(root: Pat
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.__version__ == version("inlay")
-    assert [path.name for path in (root / TOP).iterdir() if path.name != "__pycache__"] == ["__init__.py"]
+    assert {path.name for path in (root / TOP).iterdir()} - {"__pycache__"} == {"__init__.py", "py.typed"}
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         _ = module.other
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from terminal_streams import as_terminal
 
 from inlay.recipes import cli
 from inlay.recipes.cli import COMMANDS, main
@@ -54,14 +55,48 @@ def test_help_lists_every_command(capsys: Any) -> None:
     assert all(f"  {name}" in out for name in COMMANDS)
 
 
-def test_no_command_is_wrong_usage(capsys: Any) -> None:
-    assert run(capsys)[0] == 2
+def test_no_command_is_wrong_usage_and_shows_three_commands(capsys: Any) -> None:
+    status, out, err = run(capsys)
+    assert status == 2
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("  inlay ")] == ["train", "chat", "doctor"]
+    assert len(out.splitlines()) < 10
+    assert err == ""
 
 
 def test_unknown_command_names_those_that_exist(capsys: Any) -> None:
     status, _, err = run(capsys, "fly")
     assert status == 2
-    assert "train, config, check, evaluate, pairs, chat, demo, import, serve, inspect" in err
+    assert f"expected one of {', '.join(COMMANDS)}" in err
+
+
+def test_a_mistyped_command_is_recognised(capsys: Any) -> None:
+    assert run(capsys, "evalute")[2].endswith("; did you mean evaluate?\n")
+
+
+def test_picture_says_that_it_was_renamed(capsys: Any) -> None:
+    expected = (2, "", "inlay: picture: this command was renamed; use `inlay plot`\n")
+    assert run(capsys, "picture", "runs/x") == expected
+
+
+def test_an_error_on_a_terminal_is_a_panel_with_the_same_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stream = as_terminal(monkeypatch, "stderr", columns=200)
+    assert main(["plot", str(tmp_path)]) == 2
+    lines = [line.strip("│ ") for line in stream.text.splitlines()]
+    assert lines[0].startswith("╭─ inlay plot ─")
+    assert lines[1:4] == [
+        str(tmp_path),
+        "expected a finished run (with metrics.json)",
+        "How to mend it: train one with `inlay train`",
+    ]
+
+
+def test_a_wrong_option_on_a_terminal_is_a_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = as_terminal(monkeypatch, "stderr", columns=200)
+    with pytest.raises(SystemExit) as stopped:
+        main(["config", "llava", "--sede", "3"])
+    assert stopped.value.code == 2
+    assert "did you mean --seed?" in stream.text
+    assert "all options: inlay config llava --help" in stream.text
 
 
 def test_version_is_printed(capsys: Any) -> None:

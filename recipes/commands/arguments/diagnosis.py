@@ -57,7 +57,7 @@ def diagnose(parser: ArgumentParser, arguments: Sequence[str], error: BaseExcept
     for given in _all_given(arguments):
         if problem := _problem(parser, given):
             return f"{given.place}: {problem}" if given.place else problem
-    return None
+    return _positional_problem(parser, arguments)
 
 
 def expected(hint: Any, name: str = "") -> str:
@@ -121,6 +121,21 @@ def _flat(held: Mapping[str, Any], prefix: str, place: str) -> Iterator[_Given]:
         else:
             text = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True)
             yield _Given(f"{prefix}{name}", text.removesuffix("\n").removesuffix("\n..."), place)
+
+
+def _positional_problem(parser: ArgumentParser, arguments: Sequence[str]) -> str | None:
+    """The first argument without a name whose value has another type."""
+    options, words = parser._option_string_actions, iter(arguments)
+    found = []
+    for word in words:
+        if not word.startswith("--"):
+            found.append(word)
+        elif "=" not in word and word in options and options[word].nargs != 0:
+            next(words, None)
+    for action, word in zip(parser._get_positional_actions(), found, strict=False):
+        if (hint := _hint(action)) is not None and not _takes(hint, word):
+            return f"{action.dest}: expected {expected(hint)}, got {word}"
+    return None
 
 
 def _problem(parser: ArgumentParser, given: _Given) -> str | None:

@@ -376,11 +376,11 @@ def test_train_in_python_keeps_to_the_rules_of_the_command_line(
     assert bytes_in(folder.root) == before
 
 
-def test_a_picture_replaces_no_other_file(tmp_path: Path, capsys: Any) -> None:
+def test_a_plot_replaces_no_other_file(tmp_path: Path, capsys: Any) -> None:
     root = finished(tmp_path / "run")
-    for target in (tmp_path / "photo.png", tmp_path / "notes.txt", root / "picture.png"):
+    for target in (tmp_path / "photo.png", tmp_path / "notes.txt", root / "plot.png"):
         target.write_bytes(b"mine")
         named = [] if target.parent == root else [f"--output={target}"]
-        assert main(["picture", str(root), *named]) == 2
-        assert "exists, and was not written by `inlay picture`" in capsys.readouterr().err
+        assert main(["plot", str(root), *named]) == 2
+        assert "exists, and was not written by `inlay plot`" in capsys.readouterr().err
         assert target.read_bytes() == b"mine"

@@ -183,8 +183,8 @@ def test_the_progress_bar_counts_optimizer_steps(run: Any) -> None:
 
     class Bar(Callback):
         def on_train_end(self, trainer: Any, module: Any) -> None:
-            bar = trainer.progress_bar_callback.train_progress_bar
-            seen.append((bar.n, bar.total))
+            progress = trainer.progress_bar_callback._progress
+            seen.append((progress._done, progress.total))
 
     run(recipe(batch_size=4, accumulate=4), test=None, callbacks=[Bar()])
     assert seen == [(2, 2), (2, 2)]
