@@ -125,11 +125,11 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
         (["train", "llava", "--stages.align.lr.lroa", "1e-4"], "no part is called lroa; expected inputs, outputs"),
         (["train"], "expected a system (llava, compact, blip2"),
         (["chat"], "the following arguments are required: bundle"),
-        (["chat", "x", "--max_new_tokens", "0"], "max_new_tokens: expected at least 1, got 0"),
-        (["chat", "x", "--question", " "], "question: expected text, got an empty question"),
-        (["chat", "x", "--save", __file__], "save: expected a folder, got the file"),
-        (["quantise", "x", "."], ".: already exists; choose another folder, or use --overwrite"),
-        (["gallery", "x", "--output", "."], "contains files that are not a gallery"),
+        (["chat", "me/x", "--max_new_tokens", "0"], "max_new_tokens: expected at least 1, got 0"),
+        (["chat", "me/x", "--question", " "], "question: expected text, got an empty question"),
+        (["chat", "me/x", "--save", __file__], "save: expected a folder, got the file"),
+        (["quantise", "me/x", "."], ".: already exists; choose another folder, or use --overwrite"),
+        (["gallery", "me/x", "--output", "."], "contains files that are not a gallery"),
     ],
 )
 def test_a_wrong_argument_is_said_without_all_the_right_ones(capsys: Any, arguments: list[str], said: str) -> None:
@@ -226,9 +226,9 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
         (["train", "llava", "--lora.r", "5000"], "1 to 1024"),
         (["train", "llava", "--data.train", "missing.json"], "missing.json"),
         (["evaluate", "missing"], "missing"),
-        (["evaluate", "missing", "--num_beams=0"], "num_beams: expected a number from 1"),
-        (["evaluate", "missing", "--rank=yes"], "two or more different answers"),
-        (["evaluate", "missing", "--metric=taste"], "metric"),
+        (["evaluate", "me/x", "--num_beams=0"], "num_beams: expected a number from 1"),
+        (["evaluate", "me/x", "--rank=yes"], "two or more different answers"),
+        (["evaluate", "me/x", "--metric=taste"], "metric"),
         (["inspect", "missing"], "missing"),
         (["chat", "missing", "--question", "hello"], "missing"),
         (["plot", "missing"], "finished run"),
@@ -273,7 +273,7 @@ def test_inspect_shows_parts_interface_and_size(capsys: Any, trained: Path) -> N
     assert facts["bytes"] == sum(path.stat().st_size for path in (trained / "bundle").rglob("*") if path.is_file())
     assert set(facts["parts"]) == {"inputs.image", "lora"}
     training = {"recipe": "llava", "stages": ["align"], "seed": 0, "data": "own", "metrics": {}, "versions": {}}
-    assert "\nmeasured nothing\n" in inspect_command._text(facts | {"training": training}, tensors=False)
+    assert "\nmeasured  nothing\n" in inspect_command._text(facts | {"training": training}, tensors=False)
 
 
 def test_inspect_of_a_damaged_bundle_names_the_file(capsys: Any, trained: Path, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def draw_run(folder: RunFolder, target: Path, *, software: str) -> None:
     panels, samples = _panels(curves(folder), figures), _samples(folder)
     rows = -(-len(samples) // COLUMNS)
     figure = Figure(figsize=(12.5, PANEL + SAMPLE * rows), layout="constrained")
-    top, *below = figure.subfigures(1 + bool(rows), 1, height_ratios=(PANEL, SAMPLE * rows)[: 1 + bool(rows)]).flat
+    heights = (PANEL, SAMPLE * rows) if rows else (PANEL,)
+    top, *below = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights).flat
     for axes, panel in zip(top.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         panel(axes)
     for part in below:

@@ -1,0 +1,67 @@
+"""The progress of a stage: optimizer steps, the figures of the log, and nothing in other processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from inlay.recipes.training.callbacks import stage_progress
+from inlay.recipes.training.callbacks.stage_progress import StageProgress
+
+
+class _Module(LightningModule):
+    """One weight; the second step fails if asked to."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.weight, self.fails = torch.nn.Parameter(torch.ones(())), fails
+
+    def training_step(self, batch: Tensor, number: int) -> Tensor:
+        if self.fails and self.trainer.global_step == 1:
+            raise ValueError("a bad batch")
+        self.log("loss", torch.tensor(0.5), prog_bar=True)
+        return self.weight * batch.sum()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def fit(steps: int, *, accumulate: int = 1, fails: bool = False) -> None:
+    trainer = Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accumulate_grad_batches=accumulate,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[StageProgress("align", steps)],
+    )
+    trainer.fit(_Module(fails), DataLoader(torch.ones(steps * accumulate, 1), num_workers=0))
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_log_has_one_line_in_optimizer_steps(capsys: Any) -> None:
+    fit(20, accumulate=2)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("align")]
+    assert len(lines) == 1
+    assert lines[0].startswith("align 20/20, loss 0.5, ")
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_an_error_ends_the_progress(capsys: Any) -> None:
+    with pytest.raises(ValueError, match="a bad batch"):
+        fit(20, fails=True)
+    assert "align 0/20" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_other_processes_show_nothing(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_progress, "is_first", lambda: False)
+    fit(5)
+    assert "align" not in capsys.readouterr().err
