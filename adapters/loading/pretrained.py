@@ -6,6 +6,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers.utils import logging
 from inlay.adapters.loading.files.checkpoint import has_pickled_weights
 from inlay.adapters.loading.files.errors import BackboneError, reason_of
 from inlay.hub.errors import InlayError
+from inlay.hub.remote.reachable import ADVICE, cache_if_unreachable, is_missing_in_cache
 
 __all__ = [
     "BackboneError",
@@ -154,6 +156,7 @@ class loading:  # noqa: N801 - reads as a statement
 
     Errors of the libraries are of any kind: a truncated file is a ``SafetensorError``, a config.json with a wrong value
     a ``TypeError``, a ``ZeroDivisionError`` or a validation error. Errors of ours and lack of memory pass as they are.
+    If the Hub cannot be reached, the cache alone is read, see :mod:`inlay.hub.remote.reachable`.
 
     Args:
         source: Hub id or folder.
@@ -165,14 +168,25 @@ class loading:  # noqa: N801 - reads as a statement
 
     def __init__(self, source: str | Path, what: str) -> None:
         self.source, self.what = source, what
+        self.unreachable = ""
+        self._stack = ExitStack()
 
     def __enter__(self) -> None:
-        if not Path(self.source).exists() and (isinstance(self.source, Path) or not _HUB_ID.fullmatch(self.source)):
+        if Path(self.source).exists():
+            return
+        if isinstance(self.source, Path) or not _HUB_ID.fullmatch(self.source):
             raise BackboneError(
                 f"{self.source}: no such folder (for the {self.what}); expected a folder, or a Hub id: owner/name"
             )
+        self.unreachable = self._stack.enter_context(cache_if_unreachable())
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._stack.close()
+        if self.unreachable and isinstance(error, Exception) and is_missing_in_cache(error):
+            raise BackboneError(
+                f"{self.source}: the {self.what} is not in the cache, and the Hub cannot be reached "
+                f"({self.unreachable}); {ADVICE}"
+            ) from error
         if isinstance(error, Exception) and not isinstance(error, InlayError | MemoryError | torch.OutOfMemoryError):
             raise BackboneError(
                 f"{self.source}: no {self.what} could be loaded: {reason_of(error)} (expected a Hub id or a folder "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -89,16 +90,15 @@ def ask_page(run: str, question: str, picture: Path, *, folder: Path, patience: 
 
 
 def _answer(page: http.client.HTTPConnection, question: str, picture: Path) -> str:
-    """Post one turn with one picture, as the page does."""
-    turns = {"turns": [{"role": "user", "text": question, "pictures": 1}]}
-    parts = {'"conversation"': json.dumps(turns).encode(), '"picture"; filename="a.png"': picture.read_bytes()}
-    rows = [
-        f"--real\r\nContent-Disposition: form-data; name={name}\r\n\r\n".encode() + data for name, data in parts.items()
-    ]
-    body = b"\r\n".join([*rows, b"--real--\r\n"])
-    page.request("POST", "/ask", body, {"Content-Type": "multipart/form-data; boundary=real"})
+    """Ask as the page does: one turn with one picture, of the first adapter."""
+    page.request("GET", "/about")
+    name = json.loads(page.getresponse().read())["adapters"][0]["id"]
+    url = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": question}]
+    body = json.dumps({"model": name, "max_tokens": 64, "messages": [{"role": "user", "content": content}]})
+    page.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
     reply = page.getresponse()
     text = reply.read().decode()
     if reply.status != http.client.OK:
         raise CommandError(f"inlay demo: status {reply.status}: {text}")
-    return text
+    return str(json.loads(text)["choices"][0]["message"]["content"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle, check_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_names, files_of
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
@@ -68,12 +68,8 @@ def _check_runtime(runtime: RuntimeOptions, settings: AnswerSettings, devices: i
 
 def _check_files(parsed: Any) -> None:
     """Check that the bundles and all files exist, before anything is loaded."""
-    for bundle in filter(None, (parsed.bundle, parsed.against)):
-        if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
-            raise SettingsError(
-                f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name), got "
-                "a missing folder"
-            )
+    if parsed.against is not None:
+        check_bundle(parsed.against)
     options = {"data.test": parsed.test, "data.test_annotations": parsed.test_annotations, "data.images": parsed.images}
     for name, path in [*options.items(), *(("data.make_test", path) for path in parsed.make_test)]:
         if path is not None and not path.exists():
@@ -87,15 +83,18 @@ def _check_benchmark(parsed: Any) -> None:
         if given := [name for name in own if getattr(parsed, name) is not None]:
             raise SettingsError(f"--{given[0]}: expected together with --benchmark NAME")
         return
-    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers", "cache_dir")
+    others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers")
     options = {"format_name": "data.format", "results": "results", "save_answers": "save_answers"}
     if given := [name for name in others if getattr(parsed, name) is not None]:
         raise SettingsError(
             f"--{options.get(given[0], f'data.{given[0]}')}: not with --benchmark, which reads the official files "
             "below --root and writes its files into --output"
         )
-    if parsed.metric != AUTO or parsed.make_test:
-        raise SettingsError("--metric and --data.make_test: not with --benchmark, which has its own figures")
+    if parsed.metric != AUTO or parsed.make_test or parsed.seed is not None or parsed.allow_urls:
+        raise SettingsError(
+            "--metric, --data.make_test, --data.allow_urls, --seed: not with --benchmark, which has its own figures "
+            "and reads local files"
+        )
     if parsed.root is None:
         raise SettingsError("--root: expected the folder with the official files of the benchmark")
     files_of(parsed.benchmark, parsed.root, parsed.images)

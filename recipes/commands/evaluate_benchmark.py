@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -19,19 +20,22 @@ from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.commands.arguments.bundle_argument import named_models
 from inlay.recipes.commands.evaluate_bundle import CACHE, published_decoding
 from inlay.recipes.data.cache.features import Caching
+from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.rows.sample import Sample, medium_key
 from inlay.recipes.distributed.ranks import first, first_shows, is_first, world
 from inlay.recipes.evaluation.answering import Answered, Asked, ask
 from inlay.recipes.evaluation.benchmarks.answer_store import AnswerStore, StoredAnswer
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, BenchmarkError, Item, limited
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark
 from inlay.recipes.evaluation.benchmarks.blind_prompts import Prompt
 from inlay.recipes.evaluation.benchmarks.bootstrap import paired_bootstrap
 from inlay.recipes.evaluation.benchmarks.collect import ADAPTER, collect, columns_of
+from inlay.recipes.evaluation.benchmarks.item import Item, limited
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, files_of
 from inlay.recipes.evaluation.benchmarks.report import as_plain, benchmark_table, difference_line, scored_columns
 from inlay.recipes.evaluation.benchmarks.results_files import write_json
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
+from inlay.recipes.evaluation.errors import BenchmarkError
 from inlay.recipes.evaluation.scores import cut_line
 from inlay.recipes.runtime.backbone import runtime_backbone
 from inlay.recipes.runtime.options import RuntimeOptions
@@ -70,11 +74,15 @@ def evaluate_benchmark(
     """
     say = first_shows(partial(print, file=sys.stderr))
     benchmark = benchmark_named(parsed.benchmark)
-    files = files_of(parsed.benchmark, parsed.root, parsed.images)
+    files = files_of(parsed.benchmark, parsed.root, parsed.images, links=parsed.links, downscale=parsed.downscale)
+    say(f"{files.published.title}: reading {', '.join(map(str, files.paths))}")
     instruction = benchmark.instruction if parsed.instruction is None else parsed.instruction
     items = limited(benchmark.read(files, instruction), parsed.limit)
     if not items:
         raise BenchmarkError(f"{parsed.root}: the files of {files.published.title} have no question")
+    names = [item.name for item in items]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise BenchmarkError(f"{parsed.root}: expected every question of {benchmark.name} once, got {twice} again")
     files.check_media(items)
     columns = columns_of([settings.phrased(item.prompt) for item in items])
     task = _Task(
@@ -142,8 +150,10 @@ def _answers(task: _Task, bundle: str, backbone: Backbone | None) -> tuple[Path,
         attached = adapter.attach(own)
         loaded.callback(adapter.detach)
         samples = [Sample(item.name, item.prompt, item.name) for item in task.items if media_of(item.prompt)]
+        store = CacheStore(parsed.cache_dir, budget=parsed.cache_disk_mib << 20) if parsed.cache_dir else None
+        caching = Caching(memory=CACHE, store=store, show=task.say)
         # Without a folder of features, each of several processes encodes the media of its own questions on demand.
-        caching, seen = Caching(memory=CACHE, show=task.say), samples if world() == 1 else None
+        seen = samples if store is not None or world() == 1 else None
         features = caching.features(own, layout.geometry_for("image"), seen, tiling=layout.tiling)
         batches = {"batch_size": parsed.batch_size, "shared": True, "show": task.say}
         return partial(ask, attached, features=features, **options, **batches)

@@ -63,12 +63,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
 def _check_files(parsed: Any) -> None:
     """Check files and folders before anything is loaded."""
-    bundle = str(parsed.bundle)
-    if not Path(bundle).exists() and not bundle.startswith("hf://") and bundle.count("/") != 1:
-        raise SettingsError(
-            f"{bundle}: expected the folder of a bundle or of a run, or a repository on the Hub (owner/name), got a "
-            "missing folder"
-        )
     for name in ("data", "annotations", "images"):
         path = getattr(parsed, name)
         if path is not None and not path.exists():

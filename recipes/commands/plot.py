@@ -13,7 +13,6 @@ from typing import Any
 from PIL import Image
 
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 from inlay.recipes.runs.files import PICTURE
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.errors import SettingsError
@@ -121,6 +120,7 @@ def _chosen(folder: RunFolder) -> list[dict[str, Any]]:
 
 def _question(axes: Any, shown: dict[str, Any], folder: RunFolder) -> None:
     from inlay.adapters.media.image import load_image
+    from inlay.recipes.evaluation.metrics.vqa_accuracy import vqa_accuracy
 
     right = vqa_accuracy(shown["said"], shown["answers"]) > 0
     path = Path(shown["image"])

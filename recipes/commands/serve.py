@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from inlay.hub.safety.text import shown
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED, add_backbone, named_models
+from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED, add_backbone, check_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.serve.limits import Limits
@@ -105,6 +105,8 @@ def run_server(
         page: adds pages to the application.
         open_paths: paths that need no key.
     """
+    for run in parsed.runs:
+        check_bundle(run if "=" not in run or Path(run).exists() else run.partition("=")[2])
     public = bool(getattr(parsed, "public", False))
     limits = Limits(**{field.name: getattr(parsed.limits, field.name) for field in fields(Limits)})
     if not 0 <= parsed.temperature <= 2:

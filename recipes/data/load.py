@@ -68,7 +68,7 @@ def load_data(
         if path is not None and (path, notes, per) not in held:
             images = data.images or _folder_of(path)
             check = MediaCheck(images, links=data.links, show=show)
-            offenders = Offenders(collect=True, media=check)
+            offenders = Offenders(collect=True, media=check, show=show)
             rules = media_rules(data, images)
             rows = (
                 read_rows(

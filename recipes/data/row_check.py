@@ -47,6 +47,13 @@ _PER_TURN = 8
 """Spare tokens of a turn beyond its bytes and the template: white space that a tokenizer adds."""
 
 
+_LONG_ADVICE = (
+    "rows that are too long: raise --data.max_length, up to the context of the LLM; cut or leave out such rows "
+    "(--data.too_long cut, --data.too_long skip); give a medium fewer tokens (a projector with a larger factor, a "
+    "tiling with fewer tiles: --stages.STAGE.tiling); or leave out all invalid rows (--data.invalid skip)"
+)
+
+
 @dataclass(frozen=True)
 class _Overhead:
     """The number of positions that a layout adds to the texts."""
@@ -234,7 +241,8 @@ def usable_rows(
     found = [problem for own in bad.values() for _, problem in sorted(own.items())]
     long = [offender for offender, is_long in found if is_long and too_long != "raise"]
     if others := [offender for offender, is_long in found if not is_long or too_long == "raise"]:
-        settle(others, invalid, report=report, show=show)
+        advice = _LONG_ADVICE if any(is_long for _, is_long in found) else ""
+        settle(others, invalid, report=report, show=show, advice=advice)
     if long and show is not None:
         show(f"left out: {len(long):,} row(s) that are too long (--data.too_long {too_long}); first: {long[0].reason}")
     if report is not None:
@@ -242,7 +250,8 @@ def usable_rows(
     if found:
         kept = {id(rows): _without(rows, bad[id(rows)]) for rows in samples.values()}
         if empty := [name for name, rows in samples.items() if not kept[id(rows)]]:
-            raise DataError(f"{', '.join(empty)}: no usable row is left")
+            reason = f"{', '.join(empty)}: no usable row is left"
+            raise DataError(f"{reason}; first: {found[0][0].reason}; {_LONG_ADVICE}" if long else reason)
         samples = {name: kept[id(rows)] for name, rows in samples.items()}
     for name, stage in stages.items():
         if stage.data not in streamed:

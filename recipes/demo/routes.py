@@ -65,7 +65,8 @@ def add_page(app: FastAPI, page: Page) -> None:
         more = headers if kind == "text/html" else {}
         app.get("/" if name == "index.html" else f"/{name}")(_fixed(body, kind, more))
 
-    examples = [(name, example) for name, own in page.examples.items() for example in own]
+    first = {example: name for name, own in reversed(list(page.examples.items())) for example in reversed(own)}
+    examples = [(name, example) for example, name in reversed(first.items())]  # of runs on the same data each once
     for place, (_, example) in enumerate(examples):
         for number, (_, file) in enumerate(example.media):
             app.get(f"/examples/{place}/{number}")(_fixed(file.data, file.type, {}))

@@ -33,12 +33,11 @@ _OPTION = re.compile(r"--backbone\.[a-z_]+=[A-Za-z0-9_./:@\-]{1,300}")
 _HUB_ID = re.compile(r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+")
 
 _DOCKERFILE = """FROM python:3.12-slim
-RUN useradd --create-home --uid 1000 user
+ENV PYTHONUNBUFFERED=1
+WORKDIR /app
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt && useradd --create-home --uid 1000 user
 USER user
-ENV PATH=/home/user/.local/bin:$PATH PYTHONUNBUFFERED=1
-WORKDIR /home/user/app
-COPY --chown=user requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
 COPY --chown=user . .
 EXPOSE {port}
 CMD ["python", "app.py"]
@@ -132,7 +131,7 @@ def space_files(
     front: dict[str, Any] = {"title": title or manifest.name, "sdk": "docker", "app_port": _PORT, "tags": ["inlay"]}
     if manifest.license:
         front["license"] = manifest.license
-    models = sorted({spec.source for spec in manifest.interface.values() if _HUB_ID.fullmatch(spec.source or "")})
+    models = sorted({spec.source or "" for spec in manifest.interface.values() if _HUB_ID.fullmatch(spec.source or "")})
     linked = [model for model in models if not model.startswith(MINIATURE)]
     if address is not None:
         linked.append(address.removeprefix("hf://").partition("@")[0])

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["EvaluationError", "MetricError"]
+__all__ = ["BenchmarkError", "EvaluationError", "MetricError"]
+
+
+class BenchmarkError(InlayError):
+    """An unknown benchmark, or official files that are missing or malformed."""
 
 
 class EvaluationError(InlayError):

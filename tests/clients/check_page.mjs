@@ -18,7 +18,7 @@ async function open(browser, options = {}) {
   page.on("console", (line) => { if (line.type() === "error") problems.push(line.text()); });
   page.on("request", (request) => { if (!request.url().startsWith(url) && !/^(blob|data):/.test(request.url())) problems.push(`foreign: ${request.url()}`); });
   await page.goto(url);
-  if (!password) await ready(page);
+  if (scenario !== "login") await ready(page);
   return page;
 }
 
@@ -53,6 +53,19 @@ async function serious(page) {
 
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 
+/** Record until the device gave something: on a busy machine the first frames come late. */
+async function recorded(page, opener, made) {
+  for (let seconds = 1; ; seconds *= 2) {
+    await page.click(opener);
+    await page.click("#record");
+    await page.waitForFunction(() => document.querySelector("#record").textContent === "Finish");
+    await page.waitForTimeout(seconds * 1000);
+    await page.click("#record");
+    await page.waitForSelector(`${made}, #trouble:not([hidden])`);
+    if (await page.isVisible(made) || seconds > 30) return;
+  }
+}
+
 /** Dispatch an event with a file of the page's own making. */
 const give = (page, kind, type, data) => page.evaluate(async ([event, mime, base64]) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -73,6 +86,17 @@ const scenarios = {
     return { words: await words(page), kinds: (await body).messages[0].content.map(({ type }) => type), spoken: await page.textContent("#status") };
   },
 
+  async example(browser) {
+    const page = await open(browser);
+    await page.focus("#examples button:nth-child(2)");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("#pending li");
+    const text = await page.inputValue("#text");
+    await page.keyboard.press("Enter");
+    await answered(page);
+    return { text, words: await words(page), thumbnails: await page.locator("#examples img").evaluateAll((all) => all.map((one) => one.naturalWidth > 0)) };
+  },
+
   async sound(browser) {
     const page = await open(browser);
     await attach(page, "1.wav");
@@ -84,22 +108,13 @@ const scenarios = {
 
   async devices(browser) {
     const page = await open(browser);
-    await page.click("#microphone");
-    await page.click("#record");
-    await page.waitForTimeout(700);
-    await page.click("#record");
-    await page.waitForSelector("#pending audio");
+    await recorded(page, "#microphone", "#pending audio");
     await page.click("#camera");
     await page.waitForFunction(() => document.querySelector("#viewfinder").videoWidth > 0);
     await page.screenshot({ path: media("camera.png") });
     await page.click("#shoot");
     await page.waitForSelector("#pending img");
-    await page.click("#camera");
-    await page.waitForFunction(() => document.querySelector("#viewfinder").videoWidth > 0);
-    await page.click("#record");
-    await page.waitForTimeout(900);
-    await page.click("#record");
-    await page.waitForSelector("#pending video");
+    await recorded(page, "#camera", "#pending video");
     const body = nextBody(page);
     await ask(page, "what is this ?");
     const parts = (await body).messages[0].content.filter(({ type }) => type !== "text");
@@ -304,6 +319,24 @@ const scenarios = {
     await page.waitForSelector("#key");
     return { first, wrong, cookie, last: page.url() };
   },
+};
+
+// For the documentation: an example of the run, and questions in one conversation ("first question|second question").
+scenarios.tour = async (browser) => {
+  const [example, ...questions] = password.split("|");
+  for (const [name, options] of [["tour", {}], ["tour-small", { viewport: { width: 360, height: 740 }, colorScheme: "dark" }]]) {
+    const page = await open(browser, options);
+    if (example) {
+      await page.click(`#examples button:nth-child(${example})`);
+      await page.waitForSelector("#pending li");
+      await page.keyboard.press("Enter");
+      await answered(page);
+    }
+    for (const [n, text] of questions.entries()) await ask(page, text, n + (example ? 2 : 1));
+    await page.waitForTimeout(500);
+    await page.screenshot({ path: media(`${name}.png`) });
+  }
+  return {};
 };
 
 const browser = await chromium.launch({

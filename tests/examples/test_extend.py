@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 from preference_rows import random_pairs, rows_for, untouched
 from registries import forgotten
+from safetensors.torch import load_file
 from stages import stage_from
 from step_ways import assert_same, way
 
-from inlay.adapters import Adapter, Backbone, Layout, parse_messages
+from inlay.adapters import Adapter, Backbone, Layout, MlpConfig, export_adapter, parse_messages
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
@@ -31,6 +32,7 @@ from inlay.recipes import Task
 from inlay.recipes.cli import main
 from inlay.recipes.data import DataError, Offenders, Question, Sample, read_samples
 from inlay.recipes.data.formats.read import read_rows
+from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, files_of
 from inlay.recipes.evaluation.metric_registry import METRICS
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.objectives.preference.losses.registry import preference_loss
@@ -307,12 +309,39 @@ def test_a_checkpoint_in_a_format_of_ones_own_is_imported(backbone_of: Any, tmp_
         import_adapter(tmp_path, backbone=backbone_of())
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_target_of_ones_own_is_written_and_checked(backbone_of: Any, tmp_path: Path, half: bool) -> None:
+    import_module("own_exporter")
+    backbone = backbone_of()
+    adapter = Adapter.for_backbone(
+        backbone, system="llava", name="own", layout=Layout(template="vicuna_v1"), inputs={"image": MlpConfig()}
+    )
+    report = export_adapter(adapter.attach(backbone), to="parts", output=tmp_path / "parts", half=half)
+    held = load_file(tmp_path / "parts" / "projector.safetensors")
+    assert {tensor.dtype for tensor in held.values()} == {torch.float16 if half else torch.float32}
+    assert json.loads((tmp_path / "parts" / "layout.json").read_text())["template"] == "vicuna_v1"
+    assert (report.target, report.options) == ("parts", {"half": half})
+    adapter.detach()
+
+
 def test_the_metric_counts_words() -> None:
     import_module("own_metric")
     asked = Question((), "a red disc", ("a red disc",), "")
     said = ["A red, red ring.", "disc red a", ""]
     assert METRICS["word_recall"].compute(said[:1], [asked]) == {"overall": pytest.approx(2 / 3)}
     assert [METRICS["word_recall"].compute([text], [asked])["overall"] for text in said[1:]] == [1.0, 0.0]
+
+
+def test_the_benchmark_counts_equal_answers(tmp_path: Path) -> None:
+    import_module("own_benchmark")
+    for name in ("stop", "yield"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "signs.csv").write_text("image,question,answer\nstop.png,Which?,Stop\nyield.png,Which?,Yield\n")
+    benchmark, files = benchmark_named("signs"), files_of("signs", tmp_path)
+    items = benchmark.read(files, "Briefly.")
+    files.check_media(items)
+    assert items[0].prompt[0].text == "Which?\nBriefly."
+    assert benchmark.score(items, [" stop.", "go"]).figures == {"accuracy": 50}
 
 
 def curve(run: Path, stage: str) -> list[list[float]]:

@@ -86,8 +86,8 @@ def test_what_runs_at_import_is_a_core_dependency(modules: dict[str, Any], pypro
     core = {str(canonicalize_name(Requirement(line).name)) for line in pyproject["project"]["dependencies"]}
     owners = packages_distributions()
     # `inlay serve` imports these modules after it has checked that the extra `serve` is installed; lmms-eval the last.
-    behind_the_check = {name for name in modules if name.startswith("inlay.recipes.serve.http_api.")}
-    behind_the_check |= {"inlay.recipes.lmms_eval.model"}
+    behind = ("inlay.recipes.serve.http_api.", "inlay.recipes.demo.routes", "inlay.recipes.lmms_eval.model")
+    behind_the_check = {name for name in modules if name.startswith(behind)}
     others = [module for name, module in modules.items() if name not in behind_the_check]
     assert [module.name for module in others if module.at_import & behind_the_check] == []
     tops = {target.split(".")[0] for module in others for target in module.at_import}

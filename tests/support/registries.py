@@ -15,6 +15,7 @@ from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.outputs import OUTPUTS
 from inlay.recipes.data.formats.registry import FORMATS
+from inlay.recipes.evaluation.benchmarks.registry import BENCHMARKS
 from inlay.recipes.evaluation.metric_registry import METRICS
 from inlay.recipes.objectives.preference.losses import registry as losses
 from inlay.recipes.rewards.registry import REWARDS
@@ -29,7 +30,7 @@ def forgotten() -> Iterator[None]:
     """What is registered and imported inside is forgotten behind it."""
     registries: list[dict[Any, Any]] = [
         *(PROJECTORS, OUTPUTS, ENCODERS, GENERATORS, TEMPLATES, CONVERTERS, TARGETS),
-        *(FORMATS, METRICS, REWARDS),
+        *(FORMATS, METRICS, BENCHMARKS, REWARDS),
         *(objective._REGISTERED, losses._REGISTERED, _SYSTEMS._registered),
     ]
     known, modules, path = [dict(registry) for registry in registries], set(sys.modules), list(sys.path)

@@ -11,6 +11,7 @@ import torch
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.compatibility.canary import PROMPT, pattern
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.export.gguf.architectures import architecture_of
 from inlay.adapters.export.gguf.base import base_content
 from inlay.adapters.export.gguf.gguf_file import GgufContent, GgufError, read_back, write_gguf
 from inlay.adapters.export.gguf.llama_library import LlamaCpp, has_llama_cpp, llama_cpp_version
@@ -21,10 +22,25 @@ from inlay.adapters.export.report import Check, Written
 from inlay.adapters.export.request import Request
 from inlay.adapters.model import MultimodalModel
 
-__all__ = ["write"]
+__all__ = ["check_adapter", "write"]
 
 _ALLOWED = {"f32": 1e-4, "f16": 1e-2, "q8_0": 0.1}
 """Largest difference of the canary's logits, as a share of their largest value."""
+
+
+def check_adapter(adapter: Adapter) -> None:
+    """Check that llama.cpp can have what an adapter has inside the language model.
+
+    Raises:
+        GgufError: rows for new tokens, or a LoRA for a family that llama.cpp does not have.
+    """
+    if adapter.tokens is not None:
+        raise GgufError(
+            f"gguf: adapter {adapter.name!r} has rows for new tokens in the head of the language model, and llama.cpp "
+            "adds a LoRA to linears alone; --to hf writes a merged model, which llama.cpp's convert_hf_to_gguf.py reads"
+        )
+    if adapter.lora is not None:
+        architecture_of(adapter.interface["llm"].family)
 
 
 def write(request: Request, folder: Path) -> Written:
@@ -39,11 +55,7 @@ def write(request: Request, folder: Path) -> Written:
     """
     options: GgufOptions = request.options
     adapter, llm = request.adapter, request.backbone.llm
-    if adapter.tokens is not None:
-        raise GgufError(
-            f"gguf: adapter {adapter.name!r} has rows for new tokens in the head of the language model, and llama.cpp "
-            "adds a LoRA to linears alone; --to hf writes a merged model, which llama.cpp's convert_hf_to_gguf.py reads"
-        )
+    check_adapter(adapter)
     contents: dict[str, GgufContent] = {}
     notes: list[str] = []
     if adapter.lora is not None:

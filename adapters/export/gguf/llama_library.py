@@ -73,6 +73,8 @@ class LlamaCpp:
         self._threads, self._cache = threads or torch.get_num_threads(), cache
         self._rows = self._length = 0
         self._lengths: list[int] = []
+        self._read: list[Array] = []
+        """Embeddings ``[n, width]`` whose keys and values the only row of the last call has; empty for several rows."""
         for path in (base, lora):
             if path is not None and not path.is_file():
                 raise LlamaCppError(f"{path}: expected a GGUF file, got a missing file")
@@ -101,7 +103,10 @@ class LlamaCpp:
         return buffer.value.decode(errors="replace") if size >= 0 else None
 
     def begin(self, rows: Sequence[Array], more: int = 0) -> Array:
-        """Read prompts, one for each row, and forget the rows before.
+        """Read prompts, one for each row, in the place of the rows before.
+
+        A single prompt that begins like the conversation before it is read from the first difference on, so that a
+        second question about a picture does not read the picture again.
 
         Args:
             rows: embeddings ``[T, width]`` of each prompt.
@@ -120,14 +125,28 @@ class LlamaCpp:
                 f"{more} new ones; shorten the text or max_new_tokens"
             )
         self._make_room(len(rows), longest + more)
-        self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
-        self._lengths = [0] * len(rows)
+        kept = self._keep(rows[0]) if len(rows) == 1 else 0
+        if not kept:
+            self._api.llama_memory_clear(self._api.llama_get_memory(self._context), True)
+        self._lengths, self._read = [kept] + [0] * (len(rows) - 1), []
         found = np.empty((len(rows), self.vocabulary), np.float32)
         for number, row in enumerate(rows):
-            for start in range(0, len(row), _CHUNK):
+            for start in range(kept, len(row), _CHUNK):
                 part = row[start : start + _CHUNK]
                 found[number] = self._run(part, [number] * len(part), [len(part) - 1])[0]
+        if len(rows) == 1:
+            self._read = [rows[0]]
         return found
+
+    def _keep(self, row: Array) -> int:
+        """Positions of a prompt whose keys and values stay; all behind them are removed."""
+        before = np.concatenate(self._read) if self._read else row[:0]
+        # The last position is always computed: its logits give the next token.
+        length = min(len(before), len(row) - 1)
+        same = (before[:length] == row[:length]).all(axis=1)
+        kept = length if bool(same.all()) else int(same.argmin())
+        memory = self._api.llama_get_memory(self._context)
+        return kept if kept and self._api.llama_memory_seq_rm(memory, 0, kept, -1) else 0
 
     def step(self, embeddings: Array) -> Array:
         """Read the next position of every row.
@@ -139,12 +158,15 @@ class LlamaCpp:
             Logits ``[rows, vocabulary]`` of the token after it.
         """
         rows = list(range(len(self._lengths)))
-        return self._run(embeddings, rows, rows)
+        found = self._run(embeddings, rows, rows)
+        if self._read:
+            self._read.append(np.array(embeddings))
+        return found
 
     def use_lora(self, wanted: bool) -> None:
         """Compute with or without the LoRA, from the next prompts on."""
         if wanted != self._uses_lora:
-            self._uses_lora = wanted
+            self._uses_lora, self._read = wanted, []
             self._set_lora()
 
     def close(self) -> None:
@@ -182,6 +204,7 @@ class LlamaCpp:
                 self._lengths[row] += 1
             self._log.clear()
             if (status := self._api.llama_decode(self._context, batch)) != 0:
+                self._read = []
                 raise LlamaCppError(f"llama.cpp failed with status {status}: {self._reason()}")
             pointers = [self._api.llama_get_logits_ith(self._context, index) for index in outputs]
             return np.stack([np.ctypeslib.as_array(pointer, (self.vocabulary,)).copy() for pointer in pointers])
@@ -196,7 +219,7 @@ class LlamaCpp:
             return
         if self._context is not None:
             self._api.llama_free(self._context)
-            self._context = None
+            self._context, self._read = None, []
         rows = max(rows, self._rows)
         length = min(self.context, -(-max(length, self._length) // 256) * 256)
         params = self._api.llama_context_default_params()

@@ -104,4 +104,9 @@ def _notes(request: Request, kind: Kind) -> tuple[str, ...]:
                 f"the norm behind the tower has epsilon {own:g} in the adapter and {theirs:g}, the tower's, here; the "
                 "logits were compared with this difference"
             )
+    if kind == "instructblip":
+        limit = request.adapter.projector("image").config.prompt_tokens
+        notes.append(
+            f"the adapter reads the last {limit} tokens of an instruction, and the processor all: cut longer ones"
+        )
     return tuple(notes)

@@ -26,7 +26,6 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 """Class -> templates that its processor can lay out."""
 _KINDS: dict[str, Kind] = {"mlp": "llava", "qformer": "blip2", "instruct_qformer": "instructblip"}
-_ROUTE = "use the adapter with inlay (`inlay serve`), or export its LoRA alone: --to peft"
 
 
 def kind_of(request: Request) -> Kind:
@@ -49,12 +48,13 @@ def adapter_kind(adapter: Adapter) -> Kind:
         ExportError: with the reason why the classes of transformers cannot express the adapter.
     """
     if outputs := sorted(adapter.outputs):
-        raise ExportError(f"the adapter generates {', '.join(outputs)}, and no class of transformers does; {_ROUTE}")
+        made = ", ".join(outputs)
+        raise ExportError(f"the adapter generates {made}, and no class of transformers does; {_route(adapter)}")
     if sorted(adapter.inputs) != ["image"]:
         read = ", ".join(sorted(adapter.inputs)) or "text only"
         raise ExportError(
             f"expected an adapter that reads pictures alone, got one that reads {read}; transformers' Llava, Blip2 and "
-            f"InstructBlip have one vision tower; {_ROUTE}"
+            f"InstructBlip have one vision tower; {_route(adapter)}"
         )
     projector = adapter.projector("image")
     kind = _KINDS.get(projector.kind)
@@ -66,17 +66,17 @@ def adapter_kind(adapter: Adapter) -> Kind:
             if projector.kind in ("linear", "mlp")
             else "transformers' Llava has an MLP of two layers, Blip2 and InstructBlip a Q-Former"
         )
-        raise ExportError(f"projector {projector.kind!r}{depth}: {reason}; {_ROUTE}")
+        raise ExportError(f"projector {projector.kind!r}{depth}: {reason}; {_route(adapter)}")
     if (tiling := adapter.layout.tiling_for("image")) is not None:
         if kind != "llava" or tiling.name != "anyres":
             raise ExportError(
-                f"tiling {tiling.text}: transformers' LlavaNext tiles by 'anyres' with an MLP only; {_ROUTE}"
+                f"tiling {tiling.text}: transformers' LlavaNext tiles by 'anyres' with an MLP only; {_route(adapter)}"
             )
         kind = "llava_next"
     if adapter.layout.template not in _TEMPLATES[kind]:
         raise ExportError(
             f"template {adapter.layout.template!r}: the processor of {kind} can lay out "
-            f"{', '.join(_TEMPLATES[kind])}; {_ROUTE}"
+            f"{', '.join(_TEMPLATES[kind])}; {_route(adapter)}"
         )
     if adapter.layout.prompt.count(HOLE) != 1:
         raise ExportError(
@@ -86,8 +86,12 @@ def adapter_kind(adapter: Adapter) -> Kind:
     return kind
 
 
-def feature_layer(encoder: VisionEncoder) -> int:
+def feature_layer(encoder: VisionEncoder, adapter: Adapter) -> int:
     """The index of the hidden states that are the features.
+
+    Args:
+        encoder: of pictures.
+        adapter: for the advice in the error.
 
     Raises:
         ExportError: the features are behind the tower's final norm.
@@ -103,23 +107,30 @@ def feature_layer(encoder: VisionEncoder) -> int:
         return -1
     raise ExportError(
         "the features are the tower's output behind its final norm, and transformers' Llava reads hidden states, "
-        f"which are before it; train with --backbone.layer -1 or -2 instead; {_ROUTE}"
+        f"which are before it; train with --backbone.layer -1 or -2 instead; {_route(adapter)}"
     )
 
 
+def _route(adapter: Adapter) -> str:
+    """What to do instead."""
+    alone = ", or export its LoRA alone: --to peft" if adapter.lora is not None and adapter.tokens is None else ""
+    return f"use the adapter with inlay (`inlay serve`){alone}"
+
+
 def _check_bos(request: Request, kind: Kind) -> None:
-    layout = request.adapter.layout
+    adapter, layout = request.adapter, request.adapter.layout
     published = "after_media" if kind in ("blip2", "instructblip") else "first"
     begins = request.backbone.llm.bos_id is not None
     if begins and layout.bos != published:
         raise ExportError(
             f"bos {layout.bos!r}: the processor of {kind} puts BOS {published.replace('_', ' ')} and nowhere else; "
-            f"{_ROUTE}"
+            f"{_route(adapter)}"
         )
 
 
 def _check_language(request: Request, kind: Kind) -> None:
     llm: Any = request.backbone.llm.model
+    adapter = request.adapter
     if kind in ("llava", "llava_next"):
         if llm.config.is_encoder_decoder:
             raise ExportError(f"{request.backbone.llm.family!r} is an encoder-decoder, and {kind} takes decoders only")
@@ -127,18 +138,18 @@ def _check_language(request: Request, kind: Kind) -> None:
         if not names <= {"model", "lm_head"} or getattr(llm.get_output_embeddings(), "bias", None) is not None:
             raise ExportError(
                 f"{request.backbone.llm.family!r}: expected a language model of the parts model and lm_head, the head "
-                f"without a bias, as {kind} has them, got {', '.join(sorted(names))}; {_ROUTE}"
+                f"without a bias, as {kind} has them, got {', '.join(sorted(names))}; {_route(adapter)}"
             )
 
 
 def _check_encoder(request: Request, kind: Kind) -> None:
-    encoder = request.backbone.encoder("image")
+    adapter, encoder = request.adapter, request.backbone.encoder("image")
     family = encoder.family
     if kind in ("blip2", "instructblip"):
         if not isinstance(encoder, EvaEncoder) or (encoder.layer, encoder.class_token) != (-1, "keep"):
             raise ExportError(
                 f"encoder {family!r}: {kind} has BLIP-2's ViT with its class token, the last layer before the norm; "
-                f"{_ROUTE}"
+                f"{_route(adapter)}"
             )
         return
     if not isinstance(encoder, VisionEncoder) or not (
@@ -146,7 +157,7 @@ def _check_encoder(request: Request, kind: Kind) -> None:
     ):
         raise ExportError(
             f"encoder {family!r}: expected one CLIP or SigLIP tower, which vLLM, SGLang and MLX load inside of {kind}; "
-            f"{_ROUTE}"
+            f"{_route(adapter)}"
         )
     config: Any = encoder.model.config
     if encoder.image_size != config.image_size:
@@ -154,4 +165,4 @@ def _check_encoder(request: Request, kind: Kind) -> None:
             f"the encoder reads squares of {encoder.image_size} pixels, and the tower was made for {config.image_size};"
             f" {kind} has no such setting"
         )
-    feature_layer(encoder)
+    feature_layer(encoder, adapter)

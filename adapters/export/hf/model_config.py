@@ -71,7 +71,7 @@ def model_config(request: Request, kind: Kind, *, image_id: int, vocabulary: int
         fields = {
             "projector_hidden_act": "gelu",
             "multimodal_projector_bias": True,
-            "vision_feature_layer": feature_layer(encoder),  # type: ignore[arg-type]  # it was checked to be one
+            "vision_feature_layer": feature_layer(encoder, request.adapter),  # type: ignore[arg-type]  # it was checked to be one
             "vision_feature_select_strategy": strategy(request),
             "image_seq_length": encoder.tokens,
         }
@@ -127,7 +127,8 @@ def strategy(request: Request) -> str:
 def pinpoints(request: Request) -> list[list[int]]:
     """Sizes of the canvases of ``anyres`` in pixels: height, width."""
     rule: Any = request.adapter.layout.tiling_for("image")
-    side = request.backbone.encoder("image").image_size
+    encoder: Any = request.backbone.encoder("image")
+    side = encoder.image_size
     canvases = rule.canvases if isinstance(rule, AnyRes) else ()
     return [[rows * side, columns * side] for rows, columns in canvases]
 

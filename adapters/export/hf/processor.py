@@ -71,7 +71,8 @@ def write_processor(request: Request, kind: Kind, tokenizer: Any, folder: Path) 
         reader = copy.deepcopy(request.backbone.prompter().tokenizer)
         reader.model_max_length = request.adapter.projector("image").config.prompt_tokens
         reader.save_pretrained(folder / "qformer_tokenizer")
-    GenerationConfig(
+    generation: Any = GenerationConfig
+    generation(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=stop_tokens(request),
         pad_token_id=tokenizer.pad_token_id,

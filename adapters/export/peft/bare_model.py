@@ -19,7 +19,7 @@ def bare_model(model: MultimodalModel[Any]) -> Any:
     """
     own = model.backbone.llm.model
     shared = {id(tensor): tensor for tensor in [*own.parameters(), *own.buffers()]}
-    copied = copy.deepcopy(own, shared)
+    copied: Any = copy.deepcopy(own, shared)
     for name, module in list(copied.named_modules()):
         if isinstance(module, LoraLinear):
             parent, _, leaf = name.rpartition(".")

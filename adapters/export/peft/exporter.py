@@ -6,6 +6,7 @@ folder is loaded by peft on the bare language model and compared with the attach
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from inlay.adapters.export.target import ExportError
 from inlay.adapters.export.tolerance import allowed_difference
 from inlay.adapters.llm_parts.lora import LoraPart
 from inlay.adapters.llm_parts.lora_config import LoraConfig
-from inlay.hub.format.peft_folder import MAX_RANK, LoraFolder, LoraSpec, write_config
+from inlay.hub.format.peft_folder import LoraFolder, LoraSpec, write_config
 
 __all__ = ["VLLM_RANKS", "check_lora", "write"]
 
@@ -38,12 +39,10 @@ def write(request: Request, folder: Path) -> Written:
     """Write and verify; see :data:`~inlay.adapters.export.target.Exporter`.
 
     Raises:
-        ExportError: the adapter has no LoRA, or rows of new tokens, or a rank that PEFT's folder cannot have.
+        ExportError: the adapter has no LoRA, or rows of new tokens.
     """
     adapter, lora = request.adapter, check_lora(request.adapter)
     rank = lora.config.r if request.options.rank is None else request.options.rank
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
-        raise ExportError(f"rank: expected an integer from 1 to {MAX_RANK}, got {rank!r}")
     with torch.no_grad():
         pairs = {name: tuple(matrix.detach().cpu().float() for matrix in lora.matrices(name)) for name in lora.targets}
         made = rerank({name: pair[0] for name, pair in pairs.items()}, {n: pair[1] for n, pair in pairs.items()}, rank)
@@ -119,7 +118,10 @@ def _checks(request: Request, made: Reranked, alpha: float, folder: Path) -> tup
             own = bare(input_ids=ids, **more).logits.float()
         finally:
             undo.close()
-        loaded = PeftModel.from_pretrained(bare, folder, local_files_only=True).eval()
+        with warnings.catch_warnings():
+            # peft 0.21 still reads transformers' old name when it wraps a model.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            loaded = PeftModel.from_pretrained(bare, folder, local_files_only=True).eval()
         theirs = loaded(input_ids=ids, **more).logits.float()
         held = get_peft_model_state_dict(loaded, save_embedding_layers=False)  # "auto" would ask the Hub
         read = {name: tensor.cpu() for name, tensor in held.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -11,10 +11,10 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from inlay.recipes.commands.arguments.diagnosis import diagnose
 from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP
 
-__all__ = ["command_parser"]
+__all__ = ["CommandParser", "command_parser"]
 
 
-def command_parser(command: str, about: str | None) -> ArgumentParser:
+def command_parser(command: str, about: str | None) -> CommandParser:
     """A parser without arguments.
 
     Args:
@@ -30,20 +30,31 @@ def command_parser(command: str, about: str | None) -> ArgumentParser:
         docstring_parse_attribute_docstrings=True, import_path_denylist=["*"], import_path_allowlist=["inlay"]
     )
     # No abbreviations: a new option with the same prefix would break scripts.
-    return _Parser(
+    return CommandParser(
         prog=f"inlay {command}", description=about, epilog=IMPORT_HELP, allow_abbrev=False, print_config=None
     )
 
 
-class _Parser(ArgumentParser):
-    """Reports the wrong argument in one line, without the usage text of a hundred options."""
+class CommandParser(ArgumentParser):
+    """Reports the wrong argument in one line, without the usage text of a hundred options.
+
+    A command imports torch and transformers after it has parsed its arguments, so an error is reported at once.
+    """
 
     _arguments: Sequence[str] = ()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.checks: list[Callable[[Any], object]] = []
+        """Called with the parsed arguments; they raise errors, such as for a missing folder."""
+        super().__init__(*args, **options)
+
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Store the arguments for :meth:`error`."""
+        """Parse and check the arguments; they are stored for :meth:`error`."""
         self._arguments = sys.argv[1:] if args is None else args
-        return super().parse_args(args, *more, **options)
+        parsed = super().parse_args(args, *more, **options)
+        for check in self.checks:
+            check(parsed)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error and exit with status 2."""

@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from inlay.adapters.bundles.bundle_io import open_bundle
-from inlay.hub.format.difference import Change, Difference, compare
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.bundle_argument import add_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
+
+if TYPE_CHECKING:
+    from inlay.hub.format.difference import Change, Difference
 
 __all__ = ["main"]
 
@@ -18,10 +20,14 @@ __all__ = ["main"]
 def main(argv: Sequence[str]) -> int:
     """Print the differences; the exit status is 0 in any case."""
     parser = command_parser("diff", __doc__)
-    parser.add_argument("one", type=str, help=BUNDLE)
-    parser.add_argument("two", type=str, help="the other bundle")
+    add_bundle(parser, "one")
+    add_bundle(parser, "two", about="the other bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    # Heavy libraries are imported after the arguments have been checked.
+    from inlay.adapters.bundles.bundle_io import open_bundle
+    from inlay.hub.format.difference import compare
+
     difference = compare(open_bundle(parsed.one), open_bundle(parsed.two))
     print(json.dumps(asdict(difference) | {"same": difference.same}, indent=2) if parsed.json else _text(difference))
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from inlay.hub.remote.inspect import Overview, inspect_bundle
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE
+from inlay.recipes.commands.arguments.bundle_argument import add_bundle
 from inlay.recipes.commands.arguments.local_models import fitting, models_here
 from inlay.recipes.commands.arguments.parser import command_parser
 
@@ -24,7 +24,7 @@ _INTEGRITY = {
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error."""
     parser = command_parser("inspect", f"{__doc__} No tensor is downloaded from a repository.")
-    parser.add_argument("bundle", type=str, help=BUNDLE)
+    add_bundle(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parsed = parser.parse_args(list(argv))

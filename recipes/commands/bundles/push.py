@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inlay.hub import push
+from inlay.recipes.commands.arguments.bundle_argument import check_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 
 __all__ = ["main"]
@@ -27,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser = command_parser("push", about)
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
+    parser.checks.append(lambda parsed: check_bundle(parsed.folder))
     parser.add_argument("repo_id", type=str, help="owner/name; created if it does not exist")
     parser.add_argument("--private", action="store_true", help="create a private repository; an error if it is public")
     parser.add_argument("--branch", type=str | None, help="commit to this branch instead of main")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inlay.hub import sign
+from inlay.recipes.commands.arguments.bundle_argument import check_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 
 __all__ = ["main"]
@@ -17,6 +18,7 @@ def main(argv: Sequence[str]) -> int:
     """Sign, and print the signature file."""
     parser = command_parser("sign", f"{__doc__} `inlay push` uploads the signature too.")
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
+    parser.checks.append(lambda parsed: check_bundle(parsed.folder))
     parser.add_argument("--key", type=Path, required=True, help="PEM file with an elliptic-curve private key")
     parser.add_argument(
         "--certificates", type=list[Path], default=[], help="PEM files: your certificate, then the chain up to the root"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.hub.format.files import SIGNATURE_NAME
 from inlay.hub.remote.pull import pull
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     """
     about = f"{__doc__} The default models are those it was trained on, from the cache or the Hub."
     parser = command_parser("verify", about)
-    parser.add_argument("bundle", type=str, help=BUNDLE)
+    add_bundle(parser)
     parser.add_argument("--key", type=Path | None, help="PEM file with the signer's public key, or a root certificate")
     parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")
     add_backbone(parser)

@@ -26,11 +26,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.conversation.messages import MediaPart, Message, Role, TextPart, media_of
+from inlay.adapters.conversation.messages import MediaPart, Message, Part, Role, TextPart, media_of
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.formats.read_file import read_file
 from inlay.recipes.data.rows.fields import ANNOTATIONS, annotated, identity, needed, text
-from inlay.recipes.data.rows.markers import MARKERS, place
+from inlay.recipes.data.rows.markers import MARKERS, Piece, place
 from inlay.recipes.data.rows.media_fields import FIELDS, MEDIA_FIELDS, media_lists, with_system
 from inlay.recipes.data.rows.media_values import Root
 from inlay.recipes.data.rows.offenders import Offenders
@@ -101,16 +101,22 @@ def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders)
     inline = any(name in row and row[name] is not None for name in _INLINE)
     placed = place(turns, media_lists(row, root, where), where, offenders, inline=inline)
     messages = [
-        Message(role, tuple([TextPart(piece) if isinstance(piece, str) else MediaPart(*piece) for piece in pieces]))
-        for (role, _), pieces in zip(turns, placed, strict=True)
+        Message(turn[0], (TextPart(pieces[0]),) if len(pieces) == 1 and type(pieces[0]) is str else _parts(pieces))
+        for turn, pieces in zip(turns, placed, strict=True)
     ]
     conversation = with_system(row, tuple(_trimmed(messages, where, offenders)), where)
     check_turns(conversation, where)
     return annotated(row, identity(row, where), conversation, where)
 
 
+def _parts(pieces: Sequence[Piece]) -> tuple[Part, ...]:
+    return tuple([TextPart(piece) if isinstance(piece, str) else MediaPart(*piece) for piece in pieces])
+
+
 def _trimmed(messages: list[Message], where: str, offenders: Offenders) -> list[Message]:
     """The turns without a first answer that has no question, and without a last question that has no answer."""
+    if messages[0].role == "user" and messages[-1].role == "assistant":
+        return messages
     head = [message for message in messages[:1] if message.role == "system"]
     turns = messages[len(head) :]
     if len(turns) > 1 and turns[0].role == "assistant":

@@ -139,6 +139,8 @@ def annotated(item: Mapping[str, Any], name: str, messages: tuple[Message, ...],
     Raises:
         DataError: a field of the wrong type, or with more or fewer entries than turns of the assistant.
     """
+    if item.keys().isdisjoint(ANNOTATIONS):
+        return Sample(name, messages, where)
     turns = sum(message.role == "assistant" for message in messages)
     described = item.get("description")
     description = "" if described is None else text(described, f"{where}, description")

@@ -51,16 +51,18 @@ def place(
     Raises:
         DataError: the number of files equals neither the number of all markers nor that of markers at line starts.
     """
-    held: list[dict[int, tuple[Modality, Any, str]]] = [{} for _ in turns]
-    front: list[tuple[Modality, Any]] = []
+    pieces: list[list[Piece]] = [[value] for _, value in turns]
     found = _spots(turns)
-    marked: dict[Modality, str] = {modality: MARKERS[modality] for modality in files}
-    if files.get("video") and not files.get("image") and MARKERS["video"] not in found:
-        marked["video"] = MARKERS["image"]  # LLaVA-NeXT's marker of clips
-        marked.pop("image", None)
-    for modality, marker in marked.items():
-        names, spots = files[modality], found.get(marker, [])
-        if not names and not spots:
+    if not found and not any(files.values()):
+        return pieces
+    held: dict[int, dict[int, tuple[Modality, Any, str]]] = {}
+    front: list[tuple[Modality, Any]] = []
+    clips = files.get("video") and not files.get("image") and MARKERS["video"] not in found
+    for modality, names in files.items():
+        # LLaVA-NeXT's marker of clips is <image>.
+        marker = MARKERS["image" if clips and modality == "video" else modality]
+        spots = found.get(marker, ())
+        if not (names or spots) or (clips and modality == "image"):
             continue
         if names and not spots:
             front += [(modality, name) for name in names]
@@ -75,19 +77,17 @@ def place(
         if len(chosen) < len(spots):
             offenders.note(f"have {marker} as a word: it is read as text", where)
         for (turn, start, _), name in zip(chosen, names, strict=True):
-            held[turn][start] = modality, name, marker
+            held.setdefault(turn, {})[start] = modality, name, marker
     first = next((number for number, (role, _) in enumerate(turns) if role == "user"), None)
     if front and first is None:
         raise DataError(f"{where}: expected a turn of the user for the media, got none")
-    pieces: list[list[Piece]] = [
-        _turn(value, markers, inline=inline) if markers else [value]
-        for (_, value), markers in zip(turns, held, strict=True)
-    ]
+    for turn, markers in held.items():
+        pieces[turn] = _turn(turns[turn][1], markers, inline=inline)
     if front and first is not None:
         pieces[first] = [*front, *(piece.strip() if isinstance(piece, str) else piece for piece in pieces[first])]
-    for place, turn_pieces in enumerate(pieces):
-        if len(turn_pieces) > 1:
-            pieces[place] = [piece for piece in turn_pieces if not isinstance(piece, str) or piece] or [""]
+        held.setdefault(first, {})
+    for turn in held:
+        pieces[turn] = [piece for piece in pieces[turn] if piece != ""] or [""]
     return pieces
 
 
@@ -101,7 +101,7 @@ def _spots(turns: Sequence[tuple[Role, str]]) -> dict[str, list[_Spot]]:
     return spots
 
 
-def _chosen(turns: Sequence[tuple[Role, str]], spots: list[_Spot], count: int) -> list[_Spot] | None:
+def _chosen(turns: Sequence[tuple[Role, str]], spots: Sequence[_Spot], count: int) -> Sequence[_Spot] | None:
     """The occurrences that are markers; None if they are ambiguous."""
     if len(spots) == count:
         return spots

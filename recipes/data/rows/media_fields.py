@@ -21,6 +21,7 @@ FIELDS: dict[Modality, tuple[str, str]] = {
 }
 """Modality -> names of the field of its media."""
 MEDIA_FIELDS = tuple(name for names in FIELDS.values() for name in names)
+_MODALITIES = {name: modality for modality, names in FIELDS.items() for name in names}
 
 
 def media_lists(item: Mapping[str, Any], root: Root, where: str) -> dict[Modality, list[Any]]:
@@ -35,16 +36,15 @@ def media_lists(item: Mapping[str, Any], root: Root, where: str) -> dict[Modalit
         ['/images/1.png']
     """
     rules = MediaRules.of(root)
-    found: dict[Modality, list[Any]] = {}
-    for modality, names in FIELDS.items():
-        given = [name for name in names if name in item and _held(item[name])]
-        if not given:
-            found[modality] = []
+    found: dict[Modality, list[Any]] = {modality: [] for modality in FIELDS}
+    for name in item:
+        if name not in _MODALITIES or not _held(item[name]):
             continue
-        if len(given) > 1:
-            raise DataError(f"{where}: expected {' or '.join(given)}, got both; leave one out")
-        held = values_of(item[given[0]])
-        place = f"{where}, {given[0]}"
+        modality = _MODALITIES[name]
+        if found[modality]:
+            raise DataError(f"{where}: expected {' or '.join(FIELDS[modality])}, got both; leave one out")
+        held = values_of(item[name])
+        place = f"{where}, {name}"
         if len(held) == 1:
             found[modality] = [medium(held[0], modality, rules, place)]
         else:

@@ -56,6 +56,7 @@ class Offenders:
     Args:
         collect: whether to keep the errors; if not, the first one is raised, as in a call from Python.
         media: checks the media of each row of a table; if not given, the caller checks them.
+        show: prints the first invalid row as soon as it is met, while the others are still to be checked.
 
     Example:
         >>> offenders = Offenders(collect=True)
@@ -65,8 +66,14 @@ class Offenders:
         ['train.json, item 3']
     """
 
-    def __init__(self, *, collect: bool = False, media: MediaProblems | None = None) -> None:
-        self.collect, self.media = collect, media
+    def __init__(
+        self,
+        *,
+        collect: bool = False,
+        media: MediaProblems | None = None,
+        show: Callable[[str], object] | None = None,
+    ) -> None:
+        self.collect, self.media, self.show = collect, media, show
         self.found: list[Offender] = []
         self.notes: dict[str, tuple[int, str]] = {}
         self.noting = True
@@ -80,6 +87,12 @@ class Offenders:
         """A context for reading one row; a :class:`DataError` in it concerns only this row."""
         return _Row(self, where)
 
+    def tell(self, reason: str) -> None:
+        """Print an invalid row, if it is the first one."""
+        if self.show is not None:
+            self.show(f"the first invalid row: {reason}; the other rows are being checked")
+            self.show = None
+
     def add(self, where: str, error: DataError) -> None:
         """Keep an error.
 
@@ -88,6 +101,7 @@ class Offenders:
         """
         if not self.collect:
             raise error
+        self.tell(str(error))
         self.found.append(Offender(where, str(error)))
 
     def note(self, text: str, where: str, count: int = 1, *, unit: str = "row(s)") -> None:
@@ -140,7 +154,12 @@ class _Row:
 
 
 def settle(
-    found: Sequence[Offender], invalid: Invalid, *, report: Path | None, show: Callable[[str], object] | None
+    found: Sequence[Offender],
+    invalid: Invalid,
+    *,
+    report: Path | None,
+    show: Callable[[str], object] | None,
+    advice: str = "",
 ) -> None:
     """Raise an error for invalid rows, or print that they are left out.
 
@@ -149,6 +168,7 @@ def settle(
         invalid: whether to raise.
         report: file of the whole list; it is written before the error is raised.
         show: prints a line for the user.
+        advice: what may help beside correcting the rows, as a last line.
 
     Raises:
         DataError: ``invalid`` is ``raise``; with the first invalid rows and the path of the list.
@@ -156,7 +176,7 @@ def settle(
     if not found:
         return
     listed = "" if report is None else f"; all are listed in {report}"
-    first = "\n  ".join(item.reason for item in found[:SHOWN])
+    first = "\n  ".join([*(item.reason for item in found[:SHOWN]), *([advice] if advice else [])])
     if invalid == "raise":
         if report is not None:
             write_list(report, found)

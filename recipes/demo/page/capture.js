@@ -48,8 +48,12 @@ async function recordClip(stream) {
   const pieces = [];
   recorder.addEventListener("dataavailable", ({ data }) => pieces.push(data));
   recorder.start();
-  return () => new Promise((resolve) => {
-    recorder.addEventListener("stop", () => resolve(new Blob(pieces, { type: recorder.mimeType.split(";")[0] })));
+  return () => new Promise((resolve, reject) => {
+    recorder.addEventListener("stop", () => {
+      const clip = new Blob(pieces, { type: recorder.mimeType.split(";")[0] });
+      if (clip.size > 0) resolve(clip);
+      else reject(new Error("The camera gave no frames."));
+    });
     recorder.stop();
   });
 }

@@ -148,7 +148,7 @@ async function record(kinds) {
 async function choose(example) {
   if (running) return;
   reset();
-  at("model").value = example.adapter;
+  if (!example.media.every(({ kind }) => reads().includes(kind))) at("model").value = example.adapter;
   showChoice();
   try {
     for (const { kind, url } of example.media) add(new Medium(kind, await blobOf(url)));

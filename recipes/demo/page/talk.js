@@ -30,13 +30,15 @@ export const media = () => turns.flatMap((turn) => turn.media);
 function scroll() {
   const log = at("log");
   log.scrollTop = log.scrollHeight;
+  at("form").scrollIntoView({ block: "nearest" }); // on small screens the page scrolls, not the log
 }
 
 /** Add a user's turn, and a place for the answer of each adapter. */
 export function addTurn(text, attached, blind, adapters, edit) {
   const turn = { text, media: attached, blind, answers: {}, element: make("div", { className: "turn" }) };
   const asked = make("div", { className: "bubble user" },
-    ...attached.map((medium, n) => medium.element(`your ${NAMES[medium.kind]} ${n + 1}`)),
+    make("div", { className: "media" },
+      ...attached.map((medium, n) => medium.element(`your ${NAMES[medium.kind]} ${n + 1}`))),
     make("p", { className: "words" }, text));
   const tools = make("div", { className: "line" }, blind ? make("span", { className: "mark" }, "blind") : null,
     button("Edit", () => edit(turn)));
@@ -74,11 +76,11 @@ export function showAnswer(turn, adapter, answer) {
   words.classList.remove("waiting");
   words.textContent = answer.text || (made.length ? "" : "(no text)");
   words.hidden = !words.textContent;
-  note.before(...made.map((medium, n) => {
+  note.before(make("div", { className: "media" }, ...made.map((medium, n) => {
     const shown = medium.element(`generated ${NAMES[medium.kind]} ${n + 1}`);
     shown.addEventListener("load", scroll);
     return shown;
-  }));
+  })));
   turn.made = [...(turn.made || []), ...made];
   const ends = { length: "the limit of tokens ended it", stopped: "stopped" };
   note.textContent = [

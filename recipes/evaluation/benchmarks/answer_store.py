@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
 from inlay.recipes.evaluation.benchmarks.results_files import write_json
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 __all__ = ["BLOCK", "AnswerStore", "StoredAnswer"]
 

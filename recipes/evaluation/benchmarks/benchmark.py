@@ -1,4 +1,4 @@
-"""The parts of a benchmark: its items, its scores, and the functions that read, score and write them.
+"""A benchmark: the functions that read its items, score the answers, and write the results file.
 
 Every figure is in the unit in which papers print it: percent, points of MME, CIDEr times 100. Imports nothing heavy.
 """
@@ -10,37 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inlay.hub.errors import InlayError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from inlay.adapters.conversation.messages import Message
+    from inlay.recipes.evaluation.benchmarks.item import Item
     from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles, Published
 
-__all__ = ["Benchmark", "BenchmarkError", "Item", "ResultsFile", "Scored", "limited", "mean_of_counts"]
-
-
-class BenchmarkError(InlayError):
-    """An unknown benchmark, or official files that are missing or malformed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One question of a benchmark."""
-
-    name: str
-    """Unique in the benchmark."""
-    prompt: tuple[Message, ...]
-    """The conversation to answer: one turn of the user."""
-    gold: Any = None
-    """The facts that the scorer needs: the right answer, references, ids."""
-    part: str = ""
-    """The subset, such as POPE's ``random`` or a category of MME."""
-    group: str = ""
-    """Items that are scored together, such as all rotations of a question of MMBench; the item alone if empty."""
-    cluster: str = ""
-    """Items that the bootstrap draws together, such as all questions about a picture; the group if empty."""
+__all__ = ["Benchmark", "ResultsFile", "Scored", "mean_of_counts"]
 
 
 @dataclass(frozen=True)
@@ -95,23 +71,3 @@ class Benchmark:
     results: ResultsFile | None = None
     better: str = "higher"
     """``higher`` or ``lower``: which main figure is the better one."""
-
-
-def limited(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """The first ``limit`` groups of each part, with all items of a group; all items without a limit.
-
-    Example:
-        >>> items = [Item(f"{part}{n}", (), part=part) for part in "ab" for n in range(3)]
-        >>> [item.name for item in limited(items, 2)]
-        ['a0', 'a1', 'b0', 'b1']
-    """
-    if limit is None:
-        return list(items)
-    kept: dict[str, set[str]] = {}
-    chosen = []
-    for item in items:
-        groups, group = kept.setdefault(item.part, set()), item.group or item.name
-        if group in groups or len(groups) < limit:
-            groups.add(group)
-            chosen.append(item)
-    return chosen

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError, Item, Scored
+from inlay.recipes.evaluation.benchmarks.benchmark import Scored
+from inlay.recipes.evaluation.benchmarks.item import Item
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 __all__ = ["Difference", "paired_bootstrap"]
 

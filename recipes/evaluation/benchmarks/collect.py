@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from inlay.adapters.conversation.messages import media_of
@@ -13,6 +14,8 @@ from inlay.recipes.evaluation.benchmarks.blind_prompts import Prompt, with_other
 
 __all__ = ["ADAPTER", "NO_MEDIUM", "OTHER_MEDIUM", "collect", "columns_of"]
 
+_SECONDS = 10.0
+"""The time between two lines of progress."""
 ADAPTER, NO_MEDIUM, OTHER_MEDIUM = "adapter", "no medium", "other medium"
 
 
@@ -71,6 +74,7 @@ def _column(
     given = first(lambda: store.load(column, names))
     if given and len(given) < len(asked):
         say(f"{column}: continuing after {len(given)} of {len(asked)} answers")
+    told_at = time.monotonic()
     for start in range(len(given), len(asked), BLOCK):
         block = asked[start : start + BLOCK]
         told = answer([(Question(prompt, "", (), ""), prompt, name) for name, prompt in block])
@@ -78,5 +82,7 @@ def _column(
         if is_first():
             store.append(column, rows)
         given += rows
-        say(f"{column}: {len(given)} of {len(asked)} answers")
+        if len(given) == len(asked) or time.monotonic() - told_at > _SECONDS:
+            say(f"{column}: {len(given)} of {len(asked)} answers")
+            told_at = time.monotonic()
     return given

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.errors import InlayError
-from inlay.recipes.evaluation.benchmarks.benchmark import BenchmarkError
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from inlay.adapters.media.modality import Modality
-    from inlay.recipes.evaluation.benchmarks.benchmark import Item
+    from inlay.recipes.evaluation.benchmarks.item import Item
 
 __all__ = ["OfficialFile", "OfficialFiles", "Published"]
 
@@ -60,6 +61,10 @@ class OfficialFiles:
     root: Path
     images: Path | None = None
     """Another folder of the media."""
+    links: bool = False
+    """Whether symbolic links may lead out of the folder of the media."""
+    downscale: bool = False
+    """Whether pictures and clips beyond the usual budget are downscaled instead of refused."""
     _found: dict[str, Path] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +85,11 @@ class OfficialFiles:
     def has(self, key: str) -> bool:
         """Whether an optional file exists."""
         return key in self._found
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files that exist."""
+        return tuple(self._found.values())
 
     def path(self, key: str) -> Path:
         """The path of a file that exists."""
@@ -104,8 +114,33 @@ class OfficialFiles:
                 f"{self._advice()}"
             ) from error
 
-    def document(self, key: str) -> Any:
-        """A file's JSON value."""
+    def document(self, key: str) -> dict[str, Any]:
+        """A file's JSON object.
+
+        Raises:
+            BenchmarkError: another value, or an empty object.
+        """
+        found = self._parsed(key)
+        with self.reading(key) as path:
+            if not isinstance(found, dict) or not found:
+                raise ValueError(f"{path}: expected a JSON object with at least one field")
+        return dict(found)
+
+    def rows(self, key: str) -> list[dict[str, Any]]:
+        """A file's JSON list of objects.
+
+        Raises:
+            BenchmarkError: another value, or an empty list.
+        """
+        from inlay.recipes.data.rows.records import objects
+
+        found = self._parsed(key)
+        with self.reading(key) as path:
+            if not isinstance(found, list) or not found:
+                raise ValueError(f"{path}: expected a JSON list with at least one object")
+            return objects(found, str(path))
+
+    def _parsed(self, key: str) -> Any:
         from inlay.recipes.data.rows.fields import decode, file_bytes, parse
 
         with self.reading(key) as path:
@@ -128,12 +163,23 @@ class OfficialFiles:
         """
         from inlay.recipes.data.rows.media_values import MediaRules, medium
 
-        folders = ("",) if self.images is not None else self.published.media
-        rules = MediaRules(folder=self.media_root)
-        paths = [
-            medium((Path(folder) / name).as_posix(), modality, rules, name) for folder in folders for name in names
-        ]
-        return next((path for path in paths if path.exists()), paths[0])
+        rules = MediaRules(folder=self.media_root, links=self.links, downscale=self.downscale)
+        first = None
+        for folder in self._media_folders:
+            for name in names:
+                path = medium((Path(folder) / name).as_posix(), modality, rules, name)
+                if path.exists():
+                    return path
+                first = first or path
+        return first
+
+    @cached_property
+    def _media_folders(self) -> tuple[str, ...]:
+        """The folders in which media are looked for: those that exist, or the first one if none does."""
+        if self.images is not None:
+            return ("",)
+        there = tuple(folder for folder in self.published.media if (self.root / folder).is_dir())
+        return there or self.published.media[:1]
 
     def check_media(self, items: Sequence[Item]) -> None:
         """Check that the media of these items exist and have the right type.
@@ -146,7 +192,7 @@ class OfficialFiles:
 
         samples = [Sample(item.name, item.prompt, f"{self.name}, question {item.name}") for item in items]
         try:
-            check_media(samples, self.media_root)
+            check_media(samples, self.media_root, links=self.links)
         except DataError as error:
             raise BenchmarkError(f"{error}\n{self._advice()}") from error
 

@@ -29,7 +29,8 @@ def about(medium: Any, question: str, instruction: str = "", *, modality: Modali
         'What is it?\nAnswer the question using a single word or phrase.'
     """
     media = [] if medium is None else [MediaPart(modality, medium)]
-    return (Message("user", (*media, TextPart("\n".join(filter(None, (question, instruction)))))),)
+    text = "\n".join(filter(None, (question, instruction)))
+    return (Message("user", (*media, *([TextPart(text)] if text else []))),)
 
 
 def with_options(question: str, options: Sequence[str]) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import cast
 
 from inlay.adapters.parts.registration import register
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, BenchmarkError
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles, Published
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
+from inlay.recipes.evaluation.errors import BenchmarkError
 
 __all__ = ["BENCHMARKS", "benchmark_named", "benchmark_names", "files_of", "register_benchmark"]
 
@@ -49,13 +50,22 @@ def benchmark_names() -> list[str]:
     return [*_MODULES, *BENCHMARKS]
 
 
-def files_of(name: str, root: Path, images: Path | None = None) -> OfficialFiles:
+def files_of(
+    name: str, root: Path, images: Path | None = None, *, links: bool = False, downscale: bool = False
+) -> OfficialFiles:
     """The official files of a benchmark below a folder.
+
+    Args:
+        name: of the benchmark.
+        root: the folder.
+        images: another folder of the media.
+        links: see :class:`OfficialFiles`.
+        downscale: see :class:`OfficialFiles`.
 
     Raises:
         BenchmarkError: an unknown benchmark, or missing files.
     """
-    return OfficialFiles(name, _published(name), root, images)
+    return OfficialFiles(name, _published(name), root, images, links, downscale)
 
 
 def _published(name: str) -> Published:

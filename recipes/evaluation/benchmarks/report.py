@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inlay.recipes.evaluation.benchmarks.answer_store import StoredAnswer
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, Scored
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Scored
 from inlay.recipes.evaluation.benchmarks.bootstrap import Difference
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.tables import aligned
 
 __all__ = ["as_plain", "benchmark_table", "difference_line", "scored_columns"]

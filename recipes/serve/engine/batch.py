@@ -163,6 +163,6 @@ def _finish_media(model: AttachedModel, row: Row, prompt: tuple[Tensor, Tensor])
     written = Generation([completed(row.ids, row.signals)], [reason])
     media = generation_options(model.adapter, model.backbone, row.job.seed + row.index)
     for modality, own in row.job.sampling.generation.items():
-        media[modality] = media[modality] | own
+        media[modality] = {**media[modality], **own}
     (reply,) = replies_of(model, written, prompt, row.layout, media, row.job.sampling.stop)
     row.job.emit(Done(row.index, reason, len(row.ids), reply))

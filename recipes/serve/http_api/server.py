@@ -43,7 +43,7 @@ def server_of(app: Any, limits: Limits) -> uvicorn.Server:
     """
     config = uvicorn.Config(
         app,
-        http=_protocol(limits.body_seconds / 3),
+        http=_protocol(limits.body_seconds / 3, limits.connections // 2),
         ws="none",
         log_level="warning",
         access_log=False,
@@ -56,16 +56,33 @@ def server_of(app: Any, limits: Limits) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _protocol(seconds: float) -> type[asyncio.Protocol]:
-    """Uvicorn's HTTP/1.1 with a limit on the time for the headers of a connection's first request, which it lacks."""
+def _protocol(seconds: float, most: int) -> type[asyncio.Protocol]:
+    """Uvicorn's HTTP/1.1 with limits that it lacks, on connections whose first request has not arrived.
+
+    Args:
+        seconds: time for the headers of the first request.
+        most: such connections; of more, the oldest is closed, so that they do not keep others out.
+    """
+    silent: dict[Any, None] = {}
 
     class Timed(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self.loop.call_later(seconds, self._close_silent)
+            for other in [other for other in silent if other.cycle is not None]:
+                del silent[other]
+            silent[self] = None
+            if len(silent) > max(1, most):
+                next(iter(silent))._close_silent()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            silent.pop(self, None)
+            super().connection_lost(exc)
 
         def _close_silent(self) -> None:
+            silent.pop(self, None)
             if self.cycle is None and not self.transport.is_closing():
                 self.transport.close()
+                self.connections.discard(self)
 
     return Timed

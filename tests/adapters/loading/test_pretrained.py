@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from inlay.adapters.backbone import Backbone
 from inlay.adapters.encoders import EncoderError
 from inlay.adapters.loading.pretrained import BackboneError, check_feature_options, check_loaded, loading
 
@@ -51,3 +52,12 @@ def test_missing_and_mismatched_tensors_are_named_with_their_shapes() -> None:
     with pytest.raises(BackboneError, match=r"^me: unet: 2 tensors .*: b, a \(the file has \[2\], the config \[3\]\)"):
         check_loaded(found, "me", part="unet", unused="head.")
     check_loaded({"missing_keys": {"head.x"}, "mismatched_keys": set()}, "me", unused="head.")
+
+
+def test_an_unreachable_hub_is_an_error_at_once_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inlay.hub.remote.reachable._asked", {})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: pytest.fail("tried again"))
+    with pytest.raises(BackboneError, match=r"the Hub cannot be reached .*local copy.*HF_HUB_OFFLINE=1"):
+        Backbone.from_pretrained(llm="me/none-of-this-name")

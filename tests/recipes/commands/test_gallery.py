@@ -15,8 +15,8 @@ from inlay.adapters.chat.reply import Reply
 from inlay.adapters.conversation.messages import MadePart, TextPart
 from inlay.adapters.media.audio import Sound, load_audio
 from inlay.adapters.media.video import Video, load_video
-from inlay.recipes.commands.chat import Conversation
-from inlay.recipes.commands.gallery import held_out_prompts, write_gallery
+from inlay.recipes.commands.conversation import Conversation
+from inlay.recipes.commands.gallery_page import held_out_prompts, write_gallery
 from inlay.recipes.data.rows.sample import questions_of
 from inlay.recipes.media_files.save import free_name, save_medium
 from inlay.recipes.media_files.show import as_picture, film_strip, spectrogram

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from inlay.recipes.data.formats import llava, registry
 from inlay.recipes.data.load import load_data
 from inlay.recipes.data.rows.offenders import SHOWN, Offender
 from inlay.recipes.data.rows.sample import DataError
@@ -155,3 +157,40 @@ def test_links_out_of_the_folder_are_allowed_by_an_option(root: Path) -> None:
     assert len(load_data(DataSettings(train=path, links=True))["train"]) == 1
     with pytest.raises(DataError, match="lies outside of the folder"):
         load_data(DataSettings(train=path))
+
+
+def _lines(root: Path, broken: int, count: int) -> DataSettings:
+    rows = [json.dumps(dialogue()) for _ in range(count)]
+    rows[broken - 1] = '{"image": '
+    (root / "a.jsonl").write_text("\n".join(rows))
+    return DataSettings(train=root / "a.jsonl", images=root)
+
+
+def test_a_broken_line_is_named_before_the_rows_after_it_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    own = llava.sample
+
+    def sample(row: Any, *rest: Any, **options: Any) -> Any:
+        events.append("row")
+        return own(row, *rest, **options)
+
+    monkeypatch.setitem(registry.FORMATS, "llava", replace(registry.FORMATS["llava"], sample=sample))
+    monkeypatch.setitem(registry.FORMATS, "sharegpt", replace(registry.FORMATS["sharegpt"], sample=sample))
+    with pytest.raises(DataError, match="line 7: not JSON"):
+        load_data(_lines(root, 7, 20), show=events.append)
+    told = [place for place, event in enumerate(events) if "line 7: not JSON" in event]
+    assert len(told) == 1
+    assert events[told[0] + 1 :].count("row") == 13
+
+
+@pytest.mark.parametrize("end", [-1, -30])
+def test_the_rows_of_an_incomplete_list_are_kept_with_skip(root: Path, end: int) -> None:
+    text = json.dumps([dialogue(), dialogue(), dialogue()])
+    (root / "a.json").write_text(text[:end])
+    settings = DataSettings(train=root / "a.json", images=root)
+    with pytest.raises(DataError, match=r"item \d: not JSON: the file ends inside of the list"):
+        load_data(settings)
+    left: list[Offender] = []
+    rows = load_data(replace(settings, invalid="skip"), left_out=left)["train"]
+    assert len(rows) == (3 if end == -1 else 2)
+    assert [offender.where for offender in left] == [f"{root / 'a.json'}, item {len(rows)}"]

@@ -219,3 +219,25 @@ def test_long_rows_are_cut_and_counted_in_one_line(model: Any) -> None:
     assert lines[0] == "stage one: 1 row(s) are too long and are cut at their end (--data.too_long cut)"
     assert lines[1].startswith("left out: 1 row(s) that are too long (--data.too_long cut); first: item m: stage one: ")
     assert len(model.encode(LONG_ROW.messages, layout=stage().layout).ids) == 40
+
+
+def test_an_error_of_long_rows_names_the_options_that_help_once(model: Any) -> None:
+    model.limit = Limit(10)
+    rows = {"train": [LONG_ROW, replace(LONG_ROW, id="8")]}
+    with pytest.raises(DataError) as caught:
+        usable_rows(rows, {"one": stage()}, model, seed=0, invalid="raise")
+    told = str(caught.value).splitlines()
+    for option in ("--data.max_length", "--data.too_long cut", "factor", "STAGE.tiling", "--data.invalid skip"):
+        assert option in told[-1]
+    assert "raise --data.max_length" not in "".join(told[:-1])
+
+
+@pytest.mark.parametrize("too_long", ["raise", "skip", "cut"])
+def test_a_limit_below_the_tokens_of_a_medium_names_the_options_too(senses_of: Any, too_long: Any) -> None:
+    senses = senses_of()
+    senses.model.limit = Limit(10, cut=too_long == "cut")
+    stages = {"instruct": replace(nextgpt.recipe().stages["instruct"], data="train")}
+    options: dict[str, Any] = {"seed": 0, "invalid": "raise", "too_long": too_long}
+    told = r"of them media\) are more than the limit of 10(?s:.*)raise --data\.max_length"
+    with pytest.raises(DataError, match=told):
+        usable_rows({"train": senses.samples}, stages, senses.model, **options)

@@ -16,6 +16,8 @@ from loud_llm import loud
 from senses_models import write_wav
 from serve_client import Served, png, shown
 
+from inlay.recipes.demo.examples import Example
+from inlay.recipes.media_files.save import encoded
 from inlay.recipes.serve.limits import Limits
 
 CLIENTS = Path(__file__).parents[2] / "clients"
@@ -83,6 +85,10 @@ def gate(adapters: dict[str, Any]) -> Iterator[threading.Event]:
     handle.remove()
 
 
+def examples(image_of: Any) -> dict[str, list[Example]]:
+    return {"a": [Example(ASK, (("image", encoded(image_of(number))),)) for number in (1, 2)]}
+
+
 def answer(page: Served, image: Any, model: str = "a") -> str:
     return page.ask(shown(image), model, max_tokens=8).text
 
@@ -92,6 +98,14 @@ def test_a_question_about_a_picture_is_answered(look: Any, page: Served, image_o
     assert seen["words"] == [answer(page, image_of(1))]
     assert seen["kinds"] == ["image_url", "text"]
     assert seen["words"][0] in seen["spoken"]
+
+
+def test_an_example_fills_the_form(look: Any, open_page: Any, image_of: Any) -> None:
+    page = open_page(limits=LIMITS, examples=examples(image_of))
+    seen = look(page, "example")
+    assert seen["text"] == ASK
+    assert seen["words"] == [answer(page, image_of(2))]
+    assert seen["thumbnails"] == [True, True]
 
 
 def test_a_sound_is_heard(look: Any, senses: Served) -> None:
@@ -193,9 +207,9 @@ def test_the_keyboard_is_enough(look: Any, page: Served) -> None:
 
 
 def test_it_fits_screens_of_360_and_1440_pixels_light_and_dark_and_axe_finds_nothing_serious(
-    look: Any, page: Served
+    look: Any, open_page: Any, image_of: Any
 ) -> None:
-    seen = look(page, "looks")
+    seen = look(open_page(limits=LIMITS, examples=examples(image_of)), "looks")
     seen.pop("problems")
     for name, found in seen.items():
         assert (found["overflow"], found["serious"], found["dialog"]) == (0, [], []), name

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.compatibility.verdict import OtherWeightsWarning
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.recipes import BackboneSettings, DataSettings, evaluate, finetune, llava, load_model, nextgpt
+from inlay.recipes.commands import chat
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
@@ -153,3 +157,37 @@ def test_evaluate_takes_loaded_models(run: Path, backbone: Backbone) -> None:
     found = evaluate(run, backbone=backbone, max_new_tokens=1, show=lambda _: None)
     rows = [json.loads(line) for line in (run / "answers.jsonl").read_text().splitlines()]
     assert len(found.answers) == len(rows)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_finds_the_models_and_data_of_a_run_from_another_folder(
+    command: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [part.format(run=run, out=tmp_path / "small") for part in COMMANDS[command]]
+    assert import_module(f"inlay.recipes.commands.{command}").main(arguments) == 0
+
+
+def test_another_local_copy_of_the_named_model_is_exact_and_answers_the_same(
+    run: Path, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    copy = Path(shutil.copytree(folders["llama"], tmp_path / "copy"))
+    model = load_model(run, llm=str(copy))
+    assert model.adapter.compatibility(model.backbone).verdict == "exact"
+    model.adapter.detach()
+    monkeypatch.chdir(tmp_path)
+    said = []
+    for own in ([], [f"--backbone.llm={copy}"]):
+        assert chat.main([str(run), "--question=what?", "--max_new_tokens=4", *own]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+
+
+def test_a_local_copy_with_other_weights_is_not_exact(run: Path, folders: dict[str, Path], tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folders["llama"], tmp_path / "copy"))
+    weights = load_file(copy / "model.safetensors")
+    name = next(name for name in weights if name.endswith("down_proj.weight"))
+    save_file(weights | {name: weights[name] * 2}, copy / "model.safetensors", {"format": "pt"})
+    with pytest.warns(OtherWeightsWarning, match=r"llm +weights +lmsys/vicuna-7b-v1.5 sha256:\w+ +copy sha256:"):
+        model = load_model(run, llm=str(copy))
+    assert model.adapter.compatibility(model.backbone).verdict == "fits"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from inlay.recipes.cli import main
-from inlay.recipes.commands import chat
-from inlay.recipes.commands.chat import Conversation
+from inlay.recipes.commands import conversation
+from inlay.recipes.commands.conversation import Conversation
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems import llava
 from inlay.recipes.systems.load_backbone import backbone_from
@@ -36,7 +36,7 @@ def test_memory_is_as_asked_for(
         seen.append(found[0].model)
         return 0
 
-    monkeypatch.setattr(chat, "_loop", look)
+    monkeypatch.setattr(conversation, "converse", look)
     assert main(["chat", *places, *given]) == 0
     (model,) = seen
     assert not model.adapter.training  # dropout would answer otherwise each time, and nothing could be kept
@@ -46,11 +46,11 @@ def test_memory_is_as_asked_for(
 def test_a_conversation_reads_its_picture_once(places: list[str], folders: dict[str, Path], monkeypatch: Any) -> None:
     talks: list[Conversation] = []
 
-    def look(talk: Conversation, _: Any) -> int:
+    def look(talk: Conversation) -> int:
         talks.append(talk)
         return 0
 
-    monkeypatch.setattr(chat, "_loop", look)
+    monkeypatch.setattr(conversation, "converse", look)
     assert main(["chat", *places]) == 0
     (talk,) = talks
     calls: list[int] = []

@@ -20,6 +20,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 """Colour type of PNG -> bits of a value."""
+_HEADER, _CHUNK, _CHECKSUM = struct.Struct(">IIBBBBB"), struct.Struct(">I4s"), struct.Struct(">I")
 _PLAIN_CHUNKS = {b"gAMA": 4, b"sRGB": 1, b"pHYs": 9, b"cHRM": 32}
 """Chunks in front of the pixels that are skipped, and their sizes."""
 
@@ -61,15 +62,15 @@ def is_sound_picture(path: str) -> bool:
 
 def _png_size(head: bytes) -> tuple[int, int] | None:
     """Width and height of a PNG whose header is intact up to its pixels."""
-    width, height, bits, colour, method, filters, interlace = struct.unpack_from(">IIBBBBB", head, 16)
+    width, height, bits, colour, method, filters, interlace = _HEADER.unpack_from(head, 16)
     if head[8:16] != b"\0\0\0\rIHDR" or bits not in _DEPTHS.get(colour, ()) or method or filters or interlace > 1:
         return None
     place = 8
     while True:
-        length, kind = struct.unpack_from(">I4s", head, place)
+        length, kind = _CHUNK.unpack_from(head, place)
         if kind == b"IDAT":
             return width, height
-        (checksum,) = struct.unpack_from(">I", head, place + 8 + length)
+        (checksum,) = _CHECKSUM.unpack_from(head, place + 8 + length)
         if place > 8 and _PLAIN_CHUNKS.get(kind) != length:
             return None
         if zlib.crc32(head[place + 4 : place + 8 + length]) != checksum:

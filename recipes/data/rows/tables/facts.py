@@ -6,6 +6,7 @@ are, which media they have.
 
 from __future__ import annotations
 
+import os
 import shutil
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,20 +99,29 @@ class FileNames:
             self.file.close()
 
     def __iter__(self) -> Iterator[Path]:
+        self._write()
         self.file.seek(0)
         for line in self.file:
             yield Path(line[:-1].decode("utf-8", "surrogateescape").replace("\0", "\n"))
 
     def add(self, name: str) -> None:
         """Append a name, unless it is among the last ones."""
-        if name not in self._recent:
-            self.file.write(name.replace("\n", "\0").encode("utf-8", "surrogateescape") + b"\n")
-            self._recent[name] = None
-            if len(self._recent) > _RECENT:
-                self._recent.clear()
+        self._recent[name] = None
+        if len(self._recent) >= _RECENT:
+            self._write()
+
+    def _write(self) -> None:
+        """Append the last names to the file, and forget them."""
+        if not self._recent:
+            return
+        lines = [name.replace("\n", "\0") + "\n" for name in self._recent]
+        self.file.seek(0, os.SEEK_END)
+        self.file.write("".join(lines).encode("utf-8", "surrogateescape"))
+        self._recent.clear()
 
     def copy_to(self, path: Path) -> None:
         """Write the names to a file."""
+        self._write()
         self.file.seek(0)
         with path.open("wb") as target:
             shutil.copyfileobj(self.file, target)
@@ -139,10 +149,11 @@ class Recorder:
         """
         media: dict[str, int] = {}
         own = self._sizes(sample.messages, media)
-        for messages in conversations_of(sample)[1:]:
-            others: dict[str, int] = {}
-            own = [max(pair) for pair in zip(own, self._sizes(messages, others), strict=True)]
-            media |= {name: max(count, media.get(name, 0)) for name, count in others.items()}
+        if sample.rejected or sample.similar:
+            for messages in conversations_of(sample)[1:]:
+                others: dict[str, int] = {}
+                own = [max(pair) for pair in zip(own, self._sizes(messages, others), strict=True)]
+                media |= {name: max(count, media.get(name, 0)) for name, count in others.items()}
         characters, size, turns, unusual = own
         kind = kind_of(sample)
         parts = parts_of(sample) if unusual or kind else turns // 2
@@ -155,20 +166,25 @@ class Recorder:
 
     def _sizes(self, messages: Sequence[Message], media: dict[str, int]) -> list[int]:
         """Characters, bytes, messages, and whether the conversation is unusual; its media are added to `media`."""
-        characters = size = unusual = 0
+        unusual = 0
+        texts: list[str] = []
         for message in messages:
             content = message.content
             if len(content) == 1 and type(content[0]) is TextPart:
                 words = content[0].text
             else:
-                texts = [part.text for part in content if isinstance(part, TextPart)]
-                words = texts[0] if len(texts) == 1 else message.text
+                own = [part.text for part in content if isinstance(part, TextPart)]
+                words = own[0] if len(own) == 1 else message.text
                 unusual |= self._media(content, media)
-            characters += len(words)
-            size += len(words) if words.isascii() else len(words.encode())
-            if message.role == "system" or (message.role == "assistant" and not (words and not words.isspace())):
+            texts.append(words)
+            role = message.role
+            if role == "assistant":
+                if not words or words.isspace():
+                    unusual = 1
+            elif role == "system":
                 unusual = 1
-        return [characters, size, len(messages), unusual]
+        whole = "".join(texts)
+        return [len(whole), len(whole) if whole.isascii() else len(whole.encode()), len(messages), unusual]
 
     def _media(self, content: Sequence[Any], counts: dict[str, int]) -> bool:
         """Count the media of a turn; returns whether it generates one."""

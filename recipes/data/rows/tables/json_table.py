@@ -12,7 +12,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from json import JSONDecoder
+from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -29,6 +29,8 @@ MAX_LINE_BYTES = 1 << 24
 """The longest line that is accepted: 16 MiB."""
 
 _BLOCK = 1 << 20
+_TOKEN = 16
+"""Longer than an escape sequence or a constant of JSON."""
 _SPACE = re.compile(r"\s*")
 _DECODER = JSONDecoder()
 
@@ -88,7 +90,7 @@ class JsonTable:
     def _row(self, row: int, start: int, size: int) -> dict[str, Any]:
         data = os.pread(self._file, size, start)
         try:
-            value = _DECODER.decode(data.decode("utf-8-sig"))
+            value = _DECODER.decode(data.removeprefix(codecs.BOM_UTF8).decode())
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
@@ -119,10 +121,7 @@ class JsonTable:
                 numbers.append(number)
                 where = f"{self.name}, line {number}"
             if isinstance(value, bytes):
-                try:
-                    value = parse(decode(value, where), where)
-                except DataError as error:
-                    value = error
+                value = _parsed(value, where)
             if not isinstance(value, (dict, DataError)):
                 value = DataError(f"{where}: expected an object, got {json_name(value)}")
             yield where, value
@@ -138,14 +137,19 @@ class JsonTable:
                 yield number, start, len(raw), raw
 
     def _items(self) -> Iterator[tuple[int, int, int, Any]]:
-        """Number, start, size and value of each item, parsed one by one."""
+        """Number, start, size and value of each item, parsed one by one.
+
+        The last value is an error if the list cannot be read from there on, as in a file that was not downloaded to its
+        end; a list without a whole item in front of the fault is an error of the file.
+        """
+        index = 0
         try:
             with self.path.open("rb") as file:
                 text = _Text(file)
                 if text.next_character() != "[":
                     self._fail()
                 text.advance(text.place + 1)
-                after, index = text.next_character(), 0
+                after = text.next_character()
                 if after == "]":
                     text.advance(text.place + 1)
                 while after != "]":
@@ -155,19 +159,40 @@ class JsonTable:
                     yield index, start, text.byte - start, value
                     after, index = text.next_character(), index + 1
                     if after not in (",", "]") or not after:
-                        self._fail()
+                        raise ValueError("Expecting ',' delimiter") if after else _CutError
                     text.advance(text.place + 1)
                 if text.next_character():
-                    self._fail()
+                    raise ValueError("Extra data")
         except OSError as error:
             raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from None
-        except (ValueError, RecursionError):
-            self._fail()
+        except (ValueError, RecursionError) as error:
+            if not index:
+                self._fail()
+            where, byte = f"{self.name}, item {index}", text.byte
+            yield (
+                index,
+                byte,
+                0,
+                DataError(f"{where}: {_fault(error)} (from byte {byte:,} on); no later item can be read"),
+            )
 
     def _fail(self) -> NoReturn:
         """Raise the error of the whole file, which has the position of the fault."""
         found = parse(decode(file_bytes(self.path), self.name), self.name)
         raise DataError(f"{self.name}: expected a JSON list of records, got {json_name(found)}")
+
+
+class _CutError(ValueError):
+    """The file ends inside of a value or of the list."""
+
+
+def _fault(error: BaseException) -> str:
+    """Why a list cannot be read to its end."""
+    if isinstance(error, _CutError) or getattr(error, "reason", "") == "unexpected end of data":
+        return "not JSON: the file ends inside of the list; it may be incomplete, so fetch it again"
+    if isinstance(error, RecursionError):
+        return "the JSON is too deeply nested"
+    return f"not JSON: {getattr(error, 'msg', str(error))}"
 
 
 class _Text:
@@ -210,7 +235,7 @@ class _Text:
         """Parse the value at the position, and go behind it.
 
         Raises:
-            ValueError: no JSON value.
+            ValueError: no JSON value, a :class:`_CutError` if the file ends in it.
         """
         self.block = _BLOCK
         while True:
@@ -219,11 +244,26 @@ class _Text:
                 if end < len(self.text) or self.ended:  # A number may continue in the next block.
                     self.advance(end)
                     return value
-            except ValueError:
-                if self.ended:
+            except JSONDecodeError as error:
+                # Only an error at the end of the text, or a string without its end, may come from the missing rest.
+                if error.pos < len(self.text) - _TOKEN and not error.msg.startswith("Unterminated string"):
                     raise
+                if self.ended:
+                    rest = self.text[error.pos :].strip()
+                    raise (_CutError() if not rest or rest.isalnum() or rest[0] == '"' else error) from None
             self.block = max(_BLOCK, len(self.text))  # so that a long row is parsed a few times only
             self.more()
+
+
+def _parsed(line: bytes, where: str) -> Any:
+    """The value of a line, or the error."""
+    try:
+        return _DECODER.decode(line.removeprefix(codecs.BOM_UTF8).decode())
+    except (ValueError, RecursionError):
+        try:
+            return parse(decode(line, where), where)
+        except DataError as error:
+            return error
 
 
 def json_name(value: object) -> str:

@@ -11,12 +11,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache
 from json import JSONDecoder
 from pathlib import Path
 from typing import Any
 
+from inlay.hub.remote.reachable import ADVICE, cache_if_unreachable
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.data.rows.tables.arrow_table import ArrowTable
@@ -176,7 +177,10 @@ def _read(name: str, load: Callable[[str | None], Any]) -> Any:
     Raises:
         DataError: with the reason, and what to do.
     """
-    with reading(name):
+    with ExitStack() as stack:
+        if not os.path.exists(name):
+            stack.enter_context(cache_if_unreachable())
+        stack.enter_context(reading(name))
         try:
             return load(None)
         except PermissionError:
@@ -208,7 +212,7 @@ def _reason(name: str, error: Exception) -> str:
             f"the data set is gated: accept its terms at https://huggingface.co/datasets/{source}, then: hf auth login"
         )
     if kinds & {"OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "LocalEntryNotFoundError"}:
-        return f"the Hub cannot be reached, and the data set is not in the cache: {first}"
+        return f"the Hub cannot be reached, and the data set is not in the cache: {first}; {ADVICE}"
     if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
         return f"no such file or folder here, and no such data set on the Hub that this account may read: {first}"
     return f"cannot be read: {first}"

@@ -50,6 +50,7 @@ def read_table(table: Table, read: Read, offenders: Offenders, repeated: Repeate
         table.restore(held[0])
         facts = held[1]
         offenders.merge(facts.notes)
+        offenders.show = None  # all are known already
     else:
         began = time.monotonic()
         with _without_collector():
@@ -89,6 +90,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
                 if told:
                     damaged.append(place)
                     found.append((recorder.rows[place], sample.origin, f"{sample.origin}: {told}"))
+                    offenders.tell(found[-1][2])
             for note in offenders.media.notes:
                 offenders.note(*note)
             offenders.media.notes.clear()
@@ -106,6 +108,7 @@ def _checked(table: Table, read: Read, offenders: Offenders, repeated: Repeated)
                     _raise_repeated(table, read, recorder.rows, ids)
                 raise
             found.append((row, where, str(error)))
+            offenders.tell(str(error))
             continue
         for piece, sample in enumerate(samples):
             waiting.append((len(ids), sample))

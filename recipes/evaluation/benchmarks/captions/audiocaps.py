@@ -6,9 +6,10 @@ copy: remove their rows from the file, since a missing sound is an error.
 
 from __future__ import annotations
 
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark
 from inlay.recipes.evaluation.benchmarks.captions.caption_scores import score
 from inlay.recipes.evaluation.benchmarks.csv_rows import csv_rows
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

@@ -2,7 +2,8 @@
 
 BLEU 1 to 4, ROUGE-L and CIDEr-D as the COCO evaluation computes them, times 100, without Java. METEOR and SPICE need
 Java or WordNet and are not computed, so SPIDEr is not either. The frequencies of CIDEr come from the references of the
-evaluated items, so a score with ``--limit`` is not comparable with one of the whole set.
+evaluated items, so a score with ``--limit`` is not comparable with one of the whole set; the bootstrap
+draws items and keeps the frequencies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from inlay.recipes.data.rows.records import whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Item, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.results_files import write_json
 from inlay.recipes.evaluation.metrics.captions.cider import cider

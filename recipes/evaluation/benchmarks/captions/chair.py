@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inlay.recipes.data.rows.records import filled, objects, whole
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored, mean_of_counts
 from inlay.recipes.evaluation.benchmarks.captions.caption_scores import captions_by_image, write_coco_results
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

@@ -12,8 +12,9 @@ from typing import Any
 
 from inlay.recipes.data.rows.records import filled, objects, whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile
 from inlay.recipes.evaluation.benchmarks.captions.caption_scores import captions_by_image, score, write_coco_results
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import CAPTION, about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from inlay.recipes.data.rows.records import filled, objects
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile
 from inlay.recipes.evaluation.benchmarks.captions.caption_scores import score, write_coco_results
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

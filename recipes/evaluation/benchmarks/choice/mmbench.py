@@ -15,8 +15,9 @@ from typing import Any
 
 from inlay.adapters.media.sources import from_base64
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored, mean_of_counts
 from inlay.recipes.evaluation.benchmarks.csv_rows import csv_rows
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import LETTER, about, with_options
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

@@ -15,7 +15,8 @@ from pathlib import Path
 from inlay.hub.safety.atomic import write_file
 from inlay.recipes.data.rows.records import filled, table
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import LETTER, about, with_options
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

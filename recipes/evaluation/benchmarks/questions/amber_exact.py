@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from inlay.recipes.data.rows.fields import decode, file_bytes
 from inlay.recipes.data.rows.records import filled, whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
@@ -62,25 +63,39 @@ class _Words:
 
 def read(files: OfficialFiles, instruction: str) -> list[Item]:
     """All queries; `gold` is the annotation, and AMBER's words."""
-    words, notes = _words(files), files.document("annotations")
+    words, notes = _words(files), files.rows("annotations")
     items = []
     with files.reading("queries") as path:
-        for number, row in enumerate(files.document("queries")):
+        for number, row in enumerate(files.rows("queries")):
             where = f"{path}, query {number}"
             name, image, query = whole(row, "id", where), filled(row, "image", where), filled(row, "query", where)
             if not 1 <= name <= len(notes) or notes[name - 1]["id"] != name:
                 raise DataError(f"{where}: {files.path('annotations')} has no entry with id {name} at place {name - 1}")
             note = notes[name - 1]
             generative = note["type"] == GENERATIVE
+            _check(note, words, f"{files.path('annotations')}, id {name}")
             prompt = about(files.medium("image", image), query, "" if generative else instruction)
             items.append(Item(str(name), prompt, (note, words), str(note["type"]), cluster=image))
     return items
 
 
+def _check(note: Mapping[str, Any], words: _Words, where: str) -> None:
+    """Check that an annotation can be scored.
+
+    Raises:
+        DataError: an object without associated words, or another answer than yes and no.
+    """
+    if note["type"] != GENERATIVE:
+        if note["truth"] not in ("yes", "no"):
+            raise DataError(f"{where}, truth: expected 'yes' or 'no', got {note['truth']!r}")
+    elif missing := [name for name in (*note["truth"], *note["hallu"]) if name not in words.associated]:
+        raise DataError(f"{where}: expected objects of relation.json, got {missing[0]!r}")
+
+
 def _words(files: OfficialFiles) -> _Words:
     associated = files.document("relation")
     with files.reading("relation") as path:
-        if not isinstance(associated, dict) or not all(isinstance(own, list) for own in associated.values()):
+        if not all(isinstance(own, list) for own in associated.values()):
             raise DataError(f"{path}: expected an object of lists")
         known = {word.lower() for key, own in associated.items() for word in (key, *own) if " " not in word}
         vocabulary = ObjectVocabulary.of(sorted(known))

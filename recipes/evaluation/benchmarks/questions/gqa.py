@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from inlay.recipes.data.rows.records import filled
-from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.data.rows.records import filled, objects
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import SHORT, about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
@@ -26,9 +26,7 @@ def read(files: OfficialFiles, instruction: str) -> list[Item]:
     questions = files.document("questions")
     items = []
     with files.reading("questions") as path:
-        if not isinstance(questions, dict) or not questions:
-            raise DataError(f"{path}: expected an object with at least one question")
-        for name, row in questions.items():
+        for name, row in zip(questions, objects(list(questions.values()), str(path)), strict=True):
             where = f"{path}, question {name}"
             image = filled(row, "imageId", where)
             prompt = about(files.medium("image", f"{image}.jpg"), filled(row, "question", where), instruction)

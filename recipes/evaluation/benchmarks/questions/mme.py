@@ -24,7 +24,8 @@ from inlay.recipes.data.rows.fields import decode, file_bytes
 from inlay.recipes.data.rows.media_values import MediaRules, medium
 from inlay.recipes.data.rows.records import filled, records
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
@@ -62,17 +63,24 @@ def _of_folder(files: OfficialFiles, folder: Path, instruction: str) -> list[Ite
         raise DataError(f"{folder}: expected texts of questions and answers, found none")
     items = []
     for file in found:
-        names = [file.with_suffix(suffix).name for suffix in _SUFFIXES]
-        name = next((name for name in names if (images / name).is_file()), names[0])
-        inside = (images / name).absolute().relative_to(files.root.absolute()).as_posix()
-        picture = medium(inside, "image", MediaRules(folder=files.root.absolute()), str(file))
+        inside = images.relative_to(files.root)
+        picture = files.medium("image", *((inside / file.with_suffix(suffix).name).as_posix() for suffix in _SUFFIXES))
         lines = [line for line in decode(file_bytes(file), str(file)).splitlines() if line.strip()]
         if len(lines) != 2:
             raise DataError(f"{file}: expected two lines QUESTION<tab>Yes|No, got {len(lines)}")
         for number, line in enumerate(lines):
             question, _, gold = line.partition("\t")
             items.append(
-                _item(folder.name, name, number, question, gold, picture, instruction, f"{file}, line {number + 1}")
+                _item(
+                    folder.name,
+                    picture.name,
+                    number,
+                    question,
+                    gold,
+                    picture,
+                    instruction,
+                    f"{file}, line {number + 1}",
+                )
             )
     return items
 
@@ -111,7 +119,7 @@ def yes_or_no(answer: str) -> str:
     """The official reading of an answer.
 
     Example:
-        >>> [yes_or_no(text) for text in ("Yes, it is.", "no", "It is.", "I know")]
+        >>> [yes_or_no(text) for text in ("Yes, it is.", "no", "It is.", "Nowhere")]
         ['yes', 'no', '', 'no']
     """
     first = answer.lower()[:4]
@@ -135,7 +143,8 @@ def score(items: Sequence[Item], answers: Sequence[str]) -> Scored:
         """``[..., categories * 4]`` -> points of each category ``[..., categories]``."""
         table = sums.reshape(*sums.shape[:-1], -1, 4)
         gained: NDArray[Any] = 100 * table[..., ::2] / np.maximum(table[..., 1::2], 1)
-        return gained.sum(axis=-1)
+        summed: NDArray[Any] = gained.sum(axis=-1)
+        return summed
 
     def total(sums: NDArray[Any]) -> NDArray[Any]:
         whole: NDArray[Any] = points(sums).sum(axis=-1)

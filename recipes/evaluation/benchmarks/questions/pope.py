@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from inlay.recipes.data.rows.records import filled, records, whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import SHORT, about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

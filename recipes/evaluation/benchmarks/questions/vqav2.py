@@ -13,7 +13,8 @@ from inlay.recipes.data.formats.vqa.images import PATTERNS
 from inlay.recipes.data.formats.vqa.results import write_vqa_results
 from inlay.recipes.data.rows.records import filled, table, whole
 from inlay.recipes.data.rows.sample import DataError
-from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, Item, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark, ResultsFile, Scored, mean_of_counts
+from inlay.recipes.evaluation.benchmarks.item import Item
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles
 from inlay.recipes.evaluation.benchmarks.prompts import SHORT, about
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED

@@ -115,6 +115,27 @@ def test_a_new_prompt_forgets_the_ones_before(llama: Any) -> None:
             assert close(engine.begin([row.numpy()])[0], expected(model, row))
 
 
+def test_the_common_beginning_of_a_conversation_is_read_once(llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, base = llama
+    first, answer, second = torch.randn(20, 32), torch.randn(3, 32), torch.randn(6, 32)
+    longer = torch.cat([first, answer, second])
+    other = torch.cat([first[:10], second])
+    read: list[int] = []
+    run = LlamaCpp._run
+    monkeypatch.setattr(LlamaCpp, "_run", lambda self, *call: (read.append(len(call[0])), run(self, *call))[1])
+    with LlamaCpp(base) as engine:
+        engine.begin([first.numpy()], 9)
+        for step in range(3):
+            engine.step(answer[step : step + 1].numpy())
+        assert close(engine.begin([longer.numpy()])[0], expected(model, longer))
+        assert close(engine.begin([longer.numpy()])[0], expected(model, longer))
+        assert close(engine.begin([other.numpy()])[0], expected(model, other))
+        assert read == [20, 1, 1, 1, 6, 1, 6]
+        assert close(engine.begin([other.numpy(), first.numpy()])[1], expected(model, first))
+        assert close(engine.begin([other.numpy()])[0], expected(model, other))
+        assert read[7:] == [16, 20, 16]  # nothing is kept of several rows
+
+
 def test_a_long_prompt_is_read_in_pieces(tmp_path: Path) -> None:
     name, config, sizes = DECODERS["llama"]
     model = make_language((name, config, {**sizes, "max_position_embeddings": 2048}), 100)

@@ -254,3 +254,28 @@ def test_many_half_open_connections_do_not_keep_others_out(serve: Callable[..., 
     finally:
         for connection in silent:
             connection.close()
+
+
+def test_more_half_open_connections_than_allowed_do_not_keep_others_out(serve: Any, adapters: Any) -> None:
+    served = serve(adapters, Limits(connections=20))
+    silent: list[socket.socket] = []
+    try:
+        for number in range(60):
+            silent.append(served.open())
+            silent[-1].sendall((b"", b"P", b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n")[number % 3])
+        assert served.ask(ASK).status == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_connections_that_are_answered_are_bounded(serve: Any, adapters: Any, gate: threading.Event) -> None:
+    served = serve(adapters, Limits(connections=2))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.ask, ASK)
+        served.until(lambda: served.held == 1)
+        with served.open():
+            assert served.call("/health").status == 503
+        gate.set()
+        assert first.result().status == 200
+    served.until(lambda: served.call("/health").status == 200)

@@ -57,12 +57,6 @@ def test_rows_of_lines_keep_the_numbers_of_their_lines(tmp_path: Path, end: str)
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[{"a": 1} {"b": 2}]', "not JSON: Expecting ',' delimiter"),
-        ('[{"a": 1}] 7', "Extra data"),
-        ('[{"a": 1}', "not JSON"),
-        ('[{"a": 1},', "not JSON"),
-        ('[{"a": 1},]', "not JSON"),
-        ("[12", "not JSON"),
         ("", "empty, expected JSON"),
         ("[]", "expected at least one record, got none"),
         ("7", "expected a JSON list of records, got 7"),
@@ -74,6 +68,44 @@ def test_a_file_that_is_no_list_gives_the_error_of_the_whole_file(tmp_path: Path
     path.write_text(text)
     with pytest.raises(DataError, match=rf"a\.json: .*{told}"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[{"a": 1} {"b": 2}]', r"not JSON: Expecting ',' delimiter \(from byte 10 on\)"),
+        ('[{"a": 1}] 7', "Extra data"),
+        ('[{"a": 1}', "the file ends inside of the list"),
+        ('[{"a": 1},', "the file ends inside of the list"),
+        ('[{"a": 1},]', "Expecting value"),
+        ('[{"a": 1}, {"b": "cut', "the file ends inside of the list"),
+        ('[{"a": 1}, {"b": tru', "the file ends inside of the list"),
+        ('[{"a": 1}, {"b":: 2}' + ', {"c": 3}' * 9 + "]", "Expecting value"),
+    ],
+)
+def test_rows_in_front_of_a_fault_are_kept_and_the_fault_is_a_row(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    table = read(path)
+    (first, (where, error)) = table.streamed
+    assert first == (f"{path}, item 0", {"a": 1})
+    assert where == f"{path}, item 1"
+    with pytest.raises(DataError, match=rf"a\.json, item 1: .*{told}.*no later item can be read"):
+        raise error
+    assert table.take([0]) == [{"a": 1}]
+
+
+def test_a_broken_item_is_reported_without_reading_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_table, "_BLOCK", 64)
+    path = tmp_path / "a.json"
+    path.write_text('[{"a": 1}, {"b":: 2}' + ', {"c": 3}' * 1000 + "]")
+    with monkeypatch.context() as patch:
+        read_on = json_table._Text.more
+        count: list[int] = []
+        patch.setattr(json_table._Text, "more", lambda text: [count.append(1), read_on(text)][1])
+        (_, (_, error)) = read(path).streamed
+    assert isinstance(error, DataError)
+    assert len(count) < 5
 
 
 def test_a_file_that_is_not_utf8_is_an_error_with_the_position(tmp_path: Path) -> None:
