@@ -1,11 +1,13 @@
-"""Options of the export targets; each class is one target's."""
+"""Options of the export targets; each class is one target's, and checks its values when it is made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from inlay.adapters.export.target import option
+from inlay.adapters.export.target import ExportError, option
+from inlay.hub.format.peft_folder import MAX_RANK
+from inlay.hub.safety.text import shown
 
 __all__ = ["GgufOptions", "PeftOptions"]
 
@@ -24,3 +26,7 @@ class PeftOptions:
     """Options of ``peft``."""
 
     rank: int | None = option(None, "another rank of the LoRA, by singular values; its own if not given")
+
+    def __post_init__(self) -> None:
+        if self.rank is not None and (type(self.rank) is not int or not 1 <= self.rank <= MAX_RANK):
+            raise ExportError(f"rank: expected an integer from 1 to {MAX_RANK}, got {shown(self.rank)}")

@@ -25,7 +25,7 @@ class Options:
 
 def write(request: Request, folder: Path) -> Written:
     """Write ``projector.safetensors`` and ``layout.json``."""
-    own = request.adapter.projector("image").state_dict()
+    own = request.adapter.inputs["image"].state_dict()
     tensors = {name: (t.half() if request.options.half else t).contiguous() for name, t in own.items()}
     save_file(tensors, folder / "projector.safetensors")
     (folder / "layout.json").write_text(request.adapter.layout.spec.model_dump_json(indent=2))

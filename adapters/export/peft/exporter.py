@@ -24,7 +24,7 @@ from inlay.adapters.export.target import ExportError
 from inlay.adapters.export.tolerance import allowed_difference
 from inlay.adapters.llm_parts.lora import LoraPart
 from inlay.adapters.llm_parts.lora_config import LoraConfig
-from inlay.hub.format.peft_folder import MAX_RANK, LoraFolder, LoraSpec, write_config
+from inlay.hub.format.peft_folder import LoraFolder, LoraSpec, write_config
 
 __all__ = ["VLLM_RANKS", "check_lora", "write"]
 
@@ -39,12 +39,10 @@ def write(request: Request, folder: Path) -> Written:
     """Write and verify; see :data:`~inlay.adapters.export.target.Exporter`.
 
     Raises:
-        ExportError: the adapter has no LoRA, or rows of new tokens, or a rank that PEFT's folder cannot have.
+        ExportError: the adapter has no LoRA, or rows of new tokens.
     """
     adapter, lora = request.adapter, check_lora(request.adapter)
     rank = lora.config.r if request.options.rank is None else request.options.rank
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
-        raise ExportError(f"rank: expected an integer from 1 to {MAX_RANK}, got {rank!r}")
     with torch.no_grad():
         pairs = {name: tuple(matrix.detach().cpu().float() for matrix in lora.matrices(name)) for name in lora.targets}
         made = rerank({name: pair[0] for name, pair in pairs.items()}, {n: pair[1] for n, pair in pairs.items()}, rank)

@@ -42,7 +42,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print EXPORT.json")
     parsed = parser.parse_args(list(argv))
-    given = {name: getattr(parsed, name) for name in _options() if getattr(parsed, name) not in (None, False)}
+    asked = {name: getattr(parsed, name) for name in _options()}
+    given = {name: value for name, value in asked.items() if value is not None and value is not False}
     # All of this before models are loaded, which takes a while.
     target_named(parsed.to, given)
     check_new(parsed.output)

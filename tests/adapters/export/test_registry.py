@@ -34,7 +34,7 @@ def test_options_have_their_types() -> None:
         wide: bool = option(False, "wider")
 
     try:
-        register_exporter("wide", lambda request, folder: None, "a test", Options)
+        register_exporter("wide", "own.module:write", "a test", Options)
         assert TARGETS["wide"].options().wide is False
     finally:
         TARGETS.pop("wide", None)

@@ -49,6 +49,7 @@ def test_the_report_is_printed_as_json(
     [
         (["--to", "onnx"], "to: expected one of hf"),
         (["--to", "hf", "--rank", "4"], "rank: the target 'hf' does not have this option"),
+        (["--to", "peft", "--rank", "0"], "rank: expected an integer from 1 to 1024, got 0"),
         (["--to", "hf", "--output", "."], "already exists; choose a new folder"),
     ],
 )

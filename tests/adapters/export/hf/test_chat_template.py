@@ -71,7 +71,8 @@ def test_pictures_stand_where_the_layout_puts_them(tokenizer_of: Any, template: 
     layout, message = Layout(template=template), Message("user", TURNS[case])
     laid = segments(layout, [message], tokenizer, generation=True)
     expected = "".join("<image>" if isinstance(part, Media) else part.text for part in laid)
-    texts, _ = render_jinja_template(
+    render: Any = render_jinja_template
+    texts, _ = render(
         conversations=[[plain(message)]], chat_template=chat_template(layout, tokenizer), add_generation_prompt=True
     )
     assert texts[0] == expected
