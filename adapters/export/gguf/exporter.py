@@ -29,7 +29,7 @@ _ALLOWED = {"f32": 1e-4, "f16": 1e-2, "q8_0": 0.1}
 
 
 def check_adapter(adapter: Adapter) -> None:
-    """Check that llama.cpp can have what an adapter has inside the language model.
+    """Check that llama.cpp supports the parts of an adapter that are inside the language model.
 
     Raises:
         GgufError: rows for new tokens, or a LoRA for a family that llama.cpp does not have.
