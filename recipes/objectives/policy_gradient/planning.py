@@ -25,8 +25,8 @@ def policy_plan(settings: Grpo, task: Task) -> Plan:
     model, stage = task.model, task.stage
     scorer = scorer_of(settings.rewards, vocabulary=task.vocabulary)
     ask = partial(QuestionData, stage=stage, group=settings.group, scorer=scorer, seed=task.seed)
-    data = ask(task.sets, iterations=settings.iterations)
-    validation = ask([task.validation], iterations=1) if task.validation else None
+    data = ask(task.sets, iterations=settings.iterations, replacements=settings.replacements)
+    validation = ask([task.validation]) if task.validation else None
     roller = Roller(
         model=model,
         layout=stage.layout,
