@@ -59,6 +59,15 @@ def test_the_prompt_is_read_once_for_the_group(made: Any) -> None:
     assert [len(row.branches) for row in rows] == [5, 5]
 
 
+def test_a_group_longer_than_the_context_is_read_as_rows(made: Any) -> None:
+    module, data, _ = made(stage(Grpo(reward="vowels", group=60), batch_size=1))
+    assert module.model.backbone.llm.context < 60 * 5
+    batch = batch_of(data, 1)
+    rows = module.roller.rows(batch.asked, module.roller.roll(batch.asked, 0))
+    assert [row.branches for row in rows] == [()] * 60
+    assert float(module.terms(batch)["policy"].mean.detach()) == pytest.approx(0, abs=1)
+
+
 def test_the_log_probabilities_of_sampling_are_those_of_training(made: Any) -> None:
     module, data, _ = made(stage(Grpo(reward="vowels", group=3)))
     module.train()
@@ -140,7 +149,12 @@ def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None
 
 @pytest.mark.parametrize(
     ("fields", "told"),
-    [({"group": 1}, "at least 2 answers"), ({"temperature": 0.0}, "teach nothing"), ({"iterations": 0}, "at least 1")],
+    [
+        ({"group": 1}, "at least 2 answers"),
+        ({"temperature": 0.0}, "teach nothing"),
+        ({"iterations": 0}, "iterations: expected at least 1, got 0"),
+        ({"replacements": -1}, "replacements: expected at least 0, got -1"),
+    ],
 )
 def test_settings_that_cannot_teach_are_refused(fields: Any, told: str) -> None:
     with pytest.raises(ObjectiveError, match=told):
