@@ -50,7 +50,7 @@ class Grpo(Objective):
     """DAPO's dynamic sampling: a question whose answers all have one reward gives no gradient, so another question
     takes its place, up to this many times; 0 for never."""
     table: int = 4
-    """Sampled answers of a step that are written to ``logs/STAGE/answers.jsonl``; 0 for none."""
+    """Sampled answers of a step that are written to ``answers.jsonl`` beside ``metrics.csv``; 0 for none."""
 
     def __post_init__(self) -> None:
         _ = self.rewards, self.policy(1)
