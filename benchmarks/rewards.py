@@ -228,7 +228,7 @@ class _Timed(Roller):
     drawn: list[tuple[int, Spent]]
 
     def roll(self, asked: Sequence[Asked], step: int, *, greedy: bool = False) -> Rollout:
-        """Draw answers, or take those that are given."""
+        """Draw answers, or return the given ones."""
         if self.given is not None:
             return self.given
         clock = Clock(self.model.backbone.device)

@@ -58,8 +58,8 @@ class Grpo(Objective):
             raise ObjectiveError(f"{self.name}: group: expected at least 2 answers to compare, got {self.group}")
         if self.temperature <= 0:
             raise ObjectiveError(
-                f"{self.name}: temperature: expected a number above 0, got {self.temperature}: equal answers teach "
-                "nothing"
+                f"{self.name}: temperature: expected a number above 0, got {self.temperature}: equal answers "
+                "have no gradient"
             )
         for name, least in (("iterations", 1), ("max_new_tokens", 1), ("replacements", 0), ("table", 0)):
             if (value := getattr(self, name)) is not None and value < least:

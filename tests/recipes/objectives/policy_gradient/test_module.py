@@ -151,7 +151,7 @@ def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None
     ("fields", "told"),
     [
         ({"group": 1}, "at least 2 answers"),
-        ({"temperature": 0.0}, "teach nothing"),
+        ({"temperature": 0.0}, "have no gradient"),
         ({"iterations": 0}, "iterations: expected at least 1, got 0"),
         ({"replacements": -1}, "replacements: expected at least 0, got -1"),
     ],
