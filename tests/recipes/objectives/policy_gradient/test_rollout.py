@@ -94,7 +94,7 @@ def test_equal_rewards_are_not_read_again(made: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(type(module.roller), "rows", lambda *given: read.append(len(given[1])) or rows(*given))
     found = gradients(module, data, 4)
     monkeypatch.setattr(Rollout, "decided", lambda self: list(range(len(self.rewards))))
-    wanted = gradients(*made(settings)[:2], 4)
+    wanted = gradients(*made(settings)[:2], count=4)
     assert read == [2, 4]
     for value, expected in zip(found, wanted, strict=True):
         torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-7)
