@@ -104,9 +104,10 @@ check: install
 	$(BIN)/mypy docs/_ext docs/conf.py
 	$(BIN)/pytest --quiet --doctest-modules --pyargs $(PACKAGES) | $(SHORT)
 
-# Warnings are errors, dead links among them. No network: links to other hosts are not followed.
+# Warnings are errors, dead links among them. No network: links to other hosts are not followed. -E: generated parts
+# change with the code.
 docs: install
-	$(BIN)/python -m sphinx -b html -W --keep-going -q docs docs/_build/html
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -q docs docs/_build/html
 	@echo docs/_build/html/index.html
 
 wheel-check: install

@@ -201,12 +201,15 @@ class Asking:
         masks = inputs["completion_mask"].bool()
         ids = [tuple(row[mask].tolist()) for row, mask in zip(inputs["completion_ids"], masks, strict=True)]
         groups = tuple(tuple(ids[at : at + self.group]) for at in range(0, len(ids), self.group))
+        rewards = scores.view(len(groups), self.group)
         given = Rollout(
+            replaced=(0,) * len(groups),
             texts=tuple(("",) * self.group for _ in groups),
             ids=groups,
             cut=tuple((False,) * self.group for _ in groups),
-            rewards=scores.view(len(groups), self.group),
+            rewards=rewards,
             log_probs=torch.zeros(sum(map(len, ids))),
+            sampled=rewards,
         )
         module, batch = self.module(given), self.batch()
 
@@ -225,7 +228,7 @@ class _Timed(Roller):
     drawn: list[tuple[int, Spent]]
 
     def roll(self, asked: Sequence[Asked], step: int, *, greedy: bool = False) -> Rollout:
-        """Draw answers, or take those that are given."""
+        """Draw answers, or return the given ones."""
         if self.given is not None:
             return self.given
         clock = Clock(self.model.backbone.device)

@@ -33,15 +33,16 @@ def last_answer(row: Encoded, prompt: Encoded) -> Encoded:
     return replace(row, labels=labels)
 
 
-def join_branches(rows: Sequence[Encoded]) -> Encoded | None:
+def join_branches(rows: Sequence[Encoded], longest: int | None = None) -> Encoded | None:
     """One row for conversations that differ in their last answers only.
 
     Args:
         rows: at least two conversations with the same media, labelled in their last answers.
+        longest: limit of positions of a row, the LLM's context; none if None.
 
     Returns:
         A row with branches in the order of the rows; None if the prompts or their media differ, if a medium stands at
-        the end of the prompt, or for an encoder-decoder.
+        the end of the prompt, if the row would be longer than the limit, or for an encoder-decoder.
 
     Example:
         >>> def row(*answer: int) -> Encoded:
@@ -58,6 +59,9 @@ def join_branches(rows: Sequence[Encoded]) -> Encoded | None:
     prefix = min([*labelled, *(_common(first.ids, row.ids) for row in rows[1:])]) - 1
     if prefix < 1 or any(bool(row.slots[prefix:].any()) or not _same_prompts(first, row) for row in rows):
         return None
+    lengths = (prefix, *(len(row.ids) - prefix for row in rows))
+    if longest is not None and sum(lengths) > longest:
+        return None
 
     def laid(name: str) -> Tensor:
         return torch.cat([getattr(first, name)[:prefix], *(getattr(row, name)[prefix:] for row in rows)])
@@ -68,7 +72,7 @@ def join_branches(rows: Sequence[Encoded]) -> Encoded | None:
         labels=laid("labels"),
         slots=laid("slots"),
         made=tuple(part for row in rows for part in row.made),
-        branches=(prefix, *(len(row.ids) - prefix for row in rows)),
+        branches=lengths,
     )
 
 

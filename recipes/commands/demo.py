@@ -34,7 +34,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         "--public",
         type=bool,
         default=False,
-        help="let everybody who reaches the address ask, without a key; for a machine with one purpose",
+        help="answer without a key on an address that other machines reach",
     )
     parser.add_argument(
         "--allow_frame",

@@ -1,4 +1,4 @@
-"""Examples for the page: held-out questions of a run, or those of a folder, with media that every browser shows."""
+"""Examples for the page: held-out questions of a run, or questions of a folder, with media that every browser shows."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _spread(found: dict[tuple[str, ...], Example], most: int) -> list[Example]:
 
 
 def _questions(run: str | Path) -> Iterator[Question]:
-    """Held-out questions of the run, those that ask for media last."""
+    """Held-out questions of the run; requests for media come last."""
     config = config_of_bundle(Path(run))
     if config is None:
         return

@@ -1,7 +1,7 @@
 """The page on the application of ``inlay serve``: static files, facts, examples, and a login for browsers.
 
 A fixed table of addresses, read at the start: no part of a request becomes a path. Questions go to
-``/v1/chat/completions`` as those of any other client do, with the same queue and the same limits.
+``/v1/chat/completions`` like the questions of any other client, with the same queue and the same limits.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def add_page(app: FastAPI, page: Page) -> None:
 
     Args:
         app: of :func:`inlay.recipes.serve.http_api.app.create_app`.
-        page: what it shows.
+        page: its content.
     """
     headers, folder = page.headers(), files("inlay.recipes.demo") / "page"
     texts = {item.name: item.read_bytes() for item in folder.iterdir() if item.is_file()}

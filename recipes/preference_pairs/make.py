@@ -210,7 +210,7 @@ class _Task:
             progress.add([(number, self._item(number, group)) for number, group in zip(numbers, groups, strict=True)])
             return [None] * len(numbers)
 
-        # Numbers of `in_batches` are places in the list of those that are left.
+        # Numbers of `in_batches` are places in the list `left`.
         in_batches(
             range(len(left)),
             progress.free["batch_size"],

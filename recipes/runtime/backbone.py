@@ -1,7 +1,7 @@
 """The frozen models of an adapter with a language model that another program runs, and the adapter on them.
 
-The adapter's LoRA is taken out of the torch side, because the other program computes it. Whether that program computes
-what the adapter was trained with is measured with the canary of the bundle.
+The adapter's LoRA is removed from the torch side, because the other program computes it. The canary of the bundle
+measures whether llama.cpp gives the logits with which the adapter was saved.
 """
 
 from __future__ import annotations

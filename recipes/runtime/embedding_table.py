@@ -30,7 +30,7 @@ _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
 
 @dataclass(frozen=True)
 class EmbeddingTable:
-    """What torch keeps of a language model."""
+    """The parts of a language model that torch keeps."""
 
     config: Any
     tokenizer: Any

@@ -56,7 +56,7 @@ class HeadlessLanguage(LanguageModel):
         model: with the token embeddings.
         tokenizer: of the language model.
         expected: the port that the adapter was trained on. The weights of the other program cannot be read here, so
-            the port has these; what it computes is compared by the canary.
+            the port has these; its logits are compared by the canary.
         source: the Hub id, or another name.
         revision: the commit on the Hub.
     """

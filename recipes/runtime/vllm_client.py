@@ -130,7 +130,7 @@ class VllmClient:
             ) from error
 
     def _refusal(self, path: str, error: HTTPError) -> str:
-        """What a status of the server means."""
+        """An error status of the server as text, with advice."""
         said = " ".join(error.read(4096).decode("utf-8", errors="replace").split())
         hint = ""
         if "enable-prompt-embeds" in said:

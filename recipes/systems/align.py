@@ -6,13 +6,17 @@ Each version is a loss with its published settings:
 * ``dpo`` (Rafailov et al., 2023, https://arxiv.org/abs/2305.18290): beta 0.1, the usual rate for LoRA in TRL, ms-swift
   and LLaMA-Factory; they also leave the projector frozen.
 * ``mdpo`` (Wang et al., 2024, https://arxiv.org/abs/2406.11839): the authors' script: LoRA alone, 1e-5, weight decay
-  0.05, 10 % warm-up, 3 epochs.
+  0.05, 10 % warm-up, 3 epochs. The other picture is of three kinds (``other_image`` ``mixed``) instead of crops alone,
+  see docs/results.md.
 * ``symmpo`` (Liu et al., 2025, https://arxiv.org/abs/2506.11712): lambda 0.5, 5e-6; rows need a similar picture.
 * ``chair_dpo`` (Compagnoni et al., 2025, https://arxiv.org/abs/2508.20181): beta 0.2, 2e-6; pairs of ``inlay pairs``
   with ``--reward objects``.
+* ``rpo`` (Pang et al., 2024, https://arxiv.org/abs/2404.19733): DPO and the supervised loss of the chosen answer with
+  weight 1, which keeps it likely; for pairs of ``inlay pairs``.
 * ``mpo`` (Wang et al., 2024, https://arxiv.org/abs/2411.10442): the weighted sum of InternVL.
 * ``simpo`` (Meng et al., 2024, https://arxiv.org/abs/2405.14734) and ``orpo`` (Hong et al., 2024,
-  https://arxiv.org/abs/2403.07691): without reference.
+  https://arxiv.org/abs/2403.07691): without reference. The papers train the whole LLM, at 3e-7 to 1e-6 and 8e-6; LoRA
+  has the usual rate for LoRA.
 * ``kto`` (Ethayarajh et al., 2024, https://arxiv.org/abs/2402.01306): single answers with a label.
 * ``grpo`` (Shao et al., 2024, https://arxiv.org/abs/2402.03300) and ``rloo`` (Ahmadian et al., 2024,
   https://arxiv.org/abs/2402.14740): sampled answers and a reward, as in TRL 1.16.
@@ -33,13 +37,14 @@ from inlay.recipes.systems.registry import System
 
 __all__ = ["PREFER", "SYSTEM", "Version", "recipe", "with_stage"]
 
-Version: TypeAlias = Literal["dpo", "mdpo", "symmpo", "chair_dpo", "mpo", "simpo", "orpo", "kto", "grpo", "rloo"]
+Version: TypeAlias = Literal["dpo", "mdpo", "symmpo", "chair_dpo", "rpo", "mpo", "simpo", "orpo", "kto", "grpo", "rloo"]
 
 OBJECTIVES: dict[str, Objective] = {
     "dpo": Preference(loss="sigmoid", options={"beta": 0.1}),
     "mdpo": Preference(loss="mdpo", options={"beta": 0.1}),
     "symmpo": Preference(loss="symmpo"),
     "chair_dpo": Preference(loss="sigmoid", options={"beta": 0.2}),
+    "rpo": Preference(loss="rpo"),
     "mpo": Preference(loss="mpo"),
     "simpo": Preference(loss="simpo", options={"beta": 2.0, "gamma": 1.0}),
     "orpo": Preference(loss="orpo"),
@@ -61,13 +66,29 @@ PUBLISHED = Stage(
 )
 PREFER = "prefer"
 """Name of the stage."""
-RATES: dict[str, float] = {"symmpo": 5e-6, "chair_dpo": 2e-6, "orpo": 8e-6, "simpo": 1e-6, "grpo": 1e-6, "rloo": 1e-6}
-"""Version -> published learning rate, where it is not 1e-5."""
-
 # A small LLM needs higher learning rates.
 MINIATURE = replace(PUBLISHED, lr={"lora": 3e-4}, batch_size=16, accumulate=1, epochs=1.5)
-SAMPLED = {"grpo": 5e-4, "rloo": 5e-4}
-"""Learning rates of the miniature for sampled answers."""
+
+# Sampled answers: their mean length is known only if a step is one micro-batch.
+_SAMPLED: dict[str, Any] = {"lr": {"lora": 1e-6}, "batch_size": 8, "accumulate": 1}
+_SAMPLED_MINIATURE: dict[str, Any] = {"lr": {"lora": 2e-3}, "batch_size": 32, "max_steps": 120, "epochs": 1.0}
+FIELDS: dict[Size, dict[str, dict[str, Any]]] = {
+    "full": {
+        "mdpo": {"epochs": 3.0, "optimizer": OptimizerSettings(weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)},
+        "symmpo": {"lr": {"lora": 5e-6}},
+        "chair_dpo": {"lr": {"lora": 2e-6}},
+        "grpo": _SAMPLED,
+        "rloo": _SAMPLED,
+    },
+    "miniature": {
+        "rpo": {"lr": {"lora": 8e-4}, "epochs": 2.0},
+        "grpo": _SAMPLED_MINIATURE,
+        "rloo": {**_SAMPLED_MINIATURE, "lr": {"lora": 5e-4}},
+    },
+}
+"""Size -> version -> fields of the stage that differ from those of DPO."""
+REPLACEMENTS = 2
+"""Of a miniature's question whose answers all have one reward, as the answers to most questions have."""
 
 
 def with_stage(recipe: Recipe) -> Recipe:
@@ -92,15 +113,11 @@ def recipe(version: Version = "dpo", size: Size = "miniature") -> Recipe:
         version: the loss and its settings.
         size: the published settings, or those for the embedded miniature.
     """
-    stage = MINIATURE if size == "miniature" else PUBLISHED
-    rate = (SAMPLED if size == "miniature" else RATES).get(version)
-    if version in SAMPLED:
-        sizes: dict[str, Any] = {"batch_size": 8} if size == "full" else {"batch_size": 32, "max_steps": 60}
-        stage = replace(stage, accumulate=1, epochs=1.0, **sizes)
-    stage = replace(stage, objective=OBJECTIVES[version], lr=stage.lr if rate is None else {"lora": rate})
-    if version == "mdpo" and size == "full":
-        own = OptimizerSettings(weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
-        stage = replace(stage, epochs=3.0, optimizer=own)
+    objective = OBJECTIVES[version]
+    if size == "miniature" and isinstance(objective, Grpo):
+        objective = replace(objective, replacements=REPLACEMENTS)
+    base = MINIATURE if size == "miniature" else PUBLISHED
+    stage = replace(base, objective=objective, **FIELDS[size].get(version, {}))
     return Recipe(system="align", projector="", stages={PREFER: stage}, continues=True, version=version, size=size)
 
 

@@ -19,18 +19,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PRESENT = [page for page in PAGES if page.parent.name not in ("decisions", "gallery") and page.name != "benchmarks.md"]
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NOT_OURS = {
-    "--nnodes",
-    "--nproc-per-node",
-    "--rdzv-backend",
-    "--rdzv-endpoint",
-    "--rdzv-id",
-    "--standalone",
-    "--continuous",
-    "--systems",
-    "--force_simple",
-}
-"""Of torchrun, transformers, `make real` and lmms-eval."""
+NOT_OURS = {"--standalone", "--systems", "--force_simple"}
+"""Of torchrun, `make real` and lmms-eval. An option with a hyphen is never ours."""
 
 
 @cache
@@ -66,7 +56,7 @@ def test_commands_and_options_exist(page: Path) -> None:
     for words in commands_of(page):
         if words and words[0] not in {*COMMANDS, "--version", "--help"}:
             wrong.append(words[0])
-        options = [word for word in words if word.startswith("--") and word not in NOT_OURS]
+        options = [word for word in words if word.startswith("--") and "-" not in word[2:] and word not in NOT_OURS]
         wrong += [option for option in options if not is_known(option, known_options())]
     assert wrong == []
 
@@ -76,10 +66,10 @@ def test_options_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     if page.stem == "coming-from":  # the first column has the options of other tools
         text = "\n".join(line.split(" | ", 1)[1] for line in text.splitlines() if line.startswith("| `--"))
-    if page.stem == "extending":
-        text = text.replace("--train", "").replace("--images", "")  # of its example script
-    named = re.findall(r"(?<=`)(--[a-z][\w.]*)", CONSOLE.sub("", text))
-    wrong = {option for option in named if not is_known(option, known_options())} - NOT_OURS
+    of_examples = {"--train", "--images", "--half"} if page.stem == "extending" else set()
+    named = re.findall(r"(?<=`)(--[a-z][\w.-]*)", CONSOLE.sub("", text))
+    ours = {option for option in named if "-" not in option[2:]} - of_examples
+    wrong = {option for option in ours if not is_known(option, known_options())} - NOT_OURS
     assert wrong == set()
 
 

@@ -50,6 +50,12 @@ def test_options_come_with_type_default_and_meaning() -> None:
     assert bare == []
 
 
+def test_every_row_of_an_option_has_four_cells() -> None:
+    rows = [line for line in commands.markdown().splitlines() if line.startswith("| `")]
+    assert [row for row in rows if len(re.split(r"(?<!\\)\|", row)) != 6] == []
+    assert [row for row in rows if "+`" in row.split("|")[1] or ".help`" in row] == []
+
+
 def test_every_field_of_the_manifest_is_on_the_page() -> None:
     page = manifest_schema.markdown()
     sections = {model.__name__: page.split(f"## {model.__name__}\n")[1] for model in manifest_schema.models()}
@@ -96,6 +102,7 @@ def test_every_extra_is_described(docs: Path) -> None:
 
 def test_docstrings_become_markdown() -> None:
     assert cell("a | b, see :class:`~inlay.hub.Bundle`") == "a \\| b, see `Bundle`"
+    assert prose("'inlay @ git+https://host/x'") == "'inlay @ git+https://host/x'"
     assert prose("As in ``x`` (https://arxiv.org/abs/1, 2023).") == "As in `x` (<https://arxiv.org/abs/1>, 2023)."
 
 

@@ -26,7 +26,7 @@ class Architecture:
     reorders: bool = False
     """Whether rows of queries and keys are reordered."""
     plain: bool = True
-    """Whether the weights are those of transformers but for that order; Gemma's norms are stored plus one."""
+    """Whether the file has the weights of transformers, apart from that order; Gemma's norms are stored plus one."""
     scale: bool = False
     """Whether llama.cpp multiplies given embeddings by the square root of their width, as it does with a token's."""
 

@@ -99,7 +99,7 @@ def _head_width(config: Any) -> int:
 
 
 def _rope_factors(config: Any) -> Array | None:
-    """What llama.cpp divides the rotary frequencies by; None for plain rotary embeddings."""
+    """Divisors of the rotary frequencies in llama.cpp; None for plain rotary embeddings."""
     kind = config.rope_parameters.get("rope_type", "default")
     if kind == "default":
         return None

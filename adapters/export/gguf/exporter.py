@@ -29,7 +29,7 @@ _ALLOWED = {"f32": 1e-4, "f16": 1e-2, "q8_0": 0.1}
 
 
 def check_adapter(adapter: Adapter) -> None:
-    """Check that llama.cpp can have what an adapter has inside the language model.
+    """Check that llama.cpp supports the parts of an adapter that are inside the language model.
 
     Raises:
         GgufError: rows for new tokens, or a LoRA for a family that llama.cpp does not have.
@@ -37,7 +37,7 @@ def check_adapter(adapter: Adapter) -> None:
     if adapter.tokens is not None:
         raise GgufError(
             f"gguf: adapter {adapter.name!r} has rows for new tokens in the head of the language model, and llama.cpp "
-            "adds a LoRA to linears alone; --to hf writes a merged model, which llama.cpp's convert_hf_to_gguf.py reads"
+            "adds a LoRA to linears alone; run it with torch: inlay chat or inlay serve"
         )
     if adapter.lora is not None:
         architecture_of(adapter.interface["llm"].family)

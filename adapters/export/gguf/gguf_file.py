@@ -40,7 +40,7 @@ _BLOCK = 32
 
 
 class GgufError(ExportError):
-    """A GGUF file cannot be written, or does not hold what was written."""
+    """A GGUF file cannot be written, or differs from the values that were written."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class GgufContent:
-    """What a file holds."""
+    """The content of a file."""
 
     architecture: str
     header: Mapping[str, Value]

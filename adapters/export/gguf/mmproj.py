@@ -28,7 +28,7 @@ DIFFERENCES = (
     "the GELU between the two layers of the projector is the approximation by tanh",
     "llama.cpp pads a picture to a square with the colour (122, 116, 104) and resizes it by its own filter",
 )
-"""What llama.cpp computes otherwise than torch."""
+"""Differences between llama.cpp and torch."""
 
 _FAMILIES = ("clip_vision_model", "siglip_vision_model")
 _ACTIVATIONS = {"quick_gelu": False, "gelu_pytorch_tanh": True}

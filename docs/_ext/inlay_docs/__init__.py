@@ -13,21 +13,11 @@ from typing import Any
 
 from inlay_docs import commands, extras, manifest_schema, method_cards, public_names
 
-__all__ = ["FENCE", "GENERATORS", "expanded", "others", "setup", "within"]
+__all__ = ["FENCE", "GENERATORS", "expanded", "setup", "within"]
 
 FENCE = re.compile(r"^```\{generated\} (\w+)(?: ([\w. /-]+))?\n```$", re.MULTILINE)
 
 DOCS = Path(__file__).parents[2]
-
-
-def others(section: str) -> str:
-    """A hidden table of contents of the pages that the index of a section does not list."""
-    index = (DOCS / section / "index.md").read_text(encoding="utf-8")
-    pages = sorted(page.stem for page in (DOCS / section).glob("*.md"))
-    missing = [name for name in pages if name != "index" and f"\n{name}\n" not in index]
-    return "\n".join(["```{toctree}", ":hidden:", "", *missing, "```"]) if missing else ""
-
-
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\.?/[^)]+)\)")
 """A link to a relative path."""
 GENERATORS: dict[str, Callable[..., str]] = {
@@ -35,7 +25,6 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "extras": extras.markdown,
     "manifest": manifest_schema.markdown,
     "method": method_cards.markdown,
-    "others": others,
     "names": public_names.markdown,
 }
 """Name in the fence -> function of the remaining words."""

@@ -19,9 +19,9 @@ def options(command: str) -> list[tuple[str, str, str, str]]:
     rows: dict[str, tuple[str, str, str, str]] = {}
     firsts: list[tuple[str, ...]] = [(name,) for name in ARGUMENTS[command]] if command in ARGUMENTS else [()]
     for action in (action for first in firsts for action in parser_of(command, *first)._actions):
-        if action.help == SUPPRESS or "--help" in action.option_strings:
+        name = next((one for one in action.option_strings if one.startswith("--")), action.dest.upper())
+        if action.help == SUPPRESS or name.endswith("help"):
             continue
-        name = action.option_strings[-1] if action.option_strings else action.dest.upper()
         name = _STAGE.sub("--stages.STAGE", name)
         rows.setdefault(name, (name, _type(action), _default(action, name), _help(action)))
     return list(rows.values())
@@ -36,7 +36,9 @@ def _section(command: str) -> str:
     """What a command does, and the table of its arguments."""
     parser = parser_of(command, *ARGUMENTS.get(command, ())[:1])
     about = " ".join((parser.description or COMMANDS[command][1]).split())
-    rows = [(f"`{name}`", kind and f"`{kind}`", default, help_) for name, kind, default, help_ in options(command)]
+    rows = [
+        (f"`{name}`", kind and f"`{cell(kind)}`", default, help_) for name, kind, default, help_ in options(command)
+    ]
     return f"## inlay {command}\n\n{about}\n\n{table(('option', 'type', 'default', 'meaning'), rows)}"
 
 

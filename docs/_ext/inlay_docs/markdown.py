@@ -12,7 +12,7 @@ from itertools import pairwise
 __all__ = ["cell", "field_texts", "prose", "summary", "table"]
 
 _ROLE = re.compile(r":(?:py:)?\w+:`~?([^`<]+)`")
-_LINK = re.compile(r"(?<!<)(?<!\]\()https?://[^\s)>,]+[^\s)>,.:;]")
+_LINK = re.compile(r"(?<![<+'\"`])(?<!\]\()https?://[^\s)>,'\"`]+[^\s)>,.:;'\"`]")
 _LIST = re.compile(r"^\s*(?:[*-]|\d+\.) ")
 
 

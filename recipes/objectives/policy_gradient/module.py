@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from inlay.recipes.distributed.ranks import is_first, summed
 from inlay.recipes.objectives.next_token.module import NextTokenModule, idle_parts
 from inlay.recipes.objectives.policy_gradient.advantages import undecided
 from inlay.recipes.objectives.policy_gradient.policy_loss import PolicyFigures, SampledAnswers, policy_loss
-from inlay.recipes.objectives.policy_gradient.questions import QuestionBatch
+from inlay.recipes.objectives.policy_gradient.questions import Asked, QuestionBatch
 from inlay.recipes.objectives.policy_gradient.rollout import Roller, Rollout, advantages_of
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
 from inlay.recipes.objectives.preference.reference import FrozenCopy
@@ -71,9 +71,14 @@ class PolicyModule(NextTokenModule):
     def terms(self, batch: Any) -> Mapping[str, Term]:
         """The loss of a micro-batch, the mean over its sampled answers."""
         step = 0 if self._trainer is None else self.trainer.global_step
-        rollout = self._rollout(batch, step)
-        rows = self.roller.rows(batch.asked, rollout)
-        prepared = self.model.collate(rows, layout=self.roller.layout, features=self.roller.features)
+        whole = self._rollout(batch, step)
+        asked = whole.answered(batch.asked)
+        # Without advantages and divergence an answer has no gradient, so it is not read again.
+        places = range(len(asked)) if self.policy.kl_weight else whole.decided()
+        rollout, learned = whole.part(places), [asked[place] for place in places]
+        prepared = self.model.collate(
+            self.roller.rows(learned, rollout), layout=self.roller.layout, features=self.roller.features
+        )
         self.note_idle(idle_parts(self.adapter, prepared))
         found = self.model.log_probs(prepared)
         log_probs, mask = found.padded()
@@ -82,7 +87,8 @@ class PolicyModule(NextTokenModule):
             reference = self.reference.log_probs(prepared).padded()[0]
         old = TokenLogProbs(rollout.log_probs.to(log_probs), found.sequence, found.sequences).padded()[0]
         advantages = advantages_of(rollout.rewards, self.settings.averaging).flatten().to(log_probs)
-        tokens = summed({"tokens": len(found.tokens), "answers": found.sequences})
+        answers = len(whole.lengths)
+        tokens = summed({"tokens": sum(whole.lengths), "answers": answers})
         losses, figures = policy_loss(
             SampledAnswers(
                 log_probs=log_probs,
@@ -94,10 +100,10 @@ class PolicyModule(NextTokenModule):
             ),
             self.policy,
         )
-        self._log_figures(rollout, figures, found.tokens.detach())
+        self._log_figures(whole, figures)
         if step % self.settings.iterations == 0:
-            self._write_table(batch, rollout, step)
-        return {"policy": Term(losses.mean(), per="answers")}
+            self._write_table(asked, whole, step)
+        return {"policy": Term(losses.sum() / answers, per="answers")}
 
     def validation_step(self, batch: Any, number: int) -> None:
         """The mean reward of the most likely answers; the loss of validation is its negative."""
@@ -127,11 +133,11 @@ class PolicyModule(NextTokenModule):
         """Continue with the same answers."""
         self.held = {tuple(key): Rollout(**state) for key, state in checkpoint.get("rollouts", [])}
 
-    def _log_figures(self, rollout: Rollout, figures: PolicyFigures, tokens: Tensor) -> None:
+    def _log_figures(self, rollout: Rollout, figures: PolicyFigures) -> None:
         """Rewards, lengths, and how far the policy is from the one that sampled."""
         if self._trainer is None:
             return
-        rewards, lengths = rollout.rewards, torch.tensor(rollout.lengths, dtype=torch.float32)
+        rewards, lengths = rollout.sampled, torch.tensor(rollout.lengths, dtype=torch.float32)
         values = {
             "reward/mean": rewards.mean(),
             "reward/std": rewards.std(dim=1).mean(),
@@ -139,13 +145,13 @@ class PolicyModule(NextTokenModule):
             "answers/tokens": lengths.mean(),
             "answers/cut": torch.tensor(rollout.cut).float().mean(),
             # The mean of -log p over tokens drawn at temperature 1 estimates the entropy without bias.
-            "policy/entropy": -tokens.mean(),
+            "policy/entropy": -rollout.log_probs.mean(),
             **{f"policy/{name}": torch.tensor(value) for name, value in figures.means().items()},
         }
         for name, value in values.items():
-            self.log(name, value, batch_size=len(rewards), sync_dist=True, prog_bar=name == "reward/mean")
+            self.log(name, value, batch_size=len(rollout.rewards), sync_dist=True, prog_bar=name == "reward/mean")
 
-    def _write_table(self, batch: QuestionBatch, rollout: Rollout, step: int) -> None:
+    def _write_table(self, asked: Sequence[Asked], rollout: Rollout, step: int) -> None:
         """Add sampled answers to the table."""
         folder = None if self._trainer is None else self.trainer.log_dir
         if not self.settings.table or folder is None or not is_first():
@@ -158,7 +164,7 @@ class PolicyModule(NextTokenModule):
                 "answer": text,
                 "reward": score,
             }
-            for own, texts, scores in zip(batch.asked, rollout.texts, rollout.rewards.tolist(), strict=True)
+            for own, texts, scores in zip(asked, rollout.texts, rollout.rewards.tolist(), strict=True)
             for text, score in zip(texts, scores, strict=True)
         ]
         with (Path(folder) / "answers.jsonl").open("a", encoding="utf-8") as file:

@@ -25,9 +25,9 @@ def policy_plan(settings: Grpo, task: Task) -> Plan:
     model, stage = task.model, task.stage
     scorer = scorer_of(settings.rewards, vocabulary=task.vocabulary)
     ask = partial(QuestionData, stage=stage, group=settings.group, scorer=scorer, seed=task.seed)
-    data = ask(task.sets, iterations=settings.iterations)
+    data = ask(task.sets, iterations=settings.iterations, replacements=settings.replacements)
     held_out = [row for row in task.validation if not unscored(scorer, row)]
-    validation = ask([held_out], iterations=1) if held_out else None
+    validation = ask([held_out]) if held_out else None
     roller = Roller(
         model=model,
         layout=stage.layout,

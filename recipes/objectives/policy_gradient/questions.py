@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from inlay.recipes.data.rows.sample import DataError, Question, Sample, questions_of
@@ -24,6 +25,8 @@ class Asked:
     """Its number over all data sets, from which the random numbers of its answers follow."""
     question: Question
     sample: Sample
+    replacements: tuple[Asked, ...] = ()
+    """Questions that take its place, one after the other, while all answers have the same reward."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class QuestionData(StepData):
         stage: batch size and epochs.
         group: answers to each question.
         iterations: optimizer steps on the same answers.
+        replacements: at most so many for each question; fewer if the data has no others.
         scorer: questions that it cannot score are refused.
         seed: seed of the order.
 
@@ -74,7 +78,8 @@ class QuestionData(StepData):
         stage: Stage,
         *,
         group: int,
-        iterations: int,
+        iterations: int = 1,
+        replacements: int = 0,
         scorer: Scorer,
         seed: int,
     ) -> None:
@@ -84,8 +89,10 @@ class QuestionData(StepData):
         own = [[(question, row) for row in rows for question in questions_of(row)] for rows in sets]
         super().__init__([len(pairs) for pairs in own], self._read, self._collate, stage, seed=seed)
         self.pairs = [pair for pairs in own for pair in pairs]
-        self.group, self.iterations = group, iterations
+        self.group, self.iterations, self.replacements = group, iterations, replacements
         self.steps *= iterations
+        self._spare: tuple[int, dict[int, int], list[int]] = (-1, {}, [])
+        """Number of a rollout, place of each of its questions, and all other questions in random order."""
 
     @property
     def amount(self) -> str:
@@ -96,9 +103,21 @@ class QuestionData(StepData):
         """The questions of each optimizer step: every group of them ``iterations`` times."""
         return _Repeated(super().order, start, self.iterations, self.steps)
 
-    def _read(self, _: int, index: int) -> Asked:
-        question, sample = self.pairs[index]
-        return Asked(index, question, sample)
+    def _read(self, step: int, index: int) -> Asked:
+        others = tuple(Asked(number, *self.pairs[number]) for number in self._others(step, index))
+        return Asked(index, *self.pairs[index], others)
+
+    def _others(self, step: int, index: int) -> list[int]:
+        """The replacements of a question: no question occurs twice in a step, however its batch is cut."""
+        if not self.replacements:
+            return []
+        number = step // self.iterations
+        if self._spare[0] != number:
+            places = {own: place for place, own in enumerate(next(iter(super().order(number))))}
+            mixed = np.random.default_rng((self.seed, number)).permutation(len(self.pairs))
+            self._spare = number, places, [own for own in mixed.tolist() if own not in places]
+        _, places, spare = self._spare
+        return spare[places[index] :: len(places)][: self.replacements]
 
     def _collate(self, rows: list[Asked]) -> QuestionBatch:
         return QuestionBatch(tuple(rows), self.group)

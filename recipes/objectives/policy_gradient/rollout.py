@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.chat.answer_rows import answer_row
-from inlay.adapters.chat.sample_groups import sample_groups
+from inlay.adapters.chat.sample_groups import Group, sample_groups
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.core.branches import join_branches
 from inlay.adapters.core.encode import Encoded
 from inlay.recipes.data.cache.features import FeatureCache
-from inlay.recipes.objectives.policy_gradient.advantages import centred, group_normalised, leave_one_out
+from inlay.recipes.objectives.policy_gradient.advantages import centred, group_normalised, leave_one_out, undecided
 from inlay.recipes.objectives.policy_gradient.policy_loss import Averaging
 from inlay.recipes.objectives.policy_gradient.questions import Asked
 from inlay.recipes.rewards.scoring import Scorer
@@ -28,6 +28,8 @@ __all__ = ["Roller", "Rollout", "advantages_of"]
 class Rollout:
     """Answers to the questions of one micro-batch, ``K`` to each of ``Q``."""
 
+    replaced: tuple[int, ...]
+    """How many replacements each question had; the answers are those to the last one."""
     texts: tuple[tuple[str, ...], ...]
     ids: tuple[tuple[tuple[int, ...], ...], ...]
     """New tokens, the end included."""
@@ -37,6 +39,33 @@ class Rollout:
     """``[Q, K]`` float32."""
     log_probs: Tensor
     """``[n]``, of all tokens in order, when they were sampled."""
+    sampled: Tensor
+    """``[S, K]`` float32, the rewards of all sampled answers, with those to questions that were replaced."""
+
+    def answered(self, asked: Sequence[Asked]) -> list[Asked]:
+        """The questions of the answers: those of the micro-batch, or their replacements."""
+        return [(own, *own.replacements)[count] for own, count in zip(asked, self.replaced, strict=True)]
+
+    def decided(self) -> list[int]:
+        """The groups with different rewards, which give a gradient; the first group if there are none."""
+        return (~undecided(self.rewards)).nonzero()[:, 0].tolist() or [0]
+
+    def part(self, places: Sequence[int]) -> Rollout:
+        """The answers of some groups.
+
+        Args:
+            places: numbers of the groups.
+        """
+        pieces, size = torch.split(self.log_probs, self.lengths), self.rewards.shape[1]
+        return replace(
+            self,
+            replaced=tuple(self.replaced[place] for place in places),
+            texts=tuple(self.texts[place] for place in places),
+            ids=tuple(self.ids[place] for place in places),
+            cut=tuple(self.cut[place] for place in places),
+            rewards=self.rewards[list(places)],
+            log_probs=torch.cat([pieces[place * size + own] for place in places for own in range(size)]),
+        )
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -46,6 +75,13 @@ class Rollout:
     def lengths(self) -> list[int]:
         """Tokens of each answer."""
         return [len(ids) for group in self.ids for ids in group]
+
+
+class _Answers(NamedTuple):
+    """Sampled answers to one question."""
+
+    group: Group
+    rewards: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +111,7 @@ class Roller:
     seed: int
 
     def roll(self, asked: Sequence[Asked], step: int, *, greedy: bool = False) -> Rollout:
-        """Sample and score.
+        """Sample and score; a question whose answers all have one reward is replaced while it has replacements.
 
         Args:
             asked: the questions.
@@ -85,6 +121,32 @@ class Roller:
         Raises:
             RewardError: the reward function fails; the text names the row.
         """
+        kept = self._sample(asked, step, greedy=greedy)
+        replaced, sampled = [0] * len(asked), [own.rewards for own in kept]
+        while not greedy:
+            places = [
+                place
+                for place, (own, answers) in enumerate(zip(asked, kept, strict=True))
+                if len(set(answers.rewards)) == 1 and replaced[place] < len(own.replacements)
+            ]
+            if not places:
+                break
+            fresh = self._sample([asked[place].replacements[replaced[place]] for place in places], step, greedy=False)
+            for place, answers in zip(places, fresh, strict=True):
+                kept[place] = answers
+                replaced[place] += 1
+            sampled += [own.rewards for own in fresh]
+        return Rollout(
+            replaced=tuple(replaced),
+            texts=tuple(own.group.texts for own in kept),
+            ids=tuple(own.group.ids for own in kept),
+            cut=tuple(tuple(reason == "length" for reason in own.group.finish_reasons) for own in kept),
+            rewards=torch.tensor([own.rewards for own in kept], dtype=torch.float32),
+            log_probs=torch.cat([values for own in kept for values in own.group.log_probs]),
+            sampled=torch.tensor(sampled, dtype=torch.float32),
+        )
+
+    def _sample(self, asked: Sequence[Asked], step: int, *, greedy: bool) -> list[_Answers]:
         groups = sample_groups(
             self.model,
             [own.question.prompt for own in asked],
@@ -98,26 +160,24 @@ class Roller:
             names=[own.sample.id for own in asked],
             batch_size=max(1, len(asked)),
         )
-        scores = [
-            [self.scorer(own.question, text, own.sample).total for text in group.texts]
+        return [
+            _Answers(group, tuple(self.scorer(own.question, text, own.sample).total for text in group.texts))
             for own, group in zip(asked, groups, strict=True)
         ]
-        return Rollout(
-            texts=tuple(group.texts for group in groups),
-            ids=tuple(group.ids for group in groups),
-            cut=tuple(tuple(reason == "length" for reason in group.finish_reasons) for group in groups),
-            rewards=torch.tensor(scores, dtype=torch.float32),
-            log_probs=torch.cat([values for group in groups for values in group.log_probs]),
-        )
 
     def rows(self, asked: Sequence[Asked], rollout: Rollout) -> list[Encoded]:
-        """What the LLM reads: each prompt once with all its answers, or each answer as a row."""
+        """What the LLM reads: each prompt once with all its answers, or each answer as a row.
+
+        Args:
+            asked: the questions that were answered, see :meth:`Rollout.answered`.
+            rollout: the answers.
+        """
         found: list[Encoded] = []
         whole = bool(self.model.backbone.llm.model.config.is_encoder_decoder)
         for own, answers in zip(asked, rollout.ids, strict=True):
             prompt = self.model.encode(own.question.prompt, layout=self.layout, generation=True, name=own.sample.id)
             rows = [answer_row(prompt, ids, encoder_decoder=whole) for ids in answers]
-            joined = join_branches(rows) if self.join and len(rows) > 1 else None
+            joined = join_branches(rows, self.model.backbone.llm.context) if self.join and len(rows) > 1 else None
             found += rows if joined is None else [joined]
         return found
 

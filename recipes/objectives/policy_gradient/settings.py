@@ -48,8 +48,11 @@ class Grpo(Objective):
     """Weight of the divergence from the adapter at the start; 0 needs no reference."""
     iterations: int = 1
     """Optimizer steps on the same answers; from the second one on the ratio is not 1."""
+    replacements: int = 0
+    """DAPO's dynamic sampling: a question whose answers all have one reward gives no gradient, so another question
+    takes its place, up to this many times; 0 for never."""
     table: int = 4
-    """Sampled answers of a step that are written to ``logs/STAGE/answers.jsonl``; 0 for none."""
+    """Sampled answers of a step that are written to ``answers.jsonl`` beside ``metrics.csv``; 0 for none."""
 
     def __post_init__(self) -> None:
         _ = self.rewards, self.policy(1)
@@ -57,14 +60,12 @@ class Grpo(Objective):
             raise ObjectiveError(f"{self.name}: group: expected at least 2 answers to compare, got {self.group}")
         if self.temperature <= 0:
             raise ObjectiveError(
-                f"{self.name}: temperature: expected a number above 0, got {self.temperature}: equal answers teach "
-                "nothing"
+                f"{self.name}: temperature: expected a number above 0, got {self.temperature}: equal answers "
+                "have no gradient"
             )
-        if self.iterations < 1 or self.table < 0 or (self.max_new_tokens is not None and self.max_new_tokens < 1):
-            raise ObjectiveError(
-                f"{self.name}: expected iterations and max_new_tokens of at least 1 and table of at least 0, got "
-                f"{self.iterations}, {self.max_new_tokens} and {self.table}"
-            )
+        for name, least in (("iterations", 1), ("max_new_tokens", 1), ("replacements", 0), ("table", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ObjectiveError(f"{self.name}: {name}: expected at least {least}, got {value}")
 
     @property
     def rewards(self) -> RewardSettings:

@@ -1,8 +1,8 @@
 """Whether preference tuning used the medium: held-out pairs with the right, an empty and another row's medium.
 
-Preferences can often be told from the text alone, such as "the longer answer wins". Training on them then raises the
-reward accuracy without the medium, and nobody notices: DPO without images does about as well as with them (mDPO,
-https://arxiv.org/abs/2406.11839). So every figure stands beside the same figure blind.
+Preferences can often be predicted from the text alone, such as "the longer answer wins". Training on them then raises
+the reward accuracy without the medium: DPO without images does about as well as with them (mDPO,
+https://arxiv.org/abs/2406.11839). So every figure is reported beside the same figure without the medium.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Audit:
         show: Callable[[str], None],
     ) -> None:
         self.model, self.data, self.beta, self.referenced, self.show = model, data, beta, referenced, show
-        seeing = any(media_of(sample.messages) for sample in pairs)
+        has_media = any(media_of(sample.messages) for sample in pairs)
         self.views: dict[str, Sequence[Sample]] = {RIGHT: pairs}
-        if seeing:
+        if has_media:
             self.views[BLANK] = [
                 _with(row, lambda part: MediaPart(part.modality, Changed(part, blank))) for row in pairs
             ]
@@ -126,13 +126,13 @@ def verdict(rewards: dict[str, float], gain: float, pairs: int) -> list[str]:
         gain: mean log-probability of the chosen answers above the reference, in nats.
         pairs: number of held-out pairs.
     """
-    told = ", ".join(f"{100 * value:.1f} % {name}" for name, value in rewards.items())
-    lines = [f"reward accuracy on {pairs} held-out pairs, by medium: {told}"]
+    shares = ", ".join(f"{100 * value:.1f} % {name}" for name, value in rewards.items())
+    lines = [f"reward accuracy on {pairs} held-out pairs, by medium: {shares}"]
     blind = max((value for name, value in rewards.items() if name != RIGHT), default=None)
     if blind is not None and rewards[RIGHT] - blind <= SMALL_GAP:
         lines.append(
-            "The medium was not used: rewards are as accurate without it. The preferences can be told from the text "
-            "alone (length, wording); train with loss mdpo or symmpo, or make pairs with inlay pairs"
+            "The medium was not used: rewards are as accurate without it. The preferences can be predicted from the "
+            "text alone (length, wording); train with loss mdpo or symmpo, or make pairs with inlay pairs"
         )
     if gain < -SUNK:
         lines.append(

@@ -15,10 +15,10 @@ from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.lengths import lengths_of
 from inlay.recipes.data.sampling.step_data import StepData
 from inlay.recipes.objectives.preference.batch import PairBatch, collate_pairs, weigher
-from inlay.recipes.objectives.preference.other_media import Changed, Crop, OtherFeatures, OtherRows, blank
+from inlay.recipes.objectives.preference.other_media import Changed, Crop, Mixed, OtherFeatures, OtherRows, blank
 from inlay.recipes.objectives.preference.pairs import Other, PairRow, encode_pair
 from inlay.recipes.objectives.preference.reference import StoredReference
-from inlay.recipes.objectives.preference.settings import Preference
+from inlay.recipes.objectives.preference.settings import OtherImage, Preference
 from inlay.recipes.settings.stage import Stage
 
 __all__ = ["PairData"]
@@ -72,11 +72,7 @@ class PairData(StepData):
         """The reference's log-probabilities; None if they are computed in every step."""
         self.features = None if features is None else OtherFeatures(model, stage.layout, features, memory)
         self.weigh = weigher(settings.segment_weight, settings.tail)
-        changes: dict[str, Other] = {
-            "crop": lambda part: MediaPart(part.modality, Changed(part, Crop(seed))),
-            "blank": lambda part: MediaPart(part.modality, Changed(part, blank)),
-        }
-        self.other = OtherRows(samples) if settings.other_image == "row" else changes[settings.other_image]
+        self.other = _other(settings.other_image, samples, seed)
 
     def _read(self, number: int, index: int) -> PairRow:
         answer = self.samples[(index + 1) % len(self.samples)].messages[-1]
@@ -114,6 +110,15 @@ class PairData(StepData):
         elif changed and features is not None:
             features.prepare(parts)
         return self.model.collate(rows, layout=self.stage.layout, features=features)
+
+
+def _other(kind: OtherImage, samples: Sequence[Sample], seed: int) -> Other:
+    if kind == "row":
+        return OtherRows(samples)
+    if kind == "mixed":
+        return Mixed(samples, seed)
+    change = blank if kind == "blank" else Crop(seed)
+    return lambda part: MediaPart(part.modality, Changed(part, change))
 
 
 def _loaded(part: MediaPart) -> MediaPart:

@@ -1,4 +1,4 @@
-"""The other medium of losses and audits that compare two: a crop, an empty medium, or that of another row."""
+"""The other medium of losses and audits that compare two: a crop, an empty one, that of another row, or a mixture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.video import Video
 from inlay.recipes.data.rows.sample import Sample, medium_key
 
-__all__ = ["LARGEST_CROP", "SMALLEST_CROP", "Changed", "Crop", "OtherFeatures", "OtherRows", "blank"]
+__all__ = ["LARGEST_CROP", "SMALLEST_CROP", "Changed", "Crop", "Mixed", "OtherFeatures", "OtherRows", "blank"]
 
 SMALLEST_CROP, LARGEST_CROP = 0.01, 0.2
 """Share of the picture's area, as in mDPO's code (feizc/mDPO's trainer at 2221bb3, ``RandomResizedCrop``)."""
@@ -143,6 +143,28 @@ class OtherRows:
         key = medium_key(part)
         start = self.places.get(key, -1) + 1
         return next((found for found in own[start:] + own[:start] if medium_key(found) != key), part)
+
+
+class Mixed:
+    """A medium -> a crop of it, an empty one, or another row's: a third of all media each, chosen at random.
+
+    A model that is trained to prefer its medium to one kind of other medium ignores the other kinds, so it can still
+    prefer answers by their text alone when it sees one of them.
+
+    Args:
+        samples: whose media are changed or exchanged.
+        seed: seed of the run; the same medium has the same other medium in every epoch.
+    """
+
+    def __init__(self, samples: Iterable[Sample], seed: int) -> None:
+        self.rows, self.changes = OtherRows(samples), (Crop(seed), blank)
+        kinds = [number % 3 for number in np.random.default_rng(seed).permutation(len(self.rows.places)).tolist()]
+        self.kinds = dict(zip(self.rows.places, kinds, strict=True))
+
+    def __call__(self, part: MediaPart) -> MediaPart:
+        """The other medium."""
+        kind = self.kinds.get(medium_key(part), 0)
+        return self.rows(part) if kind == 2 else MediaPart(part.modality, Changed(part, self.changes[kind]))
 
 
 class OtherFeatures:

@@ -84,7 +84,7 @@ def encode_pair(
         rows = [
             last_answer(model.encode(messages, layout=layout, name=sample.id), prompt) for messages in group.values()
         ]
-        joined = join_branches(rows) if join and len(rows) > 1 else None
+        joined = join_branches(rows, model.backbone.llm.context) if join and len(rows) > 1 else None
         found += rows if joined is None else [joined]
         names += group
     pair = PairRow(tuple(found), tuple(names), sample.id, sample.desirable)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from inlay.recipes.objectives.preference.losses.registry import PreferenceLoss, preference_loss, preference_loss_type
 from inlay.recipes.objectives.preference.losses.streams import UnpairedLogProbs
 from inlay.recipes.settings.objective import Objective, ObjectiveError, Reads
 
-__all__ = ["Preference"]
+__all__ = ["OtherImage", "Preference"]
+
+OtherImage: TypeAlias = Literal["mixed", "crop", "blank", "row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +25,15 @@ class Preference(Objective):
     loss: str = "sigmoid"
     """The loss: ``sigmoid`` (DPO), ``mdpo``, ``simpo``, ``kto``, ...; see docs/howto/alignment.md for all names."""
     options: dict[str, float | str | bool] = field(default_factory=dict)
-    """Settings of the loss, such as ``{"beta": 0.1}``; those that are left out have the published values."""
+    """Settings of the loss, such as ``{"beta": 0.1}``; fields that are left out have the published values."""
     reference: Literal["auto", "live", "stored"] = "auto"
     """How the reference's log-probabilities are computed: ``live``, in every step, with a copy of the adapter's weights
     at the start; ``stored``, once before training; ``auto`` stores them if a pair is seen more than once."""
-    other_image: Literal["crop", "blank", "row"] = "crop"
-    """The other medium of losses that compare two: a random crop of 1 to 20 % of the picture, an empty medium, or the
-    medium of another row."""
+    other_image: OtherImage = "mixed"
+    """The other medium of losses that compare two: ``crop``, a random part of 1 to 20 % of the picture, as in mDPO's
+    code; ``blank``, an empty medium; ``row``, the medium of another row; ``mixed``, each of them for a third of the
+    media. A model that is trained with one kind only still
+    ranks answers by their text when it sees another kind."""
     segment_weight: float = 1.0
     """RLHF-V: weight of the tokens in which the two answers differ; 1 for none, 3 in the authors' code."""
     tail: float = 1.0

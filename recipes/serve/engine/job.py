@@ -108,5 +108,5 @@ class Job:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the answers any more."""
+        """Whether the client has left."""
         return self._gone.is_set()

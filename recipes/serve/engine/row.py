@@ -28,7 +28,7 @@ class Row:
     templates with speaker names can cause, nothing more is passed on.
 
     Args:
-        job: whose answer it is.
+        job: the job of the answer.
         index: of the answer among those of the job.
         llm: with the adapter attached.
         layout: of the answer.
@@ -60,7 +60,7 @@ class Row:
         return self.reason is not None or self.job.cancelled
 
     def take(self, token: int, log_prob: float = 0.0, top: tuple[tuple[int, float], ...] = ()) -> None:
-        """Take the next token, and pass on what is certain.
+        """Take the next token, and pass on the text that later tokens cannot change.
 
         Args:
             token: its id.

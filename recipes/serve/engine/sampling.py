@@ -1,7 +1,7 @@
 """One batch of transformers' ``generate`` with settings of its own for every row.
 
 The processor draws each row's token by the row's temperature, top-p and random numbers, and leaves it as the only
-possible one; the criterion ends each row at its own stop texts, its own limit, or when its client is gone.
+possible one; the criterion ends each row at its own stop texts, its own limit, or when its client has left.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class RowsEnded(StoppingCriteria):
 
 
 class JobCancelled(StoppingCriteria):
-    """Ends a beam search whose client is gone.
+    """Ends a beam search when its client has left.
 
     Args:
         job: of all beams.

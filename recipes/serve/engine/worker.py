@@ -20,8 +20,8 @@ __all__ = ["Engine"]
 class Engine:
     """Answers jobs in the order in which they came; jobs behind the first of a batch join it if they can.
 
-    A batch ends with its longest answer. Answers are sent as soon as they are complete, and answers to clients that are
-    gone end at the next token.
+    A batch ends with its longest answer. Answers are sent as soon as they are complete, and answers to clients that
+    have left end at the next token.
 
     Args:
         models: the served adapters.

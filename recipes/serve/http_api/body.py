@@ -13,7 +13,7 @@ async def bounded_body(request: Request, most: int) -> bytes:
     """Read a body.
 
     Args:
-        request: whose body was not read yet.
+        request: its body has not been read yet.
         most: bytes.
 
     Raises:

@@ -173,7 +173,7 @@ class _Exchange:
         except TimeoutError:
             raise ApiError(f"the request did not arrive within {limits.body_seconds:.0f} s", status=408) from None
         except ClientDisconnect:
-            raise ApiError("the client is gone", status=_GONE) from None
+            raise ApiError("the client has left", status=_GONE) from None
         asked, sampling, messages = await run_in_threadpool(self.chat.prepared, body)
         loop, self.name = asyncio.get_running_loop(), asked.model
 
@@ -255,7 +255,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ApiError("the client is gone", status=_GONE)
+            raise ApiError("the client has left", status=_GONE)
         return task.result()
     finally:
         task.cancel()

@@ -85,7 +85,7 @@ class Guard:
             text = "This server is not called by this host name; --allow_host NAME allows it"
             return _response(ApiError(text, status=403))
         if self._is_foreign(headers):
-            text = "Pages of other sites may not use this server; --allow_host NAME allows those of a proxy"
+            text = "Pages of other sites may not use this server; --allow_host NAME allows the pages of a proxy"
             return _response(ApiError(text, status=403))
         if own is None or path in self.doors.open_paths or own.has_session(headers.get("cookie", "")):
             return None

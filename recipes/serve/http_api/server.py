@@ -19,7 +19,7 @@ def bound(host: str, port: int) -> socket.socket:
     """A listening socket, bound before a model is loaded.
 
     Raises:
-        ServeError: the address cannot be had.
+        ServeError: the address is taken, or not one of this machine.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

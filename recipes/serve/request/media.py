@@ -90,13 +90,13 @@ class MediaReader:
                 )
         elif value[:5].lower() != "data:" and self.access.folder is None:
             raise ApiError(
-                f"{where}: expected a data: URI; this server reads no files (--media FOLDER allows those of a folder)",
+                f"{where}: expected a data: URI; this server reads no files (--media FOLDER allows a folder)",
                 param=where,
                 code="files_not_allowed",
             )
 
     def _decoded(self, modality: Modality, source: Path | EncodedMedium, where: str) -> Any:
-        """Decode within what is left of the request's limits."""
+        """Decode within the rest of the request's limits."""
         folder = None if isinstance(source, EncodedMedium) else self.access.folder
         if isinstance(source, MediaBytes):
             self.size += len(source.data)

@@ -114,7 +114,7 @@ class StreamOptions(_Checked):
 
 
 class GenerationSettings(_Checked):
-    """How media of one modality are generated; what is not given is as in the adapter's recipe."""
+    """How media of one modality are generated; options that are not given are those of the adapter's recipe."""
 
     steps: Annotated[int, Field(ge=1)] | None = None
     """Steps of the denoising loop."""
@@ -153,7 +153,7 @@ def read_request(body: bytes) -> ChatRequest:
     """Check a request's body.
 
     Raises:
-        ApiError: 400, names the field, what was expected and what came.
+        ApiError: 400, names the field, the expected value and the given one.
 
     Example:
         >>> read_request(b'{"model": "a", "messages": [{"role": "user", "content": "hello"}], "top_k": 3}')

@@ -87,7 +87,9 @@ def _group(module: PolicyModule, data: QuestionData) -> Largest:
     asked = data.read(0, longest)
     answers = (((module.model.backbone.llm.pad_id,) * roller.max_new_tokens,) * roller.group,)
     nothing = torch.zeros(0)
-    rollout = Rollout(texts=((),), ids=answers, cut=((),), rewards=nothing, log_probs=nothing)
+    rollout = Rollout(
+        replaced=(0,), texts=((),), ids=answers, cut=((),), rewards=nothing, log_probs=nothing, sampled=nothing
+    )
     batch = module.model.collate(roller.rows([asked], rollout), layout=roller.layout, features=roller.features)
     return Largest(
         batch,

@@ -56,6 +56,14 @@ def test_branches_give_the_values_and_gradients_of_plain_rows(model: Any, image_
     close(branched[1], plain[1])
 
 
+def test_a_row_longer_than_the_limit_is_not_joined(model: Any, image_of: Any) -> None:
+    rows = rows_of(model, sight(image_of))
+    joined = join_branches(rows)
+    assert joined is not None
+    assert join_branches(rows, len(joined.ids)) is not None
+    assert join_branches(rows, len(joined.ids) - 1) is None
+
+
 def test_plain_rows_and_rows_with_branches_share_a_batch(model: Any, image_of: Any) -> None:
     first, second = rows_of(model, sight(image_of)), rows_of(model, sight(image_of, "how many?"), ANSWERS[:1])
     joined = join_branches(first)

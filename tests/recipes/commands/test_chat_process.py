@@ -29,8 +29,8 @@ def wait(*_):
     steps = steps + 1 if gate.exists() else 0
     while steps > 4 and gate.exists():
         time.sleep(0.01)
-def gated(*arguments):
-    backbone = plain(*arguments)
+def gated(*arguments, **options):
+    backbone = plain(*arguments, **options)
     backbone.llm.model.get_input_embeddings().register_forward_pre_hook(wait)
     return backbone
 load_model.backbone_for = gated

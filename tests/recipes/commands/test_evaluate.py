@@ -125,7 +125,8 @@ def test_answers_that_reach_the_limit_are_counted(evaluated: Any) -> None:
 def test_what_cannot_be_done_is_said_before_the_models_are_loaded(
     evaluated: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, options: list[str], told: str
 ) -> None:
-    monkeypatch.setattr("inlay.recipes.training.load_model.backbone_for", lambda *_: pytest.fail("a model was loaded"))
+    refused = lambda *_, **__: pytest.fail("a model was loaded")  # noqa: E731
+    monkeypatch.setattr("inlay.recipes.training.load_model.backbone_for", refused)
     try:
         status, _, err = evaluated("short.json", *options)
     except SystemExit as stop:

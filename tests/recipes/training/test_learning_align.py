@@ -1,4 +1,4 @@
-"""Alignment tuning on the miniature: captions with fewer wrong objects, and preferences that need no picture."""
+"""Alignment tuning on the miniature: fewer wrong objects, preferences that need no picture, and rewards alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pairs(run: Path) -> Path:
     output = run.parent / "pairs.jsonl"
     data, images = run / "data" / "align.json", run / "data" / "images"
-    given = ("--reward=objects", "--limit=1200", f"--data={data}", f"--images={images}", f"--output={output}")
+    given = (
+        "--reward=objects",
+        "--samples=12",
+        "--limit=1600",
+        f"--data={data}",
+        f"--images={images}",
+        f"--output={output}",
+    )
     inlay("pairs", run, *given)
     return output
 
@@ -49,10 +56,10 @@ def pairs(run: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_captions_with_hallucinated_objects_fall_by_a_third(run: Path, pairs: Path, tmp_path: Path, seed: int) -> None:
-    figures, _ = aligned(run, tmp_path / "run", f"--data.train={pairs}", f"--seed={seed}")
+    figures, _ = aligned(run, tmp_path / "run", "--version=rpo", f"--data.train={pairs}", f"--seed={seed}")
     before, after = figures["hallucination"]["before"], figures["hallucination"]["after"]
+    assert after["chair_i"] <= before["chair_i"] * 2 / 3
     assert after["chair_s"] <= before["chair_s"] * 2 / 3
-    assert after["chair_i"] < before["chair_i"]
     assert after["recall"] >= before["recall"]
     assert figures["accuracy"] >= figures["before"]["accuracy"] - 0.01
 
@@ -78,8 +85,27 @@ def test_preferences_for_length_are_learned_blind_and_reported(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
-def test_mdpo_with_a_blank_picture_needs_the_picture(run: Path, trap: Path, tmp_path: Path, seed: int) -> None:
+def test_mdpo_needs_the_picture(run: Path, trap: Path, tmp_path: Path, seed: int) -> None:
+    """An empty picture and another row's do not do."""
     files = (f"--data.train={trap / 'train.jsonl'}", f"--data.test={trap / 'test.jsonl'}", "--evaluate=false")
-    blank = ("--version=mdpo", "--stages.prefer.objective.other_image=blank", "--stages.prefer.max_steps=30")
-    figures, _ = aligned(run, tmp_path / "run", *files, *blank, "--stages.prefer.lr.lora=5e-4", f"--seed={seed}")
-    assert figures["reward_accuracy"]["right"] >= figures["reward_accuracy"]["blank"] + 0.15
+    figures, said = aligned(run, tmp_path / "run", "--version=mdpo", *files, f"--seed={seed}")
+    accuracy = figures["reward_accuracy"]
+    assert accuracy["right"] >= max(accuracy["blank"], accuracy["other"]) + 0.15
+    assert "The medium was not used" not in said
+
+
+@pytest.fixture(scope="module")
+def half_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LLaVA with about 70 % of right answers; fully trained it has about 91 %."""
+    output = tmp_path_factory.mktemp("half") / "llava"
+    steps = ("--stages.align.epochs=1", "--stages.instruct.max_steps=10")
+    inlay("train", "llava", f"--output={output}", *steps, "--validate_samples=0")
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_reward_alone_raises_the_accuracy_by_five_points(half_trained: Path, tmp_path: Path, seed: int) -> None:
+    data = f"--data.train={half_trained / 'data' / 'train.json'}"
+    figures, _ = aligned(half_trained, tmp_path / "run", "--version=grpo", data, f"--seed={seed}")
+    assert figures["accuracy"] >= figures["before"]["accuracy"] + 0.05

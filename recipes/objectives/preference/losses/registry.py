@@ -212,7 +212,7 @@ def preference_loss(name: str, /, **settings: Any) -> PreferenceLoss[Any]:
 
     Args:
         name: one of :func:`preference_loss_names`.
-        settings: fields of the loss; the published defaults for those that are not given.
+        settings: fields of the loss; fields that are not given have the published defaults.
 
     Raises:
         LossError: unknown name or setting, or a value out of range.

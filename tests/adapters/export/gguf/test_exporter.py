@@ -113,7 +113,7 @@ def test_new_tokens_are_refused(backbone_of: Any, tmp_path: Path) -> None:
     backbone = backbone_of()
     with unchanged(backbone):
         model = with_tokens(backbone).attach(backbone)
-        with pytest.raises(GgufError, match=r"rows for new tokens in the head.*--to hf"):
+        with pytest.raises(GgufError, match=r"rows for new tokens in the head.*run it with torch"):
             export_adapter(model, to="gguf", output=tmp_path / "out")
         model.adapter.detach()
 

@@ -8,73 +8,21 @@ from typing import Any
 
 import pytest
 import torch
-from preference_stages import stage_of
+from policy_questions import batch_of, gradients, stage
 from step_ways import assert_same, way
 
-from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.policy_gradient.rollout import Rollout
 from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
-from inlay.recipes.rewards.registry import REWARDS, RewardError, register_reward
+from inlay.recipes.rewards.registry import RewardError
 from inlay.recipes.settings.objective import ObjectiveError
-from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
     "ignore:The 'train_dataloader' does not have many workers",
 )
-
-
-def vowels(_: Any, answer: str, __: Sample) -> float:
-    """Share of vowels: every answer can be scored, and most have different scores."""
-    return sum(letter in "aeiou" for letter in answer) / max(1, len(answer))
-
-
-@pytest.fixture(autouse=True)
-def reward() -> Any:
-    register_reward("vowels", vowels, tokens=6)
-    yield
-    REWARDS.pop("vowels", None)
-
-
-@pytest.fixture
-def rows(pairs: Any) -> list[Sample]:
-    return [Sample(row.id, row.messages, row.origin) for row in pairs]
-
-
-@pytest.fixture
-def made(backbone_of: Any, adapter_of: Any, rows: Any) -> Any:
-    """A function of the stage: module, data and tokenizer."""
-
-    def make(stage: Stage, join: bool = True, validation: Any = ()) -> Any:
-        torch.manual_seed(3)
-        backbone = backbone_of()
-        # A random head hardly tells tokens apart, and nothing behind a frozen norm can change that.
-        backbone.llm.model.lm_head.weight.data.mul_(10)
-        model = adapter_of(backbone).attach(backbone)
-        if not join:
-            model.reads_branches = lambda: False
-        task = Task(stage=stage, model=model, sets=[rows], seed=7, validation=validation, show=lambda _: None)
-        plan: Any = stage.objective.plan(task)
-        return plan.module, plan.data, backbone.llm.tokenizer
-
-    return make
-
-
-def stage(settings: Grpo, **fields: Any) -> Stage:
-    return stage_of(settings, **{"batch_size": 2, **fields})
-
-
-def batch_of(data: Any, count: int = 2) -> Any:
-    return data.collate([data.read(0, index) for index in range(count)])
-
-
-def gradients(module: Any, data: Any) -> list[torch.Tensor]:
-    module.train()
-    loss = module.terms(batch_of(data))["policy"].mean
-    trained = [parameter for parameter in module.adapter.parameters() if parameter.requires_grad]
-    return list(torch.autograd.grad(loss, trained))
 
 
 def close(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
@@ -109,6 +57,15 @@ def test_the_prompt_is_read_once_for_the_group(made: Any) -> None:
     batch = batch_of(data)
     rows = module.roller.rows(batch.asked, module.roller.roll(batch.asked, 0))
     assert [len(row.branches) for row in rows] == [5, 5]
+
+
+def test_a_group_longer_than_the_context_is_read_as_rows(made: Any) -> None:
+    module, data, _ = made(stage(Grpo(reward="vowels", group=60), batch_size=1))
+    assert module.model.backbone.llm.context < 60 * 5
+    batch = batch_of(data, 1)
+    rows = module.roller.rows(batch.asked, module.roller.roll(batch.asked, 0))
+    assert [row.branches for row in rows] == [()] * 60
+    assert float(module.terms(batch)["policy"].mean.detach()) == pytest.approx(0, abs=1)
 
 
 def test_the_log_probabilities_of_sampling_are_those_of_training(made: Any) -> None:
@@ -192,7 +149,12 @@ def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None
 
 @pytest.mark.parametrize(
     ("fields", "told"),
-    [({"group": 1}, "at least 2 answers"), ({"temperature": 0.0}, "teach nothing"), ({"iterations": 0}, "at least 1")],
+    [
+        ({"group": 1}, "at least 2 answers"),
+        ({"temperature": 0.0}, "have no gradient"),
+        ({"iterations": 0}, "iterations: expected at least 1, got 0"),
+        ({"replacements": -1}, "replacements: expected at least 0, got -1"),
+    ],
 )
 def test_settings_that_cannot_teach_are_refused(fields: Any, told: str) -> None:
     with pytest.raises(ObjectiveError, match=told):

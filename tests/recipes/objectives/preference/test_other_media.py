@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.conversation.messages import MediaPart
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.video import Video
-from inlay.recipes.objectives.preference.other_media import Changed, Crop, OtherFeatures, OtherRows, blank
+from inlay.recipes.objectives.preference.other_media import Changed, Crop, Mixed, OtherFeatures, OtherRows, blank
 
 
 @pytest.fixture
@@ -69,6 +71,29 @@ def test_the_other_row_has_another_medium(pairs: Any) -> None:
 def test_with_one_medium_there_is_no_other(pairs: Any) -> None:
     part = pairs[0].messages[0].content[0]
     assert OtherRows(pairs[:1])(part) is part
+
+
+def kind_of(part: MediaPart) -> str:
+    """How a medium was changed."""
+    if not isinstance(part.source, Changed):
+        return "row"
+    return "blank" if part.source.change is blank else "crop"
+
+
+def test_a_mixture_has_a_third_of_each_kind_in_a_random_order(pairs: Any, tmp_path: Path) -> None:
+    own = [MediaPart("image", tmp_path / f"many{number}.png") for number in range(30)]
+    rows = [replace(pairs[0], messages=(replace(pairs[0].messages[0], content=(part,)),)) for part in own]
+    kinds = [[kind_of(Mixed(rows, seed)(part)) for part in own] for seed in (1, 2)]
+    assert [Counter(found) for found in kinds] == [{"row": 10, "blank": 10, "crop": 10}] * 2
+    assert kinds[0] != kinds[1]
+
+
+def test_a_mixture_is_the_same_in_every_epoch(pairs: Any) -> None:
+    """So the reference's log-probabilities of it can be stored."""
+    parts = [row.messages[0].content[0] for row in pairs]
+    one, again = (Mixed(pairs, 3) for _ in range(2))
+    assert [one(part) for part in parts] == [one(part) for part in parts] == [again(part) for part in parts]
+    assert all(one(part) != part for part in parts)
 
 
 def test_features_of_a_changed_medium_are_computed_once(

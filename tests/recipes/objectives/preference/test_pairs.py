@@ -89,3 +89,16 @@ def test_another_medium_makes_a_second_row(model: Any, pairs: Any, image_of: Any
     )
     assert len(found.rows) == 2
     assert found.answers["chosen"].tolist() == found.answers["chosen_other_image"].tolist()
+
+
+def test_answers_that_together_exceed_the_context_are_two_rows(model: Any, pairs: Any) -> None:
+    """Each of them fits; one row with both would be refused by the LLM."""
+    context = model.backbone.llm.context
+    long = [
+        (*own[:-1], Message("assistant", (TextPart(" ".join([word] * (context // 5))),)))
+        for own, word in ((pairs[0].messages, "red"), (pairs[0].rejected, "one"))
+    ]
+    row = encode_pair(model, replace(pairs[0], messages=long[0], rejected=long[1]), LAYOUT, PAIR)
+    assert len(row.rows) == 2
+    assert max(len(own.ids) for own in row.rows) <= context < sum(len(own) for own in row.answers.values())
+    assert model.log_probs(model.collate(row.rows)).sequences == 2
