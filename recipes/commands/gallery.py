@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.runs.files import GALLERY_TITLE
 from inlay.recipes.settings.errors import SettingsError
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
 
-__all__ = ["TITLE", "main"]
-
-TITLE = "# What the adapter made"
-"""The first line of a page, by which an earlier one is recognised."""
+__all__ = ["main"]
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -51,7 +49,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
 def _is_gallery(folder: Path) -> bool:
     page = folder / "index.md"
-    return page.is_file() and page.read_text(encoding="utf-8", errors="replace").startswith(TITLE)
+    return page.is_file() and page.read_text(encoding="utf-8", errors="replace").startswith(GALLERY_TITLE)
 
 
 if __name__ == "__main__":

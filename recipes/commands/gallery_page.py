@@ -9,12 +9,12 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import GENERATED
-from inlay.recipes.commands.gallery import TITLE
 from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.rows.sample import Question, questions_of
 from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
 from inlay.recipes.media_files.save import save_medium
 from inlay.recipes.media_files.show import as_picture
+from inlay.recipes.runs.files import GALLERY_TITLE
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
@@ -69,7 +69,7 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
     facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; written by `inlay gallery`."
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "index.md"
-    page.write_text(f"{TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
+    page.write_text(f"{GALLERY_TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
     return page
 
 
