@@ -40,6 +40,7 @@ from inlay.recipes.evaluation.scores import cut_line
 from inlay.recipes.runtime.backbone import runtime_backbone
 from inlay.recipes.runtime.options import RuntimeOptions
 from inlay.recipes.settings.precision import device_of
+from inlay.recipes.terminal.console import show_json
 
 __all__ = ["evaluate_benchmark"]
 
@@ -116,7 +117,7 @@ def evaluate_benchmark(
         figures["difference"] = asdict(difference)
         tables.append(difference_line(benchmark.main, difference, better=benchmark.better))
     if is_first():
-        print(json.dumps(figures, indent=2) if parsed.json else "\n\n".join(tables))
+        show_json(figures) if parsed.json else print("\n\n".join(tables))
 
 
 def _answers(task: _Task, bundle: str, backbone: Backbone | None) -> tuple[Path, dict[str, list[StoredAnswer]]]:

@@ -33,6 +33,7 @@ from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of
 from inlay.recipes.systems.generation_options import generation_options
 from inlay.recipes.systems.registry import SYSTEMS
+from inlay.recipes.terminal.console import show_json
 
 __all__ = ["evaluate_bundle", "published_decoding"]
 
@@ -104,7 +105,7 @@ def evaluate_bundle(
     with runtime_backbone(parsed.bundle, adapter, runtime or RuntimeOptions(), models, show=say) as frozen:
         figures, tables = _evaluated(one, adapter, frozen.to(device_of(parsed.accelerator)), store, parsed, ids, say)
     if is_first():
-        print(json.dumps(figures, indent=2) if parsed.json and figures else "\n\n".join(tables))
+        show_json(figures) if parsed.json and figures else print("\n\n".join(tables))
 
 
 def _evaluated(

@@ -92,7 +92,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _block(title: str, rows: list[tuple[str, ...]]) -> str:
+def _block(title: str, rows: Sequence[Sequence[str]]) -> str:
     return f"{title}\n{aligned(rows, right=False)}" if rows else title
 
 

@@ -27,9 +27,9 @@ _FOLDERS = {"bundle", "folder", "one", "repo_id", "run", "runs", "source", "two"
 """Positional arguments that may name a folder."""
 _STAGE = re.compile(r"--stages\.(\w+)\.")
 _ABOUT = (
-    'Print a script that completes commands, options and values. In ~/.bashrc: eval "$(inlay completion bash)"; for '
-    "zsh: inlay completion zsh > a folder of $fpath as _inlay; for fish: inlay completion fish > "
-    "~/.config/fish/completions/inlay.fish"
+    "Print a script that completes commands, options, values and files. Save it where the shell looks for it: bash: "
+    "~/.local/share/bash-completion/completions/inlay (or a file that ~/.bashrc sources); zsh: _inlay in a folder of "
+    "$fpath; fish: ~/.config/fish/completions/inlay.fish. Print it again after an update."
 )
 
 
@@ -65,8 +65,9 @@ def _settings() -> list[argparse.Action]:
     found = {_name(action): action for system in ARGUMENTS["train"] for action in parser_of("config", system)._actions}
     stages = dict.fromkeys(stage for one in SYSTEMS.values() for stage in one.recipe().stages)
     for name, action in list(found.items()):
-        for stage in stages if (known := _STAGE.match(name)) else ():
-            found.setdefault(name.replace(known[0], f"--stages.{stage}."), action)
+        if known := _STAGE.match(name):
+            others = (name.replace(known[0], f"--stages.{stage}.") for stage in stages)
+            found |= {other: action for other in others if other not in found}
     return [_renamed(action, name) for name, action in found.items() if name.startswith("--")]
 
 

@@ -167,9 +167,7 @@ def _text(facts: Mapping[str, Any]) -> str:
         f"inlay {facts['inlay']}, Python {facts['python']}, {facts['platform']}",
         aligned(rows, right=False),
         "\n".join(
-            f"{own['device']}: {own['name']}\n"
-            f"  memory: {_size(own['free_bytes'])} free of {_size(own['total_bytes'])}\n  {own['advice']}"
-            for own in facts["devices"]
+            f"{own['device']}: {own['name']}\n  memory: {_memory(own)}\n  {own['advice']}" for own in facts["devices"]
         ),
         "caches\n" + _cache_lines(facts["caches"]),
         "extras\n" + fact_lines({f"  {name}": _extra(name, lacking) for name, lacking in facts["extras"].items()}),
@@ -181,6 +179,12 @@ def _text(facts: Mapping[str, Any]) -> str:
     blocks.append(f"output: {facts['output']['path']}, {free}{', exists' if facts['output']['exists'] else ''}")
     blocks.append("\n".join([*(f"note: {note}" for note in facts["notes"]), facts["verdict"]]))
     return "\n\n".join(blocks)
+
+
+def _memory(device: Mapping[str, Any]) -> str:
+    if not device["total_bytes"]:  # a machine without /proc
+        return "unknown"
+    return f"{_size(device['free_bytes'])} free of {_size(device['total_bytes'])}"
 
 
 def _cache_lines(caches: Mapping[str, Any]) -> str:
