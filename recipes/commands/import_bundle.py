@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
-from inlay.recipes.terminal.table import aligned
+from inlay.recipes.terminal.table import fact_lines
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
@@ -111,8 +111,12 @@ def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
 
 def _table(facts: dict[str, Any]) -> str:
     lines = [f"{facts['bundle']}: {facts['system']}, template {facts['template']}, {facts['dtype']}"]
-    rows = [(f"  {name}", f"{count:,} parameters") for name, count in facts["parts"].items()]
-    lines.append(aligned([*rows, *((f"  {port}", str(source)) for port, source in facts["models"].items())]))
+    lines.append(
+        fact_lines(
+            {f"  {name}": f"{count:,} parameters" for name, count in facts["parts"].items()}
+            | {f"  {port}": source for port, source in facts["models"].items()}
+        )
+    )
     lines += [
         f"  {port}: {count} frozen tensors are those of the backbone" for port, count in facts["compared"].items()
     ]

@@ -21,6 +21,8 @@ __all__ = ["EVERY", "Progress"]
 
 EVERY = 30.0
 """Seconds between two lines of a log."""
+DRAWN = 0.2
+"""Seconds between two drawings of the bar."""
 
 
 class Progress:
@@ -69,7 +71,9 @@ class Progress:
         if figures:
             self._figures = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, figures=self._figures)
+            due = self.clock() - self._shown >= DRAWN
+            self._shown = self.clock() if due else self._shown
+            self._bar.update(self._task, completed=done, figures=self._figures, refresh=due)
         elif self.clock() - self._shown >= EVERY:
             self._line()
 
@@ -78,6 +82,7 @@ class Progress:
     ) -> None:
         """Leave the last state of the bar, or print the last line."""
         if self._bar is not None:
+            self._bar.refresh()
             self._bar.stop()
         elif self._done != self._said:
             self._line()
@@ -104,6 +109,8 @@ def _bar(stream: TextIO) -> Bar:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
         console=terminal(stream),
+        # No thread: a process of a data loader that is forked while a thread draws would inherit a closed lock.
+        auto_refresh=False,
         # Lines printed meanwhile appear above the bar. Output to a file goes on into the file.
         redirect_stdout=is_terminal(sys.stdout),
         redirect_stderr=stream is sys.stderr,

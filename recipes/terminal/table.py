@@ -17,12 +17,12 @@ _GAP = 2
 """Spaces between two columns."""
 
 
-def aligned(rows: Sequence[Sequence[str]], *, right: bool = True) -> str:
+def aligned(rows: Sequence[Sequence[str]], *, right: bool | Sequence[int] = True) -> str:
     """Rows as plain text, without rules or wrapping.
 
     Args:
         rows: cells, the same number in each row; usually the first row has the headings.
-        right: align all columns but the first on the right, for numbers.
+        right: align all columns but the first on the right, for numbers; or the numbers of such columns.
 
     Example:
         >>> print(aligned([("figure", "adapter"), ("cider", "121.0")]))
@@ -50,7 +50,9 @@ def show_facts(facts: Mapping[str, Any]) -> None:
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, none: str = "none") -> None:
-    """Print rows, one a line; headings only on a terminal, so that a program that reads the lines meets only rows.
+    """Print rows, one a line; headings only on a terminal.
+
+    A program that reads the lines meets only rows, with a space between two cells.
 
     Args:
         headings: one a column.
@@ -60,18 +62,27 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, none: 
     if not rows:
         draw(none, none)
         return
-    draw(_table(rows, right=False, headings=headings), aligned(rows, right=False))
+    draw(_table(rows, right=False, headings=headings), "\n".join(map(_line, rows)))
+
+
+def _line(row: Sequence[str]) -> str:
+    return " ".join(map(_printable, row)).rstrip()
 
 
 def _table(
-    rows: Sequence[Sequence[str]], *, right: bool, headings: Sequence[str] = (), first: str | None = None
+    rows: Sequence[Sequence[str]],
+    *,
+    right: bool | Sequence[int],
+    headings: Sequence[str] = (),
+    first: str | None = None,
 ) -> Table:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=bool(headings), header_style="bold")
     for number in range(len(rows[0])):
-        justify: Literal["left", "right"] = "right" if right and number else "left"
+        on_right = number in right if isinstance(right, Sequence) else right and number > 0
+        justify: Literal["left", "right"] = "right" if on_right else "left"
         heading = Text(headings[number]) if headings else ""
         table.add_column(heading, justify=justify, overflow="fold", style=first if first and not number else None)
     for row in rows:

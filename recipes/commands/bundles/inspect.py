@@ -82,7 +82,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     blocks = [
         f"{name}, format {facts['format_version']}, {_INTEGRITY[facts['integrity']]}\n"
         f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes{commit}",
-        _block("parts", parts),
+        _block("parts", parts, right=(2,)),
         _block("needs a backbone with", ports),
         _block("on this machine, by family and width", here),
         fact_lines(told),
@@ -92,8 +92,8 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     return "\n\n".join(blocks)
 
 
-def _block(title: str, rows: Sequence[Sequence[str]]) -> str:
-    return f"{title}\n{aligned(rows, right=False)}" if rows else title
+def _block(title: str, rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    return f"{title}\n{aligned(rows, right=right)}" if rows else title
 
 
 def _port(port: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from inlay.recipes.terminal.progress import Progress
 __all__ = ["StageProgress"]
 
 EVERY = 10
-"""Steps between two updates; reading the loss waits for the device."""
+"""Steps between two readings of the loss, each of which waits for the device."""
 
 
 class StageProgress(ProgressBar):
@@ -46,11 +46,9 @@ class StageProgress(ProgressBar):
         if self._progress is None or step == self._step:
             return
         self._step = step
-        if step % EVERY == 0 or step >= self.steps:
-            shown = {name: value for name, value in self.get_metrics(trainer, module).items() if name != "v_num"}
-            self._progress.update(
-                step, {name: value for name, value in shown.items() if isinstance(value, int | float)}
-            )
+        shown = self.get_metrics(trainer, module) if step % EVERY == 0 or step >= self.steps else {}
+        figures = {name: value for name, value in shown.items() if name != "v_num" and isinstance(value, int | float)}
+        self._progress.update(step, figures)
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Leave the full bar."""

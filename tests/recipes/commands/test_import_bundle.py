@@ -43,7 +43,7 @@ def test_the_printed_table_names_parts_and_models(
 ) -> None:
     assert main(["import", str(folder), str(tmp_path / "bundle"), "--dtype", "bfloat16"]) == 0
     out = capsys.readouterr().out
-    assert all(text in out for text in ("inputs.image", f"image            {folder}", "bfloat16"))
+    assert all(text in out for text in ("inputs.image", f"image         {folder}", "bfloat16"))
 
 
 def test_a_wrong_tensor_is_a_usage_error_and_nothing_is_written(

@@ -17,6 +17,10 @@ def test_numbers_are_aligned_on_the_right() -> None:
     assert aligned([("a", "b"), ("long", "100.0")]) == "a         b\nlong  100.0"
 
 
+def test_chosen_columns_are_aligned_on_the_right() -> None:
+    assert aligned([("a", "1", "x"), ("b", "10", "yy")], right=(1,)) == "a   1  x\nb  10  yy"
+
+
 def test_wide_characters_count_as_two_columns() -> None:
     # By the number of characters, the second row would begin its second column two places later than the first.
     lines = aligned([("图片", "x"), ("abcd", "y")], right=False).splitlines()
@@ -34,7 +38,7 @@ def test_facts_are_one_a_line() -> None:
 
 def test_a_pipe_gets_rows_without_headings_on_whole_lines(capsys: Any) -> None:
     show_table(("where", "bundle", "tags"), ROWS)
-    assert capsys.readouterr().out == f"cache  me/x  {ROWS[0][2].rstrip()}\n"
+    assert capsys.readouterr().out == f"cache me/x {ROWS[0][2].rstrip()}\n"
 
 
 def test_a_terminal_gets_headings_and_folded_cells(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_a_log_has_one_line_in_optimizer_steps(capsys: Any) -> None:
 def test_an_error_ends_the_progress(capsys: Any) -> None:
     with pytest.raises(ValueError, match="a bad batch"):
         fit(20, fails=True)
-    assert "align 0/20" in capsys.readouterr().err
+    assert "align 1/20" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
