@@ -45,7 +45,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
     asked = [prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
     with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:
-        print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
+        print(write_gallery(model, asked, parsed.output, title=TITLE, seed=parsed.seed))
     return 0
 
 

@@ -9,7 +9,6 @@ from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.conversation.messages import MadePart, Message, TextPart
 from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import GENERATED
-from inlay.recipes.commands.gallery import TITLE
 from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.rows.sample import Question, questions_of
 from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
@@ -45,13 +44,14 @@ def held_out_prompts(run: Path, number: int) -> list[Question]:
     return found
 
 
-def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path, *, seed: int = 0) -> Path:
+def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path, *, title: str, seed: int = 0) -> Path:
     """Generate media, and write ``index.md``, a PNG for each medium, and the media.
 
     Args:
         model: the attached model.
         asked: prompts; with a reference caption, the page also shows the medium from the generator's text encoder.
         folder: the output folder.
+        title: the first line of the page.
         seed: seed of the noise.
 
     Returns:
@@ -69,7 +69,7 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
     facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; written by `inlay gallery`."
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "index.md"
-    page.write_text(f"{TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
+    page.write_text(f"{title}\n\n{facts}\n\n{body}\n", encoding="utf-8")
     return page
 
 

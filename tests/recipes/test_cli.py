@@ -61,7 +61,7 @@ def test_no_command_is_wrong_usage(capsys: Any) -> None:
 def test_unknown_command_names_those_that_exist(capsys: Any) -> None:
     status, _, err = run(capsys, "fly")
     assert status == 2
-    assert "train, config, check, evaluate, pairs, chat, demo, import, serve, inspect" in err
+    assert "train, config, check, evaluate, pairs, chat, demo, import, export, serve, inspect" in err
 
 
 def test_version_is_printed(capsys: Any) -> None:
@@ -90,11 +90,11 @@ def test_every_command_explains_itself(capsys: Any, command: str) -> None:
         (["train", "llava", "--stages.align.lr.lroa", "1e-4"], "no part is called lroa; expected inputs, outputs"),
         (["train"], "expected a system (llava, compact, blip2"),
         (["chat"], "the following arguments are required: bundle"),
-        (["chat", "x", "--max_new_tokens", "0"], "max_new_tokens: expected at least 1, got 0"),
-        (["chat", "x", "--question", " "], "question: expected text, got an empty question"),
-        (["chat", "x", "--save", __file__], "save: expected a folder, got the file"),
-        (["quantise", "x", "."], ".: already exists; choose another folder, or use --overwrite"),
-        (["gallery", "x", "--output", "."], "contains files that are not a gallery"),
+        (["chat", ".", "--max_new_tokens", "0"], "max_new_tokens: expected at least 1, got 0"),
+        (["chat", ".", "--question", " "], "question: expected text, got an empty question"),
+        (["chat", ".", "--save", __file__], "save: expected a folder, got the file"),
+        (["quantise", ".", "."], ".: already exists; choose another folder, or use --overwrite"),
+        (["gallery", ".", "--output", "."], "contains files that are not a gallery"),
     ],
 )
 def test_a_wrong_argument_is_said_without_all_the_right_ones(capsys: Any, arguments: list[str], said: str) -> None:
@@ -191,9 +191,9 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
         (["train", "llava", "--lora.r", "5000"], "1 to 1024"),
         (["train", "llava", "--data.train", "missing.json"], "missing.json"),
         (["evaluate", "missing"], "missing"),
-        (["evaluate", "missing", "--num_beams=0"], "num_beams: expected a number from 1"),
-        (["evaluate", "missing", "--rank=yes"], "two or more different answers"),
-        (["evaluate", "missing", "--metric=taste"], "metric"),
+        (["evaluate", ".", "--num_beams=0"], "num_beams: expected a number from 1"),
+        (["evaluate", ".", "--rank=yes"], "two or more different answers"),
+        (["evaluate", ".", "--metric=taste"], "metric"),
         (["inspect", "missing"], "missing"),
         (["chat", "missing", "--question", "hello"], "missing"),
         (["picture", "missing"], "finished run"),
