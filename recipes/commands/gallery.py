@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.runs.files import GALLERY_TITLE
 from inlay.recipes.settings.errors import SettingsError
 
 if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
 
-__all__ = ["main"]
+__all__ = ["TITLE", "main"]
+
+TITLE = "# What the adapter made"
+"""The first line of a page, by which an earlier one is recognised."""
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -43,13 +45,13 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
 
     asked = [prompt(text) for text in parsed.prompts] or held_out_prompts(Path(parsed.bundle), parsed.number)
     with loaded_model(parsed.bundle, backbone or named_models(parsed)) as model:
-        print(write_gallery(model, asked, parsed.output, seed=parsed.seed))
+        print(write_gallery(model, asked, parsed.output, title=TITLE, seed=parsed.seed))
     return 0
 
 
 def _is_gallery(folder: Path) -> bool:
     page = folder / "index.md"
-    return page.is_file() and page.read_text(encoding="utf-8", errors="replace").startswith(GALLERY_TITLE)
+    return page.is_file() and page.read_text(encoding="utf-8", errors="replace").startswith(TITLE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from inlay.recipes.data.rows.sample import Question, questions_of
 from inlay.recipes.evaluation.generation import Answer, answer_with_media, reference_media
 from inlay.recipes.media_files.save import save_medium
 from inlay.recipes.media_files.show import as_picture
-from inlay.recipes.runs.files import GALLERY_TITLE
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.settings.errors import SettingsError
@@ -45,13 +44,14 @@ def held_out_prompts(run: Path, number: int) -> list[Question]:
     return found
 
 
-def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path, *, seed: int = 0) -> Path:
+def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path, *, title: str, seed: int = 0) -> Path:
     """Generate media, and write ``index.md``, a PNG for each medium, and the media.
 
     Args:
         model: the attached model.
         asked: prompts; with a reference caption, the page also shows the medium from the generator's text encoder.
         folder: the output folder.
+        title: the first line of the page.
         seed: seed of the noise.
 
     Returns:
@@ -69,7 +69,7 @@ def write_gallery(model: AttachedModel, asked: Sequence[Question], folder: Path,
     facts = f"Adapter `{model.adapter.name}` ({model.adapter.system}), seed {seed}; written by `inlay gallery`."
     folder.mkdir(parents=True, exist_ok=True)
     page = folder / "index.md"
-    page.write_text(f"{GALLERY_TITLE}\n\n{facts}\n\n{body}\n", encoding="utf-8")
+    page.write_text(f"{title}\n\n{facts}\n\n{body}\n", encoding="utf-8")
     return page
 
 

@@ -16,7 +16,6 @@ from inlay.recipes.settings.plain_yaml import parse_yaml
 
 __all__ = [
     "DIGESTS",
-    "GALLERY_TITLE",
     "HELD_OUT",
     "INVALID",
     "MARKER",
@@ -29,8 +28,6 @@ __all__ = [
 
 MARKER = ".inlay-run"
 """The first file that every run writes; it marks a run folder."""
-GALLERY_TITLE = "# What the adapter made"
-"""First line of the page of ``inlay gallery``, by which a later one recognises it."""
 PLOT = "plot.png"
 """The output of ``inlay plot``; a run neither writes nor replaces it."""
 PLOTS = (PLOT, "picture.png")

@@ -22,13 +22,13 @@ from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.held_out_split import hold_out
 from inlay.recipes.data.load import load_data, sets_of, streams_of
 from inlay.recipes.data.preparation.stage_samples import phrased
-from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample, is_preference
 from inlay.recipes.data.rows.tables.sequences import Joined
 from inlay.recipes.data.streaming.rows_source import RowSource
 from inlay.recipes.data.streaming.shards import Source
 from inlay.recipes.data.token_budget import token_budget
+from inlay.recipes.data.usable_rows import usable_rows
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from benchmark_files import write_official
 
-from inlay.recipes.commands.evaluate import main
+from inlay.recipes.commands.evaluation.evaluate import main
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, benchmark_names
 
 PAGE = (Path(__file__).parents[2] / "docs" / "howto" / "evaluation.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_a_command_finds_its_files(command: str, tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     seen = []
     monkeypatch.setattr(
-        "inlay.recipes.commands.evaluate_benchmark.evaluate_benchmark", lambda given, *_: seen.append(given)
+        "inlay.recipes.commands.evaluation.evaluate_benchmark.evaluate_benchmark", lambda given, *_: seen.append(given)
     )
     words = shlex.split(re.sub(r"--devices \d", "", command))
     name, root = words[words.index("--benchmark") + 1], words[words.index("--root") + 1]

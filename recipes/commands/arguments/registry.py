@@ -15,10 +15,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "check settings, data, models and memory of a run without training",
     ),
     "evaluate": (
-        "inlay.recipes.commands.evaluate",
+        "inlay.recipes.commands.evaluation.evaluate",
         "answer held-out questions and compare with the blind baseline and the oracle",
     ),
-    "pairs": ("inlay.recipes.commands.pairs", "sample answers and write preference pairs, ranked by a reward"),
+    "pairs": (
+        "inlay.recipes.commands.evaluation.pairs",
+        "sample answers and write preference pairs, ranked by a reward",
+    ),
     "chat": ("inlay.recipes.commands.chat", "ask about a picture, a sound or a clip, once or in a conversation"),
     "demo": ("inlay.recipes.commands.demo", "serve a web page for conversations about pictures, sounds and clips"),
     "import": (

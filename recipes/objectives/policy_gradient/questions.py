@@ -103,9 +103,12 @@ class QuestionData(StepData):
         """The questions of each optimizer step: every group of them ``iterations`` times."""
         return _Repeated(super().order, start, self.iterations, self.steps)
 
+    def asked(self, index: int) -> Asked:
+        """A question without replacements."""
+        return Asked(index, *self.pairs[index])
+
     def _read(self, step: int, index: int) -> Asked:
-        others = tuple(Asked(number, *self.pairs[number]) for number in self._others(step, index))
-        return Asked(index, *self.pairs[index], others)
+        return Asked(index, *self.pairs[index], tuple(map(self.asked, self._others(step, index))))
 
     def _others(self, step: int, index: int) -> list[int]:
         """The replacements of a question: no question occurs twice in a step, however its batch is cut."""

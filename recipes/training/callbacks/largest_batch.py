@@ -58,11 +58,11 @@ def largest_batch(module: NextTokenModule, data: Planned) -> Largest:
     if isinstance(data, QuestionData) and isinstance(module, PolicyModule):
         return _group(module, data)
     if isinstance(data, PairData) and isinstance(module, PreferenceModule):
-        longest = _longest(data, _sizes(data), lambda pair: sum(len(row.ids) for row in pair.rows))
+        longest = _longest(_sizes(data), lambda index: sum(len(row.ids) for row in data.read(0, index).rows))
         copied = module.loss.needs_reference and data.stored is None
         reference = _bytes(module.reference.tensors) if copied else 0
         return Largest(data.collate([data.read(0, longest)]).batch, answers=True, reference=reference)
-    longest = _longest(data, _sizes(data), lambda row: len(row.ids))
+    longest = _longest(_sizes(data), lambda index: len(data.read(0, index).ids))
     batch: Any = data.collate([data.read(0, longest)])
     return Largest(batch)
 
@@ -78,13 +78,14 @@ def _group(module: PolicyModule, data: QuestionData) -> Largest:
     sizes = [sum(len(message.text) for message in question.prompt) for question, _ in data.pairs]
     prompts: dict[int, int] = {}
 
-    def positions(asked: Any) -> int:
-        prompt = module.model.encode(asked.question.prompt, layout=roller.layout, generation=True)
-        prompts[asked.number] = len(prompt.ids)
+    def positions(index: int) -> int:
+        question = data.asked(index).question
+        prompt = module.model.encode(question.prompt, layout=roller.layout, generation=True)
+        prompts[index] = len(prompt.ids)
         return len(prompt.ids)
 
-    longest = _longest(data, sizes, positions)
-    asked = data.read(0, longest)
+    longest = _longest(sizes, positions)
+    asked = data.asked(longest)
     answers = (((module.model.backbone.llm.pad_id,) * roller.max_new_tokens,) * roller.group,)
     nothing = torch.zeros(0)
     rollout = Rollout(
@@ -116,13 +117,13 @@ def _sizes(data: Any) -> Sequence[int]:
     return sizes
 
 
-def _longest(data: Planned, sizes: Sequence[int], positions: Callable[[Any], int]) -> int:
+def _longest(sizes: Sequence[int], positions: Callable[[int], int]) -> int:
     """Index of the row with the most positions among those whose texts and number of media are the largest.
 
     The size of a tiled picture decides its positions, and reading the header of every picture would take too long.
     """
     largest = sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True)[:CANDIDATES]
-    return max(largest, key=lambda index: positions(data.read(0, index)))
+    return max(largest, key=positions)
 
 
 def _bytes(tensors: Sequence[torch.Tensor]) -> int:

@@ -90,7 +90,7 @@ def test_a_taken_port_is_told_before_a_model_is_loaded(capsys: pytest.CaptureFix
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert cli.main(["demo", "nowhere", "--port", str(taken.getsockname()[1])]) == 2
+        assert cli.main(["demo", ".", "--port", str(taken.getsockname()[1])]) == 2
     assert "choose another --port" in capsys.readouterr().err
 
 

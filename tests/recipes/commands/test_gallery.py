@@ -75,7 +75,7 @@ def test_the_gallery_is_a_page_with_pictures(senses_of: Any, tmp_path: Path, mon
 
     monkeypatch.setattr(senses.model, "replies", made)
     monkeypatch.setattr("inlay.recipes.evaluation.generation.sorted", lambda numbers, key: list(numbers), raising=False)
-    page = write_gallery(senses.model, asked, tmp_path / "page")
+    page = write_gallery(senses.model, asked, tmp_path / "page", title="# Made")
     text = page.read_text()
     assert [text.count(f"## {title}") for title in ("Pictures", "Sounds", "Clips")] == [1, 1, 1]
     linked = re.findall(r"\((\d\d-[a-z-]+\.[a-z]+)\)", text)

@@ -15,8 +15,9 @@ from tokenizers import normalizers
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.preference_check import fitting
-from inlay.recipes.data.row_check import RowCheck, usable_rows
+from inlay.recipes.data.row_check import RowCheck
 from inlay.recipes.data.rows.sample import DataError, Sample, questions_of
+from inlay.recipes.data.usable_rows import usable_rows
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.settings.stage import Stage

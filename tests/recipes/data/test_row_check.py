@@ -15,12 +15,13 @@ from stages import stage_from
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.core.encode import Limit
 from inlay.recipes.data.formats.jsonl import read_messages_jsonl
-from inlay.recipes.data.row_check import RowCheck, usable_rows
+from inlay.recipes.data.row_check import RowCheck
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables import reading
 from inlay.recipes.data.rows.tables.samples import Samples
 from inlay.recipes.data.rows.tables.side_notes import SideNotes
+from inlay.recipes.data.usable_rows import usable_rows
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import nextgpt
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from inlay.adapters.bundles import int8_gate
 from inlay.adapters.bundles.int8_gate import Int8Loss, QuantiseError
 from inlay.hub.format.bundle import Bundle
 from inlay.recipes.cli import main
-from inlay.recipes.commands.bundles import quantise as quantise_command
 from inlay.recipes.evaluation import quantization_gate as int8
 
 
@@ -103,7 +103,7 @@ def test_quantise_refuses_with_the_figures_and_writes_nothing(
     def refuse(model: Any, batches: Any, *, limit: float) -> None:
         raise QuantiseError(f"does not stand int8, allowed {limit:+.3%}")
 
-    monkeypatch.setattr(quantise_command, "quantise", refuse)
+    monkeypatch.setattr(int8_gate, "quantise", refuse)
     plain, places = saved
     test = f"--data.test={folders['data'] / 'test.json'}"
     assert main(["quantise", str(plain), str(tmp_path / "small"), test, *places]) == 2

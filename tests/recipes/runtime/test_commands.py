@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from vllm_stand_in import StandIn, served
 
-from inlay.recipes.commands import chat, evaluate
+from inlay.recipes.commands import chat
+from inlay.recipes.commands.evaluation import evaluate
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.systems.load_backbone import miniature_backbone
 

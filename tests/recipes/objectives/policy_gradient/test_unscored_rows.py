@@ -10,8 +10,8 @@ import pytest
 from preference_stages import stage_of
 
 from inlay.adapters.conversation.messages import Message, TextPart
-from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.usable_rows import usable_rows
 from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.policy_gradient.settings import Grpo

@@ -13,8 +13,8 @@ from preference_stages import stage_of
 from step_ways import assert_same, way
 
 from inlay.recipes.data.load import load_data
-from inlay.recipes.data.row_check import usable_rows
 from inlay.recipes.data.rows.sample import Sample
+from inlay.recipes.data.usable_rows import usable_rows
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.settings.run import DataSettings

@@ -14,6 +14,7 @@ from preference_stages import stage_of
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.plan import Task
+from inlay.recipes.objectives.policy_gradient.rollout import Rollout
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.runs.folder import RunFolder
@@ -84,7 +85,11 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_plan_is_within_a_factor_of_the_measured_peak(model: Any, rows: list[Sample], name: str) -> None:
+def test_the_plan_is_within_a_factor_of_the_measured_peak(
+    model: Any, rows: list[Sample], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The answers are equally long, so a step would read one group; the plan expects all groups.
+    monkeypatch.setattr(Rollout, "decided", lambda self: list(range(len(self.rewards))))
     module, data = planned(model, SETTINGS[name], rows)
     plan = plan_memory(module, data)
     batch = data.collate([data.read(0, index) for index in range(8)])

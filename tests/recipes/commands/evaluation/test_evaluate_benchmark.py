@@ -13,8 +13,8 @@ import pytest
 import torch
 from benchmark_files import WRITERS, opened, write_official
 
-from inlay.recipes.commands import evaluate_benchmark as work
-from inlay.recipes.commands.evaluate import main
+from inlay.recipes.commands.evaluation import evaluate_benchmark as work
+from inlay.recipes.commands.evaluation.evaluate import main
 from inlay.recipes.evaluation.benchmarks import answer_store, collect
 from inlay.recipes.evaluation.benchmarks.bootstrap import paired_bootstrap
 from inlay.recipes.evaluation.errors import BenchmarkError
@@ -141,7 +141,7 @@ def test_a_killed_evaluation_goes_on_and_gives_the_same(run: Any, monkeypatch: p
 
 def test_a_finished_evaluation_needs_no_model(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = run("vqav2")
-    monkeypatch.setattr(work, "backbone_of", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(work, "runtime_backbone", lambda *_, **__: pytest.fail("a model was loaded"))
     assert run("vqav2")[0] == first
 
 

@@ -18,7 +18,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.compatibility.digest import exact_digest
 from inlay.adapters.conversation.messages import media_of
 from inlay.recipes.commands.arguments.bundle_argument import named_models
-from inlay.recipes.commands.evaluate_bundle import CACHE, published_decoding
+from inlay.recipes.commands.evaluation.evaluate_bundle import CACHE, published_decoding
 from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.rows.sample import Sample, medium_key

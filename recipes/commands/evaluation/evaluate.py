@@ -42,8 +42,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     _check_benchmark(parsed)
 
     # Imported here: torch takes seconds, and a wrong argument is reported without it.
-    from inlay.recipes.commands.evaluate_benchmark import evaluate_benchmark
-    from inlay.recipes.commands.evaluate_bundle import evaluate_bundle
+    from inlay.recipes.commands.evaluation.evaluate_benchmark import evaluate_benchmark
+    from inlay.recipes.commands.evaluation.evaluate_bundle import evaluate_bundle
     from inlay.recipes.distributed.launch import start_again
     from inlay.recipes.distributed.ranks import joined, started_with
 

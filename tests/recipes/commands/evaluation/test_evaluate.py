@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from inlay.recipes.cli import main
-from inlay.recipes.commands import evaluate_bundle as work
+from inlay.recipes.commands.evaluation import evaluate_bundle as work
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.systems import llava
 from inlay.recipes.systems.load_backbone import miniature_backbone

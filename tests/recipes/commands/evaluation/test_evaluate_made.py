@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters.adapter import Adapter
-from inlay.recipes.commands import evaluate as evaluate_command
+from inlay.recipes.commands.evaluation import evaluate as evaluate_command
 from inlay.recipes.commands.train import command as train_command
 from inlay.recipes.evaluation.eval_data import read_held_out
 from inlay.recipes.miniature.datasets.media import build_media
