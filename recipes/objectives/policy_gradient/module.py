@@ -79,7 +79,8 @@ class PolicyModule(NextTokenModule):
         prepared = self.model.collate(
             self.roller.rows(learned, rollout), layout=self.roller.layout, features=self.roller.features
         )
-        self.note_idle(idle_parts(self.adapter, prepared))
+        nothing = not self.policy.kl_weight and bool(undecided(whole.rewards).all())
+        self.note_idle(("adapter.",) if nothing else idle_parts(self.adapter, prepared))
         found = self.model.log_probs(prepared)
         log_probs, mask = found.padded()
         reference = None
