@@ -71,7 +71,10 @@ def inspect_bundle(
     except HubError as error:
         if error.problem not in ("offline", "network"):
             raise
-        commit = download.cached_commit()
+        try:
+            commit = download.cached_commit()
+        except HubError as missing:
+            raise (missing if error.problem == "offline" else error) from None
         return _folder(download.snapshot(commit), commit)
     return _repository(place, download.client, listing)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ADVICE", "cache_if_unreachable", "is_missing_in_cache"]
+__all__ = ["ADVICE", "cache_if_unreachable", "is_missing_in_cache", "with_option"]
 
 ADVICE = "give the folder of a local copy, or check the network and HF_ENDPOINT; HF_HUB_OFFLINE=1 reads the cache alone"
 _SECONDS = 5.0
@@ -48,6 +48,21 @@ def cache_if_unreachable() -> Iterator[str]:
             with _lock:
                 _inside -= 1
                 constants.HF_HUB_OFFLINE = _inside > 0
+
+
+def with_option(said: str, option: str) -> str:
+    """An error about a model, with the option that takes a local copy named once.
+
+    Example:
+        >>> with_option(f"x: not in the cache; {ADVICE}", "--llm").partition(", or")[0]
+        'x: not in the cache; give the folder of a local copy (--llm)'
+        >>> with_option("x: no such folder", "--llm")
+        'x: no such folder; to use a local copy, give its folder: --llm'
+    """
+    place = "the folder of a local copy"
+    if place in said:
+        return said.replace(place, f"{place} ({option})", 1)
+    return f"{said}; to use a local copy, give its folder: {option}"
 
 
 def is_missing_in_cache(error: BaseException) -> bool:

@@ -69,7 +69,16 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         raise SettingsError(f"{parsed.source}: no such file or folder; expected a downloaded checkpoint")
     if parsed.bundle.exists() and not parsed.overwrite:
         raise SettingsError(f"{parsed.bundle}: already exists; choose another folder, or use --overwrite")
-    facts = _convert(parsed, backbone)
+    from inlay.adapters.loading.pretrained import BackboneError
+    from inlay.hub.remote.reachable import with_option
+
+    try:
+        facts = _convert(parsed, backbone)
+    except BackboneError as error:
+        # The checkpoint names models that are neither in the cache nor on the Hub.
+        option = "--image" if "the image encoder" in str(error) else "--llm"
+        known = getattr(parsed, option.removeprefix("--")) is not None
+        raise error if known else BackboneError(with_option(str(error), option)) from error
     if parsed.json:
         show_json(facts)
     else:

@@ -12,6 +12,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.loading.language import load_language
 from inlay.adapters.loading.pretrained import BackboneError
+from inlay.hub.remote.reachable import with_option
 from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.systems.load_backbone import backbone_for
@@ -89,5 +90,5 @@ def backbone_of(
         for name, port in adapter.interface.items():
             field = name.replace("generate.", "generate_")
             if port.source and str(error).startswith(f"{port.source}: ") and not getattr(settings, field, None):
-                raise BackboneError(f"{error}; to use a local copy, give its folder: --backbone.{field}") from error
+                raise BackboneError(with_option(str(error), f"--backbone.{field}")) from error
         raise

@@ -222,7 +222,7 @@ def prepare(
     if adapter is None:
         adapter = job.recipe.adapter(backbone, job.name)
         if job.run.begin is not None:
-            _begin(adapter, job.run.begin)
+            show(_begin(adapter, job.run.begin))
     streamed = {kind: source.files for kind, source in streams.items()}
     models = {name: port.weights for name, port in adapter.interface.items()}
     first(partial(check_inputs, folder.digests, samples, streamed, models, resume=job.run.resume, show=show))
@@ -294,8 +294,8 @@ def _streams(job: Job) -> dict[str, Source]:
     return streams
 
 
-def _begin(adapter: Adapter, source: Path) -> None:
-    """Initialise the input projectors from a bundle, which must have equal projectors."""
+def _begin(adapter: Adapter, source: Path) -> str:
+    """Initialise the input projectors from a bundle, which must have equal projectors; returns a line for the user."""
     held = Adapter.from_pretrained(source)
     for name, projector in adapter.inputs.items():
         given = dict(held.inputs.items()).get(name)
@@ -308,3 +308,9 @@ def _begin(adapter: Adapter, source: Path) -> None:
         projector.load_state_dict(given.state_dict())
     if adapter.newline is not None and held.newline is not None:
         adapter.newline.load_state_dict(held.newline.state_dict())
+    begun = [name for name in (part.name for part in held.parts()) if name.startswith("inputs.")]
+    anew = [name for name in (part.name for part in held.parts()) if name not in begun]
+    line = f"begin: {source}: its {', '.join(begun)} are the start"
+    return line + (
+        f"; not used: its {', '.join(anew)} (system align trains all parts of a bundle further)" if anew else ""
+    )

@@ -176,6 +176,8 @@ def _of_field(hint: Any, owner: str, field: str, given: _Given) -> str | None:
 
 def _unknown(name: str, known: list[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.8)
+    if not near and "." in name:  # such as --data.images of `inlay train` for --images of `inlay pairs`
+        near = [one for one in (f"--{name.rpartition('.')[2]}",) if one in known]
     return f"{name}: unknown option" + (f"; did you mean {near[0]}?" if near else "")
 
 

@@ -115,7 +115,8 @@ def evaluate_benchmark(
     if len(scored) == 2:
         difference = paired_bootstrap(items, *scored)
         figures["difference"] = asdict(difference)
-        tables.append(difference_line(benchmark.main, difference, better=benchmark.better))
+        pair = (str(parsed.bundle), str(parsed.against))
+        tables.append(difference_line(benchmark.main, difference, better=benchmark.better, bundles=pair))
     if is_first():
         show_json(figures) if parsed.json else print("\n\n".join(tables))
 

@@ -49,14 +49,15 @@ def as_plain(columns: Mapping[str, Scored]) -> dict[str, Any]:
     }
 
 
-def difference_line(main: str, found: Difference, *, better: str) -> str:
-    """The comparison in words.
+def difference_line(main: str, found: Difference, *, better: str, bundles: tuple[str, str]) -> str:
+    """The comparison in words: the figure of the first bundle minus that of the second.
 
     Example:
-        >>> difference_line("accuracy", Difference(2.31, 0.4, 4.2, 500), better="higher")
-        'accuracy: +2.3 against the other bundle, 95 % interval +0.4 to +4.2 (higher is better; 500 clusters)'
+        >>> difference_line("accuracy", Difference(2.31, 0.4, 4.2, 500), better="higher", bundles=("new", "old"))
+        'accuracy: new minus old is +2.3, 95 % interval +0.4 to +4.2 (higher is better; 500 clusters)'
     """
     return (
-        f"{main}: {found.value:+.1f} against the other bundle, 95 % interval {found.low:+.1f} to {found.high:+.1f} "
+        f"{main}: {bundles[0]} minus {bundles[1]} is {found.value:+.1f}, "
+        f"95 % interval {found.low:+.1f} to {found.high:+.1f} "
         f"({better} is better; {found.clusters} clusters)"
     )

@@ -79,7 +79,10 @@ class PolicyModule(NextTokenModule):
         prepared = self.model.collate(
             self.roller.rows(learned, rollout), layout=self.roller.layout, features=self.roller.features
         )
-        self.note_idle(idle_parts(self.adapter, prepared))
+        idle = idle_parts(self.adapter, prepared)
+        if not self.policy.kl_weight and bool(undecided(whole.rewards).all()):
+            idle += tuple(f"adapter.{name}." for name, _ in self.adapter.named_children())
+        self.note_idle(idle)
         found = self.model.log_probs(prepared)
         log_probs, mask = found.padded()
         reference = None

@@ -109,6 +109,16 @@ def test_offline_the_copy_in_the_cache_is_shown(hub: Hub, publish: Publish, monk
         inspect_bundle("me/y")
 
 
+def test_without_a_network_the_network_is_the_reason(hub: Hub, publish: Publish) -> None:
+    publish(0.5)
+    pull("me/x")
+    assert inspect_bundle("me/x", endpoint="http://127.0.0.1:9").integrity == "whole"
+    with pytest.raises(HubError, match=r"me/y: the hub cannot be reached; check the network") as caught:
+        inspect_bundle("me/y", endpoint="http://127.0.0.1:9")
+    assert caught.value.problem == "network"
+    assert "HF_HUB_OFFLINE" not in str(caught.value)
+
+
 # --- two bundles -----------------------------------------------------------------------------------------------------
 
 

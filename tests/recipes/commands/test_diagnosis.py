@@ -52,6 +52,7 @@ CASES = [
         ["b", "--inner=some.Class"],
         "--inner: expected its fields, such as --inner.FIELD VALUE; settings are plain values",
     ),
+    (["b", "--other.seed", "1"], "--other.seed: unknown option; did you mean --seed?"),
     (["b", "--elsewhere", "1"], "--elsewhere: unknown option\n"),
     (["b", "--see", "1"], "--see: unknown option; did you mean --seed?"),
     (["b", "--config=nosuch.yaml"], "--config: expected a YAML file of settings, got nosuch.yaml"),

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_checkpoints import hf_llava, hf_llava_folder, relaid
+import torch
+from foreign_checkpoints import hf_llava, hf_llava_folder, llava_config, original_llava, relaid
 
 from inlay.recipes.cli import main
 
@@ -44,6 +45,19 @@ def test_the_printed_table_names_parts_and_models(
     assert main(["import", str(folder), str(tmp_path / "bundle"), "--dtype", "bfloat16"]) == 0
     out = capsys.readouterr().out
     assert all(text in out for text in ("inputs.image", f"image         {folder}", "bfloat16"))
+
+
+def test_a_model_that_cannot_be_reached_is_an_error_with_its_option(
+    tokenizer_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("inlay.hub.remote.reachable._asked", {})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    torch.save(original_llava(hf_llava(tokenizer_of())), tmp_path / "mm_projector.bin")
+    config = llava_config(_name_or_path="me/none-of-this-name", tune_mm_mlp_adapter=True)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["import", str(tmp_path), str(tmp_path / "bundle")]) == 2
+    assert "give the folder of a local copy (--llm), or check the network" in capsys.readouterr().err
 
 
 def test_a_wrong_tensor_is_a_usage_error_and_nothing_is_written(

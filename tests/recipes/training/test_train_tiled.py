@@ -139,7 +139,8 @@ def test_a_run_begins_with_the_newline_of_a_bundle(train_file: Path, long_backbo
     first = run_of(recipe_of("anyres"), long_backbone_of(), train_file, tmp_path / "first")
     adapter = recipe_of("anyres").adapter(long_backbone_of(), "second")
     before = adapter.newline.row.detach().clone()
-    begin(adapter, first.bundle)
+    said = begin(adapter, first.bundle)
+    assert said == f"begin: {first.bundle}: its inputs.image, inputs.image.newline are the start"
     assert torch.equal(adapter.newline.row, first.adapter().newline.row)
     assert not torch.equal(adapter.newline.row, before)
 

@@ -34,6 +34,7 @@ _SECONDS = 5.0
 """The time between two lines of progress."""
 _WAIT = 1e-3
 """Seconds of waiting for a file from which several are opened at once."""
+_MISSING = "no such file"
 _NUMPY = b"\x93NUMPY"
 
 _File = tuple["Modality | None", str]
@@ -61,7 +62,10 @@ def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -
                 problems.setdefault(name, f"{sample.origin}: {reason}")
     if problems:
         first = list(problems.values())[:SHOWN]
-        raise DataError(f"{len(problems)} of {check.count} media files cannot be used:\n  " + "\n  ".join(first))
+        said = f"{len(problems)} of {check.count} media files cannot be used:\n  " + "\n  ".join(first)
+        if any(line.endswith(_MISSING) for line in first):
+            said += f"\nlooked for in the folder {root}: give another with --data.images (`inlay pairs`: --images)"
+        raise DataError(said)
 
 
 class MediaCheck:
@@ -173,7 +177,7 @@ class MediaCheck:
                 self.folders[os.path.dirname(real)] = folder_state(os.path.dirname(real))
                 status = os.stat(real)
         except (OSError, ValueError):
-            return "no such file"
+            return _MISSING
         if modality is not None and not self.links and not _inside(self.home, real):
             return (
                 f"lies outside of the folder {self.home}; --data.links true allows paths and links that lead out of it"

@@ -45,10 +45,15 @@ def test_a_missing_file_is_named_with_its_origin(images: Path) -> None:
         check_media([with_image(images / "1.png"), with_image(images / "gone.png")], images)
 
 
+def test_the_folder_of_missing_media_is_named_with_its_option(images: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file\nlooked for in the folder .*: give another with --data\.images"):
+        check_media([with_image(images / "gone.png")], images)
+
+
 def test_only_the_first_five_problems_are_listed(images: Path) -> None:
     with pytest.raises(DataError, match="20 of 20 media files") as error:
         check_media([with_image(images / f"{number}.gone") for number in range(20)], images)
-    assert str(error.value).count("\n") == 5
+    assert str(error.value).count("\n  ") == 5
 
 
 def test_an_empty_file_is_named(images: Path) -> None:

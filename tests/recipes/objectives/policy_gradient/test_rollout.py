@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.policy_gradient.rollout import Rollout
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
 from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.training.callbacks.gradient_audit import GradientAudit
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
@@ -55,6 +56,19 @@ def test_a_question_with_equal_rewards_is_replaced_until_they_differ(made: Any) 
         assert len({own.number for own in answered}) == batch_size
         assert rollout.decided() == list(range(batch_size))
         assert len(rollout.sampled) == batch_size + sum(rollout.replaced)
+
+
+def test_the_gradient_audit_waits_for_a_step_whose_rewards_differ(made: Any) -> None:
+    module, data, _ = made(stage(Grpo(reward="some_vowels", group=4)))
+    module.train()
+    audit = GradientAudit()
+    for indexes, done in (((0, 1), False), ((2, 3), True)):
+        batch = data.collate([data.read(0, index) for index in indexes])
+        assert {own.sample.id for own in batch.asked} == {str(index) for index in indexes}
+        module.zero_grad()
+        module.terms(batch)["policy"].mean.backward()
+        audit.on_before_optimizer_step(cast("Any", None), module, cast("Any", None))
+        assert audit.done is done
 
 
 def test_answers_are_those_to_the_question_alone(made: Any) -> None:
