@@ -24,6 +24,11 @@ from inlay.recipes.settings.run import DataSettings
 
 __all__ = ["load_data", "media_rules", "sets_of", "shards_of", "streams_of"]
 
+_BESIDE = (
+    "without --data.images, media are looked for in the folder of each data file; if they are in another folder, give "
+    "it with --data.images"
+)
+
 
 def load_data(
     data: DataSettings,
@@ -88,7 +93,8 @@ def load_data(
             if show is not None:
                 for line in offenders.lines():
                     show(f"{path}: {line}")
-    settle(found, data.invalid, report=report, show=show)
+    gone = data.images is None and any(offender.reason.endswith(": no such file") for offender in found)
+    settle(found, data.invalid, report=report, show=show, advice=_BESIDE if gone else "")
     if left_out is not None:
         left_out += found
     if empty := [str(path) for (path, _, _), rows in held.items() if not rows]:

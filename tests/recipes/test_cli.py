@@ -99,6 +99,22 @@ def test_a_wrong_option_on_a_terminal_is_a_panel(monkeypatch: pytest.MonkeyPatch
     assert "all options: inlay config llava --help" in stream.text
 
 
+@pytest.mark.parametrize(("given", "meant"), [("lava", "llava"), ("blip", "blip2")])
+def test_a_misspelt_system_is_answered_with_the_near_name(capsys: Any, given: str, meant: str) -> None:
+    status, _, err = run(capsys, "train", given)
+    assert status == 2
+    assert f"did you mean {meant}?" in err
+
+
+@pytest.mark.parametrize("command", ["train", "check", "config"])
+def test_help_of_a_system_begins_with_a_short_usage_and_the_other_systems(capsys: Any, command: str) -> None:
+    status, out, _ = run(capsys, command, "llava", "--help")
+    assert status == 0
+    begin = " ".join("\n".join(out.splitlines()[:8]).split())
+    assert begin.startswith(f"usage: inlay {command} llava [--OPTION VALUE ...] inlay {command} FILE.yaml")
+    assert "the others: compact, blip2" in begin
+
+
 def test_version_is_printed(capsys: Any) -> None:
     assert run(capsys, "--version")[:2] == (0, f"inlay {version('inlay')}\n")
 

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -50,6 +51,8 @@ OUTPUTS = ("transformer", "mlp", "qformer")
 """Kinds of the package. Custom kinds exist only if their registry has been imported."""
 _FILES = ("config", "lora", "backbone", "data")
 """Options whose value can be a YAML file."""
+_ABOUT = {"train": "Train", "check": "Check, without training, a run of", "config": "Print the settings of a run of"}
+"""How the help of each command begins."""
 
 T = TypeVar("T")
 
@@ -197,7 +200,9 @@ def _first(arguments: Sequence[str]) -> tuple[str, Path | None]:
         return first, None
     path = Path(first)
     if not path.is_file():
-        raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file, got {first!r}")
+        near = get_close_matches(first, SYSTEMS, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file, got {first!r}{meant}")
     system = _yaml(path).get("system")
     if system not in SYSTEMS:
         raise SettingsError(f"{path}: system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
@@ -295,9 +300,14 @@ def _choices(system: str, arguments: Sequence[str], config: Path | None, *, own_
 
 
 def _parser(command: str, system: str, recipe: Recipe, chosen: Mapping[str, Any]) -> ArgumentParser:
+    others = ", ".join(name for name in SYSTEMS if name != system)
     parser = command_parser(
         f"{command} {system}",
-        f"Train {system}, by default on the embedded miniature.",
+        f"{_ABOUT.get(command, _ABOUT['train'])} {system}, by default on the embedded miniature. Each system has its "
+        f"own options and defaults; the others: {others}.",
+    )
+    parser.usage = (
+        f"inlay {command} {system} [--OPTION VALUE ...]\n       inlay {command} FILE.yaml [--OPTION VALUE ...]"
     )
     if command == "check":
         parser.add_argument("--page", type=Path | None, help="write an HTML page of the data to this file")

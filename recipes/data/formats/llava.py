@@ -140,6 +140,8 @@ def _usual(turn: object) -> tuple[Role, str] | None:
 def _value(turn: object, where: str) -> tuple[Role, str]:
     if not isinstance(turn, dict):
         raise DataError(f"{where}: expected an object with 'from' and 'value', got {json_name(turn)}")
+    if "from" not in turn and "role" not in turn:
+        raise DataError(f"{where}: expected the fields 'from' and 'value', got {shown(', '.join(map(str, turn)))}")
     name = turn.get("from", turn.get("role"))
     role = _ROLES.get(name) if isinstance(name, str) else None
     if isinstance(name, str) and name in TOOL_ROLES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from json import JSONDecoder
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,10 @@ def needed(item: Mapping[str, Any], name: str, where: str) -> Any:
     """
     if name not in item:
         fields = shown(", ".join(map(str, item)), limit=200).strip("'") or "no field"
+        near = get_close_matches(name, [str(field) for field in item], n=1, cutoff=0.8)
+        columns = f"--data.columns {name}={near[0]}" if near else "--data.columns"
         raise DataError(
-            f"{where}: expected the field {name}, got {fields}; give the names of other columns (--data.columns), name "
+            f"{where}: expected the field {name}, got {fields}; give the names of other columns ({columns}), name "
             "another format (--data.format), or split a file of several formats (--data.mix); see docs/howto/data.md"
         )
     return item[name]

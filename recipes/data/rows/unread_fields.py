@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -101,7 +102,9 @@ image. Remove the field, or write the row as {"messages": [...], "audios": [...]
                 "--stages.STAGE.system, or write the row as messages with a system message in front"
             )
         if offenders is not None and name != "id" and name not in REFUSED:
-            offenders.note(f"have a field {name!r} that is not read", where)
+            near = get_close_matches(name, [field for field in read if field not in item], n=1, cutoff=0.8)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            offenders.note(f"have a field {name!r} that is not read{meant}", where)
 
 
 def refuse_fields(item: Mapping[str, Any], where: str, read: Collection[str] = ()) -> None:

@@ -194,3 +194,12 @@ def test_the_rows_of_an_incomplete_list_are_kept_with_skip(root: Path, end: int)
     rows = load_data(replace(settings, invalid="skip"), left_out=left)["train"]
     assert len(rows) == (3 if end == -1 else 2)
     assert [offender.where for offender in left] == [f"{root / 'a.json'}, item {len(rows)}"]
+
+
+def test_missing_pictures_without_a_folder_of_pictures_are_answered_with_its_option(root: Path) -> None:
+    file = root / "a.json"
+    file.write_text(json.dumps([dialogue(image="gone.png")]))
+    with pytest.raises(DataError, match=r"gone\.png: no such file\n.*give it with --data\.images"):
+        load_data(DataSettings(train=file))
+    with pytest.raises(DataError, match=r"gone\.png: no such file$"):
+        load_data(DataSettings(train=file, images=root))

@@ -36,3 +36,17 @@ def test_row_of_another_format_among_messages_is_told_in_the_same_way(tmp_path: 
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [*[{"messages": turns}] * 5, {"text": "a"}])))
     with pytest.raises(DataError, match=r"line 6: expected the field messages, got text;.*--data.columns"):
         read_samples(tmp_path / "a.jsonl")
+
+
+def test_a_misspelt_column_is_answered_with_the_option_that_reads_it(tmp_path: Path) -> None:
+    rows = [*[TURNS] * 5, {"conversation": TURNS["conversations"]}]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    with pytest.raises(DataError, match=r"\(--data\.columns conversations=conversation\)"):
+        read_samples(tmp_path / "a.json")
+
+
+def test_a_turn_without_a_field_is_told_with_the_fields_that_it_has(tmp_path: Path) -> None:
+    turns = [{"form": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    (tmp_path / "a.json").write_text(json.dumps([{"conversations": turns}]))
+    with pytest.raises(DataError, match=r"turn 0: expected the fields 'from' and 'value', got 'form, value'"):
+        read_samples(tmp_path / "a.json", format_name="llava")

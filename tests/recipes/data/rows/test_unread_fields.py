@@ -52,3 +52,12 @@ def test_a_turn_that_is_not_to_be_trained_is_an_error(name: str, value: Any) -> 
 @pytest.mark.parametrize("extra", [{"loss": True}, {"weight": 1}, {"name": "Ann"}, {"image": None}])
 def test_a_turn_may_have_other_fields(extra: dict[str, Any]) -> None:
     refuse_in_turn({"role": "assistant", "content": "a", **extra}, ("role", "content"), "row 1, turn 2")
+
+
+def test_a_misspelt_field_is_answered_with_the_near_name() -> None:
+    offenders = Offenders()
+    refuse_unread({"imagee": "1.png", "text": "a", "source": "x"}, READ, "row 0", offenders=offenders)
+    assert offenders.lines() == [
+        "1 row(s) have a field 'imagee' that is not read; did you mean 'image'? (first: row 0)",
+        "1 row(s) have a field 'source' that is not read (first: row 0)",
+    ]
