@@ -79,7 +79,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         f"layout   {facts['layout']['template']}, {_fields(facts['layout']['geometry'])}"
         + (f", tiling {tiling}" if (tiling := facts["layout"].get("tiling")) else ""),
         f"canary   {'stored, checked on attach' if facts['canary'] else 'none'}",
-        f"signed   {'yes, not checked; `inlay verify --key` checks it' if facts['signed'] else 'no'}",
+        f"signed   {'yes, not checked; `inlay verify --trusted` checks it' if facts['signed'] else 'no'}",
     ]
     if facts["training"]:
         training = facts["training"]
