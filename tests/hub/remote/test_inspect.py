@@ -105,8 +105,13 @@ def test_offline_the_copy_in_the_cache_is_shown(hub: Hub, publish: Publish, monk
     pull("me/x")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert inspect_bundle("me/x").integrity == "whole"
-    with pytest.raises(HubError, match=r"not in the cache"):
+    with pytest.raises(HubError, match=r"not in the cache.*no folder of this name"):
         inspect_bundle("me/y")
+
+
+def test_without_a_network_the_reason_is_the_network(hub: Hub) -> None:
+    with pytest.raises(HubError, match=r"cannot be reached.*no folder of this name"):
+        inspect_bundle("me/y", endpoint="http://127.0.0.1:9")
 
 
 # --- two bundles -----------------------------------------------------------------------------------------------------
