@@ -105,8 +105,6 @@ def run_server(
         page: adds pages to the application.
         open_paths: paths that need no key.
     """
-    for run in parsed.runs:
-        check_bundle(run if "=" not in run or Path(run).exists() else run.partition("=")[2])
     public = bool(getattr(parsed, "public", False))
     limits = Limits(**{field.name: getattr(parsed.limits, field.name) for field in fields(Limits)})
     if not 0 <= parsed.temperature <= 2:
@@ -127,6 +125,8 @@ def run_server(
         )
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise ServeError(f"{', '.join(missing)}: not installed; pip install 'inlay[serve]'")
+    for run in parsed.runs:
+        check_bundle(run if "=" not in run or Path(run).exists() else run.partition("=")[2])
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.serve.engine.models import load_models, named_runs
     from inlay.recipes.serve.http_api.app import create_app
@@ -166,7 +166,11 @@ def _key(file: Path | None) -> str | None:
     if file is None:
         key, source = os.environ.get(KEY), KEY
     else:
-        key, source = file.read_text(encoding="utf-8").strip(), str(file)
+        try:
+            key, source = file.read_text(encoding="utf-8").strip(), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ServeError(f"api_key_file: {file}: expected a text file with the key: {reason}") from None
     if key is not None and (len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key):
         raise ServeError(f"{source}: expected a key of at least 16 printable ASCII characters without spaces")
     return key
