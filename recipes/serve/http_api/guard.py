@@ -84,7 +84,7 @@ class Guard:
         path, own = scope["path"], self.credentials
         if self.doors.hosts and _host(headers.get("host", "")) not in self.doors.hosts:
             text = (
-                f"Host: expected {', '.join(self.doors.hosts)}, got {shown(headers.get('host', ''))}; "
+                f"Host: expected {', '.join(dict.fromkeys(self.doors.hosts))}, got {shown(headers.get('host', ''))}; "
                 "--allow_host NAME allows another name"
             )
             return _response(ApiError(text, status=403))
