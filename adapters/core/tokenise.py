@@ -80,7 +80,10 @@ def _labelled(
 
 def _offsets(text: str, tokenizer: Any, *, plain: bool = False) -> list[tuple[int, int, int]]:
     """Id, start and end of each token; ``plain`` reads special tokens as text."""
-    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain)
+    # Not verbose: encode refuses too many positions itself, so the tokenizer's warning about length says nothing new.
+    read = tokenizer(
+        text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=plain, verbose=False
+    )
     return [(token, start, end) for token, (start, end) in zip(read.input_ids, read.offset_mapping, strict=True)]
 
 

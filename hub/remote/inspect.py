@@ -74,7 +74,10 @@ def inspect_bundle(
         try:
             commit = download.cached_commit()
         except HubError as missing:
-            raise (missing if error.problem == "offline" else error) from None
+            reason = error.reason if error.problem == "network" else missing.reason
+            # A misspelt folder looks like a repository.
+            named = "" if os.fspath(source).startswith("hf://") else "; and there is no folder of this name"
+            raise HubError(error.where, f"{reason}{named}", error.problem) from None
         return _folder(download.snapshot(commit), commit)
     return _repository(place, download.client, listing)
 

@@ -166,7 +166,11 @@ def _key(file: Path | None) -> str | None:
     if file is None:
         key, source = os.environ.get(KEY), KEY
     else:
-        key, source = file.read_text(encoding="utf-8").strip(), str(file)
+        try:
+            key, source = file.read_text(encoding="utf-8").strip(), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ServeError(f"api_key_file: {file}: expected a text file with the key: {reason}") from None
     if key is not None and (len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key):
         raise ServeError(f"{source}: expected a key of at least 16 printable ASCII characters without spaces")
     return key

@@ -34,7 +34,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+")
 
 _DOCKERFILE = """FROM python:3.12-slim
 ENV PYTHONUNBUFFERED=1
-WORKDIR /app
+{git}WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt && useradd --create-home --uid 1000 user
 USER user
@@ -42,6 +42,9 @@ COPY --chown=user . .
 EXPOSE {port}
 CMD ["python", "app.py"]
 """
+
+_GIT = "RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*\n"
+"""Of a Dockerfile whose requirement pip clones; the slim image has no git."""
 
 _APP = '''"""Starts the page of this Space; written by `inlay space`."""
 
@@ -143,7 +146,7 @@ def space_files(
     app = _APP.format(run=f"{slug}={address or 'bundle'}", examples=EXAMPLES, port=_PORT, options=list(options))
     return {
         "README.md": f"---\n{head}---\n\n{readme}".encode(),
-        "Dockerfile": _DOCKERFILE.format(port=_PORT).encode(),
+        "Dockerfile": _DOCKERFILE.format(port=_PORT, git=_GIT if "git+" in requirement else "").encode(),
         "requirements.txt": f"{requirement or _requirement(manifest)}\n".encode(),
         "app.py": app.encode(),
     }

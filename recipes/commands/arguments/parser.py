@@ -61,6 +61,12 @@ class CommandParser(ArgumentParser):
         """Print the error and exit with status 2."""
         if not self.exit_on_error:
             super().error(message, ex)
-        said = diagnose(self, self._arguments, ex) or " ".join(message.split())
+        said = diagnose(self, self._arguments, ex) or self._with_dashes(" ".join(message.split()))
         show_error(self.prog, said, f"(all options: {self.prog} --help)")
         self.exit(2)
+
+    def _with_dashes(self, message: str) -> str:
+        """The message with missing options as they are written on the command line."""
+        options = {action.dest: action.option_strings[-1] for action in self._actions if action.option_strings}
+        head, required, names = message.partition("arguments are required: ")
+        return head + required + ", ".join(options.get(name, name) for name in names.split(", "))

@@ -70,7 +70,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     told = {
         "layout": layout,
         "canary": "stored, checked on attach" if facts["canary"] else "none",
-        "signed": "yes, not checked; `inlay verify --key` checks it" if facts["signed"] else "no",
+        "signed": "yes, not checked; `inlay verify --trusted` checks it" if facts["signed"] else "no",
     }
     if training := facts["training"]:
         measured = {key: round(value, 4) for key, value in training["metrics"].items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.hub.format.files import SIGNATURE_NAME
 from inlay.hub.remote.pull import pull
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import TRUSTED, add_backbone, add_bundle, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.terminal.console import show_json
 from inlay.recipes.terminal.table import show_facts
@@ -31,17 +31,17 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     about = f"{__doc__} The default models are those it was trained on, from the cache or the Hub."
     parser = command_parser("verify", about)
     add_bundle(parser)
-    parser.add_argument("--key", type=Path | None, help="PEM file with the signer's public key, or a root certificate")
+    parser.add_argument("--trusted", "--key", type=Path | None, help=TRUSTED)
     parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
-    pulled = pull(parsed.bundle, trusted=parsed.key)
+    pulled = pull(parsed.bundle, trusted=parsed.trusted)
     facts: dict[str, Any] = {"files": "intact"}
     if pulled.commit is not None:  # local folders have no commit
         facts["commit"] = pulled.commit
-    signed = "present, not checked (--key)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
-    facts["signature"] = signed if parsed.key is None else f"valid for {parsed.key}"
+    signed = "present, not checked (--trusted)" if (pulled.folder / SIGNATURE_NAME).exists() else "none"
+    facts["signature"] = signed if parsed.trusted is None else f"valid for {parsed.trusted}"
     if not parsed.files_only:
         facts |= _canary(str(pulled.folder), parsed.bundle, backbone or named_models(parsed))
     (show_json if parsed.json else show_facts)(facts)

@@ -88,7 +88,8 @@ def _prompt(models: Models, model: AttachedModel, job: Job) -> _Prompt | None:
         if context is not None and size >= context:
             raise TooLongError(f"{size} positions leave no room for an answer in the context of {context}")
     except TooLongError as error:
-        job.emit(Failed(ApiError(f"{error}; shorten the messages", param="messages", code="context_length_exceeded")))
+        text = f"{str(error).partition(';')[0]}; shorten the messages"
+        job.emit(Failed(ApiError(text, param="messages", code="context_length_exceeded")))
         return None
     except InlayError as error:
         job.emit(Failed(error))

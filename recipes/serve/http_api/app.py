@@ -27,6 +27,8 @@ from inlay.recipes.serve.request.media import MediaAccess
 
 __all__ = ["create_app"]
 
+_ADDRESSES = ("GET /v1/models", "GET /v1/models/NAME", "POST /v1/chat/completions", "GET /health", "GET /metrics")
+
 
 def create_app(
     models: Models,
@@ -69,7 +71,7 @@ def create_app(
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        text = f"Invalid URL ({request.method} {request.url.path[:200]})"
+        text = f"Invalid URL ({request.method} {request.url.path[:200]}); expected one of {', '.join(_ADDRESSES)}"
         return JSONResponse(ApiError(text, status=error.status_code).document(), error.status_code)
 
     @app.exception_handler(Exception)

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from inlay.hub.safety.text import shown
 from inlay.recipes.serve.errors import ApiError
 from inlay.recipes.serve.http_api.credentials import Credentials
 
@@ -82,7 +83,10 @@ class Guard:
         """The response to a request that does not reach the application."""
         path, own = scope["path"], self.credentials
         if self.doors.hosts and _host(headers.get("host", "")) not in self.doors.hosts:
-            text = "This server is not called by this host name; --allow_host NAME allows it"
+            text = (
+                f"Host: expected {', '.join(dict.fromkeys(self.doors.hosts))}, got {shown(headers.get('host', ''))}; "
+                "--allow_host NAME allows another name"
+            )
             return _response(ApiError(text, status=403))
         if self._is_foreign(headers):
             text = "Pages of other sites may not use this server; --allow_host NAME allows the pages of a proxy"

@@ -131,7 +131,7 @@ class MediaReader:
         """An error text without the server's paths and options of other commands."""
         if self.access.folder is not None:
             for name in {str(self.access.folder), str(self.access.folder.resolve())}:
-                message = message.replace(name, "the media folder")
+                message = message.replace(f"the folder {name}", "the media folder").replace(name, "the media folder")
         message = message.replace(", or have it downscaled (--data.downscale true)", "")
         message = message.partition("; name a folder that")[0]
         return message if message.startswith(where) else f"{where}: {message}"

@@ -201,7 +201,10 @@ def _check_parts(request: ChatRequest) -> None:
 
 def _refusal(error: ValidationError) -> ApiError:
     """The first problem, as OpenAI words it where it does."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    field = found[0]["loc"][:1]
+    # A list that is too long fails as a text first.
+    first = next((one for one in found if one["loc"][:1] == field and one["type"] == "too_long"), found[0])
     where = ""
     for step in first["loc"]:
         if isinstance(step, int):

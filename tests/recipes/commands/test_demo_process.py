@@ -138,6 +138,13 @@ def test_a_space_with_a_secret_asks_for_it(space: Path) -> None:
         assert b"password" in page.call("/login").body
 
 
+def test_a_space_whose_requirement_is_cloned_has_git(space: Path, bundle: Path, tmp_path: Path) -> None:
+    cloned = ["--output", str(tmp_path / "cloned"), "--requirement", "inlay[demo] @ git+https://example.org/inlay.git"]
+    assert cli.main(["space", str(bundle), *cloned]) == 0
+    assert " git " in (tmp_path / "cloned" / "Dockerfile").read_text()
+    assert " git " not in (space / "Dockerfile").read_text()
+
+
 def test_a_folder_that_exists_is_not_touched(bundle: Path, space: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in space.rglob("*") if path.is_file()}
     assert cli.main(["space", str(bundle), "--output", str(space)]) == 2

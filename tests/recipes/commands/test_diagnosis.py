@@ -108,6 +108,8 @@ def test_a_wrong_setting_of_a_file_is_named_with_the_file(
 
 def test_a_missing_argument_and_a_missing_value_are_named(parser: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "bundle" in refused(parser, [], capsys)
+    parser.add_argument("--out_folder", type=str, required=True)
+    assert "arguments are required: --out_folder" in refused(parser, ["b"], capsys)
     assert "inlay try: --seed: expected one argument" in refused(parser, ["b", "--seed"], capsys)
 
 

@@ -206,12 +206,12 @@ def test_sign_and_verify(hub: Any, run_folder: Path, tmp_path: Path, capsys: Any
         assert folder.exists() == ("FOLDER" in order)
     capsys.readouterr()
     assert main(["verify", "me/tiny", "--files_only"]) == 0
-    assert "present, not checked (--key)" in capsys.readouterr().out
-    assert main(["verify", "me/tiny", "--files_only", "--key", str(tmp_path / "me.pub")]) == 0
+    assert "present, not checked (--trusted)" in capsys.readouterr().out
+    assert main(["verify", "me/tiny", "--files_only", "--trusted", str(tmp_path / "me.pub")]) == 0
     assert f"signature  valid for {tmp_path / 'me.pub'}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["chat", "evaluate", "demo", "pull"])
+@pytest.mark.parametrize("command", ["chat", "evaluate", "demo", "pull", "verify"])
 def test_a_bundle_without_the_trusted_signature_is_refused_before_a_backbone_is_loaded(
     hub: Any, run_folder: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

@@ -43,6 +43,9 @@ def test_a_short_key_is_refused(
     assert "at least 16 printable ASCII characters" in capsys.readouterr().err
     (tmp_path / "key").write_text("two words and more\n")
     assert cli.main(["serve", "nowhere", "--api_key_file", str(tmp_path / "key")]) == 2
+    capsys.readouterr()
+    assert cli.main(["serve", "nowhere", "--api_key_file", str(tmp_path / "none")]) == 2
+    assert "api_key_file: " in capsys.readouterr().err
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -141,11 +141,13 @@ def test_two_adapters_in_one_batch_answer_as_one_after_the_other(
     assert len(set(together)) > 2
 
 
-def test_one_bad_request_in_a_batch_fails_alone(served: Served) -> None:
+def test_one_bad_request_in_a_batch_fails_alone(served: Served, capfd: pytest.CaptureFixture[str]) -> None:
     contents = (QUESTION, "long " * 2000, "hello")
     answered = served.together(*(partial(served.ask, content) for content in contents))
     assert [one.status for one in answered] == [200, 400, 200]
     assert answered[1].error["code"] == "context_length_exceeded"
+    assert answered[1].error["message"].count("shorten") == 1
+    assert "Token indices" not in capfd.readouterr().err
 
 
 def test_a_fault_of_one_request_does_not_fail_its_batch(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

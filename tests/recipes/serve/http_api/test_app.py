@@ -62,11 +62,15 @@ def test_bad_json_is_400_in_openais_form(served: Served, body: bytes) -> None:
 
 
 def test_a_stop_list_of_five_is_400(served: Served) -> None:
-    assert served.ask(ASK, stop=list("abcde")).error["param"] == "stop"
+    error = served.ask(ASK, stop=list("abcde")).error
+    assert error["param"] == "stop"
+    assert "at most 4 items" in error["message"]
 
 
 def test_an_unknown_address_and_method_have_openais_form(served: Served) -> None:
-    assert served.call("/v1/nothing").error["message"].startswith("Invalid URL (GET /v1/nothing)")
+    message = served.call("/v1/nothing").error["message"]
+    assert message.startswith("Invalid URL (GET /v1/nothing); expected one of ")
+    assert "POST /v1/chat/completions" in message
     assert served.call("/v1/chat/completions").status == 405
     assert served.call("/docs").status == 404
 
@@ -112,7 +116,9 @@ def test_another_host_name_is_403_unless_it_is_allowed(serve: Any, adapters: Any
     from inlay.recipes.serve.http_api.guard import Doors
 
     served = serve(adapters, doors=Doors(hosts=["127.0.0.1", "models.example.org"]))
-    assert served.call("/v1/models", Host="evil.example:8000").status == 403
+    refused = served.call("/v1/models", Host="evil.example:8000")
+    assert refused.status == 403
+    assert "expected 127.0.0.1, models.example.org, got 'evil.example:8000'" in refused.error["message"]
     assert served.call("/v1/models", Host="models.example.org").status == 200
 
 
