@@ -106,7 +106,8 @@ def load_registered(
         known = [kind for registered, kind in ENCODERS if registered == modality]
         raise BackboneError(
             f"{source}: {modality} encoders of type {family_name!r} are not supported; expected one of "
-            f"{', '.join([*known, 'imagebind'])}. Register your own with inlay.adapters.encoders.register_encoder, or "
+            f"{', '.join([*known, 'imagebind'])}, or a model of transformers. Register your own with "
+            "inlay.adapters.encoders.register_encoder (on the command line, in a file that --import FILE.py names), or "
             f"build it and pass Backbone(llm=..., encoders={{{modality!r}: ...}})"
         )
     check_feature_options(family.loader, feature_options, source)
