@@ -133,7 +133,8 @@ class RunFolder:
                 raise SettingsError(f"{folder.root}: nothing to resume: there is no config.yaml of an earlier run")
             if folder.metrics.exists():
                 raise SettingsError(
-                    f"{folder.root}: this run is finished; choose another --output, or give --overwrite true"
+                    f"{folder.root}: this run is finished; `inlay evaluate {folder.root}` measures it. To train anew, "
+                    "choose another --output, or give --overwrite true"
                 )
         elif taken and settings.overwrite:
             if not (folder.root / EARLIER).is_dir():

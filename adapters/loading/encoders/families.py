@@ -106,9 +106,9 @@ def load_registered(
         known = [kind for registered, kind in ENCODERS if registered == modality]
         raise BackboneError(
             f"{source}: {modality} encoders of type {family_name!r} are not supported; expected one of "
-            f"{', '.join([*known, 'imagebind'])}. Register your own with inlay.adapters.register_encoder in a file "
-            f"that is imported first (on the command line: --import FILE.py), or build it and pass "
-            f"Backbone(llm=..., encoders={{{modality!r}: ...}})"
+            f"{', '.join([*known, 'imagebind'])}, or a model of transformers. Register your own with "
+            "inlay.adapters.register_encoder in a file that is imported first (on the command line: --import FILE.py), "
+            f"or build it and pass Backbone(llm=..., encoders={{{modality!r}: ...}})"
         )
     check_feature_options(family.loader, feature_options, source)
     kind = chosen_dtype(dtype, device)

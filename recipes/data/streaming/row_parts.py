@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inlay.hub.remote.reachable import cache_if_unreachable
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.data.rows.tables.arrow_table import row_of
 from inlay.recipes.data.rows.tables.base import Row
 from inlay.recipes.data.rows.tables.names import ARROW, SUFFIXES, hub_name
-from inlay.recipes.data.rows.tables.open_table import datasets_library, open_table, reading
+from inlay.recipes.data.rows.tables.open_table import datasets_library, hub_data, open_table, reading
 from inlay.recipes.data.streaming.braces import expand_braces
 
 __all__ = ["RowPart", "parts_of"]
@@ -118,7 +119,8 @@ def parts_of(path: Path) -> tuple[RowPart, ...]:
 
 
 def _hub_stream(name: str, split: str) -> Any:
-    return _encoded(datasets_library().load_dataset(name, split=split, streaming=True))
+    with cache_if_unreachable():
+        return _encoded(hub_data(name, split=split, streaming=True))
 
 
 def _encoded(data: Any) -> Any:

@@ -127,6 +127,15 @@ class LastCheckpoint(ModelCheckpoint):
         """Save if this step has a checkpoint."""
         super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Save the steps in front of a validation that failed.
+
+        With several processes the others would wait for the one that failed.
+        """
+        super().on_exception(trainer, pl_module, exception)
+        if self.validation is not None and self.validation.due and trainer.validating and trainer.world_size == 1:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / f"{self.filename}.ckpt")
+
 
 class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt``: the weights of the validation with the lowest loss.

@@ -113,7 +113,9 @@ def test_without_a_network_the_network_is_the_reason(hub: Hub, publish: Publish)
     publish(0.5)
     pull("me/x")
     assert inspect_bundle("me/x", endpoint="http://127.0.0.1:9").integrity == "whole"
-    with pytest.raises(HubError, match=r"me/y: the hub cannot be reached; check the network.*no folder of this name") as caught:
+    with pytest.raises(
+        HubError, match=r"me/y: the hub cannot be reached; check the network.*no folder of this name"
+    ) as caught:
         inspect_bundle("me/y", endpoint="http://127.0.0.1:9")
     assert caught.value.problem == "network"
     assert "HF_HUB_OFFLINE" not in str(caught.value)

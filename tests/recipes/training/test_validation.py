@@ -206,6 +206,23 @@ class _Rising(NextTokenModule):
         self._held_out = {name: part._replace(total=part.terms * abs(step - 2.0)) for name, part in added.items()}
 
 
+def test_steps_in_front_of_a_validation_that_fails_are_kept(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _, _ = train("whole", metric=True, validate_every=0, checkpoint_every=1000)
+
+    def fail(_: AnswerCheck) -> dict[str, float]:
+        raise RuntimeError("a metric failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnswerCheck, "__call__", fail)
+        with pytest.raises(RuntimeError, match="a metric failed"):
+            train("parts", metric=True, validate_every=0, checkpoint_every=1000)
+    assert torch.load(tmp_path / "parts/checkpoints/only/last.ckpt", weights_only=True)["global_step"] == 6
+    resumed, _, _ = train("parts", metric=True, validate_every=0, checkpoint_every=1000, resume=True)
+    assert_equal(whole, resumed)
+
+
 def test_best_and_last_checkpoints_are_kept(train: Any, tmp_path: Path) -> None:
     module, _, _ = train("run", kind=_Rising, validate_every=1)
     folder = RunFolder(tmp_path / "run").checkpoint("only").parent

@@ -26,7 +26,7 @@ from inlay.recipes.data.rows.tables.json_table import JsonTable
 from inlay.recipes.data.rows.tables.names import ARROW, hub_name
 from inlay.recipes.data.rows.tables.store import cache_root
 
-__all__ = ["datasets_library", "head_of", "json_lines", "open_table", "reading"]
+__all__ = ["datasets_library", "head_of", "hub_data", "json_lines", "open_table", "reading"]
 
 _HEAD = 1 << 20
 
@@ -145,14 +145,36 @@ def _folder_table(path: Path) -> ArrowTable:
 
 @lru_cache(8)
 def _hub_table(name: str) -> ArrowTable:
-    datasets = datasets_library()
     source, _, split = name.partition(":")
 
     def load(folder: str | None) -> Any:
-        return datasets.load_dataset(source, split=split or "train", cache_dir=folder)
+        return hub_data(source, split=split or "train", cache_dir=folder)
 
     data = _read(name, load)
     return ArrowTable(_undecoded(data), name, [data._fingerprint])
+
+
+def hub_data(source: str, **options: Any) -> Any:
+    """A data set of the Hub; without network, from the cache of ``datasets`` or the files in the Hub's cache."""
+    load = datasets_library().load_dataset
+    try:
+        return load(source, **options)
+    except ConnectionError:
+        if (kept := _snapshot(source)) is None:
+            raise
+        return load(str(kept), **options)
+
+
+def _snapshot(source: str) -> Path | None:
+    """The files of a data set in the Hub's cache, as `hf download` leaves them; None unless all have arrived."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(source, repo_type="dataset", local_files_only=True))
+    except (HfHubHTTPError, LocalEntryNotFoundError):
+        return None
+    return None if any((folder.parents[1] / "blobs").glob("*.incomplete")) else folder
 
 
 def datasets_library() -> Any:
@@ -204,6 +226,8 @@ def reading(name: str) -> Iterator[None]:
 
 def _reason(name: str, error: Exception) -> str:
     """What is wrong with a data set, in a line."""
+    if type(error).__name__ == "DatasetGenerationError" and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text, source = str(error).strip().splitlines(), name.partition(":")[0]
     first = shown(text[0] if text else type(error).__name__, 300)
@@ -215,4 +239,29 @@ def _reason(name: str, error: Exception) -> str:
         return f"the Hub cannot be reached, and the data set is not in the cache: {first}; {ADVICE}"
     if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
         return f"no such file or folder here, and no such data set on the Hub that this account may read: {first}"
+    if name.lower().endswith(".parquet") and _arrow(error):
+        return f"cannot be read: {_damaged(name)}: {first}; copy or download it again"
     return f"cannot be read: {first}"
+
+
+def _damaged(name: str) -> str:
+    """Which part of a Parquet file is damaged; its row groups are read one by one."""
+    from pyarrow.parquet import ParquetFile
+
+    begin = 0
+    with suppress(Exception), ParquetFile(name) as file:
+        for group in range(file.num_row_groups):
+            end = begin + file.metadata.row_group(group).num_rows
+            try:
+                file.read_row_group(group)
+            except Exception:
+                return f"row group {group} (rows {begin} to {end - 1}) is damaged"
+            begin = end
+    return "the file is damaged"
+
+
+def _arrow(error: Exception) -> bool:
+    """Whether Arrow could not read a file that the system could."""
+    from pyarrow import ArrowException
+
+    return isinstance(error, ArrowException) or (isinstance(error, OSError) and error.errno is None)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from inlay.recipes.data.formats.read import read_rows
 from inlay.recipes.data.load import load_data
@@ -228,6 +230,48 @@ def test_a_damaged_file_is_an_error_with_its_name(tmp_path: Path, name: str) -> 
     (tmp_path / name).write_bytes(b"damaged")
     with pytest.raises(DataError, match=rf"{name}: cannot be (read|unpacked)"):
         open_table(tmp_path / name)
+
+
+def test_a_parquet_file_that_is_damaged_in_the_middle_names_its_rows(tmp_path: Path) -> None:
+    rows = [{"id": str(number), "text": f"a disc {number} " * 9} for number in range(90)]
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=30)
+    column = parquet.read_metadata(path).row_group(1).column(1)
+    held = bytearray(path.read_bytes())
+    begin = column.dictionary_page_offset
+    held[begin : begin + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    path.write_bytes(held)
+    with pytest.raises(DataError, match=r"row group 1 \(rows 30 to 59\) is damaged: .*; copy or download it again"):
+        open_table(path)
+
+
+def test_files_of_a_data_set_in_the_cache_of_the_hub_are_read_without_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Laid out as ``hf download --repo-type dataset`` does."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repo, commit = tmp_path / "datasets--me--data", "0" * 40
+    for folder in ("refs", "blobs", f"snapshots/{commit}"):
+        (repo / folder).mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    datasets.Dataset.from_list(MESSAGES).to_parquet(str(repo / "blobs" / "one"))
+    (repo / "snapshots" / commit / "test-00000-of-00001.parquet").symlink_to("../../blobs/one")
+    load = datasets.load_dataset
+
+    def unreachable(source: str, **options: Any) -> Any:
+        if source == "me/data":
+            raise ConnectionError("Couldn't reach 'me/data' on the Hub")
+        return load(source, **options)
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    assert rows_of(Path("me/data:test")) == MESSAGES
+    opening._hub_table.cache_clear()
+    (repo / "blobs" / "two.incomplete").touch()
+    with pytest.raises(DataError, match=r"the Hub cannot be reached"):
+        open_table(Path("me/data:test"))
 
 
 def test_the_check_of_a_parquet_file_is_kept_and_seen_to_be_old(tmp_path: Path, cache: Path) -> None:
