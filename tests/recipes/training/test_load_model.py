@@ -124,7 +124,7 @@ def json_folder(run: Path, field: str) -> Path:
 
 COMMANDS = {
     "chat": ["{run}", "--question=what?", "--max_new_tokens=2"],
-    "evaluate": ["{run}", "--max_new_tokens=1", "--json"],
+    "evaluation.evaluate": ["{run}", "--max_new_tokens=1", "--json"],
     "bundles.quantise": ["{run}", "{out}", "--limit=9"],
     "bundles.verify": ["{run}"],
 }
