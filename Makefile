@@ -92,17 +92,15 @@ javascript-client:
 
 # By import name: given the folders, both tools load each module twice, and hub.x.Class is not inlay.hub.x.Class.
 SHORT := sed -u 's,build/__editable__[^/]*/inlay/,,'
+# lmms_eval/model.py derives from a class of lmms-eval, which is not a dependency.
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy $(addprefix -p ,$(PACKAGES)) | $(SHORT)
 	$(BIN)/mypy tests
-	$(BIN)/mypy examples
-	$(BIN)/mypy benchmarks
-	$(BIN)/mypy pretraining
-	$(BIN)/mypy docs/_ext docs/conf.py
-	$(BIN)/pytest --quiet --doctest-modules --pyargs $(PACKAGES) | $(SHORT)
+	$(BIN)/mypy examples benchmarks pretraining docs/_ext docs/conf.py
+	$(BIN)/pytest --quiet --doctest-modules --ignore-glob '*/lmms_eval/model.py' --pyargs $(PACKAGES) | $(SHORT)
 
 # Warnings are errors, dead links among them. No network: links to other hosts are not followed. -E: generated parts
 # change with the code.
