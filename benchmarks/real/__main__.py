@@ -1,14 +1,16 @@
 """``make real``: train ``compact`` and ``llava`` on real models out of PyPI packages, then use what was trained.
 
 SmolLM2-135M-Instruct answers questions about handwritten digits and photographs that it sees through a pretrained
-encoder of PP-OCRv6, in float32 on two cores. Training, held-out questions, one question by ``inlay chat`` and one to
-the page of ``inlay demo`` are a user's commands; after training none of them names a model or a file of data.
+encoder of PP-OCRv6, in float32 on two cores. Training, held-out questions, one question by ``inlay chat``, one to the
+page of ``inlay demo`` and an export of the LoRA are a user's commands; after training none of them names a model or a
+file of data.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -81,6 +83,9 @@ def trained(system: str, folder: Path, more: list[str]) -> tuple[dict[str, Any],
     done["chat"] = inlay("chat", system, f"--image={picture.resolve()}", f"--question={question}", folder=folder)
     print(f"chat: {done['chat'].output.strip()}")
     print(f"demo: {ask_page(system, question, picture, folder=folder)}", flush=True)
+    exported = folder / f"{system}-lora"
+    shutil.rmtree(exported, ignore_errors=True)
+    done["export"] = inlay("export", system, "--to=peft", f"--output={exported.resolve()}", folder=folder)
     return figures, done
 
 
