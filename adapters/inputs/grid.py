@@ -38,8 +38,8 @@ def check_grid(features: int, factor: int, *, rows: int = 0, class_token: bool =
     if patches < 1 or patches % high or (not rows and high * high != patches):
         shape = f"a grid of {rows} rows" if rows else "a square grid"
         raise ProjectorError(
-            f"expected {shape} of features, got {patches}; set rows to the rows of the encoder's grid, or drop its "
-            "special tokens (class_token)"
+            f"expected {shape} of features, got {patches}; set rows to the rows of the encoder's grid "
+            "(projector_options, such as '{\"rows\": 2}'), or drop its special tokens (class_token)"
         )
     wide = patches // high
     if high % factor or wide % factor:
