@@ -79,8 +79,8 @@ class Stage:
             raise RecipeError(f"lr: expected learning rates above 0 and below 10, got {self.lr}")
         if self.batch_size < 1 or self.accumulate < 1 or self.batch_size % self.accumulate:
             raise RecipeError(
-                f"batch_size, accumulate: expected a batch that accumulate divides, got {self.batch_size} "
-                f"and {self.accumulate}"
+                f"batch_size, accumulate: expected a batch that accumulate divides, got {self.batch_size} and "
+                f"{self.accumulate}; accumulate is the number of micro-batches of one step, and 1 always fits"
             )
         if self.epochs <= 0 or (self.max_steps is not None and self.max_steps < 1):
             raise RecipeError(f"epochs, max_steps: expected more than 0, got {self.epochs} and {self.max_steps}")
