@@ -26,7 +26,7 @@ KEY = "a-key-of-sixteen-characters"
 ASK = "what is shown ?"
 LIMITS = Limits(new_tokens=8)
 
-pytestmark = pytest.mark.javascript
+pytestmark = [pytest.mark.javascript, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_missing_media_are_named(tmp_path: Path) -> None:
     root = write_official("gqa", tmp_path / "gqa")
     (root / "images" / "n2.jpg").unlink()
     with pytest.raises(
-        BenchmarkError, match=r"question 203: .*n2\.jpg: no such file\n.*published at https://cs\.stanford"
+        BenchmarkError, match=r"(?s)question 203: .*n2\.jpg: no such file\n.*published at https://cs\.stanford"
     ):
         opened("gqa", root)
 
