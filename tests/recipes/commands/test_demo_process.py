@@ -130,6 +130,7 @@ def test_a_space_starts_as_its_dockerfile_starts_it(space: Path, image_of: Any) 
         assert page.call("/v1/chat/completions", asked, Origin="https://evil.example").status == 403
 
 
+@pytest.mark.slow  # another start of a whole server
 def test_a_space_with_a_secret_asks_for_it(space: Path) -> None:
     pytest.importorskip("fastapi", reason="needs inlay[demo]")
     secret = {"PORT": "0", "INLAY_API_KEY": "a-key-of-sixteen-characters"}
