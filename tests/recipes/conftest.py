@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -145,6 +146,24 @@ def adapters(backbone_of: Any, adapter_of: Any) -> dict[str, Adapter]:
     found = {"a": adapter_of(backbone, seed=3).eval(), "b": adapter_of(backbone, seed=4, r=2).eval()}
     found["a"].attach(backbone)
     return found
+
+
+@pytest.fixture
+def gate(adapters: dict[str, Adapter]) -> Iterator[threading.Event]:
+    """While it is not set, generation stands still after the first tokens."""
+    opened, steps = threading.Event(), 0
+    llm = adapters["a"].attachment.backbone.llm.model
+
+    def wait(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > 4:
+            assert opened.wait(120)
+
+    handle = llm.get_input_embeddings().register_forward_pre_hook(wait)
+    yield opened
+    opened.set()
+    handle.remove()
 
 
 @pytest.fixture

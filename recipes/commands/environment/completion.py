@@ -22,7 +22,6 @@ from inlay.recipes.systems.registry import SYSTEMS
 
 __all__ = ["completion_parser", "main"]
 
-_SHELLS = ("bash", "zsh", "fish")
 _FOLDERS = {"bundle", "folder", "one", "repo_id", "run", "runs", "source", "two"}
 """Positional arguments that may name a folder."""
 _STAGE = re.compile(r"--stages\.(\w+)\.")

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,24 +65,6 @@ def senses(open_page: Any, senses_of: Any) -> Served:
 @pytest.fixture
 def page(open_page: Any) -> Served:
     return open_page(limits=LIMITS)
-
-
-@pytest.fixture
-def gate(adapters: dict[str, Any]) -> Iterator[threading.Event]:
-    """While it is not set, generation stands still after the first tokens."""
-    opened, steps = threading.Event(), 0
-    llm = adapters["a"].attachment.backbone.llm.model
-
-    def wait(*_: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps > 4:
-            assert opened.wait(120)
-
-    handle = llm.get_input_embeddings().register_forward_pre_hook(wait)
-    yield opened
-    opened.set()
-    handle.remove()
 
 
 def examples(image_of: Any) -> dict[str, list[Example]]:

@@ -5,37 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from serve_client import Served, request, shown
 
-from inlay.adapters.adapter import Adapter
 from inlay.recipes.serve.limits import Limits
 from inlay.recipes.serve.request.media import MediaAccess
 
 KEY = "a-key-of-sixteen-characters"
 ASK = "what is shown ?"
-
-
-@pytest.fixture
-def gate(adapters: dict[str, Adapter]) -> Iterator[threading.Event]:
-    """While it is not set, generation stands still after the first tokens."""
-    opened, steps = threading.Event(), 0
-    llm = adapters["a"].attachment.backbone.llm.model
-
-    def wait(*_: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps > 4:
-            assert opened.wait(120)
-
-    handle = llm.get_input_embeddings().register_forward_pre_hook(wait)
-    yield opened
-    opened.set()
-    handle.remove()
 
 
 def test_models_are_listed_by_name(served: Served) -> None:
