@@ -20,8 +20,8 @@ from inlay.recipes.training.validation import spread
 
 __all__ = ["caption_figures", "caption_lines", "yes_figures"]
 
-CAPTIONS = 256
-"""Held-out captions that are written."""
+CAPTIONS = 800
+"""Held-out captions that are written. With 256 of them, CHAIR after tuning moves by a fifth of its value by chance."""
 LONGEST = 60
 """Maximum tokens of a caption."""
 FEWEST = 20

@@ -44,7 +44,6 @@ def pairs(run: Path) -> Path:
     given = (
         "--reward=objects",
         "--samples=12",
-        "--limit=1600",
         f"--data={data}",
         f"--images={images}",
         f"--output={output}",
