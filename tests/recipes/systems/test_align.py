@@ -15,8 +15,17 @@ from inlay.recipes.systems.align import SYSTEM, recipe
 def test_every_version_has_two_sizes_with_the_same_loss(version: Any) -> None:
     full, small = (recipe(version, size).stages["prefer"] for size in ("full", "miniature"))
     assert full.lr["lora"] < small.lr["lora"]
-    if isinstance(full.objective, Preference):
-        assert full.objective == small.objective
+    if isinstance(full.objective, Preference) and isinstance(small.objective, Preference):
+        assert full.objective.loss == small.objective.loss
+
+
+def test_only_the_supervised_weight_of_rpo_differs_between_the_sizes() -> None:
+    both = {
+        version: [recipe(version, size).stages["prefer"].objective for size in ("full", "miniature")]
+        for version in SYSTEM.versions
+    }
+    differ = {name for name, (full, small) in both.items() if isinstance(full, Preference) and full != small}
+    assert differ == {"rpo"}
 
 
 def test_published_rates_are_those_of_lora() -> None:
