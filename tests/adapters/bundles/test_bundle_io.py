@@ -212,13 +212,7 @@ def test_a_manifest_that_says_another_lora_than_its_folder_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ("missing", "this tensor is missing"),
-        ("extra", "tensors that no part asks for"),
-        ("renamed", "this tensor is missing"),
-        ("transposed", "expected shape"),
-    ],
+    ("change", "expected"), [("renamed", "this tensor is missing"), ("transposed", "expected shape")]
 )
 def test_a_tensor_that_does_not_fit_its_part_is_named(
     backbone_of: Any, adapter_of: Any, tmp_path: Path, change: str, expected: str
@@ -227,11 +221,9 @@ def test_a_tensor_that_does_not_fit_its_part_is_named(
     bundle = Bundle.read(tmp_path / "one")
     tensors = dict(bundle.tensors)
     name = next(name for name, tensor in tensors.items() if tensor.ndim == 2 and len(set(tensor.shape)) == 2)
-    tensor = tensors[name] if change == "extra" else tensors.pop(name)
-    if change != "missing":
-        new = name if change == "transposed" else f"{name}_2"
-        tensors[new] = tensor.T.contiguous() if change == "transposed" else tensor.clone()
+    tensor = tensors.pop(name)
+    tensors |= {f"{name}_2": tensor} if change == "renamed" else {name: tensor.T.contiguous()}
     replace(bundle, tensors=tensors).write(tmp_path / "two")
     with pytest.raises(BundleError, match=expected) as caught:
         Adapter.from_pretrained(tmp_path / "two")
-    assert caught.value.field in (name, f"{name}_2")
+    assert caught.value.field == name
