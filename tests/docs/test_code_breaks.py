@@ -42,3 +42,8 @@ def test_the_text_is_kept() -> None:
     text = re.compile(r"<[^>]*>")
     assert text.sub("", with_breaks(body)) == text.sub("", body)
     assert "<pre>a_b_c_d_e_f_g</pre>" in with_breaks(body)
+
+
+def test_a_number_in_a_cell_stays_in_one_piece() -> None:
+    assert with_breaks("<td><p>8e-08</p></td>") == '<td><p><span class="pre">8e-08</span></p></td>'
+    assert with_breaks("<td><p>top-left</p></td>") == "<td><p>top-left</p></td>"

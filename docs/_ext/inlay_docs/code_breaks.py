@@ -13,6 +13,7 @@ __all__ = ["pieces", "with_breaks"]
 
 _CODE = re.compile(r'<code class="[^"]*\bliteral\b[^"]*">.*?</code>', re.DOTALL)
 _WORD = re.compile(r'<span class="pre">([^<]*)</span>')
+_NUMBER = re.compile(r"<td><p>(-?[\d.]+e-?\d+)</p></td>")
 _BORDER = re.compile(r"(?<=[/_.,=:;(\[{])(?=[\w<\"'-])|(?<=\w-)(?=\w)|(?<=[a-z0-9])(?=[A-Z][a-z])")
 _WHOLE, _LEAST = 18, 4
 """Characters of the longest word that is not cut, and of the shortest piece."""
@@ -39,10 +40,11 @@ def pieces(word: str) -> list[str]:
 
 
 def with_breaks(body: str) -> str:
-    """The HTML of a page whose inline code may break between pieces."""
+    """The HTML of a page whose inline code may break between pieces, and whose numbers in cells do not break."""
 
     def word(found: re.Match[str]) -> str:
         cut = (html.escape(piece, quote=False) for piece in pieces(html.unescape(found[1])))
         return "<wbr>".join(f'<span class="pre">{piece}</span>' for piece in cut)
 
-    return _CODE.sub(lambda code: _WORD.sub(word, code[0]), body)
+    body = _CODE.sub(lambda code: _WORD.sub(word, code[0]), body)
+    return _NUMBER.sub(r'<td><p><span class="pre">\1</span></p></td>', body)
