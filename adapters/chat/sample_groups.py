@@ -86,7 +86,7 @@ def sample_groups(
     and tokens of the adapter that are no signal tokens.
 
     On a LLaVA of 121 M with ``k = 8`` this gives 2.5 times the tokens per second of ``generate`` in TRL's trainer, see
-    docs/results/benchmarks.md.
+    the page "Benchmarks" of the documentation.
 
     Args:
         model: an attached model.

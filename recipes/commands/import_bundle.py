@@ -36,7 +36,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those that the arguments or the checkpoint name.
     """
-    parser = command_parser("import", f"{__doc__} See docs/howto/importing.md.")
+    parser = command_parser("import", f'{__doc__} See the page "Importing" of the documentation.')
     parser.add_argument("source", type=Path, help="file or folder of the checkpoint")
     parser.add_argument("bundle", type=Path, help="folder for the bundle")
     parser.add_argument("--format", type=str | None, help="name of the format; recognised by the files if not given")

@@ -39,9 +39,10 @@ _WANTED: dict[Reads, str] = {
 }
 _ADVICE: dict[Reads, str] = {
     "conversations": "give plain conversations, or train on preferences with --stages.{stage}.objective preference",
-    "pairs": "give preference data (formats in docs/howto/data.md); conversations need --stages.{stage}.objective "
-    "next_token, and answers with a label the loss kto",
-    "labels": "give answers with a label (formats in docs/howto/data.md); pairs need another loss, such as sigmoid",
+    "pairs": 'give rows with a better and a worse answer (the page "Preferences" of the documentation shows them); '
+    "conversations need --stages.{stage}.objective next_token, and answers with a label the loss kto",
+    "labels": 'give answers with a label (the page "Preferences" of the documentation shows them); pairs need '
+    "another loss, such as sigmoid",
 }
 _BATCH = 1024
 

@@ -2,8 +2,8 @@
 
 Each process runs the user's script or command from its first line, so everything that the script registers (projectors,
 encoders, objectives, systems) or builds (a backbone) exists in every process. The first program does not train: it
-waits for the processes, and ends with their exit status. Several machines need torchrun itself, see
-``docs/howto/distributed.md``.
+waits for the processes, and ends with their exit status. Several machines need torchrun itself, see the
+page "Several devices" of the documentation.
 """
 
 from __future__ import annotations

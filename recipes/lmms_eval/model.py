@@ -1,7 +1,7 @@
 """The model ``inlay`` of lmms-eval 0.7: ``lmms-eval --model inlay --model_args pretrained=runs/llava --tasks pope``.
 
 Only lmms-eval imports this file, so lmms-eval is not a dependency. It runs in one process; on several GPUs start
-``inlay serve`` and use lmms-eval's model ``openai``, see docs/howto/evaluation.md.
+``inlay serve`` and use lmms-eval's model ``openai``, see the page "Evaluation" of the documentation.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def add_runtime(parser: ArgumentParser) -> None:
         "--runtime",
         type=Runtime,
         default="torch",
-        help="where the language model runs: torch, llamacpp (docs/howto/llamacpp.md) or vllm (docs/howto/vllm.md)",
+        help='where the language model runs: torch, llamacpp or vllm; see the pages "llama.cpp" and "vLLM" of the '
+        "documentation",
     )
     parser.add_argument("--gguf", type=Path | None, help="llamacpp: GGUF file of the language model, any quantisation")
     parser.add_argument("--lora", type=Path | None, help="llamacpp: lora.gguf; made from the bundle if not given")

@@ -1,7 +1,8 @@
 """An objective: the loss of a stage, with its settings. Each is one file or folder and one line of the registry.
 
 A subclass is a frozen dataclass. Its fields are the settings (``--stages.STAGE.objective.FIELD`` on the command line)
-and its :meth:`Objective.plan` builds the training module, the batches and the report. See ``docs/howto/extending.md``.
+and its :meth:`Objective.plan` builds the training module, the batches and the report. See the
+page "Your own objective" of the documentation.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class DataSettings:
     """Allow absolute paths and symbolic links that lead out of the media folder."""
     format: str | None = None
     """Name of the format of the data files, such as ``sharegpt`` or ``alpaca``; recognised by their first rows if
-    empty. See docs/howto/data.md for the names."""
+    empty. The page "Data" of the documentation lists the names."""
     columns: str | None = None
     """Names of columns in the data files, such as ``question=query,answer=label,image=img``."""
     allow_urls: bool = False
@@ -231,7 +231,7 @@ class RunSettings:
     """Device to train on; auto uses a GPU (CUDA, or MPS on a Mac) if there is one."""
     devices: int = 1
     """Number of processes on this machine, one per GPU, that share every batch; each runs this program again. Use
-    torchrun for several machines, see docs/howto/distributed.md."""
+    torchrun for several machines, see the page "Several devices" of the documentation."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """With several processes: each holds the whole frozen LLM (ddp) or a shard of it (fsdp, GPUs only)."""
     template: str = "auto"

@@ -7,7 +7,7 @@ Each version is a loss with its published settings:
   and LLaMA-Factory; they also leave the projector frozen.
 * ``mdpo`` (Wang et al., 2024, https://arxiv.org/abs/2406.11839): the authors' script: LoRA alone, 1e-5, weight decay
   0.05, 10 % warm-up, 3 epochs. The other picture is of three kinds (``other_image`` ``mixed``) instead of crops alone,
-  see docs/results.md.
+  see the page "What the systems learn" of the documentation.
 * ``symmpo`` (Liu et al., 2025, https://arxiv.org/abs/2506.11712): lambda 0.5, 5e-6; rows need a similar picture.
 * ``chair_dpo`` (Compagnoni et al., 2025, https://arxiv.org/abs/2508.20181): beta 0.2, 2e-6; pairs of ``inlay pairs``
   with ``--reward objects``.

@@ -66,7 +66,7 @@ def test_options_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     if page.stem == "coming-from":  # the first column has the options of other tools
         text = "\n".join(line.split(" | ", 1)[1] for line in text.splitlines() if line.startswith("| `--"))
-    of_examples = {"--train", "--images", "--half"} if page.stem == "extending" else set()
+    of_examples = {"--train", "--images", "--half"} if page.parent.name == "extending" else set()
     named = re.findall(r"(?<=`)(--[a-z][\w.-]*)", CONSOLE.sub("", text))
     ours = {option for option in named if "-" not in option[2:]} - of_examples
     wrong = {option for option in ours if not is_known(option, known_options())} - NOT_OURS
@@ -92,7 +92,7 @@ def _strings() -> str:
 def test_every_message_of_troubleshooting_is_in_the_code(docs: Path) -> None:
     page = (docs / "howto" / "troubleshooting.md").read_text(encoding="utf-8")
     messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
-    assert len(messages) > 35
+    assert len(messages) > 100
     code = _strings()
     pieces = {piece for message in messages for piece in re.split(r"…", message) if piece.strip()}
     assert {piece for piece in pieces if piece.strip() not in code} == set()

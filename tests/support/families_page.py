@@ -98,7 +98,8 @@ encodes single frames too. The checks are those of `tests/adapters/encoders/vide
 FEATURES = """
 ## No encoder
 
-`precomputed(width, tokens)` takes features from files, of any kind of data: [extending.md](../howto/extending.md).
+`precomputed(width, tokens)` takes features from files, of any kind of data:
+[Features instead of an encoder](../howto/extending/features.md).
 """
 
 

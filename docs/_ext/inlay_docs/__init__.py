@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inlay_docs import commands, extras, manifest_schema, method_cards, public_names
+from inlay_docs import code_breaks, commands, extras, manifest_schema, method_cards, public_names
 
 __all__ = ["FENCE", "GENERATORS", "expanded", "setup", "within"]
 
@@ -68,5 +68,10 @@ def setup(app: Any) -> dict[str, bool]:
     def replace(application: Any, name: str, source: list[str]) -> None:
         source[0] = within(expanded(source[0]), Path(application.env.doc2path(name)).parent)
 
+    def break_code(_app: Any, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+        if "body" in context:
+            context["body"] = code_breaks.with_breaks(context["body"])
+
     app.connect("source-read", replace)
+    app.connect("html-page-context", break_code)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -34,7 +34,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     targets = "; ".join(f"{name}: {target.about}" for name, target in TARGETS.items())
-    parser = command_parser("export", f"{__doc__} See docs/howto/exporting.md.")
+    parser = command_parser("export", f'{__doc__} See the page "Exporting" of the documentation.')
     parser.add_argument("bundle", type=str, help=BUNDLE)
     parser.add_argument("--to", type=str, required=True, help=targets)
     parser.add_argument("--output", type=Path, required=True, help="a new folder")

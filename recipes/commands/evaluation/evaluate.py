@@ -153,7 +153,10 @@ def _parser() -> ArgumentParser:
         help="allow absolute paths and symbolic links that lead out of the media folder",
     )
     parser.add_argument(
-        "--data.format", dest="format_name", type=str | None, help="format of the questions, see docs/howto/data.md"
+        "--data.format",
+        dest="format_name",
+        type=str | None,
+        help='format of the questions; the page "Data" of the documentation lists the names',
     )
     parser.add_argument(
         "--data.columns", dest="columns", type=str | None, help="names of columns, such as question=query,answer=label"

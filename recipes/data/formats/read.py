@@ -42,7 +42,7 @@ def read_samples(
 
     Args:
         path: a JSON list, JSON lines (``.jsonl``, or detected in ``.json``), or one JSON object, of any format of
-            ``docs/howto/data.md``. VQA v2 consists of two files and has
+            the page "Data" of the documentation. VQA v2 consists of two files and has
             :func:`~inlay.recipes.data.formats.vqa.questions.read_vqa`. Your own formats are tried first, see
             :func:`~inlay.recipes.data.formats.registry.register_format`.
         images: the folder of pictures, sounds and clips, or

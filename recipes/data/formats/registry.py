@@ -1,6 +1,6 @@
 """The registry of file formats: each recognises its files by their first rows, and reads them.
 
-Your own formats are tried before those of the package. See ``docs/howto/extending.md``.
+Your own formats are tried before those of the package. See the page "Your own file format" of the documentation.
 """
 
 from __future__ import annotations

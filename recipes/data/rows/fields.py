@@ -99,7 +99,8 @@ def needed(item: Mapping[str, Any], name: str, where: str) -> Any:
         columns = f"--data.columns {name}={near[0]}" if near else "--data.columns"
         raise DataError(
             f"{where}: expected the field {name}, got {fields}; give the names of other columns ({columns}), name "
-            "another format (--data.format), or split a file of several formats (--data.mix); see docs/howto/data.md"
+            'another format (--data.format), or split a file of several formats (--data.mix); the page "Data" of the '
+            "documentation shows rows of every format"
         )
     return item[name]
 

@@ -6,7 +6,7 @@ shuffled again, so every epoch still has each sample once, with short and long b
 pure function of seed and step.
 
 Training is faster but may give a worse model: if length depends on content, each batch has one kind of sample only. So
-it is not the default; docs/decisions/ has the figures.
+it is not the default; the page "Decisions: training" of the documentation has the figures.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ class Preference(Objective):
     aligns: ClassVar[bool] = True
 
     loss: str = "sigmoid"
-    """The loss: ``sigmoid`` (DPO), ``mdpo``, ``simpo``, ``kto``, ...; see docs/howto/alignment.md for all names."""
+    """The loss: ``sigmoid`` (DPO), ``mdpo``, ``simpo``, ``kto``, ...; the page "Alignment tuning" of the documentation
+    lists all names."""
     options: dict[str, float | str | bool] = field(default_factory=dict)
     """Settings of the loss, such as ``{"beta": 0.1}``; fields that are left out have the published values."""
     reference: Literal["auto", "live", "stored"] = "auto"

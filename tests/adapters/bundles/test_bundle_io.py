@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from inlay.adapters.compatibility.verdict import IncompatibleBackbone, OtherWeig
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.occupancy import AttachError
 from inlay.hub.errors import BundleError
+from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.manifest import TrainingSpec
 
 
@@ -207,3 +209,21 @@ def test_a_manifest_that_says_another_lora_than_its_folder_is_refused(
     manifest.write_text(json.dumps(said))
     with pytest.raises(BundleError, match=r"targets: expected the values of lora/adapter_config\.json"):
         Adapter.from_pretrained(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"), [("renamed", "this tensor is missing"), ("transposed", "expected shape")]
+)
+def test_a_tensor_that_does_not_fit_its_part_is_named(
+    backbone_of: Any, adapter_of: Any, tmp_path: Path, change: str, expected: str
+) -> None:
+    adapter_of(backbone_of()).save_pretrained(tmp_path / "one")
+    bundle = Bundle.read(tmp_path / "one")
+    tensors = dict(bundle.tensors)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2 and len(set(tensor.shape)) == 2)
+    tensor = tensors.pop(name)
+    tensors |= {f"{name}_2": tensor} if change == "renamed" else {name: tensor.T.contiguous()}
+    replace(bundle, tensors=tensors).write(tmp_path / "two")
+    with pytest.raises(BundleError, match=expected) as caught:
+        Adapter.from_pretrained(tmp_path / "two")
+    assert caught.value.field == name

@@ -1,4 +1,4 @@
-"""Every format on its example of ``docs/howto/data.md``: recognised, read as expected, and one defect named.
+"""Every format on its example of ``docs/howto/data/``: recognised, read as expected, and one defect named.
 
 The expected samples are written by hand, see :mod:`format_examples`.
 """
@@ -309,7 +309,8 @@ def test_columns_take_the_names_of_the_format(tmp_path: Path) -> None:
 
 
 def test_the_documentation_shows_every_example_as_it_is() -> None:
-    told = (Path(__file__).parents[4] / "docs" / "howto" / "data.md").read_text(encoding="utf-8")
+    pages = (Path(__file__).parents[4] / "docs" / "howto" / "data").glob("*.md")
+    told = "".join(page.read_text(encoding="utf-8") for page in pages)
     for path in EXAMPLES.iterdir():
         assert f"`{path.name}`:\n\n```json\n{path.read_text(encoding='utf-8')}```\n" in told, path.name
 

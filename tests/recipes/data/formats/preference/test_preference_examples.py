@@ -1,4 +1,4 @@
-"""Preference formats on their examples in ``docs/howto/data.md``: recognised, read as expected, defects named.
+"""Preference formats on the examples of ``docs/howto/data/``: recognised, read as expected, defects named.
 
 The expected samples are written by hand, see :mod:`format_examples`.
 """
