@@ -25,7 +25,6 @@ MODEL = {
     "llm_backbone_id": "vicuna-v15-7b",
     "image_resize_strategy": "letterbox",
 }
-PURE = {"llm_backbone_id": "llama2-7b-pure"}
 PROMPTS = {
     "vicuna-v15-7b": f"{VICUNA_SYSTEM} USER: what? ASSISTANT: red</s>",
     "llama2-7b-pure": "In: what?\nOut: red</s>",
