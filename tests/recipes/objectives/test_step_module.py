@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
+from lightning_runs import silent_trainer
 from torch import nn
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
@@ -65,17 +66,10 @@ def fit(model: Any, samples: list[Sample], lr: dict[str, float], *, validate: bo
     modes = Modes()
     if validate:
         data.val_dataloader = lambda: torch.utils.data.DataLoader([0])
-    Trainer(
-        max_steps=4,
-        accelerator="cpu",
-        logger=False,
-        num_sanity_val_steps=0,
-        val_check_interval=2 if validate else None,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[modes],
-    ).fit((Validated if validate else NextTokenModule)(model, stage, 4), datamodule=data)
+    trainer = silent_trainer(
+        max_steps=4, num_sanity_val_steps=0, val_check_interval=2 if validate else None, callbacks=[modes]
+    )
+    trainer.fit((Validated if validate else NextTokenModule)(model, stage, 4), datamodule=data)
     assert (modes.validations > 0) == validate
     return modes.seen
 

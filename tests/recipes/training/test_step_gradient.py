@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning_runs import silent_trainer
 from stages import changed, stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from two_processes import in_two
@@ -131,8 +131,7 @@ def test_a_short_step_is_shared_so_that_no_process_has_an_empty_micro_batch() ->
 
 def test_another_accumulation_of_the_trainer_is_refused(llava: Any, tmp_path: Path) -> None:
     module, data, _ = llava(replace(STAGE, max_steps=1))
-    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(accelerator="cpu", max_steps=1, accumulate_grad_batches=2, enable_model_summary=False, **options)
+    trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2)
     with pytest.raises(RecipeError, match="the stage has 1 micro-batches an optimizer step, and the trainer 2"):
         trainer.fit(module, datamodule=data)
 
@@ -140,15 +139,7 @@ def test_another_accumulation_of_the_trainer_is_refused(llava: Any, tmp_path: Pa
 def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any, tmp_path: Path) -> None:
     module, data, _ = llava(replace(STAGE, max_steps=1, accumulate=2))
     loader = torch.utils.data.DataLoader([0, 1], batch_size=1, collate_fn=lambda rows: data.collate([data.read(0, 1)]))
-    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=1,
-        accumulate_grad_batches=2,
-        log_every_n_steps=1,
-        enable_model_summary=False,
-        **options,
-    )
+    trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2, log_every_n_steps=1)
     with pytest.raises(RecipeError, match="do not say how many labels their optimizer step has"):
         trainer.fit(module, train_dataloaders=loader)
 

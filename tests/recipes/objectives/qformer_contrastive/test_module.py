@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning_runs import fit_saved
 
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.inputs import PROJECTORS, projector_config
@@ -25,7 +24,7 @@ from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContras
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, Meters, PartTable, RandomState
+from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, Meters, PartTable
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -88,25 +87,9 @@ def plan_of(eva_backbone_of: Any, former_fields: Any, samples: list[Sample]) -> 
 
 
 def fit(plan: Plan, folder: Path, *, stop: int = 8, resume: bool = False) -> dict[str, torch.Tensor]:
-    trainer = Trainer(
-        max_steps=stop,
-        max_epochs=-1,
-        accumulate_grad_batches=plan.data.stage.accumulate,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            RandomState(),
-            GradientAudit(),
-            FiniteLoss(),
-            Meters(),
-            ModelCheckpoint(folder, filename="last", every_n_train_steps=4, enable_version_counter=False),
-        ],
-    )
     torch.manual_seed(13)
-    path = folder / "last.ckpt" if resume else None
-    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
+    audits = GradientAudit(), FiniteLoss(), Meters()
+    fit_saved(plan.module, plan.data, folder, *audits, stop=stop, every=4, resume=resume)
     return {name: tensor.detach().clone() for name, tensor in plan.module.state_dict().items()}
 
 
