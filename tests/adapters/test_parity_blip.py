@@ -48,10 +48,7 @@ ANSWERS = ("red", "a small blue star", "two of them")
 ASPECTS = [("blip2", "opt"), ("blip2", "t5"), ("instructblip", "llama"), ("instructblip", "t5")]
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture(params=ASPECTS, ids="-".join)

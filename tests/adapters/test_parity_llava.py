@@ -11,11 +11,7 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture

@@ -20,10 +20,7 @@ SIZES = [(20, 14), (70, 9), (9, 70), (40, 41), (33, 16), (1, 60)]
 """Pictures of one to four tiles, with padding at the sides, above and below, and with nothing left of the map."""
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture

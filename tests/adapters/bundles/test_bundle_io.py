@@ -19,11 +19,7 @@ from inlay.adapters.language.occupancy import AttachError
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import TrainingSpec
 
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 def rows_of(image: Any) -> list[tuple[Message, ...]]:

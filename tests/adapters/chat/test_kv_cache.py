@@ -25,10 +25,7 @@ Make = Callable[..., Any]
 QUESTIONS = ("what colour is it?", "how many squares are there, and where?", "why?")
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 def talkative(backbone: Backbone) -> Backbone:

@@ -23,10 +23,7 @@ ORDER = (1, 0, 3, 1, 2, 0)
 WORDS = ("what?", "how many squares are there?", "why?", "what colour is the large circle?", "where?", "and?")
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture

@@ -29,17 +29,7 @@ from inlay.adapters.media.tiling.split import AROUND, GLOBAL, Split
 from inlay.adapters.media.tiling.thumbnail import Thumbnail
 from inlay.adapters.media.video import Video
 
-
-@pytest.fixture
-def long_backbone_of(llm_of: Any, clip_of: Any) -> Any:
-    """A backbone whose context holds the texts of row and column markers, letter by letter."""
-    return lambda: Backbone(llm_of("llama", max_position_embeddings=2048), {"image": clip_of()})
-
-
-@pytest.fixture(autouse=True)
-def no_gradients(request: pytest.FixtureRequest) -> Any:
-    with torch.set_grad_enabled("gradient" in request.node.name):
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -87,6 +77,7 @@ def test_a_map_is_put_together_from_its_tiles_without_padding_and_with_newlines(
     assert thin.flatten().tolist() == [0, 1, 2, 3]
 
 
+@torch.enable_grad()
 def test_the_gradient_reaches_the_newline_and_is_zero_in_a_batch_without_pictures(
     backbone_of: Any, image_of: Any
 ) -> None:
@@ -243,6 +234,7 @@ def test_a_projector_reads_the_words_of_its_own_picture(
         torch.testing.assert_close(together[row, : own.shape[1]], own[0], atol=1e-5, rtol=0)
 
 
+@torch.enable_grad()
 def test_a_stage_with_another_tiling_keeps_the_newline_in_its_graph_for_its_gradient(
     backbone_of: Any, image_of: Any
 ) -> None:

@@ -13,7 +13,7 @@ from step_ways import assert_same, way
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.policy_gradient.rollout import Rollout
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
-from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.rewards.registry import register_reward
 from inlay.recipes.training.callbacks.gradient_audit import GradientAudit
 
 pytestmark = pytest.mark.filterwarnings(
@@ -28,10 +28,8 @@ def some_vowels(_: Any, answer: str, sample: Sample) -> float:
 
 
 @pytest.fixture(autouse=True)
-def undecided_reward() -> Any:
+def undecided_reward(own_registrations: None) -> None:
     register_reward("some_vowels", some_vowels, tokens=6)
-    yield
-    REWARDS.pop("some_vowels", None)
 
 
 def rolled(made: Any, batch_size: int = 2, **fields: Any) -> tuple[Any, Any, Rollout]:
