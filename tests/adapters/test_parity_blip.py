@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from blip_checkpoints import QUERIES, VISION
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -26,15 +27,6 @@ from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 
-QUERIES = 3
-VISION = {
-    "hidden_size": 24,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "image_size": 16,
-    "patch_size": 8,
-}
 QFORMER = {
     "hidden_size": 16,
     "intermediate_size": 24,
