@@ -28,11 +28,6 @@ from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import fit
 
-pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-)
-
 STAGE = Stage(
     data="train",
     template="vicuna_v1",

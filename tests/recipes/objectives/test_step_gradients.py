@@ -24,12 +24,6 @@ from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContras
 from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.settings.stage import Stage
 
-pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 
 def test_the_metrics_hold_the_loss_of_the_step_and_of_each_term(senses: Any, tmp_path: Path) -> None:
     """The last micro-batch makes no medium of some kind, and its words are few."""

@@ -23,8 +23,6 @@ from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
     "ignore:The 'train_dataloader' does not have many workers",
     "ignore:You defined a `validation_step` but have no `val_dataloader`",
 )

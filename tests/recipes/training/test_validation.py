@@ -30,7 +30,6 @@ from inlay.recipes.training.trainer import Fitted, fit
 from inlay.recipes.training.validation import AnswerCheck, check_watched
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
     "ignore:The '(train|val)_dataloader' does not have many workers",
 )
 

@@ -19,11 +19,6 @@ from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
 from inlay.recipes.rewards.registry import RewardError
 from inlay.recipes.settings.objective import ObjectiveError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 
 def close(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
     for value, expected in zip(found, wanted, strict=True):

@@ -16,11 +16,6 @@ from inlay.recipes.objectives.policy_gradient.settings import Grpo
 from inlay.recipes.rewards.registry import register_reward
 from inlay.recipes.training.callbacks.gradient_audit import GradientAudit
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 
 def some_vowels(_: Any, answer: str, sample: Sample) -> float:
     """Answers to the samples 0 and 1 have equal rewards."""
