@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ def test_the_first_worker_continues_with_the_next_batch(
     """Two workers in the third process: three batches are two of its first stream and one of its second."""
     found = []
     for number in range(2):
-        monkeypatch.setattr(worker_stream, "get_worker_info", lambda one=SimpleNamespace(id=number, num_workers=2): one)
+        monkeypatch.setattr(worker_stream, "get_worker_info", partial(SimpleNamespace, id=number, num_workers=2))
         read = WorkerStream.of_this_worker(2, 3, start=start, batch_size=5)
         assert (read.worker, read.workers, read.streams) == (number, 2, 6)
         found.append((read.stream, read.done))
