@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from attached import copy_llava
 from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration, LlavaNextProcessor
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
@@ -49,12 +50,7 @@ def hf_llava_next(backbone: Any, adapter: Any) -> LlavaNextForConditionalGenerat
         image_grid_pinpoints=[[rows * SIDE, columns * SIDE] for rows, columns in AnyRes().canvases],
     )
     model = LlavaNextForConditionalGeneration(config).eval()
-    model.model.vision_tower.load_state_dict(backbone.encoder("image").model.state_dict())
-    model.model.language_model.load_state_dict(backbone.llm.model.model.state_dict())
-    model.lm_head.load_state_dict(backbone.llm.model.lm_head.state_dict())
-    first, last = adapter.inputs["image"].layers[0], adapter.inputs["image"].layers[2]
-    model.model.multi_modal_projector.linear_1.load_state_dict(first.state_dict())
-    model.model.multi_modal_projector.linear_2.load_state_dict(last.state_dict())
+    copy_llava(model, backbone, adapter)
     model.model.image_newline.copy_(adapter.newline.row)
     return model
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from picture_rows import caption_rows
 from stages import stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,7 +17,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import projector_config
-from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
 from inlay.recipes.objectives.plan import Task
@@ -84,11 +84,7 @@ CAPTIONS = ("a red circle .", "a large blue star .", "a small green ring in the 
 
 @pytest.fixture
 def captions(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, text in enumerate(CAPTIONS):
-        image_of(index).save(tmp_path / f"c{index}.png")
-        rows.append(described(f"c{index}", tmp_path / f"c{index}.png", "", text, "rows"))
-    return rows
+    return caption_rows(image_of, tmp_path, CAPTIONS)
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning_runs import silent_trainer
+from picture_rows import circle_rows
 from torch import nn
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_counts import Share
@@ -27,13 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, colour in enumerate(["red", "green", "blue", "yellow"]):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        user = Message("user", (MediaPart("image", path), TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(colour),))), "rows"))
-    return rows
+    return circle_rows(image_of, tmp_path, ("red", "green", "blue", "yellow"))
 
 
 class Modes(Callback):

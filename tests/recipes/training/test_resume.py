@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from lightning_runs import fit_saved, silent_trainer
+from picture_rows import circle_rows
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import DataError, Sample
@@ -36,13 +36,7 @@ STAGE = Stage(
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, colour in enumerate(["red", "green", "blue", "yellow", "red"]):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        user = Message("user", (MediaPart("image", path), TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(colour),))), "rows"))
-    return rows
+    return circle_rows(image_of, tmp_path, ("red", "green", "blue", "yellow", "red"))
 
 
 def attached(backbone_of: Any, adapter_of: Any, dropout: float = 0.3) -> Any:

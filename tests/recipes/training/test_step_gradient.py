@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from lightning_runs import silent_trainer
+from picture_rows import circle_rows
 from stages import changed, stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from two_processes import in_two
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.step_data import StepData, micro_batches
@@ -44,15 +44,8 @@ WAYS = [(1, 8), (1, 2), (2, 1), (2, 2)]
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
     """Thirteen, from one label to twenty; every third has no picture."""
-    rows = []
-    for index in range(13):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        shown = () if index % 3 == 0 else (MediaPart("image", path),)
-        user = Message("user", (*shown, TextPart(f"what colour is circle {index}?")))
-        answer = (LONG, "red", "two", "blue", "green and blue")[index % 5]
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(answer),))), "rows"))
-    return rows
+    answers = [(LONG, "red", "two", "blue", "green and blue")[index % 5] for index in range(13)]
+    return circle_rows(image_of, tmp_path, answers, without_picture=range(0, 13, 3))
 
 
 @pytest.fixture

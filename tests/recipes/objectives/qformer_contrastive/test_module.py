@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from lightning_runs import fit_saved
+from picture_rows import caption_rows
 
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.inputs import PROJECTORS, projector_config
 from inlay.adapters.inputs.pretraining.qformer import itc_scores
 from inlay.adapters.loading.files.checkpoint import PickleWarning, only_safetensors
-from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.pretrained_bert import masked_bert
@@ -47,11 +47,7 @@ STAGE: dict[str, Any] = {
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, text in enumerate(CAPTIONS):
-        image_of(index).save(tmp_path / f"{index}.png")
-        rows.append(described(f"s{index}", tmp_path / f"{index}.png", "", text, "rows"))
-    return rows
+    return caption_rows(image_of, tmp_path, CAPTIONS)
 
 
 @pytest.fixture
