@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from random_weights import perturbed
 from torch import Tensor
 from transformers import (
     Blip2Config,
@@ -81,11 +82,7 @@ def hf_blip(system: str, tokenizer: Any, *, family: str = "opt", vocabulary: int
     else:
         former = QFORMER | {"vocab_size": vocabulary, "max_position_embeddings": 32}
         model = InstructBlipForConditionalGeneration(InstructBlipConfig(**fields, qformer_config=former))
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model.eval()
+    return perturbed(model, 0.1, seed=7).eval()
 
 
 def blip_folder(folder: Path, model: Any, tokenizer: Any, prompts: Any = None) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from random_weights import perturbed
 from torch import Tensor
 
 from inlay.adapters import AttachError, IncompatibleBackbone
@@ -32,9 +33,7 @@ def world_of(backbone_of: Make, adapter_of: Make, image_of: Make) -> Make:
 
     def make(family: str = "llama", *, adapters: bool = True) -> Any:
         backbone = backbone_of(family)
-        generator = torch.Generator().manual_seed(11)
-        for parameter in backbone.llm.model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator).mul_(0.2))
+        perturbed(backbone.llm.model, 0.2)
         kinds = KINDS if adapters else []
         made = [adapter_of(backbone, seed=3 + seed, **fields).eval() for seed, fields in enumerate(kinds)]
         asked = [
