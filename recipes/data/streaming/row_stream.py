@@ -103,7 +103,7 @@ class RowStream(IterableDataset[Sample]):
         given = mark.given
         for again in count(mark.turn):
             before = given
-            for block in self._blocks(again, stream, streams, mark, file, given):
+            for block in self._blocks(again, stream, streams, mark, file):
                 samples = self._samples(block, number)
                 if self.buffer:
                     random.Random(f"{self.seed} {again} {stream} {block.mark.block}").shuffle(samples)
@@ -127,9 +127,7 @@ class RowStream(IterableDataset[Sample]):
                 self._skipped[worker % _MAX_WORKERS] += 1
         return samples
 
-    def _blocks(
-        self, turn: int, stream: int, streams: int, mark: _Mark, file: Path | None, given: int
-    ) -> Iterator[_Block]:
+    def _blocks(self, turn: int, stream: int, streams: int, mark: _Mark, file: Path | None) -> Iterator[_Block]:
         """The blocks of a pass for one stream, from a mark on."""
         parts = list(self.parts)
         if self.buffer:

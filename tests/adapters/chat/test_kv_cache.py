@@ -227,7 +227,7 @@ def test_what_it_cannot_do_takes_the_plain_way(model_of: Make, image_of: Make, o
     assert model.prefixes.bytes == 0
 
 
-def test_an_encoder_decoder_takes_the_plain_way(model_of: Make, image_of: Make, adapter_of: Make) -> None:
+def test_an_encoder_decoder_takes_the_plain_way(model_of: Make, image_of: Make) -> None:
     model = model_of("t5", r=None)
     told = converse(model, [image_of()], QUESTIONS[:1])
     assert model.prefixes.bytes == 0

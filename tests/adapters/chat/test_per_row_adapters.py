@@ -121,7 +121,7 @@ def test_afterwards_the_attached_adapter_is_as_before(world_of: Make) -> None:
     assert torch.equal(model.probe(asked[0]), before)
 
 
-def test_projectors_alone_need_no_lora(backbone_of: Make, adapter_of: Make, world_of: Make) -> None:
+def test_projectors_alone_need_no_lora(adapter_of: Make, world_of: Make) -> None:
     backbone, _, asked = world_of()
     adapters = [adapter_of(backbone, seed=seed, r=None).eval() for seed in range(4)]
     ids, _, _ = one_by_one(backbone, adapters, asked, max_new_tokens=6)

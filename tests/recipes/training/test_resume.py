@@ -154,9 +154,7 @@ def test_order_shows_every_sample_once_an_epoch() -> None:
     assert epochs[0] != epochs[1]
 
 
-def test_part_table_shows_mode_rate_and_bytes(
-    backbone_of: Any, adapter_of: Any, samples: list[Sample], tmp_path: Path
-) -> None:
+def test_part_table_shows_mode_rate_and_bytes(backbone_of: Any, adapter_of: Any, samples: list[Sample]) -> None:
     lines: list[str] = []
     model = attached(backbone_of, adapter_of)
     chosen = Stage(**{**vars(STAGE), "lr": {"inputs.image": 1e-2}, "max_steps": 1})

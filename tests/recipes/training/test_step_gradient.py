@@ -120,14 +120,14 @@ def test_a_short_step_is_shared_so_that_no_process_has_an_empty_micro_batch() ->
         micro_batches([0], accumulate=1, processes=2)
 
 
-def test_another_accumulation_of_the_trainer_is_refused(llava: Any, tmp_path: Path) -> None:
+def test_another_accumulation_of_the_trainer_is_refused(llava: Any) -> None:
     module, data, _ = llava(replace(STAGE, max_steps=1))
     trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2)
     with pytest.raises(RecipeError, match="the stage has 1 micro-batches an optimizer step, and the trainer 2"):
         trainer.fit(module, datamodule=data)
 
 
-def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any, tmp_path: Path) -> None:
+def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any) -> None:
     module, data, _ = llava(replace(STAGE, max_steps=1, accumulate=2))
     loader = torch.utils.data.DataLoader([0, 1], batch_size=1, collate_fn=lambda rows: data.collate([data.read(0, 1)]))
     trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2, log_every_n_steps=1)

@@ -137,7 +137,7 @@ def test_the_reward_rises_and_is_logged(made: Any, tmp_path: Path) -> None:
     assert set(first) == {"step", "id", "question", "answer", "reward"}
 
 
-def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None:
+def test_a_question_without_a_reference_is_refused(made: Any) -> None:
     with pytest.raises(DataError, match=r"pairs\.json, item 0: reward pope"):
         made(stage(Grpo(reward="pope")))
 

@@ -129,7 +129,7 @@ def test_micro_batches_and_processes_have_the_same_replacements(made: Any, tmp_p
         assert_same(one, way(made, chosen, processes, accumulate, tmp_path / f"{processes}", sgd=True, short=0))
 
 
-def test_validation_asks_its_own_questions(made: Any, rows: Any) -> None:
+def test_validation_asks_its_own_questions(made: Any) -> None:
     module, data, _ = made(stage(Grpo(reward="some_vowels", group=3, replacements=2)))
     rollout = module.roller.roll(batch_of(data).asked, 0, greedy=True)
     assert rollout.replaced == (0, 0)

@@ -229,7 +229,7 @@ def test_settings_that_contradict_themselves() -> None:
         Signals(min_snr=0.0)
 
 
-def test_the_label_audit_shows_signal_tokens(senses_of: Any, tmp_path: Path) -> None:
+def test_the_label_audit_shows_signal_tokens(senses_of: Any) -> None:
     senses = senses_of()
     plan = planned(task_of(senses, stage_of(lr=ALL)))
     lines: list[str] = []
