@@ -16,16 +16,11 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from inlay.adapters.language.decoder_layers import decoder_layers, replaced_calls
 from inlay.adapters.language.occupancy import AttachError, Occupancy, occupancy_of
 
-__all__ = ["can_recompute", "is_recomputed", "recomputed"]
+__all__ = ["is_recomputed", "recomputed"]
 
 
 class _Checkpointed(partial[Any]):
     """The call of a layer that runs again in the backward pass."""
-
-
-def can_recompute(model: Any) -> bool:
-    """Whether the model has decoder layers that can be checkpointed; encoder-decoders have none."""
-    return bool(decoder_layers(model))
 
 
 def is_recomputed(model: Any) -> bool:
@@ -40,7 +35,7 @@ def recomputed(model: Any) -> AbstractContextManager[None]:
     passes.
 
     Args:
-        model: a model for which :func:`can_recompute` is True.
+        model: a decoder-only model.
 
     Raises:
         AttachError: in the backward pass, where the adapter is not the one of the forward pass any more.

@@ -16,7 +16,7 @@ import torch
 
 from inlay.adapters.language.decoder_layers import decoder_layers, replaced_calls
 
-__all__ = ["compiled", "compiles", "missing_compiler"]
+__all__ = ["compiled", "missing_compiler"]
 
 
 def missing_compiler(device: torch.device) -> str:
@@ -29,11 +29,6 @@ def missing_compiler(device: torch.device) -> str:
     return "" if shutil.which(command) else f"a C++ compiler ({command})"
 
 
-def compiles(model: Any) -> bool:
-    """Whether the model has decoder layers to compile; encoder-decoders have none."""
-    return bool(decoder_layers(model))
-
-
 @contextmanager
 def compiled(
     model: Any, plain: AbstractContextManager[Any] | None = None, *, backend: str | Callable[..., Any] = "inductor"
@@ -44,7 +39,7 @@ def compiled(
     :func:`~inlay.adapters.language.decoder_layers.replaced_calls`.
 
     Args:
-        model: a model for which :func:`compiles` is True.
+        model: a decoder-only model.
         plain: entered meanwhile; switches off hand-written autograd that the compiler cannot trace, such as that of
             fused LoRA.
         backend: the name of torch's code generator.
