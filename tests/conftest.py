@@ -12,6 +12,7 @@ import pytest
 import torch
 from hub_emulator import Hub
 from PIL import Image
+from registries import forgotten
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     CLIPImageProcessorPil,
@@ -36,8 +37,8 @@ from transformers import (
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.layout import Layout
-from inlay.adapters.encoders import ENCODERS, ClipEncoder, VitEncoder
-from inlay.adapters.inputs import PROJECTORS, projector_config
+from inlay.adapters.encoders import ClipEncoder, VitEncoder
+from inlay.adapters.inputs import projector_config
 from inlay.adapters.language.model import LanguageModel
 from inlay.adapters.language.prompt_tokenizer import PromptTokenizer
 from inlay.adapters.llm_parts.lora import LoraConfig
@@ -217,21 +218,17 @@ def make_image(seed: int = 0, size: tuple[int, int] = (20, 14)) -> Image.Image:
 
 
 @pytest.fixture
-def own_projectors() -> Iterator[None]:
-    """What a test registers is forgotten again."""
-    known = dict(PROJECTORS)
-    yield
-    PROJECTORS.clear()
-    PROJECTORS.update(known)
+def own_registrations() -> Iterator[None]:
+    """What a test registers is forgotten behind it."""
+    with forgotten():
+        yield
 
 
 @pytest.fixture
-def own_encoders() -> Iterator[None]:
-    """Encoders that a test registers are removed again."""
-    known = dict(ENCODERS)
-    yield
-    ENCODERS.clear()
-    ENCODERS.update(known)
+def no_gradients() -> Iterator[None]:
+    """A test, and what its other fixtures make, is without gradients; ``torch.enable_grad`` asks for them again."""
+    with torch.no_grad():
+        yield
 
 
 @pytest.fixture(scope="session")

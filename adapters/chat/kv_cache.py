@@ -121,7 +121,7 @@ class PrefixCache:
         if weights != self._weights or tuple(owner() for owner in self._owners) != owners:
             self.clear()
             self._weights, self._owners = weights, tuple(weakref.ref(owner) for owner in owners)
-        key, starts = _key(core, row, layout)
+        key, starts = _key(row, layout)
         found, cut = self._longest(key[:-1])  # the last position is always computed: its logits give the next token
         # A medium is projected as a whole, so one that is cut is computed again.
         cut = next((start for start, stop in starts if start < cut < stop), cut)
@@ -168,7 +168,7 @@ def _weights(adapter: AdapterParts) -> tuple[object, ...]:
     return tuple((id(p), p.data_ptr(), 0 if p.is_inference() else p._version) for p in adapter.parameters())
 
 
-def _key(core: ModelCore[Any], row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
+def _key(row: Encoded, layout: Layout) -> tuple[Key, list[tuple[int, int]]]:
     """The token or the part of a medium at each position, and the positions where each medium begins and ends."""
     key: list[object] = row.ids.tolist()
     places = row.slots.nonzero().flatten().tolist()

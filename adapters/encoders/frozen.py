@@ -1,17 +1,20 @@
-"""The base of encoders around one frozen model: device, dtype and port."""
+"""The base of encoders around one frozen model: device, dtype and port; the hidden states that are the features."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.hub.format.manifest import PortSpec
 
-__all__ = ["FrozenEncoder"]
+__all__ = ["FrozenEncoder", "Layer", "states_of"]
+
+Layer: TypeAlias = int | Literal["last"]
+"""Index of the hidden states of transformers, or ``last`` for those behind the last norm."""
 
 
 class FrozenEncoder(nn.Module):
@@ -59,3 +62,10 @@ class FrozenEncoder(nn.Module):
             weights=weights_digest(self.trunk),
             settings=own.settings,
         )
+
+
+def states_of(model: Any, inputs: Tensor, layer: Layer) -> Tensor:
+    """Hidden states ``[n, tokens, width]`` of a layer of one of transformers' models."""
+    output = model(inputs, output_hidden_states=layer != "last")
+    states: Tensor = output.last_hidden_state if layer == "last" else output.hidden_states[layer]
+    return states

@@ -7,26 +7,20 @@ checkpointed: its backward pass comes first, so running it again would cost time
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-from inlay.adapters.language.decoder_layers import decoder_layers
+from inlay.adapters.language.decoder_layers import decoder_layers, replaced_calls
 from inlay.adapters.language.occupancy import AttachError, Occupancy, occupancy_of
 
-__all__ = ["can_recompute", "is_recomputed", "recomputed"]
+__all__ = ["is_recomputed", "recomputed"]
 
 
 class _Checkpointed(partial[Any]):
     """The call of a layer that runs again in the backward pass."""
-
-
-def can_recompute(model: Any) -> bool:
-    """Whether the model has decoder layers that can be checkpointed; encoder-decoders have none."""
-    return bool(decoder_layers(model))
 
 
 def is_recomputed(model: Any) -> bool:
@@ -34,31 +28,21 @@ def is_recomputed(model: Any) -> bool:
     return any(isinstance(layer.__dict__.get("forward"), _Checkpointed) for layer in decoder_layers(model))
 
 
-@contextmanager
-def recomputed(model: Any) -> Iterator[None]:
+def recomputed(model: Any) -> AbstractContextManager[None]:
     """Checkpoint all layers but the last; loss and gradients do not change.
 
-    Hooks on the layers, and a ``forward`` that another library set on a layer object, keep working and run in both
+    Other calls and hooks of the layers, see :func:`~inlay.adapters.language.decoder_layers.replaced_calls`, run in both
     passes.
 
     Args:
-        model: a model for which :func:`can_recompute` is True.
+        model: a decoder-only model.
 
     Raises:
         AttachError: in the backward pass, where the adapter is not the one of the forward pass any more.
     """
-    layers = list(decoder_layers(model))[:-1]
-    before = [layer.__dict__.get("forward") for layer in layers]
     config, occupancy = model.config.get_text_config(decoder=True), occupancy_of(model)
-    for layer in layers:
-        layer.__dict__["forward"] = _Checkpointed(_run, layer.forward, config, occupancy)
-    try:
-        yield
-    finally:
-        for layer, call in zip(layers, before, strict=True):
-            del layer.__dict__["forward"]
-            if call is not None:
-                layer.__dict__["forward"] = call
+    layers = list(decoder_layers(model))[:-1]
+    return replaced_calls(layers, lambda call: _Checkpointed(_run, call, config, occupancy))
 
 
 def _run(forward: Any, config: Any, occupancy: Occupancy, *args: Any, **kwargs: Any) -> Any:

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from inlay.adapters.language.decoder_layers import decoder_layers
+from inlay.adapters.language.decoder_layers import decoder_layers, replaced_calls
 
-__all__ = ["compiled", "compiles", "missing_compiler"]
+__all__ = ["compiled", "missing_compiler"]
 
 
 def missing_compiler(device: torch.device) -> str:
@@ -29,34 +29,23 @@ def missing_compiler(device: torch.device) -> str:
     return "" if shutil.which(command) else f"a C++ compiler ({command})"
 
 
-def compiles(model: Any) -> bool:
-    """Whether the model has decoder layers to compile; encoder-decoders have none."""
-    return bool(decoder_layers(model))
-
-
 @contextmanager
 def compiled(
     model: Any, plain: AbstractContextManager[Any] | None = None, *, backend: str | Callable[..., Any] = "inductor"
 ) -> Iterator[None]:
     """Run the layers as generated code; the first calls generate it.
 
-    Hooks on the layers, and a ``forward`` that another library set on a layer object, keep working.
+    Other calls and hooks of the layers keep working, see
+    :func:`~inlay.adapters.language.decoder_layers.replaced_calls`.
 
     Args:
-        model: a model for which :func:`compiles` is True.
+        model: a decoder-only model.
         plain: entered meanwhile; switches off hand-written autograd that the compiler cannot trace, such as that of
             fused LoRA.
         backend: the name of torch's code generator.
     """
-    layers = list(decoder_layers(model))
-    before = [layer.__dict__.get("forward") for layer in layers]
-    with plain or nullcontext():
-        for layer in layers:
-            layer.__dict__["forward"] = torch.compile(layer.forward, dynamic=True, backend=backend)
-        try:
-            yield
-        finally:
-            for layer, call in zip(layers, before, strict=True):
-                del layer.__dict__["forward"]
-                if call is not None:
-                    layer.__dict__["forward"] = call
+    with (
+        plain or nullcontext(),
+        replaced_calls(decoder_layers(model), lambda call: torch.compile(call, dynamic=True, backend=backend)),
+    ):
+        yield

@@ -23,7 +23,7 @@ from pathlib import Path
 from inlay.hub.errors import BundleError
 from inlay.hub.safety.safe_read import real_path
 
-__all__ = ["TEMPORARY", "aside_of", "replace_folder", "write_file"]
+__all__ = ["TEMPORARY", "aside_of", "flush_folder", "replace_folder", "write_file"]
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota or a file-size limit."""
@@ -65,7 +65,7 @@ def replace_folder(
             try:
                 _fill(fresh, files)
                 _put(fresh, target)
-                _flush(target.parent)
+                flush_folder(target.parent)
             finally:
                 # This name now holds a partial write or, after the exchange, the old version.
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -94,7 +94,16 @@ def write_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
-    _flush(path.parent)
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk, after a file in it was renamed."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def aside_of(folder: Path) -> Path:
@@ -148,7 +157,7 @@ def _fill(fresh: Path, files: Mapping[str, bytes]) -> None:
         folders.add(path.parent)
         _write(path, data)
     for folder in folders:
-        _flush(folder)
+        flush_folder(folder)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -157,14 +166,6 @@ def _write(path: Path, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[os.write(handle, left[:_CHUNK]) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from inlay.hub.errors import InlayError
+from inlay.hub.safety.atomic import flush_folder
 
 __all__ = ["AtomicCheckpoints", "CheckpointError", "intact", "part_of", "previous_of"]
 
@@ -63,7 +64,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _flush(target.parent)
+        flush_folder(target.parent)
 
 
 class _Recorded:
@@ -93,14 +94,6 @@ def _save(checkpoint: dict[str, Any], file: BinaryIO) -> None:
         if recorded.error is not None:
             raise recorded.error from error
         raise
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def intact(path: Path, show: Callable[[str], None]) -> Path | None:

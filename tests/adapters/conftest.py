@@ -123,3 +123,15 @@ def folder_of(parts_of: Any, pipeline_of: Any, tmp_path: Path) -> Callable[..., 
         return tmp_path / modality
 
     return save
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[Any, Any], Path]:
+    """The folder of a model and its processor or feature extractor."""
+
+    def save(model: Any, processor: Any) -> Path:
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        return tmp_path
+
+    return save

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from random_weights import perturbed
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
@@ -23,10 +24,7 @@ OPTIONS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture
@@ -35,9 +33,7 @@ def llm_that_talks(llm_of: Any) -> Any:
 
     def build(family: str) -> Any:
         llm = llm_of(family)
-        generator = torch.Generator().manual_seed(11)
-        for parameter in llm.model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        perturbed(llm.model, 0.3)
         return llm
 
     return build

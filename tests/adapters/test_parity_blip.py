@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from blip_checkpoints import QUERIES, VISION
+from random_weights import perturbed
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -26,15 +28,6 @@ from inlay.adapters.inputs.qformer import QFormer
 from inlay.adapters.language.labels import IGNORE
 from inlay.adapters.language.model import LanguageModel
 
-QUERIES = 3
-VISION = {
-    "hidden_size": 24,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "image_size": 16,
-    "patch_size": 8,
-}
 QFORMER = {
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -48,10 +41,7 @@ ANSWERS = ("red", "a small blue star", "two of them")
 ASPECTS = [("blip2", "opt"), ("blip2", "t5"), ("instructblip", "llama"), ("instructblip", "t5")]
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture(params=ASPECTS, ids="-".join)
@@ -62,7 +52,7 @@ def pair(request: Any, llm_of: Any, prompt_tokenizer_of: Any) -> Any:
 
 
 def blip2(llm: Any, prompts: Any) -> tuple[Any, Any]:
-    reference = shaken(Blip2ForConditionalGeneration(Blip2Config(**sizes(llm))))
+    reference = perturbed(Blip2ForConditionalGeneration(Blip2Config(**sizes(llm))), 0.15, seed=7).eval()
     adapter, backbone = assembled(reference, llm, None, "blip2", "qformer", {})
     adapter.inputs["image"].qformer = QFormer.from_blip2(reference)
     return adapter.eval().attach(backbone), reference
@@ -70,7 +60,7 @@ def blip2(llm: Any, prompts: Any) -> tuple[Any, Any]:
 
 def instructblip(llm: Any, prompts: Any) -> tuple[Any, Any]:
     config = InstructBlipConfig(**sizes(llm, vocab_size=prompts.vocabulary))
-    reference = shaken(InstructBlipForConditionalGeneration(config))
+    reference = perturbed(InstructBlipForConditionalGeneration(config), 0.15, seed=7).eval()
     vocabulary = {"vocabulary": prompts.vocabulary}
     adapter, backbone = assembled(reference, llm, prompts, "instructblip", "instruct_qformer", vocabulary)
     projector: Any = adapter.inputs["image"]
@@ -91,14 +81,6 @@ def sizes(llm: Any, **qformer: int) -> dict[str, Any]:
         "num_query_tokens": QUERIES,
         "image_token_index": llm.tokenizer.convert_tokens_to_ids("<image>"),
     }
-
-
-def shaken(model: Any) -> Any:
-    """Weights large enough for answers that differ."""
-    generator = torch.Generator().manual_seed(7)
-    for parameter in model.parameters():
-        parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.15)
-    return model.eval()
 
 
 def assembled(

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from attached import copy_llava
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture
@@ -38,12 +35,7 @@ def hf_llava(backbone: Any, adapter: Any) -> LlavaForConditionalGeneration:
         image_seq_length=4,
     )
     model = LlavaForConditionalGeneration(config).eval()
-    model.model.vision_tower.load_state_dict(backbone.encoder("image").model.state_dict())
-    model.model.language_model.load_state_dict(backbone.llm.model.model.state_dict())
-    model.lm_head.load_state_dict(backbone.llm.model.lm_head.state_dict())
-    first, last = adapter.inputs["image"].layers[0], adapter.inputs["image"].layers[2]
-    model.model.multi_modal_projector.linear_1.load_state_dict(first.state_dict())
-    model.model.multi_modal_projector.linear_2.load_state_dict(last.state_dict())
+    copy_llava(model, backbone, adapter)
     return model
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from attached import copy_llava
 from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration, LlavaNextProcessor
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
@@ -20,10 +21,7 @@ SIZES = [(20, 14), (70, 9), (9, 70), (40, 41), (33, 16), (1, 60)]
 """Pictures of one to four tiles, with padding at the sides, above and below, and with nothing left of the map."""
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture
@@ -52,12 +50,7 @@ def hf_llava_next(backbone: Any, adapter: Any) -> LlavaNextForConditionalGenerat
         image_grid_pinpoints=[[rows * SIDE, columns * SIDE] for rows, columns in AnyRes().canvases],
     )
     model = LlavaNextForConditionalGeneration(config).eval()
-    model.model.vision_tower.load_state_dict(backbone.encoder("image").model.state_dict())
-    model.model.language_model.load_state_dict(backbone.llm.model.model.state_dict())
-    model.lm_head.load_state_dict(backbone.llm.model.lm_head.state_dict())
-    first, last = adapter.inputs["image"].layers[0], adapter.inputs["image"].layers[2]
-    model.model.multi_modal_projector.linear_1.load_state_dict(first.state_dict())
-    model.model.multi_modal_projector.linear_2.load_state_dict(last.state_dict())
+    copy_llava(model, backbone, adapter)
     model.model.image_newline.copy_(adapter.newline.row)
     return model
 

@@ -218,7 +218,7 @@ def test_other_weights_warn_once_and_strict_refuses_each_time(saved: Any, backbo
     assert one.attached
 
 
-def test_one_that_does_not_fit_is_refused(three: Any, backbone_of: Make, adapter_of: Make, image_of: Make) -> None:
+def test_one_that_does_not_fit_is_refused(three: Any, adapter_of: Make, image_of: Make) -> None:
     backbone, adapters = three
     model = adapters[0].attach(backbone)
     before = scores(model, image_of())

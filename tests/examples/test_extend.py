@@ -44,12 +44,6 @@ from inlay.recipes.settings.default_models import miniature_path
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.systems.load_backbone import miniature_backbone
 
-pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 EXTEND = Path(__file__).parents[2] / "examples" / "extend"
 STEPS = [f"--stages.{name}.{field}" for name in ("align", "instruct") for field in ("max_steps=2", "batch_size=4")]
 COLOURS = ("red", "green", "blue", "yellow")

@@ -119,11 +119,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer_of: Any) -> dict
 
 
 @pytest.fixture
-def eva_of() -> Callable[..., EvaEncoder]:
-    return make_eva
-
-
-@pytest.fixture
 def eva_backbone_of(llm_of: Any) -> Callable[..., Backbone]:
     """A tiny LLM of a family, EVA, and BERT's tokenizer."""
 

@@ -11,37 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cli_runs import run, untrained_llava
 from terminal_streams import as_terminal
 
 from inlay.recipes import cli
 from inlay.recipes.cli import COMMANDS, main
 from inlay.recipes.commands.bundles import inspect as inspect_command
-from inlay.recipes.miniature.datasets.pictures import build
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit status, output, errors."""
-    try:
-        status = main(list(arguments))
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of an untrained adapter on the miniature, in a run folder."""
-    from inlay.recipes.systems import llava
-    from inlay.recipes.systems.load_backbone import miniature_backbone
-
-    root = tmp_path_factory.mktemp("runs") / "llava"
-    backbone = miniature_backbone()
-    adapter = llava.recipe("1.5", "miniature").adapter(backbone, "test")
-    adapter.attach(backbone)
-    adapter.save_pretrained(root / "bundle")
-    build(root / "data", 0, scenes=4, test_scenes=7, digits=2, test_digits=2)
-    return root
+    return untrained_llava(tmp_path_factory.mktemp("runs") / "llava")
 
 
 @pytest.fixture

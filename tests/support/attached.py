@@ -53,3 +53,13 @@ def unchanged(backbone: Backbone) -> Iterator[None]:
         assert set(module.__dict__) == set(attributes), type(module).__name__
         assert module.__dict__.get("forward") is attributes.get("forward")
     assert backbone.attached is None
+
+
+def copy_llava(model: Any, backbone: Backbone, adapter: Adapter) -> None:
+    """Give the weights of backbone and adapter to a LLaVA of transformers."""
+    model.model.vision_tower.load_state_dict(backbone.encoder("image").model.state_dict())
+    model.model.language_model.load_state_dict(backbone.llm.model.model.state_dict())
+    model.lm_head.load_state_dict(backbone.llm.model.lm_head.state_dict())
+    first, _, last = adapter.inputs["image"].layers
+    model.model.multi_modal_projector.linear_1.load_state_dict(first.state_dict())
+    model.model.multi_modal_projector.linear_2.load_state_dict(last.state_dict())

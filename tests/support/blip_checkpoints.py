@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from random_weights import perturbed
 from torch import Tensor
 from transformers import (
     Blip2Config,
@@ -18,9 +19,10 @@ from transformers import (
     OPTConfig,
 )
 
+from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.language.labels import IGNORE
 
-__all__ = ["blip_folder", "blip_logits_differ", "hf_blip", "lavis"]
+__all__ = ["QUERIES", "VISION", "blip_folder", "blip_logits_differ", "hf_blip", "lavis"]
 
 QUERIES = 3
 VISION = {
@@ -80,11 +82,7 @@ def hf_blip(system: str, tokenizer: Any, *, family: str = "opt", vocabulary: int
     else:
         former = QFORMER | {"vocab_size": vocabulary, "max_position_embeddings": 32}
         model = InstructBlipForConditionalGeneration(InstructBlipConfig(**fields, qformer_config=former))
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model.eval()
+    return perturbed(model, 0.1, seed=7).eval()
 
 
 def blip_folder(folder: Path, model: Any, tokenizer: Any, prompts: Any = None) -> Path:
@@ -117,8 +115,16 @@ def lavis(model: Any, projection: str, *, vision: bool = False) -> dict[str, Ten
     return named
 
 
-def blip_logits_differ(model: Any, reference: Any, batch: Any, questions: list[str]) -> float:
-    """The largest difference between our logits and those of the model of transformers."""
+def blip_logits_differ(model: Any, reference: Any, image_of: Any) -> float:
+    """The largest difference between our logits and those of the model of transformers, for two questions."""
+    questions = ["what colour is the large circle?", "how many squares are there?"]
+    answer = Message("assistant", (TextPart("two of them"),))
+    batch = model.batch(
+        [
+            (Message("user", (MediaPart("image", image_of(seed)), TextPart(question))), answer)
+            for seed, question in enumerate(questions)
+        ]
+    )
     ids = batch.ids.clone()
     ids[batch.slots] = reference.config.image_token_index
     inputs = {"input_ids": ids, "attention_mask": batch.mask, "pixel_values": batch.inputs["image"]}

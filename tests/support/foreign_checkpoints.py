@@ -23,11 +23,13 @@ from transformers import (
     LlavaNextForConditionalGeneration,
 )
 
+from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 
 __all__ = [
     "LAYOUTS",
     "VICUNA_CHAT",
+    "attached",
     "clip_folder",
     "hf_llava",
     "hf_llava_folder",
@@ -72,6 +74,12 @@ LAYOUTS: dict[str, tuple[tuple[str, str], ...]] = {
     "5": (),
 }
 """Version of transformers -> renames of what this version writes."""
+
+
+def attached(found: Any, bundle: Path) -> Any:
+    """The model of an imported adapter that went through a bundle."""
+    found.adapter.save_pretrained(bundle, dtype=found.dtype)
+    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
 
 
 def hf_llava(tokenizer: Any, *, tiled: bool = False, seed: int = 0) -> Any:

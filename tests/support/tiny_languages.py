@@ -174,7 +174,6 @@ _HALVES = {
 }
 _T5 = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
 _T5_IDS = {"pad_token_id": 2, "eos_token_id": 1, "decoder_start_token_id": 2}
-_SPARSE = {"num_decoder_layers": 2, "num_experts": 2, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1}
 ENCODER_DECODERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bart": ("BartForConditionalGeneration", "BartConfig", {**_HALVES, "forced_eos_token_id": 1}),
     "longt5": ("LongT5ForConditionalGeneration", "LongT5Config", {**_T5, **_T5_IDS}),

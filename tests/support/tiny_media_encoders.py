@@ -7,10 +7,18 @@ from typing import Any
 import torch
 import transformers
 
-__all__ = ["AUDIO_ENCODERS", "VIDEO_ENCODERS", "VIDEO_PROCESSOR", "make_audio", "make_video_model"]
+__all__ = [
+    "AUDIO_ENCODERS",
+    "CLAP_AUDIO",
+    "VIDEO_ENCODERS",
+    "VIDEO_PROCESSOR",
+    "WAVES",
+    "make_audio",
+    "make_video_model",
+]
 
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-_WAVES = {
+WAVES = {
     **_SMALL,
     "conv_dim": (8, 8, 8),
     "conv_kernel": (10, 3, 3),
@@ -34,22 +42,19 @@ _SPEECH = {
     "eos_token_id": 2,
     "decoder_start_token_id": 1,
 }
-_CLAP = {
-    "text_config": {**_SMALL, "vocab_size": 30},
-    "audio_config": {
-        "spec_size": 64,
-        "patch_size": 4,
-        "patch_stride": [4, 4],
-        "num_mel_bins": 16,
-        "hidden_size": 32,
-        "depths": [1, 1],
-        "num_hidden_layers": 2,
-        "num_attention_heads": [2, 2],
-        "patch_embeds_hidden_size": 16,
-        "window_size": 4,
-    },
-    "projection_dim": 12,
+CLAP_AUDIO = {
+    "spec_size": 64,
+    "patch_size": 4,
+    "patch_stride": [4, 4],
+    "num_mel_bins": 16,
+    "hidden_size": 32,
+    "depths": [1, 1],
+    "num_hidden_layers": 2,
+    "num_attention_heads": [2, 2],
+    "patch_embeds_hidden_size": 16,
+    "window_size": 4,
 }
+_CLAP = {"text_config": {**_SMALL, "vocab_size": 30}, "audio_config": CLAP_AUDIO, "projection_dim": 12}
 
 AUDIO_ENCODERS: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]], int, int]] = {
     "ast": (
@@ -76,11 +81,11 @@ AUDIO_ENCODERS: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]],
         1,
         0,
     ),
-    "data2vec-audio": ("Data2VecAudioModel", _WAVES, _NORMALISED, 100, 0),
-    "hubert": ("HubertModel", _WAVES, _NORMALISED, 100, 0),
+    "data2vec-audio": ("Data2VecAudioModel", WAVES, _NORMALISED, 100, 0),
+    "hubert": ("HubertModel", WAVES, _NORMALISED, 100, 0),
     "mms (wav2vec2 with attention adapters)": (
         "Wav2Vec2Model",
-        {**_WAVES, "adapter_attn_dim": 4, "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
+        {**WAVES, "adapter_attn_dim": 4, "do_stable_layer_norm": True, "feat_extract_norm": "layer"},
         _NORMALISED,
         100,
         0,
@@ -100,8 +105,8 @@ AUDIO_ENCODERS: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]],
         19,
         0,
     ),
-    "sew": ("SEWModel", {**_WAVES, "squeeze_factor": 2}, _NORMALISED, 100, 0),
-    "sew-d": ("SEWDModel", {**_WAVES, "squeeze_factor": 2}, _NORMALISED, 100, 0),
+    "sew": ("SEWModel", {**WAVES, "squeeze_factor": 2}, _NORMALISED, 100, 0),
+    "sew-d": ("SEWDModel", {**WAVES, "squeeze_factor": 2}, _NORMALISED, 100, 0),
     "speech_to_text": (
         "Speech2TextModel",
         {**_SPEECH, "conv_channels": 16, "input_feat_per_channel": 80, "max_source_positions": 200},
@@ -109,9 +114,9 @@ AUDIO_ENCODERS: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]],
         12,
         0,
     ),
-    "unispeech": ("UniSpeechModel", _WAVES, _NORMALISED, 100, 0),
-    "unispeech-sat": ("UniSpeechSatModel", _WAVES, _NORMALISED, 100, 0),
-    "wav2vec2": ("Wav2Vec2Model", _WAVES, _NORMALISED, 100, 0),
+    "unispeech": ("UniSpeechModel", WAVES, _NORMALISED, 100, 0),
+    "unispeech-sat": ("UniSpeechSatModel", WAVES, _NORMALISED, 100, 0),
+    "wav2vec2": ("Wav2Vec2Model", WAVES, _NORMALISED, 100, 0),
     "wav2vec2-bert": (
         "Wav2Vec2BertModel",
         {**_SMALL, "feature_projection_input_dim": 160, "conv_depthwise_kernel_size": 3},
@@ -119,8 +124,8 @@ AUDIO_ENCODERS: dict[str, tuple[str, dict[str, Any], tuple[str, dict[str, Any]],
         24,
         0,
     ),
-    "wav2vec2-conformer": ("Wav2Vec2ConformerModel", _WAVES, _NORMALISED, 100, 0),
-    "wavlm": ("WavLMModel", _WAVES, _NORMALISED, 100, 0),
+    "wav2vec2-conformer": ("Wav2Vec2ConformerModel", WAVES, _NORMALISED, 100, 0),
+    "wavlm": ("WavLMModel", WAVES, _NORMALISED, 100, 0),
     "whisper": (
         "WhisperModel",
         {**_SPEECH, "max_source_positions": 100, "num_mel_bins": 16},

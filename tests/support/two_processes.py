@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -31,8 +32,11 @@ def in_two(work: Callable[[], Any], *, processes: int = 2) -> list[Any]:
         context.Process(target=_run, args=(work, number, processes, store.port, pipes[number][1]))
         for number in range(processes)
     ]
-    for child in children:
-        child.start()
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        for child in children:
+            child.start()
     try:
         return [
             _read(receive) if receive.poll(LONGEST) else TimeoutError(f"process {number} hangs")

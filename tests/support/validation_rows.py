@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from picture_rows import circle_rows
+
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.settings.stage import Stage
 
@@ -23,12 +24,5 @@ STAGE = Stage(
 
 def nine_samples(image_of: Any, folder: Path) -> list[Sample]:
     """Nine of different lengths; the last five are held out."""
-    rows = []
-    answers = ["red", "green and blue", "blue", "a small star", "red", "two", "two large circles", "no", "yes"]
-    for index, answer in enumerate(answers):
-        path = folder / f"{index}.png"
-        image_of(index).save(path)
-        shown = () if index == 7 else (MediaPart("image", path),)
-        user = Message("user", (*shown, TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(answer),))), "rows"))
-    return rows
+    answers = ("red", "green and blue", "blue", "a small star", "red", "two", "two large circles", "no", "yes")
+    return circle_rows(image_of, folder, answers, without_picture=(7,))

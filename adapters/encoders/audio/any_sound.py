@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
-from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.frozen import Layer
 from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.audio import Sound

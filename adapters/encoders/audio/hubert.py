@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder, by_length
-from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.frozen import Layer, states_of
 from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.audio import Sound
 from inlay.adapters.media.geometry import Geometry
@@ -104,9 +104,7 @@ class HubertEncoder(AudioEncoder):
         return by_length(samples, inputs["lengths"], self._states, self.tokens, self.width)
 
     def _states(self, samples: Tensor) -> Tensor:
-        output = self.model(samples, output_hidden_states=self.layer != "last")
-        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
-        return states
+        return states_of(self.model, samples, self.layer)
 
 
 def _field(kernels: Sequence[int], strides: Sequence[int]) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from inlay.adapters.encoders.audio.audio_encoder import AudioEncoder
-from inlay.adapters.encoders.image.vision import Layer
+from inlay.adapters.encoders.frozen import Layer, states_of
 from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.encoders.registry import register_encoder
 from inlay.adapters.media.audio import Sound
@@ -76,9 +76,7 @@ class WhisperAudioEncoder(AudioEncoder):
         return features
 
     def _features(self, inputs: Tensor) -> Tensor:
-        output = self.model(self._placed(inputs), output_hidden_states=self.layer != "last")
-        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
-        return states
+        return states_of(self.model, self._placed(inputs), self.layer)
 
 
 register_encoder(

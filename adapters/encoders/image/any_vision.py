@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inlay.adapters.encoders.image.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.frozen import Layer
+from inlay.adapters.encoders.image.vision import ClassToken, VisionEncoder
 from inlay.adapters.encoders.protocol import EncoderError
 
 __all__ = ["AnyClassToken", "AnyVisionEncoder"]

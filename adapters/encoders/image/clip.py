@@ -10,7 +10,8 @@ from typing import Any
 
 from transformers import CLIPModel, CLIPVisionModel, CLIPVisionModelWithProjection
 
-from inlay.adapters.encoders.image.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.frozen import Layer
+from inlay.adapters.encoders.image.vision import ClassToken, VisionEncoder
 from inlay.adapters.encoders.registry import register_encoder
 
 __all__ = ["ClipEncoder"]

@@ -14,7 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import Blip2VisionModel, InstructBlipVisionModel
 
-from inlay.adapters.encoders.image.vision import ClassToken, Layer, VisionEncoder
+from inlay.adapters.encoders.frozen import Layer
+from inlay.adapters.encoders.image.vision import ClassToken, VisionEncoder
 from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.encoders.registry import register_encoder
 

@@ -17,14 +17,13 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from inlay.adapters.encoders.frozen import FrozenEncoder
+from inlay.adapters.encoders.frozen import FrozenEncoder, Layer, states_of
 from inlay.adapters.language.freeze import freeze
 from inlay.adapters.media.geometry import Colour, HalfPixel
 from inlay.adapters.media.image import Geometry, fit
 
-__all__ = ["ClassToken", "Layer", "VisionEncoder", "squares"]
+__all__ = ["ClassToken", "VisionEncoder", "squares"]
 
-Layer: TypeAlias = int | Literal["last"]
 ClassToken: TypeAlias = Literal["drop", "keep", "none"]
 
 
@@ -126,9 +125,7 @@ class VisionEncoder(FrozenEncoder):
 
     def _states(self, pixels: Tensor) -> Tensor:
         """Hidden states of the chosen layer with the class token: ``[n, tokens, width]``."""
-        output = self.model(pixels, output_hidden_states=self.layer != "last")
-        states: Tensor = output.last_hidden_state if self.layer == "last" else output.hidden_states[self.layer]
-        return states
+        return states_of(self.model, pixels, self.layer)
 
     @cached_property
     def _probe(self) -> tuple[int, int]:

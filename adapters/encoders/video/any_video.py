@@ -17,9 +17,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from inlay.adapters.encoders.frames import moments
-from inlay.adapters.encoders.frozen import FrozenEncoder
+from inlay.adapters.encoders.frozen import FrozenEncoder, Layer
 from inlay.adapters.encoders.image.any_vision import AnyClassToken
-from inlay.adapters.encoders.image.vision import Layer, squares
+from inlay.adapters.encoders.image.vision import squares
 from inlay.adapters.encoders.protocol import EncoderError
 from inlay.adapters.encoders.video.pixel_rule import PixelRule
 from inlay.adapters.language.freeze import freeze

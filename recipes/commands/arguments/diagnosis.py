@@ -158,7 +158,7 @@ def _problem(parser: ArgumentParser, given: _Given) -> str | None:
     if (settings := _settings_class(hint)) is not None:
         own = {one.name for one in fields(settings)}
         if field in own:
-            return None if given.value is None else _of_field(hint, owner, field, given)
+            return None if given.value is None else _of_field(hint, field, given)
         if field in ("class_path", "init_args"):
             return f"{owner}: expected {expected(settings, owner)}"
         return _unknown(name, [f"{owner}.{one}" for one in own])
@@ -167,7 +167,7 @@ def _problem(parser: ArgumentParser, given: _Given) -> str | None:
     return _unknown(name, list(options))
 
 
-def _of_field(hint: Any, owner: str, field: str, given: _Given) -> str | None:
+def _of_field(hint: Any, field: str, given: _Given) -> str | None:
     settings = _settings_class(hint)
     if settings is None or _takes(settings, yaml.safe_dump({field: yaml.safe_load(str(given.value))})):
         return None

@@ -50,11 +50,11 @@ def check_reached(
         recipe = recipe.for_encoders((*recipe.modalities, "features"))
     rates = [f"stages.{name}.lr.{part}" for name, stage in recipe.stages.items() for part in stage.lr]
     for option in [*given, *rates]:
-        if reason := _why_unread(option, recipe, set(known), data, backbone):
+        if reason := _why_unread(option, recipe, set(known), data):
             raise SettingsError(f"--{option} has no effect: {reason}; leave it out")
 
 
-def _why_unread(option: str, recipe: Recipe, known: set[str], data: DataSettings, backbone: BackboneSettings) -> str:
+def _why_unread(option: str, recipe: Recipe, known: set[str], data: DataSettings) -> str:
     head, *path = option.split(".")
     if recipe.continues and (head in (*_OF_BUNDLE, "template") or (head == "stages" and path[1:2] in _LAID)):
         return "parts and layout are those of the bundle (--begin)"

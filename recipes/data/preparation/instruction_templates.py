@@ -11,13 +11,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
-from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
 from inlay.hub.safety.text import shown
-from inlay.recipes.data.rows.sample import DataError, Sample
+from inlay.recipes.data.rows.sample import DataError
 
-__all__ = ["CAPTION", "DESCRIBE", "QUESTION", "blip_caption", "blip_question", "choose", "fill", "instructed"]
+__all__ = ["CAPTION", "DESCRIBE", "QUESTION", "blip_caption", "blip_question", "choose", "fill"]
 
 QUESTION = (
     "{}",
@@ -115,31 +113,3 @@ def choose(templates: Sequence[str], name: str, *, seed: int, visit: int = 0) ->
         raise DataError("expected at least one template, got none")
     digest = hashlib.sha256(f"{seed} {visit} {name}".encode()).digest()
     return templates[int.from_bytes(digest[:8], "big") % len(templates)]
-
-
-def instructed(sample: Sample, templates: Sequence[str], *, seed: int = 0, visit: int = 0) -> Sample:
-    """The sample with a template around the user's words, the same one in every turn.
-
-    Args:
-        sample: the user's turns hold a question, or media alone.
-        templates: the templates to choose from.
-        seed: seed of the choice.
-        visit: number of the sample's earlier visits; each visit may choose another template.
-
-    Raises:
-        DataError: no template, or one that does not fit the user's words.
-
-    Example:
-        >>> from inlay.recipes.data.rows.records import described
-        >>> sample = described("7", "1.png", "How many?", "two", "")
-        >>> instructed(sample, ["Question: {} Short answer:"]).messages[0].text
-        'Question: How many? Short answer:'
-    """
-    template = choose(templates, sample.id, seed=seed, visit=visit)
-    turns = [_turn(message, template) if message.role == "user" else message for message in sample.messages]
-    return replace(sample, messages=tuple(turns))
-
-
-def _turn(message: Message, template: str) -> Message:
-    media: list[Part] = [part for part in message.content if isinstance(part, MediaPart)]
-    return replace(message, content=(*media, TextPart(fill(template, message.text))))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from inlay.hub.safety.atomic import write_file
 from inlay.recipes.data.rows.sample import DataError
 
 __all__ = ["write_text"]
@@ -22,18 +21,6 @@ def write_text(path: Path, text: str) -> None:
         DataError: the file cannot be written; an existing file is unchanged.
     """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        write_file(path, text.encode())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
-        raise

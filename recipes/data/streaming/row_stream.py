@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from inlay.recipes.data.rows.offenders import Invalid
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.base import Row
 from inlay.recipes.data.streaming.row_parts import RowPart
+from inlay.recipes.data.streaming.worker_stream import WorkerStream
 from inlay.recipes.distributed.ranks import rank, world
 
 __all__ = ["Converter", "LeftOut", "RowStream"]
@@ -94,18 +95,15 @@ class RowStream(IterableDataset[Sample]):
         return {"row": int(self._skipped.sum())}
 
     def __iter__(self) -> Iterator[Sample]:
-        worker = get_worker_info()
-        number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        # The loader always begins with its first worker, which after a start continues the stream of another one.
-        turn = (number + self.start) % workers
-        done = max(0, -(-(self.start - turn) // workers)) * self.batch_size
-        stream, streams = self.rank * workers + turn, self.world * workers
+        number, _, stream, streams, done = WorkerStream.of_this_worker(
+            self.rank, self.world, start=self.start, batch_size=self.batch_size
+        )
         file = None if self.positions is None else self.positions / f"{stream}-of-{streams}.jsonl"
         mark = _latest(file, done)
         given = mark.given
         for again in count(mark.turn):
             before = given
-            for block in self._blocks(again, stream, streams, mark, file, given):
+            for block in self._blocks(again, stream, streams, mark, file):
                 samples = self._samples(block, number)
                 if self.buffer:
                     random.Random(f"{self.seed} {again} {stream} {block.mark.block}").shuffle(samples)
@@ -129,9 +127,7 @@ class RowStream(IterableDataset[Sample]):
                 self._skipped[worker % _MAX_WORKERS] += 1
         return samples
 
-    def _blocks(
-        self, turn: int, stream: int, streams: int, mark: _Mark, file: Path | None, given: int
-    ) -> Iterator[_Block]:
+    def _blocks(self, turn: int, stream: int, streams: int, mark: _Mark, file: Path | None) -> Iterator[_Block]:
         """The blocks of a pass for one stream, from a mark on."""
         parts = list(self.parts)
         if self.buffer:

@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.streaming.braces import expand_braces
 from inlay.recipes.data.streaming.tar_groups import DamagedShard, Group, tar_groups
 from inlay.recipes.data.streaming.tar_sample import EXTENSIONS, BrokenSample, sample_of
+from inlay.recipes.data.streaming.worker_stream import WorkerStream
 
 __all__ = ["REASONS", "TarPairs", "shard_files"]
 
@@ -99,12 +100,9 @@ class TarPairs(IterableDataset[Sample]):
         return dict(zip(REASONS, self._skipped.sum(0).tolist(), strict=True))
 
     def __iter__(self) -> Iterator[Sample]:
-        worker = get_worker_info()
-        number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        # The loader always begins with its first worker, which after a start continues the stream of another one.
-        turn = (number + self.start) % workers
-        done = max(0, -(-(self.start - turn) // workers)) * self.batch_size
-        stream, streams = self.rank * workers + turn, self.world * workers
+        number, workers, stream, streams, done = WorkerStream.of_this_worker(
+            self.rank, self.world, start=self.start, batch_size=self.batch_size
+        )
         if self.passes is None and streams > len(self.shards):
             raise DataError(
                 f"expected at least one shard for each of {self.world} processes with {workers} workers, got "

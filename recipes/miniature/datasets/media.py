@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from inlay.recipes.miniature.world.scenes import Split
 
 ASKED = 5  # questions about one medium in training
-_FILES = ("pairs", "questions", "t2m", "mosit", "modaverse")
 _README = """# The miniature's sounds, drawings and clips, seed {seed}
 
 Made by `python -m inlay.recipes.miniature.datasets.media --seed {seed}`: {media} media of each kind with captions and

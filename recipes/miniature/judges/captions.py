@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from inlay.recipes.miniature.world.descriptions import read_caption
 
-__all__ = ["LONGEST", "caption_is_right"]
-
-LONGEST = 60
-"""The most tokens of a generated caption: the longest caption, with a margin."""
+__all__ = ["caption_is_right"]
 
 
 def caption_is_right(said: str, reference: str) -> bool:

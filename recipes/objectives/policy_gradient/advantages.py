@@ -11,7 +11,6 @@ Suffixes: ``G`` groups (one question with one medium each), ``K`` sampled answer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from inlay.recipes.settings.objective import ObjectiveError
@@ -19,7 +18,7 @@ from inlay.recipes.settings.objective import ObjectiveError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PolicyError", "centred", "group_normalised", "leave_one_out", "undecided", "weighted_rewards"]
+__all__ = ["PolicyError", "centred", "group_normalised", "leave_one_out", "undecided"]
 
 EPSILON = 1e-4
 """Added to the standard deviation, as in TRL; a group of equal rewards has the advantage 0."""
@@ -88,24 +87,6 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     _check(rewards)
     answers = rewards.shape[1]
     return (rewards - rewards.mean(dim=1, keepdim=True)) * (answers / (answers - 1))
-
-
-def weighted_rewards(scores: Tensor, weights: Sequence[float]) -> Tensor:
-    """``Σ weight · score`` of several reward functions.
-
-    Args:
-        scores: ``[..., F]``, one column per function.
-        weights: F numbers.
-
-    Returns:
-        ``[...]``.
-
-    Raises:
-        PolicyError: the numbers of columns and weights differ.
-    """
-    if scores.shape[-1:] != (len(weights),):
-        raise PolicyError(f"expected a weight for each reward function, got {len(weights)} for {list(scores.shape)}")
-    return (scores * scores.new_tensor(list(weights))).sum(dim=-1)
 
 
 def undecided(rewards: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from inlay.recipes.objectives.policy_gradient.advantages import PolicyError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Averaging", "PolicyFigures", "PolicySettings", "SampledAnswers", "policy_loss", "token_entropy"]
+__all__ = ["Averaging", "PolicyFigures", "PolicySettings", "SampledAnswers", "policy_loss"]
 
 Averaging = Literal["grpo", "dapo", "dr_grpo", "rloo"]
 
@@ -143,25 +143,6 @@ def policy_loss(answers: SampledAnswers, settings: PolicySettings) -> tuple[Tens
     if settings.averaging == "dr_grpo":
         return sums / float(settings.max_tokens or 1), figures
     return sums / (lengths.mean() if answers.mean_tokens is None else answers.mean_tokens), figures
-
-
-def token_entropy(logits: Tensor) -> Tensor:
-    """The entropy of the next token's distribution, in nats.
-
-    Args:
-        logits: ``[..., vocabulary]``, of the labelled positions; divided by the temperature of sampling.
-
-    Returns:
-        ``[...]`` float32 (float64 for float64 logits). A logit of minus infinity, of a token that may not be sampled,
-        contributes nothing.
-
-    Example:
-        >>> import torch
-        >>> token_entropy(torch.tensor([0.0, 0.0, -torch.inf])).item()  # ln 2
-        0.6931471824645996
-    """
-    log_probs = (logits if logits.dtype.itemsize > 4 else logits.float()).log_softmax(dim=-1)
-    return -(log_probs.exp() * log_probs.clamp(min=-1e4)).sum(dim=-1)
 
 
 def _check(answers: SampledAnswers, settings: PolicySettings) -> None:

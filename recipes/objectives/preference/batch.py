@@ -12,7 +12,7 @@ from inlay.adapters.core.batch import Batch
 from inlay.adapters.core.encode import Encoded
 from inlay.adapters.core.results import TokenLogProbs
 from inlay.recipes.data.sampling.step_counts import counts_of
-from inlay.recipes.objectives.preference.losses.segments import segment_weights
+from inlay.recipes.objectives.preference.losses.segments import token_weights
 from inlay.recipes.objectives.preference.pairs import PairRow
 from inlay.recipes.objectives.preference.reference import StoredReference
 
@@ -75,25 +75,17 @@ def _pairs(batch: PairBatch) -> dict[str, int]:
 
 
 def weigher(segment_weight: float, tail: float) -> Weigh | None:
-    """Weights of the tokens of a pair; None if all are 1.
-
-    Args:
-        segment_weight: of tokens in which the two answers differ.
-        tail: of the longer answer's tokens behind the length of the shorter one.
-    """
+    """:func:`~inlay.recipes.objectives.preference.losses.segments.token_weights` by stream; None if all are 1."""
     if segment_weight == 1 and tail == 1:
         return None
 
     def weigh(answers: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        chosen, rejected = answers["chosen"], answers["rejected"]
-        first, second = segment_weights(chosen.tolist(), rejected.tolist(), segment_weight)
-        found = {"chosen": torch.tensor(first), "rejected": torch.tensor(second)}
-        shorter = min(len(chosen), len(rejected))
-        for weights in found.values():
-            weights[shorter:] *= tail
-        if "chosen_other_image" in answers:
-            found["chosen_other_image"] = found["chosen"]
-        return found
+        chosen, rejected = token_weights(
+            answers["chosen"], answers["rejected"], segment_weight=segment_weight, tail=tail
+        )
+        return {"chosen": chosen, "rejected": rejected} | (
+            {"chosen_other_image": chosen} if "chosen_other_image" in answers else {}
+        )
 
     return weigh
 

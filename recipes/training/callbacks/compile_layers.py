@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from inlay.adapters.language.checkpointing import is_recomputed
-from inlay.adapters.language.compile import compiled, compiles, missing_compiler
+from inlay.adapters.language.compile import compiled, missing_compiler
+from inlay.adapters.language.decoder_layers import decoder_layers
 from inlay.recipes.objectives.next_token.module import NextTokenModule
 from inlay.recipes.settings.errors import SettingsError
 
@@ -33,7 +34,7 @@ class CompileLayers(Callback):
         Raises:
             SettingsError: no compiler on this machine.
         """
-        if not isinstance(module, NextTokenModule) or not compiles(module.model.backbone.llm.model):
+        if not isinstance(module, NextTokenModule) or not decoder_layers(module.model.backbone.llm.model):
             self.show("compile: skipped, this stage runs no decoder-only language model")
             return
         llm = module.model.backbone.llm.model

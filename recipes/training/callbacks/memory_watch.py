@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from inlay.adapters.language.checkpointing import can_recompute, recomputed
+from inlay.adapters.language.checkpointing import recomputed
+from inlay.adapters.language.decoder_layers import decoder_layers
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.distributed.ranks import all_of, world
@@ -122,7 +123,7 @@ class MemoryWatch(Callback):
         wanted = self.recompute is True or (self.recompute == "auto" and self.plan is not None and not self.plan.fits)
         # In all processes or in none, so that they run the same collective operations.
         if any(all_of(wanted)):
-            if can_recompute(llm):
+            if decoder_layers(llm):
                 self._open.enter_context(recomputed(llm))
                 self.show("recompute: on; uses less memory and about a third more time")
             else:

@@ -21,11 +21,7 @@ from inlay.hub.errors import BundleError
 from inlay.hub.format.bundle import Bundle
 from inlay.hub.format.manifest import TrainingSpec
 
-
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 def rows_of(image: Any) -> list[tuple[Message, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from random_weights import perturbed
 from torch import Tensor
 
 from inlay.adapters.adapter import Adapter
@@ -25,24 +26,14 @@ Make = Callable[..., Any]
 QUESTIONS = ("what colour is it?", "how many squares are there, and where?", "why?")
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
-
-
-def talkative(backbone: Backbone) -> Backbone:
-    """Weights so large that answers vary with what was read."""
-    generator = torch.Generator().manual_seed(11)
-    for parameter in backbone.llm.model.parameters():
-        parameter.add_(torch.randn(parameter.shape, generator=generator).mul_(0.2))
-    return backbone
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture
 def model_of(backbone_of: Make, adapter_of: Make) -> Make:
     def make(family: str = "llama", **fields: Any) -> Any:
-        backbone = talkative(backbone_of(family))
+        backbone = backbone_of(family)
+        perturbed(backbone.llm.model, 0.2)
         model = adapter_of(backbone, **fields).eval().attach(backbone)
         model.prefixes = PrefixCache()
         return model
@@ -236,7 +227,7 @@ def test_what_it_cannot_do_takes_the_plain_way(model_of: Make, image_of: Make, o
     assert model.prefixes.bytes == 0
 
 
-def test_an_encoder_decoder_takes_the_plain_way(model_of: Make, image_of: Make, adapter_of: Make) -> None:
+def test_an_encoder_decoder_takes_the_plain_way(model_of: Make, image_of: Make) -> None:
     model = model_of("t5", r=None)
     told = converse(model, [image_of()], QUESTIONS[:1])
     assert model.prefixes.bytes == 0
@@ -248,7 +239,8 @@ def test_a_projector_that_reads_the_question_reads_again_for_another(
     llm_of: Make, clip_of: Make, prompt_tokenizer_of: Make, image_of: Make
 ) -> None:
     """InstructBLIP's query tokens see the words of the picture's own turn, so those are part of what was read."""
-    backbone = talkative(Backbone(llm_of("llama"), {"image": clip_of()}, prompt_tokenizer_of()))
+    backbone = Backbone(llm_of("llama"), {"image": clip_of()}, prompt_tokenizer_of())
+    perturbed(backbone.llm.model, 0.2)
     sizes: Any = {"queries": 4, "hidden": 16, "layers": 1, "heads": 2, "ffn": 24, "prompt_tokens": 16}
     torch.manual_seed(1)
     adapter = Adapter.for_backbone(
@@ -307,7 +299,9 @@ def test_another_backbone_does_not_use_what_was_kept_on_the_first(
     converse(model, [image_of()])
     kept, adapter = model.prefixes, model.adapter
     adapter.detach()
-    model = adapter.attach(talkative(backbone_of(seed=5)))
+    other = backbone_of(seed=5)
+    perturbed(other.llm.model, 0.2)
+    model = adapter.attach(other)
     wanted = [text for text, _ in converse(model, [image_of()])]
     model.prefixes = kept
     found = converse(model, [image_of()])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from random_weights import perturbed
 from torch import Tensor
 
 from inlay.adapters import AttachError, IncompatibleBackbone
@@ -23,10 +24,7 @@ ORDER = (1, 0, 3, 1, 2, 0)
 WORDS = ("what?", "how many squares are there?", "why?", "what colour is the large circle?", "where?", "and?")
 
 
-@pytest.fixture(autouse=True)
-def no_gradients() -> Any:
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture
@@ -35,9 +33,7 @@ def world_of(backbone_of: Make, adapter_of: Make, image_of: Make) -> Make:
 
     def make(family: str = "llama", *, adapters: bool = True) -> Any:
         backbone = backbone_of(family)
-        generator = torch.Generator().manual_seed(11)
-        for parameter in backbone.llm.model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator).mul_(0.2))
+        perturbed(backbone.llm.model, 0.2)
         kinds = KINDS if adapters else []
         made = [adapter_of(backbone, seed=3 + seed, **fields).eval() for seed, fields in enumerate(kinds)]
         asked = [
@@ -125,7 +121,7 @@ def test_afterwards_the_attached_adapter_is_as_before(world_of: Make) -> None:
     assert torch.equal(model.probe(asked[0]), before)
 
 
-def test_projectors_alone_need_no_lora(backbone_of: Make, adapter_of: Make, world_of: Make) -> None:
+def test_projectors_alone_need_no_lora(adapter_of: Make, world_of: Make) -> None:
     backbone, _, asked = world_of()
     adapters = [adapter_of(backbone, seed=seed, r=None).eval() for seed in range(4)]
     ids, _, _ = one_by_one(backbone, adapters, asked, max_new_tokens=6)

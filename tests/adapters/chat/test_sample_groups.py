@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from random_weights import perturbed
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
@@ -25,19 +26,11 @@ FAMILIES = ["llama", "qwen2", "qwen3", "opt", "t5"]
 QUESTIONS = ("what colour is it?", "how many squares are there, and where?", "why?")
 
 
-def lively(backbone: Backbone) -> Backbone:
-    """Weights so large that answers vary with what was read."""
-    generator = torch.Generator().manual_seed(11)
-    with torch.no_grad():
-        for parameter in backbone.llm.model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator).mul_(0.1))
-    return backbone
-
-
 @pytest.fixture
 def model_of(backbone_of: Make, adapter_of: Make) -> Make:
     def make(family: str = "llama", **fields: Any) -> Any:
-        backbone = lively(backbone_of(family))
+        backbone = backbone_of(family)
+        perturbed(backbone.llm.model, 0.1)
         given = {"r": None} if family == "t5" else {}
         return adapter_of(backbone, **(given | fields)).attach(backbone)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.convert import (
-    CONVERTERS,
     ConvertError,
     Imported,
     KeyTable,
@@ -26,12 +24,7 @@ from inlay.adapters.parts.registration import RegistrationError
 KEYS = KeyTable((("connector.{leaf}", "inputs.image.layer.{leaf}"),))
 
 
-@pytest.fixture(autouse=True)
-def own_converters() -> Iterator[None]:
-    known = dict(CONVERTERS)
-    yield
-    CONVERTERS.clear()
-    CONVERTERS.update(known)
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def matches(source: Source) -> bool:

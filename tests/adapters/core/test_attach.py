@@ -183,7 +183,7 @@ def test_an_exception_in_any_step_of_swap_leaves_one_adapter_at_work(
     assert late < 8
 
 
-def test_a_failing_undo_does_not_keep_the_others_from_running(llm_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_undo_does_not_keep_the_others_from_running(llm_of: Make) -> None:
     backbone = Backbone(llm=llm_of("llama"))
     adapter = with_tokens(backbone)
     with unchanged(backbone):

@@ -29,17 +29,7 @@ from inlay.adapters.media.tiling.split import AROUND, GLOBAL, Split
 from inlay.adapters.media.tiling.thumbnail import Thumbnail
 from inlay.adapters.media.video import Video
 
-
-@pytest.fixture
-def long_backbone_of(llm_of: Any, clip_of: Any) -> Any:
-    """A backbone whose context holds the texts of row and column markers, letter by letter."""
-    return lambda: Backbone(llm_of("llama", max_position_embeddings=2048), {"image": clip_of()})
-
-
-@pytest.fixture(autouse=True)
-def no_gradients(request: pytest.FixtureRequest) -> Any:
-    with torch.set_grad_enabled("gradient" in request.node.name):
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -87,6 +77,7 @@ def test_a_map_is_put_together_from_its_tiles_without_padding_and_with_newlines(
     assert thin.flatten().tolist() == [0, 1, 2, 3]
 
 
+@torch.enable_grad()
 def test_the_gradient_reaches_the_newline_and_is_zero_in_a_batch_without_pictures(
     backbone_of: Any, image_of: Any
 ) -> None:
@@ -142,7 +133,7 @@ def test_markers_with_token_rows_are_one_token_each(backbone_of: Any, image_of: 
     assert [int((row.ids == token).sum()) for token in known] == [4, 1, 1, 1]
 
 
-def test_a_projector_that_reads_the_prompt_reads_it_for_each_tile(backbone_of: Any, image_of: Any) -> None:
+def test_a_projector_that_reads_the_prompt_reads_it_for_each_tile() -> None:
     prompts = Prompts(torch.tensor([[1, 2], [3, 4]]), torch.ones(2, 2, dtype=torch.long))
     tiles = Tiles(Thumbnail(), (Grid((1, 1), 1, 1, None), Grid((2, 1), 1, 2, "last")))
     found = per_tile(prompts, tiles)
@@ -161,7 +152,7 @@ def test_pictures_are_tiled_and_clips_are_not(backbone_of: Any, clip_of: Any, im
     assert model.embeddings(model.collate([row])).isfinite().all()
 
 
-def test_a_class_token_cannot_be_part_of_a_map(backbone_of: Any, clip_of: Any, llm_of: Any) -> None:
+def test_a_class_token_cannot_be_part_of_a_map(clip_of: Any, llm_of: Any) -> None:
     backbone = Backbone(llm_of("llama"), {"image": clip_of(class_token="keep")})
     with pytest.raises(TilingError, match="square number of tokens per tile, which form a map, got 5"):
         tiled(backbone, "anyres")
@@ -204,7 +195,7 @@ def test_a_row_that_cannot_fit_names_the_positions_of_its_media(backbone_of: Any
         model.encode(asked(picture(image_of(1)), "what?"))
 
 
-def test_no_picture_is_larger_than_the_bounds_of_its_rule(backbone_of: Any) -> None:
+def test_no_picture_is_larger_than_the_bounds_of_its_rule() -> None:
     for rule in (AnyRes(), Thumbnail(2, 7), Split(3)):
         tiler = Tiler(rule, 16, 4)
         least, most = tiler.bounds()
@@ -243,6 +234,7 @@ def test_a_projector_reads_the_words_of_its_own_picture(
         torch.testing.assert_close(together[row, : own.shape[1]], own[0], atol=1e-5, rtol=0)
 
 
+@torch.enable_grad()
 def test_a_stage_with_another_tiling_keeps_the_newline_in_its_graph_for_its_gradient(
     backbone_of: Any, image_of: Any
 ) -> None:

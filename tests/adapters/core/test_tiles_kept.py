@@ -18,17 +18,7 @@ from inlay.adapters.conversation.messages import Message, TextPart
 from inlay.adapters.llm_parts.lora import LoraConfig
 from inlay.hub.errors import BundleError
 
-
-@pytest.fixture
-def long_backbone_of(llm_of: Any, clip_of: Any) -> Any:
-    """A backbone whose context holds the texts of row and column markers, letter by letter."""
-    return lambda: Backbone(llm_of("llama", max_position_embeddings=2048), {"image": clip_of()})
-
-
-@pytest.fixture(autouse=True)
-def no_gradients(request: pytest.FixtureRequest) -> Any:
-    with torch.set_grad_enabled("gradient" in request.node.name):
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 def test_without_tiling_ids_and_logits_are_those_of_a_layout_that_knows_no_tiling(

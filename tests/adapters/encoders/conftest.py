@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_media_encoders import CLAP_AUDIO, WAVES
 from transformers import (
     ClapConfig,
     ClapFeatureExtractor,
@@ -66,39 +67,13 @@ def make_whisper(seed: int = 0) -> tuple[WhisperForConditionalGeneration, Whispe
 def make_hubert(seed: int = 0, **changes: Any) -> tuple[HubertModel, Wav2Vec2FeatureExtractor]:
     """A feature every 80 samples, 16 values."""
     torch.manual_seed(seed)
-    config = HubertConfig(
-        **{
-            "hidden_size": 16,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 24,
-            "conv_dim": (8, 8, 8),
-            "conv_kernel": (10, 3, 3),
-            "conv_stride": (5, 4, 4),
-            "num_conv_pos_embeddings": 4,
-            "num_conv_pos_embedding_groups": 2,
-        }
-        | changes
-    )
-    return HubertModel(config).eval(), Wav2Vec2FeatureExtractor()
+    return HubertModel(HubertConfig(**WAVES | changes)).eval(), Wav2Vec2FeatureExtractor()
 
 
 def make_clap(seed: int = 0, *, fusion: bool = False) -> tuple[ClapModel, ClapFeatureExtractor]:
     """1 s at 16 kHz, shared space of 12, 64 features of 32."""
     torch.manual_seed(seed)
-    audio = {
-        "spec_size": 64,
-        "patch_size": 4,
-        "patch_stride": [4, 4],
-        "num_mel_bins": 16,
-        "hidden_size": 32,
-        "depths": [1, 1],
-        "num_hidden_layers": 2,
-        "num_attention_heads": [2, 2],
-        "patch_embeds_hidden_size": 16,
-        "window_size": 4,
-        "enable_fusion": fusion,
-    }
+    audio = {**CLAP_AUDIO, "enable_fusion": fusion}
     text = {
         "hidden_size": 16,
         "num_hidden_layers": 1,

@@ -26,7 +26,7 @@ from inlay.adapters.loading.encoders.video import load_video_encoder
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.hub.format.manifest import PortSpec
 
-pytestmark = pytest.mark.usefixtures("own_encoders")
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 class Own(torch.nn.Module):

@@ -28,16 +28,13 @@ def test_options_that_are_not_given_have_their_defaults() -> None:
     assert target_named("peft", {"rank": 4})[1].rank == 4
 
 
-def test_options_have_their_types() -> None:
+def test_options_have_their_types(own_registrations: None) -> None:
     @dataclass(frozen=True)
     class Options:
         wide: bool = option(False, "wider")
 
-    try:
-        register_exporter("wide", "own.module:write", "a test", Options)
-        assert TARGETS["wide"].options().wide is False
-    finally:
-        TARGETS.pop("wide", None)
+    register_exporter("wide", "own.module:write", "a test", Options)
+    assert TARGETS["wide"].options().wide is False
 
 
 def test_the_name_of_another_target_is_refused() -> None:

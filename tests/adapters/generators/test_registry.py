@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,7 @@ from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.parts.registration import RegistrationError
 
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    yield
-    GENERATORS.clear()
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def load(source: str, **options: Any) -> Any:

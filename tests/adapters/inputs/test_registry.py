@@ -20,7 +20,7 @@ from inlay.adapters.inputs import (
 from inlay.adapters.parts.fields import ConfigError
 from inlay.adapters.parts.registration import RegistrationError
 
-pytestmark = pytest.mark.usefixtures("own_projectors")
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def test_layers_that_read_one_tensor_are_computed_together(part_of: Any, product
     assert products == [3, 1, 2, 1] * 2
 
 
-def test_layers_that_turn_out_to_read_others_leave(part_of: Any, products: list[int], llm_of: Any) -> None:
+def test_layers_that_turn_out_to_read_others_leave(part_of: Any, products: list[int]) -> None:
     llm, part = part_of("t5", ("q", "k", "v"))
     source, target = torch.ones(1, 3, dtype=torch.long), torch.tensor([[5, 6]])
     with part.plain(), torch.no_grad():

@@ -196,7 +196,7 @@ def test_another_width_is_refused(llm_of: Any) -> None:
         rows.attach(llm_of("llama"))
 
 
-def test_exact_count_of_the_published_rows(llm_of: Any) -> None:
+def test_exact_count_of_the_published_rows() -> None:
     with torch.device("meta"):
         rows = TokenRows(TokensConfig.numbered(4096, image=4, video=24, audio=8))
     assert sum(parameter.numel() for parameter in rows.parameters()) == 2 * 36 * 4096

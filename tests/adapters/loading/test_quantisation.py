@@ -96,7 +96,7 @@ def test_a_bundle_says_so_and_comes_back_to_the_same_with_its_canary(
 
 
 @needs_library
-def test_another_precision_fits_and_is_told(load: Any, adapter_of: Any, tmp_path: Path) -> None:
+def test_another_precision_fits_and_is_told(load: Any, adapter_of: Any) -> None:
     packed, plain = load("nf4"), load(None)
     report = adapter_of(packed).compatibility(plain)
     assert report.verdict == "fits"

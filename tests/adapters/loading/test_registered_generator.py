@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inlay.adapters.generators import register_generator
-from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.loading.generators import load_generator
 from inlay.adapters.loading.pretrained import BackboneError
 from inlay.adapters.loading.registered_generator import registered_loader
 
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    yield
-    GENERATORS.clear()
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def load(source: str, **options: Any) -> Any:

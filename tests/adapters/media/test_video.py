@@ -215,7 +215,7 @@ def test_lists_and_other_formats_named_mp4_are_refused(tmp_path: Path, data: byt
         load_video(tmp_path / "a.mp4")
 
 
-def test_a_container_cannot_open_another_file(save_clip: Save) -> None:
+def test_a_container_cannot_open_another_file() -> None:
     with pytest.raises(MediaError, match="only the clip itself is read"):
         video_module._nothing_else("file:/etc/passwd", 1, {})
 

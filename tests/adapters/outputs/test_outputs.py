@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "transformer": {"hidden": 16, "ffn": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 1},
     "qformer": {"hidden": 16, "ffn": 24, "heads": 2},
 }
-
-
-@pytest.fixture
-def own_outputs() -> Iterator[None]:
-    known = dict(OUTPUTS)
-    yield
-    OUTPUTS.clear()
-    OUTPUTS.update(known)
 
 
 @pytest.mark.parametrize("kind", sorted(OUTPUTS))
@@ -104,7 +95,7 @@ def test_an_unknown_kind_lists_the_known_ones() -> None:
         build_output("gan", SIZES)
 
 
-def test_one_of_ones_own(own_outputs: None) -> None:
+def test_one_of_ones_own(own_registrations: None) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Config(OutputSizes):
         pass

@@ -165,7 +165,7 @@ def test_a_terabyte_asked_for_by_a_configuration_is_refused_before_it_is_allocat
         new_projector(LinearConfig(), width_in=1 << 20, width_out=1 << 20)
 
 
-def test_a_configuration_that_raises_another_error_is_a_fault_of_the_bundle(own_projectors: None) -> None:
+def test_a_configuration_that_raises_another_error_is_a_fault_of_the_bundle(own_registrations: None) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Picky:
         width_in: int

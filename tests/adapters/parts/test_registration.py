@@ -69,18 +69,8 @@ def register_all(parts: Any) -> None:
     register_generator("twice", parts.load)
 
 
-@pytest.fixture
-def forgotten() -> Any:
-    tables: list[dict[Any, Any]] = [PROJECTORS, OUTPUTS, ENCODERS, TEMPLATES, GENERATORS]
-    known = [dict(table) for table in tables]
-    yield
-    for table, entries in zip(tables, known, strict=True):
-        table.clear()
-        table.update(entries)
-
-
 def test_every_registry_takes_a_module_that_is_imported_a_second_time(
-    forgotten: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    own_registrations: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     register_all(imported(monkeypatch, tmp_path))
     again = imported(monkeypatch, tmp_path)

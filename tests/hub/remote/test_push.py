@@ -34,7 +34,7 @@ def test_a_pushed_bundle_comes_back(either: Hub, folder: Path, contents: Any) ->
     assert len(either.repos["me/x"].commits) == 2  # the Hub's own first one, and ours
 
 
-def test_nothing_is_sent_again(either: Hub, folder: Path, make_bundle: Make, tmp_path: Path) -> None:
+def test_nothing_is_sent_again(either: Hub, folder: Path, make_bundle: Make) -> None:
     first = push(folder, "me/x")
     either.seen.clear()
     again = push(folder, "me/x")
@@ -53,7 +53,7 @@ PRECIOUS = [
 ]
 
 
-def test_only_the_files_of_the_manifest_are_sent(either: Hub, folder: Path, tmp_path: Path) -> None:
+def test_only_the_files_of_the_manifest_are_sent(either: Hub, folder: Path) -> None:
     for name in PRECIOUS:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("PRECIOUS")

@@ -237,7 +237,7 @@ def test_a_failing_step_leaves_nothing(
 # --- no space, no permission, in the way -----------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_bundle(folder: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_leaves_the_old_bundle(folder: Path) -> None:
     """A real short write: the kernel stops the process at 100 bytes a file."""
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     code = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from registries import forgotten
 
 from inlay.recipes.cli import main
 from inlay.recipes.commands.train import command
@@ -19,18 +19,10 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "extend" / "own_encoder.py"
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """The option that imports the example's encoder under a name of its own."""
-    from inlay.adapters.encoders import ENCODERS
-
-    known, modules, paths = dict(ENCODERS), set(sys.modules), list(sys.path)
     path = tmp_path_factory.mktemp("own") / "own_eye_of_a_test.py"
     path.write_text(EXAMPLE.read_text().replace("raw_patches", "eye_of_a_test"))
-    yield ["--import", str(path)]
-    ENCODERS.clear()
-    ENCODERS.update(known)
-    sys.path[:] = paths
-    for name in set(sys.modules) - modules:
-        if name.startswith("own_eye"):
-            del sys.modules[name]
+    with forgotten():
+        yield ["--import", str(path)]
 
 
 @pytest.fixture(scope="module")

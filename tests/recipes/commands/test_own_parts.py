@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,7 @@ from inlay.recipes.cli import main
 from inlay.recipes.commands.arguments.own_parts import import_own_parts
 from inlay.recipes.settings.errors import SettingsError
 
-
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing that a test imports stays for the next one."""
-    modules = set(sys.modules)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for name in set(sys.modules) - modules:
-        if name.startswith("own_"):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def test_files_and_modules_are_imported_once_and_taken_out_of_the_arguments(

@@ -91,7 +91,7 @@ def test_captions_are_learnt_one_by_one_and_measured_by_image(root: Path) -> Non
     assert [row.answers for row in samples["align_test"]] == [(("a disc", "a red disc"),)]
 
 
-def test_another_number_of_answers_and_another_pattern_can_be_said(root: Path, image_of: Any) -> None:
+def test_another_number_of_answers_and_another_pattern_can_be_said(root: Path) -> None:
     note = json.loads((root / "annotations.json").read_text())
     note["annotations"][0]["answers"] = [{"answer": "2"}] * 3
     (root / "annotations.json").write_text(json.dumps(note))

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+import validation_rows
+from picture_rows import circle_rows
 from two_processes import in_two
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.distributed.ranks import all_of, first, first_ahead, is_first, rank, stop_together
@@ -28,20 +29,7 @@ from inlay.recipes.settings.stage import Stage
 from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import fit
 
-pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-)
-
-STAGE = Stage(
-    data="train",
-    template="vicuna_v1",
-    geometry="pad",
-    lr={"inputs.image": 1e-2, "lora": 1e-2},
-    batch_size=4,
-    epochs=9,
-    max_steps=6,
-)
+STAGE = replace(validation_rows.STAGE, accumulate=1)
 ROUNDING = 1e-5
 """Relative: the same sums in float32, in another order."""
 
@@ -49,16 +37,8 @@ ROUNDING = 1e-5
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
     """Seven, of different lengths; two of them have no picture."""
-    rows = []
-    for index, colour in enumerate(
-        ["red", "green and blue", "blue", "a small yellow star", "red", "two", "two circles"]
-    ):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        shown = () if index in (2, 5) else (MediaPart("image", path),)
-        user = Message("user", (*shown, TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(colour),))), "rows"))
-    return rows
+    answers = ("red", "green and blue", "blue", "a small yellow star", "red", "two", "two circles")
+    return circle_rows(image_of, tmp_path, answers, without_picture=(2, 5))
 
 
 class Watched:

@@ -14,7 +14,6 @@ from inlay.recipes.distributed.sharding import check_sharding, cut_layers, shard
 from inlay.recipes.settings.errors import SettingsError
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
     # OPT's layer gives back a view; nothing writes into it in place.
     "ignore:FSDP2-wrapped module .* returned a view tensor:UserWarning",
 )

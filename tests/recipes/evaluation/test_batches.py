@@ -19,8 +19,6 @@ from inlay.recipes.evaluation.batches import bytes_per_question, in_batches, pla
 from inlay.recipes.evaluation.errors import EvaluationError
 from inlay.recipes.settings.errors import RecipeError
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
 GIB = 1 << 30
 
 

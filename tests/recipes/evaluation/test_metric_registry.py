@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.rows.sample import Question
-from inlay.recipes.evaluation import metric_registry
 from inlay.recipes.evaluation.answering import Answered
 from inlay.recipes.evaluation.metrics import MetricError, choose_metric, register_metric
 from inlay.recipes.evaluation.scores import as_figures, no_metric_line, score, table
@@ -96,19 +95,11 @@ def test_a_metric_that_cannot_score_a_question_is_refused_before_the_answers(
         choose_metric(name, [question("is it?\nA. a\nB. b", "yes") if name == "pope" else asked, asked])
 
 
-@pytest.fixture
-def registered() -> Iterator[None]:
-    before = dict(metric_registry.METRICS)
-    yield
-    metric_registry.METRICS.clear()
-    metric_registry.METRICS.update(before)
-
-
 def contains(said: str, asked: Question) -> float:
     return float(asked.reference in said)
 
 
-def test_a_metric_of_ones_own_is_chosen_by_name_and_where_it_fits(registered: None) -> None:
+def test_a_metric_of_ones_own_is_chosen_by_name_and_where_it_fits(own_registrations: None) -> None:
     rows: list[Any] = [
         Answered(question("which?", "red", kind="colour"), "It is red."),
         Answered(question("which?", "two", kind="count"), "three"),
@@ -128,7 +119,7 @@ def test_a_metric_of_ones_own_is_chosen_by_name_and_where_it_fits(registered: No
     assert name_of(asked) == "contains"
 
 
-def test_a_metric_over_all_answers_has_figures_and_a_main_one(registered: None) -> None:
+def test_a_metric_over_all_answers_has_figures_and_a_main_one(own_registrations: None) -> None:
     def figures(said: Sequence[str], asked: Sequence[Question]) -> dict[str, float]:
         return {"words": float(sum(len(text.split()) for text in said)), "answers": float(len(asked))}
 
@@ -151,7 +142,7 @@ def test_a_metric_over_all_answers_has_figures_and_a_main_one(registered: None) 
         ("mine", {"score": contains, "tokens": 0}),
     ],
 )
-def test_what_is_no_metric_is_refused(registered: None, name: str, fields: dict[str, Any]) -> None:
+def test_what_is_no_metric_is_refused(own_registrations: None, name: str, fields: dict[str, Any]) -> None:
     choose_metric("auto", [])
     with pytest.raises(MetricError, match="metric"):
         register_metric(name, **fields)

@@ -39,7 +39,7 @@ def pairs(tmp_path: Path, image_of: Any) -> list[Sample]:
 
 
 @pytest.fixture
-def with_second(pairs: list[Sample], image_of: Any) -> list[Sample]:
+def with_second(pairs: list[Sample]) -> list[Sample]:
     """The same with a second picture and its own answer."""
     turned = [*pairs[1:], pairs[0]]
     return [replace(row, similar=other.messages) for row, other in zip(pairs, turned, strict=True)]

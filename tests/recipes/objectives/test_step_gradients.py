@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from picture_rows import caption_rows
 from stages import stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -16,19 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.inputs import projector_config
-from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContrastive
 from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.settings.stage import Stage
-
-pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
 
 
 def test_the_metrics_hold_the_loss_of_the_step_and_of_each_term(senses: Any, tmp_path: Path) -> None:
@@ -90,15 +84,11 @@ CAPTIONS = ("a red circle .", "a large blue star .", "a small green ring in the 
 
 @pytest.fixture
 def captions(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, text in enumerate(CAPTIONS):
-        image_of(index).save(tmp_path / f"c{index}.png")
-        rows.append(described(f"c{index}", tmp_path / f"c{index}.png", "", text, "rows"))
-    return rows
+    return caption_rows(image_of, tmp_path, CAPTIONS)
 
 
 @pytest.fixture
-def blip(eva_backbone_of: Any, former_fields: Any, captions: list[Sample], folders: dict[str, Path]) -> Any:
+def blip(eva_backbone_of: Any, former_fields: Any, captions: list[Sample]) -> Any:
     """A function of the stage, for a Q-Former without dropout, after a stage with this teacher."""
 
     def of(teacher: Any = None) -> Any:
@@ -164,9 +154,7 @@ def represent_stage(**settings: float) -> Stage:
     return caption_stage(QFormerContrastive(**settings), "inputs.image")
 
 
-def test_contrast_is_the_same_in_one_process_and_in_two_with_the_same_micro_batches(
-    blip: Any, folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_contrast_is_the_same_in_one_process_and_in_two_with_the_same_micro_batches(blip: Any, tmp_path: Path) -> None:
     """Its negatives are those of a micro-batch, so accumulation changes them; the number of processes does not."""
     stage, make = replace(represent_stage(itm=0.0), max_steps=1), blip()
     for accumulate in (1, 2):
@@ -174,7 +162,7 @@ def test_contrast_is_the_same_in_one_process_and_in_two_with_the_same_micro_batc
         assert_same(one, way(make, stage, 2, accumulate, tmp_path / f"two-{accumulate}", sgd=True, short=0))
 
 
-def test_generation_beside_contrast_counts_over_the_step(blip: Any, folders: dict[str, Path], tmp_path: Path) -> None:
+def test_generation_beside_contrast_counts_over_the_step(blip: Any, tmp_path: Path) -> None:
     """The head that writes captions learns from no other loss, so its gradient does not depend on accumulation."""
     stage, make = replace(represent_stage(itm=0.0), max_steps=1), blip()
     one, two = (way(make, stage, 1, cut, tmp_path / str(cut), sgd=True, short=0)["gradients"][0] for cut in (1, 2))
@@ -184,9 +172,7 @@ def test_generation_beside_contrast_counts_over_the_step(blip: Any, folders: dic
     assert distance(one, two) > TOLERANCE
 
 
-def test_pairs_of_matching_are_counted_as_they_are_trained_on(
-    blip: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pairs_of_matching_are_counted_as_they_are_trained_on(blip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from inlay.recipes.data.sampling.step_counts import counts_of
 
     module, data, _ = blip()(represent_stage())

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
+from lightning_runs import silent_trainer
+from picture_rows import circle_rows
 from torch import nn
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.sampling.step_counts import Share
@@ -26,13 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, colour in enumerate(["red", "green", "blue", "yellow"]):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        user = Message("user", (MediaPart("image", path), TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(colour),))), "rows"))
-    return rows
+    return circle_rows(image_of, tmp_path, ("red", "green", "blue", "yellow"))
 
 
 class Modes(Callback):
@@ -65,17 +60,10 @@ def fit(model: Any, samples: list[Sample], lr: dict[str, float], *, validate: bo
     modes = Modes()
     if validate:
         data.val_dataloader = lambda: torch.utils.data.DataLoader([0])
-    Trainer(
-        max_steps=4,
-        accelerator="cpu",
-        logger=False,
-        num_sanity_val_steps=0,
-        val_check_interval=2 if validate else None,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[modes],
-    ).fit((Validated if validate else NextTokenModule)(model, stage, 4), datamodule=data)
+    trainer = silent_trainer(
+        max_steps=4, num_sanity_val_steps=0, val_check_interval=2 if validate else None, callbacks=[modes]
+    )
+    trainer.fit((Validated if validate else NextTokenModule)(model, stage, 4), datamodule=data)
     assert (modes.validations > 0) == validate
     return modes.seen
 

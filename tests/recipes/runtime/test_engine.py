@@ -56,9 +56,7 @@ def test_a_lora_file_of_another_adapter_is_refused(
         pass
 
 
-def test_an_adapter_without_lora_takes_no_file(
-    plain_bundle: Path, config: Any, bases: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_an_adapter_without_lora_takes_no_file(plain_bundle: Path, config: Any, bases: Callable[[str], Path]) -> None:
     adapter = Adapter.from_pretrained(plain_bundle)
     with (
         pytest.raises(RuntimeProblem, match="has no LoRA"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning_runs import silent_trainer
 from torch import Tensor
 
 from inlay.adapters.backbone import Backbone
@@ -160,16 +160,7 @@ def test_fifty_steps_of_bf16_true_have_the_losses_of_float32(
             backbone.llm.model.float()
         model = adapter_of(backbone).attach(backbone)
         module = Recorded(model, stage, 50)
-        trainer = Trainer(
-            max_steps=50,
-            max_epochs=-1,
-            accelerator="cpu",
-            precision=autocast_of(chosen),
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-        )
+        trainer = silent_trainer(max_steps=50, precision=autocast_of(chosen))
         trainer.fit(module, datamodule=StageData(samples, model, stage, seed=1))
         losses[chosen] = module.losses
         kept = [*model.adapter.parameters(), *(v for s in trainer.optimizers[0].state.values() for v in s.values())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from inlay.recipes import Recipe, llava, register_system
 from inlay.recipes.settings.errors import RecipeError
-from inlay.recipes.systems.registry import _SYSTEMS, SYSTEMS
+from inlay.recipes.systems.registry import SYSTEMS
 
 OWN = replace(llava.recipe(), system="own")
 
@@ -19,10 +18,7 @@ def own(version: str = "1.0", size: Any = "miniature") -> Recipe:
     return replace(OWN, version=version, size=size)
 
 
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    yield
-    _SYSTEMS._registered.clear()
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def test_one_recipe_is_a_system_of_every_size() -> None:

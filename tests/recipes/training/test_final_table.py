@@ -20,8 +20,6 @@ from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettin
 from inlay.recipes.systems import llava
 from inlay.recipes.training.final_table import FinalTable, gated_int8
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
 LONG = "There is a large red circle in the center and a small blue square at the top left of it."
 
 

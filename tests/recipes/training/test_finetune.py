@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.loggers import CSVLogger
+from lightning_runs import silent_trainer
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes import evaluate, finetune, llava
@@ -78,7 +79,6 @@ def test_a_run_without_a_folder_is_refused() -> None:
 
 
 def test_a_module_and_its_data_run_under_a_plain_trainer(backbone_of: Any, adapter_of: Any, image_of: Any) -> None:
-    from lightning.pytorch import Trainer
 
     from inlay.recipes import Stage
     from inlay.recipes.objectives.plan import Task
@@ -90,13 +90,7 @@ def test_a_module_and_its_data_run_under_a_plain_trainer(backbone_of: Any, adapt
     stage = Stage(data="train", template="vicuna_v1", geometry="pad", lr={"lora": 1e-2}, batch_size=2)
     plan = stage.objective.plan(Task(stage=stage, model=model, sets=[rows]))
     before = {name: tensor.clone() for name, tensor in model.adapter.lora.state_dict().items()}
-    Trainer(
-        max_steps=plan.data.steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-    ).fit(plan.module, datamodule=plan.data)
+    silent_trainer(max_steps=plan.data.steps).fit(plan.module, datamodule=plan.data)
     after = model.adapter.lora.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

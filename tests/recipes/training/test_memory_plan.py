@@ -16,7 +16,7 @@ from torch import nn
 from inlay.adapters import Adapter, Backbone
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.inputs import MlpConfig
-from inlay.adapters.language.checkpointing import can_recompute, recomputed
+from inlay.adapters.language.checkpointing import recomputed
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.next_token.module import NextTokenModule
@@ -137,10 +137,6 @@ def test_fused_lora_stays_fused_after_recompute(backbone_of: Any, adapter_of: An
     assert [len(layer.siblings.layers) for layer in first] == [2, 2]  # queries and values of a layer
 
 
-def test_encoder_decoders_are_not_run_twice(llm_of: Any) -> None:
-    assert not can_recompute(llm_of("t5").model)
-
-
 def plan(**fields: Any) -> MemoryPlan:
     names = ("weights", "features", "gradients", "optimizer", "activations", "passing", "head", "available")
     parts = dict.fromkeys(names, 0)
@@ -248,6 +244,14 @@ def test_where_memory_runs_out_the_error_says_what_to_change(backbone_of: Any, a
         watch.on_exception(trainer, module, torch.OutOfMemoryError("CUDA out of memory"))
     assert isinstance(told.value.__cause__, torch.OutOfMemoryError)
     watch.on_exception(trainer, module, ValueError("another"))
+
+
+def test_an_encoder_decoder_does_not_support_recompute(backbone_of: Any, adapter_of: Any) -> None:
+    backbone, lines, trainer = backbone_of("t5"), [], SimpleNamespace()
+    model = adapter_of(backbone, r=None).attach(backbone)
+    module = NextTokenModule(model, stage_of(lr={"inputs.image": 1e-3}), 2)
+    MemoryWatch(None, True, lines.append).on_train_start(trainer, module)
+    assert "T5ForConditionalGeneration does not support recompute" in lines[0]
 
 
 def test_the_plan_is_that_of_the_longest_sample_wherever_it_stands(

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning_runs import fit_saved, silent_trainer
+from picture_rows import circle_rows
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import DataError, Sample
@@ -23,7 +22,6 @@ from inlay.recipes.training.callbacks import (
     LabelAudit,
     Meters,
     PartTable,
-    RandomState,
 )
 
 pytestmark = pytest.mark.filterwarnings(
@@ -38,13 +36,7 @@ STAGE = Stage(
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, colour in enumerate(["red", "green", "blue", "yellow", "red"]):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        user = Message("user", (MediaPart("image", path), TextPart(f"what colour is circle {index}?")))
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(colour),))), "rows"))
-    return rows
+    return circle_rows(image_of, tmp_path, ("red", "green", "blue", "yellow", "red"))
 
 
 def attached(backbone_of: Any, adapter_of: Any, dropout: float = 0.3) -> Any:
@@ -57,24 +49,8 @@ def fit(model: Any, samples: list[Sample], folder: Path, *, stop: int = 12, resu
     chosen = Stage(**{**vars(STAGE), "max_steps": 12, **stage})
     data = StageData(samples, model, chosen, seed=7)
     module = NextTokenModule(model, chosen, data.steps)
-    trainer = Trainer(
-        max_steps=stop,
-        max_epochs=-1,
-        accumulate_grad_batches=chosen.accumulate,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            RandomState(),
-            GradientAudit(),
-            FiniteLoss(),
-            LabelAudit(model.backbone.llm.tokenizer, lambda _: None),
-            ModelCheckpoint(folder, filename="last", every_n_train_steps=3, enable_version_counter=False),
-        ],
-    )
-    path = folder / "last.ckpt" if resume else None
-    trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    audits = GradientAudit(), FiniteLoss(), LabelAudit(model.backbone.llm.tokenizer, lambda _: None)
+    fit_saved(module, data, folder, *audits, stop=stop, every=3, resume=resume)
     return module
 
 
@@ -178,23 +154,12 @@ def test_order_shows_every_sample_once_an_epoch() -> None:
     assert epochs[0] != epochs[1]
 
 
-def test_part_table_shows_mode_rate_and_bytes(
-    backbone_of: Any, adapter_of: Any, samples: list[Sample], tmp_path: Path
-) -> None:
+def test_part_table_shows_mode_rate_and_bytes(backbone_of: Any, adapter_of: Any, samples: list[Sample]) -> None:
     lines: list[str] = []
     model = attached(backbone_of, adapter_of)
     chosen = Stage(**{**vars(STAGE), "lr": {"inputs.image": 1e-2}, "max_steps": 1})
     data = StageData(samples, model, chosen, seed=7)
-    trainer = Trainer(
-        max_steps=1,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[PartTable(lines.append), Meters()],
-    )
+    trainer = silent_trainer(max_steps=1, callbacks=[PartTable(lines.append), Meters()])
     trainer.fit(NextTokenModule(model, chosen, 1), datamodule=data)
     table = {row.split()[0]: row.split()[1:] for row in lines[0].splitlines()}
     projector = sum(parameter.numel() for parameter in model.adapter.inputs.parameters())

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning_runs import silent_trainer
+from picture_rows import circle_rows
 from stages import changed, stage_from
 from step_ways import TOLERANCE, assert_same, distance, way
 from two_processes import in_two
 
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.sampling.step_data import StepData, micro_batches
@@ -23,8 +23,6 @@ from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.stage import Stage
 
 pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
     "ignore:The 'train_dataloader' does not have many workers",
     "ignore:You defined a `validation_step` but have no `val_dataloader`",
 )
@@ -46,15 +44,8 @@ WAYS = [(1, 8), (1, 2), (2, 1), (2, 2)]
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
     """Thirteen, from one label to twenty; every third has no picture."""
-    rows = []
-    for index in range(13):
-        path = tmp_path / f"{index}.png"
-        image_of(index).save(path)
-        shown = () if index % 3 == 0 else (MediaPart("image", path),)
-        user = Message("user", (*shown, TextPart(f"what colour is circle {index}?")))
-        answer = (LONG, "red", "two", "blue", "green and blue")[index % 5]
-        rows.append(Sample(f"s{index}", (user, Message("assistant", (TextPart(answer),))), "rows"))
-    return rows
+    answers = [(LONG, "red", "two", "blue", "green and blue")[index % 5] for index in range(13)]
+    return circle_rows(image_of, tmp_path, answers, without_picture=range(0, 13, 3))
 
 
 @pytest.fixture
@@ -129,26 +120,17 @@ def test_a_short_step_is_shared_so_that_no_process_has_an_empty_micro_batch() ->
         micro_batches([0], accumulate=1, processes=2)
 
 
-def test_another_accumulation_of_the_trainer_is_refused(llava: Any, tmp_path: Path) -> None:
+def test_another_accumulation_of_the_trainer_is_refused(llava: Any) -> None:
     module, data, _ = llava(replace(STAGE, max_steps=1))
-    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(accelerator="cpu", max_steps=1, accumulate_grad_batches=2, enable_model_summary=False, **options)
+    trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2)
     with pytest.raises(RecipeError, match="the stage has 1 micro-batches an optimizer step, and the trainer 2"):
         trainer.fit(module, datamodule=data)
 
 
-def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any, tmp_path: Path) -> None:
+def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any) -> None:
     module, data, _ = llava(replace(STAGE, max_steps=1, accumulate=2))
     loader = torch.utils.data.DataLoader([0, 1], batch_size=1, collate_fn=lambda rows: data.collate([data.read(0, 1)]))
-    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(
-        accelerator="cpu",
-        max_steps=1,
-        accumulate_grad_batches=2,
-        log_every_n_steps=1,
-        enable_model_summary=False,
-        **options,
-    )
+    trainer = silent_trainer(max_steps=1, accumulate_grad_batches=2, log_every_n_steps=1)
     with pytest.raises(RecipeError, match="do not say how many labels their optimizer step has"):
         trainer.fit(module, train_dataloaders=loader)
 

@@ -11,8 +11,7 @@ from typing import Any
 import datasets
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning_runs import fit_saved
 from stages import stage_from
 
 from inlay.adapters.core.encode import Limit
@@ -26,7 +25,6 @@ from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContras
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.samples import SampleSettings
-from inlay.recipes.training.callbacks import RandomState
 from inlay.recipes.training.streaming import check_stage, plan_stream
 
 CONTRAST = QFormerContrastive(embedding=8, text_tokens=16)
@@ -117,22 +115,7 @@ def test_a_stage_that_learns_from_another_file_needs_no_steps() -> None:
 def fit(task: Task, shards: Source, folder: Path, *, stop: int, resume: bool = False) -> dict[str, torch.Tensor]:
     """Train to a step, from the last checkpoint on if asked to; the projector's weights."""
     plan: Any = plan_stream(task, "only", shards)
-    trainer = Trainer(
-        max_steps=stop,
-        max_epochs=-1,
-        accumulate_grad_batches=task.stage.accumulate,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            RandomState(),
-            ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
-        ],
-    )
-    path = folder / "last.ckpt" if resume else None
-    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
-    assert trainer.global_step == stop
+    fit_saved(plan.module, plan.data, folder, stop=stop, resume=resume)
     return {name: tensor.detach().clone() for name, tensor in task.model.adapter.state_dict().items()}
 
 

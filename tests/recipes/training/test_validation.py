@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning_runs import silent_trainer
 from two_processes import in_two
 from validation_rows import STAGE, nine_samples
 
@@ -30,7 +30,6 @@ from inlay.recipes.training.trainer import Fitted, fit
 from inlay.recipes.training.validation import AnswerCheck, check_watched
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
     "ignore:The '(train|val)_dataloader' does not have many workers",
 )
 
@@ -292,16 +291,12 @@ def test_a_plain_trainer_validates_too(backbone_of: Any, adapter_of: Any, sample
     model = adapter_of(backbone).attach(backbone)
     data = StageData(samples[:4], model, STAGE, seed=7)
     data.validation = StageData(samples[4:], model, STAGE, seed=7)
-    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(
-        accelerator="cpu",
+    trainer = silent_trainer(
         max_steps=2,
         accumulate_grad_batches=2,
         val_check_interval=2,
         check_val_every_n_epoch=None,
-        enable_model_summary=False,
         log_every_n_steps=1,
-        **quiet,
     )
     trainer.fit(NextTokenModule(model, STAGE, 2), datamodule=data)
     assert trainer.callback_metrics["val/loss"] > 0

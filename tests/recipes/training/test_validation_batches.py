@@ -25,11 +25,6 @@ from inlay.recipes.training.callbacks import LabelAudit
 from inlay.recipes.training.trainer import fit
 from inlay.recipes.training.validation import spread, validation_samples
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The '(train|val)_dataloader' does not have many workers",
-)
-
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:

@@ -46,7 +46,7 @@ def read(files: OfficialFiles, instruction: str) -> list[Item]:
     """All questions; `gold` is the reference, the image's name and the question."""
     with files.reading("questions") as path:
         if path.is_file():
-            return _of_parquet(files, path, instruction)
+            return _of_parquet(path, instruction)
         return [
             item
             for category in (*PERCEPTION, *COGNITION)
@@ -85,7 +85,7 @@ def _of_folder(files: OfficialFiles, folder: Path, instruction: str) -> list[Ite
     return items
 
 
-def _of_parquet(files: OfficialFiles, path: Path, instruction: str) -> list[Item]:
+def _of_parquet(path: Path, instruction: str) -> list[Item]:
     """All categories in the Parquet files of ``lmms-lab/MME``; both questions of an image have its name as their id."""
     items, seen = [], Counter[tuple[str, str]]()
     for file in sorted(path.parent.glob("*.parquet")):

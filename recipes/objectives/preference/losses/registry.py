@@ -101,11 +101,6 @@ class PreferenceLoss(ABC, Generic[Rows]):
         """Whether the reference's log-probabilities are needed."""
         return any(stream.startswith("ref_") for stream in self.needs)
 
-    @property
-    def needs_other_image(self) -> bool:
-        """Whether log-probabilities with another image are needed."""
-        return any(stream.endswith("other_image") for stream in self.needs)
-
     @abstractmethod
     def per_row(self, log_probs: Rows) -> Tensor:
         """The formula; :meth:`__call__` checks the streams before."""

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
 
-from inlay.recipes.objectives.preference.losses.streams import LossError
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["changed_tokens", "segment_weights", "tail_weights", "weighted_log_probs"]
+__all__ = ["changed_tokens", "token_weights"]
 
 MIN_MATCH = 3
 """Shortest run of equal tokens that counts as unchanged."""
@@ -61,79 +58,29 @@ def changed_tokens(
     return changed
 
 
-def segment_weights(
-    chosen: Sequence[int], rejected: Sequence[int], weight: float = 3.0, min_match: int = MIN_MATCH
-) -> tuple[list[float], list[float]]:
-    """DDPO's token weights.
+def token_weights(
+    chosen: Tensor, rejected: Tensor, *, segment_weight: float = 1.0, tail: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """The weights of a pair's tokens; both kinds of weights are multiplied.
 
     Args:
-        chosen: token ids of the chosen answer, with its end token.
-        rejected: token ids of the rejected answer.
-        weight: the weight of changed tokens, above 0; 3 in the released code, 5 in the paper. Others have 1.
-        min_match: see :func:`changed_tokens`.
+        chosen: ``[n]``, token ids of the chosen answer, with its end token.
+        rejected: ``[m]``, token ids of the rejected answer.
+        segment_weight: DDPO: of the tokens in which the two answers differ; 3 in the released code, 5 in the paper.
+        tail: LD-DPO: of the longer answer's tokens beyond the length of the shorter one, from 0 to 1.
 
     Returns:
-        The weights of the chosen and of the rejected answer's tokens.
-
-    Raises:
-        LossError: the weight is not above 0.
+        ``[n]`` and ``[m]`` float32.
 
     Example:
-        >>> segment_weights([5, 6, 7, 1, 2, 3], [5, 8, 1, 2, 3])
-        ([1.0, 3.0, 3.0, 1.0, 1.0, 1.0], [1.0, 3.0, 1.0, 1.0, 1.0])
+        >>> ids = torch.tensor([5, 6, 7, 1, 2, 3]), torch.tensor([5, 8, 1, 2, 3])
+        >>> [weights.tolist() for weights in token_weights(*ids, segment_weight=3.0, tail=0.5)]
+        [[1.0, 3.0, 3.0, 1.0, 1.0, 0.5], [1.0, 3.0, 1.0, 1.0, 1.0]]
     """
-    if not weight > 0:
-        raise LossError(f"segment weight: expected a number above 0, got {weight}")
-    weights = [1.0] * len(chosen), [1.0] * len(rejected)
-    for values, positions in zip(weights, changed_tokens(chosen, rejected, min_match), strict=True):
-        for position in positions:
-            values[position] = float(weight)
-    return weights
-
-
-def tail_weights(mask: Tensor, other_mask: Tensor, alpha: float) -> Tensor:
-    """LD-DPO's token weights: 1 up to the length of the shorter answer of the pair, alpha beyond it.
-
-    Args:
-        mask: ``[B, T]`` bool, the answer tokens of one side.
-        other_mask: ``[B, T']`` bool, those of the other side.
-        alpha: from 0 (ignore the tail) to 1 (plain sums).
-
-    Returns:
-        ``[B, T]`` float32, 0 outside the answer.
-
-    Raises:
-        LossError: alpha is not between 0 and 1.
-
-    Example:
-        >>> import torch
-        >>> long, short = torch.tensor([[0, 1, 1, 1, 1]]).bool(), torch.tensor([[0, 1, 1]]).bool()
-        >>> tail_weights(long, short, 0.25).tolist(), tail_weights(short, long, 0.25).tolist()
-        ([[0.0, 1.0, 1.0, 0.25, 0.25]], [[0.0, 1.0, 1.0]])
-    """
-    if not 0 <= alpha <= 1:
-        raise LossError(f"ld_alpha: expected a number from 0 to 1, got {alpha}")
-    shared = mask.sum(dim=1).minimum(other_mask.sum(dim=1))
-    tail = mask.cumsum(dim=1) > shared[:, None]
-    weights = mask.float()
-    return weights.where(~tail, alpha * weights)
-
-
-def weighted_log_probs(log_probs: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """``Σ weight · log p`` and ``Σ weight`` of each answer.
-
-    Args:
-        log_probs: ``[B, T]``, log-probability of each token; any value where the weight is 0.
-        weights: ``[B, T]``, 0 outside the answer.
-
-    Returns:
-        The sums ``[B]`` for ``chosen`` and ``rejected`` of :class:`PairLogProbs`, and the totals ``[B]`` for
-        ``chosen_tokens`` and ``rejected_tokens``, by which RLHF-V's averages are divided.
-
-    Example:
-        >>> import torch
-        >>> weighted_log_probs(torch.tensor([[-1.0, -2.0, -torch.inf]]), torch.tensor([[1.0, 3.0, 0.0]]))
-        (tensor([-7.]), tensor([4.]))
-    """
-    inside = log_probs.masked_fill(weights == 0, 0.0)
-    return (inside * weights).sum(dim=1), weights.sum(dim=1)
+    both = torch.ones(len(chosen)), torch.ones(len(rejected))
+    if segment_weight != 1:
+        for weights, positions in zip(both, changed_tokens(chosen.tolist(), rejected.tolist()), strict=True):
+            weights[positions] = segment_weight
+    for weights in both:
+        weights[min(map(len, both)) :] *= tail
+    return both

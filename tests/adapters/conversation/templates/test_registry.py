@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +10,9 @@ from inlay.adapters.conversation.layout import Layout, LayoutError, segments
 from inlay.adapters.conversation.messages import Message, TextPart
 from inlay.adapters.conversation.segments import Segment, Text
 from inlay.adapters.conversation.template import Dialogue, Template, answer
-from inlay.adapters.conversation.templates.registry import TEMPLATES, register_template, template_named
+from inlay.adapters.conversation.templates.registry import register_template, template_named
 
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    known = dict(TEMPLATES)
-    yield
-    TEMPLATES.clear()
-    TEMPLATES.update(known)
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def shout(dialogue: Dialogue) -> list[Segment]:

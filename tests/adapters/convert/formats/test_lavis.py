@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 import torch
 from blip_checkpoints import blip_folder, blip_logits_differ, hf_blip, lavis
+from foreign_checkpoints import attached
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter
-from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
 from inlay.adapters.convert.formats.lavis import BLIP2_KEYS
-
-QUESTIONS = ["what colour is the large circle?", "how many squares are there?"]
 
 
 @pytest.fixture
@@ -34,26 +31,13 @@ def saved(path: Path, tensors: dict[str, Tensor]) -> Path:
     return path
 
 
-def asked(image_of: Any) -> list[tuple[Message, ...]]:
-    answer = Message("assistant", (TextPart("two of them"),))
-    return [
-        (Message("user", (MediaPart("image", image_of(seed)), TextPart(question))), answer)
-        for seed, question in enumerate(QUESTIONS)
-    ]
-
-
-def attached(found: Any, bundle: Path) -> Any:
-    found.adapter.save_pretrained(bundle, dtype=found.dtype)
-    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
-
-
 def test_logits_of_stage_2_equal_those_of_transformers(
     reference: Any, models: Any, image_of: Any, tmp_path: Path
 ) -> None:
     found = import_adapter(saved(tmp_path / "blip2_opt.pth", lavis(reference, "opt_proj")), **models)
     model = attached(found, tmp_path / "bundle")
     reference.vision_model.post_layernorm.eps = 1e-5  # LAVIS's
-    assert blip_logits_differ(model, reference, model.batch(asked(image_of)), QUESTIONS) <= 1e-5
+    assert blip_logits_differ(model, reference, image_of) <= 1e-5
 
 
 def test_logits_of_instructblip_equal_those_of_transformers(
@@ -66,7 +50,7 @@ def test_logits_of_instructblip_equal_those_of_transformers(
     found = import_adapter(path, llm=place, image=place, prompt=place / "qformer_tokenizer", dtype="float32")
     model = attached(found, tmp_path / "bundle")
     reference.vision_model.post_layernorm.eps = 1e-5
-    assert blip_logits_differ(model, reference, model.batch(asked(image_of)), QUESTIONS) <= 1e-5
+    assert blip_logits_differ(model, reference, image_of) <= 1e-5
 
 
 def test_a_vision_tower_in_the_file_is_compared(reference: Any, models: Any, tmp_path: Path) -> None:

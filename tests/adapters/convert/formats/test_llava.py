@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import torch
 from foreign_checkpoints import (
-    clip_folder,
-    hf_llava,
-    llama_folder,
+    attached,
     llava_config,
     logits_differ,
     original_llava,
@@ -19,7 +17,6 @@ from foreign_checkpoints import (
 )
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
 from inlay.adapters.convert.formats.llava import KEYS
 from inlay.hub.errors import InlayError
@@ -27,31 +24,11 @@ from inlay.hub.errors import InlayError
 PEFT = "base_model.model."
 
 
-@pytest.fixture
-def reference(tokenizer_of: Any) -> Any:
-    return hf_llava(tokenizer_of())
-
-
-@pytest.fixture
-def models(reference: Any, tokenizer_of: Any, tmp_path: Path) -> dict[str, Any]:
-    """Folders of the frozen models, as ``import_adapter`` takes them."""
-    return {
-        "llm": llama_folder(tmp_path / "vicuna", reference, tokenizer_of()),
-        "image": clip_folder(tmp_path / "clip", reference),
-        "dtype": "float32",
-    }
-
-
 def written(folder: Path, tensors: dict[str, Tensor], name: str = "mm_projector.bin", **config: Any) -> Path:
     folder.mkdir(exist_ok=True)
     torch.save(tensors, folder / name)
     (folder / "config.json").write_text(json.dumps(llava_config(**config)))
     return folder
-
-
-def attached(found: Any, bundle: Path) -> Any:
-    found.adapter.save_pretrained(bundle, dtype=found.dtype)
-    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
 
 
 def lora_run(folder: Path, reference: Any, *, default: str = "", scale: float = 2.0) -> dict[str, Tensor]:

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 from blip_checkpoints import blip_folder, hf_blip
-from foreign_checkpoints import hf_llava, llama_folder, rows
+from foreign_checkpoints import attached, hf_llava, llama_folder, rows
 from torch.nn.functional import layer_norm, linear
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
 
 
@@ -32,11 +31,6 @@ def saved(path: Path, width_in: int, **more: Any) -> tuple[Path, Any, Any]:
     tensors = {"llama_proj.weight": weight, "llama_proj.bias": bias, **more}
     torch.save({"model": tensors, "optimizer": {}, "config": {}, "scaler": {}, "epoch": 4}, path)
     return path, weight, bias
-
-
-def attached(found: Any, bundle: Path) -> Any:
-    found.adapter.save_pretrained(bundle, dtype=found.dtype)
-    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
 
 
 def check(model: Any, batch: Any, projected: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from foreign_checkpoints import attached
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
@@ -45,8 +45,7 @@ def test_logits_equal_those_of_the_resized_and_merged_language_model(
 ) -> None:
     tensors = trained(backbone)
     found = import_adapter(saved(tmp_path / "modaverse", tensors), backbone=backbone)
-    found.adapter.save_pretrained(tmp_path / "bundle", dtype=found.dtype)
-    model = Adapter.from_pretrained(tmp_path / "bundle").eval().attach(backbone, strict=True)
+    model = attached(found, tmp_path / "bundle")
     reference = llm_of("llama").model
     before = reference.config.vocab_size
     reference.resize_token_embeddings(before + NEW, mean_resizing=False)

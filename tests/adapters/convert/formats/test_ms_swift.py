@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from foreign_checkpoints import hf_llava, hf_llava_folder, logits_differ, rows
+from foreign_checkpoints import attached, hf_llava, hf_llava_folder, logits_differ, rows
 from safetensors.torch import save_file
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.convert import ConvertError, import_adapter
 from inlay.adapters.convert.formats.ms_swift import KEYS
 
@@ -63,8 +62,7 @@ def test_logits_equal_those_of_the_merged_model_with_the_trained_projector(
 ) -> None:
     found = import_adapter(run(tmp_path / "run", reference, base, version), dtype="float32")
     assert [part.name for part in found.adapter.parts()] == ["inputs.image", "lora"]
-    found.adapter.save_pretrained(tmp_path / "bundle", dtype=found.dtype)
-    model = Adapter.from_pretrained(tmp_path / "bundle").eval().attach(found.backbone, strict=True)
+    model = attached(found, tmp_path / "bundle")
     assert logits_differ(model, reference, model.batch(rows(image_of))) <= 1e-5
 
 

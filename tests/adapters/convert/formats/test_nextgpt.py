@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from foreign_checkpoints import attached
 from torch import Tensor, nn
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.conversation.messages import MadePart, MediaPart, Message, TextPart
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
@@ -68,11 +68,6 @@ def saved(folder: Path, tensors: dict[str, Tensor]) -> Path:
     folder.mkdir(exist_ok=True)
     torch.save(tensors, folder / "pytorch_model.pt")
     return folder
-
-
-def attached(found: Any, bundle: Path) -> Any:
-    found.adapter.save_pretrained(bundle, dtype=found.dtype)
-    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
 
 
 def drawn(image_of: Any) -> list[tuple[Message, ...]]:

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from foreign_checkpoints import hf_llava, hf_llava_folder, llama_folder, logits_differ, rows
+from foreign_checkpoints import attached, hf_llava, hf_llava_folder, llama_folder, logits_differ, rows
 from safetensors.torch import save_file
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.convert import ConvertError, import_adapter
 
 LAYOUTS = {
@@ -43,11 +42,6 @@ def merged(reference: Any, products: dict[str, Any], *scales: float) -> Any:
         for (name, product), scale in zip(products.items(), scales, strict=True):
             reference.model.language_model.get_parameter(name).add_(scale * product)
     return reference
-
-
-def attached(found: Any, bundle: Path) -> Any:
-    found.adapter.save_pretrained(bundle, dtype=found.dtype)
-    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

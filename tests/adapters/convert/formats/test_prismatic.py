@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from foreign_checkpoints import clip_folder, hf_llava, llama_folder
+from foreign_checkpoints import attached
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
@@ -25,25 +24,10 @@ MODEL = {
     "llm_backbone_id": "vicuna-v15-7b",
     "image_resize_strategy": "letterbox",
 }
-PURE = {"llm_backbone_id": "llama2-7b-pure"}
 PROMPTS = {
     "vicuna-v15-7b": f"{VICUNA_SYSTEM} USER: what? ASSISTANT: red</s>",
     "llama2-7b-pure": "In: what?\nOut: red</s>",
 }
-
-
-@pytest.fixture
-def reference(tokenizer_of: Any) -> Any:
-    return hf_llava(tokenizer_of())
-
-
-@pytest.fixture
-def models(reference: Any, tokenizer_of: Any, tmp_path: Path) -> dict[str, Any]:
-    return {
-        "llm": llama_folder(tmp_path / "vicuna", reference, tokenizer_of()),
-        "image": clip_folder(tmp_path / "clip", reference),
-        "dtype": "float32",
-    }
 
 
 def projector(kind: str = "gelu-mlp") -> dict[str, Tensor]:
@@ -94,8 +78,7 @@ def test_logits_equal_those_of_patches_behind_bos(
     held = projector(kind)
     source = run(tmp_path / "run", {"projector": held}, arch_specifier=kind, llm_backbone_id=llm)
     found = import_adapter(source, **models)
-    found.adapter.save_pretrained(tmp_path / "bundle", dtype=found.dtype)
-    model = Adapter.from_pretrained(tmp_path / "bundle").eval().attach(found.backbone, strict=True)
+    model = attached(found, tmp_path / "bundle")
     asked = Message("user", (MediaPart("image", image_of(0)), TextPart("what?")))
     batch = model.batch([(asked, Message("assistant", (TextPart("red"),)))])
     with torch.no_grad():

@@ -9,20 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from foreign_checkpoints import clip_folder, hf_llava, llama_folder, logits_differ, rows
+from foreign_checkpoints import attached, clip_folder, llama_folder, logits_differ, rows
 from safetensors.torch import save_file
 from torch import Tensor
 
-from inlay.adapters.adapter import Adapter
 from inlay.adapters.convert import ConvertError, import_adapter, read_checkpoint
 from inlay.adapters.convert.formats.tinyllava import KEYS
 
 CONNECTOR = "connector/pytorch_model.bin"
-
-
-@pytest.fixture
-def reference(tokenizer_of: Any) -> Any:
-    return hf_llava(tokenizer_of())
 
 
 @pytest.fixture
@@ -68,11 +62,6 @@ def frozen(reference: Any, below: str = "") -> dict[str, dict[str, Tensor]]:
         "language_model/pytorch_model.bin": llm,
         "vision_tower/pytorch_model.bin": {f"vision_model.{name}": tensor.clone() for name, tensor in tower.items()},
     }
-
-
-def attached(found: Any, bundle: Path) -> Any:
-    found.adapter.save_pretrained(bundle, dtype=found.dtype)
-    return Adapter.from_pretrained(bundle).eval().attach(found.backbone, strict=True)
 
 
 def test_logits_of_a_first_stage_equal_and_its_frozen_models_are_compared(

@@ -19,13 +19,11 @@ FIXED = ("ast", "clap", "whisper")
 
 
 @pytest.fixture
-def family_of(tmp_path: Path) -> Callable[[str], tuple[Any, Any, Any]]:
+def family_of(saved: Any) -> Callable[[str], tuple[Any, Any, Any]]:
     def make(name: str) -> tuple[Any, Any, Any]:
         model, extractor = make_audio(name)
-        model.save_pretrained(tmp_path)
-        extractor.save_pretrained(tmp_path)
         options = {} if name in ("clap", "whisper") else {"seconds": 0.5}
-        return model, extractor, load_audio_encoder(tmp_path, feature_options=options)
+        return model, extractor, load_audio_encoder(saved(model, extractor), feature_options=options)
 
     return make
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +11,6 @@ from transformers import Siglip2ImageProcessorPil, ViTImageProcessorPil, ViTMAEC
 
 from inlay.adapters.encoders import AnyVisionEncoder, EncoderError, FrameEncoder
 from inlay.adapters.loading.encoders.image import load_image_encoder
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[Any, Any], Path]:
-    def save(model: Any, processor: Any) -> Path:
-        model.save_pretrained(tmp_path)
-        processor.save_pretrained(tmp_path)
-        return tmp_path
-
-    return save
 
 
 def by_hand(model: Any, pixels: torch.Tensor, special: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ def test_backbone_stays_in_eval_mode_whatever_is_asked(backbone_of: Any) -> None
     assert not any(module.training for module in backbone.modules())
 
 
-def test_vision_tower_of_a_whole_clip_model_is_found(tmp_path: Path, clip_of: Any) -> None:
+def test_vision_tower_of_a_whole_clip_model_is_found(clip_of: Any) -> None:
     vision = clip_of().model.config.to_dict()
     text = {
         "hidden_size": 16,

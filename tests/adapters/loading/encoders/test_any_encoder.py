@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,16 +11,6 @@ from transformers import ViTImageProcessorPil
 
 from inlay.adapters.loading.encoders.image import load_image_encoder
 from inlay.adapters.loading.pretrained import BackboneError
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Callable[[Any, Any], Path]:
-    def save(model: Any, processor: Any) -> Path:
-        model.save_pretrained(tmp_path)
-        processor.save_pretrained(tmp_path)
-        return tmp_path
-
-    return save
 
 
 @pytest.mark.parametrize("family", ["paligemma", "gemma3", "llava", "mistral3"])

@@ -89,7 +89,7 @@ def test_heic_without_its_library_names_the_package(monkeypatch: pytest.MonkeyPa
         load_image(b"\0\0\0\x18ftypheic" + bytes(40))
 
 
-def test_heic_is_read_by_the_library(save_image: Save) -> None:
+def test_heic_is_read_by_the_library() -> None:
     heif: Any = pytest.importorskip("pillow_heif")
     held = BytesIO()
     heif.from_pillow(halves().convert("RGB")).save(held, quality=100)

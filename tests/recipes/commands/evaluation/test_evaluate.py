@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_runs import untrained_llava
 
 from inlay.recipes.cli import main
 from inlay.recipes.commands.evaluation import evaluate_bundle as work
-from inlay.recipes.miniature.datasets.pictures import build
-from inlay.recipes.systems import llava
-from inlay.recipes.systems.load_backbone import miniature_backbone
 
 LONG = "there is a large red circle in the center, and a small blue square in the top left of the picture"
 
@@ -23,12 +21,7 @@ LONG = "there is a large red circle in the center, and a small blue square in th
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an untrained adapter on the miniature, and files of questions about its pictures."""
-    root = tmp_path_factory.mktemp("runs") / "llava"
-    backbone = miniature_backbone()
-    adapter = llava.recipe("1.5", "miniature").adapter(backbone, "test")
-    adapter.attach(backbone)
-    adapter.save_pretrained(root / "bundle")
-    build(root / "data", 0, scenes=4, test_scenes=7, digits=2, test_digits=2)
+    root = untrained_llava(tmp_path_factory.mktemp("runs") / "llava")
     picture = sorted(path.name for path in (root / "data" / "images").iterdir())[0]
 
     def llava_rows(*pairs: tuple[str, str]) -> list[dict[str, Any]]:

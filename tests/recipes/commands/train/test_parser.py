@@ -9,19 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_runs import run
 
 from inlay.recipes.cli import main
 from inlay.recipes.commands.train import parser as train_parser
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit status, output, errors."""
-    try:
-        status = main(list(arguments))
-    except SystemExit as stop:
-        status = int(stop.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 @pytest.fixture

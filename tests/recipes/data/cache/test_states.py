@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning_runs import count_llm_runs, fit_saved
 from safetensors import safe_open
 
 from inlay.recipes.data.cache.features import Caching
@@ -21,7 +20,6 @@ from inlay.recipes.objectives.next_token.settings import NextToken
 from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.signals.settings import Signals
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import RandomState
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
 
@@ -56,25 +54,12 @@ def same_rows(one: Any, two: Any) -> bool:
     )
 
 
-def llm_runs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    runs: list[int] = []
-    body = model.backbone.llm.model.base_model
-    whole = body.forward
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        runs.append(1)
-        return whole(*args, **kwargs)
-
-    monkeypatch.setattr(body, "forward", counted)
-    return runs
-
-
 def test_states_are_computed_once_over_all_runs(senses_of: Any, store_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, plain = senses_of(), senses_of(), senses_of()
     wanted = collect_states(plain.model, plain.samples, LAYOUT)
     found = collect_states(first.model, first.samples, LAYOUT, None, store_of(), show=silent)
     assert same_rows(found, wanted)
-    runs = llm_runs(second.model, monkeypatch)
+    runs = count_llm_runs(second.model, monkeypatch)
     again = collect_states(second.model, second.samples, LAYOUT, None, store_of(), show=silent)
     assert same_rows(again, wanted)
     assert not runs
@@ -111,7 +96,7 @@ def test_whatever_stands_before_the_states_makes_others_of_them(
         layout = stage_of(prompt="Please: {}").layout
     else:
         image_of(5).save(changed.media / "0.png")
-    runs = llm_runs(changed.model, monkeypatch)
+    runs = count_llm_runs(changed.model, monkeypatch)
     found = collect_states(changed.model, changed.samples, layout, None, store_of(), show=silent)
     assert runs
     wanted = collect_states(changed.model, changed.samples, layout)
@@ -132,26 +117,9 @@ def test_output_projectors_do_not_change_what_stands_before_them(
     with torch.no_grad():
         for parameter in second.model.adapter.outputs.parameters():
             parameter += 1
-    runs = llm_runs(second.model, monkeypatch)
+    runs = count_llm_runs(second.model, monkeypatch)
     collect_states(second.model, second.samples, LAYOUT, None, store_of(), show=silent)
     assert not runs
-
-
-def fit(plan: Any, folder: Path, *, stop: int | None = None, resume: bool = False) -> None:
-    trainer = Trainer(
-        max_steps=stop or plan.data.steps,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            RandomState(),
-            ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
-        ],
-    )
-    path = folder / "last.ckpt" if resume else None
-    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
@@ -175,7 +143,8 @@ def test_a_run_through_the_folder_resumes_to_the_very_bits_of_one_without(
             store=store,
             show=silent,
         )
-        fit(planned(task), tmp_path / name, stop=stop, resume=resume)
+        plan = planned(task)
+        fit_saved(plan.module, plan.data, tmp_path / name, stop=stop or plan.data.steps, resume=resume)
         results.append(senses.state())
     whole, stopped, resumed = results
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
@@ -195,9 +164,7 @@ def test_two_encoders_in_one_stage_train_to_the_same_bits_from_disk(
             senses.model.backbone.encoder(modality).runs = 0
         torch.manual_seed(12)
         data = StageData(senses.samples, senses.model, stage, seed=7, features=features)
-        plan = Task(stage=stage, model=senses.model, sets=[])
-        module = NextTokenModule(plan.model, stage, data.steps)
-        fit(type("Plan", (), {"module": module, "data": data}), tmp_path / name)
+        fit_saved(NextTokenModule(senses.model, stage, data.steps), data, tmp_path / name, stop=data.steps)
         assert not any(senses.model.backbone.encoder(modality).runs for modality in ("image", "audio"))
         results.append(senses.state())
     assert all(torch.equal(tensor, other[name]) for other in results[1:] for name, tensor in results[0].items())

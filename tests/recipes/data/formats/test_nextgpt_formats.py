@@ -150,7 +150,7 @@ def test_the_file_tells_its_format(write_json: Callable[[Any], Path], tmp_path: 
     assert {part.modality for part in (*media_of(sample.messages), *made_of(sample.messages))}
 
 
-def test_llava_is_still_llava(write_json: Callable[[Any], Path], tmp_path: Path) -> None:
+def test_llava_is_still_llava(write_json: Callable[[Any], Path]) -> None:
     sample = only(read_samples(write_json([{"id": 1, "conversations": turn("a", "b")}])))
     assert sample.messages[1].text == "b"
 

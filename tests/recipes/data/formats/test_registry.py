@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,7 @@ def ends_in_lines(_: Fields, path: Path) -> bool:
     return path.suffix == ".lines"
 
 
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    known = dict(FORMATS)
-    yield
-    FORMATS.clear()
-    FORMATS.update(known)
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def test_a_format_of_ones_own_reads_a_file_that_is_not_json(tmp_path: Path) -> None:

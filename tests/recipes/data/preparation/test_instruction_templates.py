@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from inlay.adapters.conversation.messages import MediaPart, TextPart, parse_messages
-from inlay.recipes.data import DataError, Sample
+from inlay.recipes.data import DataError
 from inlay.recipes.data.preparation.instruction_templates import (
     CAPTION,
     DESCRIBE,
@@ -16,9 +15,7 @@ from inlay.recipes.data.preparation.instruction_templates import (
     blip_question,
     choose,
     fill,
-    instructed,
 )
-from inlay.recipes.data.rows.records import described
 
 
 def test_every_template_for_questions_has_one_place_and_the_others_none() -> None:
@@ -59,24 +56,6 @@ def test_seed_and_visit_change_the_choice() -> None:
 def test_no_templates_are_an_error() -> None:
     with pytest.raises(DataError, match="at least one template"):
         choose([], "7", seed=0)
-
-
-def test_pictures_stay_in_front_and_answers_as_they_are() -> None:
-    sample = instructed(described("7", "1.png", "How many?", "two", "", answers=("two", "2")), ["Q: {} A:"])
-    assert sample.messages[0].content == (MediaPart("image", "1.png"), TextPart("Q: How many? A:"))
-    assert (sample.messages[1].text, sample.answers) == ("two", (("two", "2"),))
-
-
-def test_a_picture_alone_gets_an_instruction() -> None:
-    assert instructed(described("7", "1.png", "", "A disc.", ""), ["Describe."]).messages[0].text == "Describe."
-
-
-def test_every_turn_gets_the_same_template_and_the_system_message_none() -> None:
-    said = [("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
-    messages = parse_messages([{"role": role, "content": text} for role, text in said])
-    sample = instructed(Sample("7", messages, ""), ["{}!", "{}?"])
-    end = sample.messages[1].text[-1]
-    assert [message.text for message in sample.messages] == ["s", f"a{end}", "b", f"c{end}", "d"]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from stages import stage_from
 
-from inlay.adapters.conversation.messages import MediaPart, media_of, parse_messages
-from inlay.recipes.data.preparation.instruction_templates import CAPTION, DESCRIBE
+from inlay.adapters.conversation.messages import MediaPart, TextPart, media_of, parse_messages
+from inlay.recipes.data.preparation.instruction_templates import CAPTION, DESCRIBE, QUESTION
 from inlay.recipes.data.preparation.stage_samples import apart, expanded, phrased, varied
 from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
@@ -103,6 +103,14 @@ def test_words_are_put_around_questions_and_in_front_of_captions() -> None:
     caption = described("2", "1.png", "", "a disc", "")
     assert varied(caption, stage(templates="instruct"), seed=0, number=0).messages[0].text in CAPTION
     assert varied(caption, stage(templates="describe"), seed=0, number=0).messages[0].text in DESCRIBE
+
+
+def test_all_questions_of_a_dialogue_get_one_template_behind_the_picture() -> None:
+    sample = dialogue()
+    first, _, second, _ = varied(sample, stage(templates="instruct"), seed=0, number=1).messages
+    (template,) = (one for one in QUESTION if one.format("Shape?") == second.text)
+    assert template != "{}"
+    assert first.content == (PICTURE, TextPart(template.format("What COLOUR (is it)?")))
 
 
 @pytest.mark.parametrize("kinds", [("instruction",), ()])

@@ -120,7 +120,7 @@ def test_allowed_urls_become_remote_media(tmp_path: Path) -> None:
     assert str(found) == "https://host/1.png"
 
 
-def test_a_rule_to_downscale_reaches_files_and_bytes(tmp_path: Path) -> None:
+def test_a_rule_to_downscale_reaches_files_and_bytes() -> None:
     rules = MediaRules(Path("/images"), downscale=True)
     assert isinstance(medium("1.png", "image", rules, WHERE), DownscaledPath)
     assert medium(png(), "image", rules, WHERE).downscale

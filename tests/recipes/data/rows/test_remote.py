@@ -183,6 +183,6 @@ def test_unusual_urls_are_refused_before_anything_is_resolved(url: str, tmp_path
         of(url, tmp_path)
 
 
-def test_without_permission_a_url_is_refused(tmp_path: Path) -> None:
+def test_without_permission_a_url_is_refused() -> None:
     with pytest.raises(MediaError, match=r"--data\.allow_urls true"):
         RemoteMedium.of("http://host/1.png", None, WHERE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +82,6 @@ def test_the_interval_holds_the_true_difference_as_often_as_it_says() -> None:
     assert 88 <= held <= 100
 
 
-def test_no_items_are_refused(tmp_path: Path) -> None:
+def test_no_items_are_refused() -> None:
     with pytest.raises(BenchmarkError, match="at least one item"):
         paired_bootstrap([], _scored([1.0]), _scored([1.0]))

@@ -17,10 +17,6 @@ from inlay.recipes.evaluation.benchmarks import collect as module
 from inlay.recipes.evaluation.benchmarks.answer_store import AnswerStore
 from inlay.recipes.evaluation.benchmarks.collect import collect, columns_of
 
-pytestmark = pytest.mark.filterwarnings(
-    # Python 3.12 and later warn of every fork of a process that has threads; a child here starts none.
-    "ignore:This process .* is multi-threaded:DeprecationWarning"
-)
 NAMES = [str(number) for number in range(7)]
 PROMPTS = [
     (Message("user", (*([MediaPart("image", f"{n}.png")] if n != 3 else []), TextPart(f"{n}?"))),) for n in range(7)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from registries import forgotten
 
 from inlay.adapters.parts.registration import RegistrationError
 from inlay.recipes import register_benchmark
@@ -17,11 +15,7 @@ from inlay.recipes.evaluation.benchmarks.questions import pope, vqav2
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_named, benchmark_names, files_of
 from inlay.recipes.evaluation.errors import BenchmarkError
 
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    with forgotten():
-        yield
+pytestmark = pytest.mark.usefixtures("own_registrations")
 
 
 def test_a_registered_benchmark_is_found() -> None:

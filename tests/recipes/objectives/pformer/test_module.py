@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from picture_rows import caption_rows
 
-from inlay.recipes.data.rows.records import described
 from inlay.recipes.objectives.pformer.module import mask_words
 from inlay.recipes.objectives.pformer.settings import PFormerStudent, PFormerTeacher
 from inlay.recipes.objectives.plan import Task
@@ -42,10 +42,7 @@ def task_of(eva_backbone_of: Any, former_fields: Any, image_of: Any, folders: di
         recipe = Recipe(
             system="test", projector="qformer", stages={"only": stage}, projector_options={"qformer": former_fields}
         )
-        rows = []
-        for index, text in enumerate(["a red circle .", "a large blue star ."]):
-            image_of(index).save(tmp_path / f"{index}.png")
-            rows.append(described(f"s{index}", tmp_path / f"{index}.png", "", text, "rows"))
+        rows = caption_rows(image_of, tmp_path, ("a red circle .", "a large blue star ."))
         model = recipe.adapter(backbone, "test").attach(backbone)
         return Task(stage=stage, model=model, sets=[rows], carried=left)
 

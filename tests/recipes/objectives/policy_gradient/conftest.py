@@ -9,7 +9,7 @@ import torch
 
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.plan import Task
-from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.rewards.registry import register_reward
 from inlay.recipes.settings.stage import Stage
 
 
@@ -19,10 +19,8 @@ def vowels(_: Any, answer: str, __: Sample) -> float:
 
 
 @pytest.fixture(autouse=True)
-def reward() -> Any:
+def reward(own_registrations: None) -> None:
     register_reward("vowels", vowels, tokens=6)
-    yield
-    REWARDS.pop("vowels", None)
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from inlay.recipes.objectives.policy_gradient.advantages import (
     group_normalised,
     leave_one_out,
     undecided,
-    weighted_rewards,
 )
 
 REWARDS = torch.tensor([[1.0, 0.0, 0.25, 0.5], [2.0, 2.0, 2.0, 0.0]], dtype=torch.float64)
@@ -52,13 +51,6 @@ def test_advantages_of_a_group_sum_to_0(advantages: object) -> None:
 
 def test_undecided_groups_are_found() -> None:
     assert undecided(torch.tensor([[1.0, 1.0], [1.0, 0.0]])).tolist() == [True, False]
-
-
-def test_rewards_are_weighted_by_function() -> None:
-    scores = torch.tensor([[1.0, 0.5], [0.0, 2.0]])
-    assert weighted_rewards(scores, [2.0, 0.5]).tolist() == [2.25, 1.0]
-    with pytest.raises(PolicyError, match=r"expected a weight for each reward function, got 1 for \[2, 2\]"):
-        weighted_rewards(scores, [1.0])
 
 
 @pytest.mark.parametrize("advantages", [group_normalised, centred, leave_one_out])

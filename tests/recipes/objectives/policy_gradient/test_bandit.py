@@ -14,7 +14,7 @@ from inlay.adapters.chat.answer_rows import answer_row
 from inlay.adapters.chat.sample_groups import unsampled_tokens
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
-from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.rewards.registry import register_reward
 
 
 def half(_: Any, answer: str, __: Sample) -> float:
@@ -23,10 +23,8 @@ def half(_: Any, answer: str, __: Sample) -> float:
 
 
 @pytest.fixture(autouse=True)
-def bandit() -> Any:
+def bandit(own_registrations: None) -> None:
     register_reward("half", half, tokens=1)
-    yield
-    REWARDS.pop("half", None)
 
 
 def arms(module: Any, data: Any) -> tuple[Tensor, Tensor]:

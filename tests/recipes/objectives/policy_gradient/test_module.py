@@ -19,11 +19,6 @@ from inlay.recipes.objectives.policy_gradient.settings import Grpo, Rloo
 from inlay.recipes.rewards.registry import RewardError
 from inlay.recipes.settings.objective import ObjectiveError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 
 def close(found: list[torch.Tensor], wanted: list[torch.Tensor]) -> None:
     for value, expected in zip(found, wanted, strict=True):
@@ -142,7 +137,7 @@ def test_the_reward_rises_and_is_logged(made: Any, tmp_path: Path) -> None:
     assert set(first) == {"step", "id", "question", "answer", "reward"}
 
 
-def test_a_question_without_a_reference_is_refused(made: Any, rows: Any) -> None:
+def test_a_question_without_a_reference_is_refused(made: Any) -> None:
     with pytest.raises(DataError, match=r"pairs\.json, item 0: reward pope"):
         made(stage(Grpo(reward="pope")))
 

@@ -14,7 +14,6 @@ from inlay.recipes.objectives.policy_gradient.policy_loss import (
     PolicySettings,
     SampledAnswers,
     policy_loss,
-    token_entropy,
 )
 
 MASK = torch.tensor([[True, True, True, True], [True, True, False, False]])
@@ -161,20 +160,3 @@ def test_shapes_are_checked(given: dict[str, Any], told: str) -> None:
 def test_settings_have_limits(given: dict[str, Any], told: str) -> None:
     with pytest.raises(PolicyError, match=told):
         PolicySettings(**given)
-
-
-def test_entropy_is_that_of_torch() -> None:
-    logits = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(token_entropy(logits), torch.distributions.Categorical(logits=logits).entropy())
-
-
-def test_entropy_of_suppressed_tokens_is_finite_with_a_finite_gradient() -> None:
-    logits = torch.tensor([[0.0, 1.0, -torch.inf]], requires_grad=True)
-    entropy = token_entropy(logits)
-    entropy.sum().backward()
-    torch.testing.assert_close(entropy[0], torch.distributions.Categorical(logits=logits[0, :2]).entropy())
-    assert logits.grad.isfinite().all()
-
-
-def test_entropy_is_float32_for_half_precision() -> None:
-    assert token_entropy(torch.zeros(4, dtype=torch.bfloat16)).dtype == torch.float32

@@ -13,13 +13,8 @@ from step_ways import assert_same, way
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.policy_gradient.rollout import Rollout
 from inlay.recipes.objectives.policy_gradient.settings import Grpo
-from inlay.recipes.rewards.registry import REWARDS, register_reward
+from inlay.recipes.rewards.registry import register_reward
 from inlay.recipes.training.callbacks.gradient_audit import GradientAudit
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
 
 
 def some_vowels(_: Any, answer: str, sample: Sample) -> float:
@@ -28,10 +23,8 @@ def some_vowels(_: Any, answer: str, sample: Sample) -> float:
 
 
 @pytest.fixture(autouse=True)
-def undecided_reward() -> Any:
+def undecided_reward(own_registrations: None) -> None:
     register_reward("some_vowels", some_vowels, tokens=6)
-    yield
-    REWARDS.pop("some_vowels", None)
 
 
 def rolled(made: Any, batch_size: int = 2, **fields: Any) -> tuple[Any, Any, Rollout]:
@@ -136,7 +129,7 @@ def test_micro_batches_and_processes_have_the_same_replacements(made: Any, tmp_p
         assert_same(one, way(made, chosen, processes, accumulate, tmp_path / f"{processes}", sgd=True, short=0))
 
 
-def test_validation_asks_its_own_questions(made: Any, rows: Any) -> None:
+def test_validation_asks_its_own_questions(made: Any) -> None:
     module, data, _ = made(stage(Grpo(reward="some_vowels", group=3, replacements=2)))
     rollout = module.roller.roll(batch_of(data).asked, 0, greedy=True)
     assert rollout.replaced == (0, 0)

@@ -19,11 +19,6 @@ from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.settings.run import DataSettings
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 Row = dict[str, Any]
 
 

@@ -15,11 +15,6 @@ from inlay.recipes.objectives.plan import Task
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.settings.stage import Stage
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The 'train_dataloader' does not have many workers",
-)
-
 
 @pytest.fixture
 def made(backbone_of: Any, adapter_of: Any, with_second: Any) -> Any:

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning_runs import fit_saved
+from picture_rows import caption_rows
 
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.inputs import PROJECTORS, projector_config
 from inlay.adapters.inputs.pretraining.qformer import itc_scores
 from inlay.adapters.loading.files.checkpoint import PickleWarning, only_safetensors
-from inlay.recipes.data.rows.records import described
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.objectives.pretrained_bert import masked_bert
@@ -25,7 +24,7 @@ from inlay.recipes.objectives.qformer_contrastive.settings import QFormerContras
 from inlay.recipes.settings.errors import RecipeError
 from inlay.recipes.settings.objective import ObjectiveError
 from inlay.recipes.settings.stage import Stage
-from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, Meters, PartTable, RandomState
+from inlay.recipes.training.callbacks import FiniteLoss, GradientAudit, Meters, PartTable
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The 'train_dataloader' does not have many workers",
@@ -48,11 +47,7 @@ STAGE: dict[str, Any] = {
 
 @pytest.fixture
 def samples(image_of: Any, tmp_path: Path) -> list[Sample]:
-    rows = []
-    for index, text in enumerate(CAPTIONS):
-        image_of(index).save(tmp_path / f"{index}.png")
-        rows.append(described(f"s{index}", tmp_path / f"{index}.png", "", text, "rows"))
-    return rows
+    return caption_rows(image_of, tmp_path, CAPTIONS)
 
 
 @pytest.fixture
@@ -88,25 +83,9 @@ def plan_of(eva_backbone_of: Any, former_fields: Any, samples: list[Sample]) -> 
 
 
 def fit(plan: Plan, folder: Path, *, stop: int = 8, resume: bool = False) -> dict[str, torch.Tensor]:
-    trainer = Trainer(
-        max_steps=stop,
-        max_epochs=-1,
-        accumulate_grad_batches=plan.data.stage.accumulate,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            RandomState(),
-            GradientAudit(),
-            FiniteLoss(),
-            Meters(),
-            ModelCheckpoint(folder, filename="last", every_n_train_steps=4, enable_version_counter=False),
-        ],
-    )
     torch.manual_seed(13)
-    path = folder / "last.ckpt" if resume else None
-    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
+    audits = GradientAudit(), FiniteLoss(), Meters()
+    fit_saved(plan.module, plan.data, folder, *audits, stop=stop, every=4, resume=resume)
     return {name: tensor.detach().clone() for name, tensor in plan.module.state_dict().items()}
 
 

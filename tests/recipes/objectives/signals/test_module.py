@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning_runs import count_llm_runs, fit_saved
 
 from inlay.adapters.adapter import Adapter
 from inlay.recipes.data.cache.states import collate_states, collect_states
@@ -24,7 +23,6 @@ from inlay.recipes.training.callbacks import (
     LabelAudit,
     Meters,
     PartTable,
-    RandomState,
 )
 
 pytestmark = pytest.mark.filterwarnings(
@@ -49,38 +47,8 @@ def task_of(senses: Any, stage: Stage) -> Task:
 
 
 def fit(plan: Any, folder: Path, *, stop: int | None = None, resume: bool = False) -> None:
-    trainer = Trainer(
-        max_steps=stop or plan.data.steps,
-        max_epochs=-1,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[
-            RandomState(),
-            GradientAudit(),
-            FiniteLoss(),
-            Meters(),
-            PartTable(lambda _: None),
-            ModelCheckpoint(folder, filename="last", every_n_train_steps=2, enable_version_counter=False),
-        ],
-    )
-    path = folder / "last.ckpt" if resume else None
-    trainer.fit(plan.module, datamodule=plan.data, ckpt_path=path, weights_only=True)
-
-
-def count_runs(model: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that grows with every run of the LLM's body."""
-    runs: list[int] = []
-    body = model.backbone.llm.model.base_model
-    whole = body.forward
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        runs.append(1)
-        return whole(*args, **kwargs)
-
-    monkeypatch.setattr(body, "forward", counted)
-    return runs
+    audits = GradientAudit(), FiniteLoss(), Meters(), PartTable(lambda _: None)
+    fit_saved(plan.module, plan.data, folder, *audits, stop=stop or plan.data.steps, resume=resume)
 
 
 def conditionings(senses: Any) -> torch.Tensor:
@@ -111,7 +79,7 @@ def test_with_cached_states_the_llm_reads_each_conversation_once(
     senses_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     senses = senses_of()
-    runs = count_runs(senses.model, monkeypatch)
+    runs = count_llm_runs(senses.model, monkeypatch)
     plan = planned(task_of(senses, stage_of(epochs=5.0)))
     assert len(runs) == 1  # six conversations are one batch
     fit(plan, tmp_path / "run")
@@ -119,7 +87,7 @@ def test_with_cached_states_the_llm_reads_each_conversation_once(
     slow = senses_of()
     with torch.no_grad():  # the first loss tests the fast paths on a few tokens
         slow.model(slow.model.batch([slow.samples[0].messages]), logits="none")
-    runs = count_runs(slow.model, monkeypatch)
+    runs = count_llm_runs(slow.model, monkeypatch)
     plan = planned(task_of(slow, stage_of(epochs=5.0, objective=Signals(cache=False))))
     fit(plan, tmp_path / "slow")
     assert len(runs) == plan.data.steps == 10
@@ -261,7 +229,7 @@ def test_settings_that_contradict_themselves() -> None:
         Signals(min_snr=0.0)
 
 
-def test_the_label_audit_shows_signal_tokens(senses_of: Any, tmp_path: Path) -> None:
+def test_the_label_audit_shows_signal_tokens(senses_of: Any) -> None:
     senses = senses_of()
     plan = planned(task_of(senses, stage_of(lr=ALL)))
     lines: list[str] = []

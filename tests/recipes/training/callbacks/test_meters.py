@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning_runs import silent_trainer
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.recipes.data.conversations import StageData
@@ -51,17 +51,13 @@ def test_every_step_has_its_rates_its_norm_its_tokens_and_its_epoch(
         step(optimizer)
 
     module.on_before_optimizer_step = note
-    Trainer(
+    trainer = silent_trainer(
         max_steps=data.steps,
-        max_epochs=-1,
-        accelerator="cpu",
         logger=CSVLogger(tmp_path, name="run"),
         callbacks=[Meters(len(rows), stage.batch_size)],
         log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    ).fit(module, datamodule=data)
+    )
+    trainer.fit(module, datamodule=data)
     with next(tmp_path.rglob("metrics.csv")).open() as file:
         found = list(csv.DictReader(file))
     assert len(found) == data.steps == 3

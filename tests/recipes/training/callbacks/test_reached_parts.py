@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
+from lightning_runs import silent_trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -31,8 +32,7 @@ class Two(LightningModule):
 
 
 def fit(batches: list[float], module: LightningModule, watch: ReachedParts) -> None:
-    options: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = Trainer(max_epochs=1, callbacks=[watch], accelerator="cpu", enable_model_summary=False, **options)
+    trainer = silent_trainer(max_epochs=1, callbacks=[watch])
     trainer.fit(module, DataLoader(torch.tensor(batches)))  # a tensor is a data set
 
 

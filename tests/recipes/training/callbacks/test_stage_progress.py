@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
+from lightning_runs import silent_trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -32,14 +33,10 @@ class _Module(LightningModule):
 
 
 def fit(steps: int, *, accumulate: int = 1, fails: bool = False) -> None:
-    trainer = Trainer(
+    trainer = silent_trainer(
         max_steps=steps,
-        max_epochs=-1,
         accumulate_grad_batches=accumulate,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
+        enable_progress_bar=True,
         callbacks=[StageProgress("align", steps)],
     )
     trainer.fit(_Module(fails), DataLoader(torch.ones(steps * accumulate, 1), num_workers=0))

@@ -172,7 +172,7 @@ def test_readers_of_unknown_options_are_not_kept(write: Any, cache: Path) -> Non
     assert cache.exists()
 
 
-def test_offenders_of_all_kinds_come_in_the_order_of_the_file(write: Any, tmp_path: Path) -> None:
+def test_offenders_of_all_kinds_come_in_the_order_of_the_file(write: Any) -> None:
     rows = [{"id": 1, "text": "a"}, {"id": 2}, {"id": 1, "text": "b"}, 7, {"id": 1, "text": "c"}]
     path, offenders = write(*rows), Offenders(collect=True)
     assert [sample.id for sample in read_each(path, described_row, offenders)] == ["1"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -53,7 +52,7 @@ def test_a_condition_that_all_samples_fulfil_leaves_the_sequence() -> None:
     assert list(chosen(ROWS, lambda _: False)) == []
 
 
-def test_nothing_is_converted_before_it_is_used(tmp_path: Path) -> None:
+def test_nothing_is_converted_before_it_is_used() -> None:
     used: list[str] = []
     lazy = Converted(Joined([ROWS, ROWS]), lambda row: used.append(row.id) or row)
     assert len(lazy[1:3]) == 2

@@ -124,9 +124,7 @@ def test_a_temperature_is_above_0(name: str, beta: float) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_reference_is_needed_only_without_its_streams(name: str) -> None:
-    loss = preference_loss(name)
-    assert loss.needs_reference == (name not in ("simpo", "cpo", "orpo", "sft"))
-    assert loss.needs_other_image == (name in ("mdpo", "symmpo"))
+    assert preference_loss(name).needs_reference == (name not in ("simpo", "cpo", "orpo", "sft"))
 
 
 def test_pairs_and_single_answers_are_not_mixed_up() -> None:

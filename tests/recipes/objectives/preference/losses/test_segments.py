@@ -9,13 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inlay.recipes.objectives.preference.losses.segments import (
-    changed_tokens,
-    segment_weights,
-    tail_weights,
-    weighted_log_probs,
-)
-from inlay.recipes.objectives.preference.losses.streams import LossError
+from inlay.recipes.objectives.preference.losses.segments import changed_tokens, token_weights
 
 
 def released(a: list[int], b: list[int], least: int) -> tuple[list[int], list[int]]:
@@ -55,43 +49,29 @@ def test_a_common_start_is_unchanged_however_short() -> None:
     assert changed_tokens([1, 50, 2], [1, 60, 2]) == ([1, 2], [1, 2])
 
 
-def test_equal_answers_are_unchanged() -> None:
-    assert segment_weights([1, 2, 3], [1, 2, 3]) == ([1.0] * 3, [1.0] * 3)
-
-
 def test_frequent_tokens_of_long_answers_are_compared() -> None:
     chosen, rejected = [1, *[7] * 250, 3], [2, *[7] * 250, 4]
     assert changed_tokens(chosen, rejected) == ([0, 251], [0, 251])
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
-def test_a_weight_is_above_0(weight: float) -> None:
-    with pytest.raises(LossError, match="segment weight: expected a number above 0"):
-        segment_weights([1], [2], weight)
+def listed(chosen: list[int], rejected: list[int], **settings: float) -> list[list[float]]:
+    """The weights of both answers."""
+    return [weights.tolist() for weights in token_weights(torch.tensor(chosen), torch.tensor(rejected), **settings)]
 
 
-def test_weighted_sums_ignore_positions_without_weight() -> None:
-    log_probs = torch.tensor([[float("nan"), -1.0, -2.0], [-4.0, -8.0, -torch.inf]], requires_grad=True)
-    sums, totals = weighted_log_probs(log_probs, torch.tensor([[0.0, 1.0, 3.0], [1.0, 1.0, 0.0]]))
-    sums.sum().backward()
-    assert sums.tolist() == [-7.0, -12.0]
-    assert totals.tolist() == [4.0, 2.0]
-    assert log_probs.grad.tolist() == [[0.0, 1.0, 3.0], [1.0, 1.0, 0.0]]
+def test_tokens_of_equal_answers_have_weight_1() -> None:
+    assert listed([1, 2, 3], [1, 2, 3], segment_weight=3.0, tail=0.5) == [[1.0] * 3] * 2
 
 
-def test_the_tail_begins_after_the_shorter_answer() -> None:
-    left = torch.tensor([[0, 0, 1, 1, 1, 1], [0, 1, 1, 0, 0, 0]]).bool()
-    right = torch.tensor([[0, 1, 1], [1, 1, 1]]).bool()
-    assert tail_weights(left, right, 0.5).tolist() == [[0, 0, 1, 1, 0.5, 0.5], [0, 1, 1, 0, 0, 0]]
-    assert tail_weights(right, left, 0.5).tolist() == [[0, 1, 1], [1, 1, 0.5]]
+def test_changed_tokens_have_the_weight_of_segments() -> None:
+    assert listed([1, 50, 2], [1, 60, 2], segment_weight=3.0) == [[1, 3, 3], [1, 3, 3]]
 
 
-def test_alpha_1_is_the_plain_sum() -> None:
-    mask = torch.tensor([[0, 1, 1, 1]]).bool()
-    assert torch.equal(tail_weights(mask, mask[:, :2], 1.0), mask.float())
+@pytest.mark.parametrize("tail", [0.0, 0.5])
+def test_the_tail_begins_after_the_shorter_answer(tail: float) -> None:
+    assert listed([1, 2, 3, 4], [5, 6], tail=tail) == [[1, 1, tail, tail], [1, 1]]
+    assert listed([5, 6], [1, 2, 3, 4], tail=tail) == [[1, 1], [1, 1, tail, tail]]
 
 
-def test_alpha_is_between_0_and_1() -> None:
-    mask = torch.ones(1, 2).bool()
-    with pytest.raises(LossError, match=r"ld_alpha: expected a number from 0 to 1, got 1\.5"):
-        tail_weights(mask, mask, 1.5)
+def test_changed_tokens_of_the_tail_have_the_product_of_both_weights() -> None:
+    assert listed([1, 50, 51], [1, 60], segment_weight=3.0, tail=0.5) == [[1, 3, 1.5], [1, 3]]

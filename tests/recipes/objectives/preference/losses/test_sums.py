@@ -38,7 +38,6 @@ def test_rpo_adds_the_likelihood_per_token_of_all_chosen_answers() -> None:
 def test_a_sum_needs_what_its_terms_need() -> None:
     total = WeightedSum(terms=((0.5, Mdpo()), (1.0, Sft())))
     assert total.needs == Mdpo.needs
-    assert total.needs_other_image
     assert total.batch_level
     assert not WeightedSum(terms=((1.0, Sigmoid()),)).batch_level
 

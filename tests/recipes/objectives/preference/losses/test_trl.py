@@ -11,7 +11,7 @@ from torch import Tensor
 from trl_stubs import ONE_PROCESS, answers, model_of, trainer
 
 from inlay.recipes.objectives.preference.losses.registry import preference_loss
-from inlay.recipes.objectives.preference.losses.segments import tail_weights, weighted_log_probs
+from inlay.recipes.objectives.preference.losses.segments import token_weights
 from inlay.recipes.objectives.preference.losses.streams import PairLogProbs, UnpairedLogProbs
 
 pytest.importorskip("trl", reason="TRL is not installed; it has an environment of its own")
@@ -129,9 +129,12 @@ def test_f_divergences(name: str, divergence: str, theirs: str) -> None:
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 def test_ld_dpo(alpha: float) -> None:
     policy, reference, mask = batch(3)
-    chosen, rejected = mask.chunk(2)
-    weights = torch.cat([tail_weights(chosen, rejected, alpha), tail_weights(rejected, chosen, alpha)])
-    weighted, reference_sums = weighted_log_probs(policy, weights)[0], weighted_log_probs(reference, weights)[0]
+    ids = [torch.zeros(int(length)) for length in mask.sum(dim=1)]
+    weights = mask.to(policy.dtype)
+    for pair in zip(range(PAIRS), range(PAIRS, 2 * PAIRS), strict=True):
+        for row, own_weights in zip(pair, token_weights(*(ids[row] for row in pair), tail=alpha), strict=True):
+            weights[row, mask[row]] = own_weights.to(policy.dtype)
+    weighted, reference_sums = (policy * weights).sum(dim=1), (reference * weights).sum(dim=1)
     own = preference_loss("sigmoid")(rows(weighted[:, None], reference_sums[:, None], mask)).mean()
     assert_same(own, dpo_of_trl(policy, reference_sums, mask, loss_types=["sigmoid"], ld_alpha=alpha), policy)
 
