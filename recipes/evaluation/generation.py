@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.reply import Reply
-from inlay.adapters.conversation.messages import MadePart
+from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.data.cache.features import FeatureCache
@@ -33,6 +33,7 @@ __all__ = [
     "generation_table",
     "measure_generation",
     "reference_media",
+    "split_generation",
 ]
 
 _MODALITIES: tuple[Modality, ...] = GENERATED
@@ -67,6 +68,12 @@ class Answer:
     def wanted(self) -> tuple[Modality, ...]:
         """Modalities of the media in the reference; empty for a text answer."""
         return tuple(sorted(part.modality for part in self.question.made))
+
+
+def split_generation(samples: Sequence[Sample]) -> tuple[Sequence[Sample], list[Sample]]:
+    """Samples whose answers are all text, which a metric of answers scores, and those with generated media."""
+    making = [sample for sample in samples if made_of(sample.messages)]
+    return ([sample for sample in samples if not made_of(sample.messages)] if making else samples), making
 
 
 def generation_prompts(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
