@@ -35,7 +35,7 @@ def test_each_share_is_named_by_its_medium() -> None:
 
 
 def test_few_pairs_have_their_standard_error() -> None:
-    assert "a share has a standard error of up to 20 points" in verdict(SIGHTED, 0.1, 6)[1]
+    assert "the standard error of a share is up to 20 points" in verdict(SIGHTED, 0.1, 6)[1]
 
 
 def test_chosen_answers_that_sink_are_reported() -> None:
