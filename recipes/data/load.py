@@ -22,7 +22,7 @@ from inlay.recipes.data.streaming.webdataset import shard_files
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.run import DataSettings
 
-__all__ = ["files_of", "load_data", "media_rules", "sets_of", "shards_of", "streams_of"]
+__all__ = ["load_data", "media_rules", "sets_of", "shards_of", "streams_of"]
 
 _BESIDE = (
     "without --data.images, media are looked for in the folder of each data file; if they are in another folder, give "
@@ -151,11 +151,6 @@ def streams_of(data: DataSettings) -> dict[str, Source]:
         if data.align is None:
             found["all"] = found["train"]
     return found
-
-
-def files_of(samples: Mapping[str, Sequence[Sample]]) -> dict[str, Sequence[Sample]]:
-    """The samples of each file by name, without ``align`` where it is the training file."""
-    return {name: rows for name, rows in samples.items() if name != "align" or rows is not samples.get("train")}
 
 
 def sets_of(kind: str, samples: Mapping[str, Sequence[Sample]]) -> list[Sequence[Sample]]:

@@ -281,7 +281,7 @@ def generation_table(figures: Mapping[str, Any]) -> str:
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
         >>> print(generation_table({"choice": 1.0, "made": {"image": one}}))
-        media made for held-out prompts, in percent
+        generated media, in percent
         made   asked  right  own encoder  wrong prompt
         image      4   75.0        100.0          25.0
         modality chosen rightly: 100.0
@@ -291,4 +291,4 @@ def generation_table(figures: Mapping[str, Any]) -> str:
         shown = (f"{100 * own[name]:.1f}" if name in own else "-" for name in ("right", "own_encoder", "wrong_prompt"))
         rows.append((modality, str(own["asked"]), *shown))
     table = aligned(rows) + "\n" if len(rows) > 1 else ""
-    return f"media made for held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"
+    return f"generated media, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.hub.format.manifest import TrainingSpec
-from inlay.recipes.data.load import files_of, shards_of
+from inlay.recipes.data.load import shards_of
 from inlay.recipes.distributed.launch import check_processes, start_again
 from inlay.recipes.distributed.ranks import first, first_shows, is_first, joined, started_with
 from inlay.recipes.evaluation.metric_registry import check_metric_name
@@ -205,7 +205,7 @@ def _facts(job: Job, ready: Prepared, figures: Mapping[str, Any]) -> TrainingSpe
     """The training facts in the bundle."""
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     streamed |= {"train": "streamed rows of"} if job.data.streaming else {}
-    counts = streamed | {kind: str(len(rows)) for kind, rows in files_of(ready.samples).items()}
+    counts = streamed | {kind: str(len(rows)) for kind, rows in ready.samples.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     named = ("accuracy", "cider", "blind", "oracle", "choice")
     measured = {key: float(figures[key]) for key in named if key in figures}

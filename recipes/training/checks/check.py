@@ -11,7 +11,6 @@ from typing import Any
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.media.modality import Modality
 from inlay.recipes.data.conversations import StageData
-from inlay.recipes.data.load import files_of
 from inlay.recipes.data.rows.sample import Sample, input_media
 from inlay.recipes.data.sampling.step_counts import StepBatch
 from inlay.recipes.evaluation.metric_registry import check_metric_name
@@ -76,7 +75,7 @@ def check(
         listed = RunFolder(job.run.output).invalid
         ready = prepare(job, show, RunFolder(Path(place)), backbone=backbone, listed=listed)
         data = ready.job.data
-        sets = [set_facts(name, rows, data) for name, rows in files_of(ready.samples).items()]
+        sets = [set_facts(name, rows, data) for name, rows in ready.samples.items()]
         show("\n" + sets_table(sets))
         rehearse(ready.model.adapter, ready.job.recipe.stages, ready.task_of, ready.plan_of)
         stages = []

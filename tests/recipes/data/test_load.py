@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inlay.recipes.data.load import files_of, load_data, sets_of, shards_of
+from inlay.recipes.data.load import load_data, sets_of, shards_of
 from inlay.recipes.data.rows.sample import DataError
 from inlay.recipes.miniature.datasets.pictures import build
 from inlay.recipes.runs import miniature_data
@@ -69,13 +69,6 @@ def test_one_file_for_all_is_one_data_set(root: Path) -> None:
     samples = load_data(DataSettings(train=root / "triples.json"))
     assert len(sets_of("all", samples)) == 1
     assert sets_of("align", samples) == [samples["train"]]
-
-
-def test_the_training_file_is_named_once(root: Path) -> None:
-    samples = load_data(DataSettings(train=root / "triples.json"))
-    assert list(files_of(samples)) == ["train"]
-    two = load_data(DataSettings(train=root / "triples.json", align=root / "captions.json"))
-    assert list(files_of(two)) == ["align", "train"]
 
 
 def test_annotations_without_questions_are_refused(root: Path) -> None:
