@@ -15,6 +15,7 @@ from inlay.recipes.data.rows.remote import url_cache
 from inlay.recipes.data.rows.sample import Sample
 from inlay.recipes.data.rows.tables.open_table import json_lines
 from inlay.recipes.evaluation.answering import Asked, asked_of
+from inlay.recipes.evaluation.generation import split_generation
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.runs.recorded_data import recorded_data, recorded_rows
@@ -30,13 +31,13 @@ class HeldOut:
     path: Path
     """Their file."""
     samples: Sequence[Sample]
-    """All samples of the file; for questions without answers, only the user's turn."""
+    """The samples of the file whose answers are text; for questions without answers, only the user's turn."""
     asked: Sequence[Asked]
     """All questions."""
     answered: bool
     """Whether there are reference answers."""
     making: Sequence[Sample] = ()
-    """Conversations with generated media."""
+    """Conversations with generated media, of the file and of ``make_test``."""
     judged: bool = False
     """Whether the samples are the miniature's, which has a judge of generated media."""
 
@@ -82,7 +83,7 @@ def read_held_out(
         if recorded.train is not None and recorded.test is None:
             rows = recorded_rows(bundle, recorded)
             making = _read_all(recorded.make_test, images, MediaRules(links=recorded.links))
-            return HeldOut(recorded.train, rows, asked_of(rows), answered=True, making=making)
+            return _held_out(recorded.train, rows, making)
         return read_held_out(
             bundle,
             recorded.test,
@@ -121,7 +122,13 @@ def read_held_out(
         return HeldOut(path, alone, asked, answered=False, making=making)
     else:
         samples = read_samples(path, _below(rules, folder), format_name=format_name, columns=named)
-    return HeldOut(path, samples, asked_of(samples), answered=True, making=making, judged=judged)
+    return _held_out(path, samples, making, judged=judged)
+
+
+def _held_out(path: Path, samples: Sequence[Sample], making: Sequence[Sample], *, judged: bool = False) -> HeldOut:
+    """A metric scores text answers; conversations with generated media have their own figures."""
+    text, further = split_generation(samples)
+    return HeldOut(path, text, asked_of(text), answered=True, making=[*further, *making], judged=judged)
 
 
 def _below(rules: MediaRules, folder: Path) -> MediaRules:

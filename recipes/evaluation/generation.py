@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from inlay.adapters.adapter import AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.reply import Reply
-from inlay.adapters.conversation.messages import MadePart
+from inlay.adapters.conversation.messages import MadePart, made_of
 from inlay.adapters.media.load import Medium
 from inlay.adapters.media.modality import GENERATED, Modality
 from inlay.recipes.data.cache.features import FeatureCache
@@ -33,6 +33,7 @@ __all__ = [
     "generation_table",
     "measure_generation",
     "reference_media",
+    "split_generation",
 ]
 
 _MODALITIES: tuple[Modality, ...] = GENERATED
@@ -67,6 +68,12 @@ class Answer:
     def wanted(self) -> tuple[Modality, ...]:
         """Modalities of the media in the reference; empty for a text answer."""
         return tuple(sorted(part.modality for part in self.question.made))
+
+
+def split_generation(samples: Sequence[Sample]) -> tuple[Sequence[Sample], list[Sample]]:
+    """Samples whose answers are all text, which a metric of answers scores, and those with generated media."""
+    making = [sample for sample in samples if made_of(sample.messages)]
+    return ([sample for sample in samples if not made_of(sample.messages)] if making else samples), making
 
 
 def generation_prompts(samples: Iterable[Sample]) -> list[tuple[Question, str]]:
@@ -274,7 +281,7 @@ def generation_table(figures: Mapping[str, Any]) -> str:
     Example:
         >>> one = {"asked": 4, "right": 0.75, "own_encoder": 1.0, "wrong_prompt": 0.25}
         >>> print(generation_table({"choice": 1.0, "made": {"image": one}}))
-        media made for held-out prompts, in percent
+        generated media, in percent
         made   asked  right  own encoder  wrong prompt
         image      4   75.0        100.0          25.0
         modality chosen rightly: 100.0
@@ -284,4 +291,4 @@ def generation_table(figures: Mapping[str, Any]) -> str:
         shown = (f"{100 * own[name]:.1f}" if name in own else "-" for name in ("right", "own_encoder", "wrong_prompt"))
         rows.append((modality, str(own["asked"]), *shown))
     table = aligned(rows) + "\n" if len(rows) > 1 else ""
-    return f"media made for held-out prompts, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"
+    return f"generated media, in percent\n{table}modality chosen rightly: {100 * figures['choice']:.1f}"

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from inlay.recipes.rewards.registry import REWARDS, RewardError, reward_names
+from inlay.recipes.rewards.registry import REWARDS, RewardError, check_function, reward_names
 
 __all__ = ["RewardSettings", "Term", "parse_terms", "user_function"]
 
@@ -86,11 +86,16 @@ def user_function(name: str) -> Any:
     """Import the function of ``module:function``; modules in the working directory are found.
 
     Raises:
-        RewardError: it cannot be imported, or is not a function.
+        RewardError: it cannot be imported, or is not a function of question, answer and sample.
     """
     if name in REWARDS:
         return REWARDS[name].score
     module, _, function = name.partition(":")
+    if module.endswith(".py") or "/" in module:
+        raise RewardError(
+            f"reward {name}: expected MODULE:FUNCTION, got a file; for {Path(module).name} in the working directory: "
+            f"{Path(module).stem}:{function}; for a file elsewhere: --import {module}, which calls register_reward"
+        )
     place = str(Path.cwd())
     sys.path.insert(0, place)
     try:
@@ -101,4 +106,5 @@ def user_function(name: str) -> Any:
         sys.path.remove(place)
     if not callable(found):
         raise RewardError(f"reward {name}: {module} has no function {function!r}")
+    check_function(name, found)
     return found

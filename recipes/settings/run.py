@@ -102,7 +102,7 @@ class DataSettings:
     """Training and test files; by default the miniature's data are generated into the run folder."""
 
     align: Path | None = None
-    """Captioned pictures (LLaVA, COCO captions, pairs), or webdataset shards to stream, such as
+    """Captioned media (LLaVA, COCO captions, pairs), or webdataset shards to stream, such as
     ``shards/{000..127}.tar``; the training file if not given."""
     train: Path | None = None
     """Conversations or questions (LLaVA, canonical messages, triples, VQA v2 questions)."""

@@ -93,6 +93,11 @@ def _evaluated(
     max_new_tokens: int | None,
     show: Callable[[str], None],
 ) -> Evaluation:
+    if not held.samples:
+        raise SettingsError(
+            f"{held.path}: expected questions with text answers, got only conversations with generated media; "
+            "inlay evaluate has figures of those"
+        )
     questions = [question for sample in held.samples for question in questions_of(sample)]
     chosen = choose_metric(metric, questions)
     tokenizer = attached.backbone.llm.tokenizer

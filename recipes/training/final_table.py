@@ -118,11 +118,13 @@ class FinalTable:
         self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
     ) -> dict[str, Any]:
         """Figures of the generated media; only the miniature has a judge."""
-        self.show(f"generating media for {len(samples)} held-out prompts, with the adapter and as references")
+        judge = MEDIA_JUDGE if self.job.data.train is None else None
+        also = ", with the adapter and as references" if judge else ""
+        self.show(f"generating media for {len(samples)} held-out conversations{also}")
         answers, figures = measure_generation(
             model,
             generation_prompts(samples),
-            MEDIA_JUDGE if self.job.data.train is None else None,
+            judge,
             features=features,
             media=self.job.recipe.generation,
             seed=self.job.run.seed,

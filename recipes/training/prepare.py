@@ -32,6 +32,7 @@ from inlay.recipes.data.usable_rows import usable_rows
 from inlay.recipes.distributed.launch import check_processes
 from inlay.recipes.distributed.ranks import first, first_ahead, is_first, world
 from inlay.recipes.distributed.sharding import shard
+from inlay.recipes.evaluation.generation import split_generation
 from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.objectives.plan import Plan, Task
 from inlay.recipes.runs.digests import check_inputs
@@ -283,7 +284,8 @@ def _asked_at_end(job: Job, samples: Mapping[str, Sequence[Sample]]) -> tuple[li
     last = list(job.recipe.stages.values())[-1]
     making = [sample for name, rows in samples.items() if name.startswith("make_test") for sample in rows]
     rows = [row for name in ("test", QUESTIONS) for row in samples.get(name, []) if not is_preference(row)]
-    return [phrased(row, last) for row in rows], making
+    text, further = split_generation(rows)
+    return [phrased(row, last) for row in text], [*further, *making]
 
 
 def _streams(job: Job) -> dict[str, Source]:

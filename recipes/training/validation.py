@@ -116,7 +116,9 @@ def answer_check(
 ) -> AnswerCheck | None:
     """The answer check of a stage; None without questions or a metric that fits."""
     asked = asked_of(phrased(sample, stage) for sample in samples) if job.run.evaluate else []
-    questions = [question for question, _, _ in asked if question.reference.strip()]
+    # A turn that generates media is no text answer.
+    kept = [item for item in asked if item[0].reference.strip() and not item[0].made]
+    questions = [question for question, _, _ in kept]
     # --metric applies to questions; captioned media are scored as captions.
     metric = choose_metric("captions" if stage.data == "align" else job.run.metric, questions)
     if metric is None or not questions:
@@ -131,5 +133,4 @@ def answer_check(
         "layout": layout,
         "show": show,
     }
-    kept = [item for item in asked if item[0].reference.strip()]
     return AnswerCheck(model=model, asked=kept, metric=metric, options=options)

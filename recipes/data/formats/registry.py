@@ -155,10 +155,6 @@ def _nextgpt_turns(first: Fields, _: Path) -> bool:
     return any(isinstance(turn, dict) and {"input_modality", "output_modality"} & set(turn) for turn in listed)
 
 
-def _pairs(first: Fields, _: Path) -> bool:
-    return "conversations" not in first and "image" in first and any(map(first.__contains__, pairs.TEXT_FIELDS))
-
-
 def _vqa(document: Fields, _: Path) -> bool:
     notes = document.get("annotations")
     note = notes[0] if isinstance(notes, list) and notes else {}
@@ -213,7 +209,7 @@ FORMATS: dict[str, Format] = {
     "triples": _rows(triples.sample, lambda first, _: "text_input" in first and "conversations" not in first),
     "pope": _rows(pope.sample, lambda first, _: "label" in first and "text" in first),
     "question_answer": _plain(question_answer.sample, question_answer.recognise),
-    "pairs": _rows(pairs.sample, _pairs),
+    "pairs": _plain(pairs.sample, pairs.recognise),
     "modaverse": _rows(modaverse.sample, lambda first, _: "meta_response" in first),
     "nextgpt_pairs": _rows(
         nextgpt_pairs.sample,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inlay.adapters.conversation.messages import MediaPart, Message, Part, TextPart
+from inlay.adapters.media.modality import Modality
 from inlay.hub.safety.text import shown
 from inlay.recipes.data.rows.fields import decode, file_bytes, parse, text
 from inlay.recipes.data.rows.offenders import Offenders
@@ -114,25 +115,27 @@ def filled(item: Mapping[str, Any], field: str, where: str) -> str:
 
 def described(
     name: str,
-    image: Any,
+    source: Any,
     asked: str,
     answer: str,
     where: str,
     *,
+    modality: Modality = "image",
     kinds: tuple[str, ...] = (),
     answers: tuple[str, ...] = (),
 ) -> Sample:
-    """A sample of one question: a picture, optional text, and the answer.
+    """A sample of one question: a medium, optional text, and the answer.
 
     Args:
         name: the sample's id.
-        image: a path, or a picture in memory.
-        asked: the user's text beside the picture; may be empty.
+        source: a path, or a medium in memory.
+        asked: the user's text beside the medium; may be empty.
         answer: the assistant's text.
         where: the sample's origin.
+        modality: of the medium.
         kinds: the question's type, if known.
         answers: human answers, if known.
     """
-    content: tuple[Part, ...] = (MediaPart("image", image), *([TextPart(asked)] if asked else []))
+    content: tuple[Part, ...] = (MediaPart(modality, source), *([TextPart(asked)] if asked else []))
     messages = (Message("user", content), Message("assistant", (TextPart(answer),)))
     return Sample(name, messages, where, kinds, (answers,) if answers else ())

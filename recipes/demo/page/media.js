@@ -25,7 +25,7 @@ export class Medium {
   static async of(file, reads) {
     const kind = kindOf(file.type, reads);
     if (kind === null) {
-      const offered = reads.map((name) => `${NAMES[name]}s`).join(" and ") || "nothing but text";
+      const offered = new Intl.ListFormat("en").format(reads.map((name) => `${NAMES[name]}s`)) || "nothing but text";
       throw new Error(`${file.name || "This file"}: the adapter reads ${offered}.`);
     }
     if (kind !== "audio" || SOUNDS.test(file.type)) return new Medium(kind, file, file.name);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from inlay.adapters.adapter import Adapter, AttachedModel
@@ -36,13 +37,27 @@ def labelled_loss(output: Output) -> Term:
 
 
 def idle_parts(adapter: Adapter, batch: Batch) -> tuple[str, ...]:
-    """Name prefixes of tensors that a batch does not use: projectors of modalities without media in it."""
+    """Name prefixes of tensors that a batch does not use: projectors of modalities without media in it, new tokens.
+
+    Args:
+        adapter: attached.
+        batch: as the model reads it.
+    """
     seen = {module for name, module in adapter.inputs.items() if name in batch.order}
     made = {part.modality for part in batch.made}
     inputs = [f"adapter.inputs.{name}." for name, module in adapter.inputs.items() if module not in seen]
     outputs = [f"adapter.outputs.{name}." for name in adapter.outputs if name not in made]
     ended = any(tiles.rule.newline for tiles in batch.tiles.values())
-    return (*inputs, *outputs, *(() if made else ("adapter.tokens.input",)), *(() if ended else ("adapter.newline.",)))
+    new = made or _reads_new_tokens(adapter, batch)
+    return (*inputs, *outputs, *(() if new else ("adapter.tokens.input",)), *(() if ended else ("adapter.newline.",)))
+
+
+def _reads_new_tokens(adapter: Adapter, batch: Batch) -> bool:
+    """Whether a batch without generated media has one of the adapter's further tokens, such as ModaVerse's [TEXT]."""
+    if adapter.tokens is None or not adapter.tokens.config.other:
+        return False
+    ids = adapter.attachment.backbone.llm.tokenizer.convert_tokens_to_ids(list(adapter.tokens.config.other))
+    return bool(torch.isin(batch.ids, torch.tensor(ids, device=batch.ids.device)).any())
 
 
 class NextTokenModule(StepModule):

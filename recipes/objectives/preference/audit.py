@@ -7,6 +7,7 @@ https://arxiv.org/abs/2406.11839). So every figure is reported beside the same f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,9 @@ from inlay.recipes.objectives.preference.pairs import Other, with_media
 __all__ = ["Audit", "Sums", "verdict"]
 
 RIGHT, BLANK, OTHER = "right", "blank", "other"
+_WITH = {RIGHT: "with the right medium", BLANK: "with a blank one", OTHER: "with another row's"}
+FEW = 50
+"""With fewer held-out pairs, a line tells the standard error."""
 BATCH = 16
 """Pairs read at once."""
 SMALL_GAP = 0.05
@@ -126,8 +130,12 @@ def verdict(rewards: dict[str, float], gain: float, pairs: int) -> list[str]:
         gain: mean log-probability of the chosen answers above the reference, in nats.
         pairs: number of held-out pairs.
     """
-    shares = ", ".join(f"{100 * value:.1f} % {name}" for name, value in rewards.items())
-    lines = [f"reward accuracy on {pairs} held-out pairs, by medium: {shares}"]
+    shares = ", ".join(f"{100 * value:.1f} % {_WITH[name]}" for name, value in rewards.items())
+    lines = [f"reward accuracy on {pairs} held-out pairs: {shares}"]
+    if pairs < FEW:
+        lines.append(
+            f"{pairs} pairs are few: the standard error of a share is up to {50 / math.sqrt(pairs):.0f} points"
+        )
     blind = max((value for name, value in rewards.items() if name != RIGHT), default=None)
     if blind is not None and rewards[RIGHT] - blind <= SMALL_GAP:
         lines.append(

@@ -46,9 +46,16 @@ class StageProgress(ProgressBar):
         if self._progress is None or step == self._step:
             return
         self._step = step
-        shown = self.get_metrics(trainer, module) if step % EVERY == 0 or step >= self.steps else {}
-        figures = {name: value for name, value in shown.items() if name != "v_num" and isinstance(value, int | float)}
-        self._progress.update(step, figures)
+        self._progress.update(step, self._figures(trainer, module) if step % EVERY == 0 or step >= self.steps else {})
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Show the figures of the validation, which follows its step."""
+        if self._progress is not None:
+            self._progress.update(self._step, self._figures(trainer, module))
+
+    def _figures(self, trainer: Trainer, module: LightningModule) -> dict[str, float]:
+        shown = self.get_metrics(trainer, module)
+        return {name: value for name, value in shown.items() if name != "v_num" and isinstance(value, int | float)}
 
     def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Leave the full bar."""

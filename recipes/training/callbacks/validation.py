@@ -22,7 +22,7 @@ from inlay.recipes.settings.run import RunSettings
 
 __all__ = ["LOSS", "BestCheckpoint", "LastCheckpoint", "Patience", "Validation", "use_best"]
 
-LOSS = "val/loss"
+LOSS, REWARD = "val/loss", "val/reward"
 NEVER = sys.maxsize
 
 
@@ -84,7 +84,8 @@ class Validation(Callback):
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Restore the random state, and print the figures."""
         self._open.close()
-        figures = {"loss": float(trainer.callback_metrics[LOSS]), **self.figures}
+        logged = {name: trainer.callback_metrics.get(key) for name, key in (("loss", LOSS), ("reward", REWARD))}
+        figures = {name: float(value) for name, value in logged.items() if value is not None} | self.figures
         self.history.append({"step": trainer.global_step, **figures})
         told = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self.show(f"validation at step {trainer.global_step} of {self.steps}: {told}")

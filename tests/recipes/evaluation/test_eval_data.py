@@ -68,3 +68,17 @@ def test_a_linked_folder_of_images_needs_an_option(root: Path, notes: Any) -> No
     with pytest.raises(DataError, match="lies outside of the folder"):
         read_held_out(root, root / "questions.json", root / "project", **more)
     assert len(read_held_out(root, root / "questions.json", root / "project", links=True, **more).asked) == 1
+
+
+def test_a_metric_of_answers_scores_no_conversation_with_generated_media(root: Path) -> None:
+    asked = {"input_image": "7.png", "conversation": [_turn("human", "<image>\nWhat?"), _turn("gpt", "A disc.")]}
+    drawn = {"image_captions": ["a disc"], "conversation": [_turn("human", "Draw a disc."), _turn("gpt", "<image>")]}
+    (root / "mixed.json").write_text(json.dumps([asked, drawn]))
+    held = read_held_out(root, root / "mixed.json", root)
+    assert [question.reference for question, _, _ in held.asked] == ["A disc."]
+    assert [sample.id for sample in held.samples] == ["item-0"]
+    assert [sample.id for sample in held.making] == ["item-1"]
+
+
+def _turn(role: str, text: str) -> dict[str, str]:
+    return {"from": role, "value": text}

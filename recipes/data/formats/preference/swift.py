@@ -3,7 +3,8 @@
 A row has ``messages`` that end with the better answer, and ``rejected_response``: the worse one, or a list with a pair
 for each. Instead, ``rejected_messages`` is the whole worse conversation, and ``rejected_images`` (``rejected_videos``,
 ``rejected_audios``) are other media for it; without them it has the media of the row. A row with ``label`` is a single
-answer, good or bad. ``margin`` is a field of reward models, and not read.
+answer, good or bad; ``kto_tag`` is LLaMA-Factory's name of that field. ``margin`` is a field of reward
+models, and not read.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from inlay.recipes.data.rows.sample import DataError, Sample
 __all__ = ["recognise", "sample"]
 
 _MEDIA: dict[str, Modality] = {"rejected_images": "image", "rejected_audios": "audio", "rejected_videos": "video"}
-_READ = ("messages", "rejected_response", "rejected_messages", "label", *_MEDIA)
+_LABELS = ("label", "kto_tag")
+_READ = ("messages", "rejected_response", "rejected_messages", *_LABELS, *_MEDIA)
 
 
 def recognise(first: Mapping[str, Any]) -> bool:
     """Whether a row of messages has a worse answer, or a label."""
     worse = ("rejected_response", "rejected_messages", *_MEDIA)
-    return "messages" in first and (any(name in first for name in worse) or isinstance(first.get("label"), bool))
+    return "messages" in first and (
+        any(name in first for name in worse) or any(isinstance(first.get(name), bool) for name in _LABELS)
+    )
 
 
 def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders) -> Sample | Sequence[Sample]:
@@ -49,9 +53,10 @@ def sample(row: Mapping[str, Any], root: Root, where: str, offenders: Offenders)
         raise DataError(f"{where}: expected {' or '.join(given)}, got both; leave one out")
     media = {kind: _media(row, name, kind, root, where) for name, kind in _MEDIA.items() if row.get(name)}
     if not given and not media:
-        if not isinstance(row.get("label"), bool):
+        label = next((row[name] for name in _LABELS if row.get(name) is not None), None)
+        if not isinstance(label, bool):
             raise DataError(f"{where}, rejected_response: expected text or a list of texts, or a label, got neither")
-        return labelled(row, messages, row["label"], root, where, offenders, read=_READ)
+        return labelled(row, messages, label, root, where, offenders, read=_READ)
     field = given[0] if given else "rejected_images"
 
     def build(turns: Sequence[Any], field: str) -> Sample:

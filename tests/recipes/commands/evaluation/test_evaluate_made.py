@@ -58,7 +58,7 @@ def test_files_of_ones_own_are_counted_and_not_judged(finished: Path, capsys: An
     media = f"--data.images={run / 'data' / 'media'}"
     assert evaluate_command.main([str(run / "bundle"), f'--data.make_test=["{instructions}"]', media]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[0] == "media made for held-out prompts, in percent"
+    assert out.splitlines()[0] == "generated media, in percent"
     assert "modality chosen rightly" in out
     assert "own encoder" not in out
 

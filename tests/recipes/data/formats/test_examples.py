@@ -88,8 +88,8 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
     },
     "pairs": {
         "line-1": [f"user: {DISC}", "assistant: A disc."],
-        "line-2": [f"user: {DISC}", "assistant: A red disc."],
-        "r": [f"user: {RING}", "assistant: A ring."],
+        "line-2": ["user: [audio 1.wav]", "assistant: Rain."],
+        "r": ["user: [video 1.mp4]", "assistant: A disc rolls."],
         "line-4": [f"user: {RING}", "assistant: A ring.", "answers: A ring., A blue ring."],
         "line-5": ["user: [image 8 bytes]", "assistant: A ring."],
     },

@@ -108,7 +108,8 @@ def test_pairs_have_a_text_or_a_caption(write_lines: WriteLines, images: Path) -
         (["{"], "line 1: not JSON"),
         ([{"image": "1.png"}], "line 1: expected the text under text or caption, got 0 of them"),
         ([{"image": "1.png", "text": "a", "caption": "a"}], "got 2 of them"),
-        ([{"text": "a"}], "line 1, image: expected a path, .*, got None"),
+        ([{"text": "a"}], "line 1: expected one of image, audio, video, got none of them"),
+        ([{"image": "1.png", "audio": "1.wav", "text": "a"}], "line 1: expected one of .*, got image and audio"),
         ([{"image": 3, "text": "a"}], "image: expected a path, .*, got 3"),
         ([{"image": "/etc/passwd", "text": "a"}], "absolute path"),
         ([{"image": "http://a/b.png", "text": "a"}], "nothing is fetched"),
@@ -191,7 +192,7 @@ def test_what_is_wrong_with_filter_cap_is_said(write_json: WriteJson, images: Pa
 @pytest.mark.parametrize(
     ("read", "row", "field"),
     [
-        (read_pairs, {"image": "1.png", "text": "A."}, "audio"),
+        (read_pairs, {"image": "1.png", "text": "A."}, "features"),
         (read_pairs, {"image": "1.png", "text": "A."}, "images"),
         (read_triples, TRIPLE, "video_path"),
         (read_triples, TRIPLE, "system"),

@@ -29,6 +29,15 @@ def test_text_alone_is_not_called_blind() -> None:
     assert len(verdict({"right": 0.9}, 0.1, 100)) == 1
 
 
+def test_each_share_is_named_by_its_medium() -> None:
+    told = "90.0 % with the right medium, 60.0 % with a blank one, 50.0 % with another row's"
+    assert verdict(SIGHTED, 0.1, 100) == [f"reward accuracy on 100 held-out pairs: {told}"]
+
+
+def test_few_pairs_have_their_standard_error() -> None:
+    assert "the standard error of a share is up to 20 points" in verdict(SIGHTED, 0.1, 6)[1]
+
+
 def test_chosen_answers_that_sink_are_reported() -> None:
     assert any("less likely" in line for line in verdict(SIGHTED, -3.0, 100))
     assert not any("less likely" in line for line in verdict(SIGHTED, -0.2, 100))

@@ -50,6 +50,33 @@ def test_a_log_has_one_line_in_optimizer_steps(capsys: Any) -> None:
     assert lines[0].startswith("align 20/20, loss 0.5, ")
 
 
+class _Validated(_Module):
+    """With a validation loss that falls."""
+
+    loss = 4.0
+
+    def validation_step(self, batch: Tensor, number: int) -> None:
+        self.loss /= 2
+        self.log("val/loss", torch.tensor(self.loss), prog_bar=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_the_last_line_has_the_last_validation(capsys: Any) -> None:
+    trainer = Trainer(
+        max_steps=4,
+        accelerator="cpu",
+        logger=False,
+        num_sanity_val_steps=0,
+        val_check_interval=2,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[StageProgress("align", 4)],
+    )
+    rows = DataLoader(torch.ones(4, 1), num_workers=0)
+    trainer.fit(_Validated(), rows, DataLoader(torch.ones(1, 1), num_workers=0))
+    assert "val/loss 1," in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_an_error_ends_the_progress(capsys: Any) -> None:
     with pytest.raises(ValueError, match="a bad batch"):

@@ -378,3 +378,10 @@ def test_both_sides_share_the_media_of_the_row() -> None:
     for name in ("rlhf_v", "swift_preference"):
         sample = read_rows(example(name), IMAGES)[0]
         assert sample.messages[0] is sample.rejected[0]
+
+
+def test_messages_have_the_label_of_llama_factory(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    rows = [{"messages": turns, "kto_tag": good} for good in (True, False)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [sample.desirable for sample in read_rows(tmp_path / "a.jsonl", IMAGES)] == [True, False]
