@@ -42,7 +42,6 @@ def fit(steps: int, *, accumulate: int = 1, fails: bool = False) -> None:
     trainer.fit(_Module(fails), DataLoader(torch.ones(steps * accumulate, 1), num_workers=0))
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_a_log_has_one_line_in_optimizer_steps(capsys: Any) -> None:
     fit(20, accumulate=2)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("align")]
@@ -60,16 +59,12 @@ class _Validated(_Module):
         self.log("val/loss", torch.tensor(self.loss), prog_bar=True)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_the_last_line_has_the_last_validation(capsys: Any) -> None:
-    trainer = Trainer(
+    trainer = silent_trainer(
         max_steps=4,
-        accelerator="cpu",
-        logger=False,
         num_sanity_val_steps=0,
         val_check_interval=2,
-        enable_checkpointing=False,
-        enable_model_summary=False,
+        enable_progress_bar=True,
         callbacks=[StageProgress("align", 4)],
     )
     rows = DataLoader(torch.ones(4, 1), num_workers=0)
@@ -77,14 +72,12 @@ def test_the_last_line_has_the_last_validation(capsys: Any) -> None:
     assert "val/loss 1," in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_an_error_ends_the_progress(capsys: Any) -> None:
     with pytest.raises(ValueError, match="a bad batch"):
         fit(20, fails=True)
     assert "align 1/20" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_other_processes_show_nothing(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage_progress, "is_first", lambda: False)
     fit(5)
