@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
-from inlay.adapters.llm_parts.lora_config import LoraConfig
+from inlay.adapters.llm_parts.lora_config import LoraConfig, LoraError
 from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.commands.train.overrides import EVERY_STAGE, split_rates, spread, with_rates
@@ -32,7 +32,7 @@ from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import align
 from inlay.recipes.systems.registry import SYSTEMS
 
-__all__ = ["OUTPUTS", "PROJECTORS", "Parsed", "check_projector_options", "kinds", "parse"]
+__all__ = ["OUTPUTS", "PROJECTORS", "Parsed", "kinds", "parse"]
 
 PROJECTORS = (
     "linear",
@@ -74,7 +74,8 @@ class Parsed:
         try:
             built = self.parser.instantiate(self.values)
         except (TypeError, ValueError) as error:
-            raise SettingsError(str(_reason(error))) from error
+            reason = _reason(error)
+            raise SettingsError(f"{'lora.' if isinstance(reason, LoraError) else ''}{reason}") from error
         if not self.recipe.continues:
             _check_kind("projector", built.projector, kinds("inputs", PROJECTORS))
         if built.output_projector is not None:
@@ -138,23 +139,6 @@ def parse(argv: Sequence[str], command: str = "train", *, own_models: bool = Fal
     configs = [option for file in files for option in config_options(file)]
     values = parser.parse_args(_with_rates(parser, [*of_file, *configs, *options]))
     return Parsed(parser=parser, values=values, recipe=recipe, arguments=arguments)
-
-
-def check_projector_options(kind: str, options: Mapping[str, Any]) -> None:
-    """Check that a kind of projector has these fields; imports torch.
-
-    Raises:
-        SettingsError: unknown fields.
-    """
-    from inlay.adapters.inputs import PROJECTORS as REGISTERED
-
-    if not kind:  # the projector of a bundle that is trained further
-        return
-    known = [field.name for field in fields(REGISTERED[kind][1])]
-    if unknown := set(options) - set(known):
-        raise SettingsError(
-            f"projector_options: {kind} has no field {', '.join(sorted(unknown))}; it has {', '.join(known)}"
-        )
 
 
 def kinds(registry: str, packaged: tuple[str, ...]) -> tuple[str, ...]:

@@ -131,7 +131,9 @@ def _known(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str
 
 
 def _messages(first: Fields, path: Path) -> bool:
-    return "messages" in first or (not any(key in first for key in _KEYS_OF_LINES) and json_lines(path))
+    return "messages" in first or (
+        not any(key in first for key in _KEYS_OF_LINES) and path.is_file() and json_lines(path)
+    )
 
 
 def _openai(first: Fields, _: Path) -> bool:
