@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from inlay.recipes.commands.train.early_checks import check_early
 from inlay.recipes.commands.train.options import check_reached, given_options
 from inlay.recipes.commands.train.parser import parse
-from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.errors import SettingsError
 
@@ -34,7 +33,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     page: Path | None = parsed.values.page
     if page is not None and (page.is_dir() or not page.absolute().parent.is_dir()):
         raise SettingsError(f"page: expected a file in a folder that exists, got {page}")
-    RunFolder.check(job.run)
     check_early(job, own_models=backbone is not None)
 
     # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 from inlay.recipes.commands.train.early_checks import check_early
 from inlay.recipes.commands.train.options import check_reached, given_options
 from inlay.recipes.commands.train.parser import parse
-from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.settings.default_models import MINIATURE
 
 if TYPE_CHECKING:
@@ -34,8 +32,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parsed = parse(argv, own_models=backbone is not None and not str(backbone.llm.source).startswith(MINIATURE))
     job = parsed.job()
     check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
-    if os.environ.get("WORLD_SIZE", "1") == "1":  # With several processes, the first one checks it in train().
-        RunFolder.check(job.run)
     check_early(job, own_models=backbone is not None)
 
     # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.

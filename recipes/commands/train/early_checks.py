@@ -5,7 +5,10 @@ A wrong setting is reported before Lightning is imported and before data and mod
 
 from __future__ import annotations
 
+import os
+
 from inlay.recipes.evaluation.metric_registry import check_metric_name
+from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job, check_job
 
 __all__ = ["check_early"]
@@ -28,6 +31,8 @@ def check_early(job: Job, *, own_models: bool) -> None:
     """
     check_job(job, own_models=own_models)
     check_metric_name(job.run.metric)
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # With several processes, the first one checks it in train().
+        RunFolder.check(job.run)
     _check_files(job)
 
     # Imported here: the registries of projectors import transformers, which takes seconds.
