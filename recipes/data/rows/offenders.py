@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias
 
+from inlay.hub.errors import InlayError
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.write import write_text
 
@@ -150,6 +151,8 @@ class _Row:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        if isinstance(error, Exception) and not isinstance(error, InlayError):  # of a format of the user's own
+            error.add_note(self.where)
         if not isinstance(error, DataError) or not self.offenders.collect:
             return False
         self.offenders.add(self.where, error)
