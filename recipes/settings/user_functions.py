@@ -48,12 +48,6 @@ def calling(what: str, function: Any, row: str = "", *, kind: type[InlayError] =
 
     Raises:
         InlayError: the function fails; of the class `kind`, with the exception as its cause.
-
-    Example:
-        >>> with calling("m", len, "3"):
-        ...     raise OSError("x")
-        Traceback (most recent call last):
-        inlay.recipes.settings.user_functions.UserFunctionError: m: len failed for 3: OSError: x; correct the function
     """
     try:
         yield

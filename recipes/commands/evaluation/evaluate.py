@@ -113,7 +113,9 @@ def _parser() -> ArgumentParser:
         "--limit", type=PositiveInt | None, help="only the first questions of each part of the benchmark"
     )
     parser.add_argument(
-        "--against", type=str | None, help="another bundle on the same benchmark, with an interval for the difference"
+        "--against",
+        type=str | None,
+        help="only with --benchmark: another bundle, and an interval for the difference of the two",
     )
     parser.add_argument(
         "--output", type=Path | None, help="folder for answers, figures and results files; evaluation/NAME if not given"

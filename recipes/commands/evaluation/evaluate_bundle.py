@@ -132,7 +132,8 @@ def _evaluated(
         if cut := cut_line(answered.get("adapter", ()), limit):
             say(cut)
         if one.held.making:
-            say(f"generating media for {len(one.held.making)} prompts, with the adapter and as references")
+            count = len(generation_prompts(one.held.making))
+            say(f"generating media for {count} prompts, with the adapter and as references")
             made = _made(one, model, features, parsed.seed)
             figures |= made
             tables.append(generation_table(made))
