@@ -42,6 +42,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     _check_runtime(runtime, settings, parsed.devices)
     _check_files(parsed)
     _check_benchmark(parsed)
+    for bundle in filter(None, (parsed.bundle, parsed.against)):
+        if isinstance(place := locate(bundle), Path):
+            manifest_of(place)  # of a run that was interrupted there is none
 
     # Imported here: torch takes seconds, and a wrong argument is reported without it.
     if parsed.test is not None and parsed.test_annotations is None:
@@ -88,9 +91,6 @@ def _check_files(parsed: Any) -> None:
             raise SettingsError(f"--{name}: {path}: no such file or folder")
     if parsed.images is not None and not parsed.images.is_dir():
         raise SettingsError(f"--data.images: {parsed.images}: expected a folder, got a file")
-    for bundle in filter(None, (parsed.bundle, parsed.against)):
-        if isinstance(place := locate(bundle), Path):
-            manifest_of(place)  # of a run that was interrupted there is none
 
 
 def _check_benchmark(parsed: Any) -> None:

@@ -41,9 +41,8 @@ CASES = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
     folder = tmp_path_factory.mktemp("here")
-    (folder / "run").mkdir()
+    (folder / "run" / "checkpoints").mkdir(parents=True)
     (folder / "empty").mkdir()
-    (folder / "run" / "config.yaml").write_text("system: llava\n")
     (folder / "test.json").write_text("[]")
     done = subprocess.run(
         [sys.executable, "-P", "-c", CODE, json.dumps([text.split() for text in CASES])],
