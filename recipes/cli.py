@@ -14,6 +14,7 @@ from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP, import_own_p
 from inlay.recipes.commands.arguments.registry import COMMANDS, RENAMED
 from inlay.recipes.distributed.failures import OtherProcessError
 from inlay.recipes.terminal.error import show_error
+from inlay.recipes.terminal.progress import hide_library_bars
 
 __all__ = ["COMMANDS", "main"]
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    hide_library_bars()
     if not arguments:
         sys.stdout.write(WELCOME.format(version=version("inlay")))
         return 2

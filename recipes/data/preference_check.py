@@ -22,7 +22,7 @@ from inlay.recipes.data.rows.tables.sequences import Chosen, Joined
 from inlay.recipes.data.rows.tables.side_notes import SideNotes
 from inlay.recipes.settings.objective import Objective, Reads
 
-__all__ = ["Problem", "check_preferences", "fitting"]
+__all__ = ["Problem", "check_kinds", "check_preferences", "fitting"]
 
 Problem: TypeAlias = tuple[Offender, bool]
 """A row that a stage cannot train on, and whether it is too long."""
@@ -38,9 +38,10 @@ _WANTED: dict[Reads, str] = {
     "labels": "single answers with a label, good or bad",
 }
 _ADVICE: dict[Reads, str] = {
-    "conversations": "give plain conversations, or train on preferences with --stages.{stage}.objective preference",
+    "conversations": "give plain conversations, or train on preferences with "
+    "--stages.{stage}.objective.name preference",
     "pairs": 'give rows with a better and a worse answer (the page "Preferences" of the documentation shows them); '
-    "conversations need --stages.{stage}.objective next_token, and answers with a label the loss kto",
+    "conversations need --stages.{stage}.objective.name next_token, and answers with a label the loss kto",
     "labels": 'give answers with a label (the page "Preferences" of the documentation shows them); pairs need '
     "another loss, such as sigmoid",
 }
@@ -51,6 +52,29 @@ def fitting(samples: Sequence[Sample], reads: Reads) -> Sequence[Sample]:
     """The samples that an objective can train on."""
     fits = np.isin(_kinds(samples), _KINDS[reads])
     return samples if fits.all() else Chosen(samples, np.flatnonzero(fits))
+
+
+def check_kinds(samples: Sequence[Sample], stage: str, objective: Objective) -> NDArray[np.bool_]:
+    """Whether an objective can train on each sample; needs no model.
+
+    Args:
+        samples: a data set of the stage.
+        stage: the name of the stage.
+        objective: of the stage.
+
+    Raises:
+        DataError: it can train on none of them.
+    """
+    kinds, wanted = _kinds(samples), objective.reads
+    fits = np.isin(kinds, _KINDS[wanted])
+    if len(fits) and not fits.any():
+        given = next(kind for kind, codes in _KINDS.items() if kinds[0] in codes)
+        file = samples[0].origin.partition(", ")[0]
+        raise DataError(
+            f"stage {stage}: the objective {objective.name} trains on {_WANTED[wanted]}, but {file} has "
+            f"{_WANTED[given]}; {_ADVICE[wanted].format(stage=stage)}"
+        )
+    return fits
 
 
 def check_preferences(
@@ -75,15 +99,7 @@ def check_preferences(
         DataError: no sample fits the objective.
     """
     reads = objective.reads
-    kinds = _kinds(samples)
-    fits = np.isin(kinds, _KINDS[reads])
-    if len(fits) and not fits.any():
-        given = next(kind for kind, codes in _KINDS.items() if kinds[0] in codes)
-        file = samples[0].origin.partition(", ")[0]
-        raise DataError(
-            f"stage {stage}: the objective {objective.name} trains on {_WANTED[reads]}, but {file} has "
-            f"{_WANTED[given]}; {_ADVICE[reads].format(stage=stage)}"
-        )
+    fits, kinds = check_kinds(samples, stage, objective), _kinds(samples)
     for place in np.flatnonzero(~fits).tolist():
         _add(samples, place, bad, f"stage {stage}: expected {_WANTED[reads]} as in other rows of the file, got another")
     if reads == "pairs":

@@ -21,7 +21,11 @@ from inlay.recipes.runs.miniature_data import own_data
 from inlay.recipes.runs.recorded_data import recorded_data, recorded_rows
 from inlay.recipes.settings.errors import SettingsError
 
-__all__ = ["HeldOut", "read_held_out"]
+__all__ = ["HeldOut", "NoQuestionsError", "read_held_out"]
+
+
+class NoQuestionsError(SettingsError):
+    """Neither the user nor the run names a file of questions."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def read_held_out(
         downscale: downscale pictures and clips that are too large.
 
     Raises:
-        SettingsError: no file, or annotations without questions.
+        NoQuestionsError: no file.
+        SettingsError: annotations without questions.
         DataError: invalid rows or media.
     """
     run = RunFolder(bundle).data
@@ -105,7 +110,7 @@ def read_held_out(
     if test is None and own is None and make_test:
         return HeldOut(make_test[0], (), (), answered=True, making=_read_all(make_test, images, rules))
     if test is None and (own is None or own.test is None):
-        raise SettingsError("no questions: give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
+        raise NoQuestionsError("no questions: give --data.test FILE (LLaVA JSON, JSONL, ...) and --data.images FOLDER")
     path = test or (own.test if own and own.test else run)
     folder = images or (own.images if test is None and own and own.images else path.parent)
     judged = own is not None and test is None and not make_test

@@ -7,12 +7,13 @@ reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inlay.adapters.parts.registration import same_definition
 from inlay.recipes.evaluation.errors import MetricError
+from inlay.recipes.settings.user_functions import calling, guarded, real_number
 
 if TYPE_CHECKING:
     from inlay.recipes.data.rows.sample import Question
@@ -113,7 +114,7 @@ def register_metric(
     if not name.isidentifier() or name in (AUTO, *BUILT_IN, NONE):
         taken = ", ".join((AUTO, *BUILT_IN, NONE))
         raise MetricError(f"metric: expected letters, digits and underscores, and none of {taken}; got {name!r}")
-    compute = mean_of(score) if score is not None else figures
+    compute = _own_mean(name, score) if score is not None else figures and _own_figures(name, figures, main)
     if compute is None or (score is not None and figures is not None):
         raise MetricError(f"metric {name}: expected either score or figures")
     if tokens < 1:
@@ -130,8 +131,8 @@ def register_metric(
         per_answer=score is not None,
         compute=compute,
         given=score or figures,
-        fits=fits,
-        problem=problem,
+        fits=guarded(f"metric {name}", fits),
+        problem=guarded(f"metric {name}", problem, _row),
     )
 
 
@@ -143,6 +144,41 @@ def mean_of(score: Score) -> Figures:
         return {OVERALL: sum(scores) / len(scores)}
 
     return compute
+
+
+def _own_mean(name: str, score: Score) -> Figures:
+    """As :func:`mean_of`, for a function of the user's own."""
+
+    def compute(said: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
+        scores, what = [], f"metric {name}"
+        for number, (text, question) in enumerate(zip(said, questions, strict=True), 1):
+            row = f"answer {text!r} to {_row(question)}, number {number} of the questions"
+            with calling(what, score, row, kind=MetricError):
+                value: Any = score(text, question)
+            scores.append(real_number(value, what, score, row, kind=MetricError))
+        return {OVERALL: sum(scores) / len(scores)}
+
+    return compute
+
+
+def _own_figures(name: str, figures: Figures, main: str) -> Figures:
+    """The figures of a function of the user's own, checked."""
+
+    def compute(said: Sequence[str], questions: Sequence[Question]) -> dict[str, float]:
+        what, rows = f"metric {name}", f"{len(said)} answers"
+        with calling(what, figures, rows, kind=MetricError):
+            found: Any = figures(said, questions)
+        if not isinstance(found, Mapping) or main not in found:
+            raise MetricError(
+                f"{what}: expected figures by name from {figures.__name__}, with {main!r} (main=...), got {found!r}"
+            )
+        return {str(key): real_number(value, what, figures, rows, kind=MetricError) for key, value in found.items()}
+
+    return compute
+
+
+def _row(question: Question, *_: Any) -> str:
+    return f"the question {question.prompt[-1].text!r}"
 
 
 def metric_names() -> list[str]:

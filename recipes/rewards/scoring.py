@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from inlay.recipes.data.rows.sample import Question, Sample
@@ -13,6 +11,7 @@ from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVoca
 from inlay.recipes.rewards.builtin import built_in
 from inlay.recipes.rewards.registry import REWARDS, Reward, RewardError, RewardFunction
 from inlay.recipes.rewards.terms import RewardSettings, user_function
+from inlay.recipes.settings.user_functions import calling, real_number
 
 __all__ = ["Scored", "Scorer", "scorer_of"]
 
@@ -41,8 +40,12 @@ class Scorer:
 
     def problem(self, question: Question, sample: Sample) -> str:
         """Why a question cannot be scored; empty if it can."""
-        told = ((name, reward.problem(question, sample)) for name, (_, reward) in self.rewards.items())
-        return next((f"reward {name}: {why}" for name, why in told if why), "")
+        for name, (_, reward) in self.rewards.items():
+            with calling(f"reward {name}", reward.problem, _row(sample), kind=RewardError):
+                why = reward.problem(question, sample)
+            if why:
+                return f"reward {name}: {why}"
+        return ""
 
     def __call__(self, question: Question, answer: str, sample: Sample) -> Scored:
         """The reward of one answer.
@@ -94,13 +97,11 @@ def scorer_of(
 
 
 def _checked(name: str, score: RewardFunction, question: Question, answer: str, sample: Sample) -> float:
-    where = f"reward {name}: {sample.origin or sample.id} (id {sample.id}), answer {answer!r}"
-    try:
+    what, row = f"reward {name}", f"{_row(sample)}, answer {answer!r}"
+    with calling(what, score, row, kind=RewardError):
         value: Any = score(question, answer, sample)
-    except Exception as error:
-        raise RewardError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(value, Real) and getattr(value, "ndim", None) == 0:  # a tensor or an array of one number
-        value = value.item()
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise RewardError(f"{where}: expected a finite number, got {value!r}")
-    return float(value)
+    return real_number(value, what, score, row, kind=RewardError)
+
+
+def _row(sample: Sample) -> str:
+    return f"{sample.origin or sample.id} (id {sample.id})"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inlay.recipes.rewards.registry import REWARDS, RewardError, check_function, reward_names
+from inlay.recipes.settings.user_functions import place_of
 
 __all__ = ["RewardSettings", "Term", "parse_terms", "user_function"]
 
@@ -101,10 +102,14 @@ def user_function(name: str) -> Any:
     try:
         found = getattr(import_module(module), function, None)
     except Exception as error:
-        raise RewardError(f"reward {name}: {module} cannot be imported: {type(error).__name__}: {error}") from error
+        line = f" ({place_of(error)})" if place_of(error) else ""
+        raise RewardError(
+            f"reward {name}: {module} cannot be imported: {type(error).__name__}: {error}{line}; name a module in the "
+            "working folder or an installed one"
+        ) from error
     finally:
         sys.path.remove(place)
     if not callable(found):
-        raise RewardError(f"reward {name}: {module} has no function {function!r}")
+        raise RewardError(f"reward {name}: {module} has no function {function!r}; write it as module:function")
     check_function(name, found)
     return found

@@ -46,14 +46,14 @@ def check_begin(recipe: Recipe, begin: Path | None, *, data: bool) -> None:
     """Check what a run that continues a bundle needs.
 
     Args:
-        recipe: of the run; recipes that build a new adapter are not checked.
+        recipe: of the run; one that builds a new adapter may begin with the projectors of a bundle.
         begin: the bundle.
         data: whether there are training data.
 
     Raises:
         SettingsError: no bundle, or no data.
     """
-    if not recipe.continues:
+    if begin is None and not recipe.continues:
         return
     if begin is None:
         raise SettingsError(
@@ -66,6 +66,8 @@ def check_begin(recipe: Recipe, begin: Path | None, *, data: bool) -> None:
         manifest = manifest_of(begin)
     except (BundleError, OSError) as error:
         raise SettingsError(f"begin: {error}") from None
+    if not recipe.continues:
+        return
     if manifest is not None and recipe.second_lora and "lora" not in manifest.parts:
         raise SettingsError(f"second_lora: expected a bundle with LoRA, and {begin} has none; leave it out")
     if not data:

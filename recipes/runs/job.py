@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.hub.errors import BundleError
 from inlay.hub.format.manifest import Manifest, TrainingSpec, manifest_error
 from inlay.recipes.data.rows.tables.names import hub_name
@@ -20,9 +21,17 @@ from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.recipe import Recipe
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
+from inlay.recipes.settings.stage import AUTO
 
-__all__ = ["Job", "check_job", "data_name"]
+__all__ = ["NO_INT8", "NO_VALIDATION", "Job", "check_half", "check_job", "check_template", "data_name"]
 
+NO_VALIDATION = (
+    "patience, best: these settings need validations, and no stage has held-out data; give --data.test (questions) or "
+    "--data.align_test (captions), or leave them out"
+)
+NO_INT8 = "dtype: int8 needs held-out conversations: give --data.test, and leave evaluate on"
+_FOLDERS = ("images", "embeddings")
+_PLAIN_FILES = ("objects", "annotations", "test_annotations")
 _LOCAL = ("images", "embeddings", "objects")
 """Fields of the data settings that cannot be names on the Hub."""
 
@@ -72,13 +81,63 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
             f"data: stage {wanting[0]} needs --data.pairs: preference pairs, such as those of `inlay pairs`"
         )
     job.data.check_drawn()
+    check_template(job)
+    if job.run.precision == "bf16-true":
+        check_half(job)
+    _check_held_out(job)
     _check_names(job)
     files = list(_files(job, own_models))
     for field, path in files:
         if "\0" in str(path) or not path.exists():
             raise SettingsError(f"{field}: {path}: cannot be read: there is no such file or folder")
+        name = field.removeprefix("data.")
+        if (name in _FOLDERS and path.is_file()) or (name in _PLAIN_FILES and path.is_dir()):
+            wanted, given = ("folder", "file") if path.is_file() else ("file", "folder")
+            raise SettingsError(f"{field}: {path}: expected a {wanted}, got a {given}")
+    for stage in job.recipe.stages.values():
+        stage.objective.check_functions()
     if job.run.overwrite and not job.run.resume:
         _check_apart(job.run.output, files)
+
+
+def check_template(job: Job) -> None:
+    """Check the template of the run.
+
+    Raises:
+        SettingsError: an unknown one, or one without a stage that would use it.
+    """
+    asked, stages = job.run.template, job.recipe.stages
+    if asked not in (AUTO, *TEMPLATES):
+        raise SettingsError(f"template: expected {AUTO} or one of {', '.join(TEMPLATES)}, got {asked!r}")
+    if asked != AUTO and not any(stage.template == AUTO for stage in stages.values()):
+        raise SettingsError(
+            f"template: no stage of {job.recipe.system} leaves its template open; name the stage: "
+            f"--stages.{list(stages)[-1]}.template {asked}"
+        )
+
+
+def check_half(job: Job) -> None:
+    """Check that a run in bfloat16 has frozen models in bfloat16.
+
+    Raises:
+        SettingsError: another data type is chosen for them.
+    """
+    if job.backbone.dtype not in ("auto", "bfloat16"):
+        raise SettingsError(
+            f"precision bf16-true needs frozen models in bfloat16, got --backbone.dtype {job.backbone.dtype}; leave "
+            "one of them out"
+        )
+
+
+def _check_held_out(job: Job) -> None:
+    """Check settings that need held-out data, as far as the settings tell: a run that is continued has its own."""
+    run, data = job.run, job.data
+    own = data.train is None or job.recipe.continues
+    asked = own or data.test or data.test_size or data.make_test
+    if run.dtype == "int8" and not (run.evaluate and asked):
+        raise SettingsError(NO_INT8)
+    if (run.patience or run.best) and not (asked or data.align_test or data.pairs_test):
+        raise SettingsError(NO_VALIDATION)
 
 
 def _check_names(job: Job) -> None:

@@ -88,6 +88,13 @@ class Objective:
         """
         return None
 
+    def check_functions(self) -> None:
+        """Import the functions that the settings name, so that a wrong name is reported before models are loaded.
+
+        Raises:
+            InlayError: a function cannot be imported.
+        """
+
     def check(self, stage: Any) -> None:
         """Check the settings of the stage against those of the objective.
 

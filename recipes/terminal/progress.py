@@ -5,6 +5,7 @@ Lines come at a bounded rate, by the clock and not by the step, so that a log of
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,12 +18,26 @@ from inlay.recipes.terminal.console import is_terminal, terminal
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-__all__ = ["EVERY", "Progress"]
+__all__ = ["EVERY", "Progress", "hide_library_bars"]
 
 EVERY = 30.0
 """Seconds between two lines of a log."""
 DRAWN = 0.2
 """Seconds between two drawings of the bar."""
+
+
+def hide_library_bars(stream: TextIO | None = None) -> None:
+    """Switch off the progress bars of huggingface_hub, transformers and diffusers unless a person sees them.
+
+    In a file or pipe each drawing of a bar is another line. The libraries read these variables when they are imported,
+    so this is called first; a value that the user has set is kept.
+
+    Args:
+        stream: on which bars are drawn; standard error if not given.
+    """
+    if not is_terminal(sys.stderr if stream is None else stream):
+        for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+            os.environ.setdefault(name, "1")
 
 
 class Progress:

@@ -15,7 +15,7 @@ from inlay.adapters.backbone import Backbone
 from inlay.recipes.data.cache.features import FeatureCache
 from inlay.recipes.data.rows.sample import Sample, questions_of
 from inlay.recipes.distributed.ranks import first, is_first, world
-from inlay.recipes.evaluation.answering import Answered, answer_all, answer_blind, answer_oracle, as_rows
+from inlay.recipes.evaluation.answering import Answered, answer_all, answer_blind, answer_oracle, as_rows, asked_of
 from inlay.recipes.evaluation.generation import (
     generation_prompts,
     generation_rows,
@@ -83,7 +83,7 @@ class FinalTable:
         self, model: AttachedModel, samples: Sequence[Sample], features: FeatureCache | None, folder: RunFolder
     ) -> dict[str, Any]:
         """Answer the questions, write the answers into the run folder, and return the figures."""
-        self.show(f"\nanswering {len(samples)} held-out questions, with and without media")
+        self.show(f"\nanswering {len(asked_of(samples))} held-out questions, with and without media")
         options = self.batches | self.decoding
         answered = answer_all(model, samples, features=features, **options)
         if is_first():
@@ -120,10 +120,11 @@ class FinalTable:
         """Figures of the generated media; only the miniature has a judge."""
         judge = MEDIA_JUDGE if self.job.data.train is None else None
         also = ", with the adapter and as references" if judge else ""
-        self.show(f"generating media for {len(samples)} held-out conversations{also}")
+        prompts = generation_prompts(samples)
+        self.show(f"generating media for {len(prompts)} held-out prompts{also}")
         answers, figures = measure_generation(
             model,
-            generation_prompts(samples),
+            prompts,
             judge,
             features=features,
             media=self.job.recipe.generation,

@@ -21,6 +21,7 @@ from inlay.recipes.data.cache.features import Caching
 from inlay.recipes.data.cache.store import CacheStore
 from inlay.recipes.data.held_out_split import hold_out
 from inlay.recipes.data.load import load_data, sets_of, streams_of
+from inlay.recipes.data.preference_check import check_kinds
 from inlay.recipes.data.preparation.stage_samples import phrased
 from inlay.recipes.data.rows.offenders import Offender
 from inlay.recipes.data.rows.sample import Sample, is_preference
@@ -35,14 +36,16 @@ from inlay.recipes.distributed.sharding import shard
 from inlay.recipes.evaluation.generation import split_generation
 from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.objectives.plan import Plan, Task
+from inlay.recipes.runs.backbone import backbone_settings
 from inlay.recipes.runs.digests import check_inputs
 from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.runs.job import Job
+from inlay.recipes.runs.job import NO_INT8, Job, check_half
 from inlay.recipes.runs.miniature_data import CAPTION_JUDGE, draw_data
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.precision import device_of, verdict
 from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems.load_backbone import MINIATURE, backbone_from, chosen_sources
+from inlay.recipes.training.checks.part_options import check_part_options
 from inlay.recipes.training.continuing.continued import QUESTIONS, continued, vocabulary_of, with_held_out
 from inlay.recipes.training.final_table import FinalTable
 from inlay.recipes.training.load_model import backbone_of
@@ -178,12 +181,15 @@ def prepare(
     origin: OriginSpec | None = None
     if job.recipe.continues:
         adapter, origin, job = continued(job, show)
-        backbone = backbone_of(job.run.begin or "", adapter, backbone or job.backbone)
-    elif backbone is None:
-        # Before data are generated for a backbone that cannot be loaded.
-        chosen_sources(job.backbone, job.recipe.sources)
-        if job.backbone.quantise is not None:
-            check_quantised(job.backbone.quantise)
+        if backbone is None:
+            backbone_settings(job.run.begin or "", adapter, job.backbone)
+    else:
+        check_part_options(job.recipe)
+        if backbone is None:
+            # Before data are generated for a backbone that cannot be loaded.
+            chosen_sources(job.backbone, job.recipe.sources)
+    if backbone is None and job.backbone.quantise is not None:
+        check_quantised(job.backbone.quantise)
     streams = _streams(job)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     seed_everything(job.run.seed, verbose=False)
@@ -194,14 +200,21 @@ def prepare(
     if not drawn:
         with first_ahead():
             samples = load(job.data)
+    for name, stage in job.recipe.stages.items() if samples else ():
+        for rows in sets_of(stage.data, samples) if stage.objective.conversations and stage.data not in streams else ():
+            check_kinds(rows, name, stage.objective)
     digests: list[str] = []
     if job.recipe.continues:
         samples = with_held_out(samples, job, show)
     if job.data.test_size is not None:
         samples, digests = hold_out(samples, job.data.test_size, job.run.seed, show)
     device = device_of(job.run.accelerator)
-    own = job.backbone.llm is not None if backbone is None else not str(backbone.llm.source).startswith(MINIATURE)
+    # The data have been read: a wrong row is reported before models are loaded.
+    by_settings = backbone is None and adapter is None
+    if backbone is None and adapter is not None:
+        backbone = backbone_of(job.run.begin or "", adapter, job.backbone)
     backbone = backbone or backbone_from(job.backbone, job.recipe.sources, device)
+    own = job.backbone.llm is not None if by_settings else not str(backbone.llm.source).startswith(MINIATURE)
     if not job.recipe.continues:
         job = replace(job, recipe=job.recipe.for_encoders(tuple(backbone.encoders)))
     job = with_template(job, backbone.llm.tokenizer, own=own, show=show)
@@ -216,7 +229,7 @@ def prepare(
     backbone.to(device)  # Features are computed before training.
     test, making = _asked_at_end(job, samples)
     if job.run.dtype == "int8" and not (test or making):
-        raise SettingsError("dtype: int8 needs held-out conversations: give --data.test, and leave evaluate on")
+        raise SettingsError(NO_INT8)
     final = FinalTable(job, test, backbone.llm.tokenizer, show)
     final.ask_oracle(backbone, test)
 
@@ -269,11 +282,7 @@ def prepare(
 
 def _in_half(job: Job) -> Job:
     """The job with frozen models in bfloat16."""
-    if job.backbone.dtype not in ("auto", "bfloat16"):
-        raise SettingsError(
-            f"precision bf16-true needs frozen models in bfloat16, got --backbone.dtype {job.backbone.dtype}; leave "
-            "one of them out"
-        )
+    check_half(job)
     return replace(job, backbone=replace(job.backbone, dtype="bfloat16"))
 
 

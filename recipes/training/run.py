@@ -12,7 +12,7 @@ from typing import Any, Literal
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.loading.files.checkpoint import only_safetensors
 from inlay.hub.format.manifest import TrainingSpec
-from inlay.recipes.data.load import shards_of
+from inlay.recipes.data.load import sets_of, shards_of
 from inlay.recipes.distributed.launch import check_processes, start_again
 from inlay.recipes.distributed.ranks import first, first_shows, is_first, joined, started_with
 from inlay.recipes.evaluation.metric_registry import check_metric_name
@@ -201,18 +201,26 @@ def _save(job: Job, ready: Prepared, figures: Mapping[str, Any], folder: RunFold
         adapter.bundle("bfloat16")  # The canary runs the LLM, which is sharded over all processes.
 
 
+def _amount(ready: Prepared, data: str) -> str:
+    """The training data of a stage in words."""
+    if data in ready.streams:
+        files = shards_of(ready.job.data)
+        return f"{len(files)} shards" if files and data == "align" else "a stream"
+    return f"{sum(map(len, sets_of(data, ready.samples)))} rows"
+
+
 def _facts(job: Job, ready: Prepared, figures: Mapping[str, Any]) -> TrainingSpec:
     """The training facts in the bundle."""
-    streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
-    streamed |= {"train": "streamed rows of"} if job.data.streaming else {}
-    counts = streamed | {kind: str(len(rows)) for kind, rows in ready.samples.items()}
-    sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    trained = tuple(figures["samples_per_second"])
+    read = [f"{name}: {_amount(ready, job.recipe.stages[name].data)}" for name in trained]
+    tests = {id(rows): len(rows) for kind, rows in ready.samples.items() if "test" in kind}
+    sizes = ", ".join([*read, *([f"held out: {sum(tests.values())} rows"] if tests else [])])
     named = ("accuracy", "cider", "blind", "oracle", "choice")
     measured = {key: float(figures[key]) for key in named if key in figures}
     measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
     return TrainingSpec(
         recipe=job.recipe.system,
-        stages=tuple(figures["samples_per_second"]),
+        stages=trained,
         data=f"{data_name(job.data)} ({sizes})",
         seed=job.run.seed,
         versions={name: version(name) for name in PACKAGES},

@@ -13,9 +13,8 @@ from typing import Any
 from inlay.adapters.conversation.layout import Layout, LayoutError
 from inlay.adapters.conversation.templates.chat_template import template_variables
 from inlay.adapters.conversation.templates.llava import VICUNA_SYSTEM
-from inlay.adapters.conversation.templates.registry import TEMPLATES
 from inlay.adapters.conversation.turn_end import turn_end
-from inlay.recipes.runs.job import Job
+from inlay.recipes.runs.job import Job, check_template
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.stage import AUTO, FALLBACK, Stage
 
@@ -39,13 +38,7 @@ def with_template(job: Job, tokenizer: Any, *, own: bool, show: Callable[[str], 
     """
     asked = job.run.template
     open_stages = [name for name, stage in job.recipe.stages.items() if stage.template == AUTO]
-    if asked != AUTO and asked not in TEMPLATES:
-        raise SettingsError(f"template: expected {AUTO} or one of {', '.join(TEMPLATES)}, got {asked!r}")
-    if asked != AUTO and not open_stages:
-        raise SettingsError(
-            f"template: no stage of {job.recipe.system} leaves its template open; name the stage: "
-            f"--stages.{list(job.recipe.stages)[-1]}.template {asked}"
-        )
+    check_template(job)
     chosen, reason = asked, ""
     if asked == AUTO:
         chosen, reason = _own_template(tokenizer) if own else (FALLBACK, "")

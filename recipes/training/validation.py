@@ -19,7 +19,7 @@ from inlay.recipes.evaluation.metric_registry import AnswerMetric
 from inlay.recipes.evaluation.metrics.selection import choose_metric
 from inlay.recipes.evaluation.scores import score
 from inlay.recipes.evaluation.token_limit import token_limit
-from inlay.recipes.runs.job import Job
+from inlay.recipes.runs.job import NO_VALIDATION, Job
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.stage import Stage
 
@@ -60,10 +60,7 @@ def check_watched(job: Job, samples: Mapping[str, Sequence[Sample]], model: Atta
     if not (job.run.patience or job.run.best):
         return
     if not any(validation_samples(stage, samples, 1 + world(), model) for stage in job.recipe.stages.values()):
-        raise SettingsError(
-            "patience, best: these settings need validations, and no stage has held-out data; give --data.test "
-            "(questions) or --data.align_test (captions), or leave them out"
-        )
+        raise SettingsError(NO_VALIDATION)
 
 
 def _messages(sample: Sample, stage: Stage) -> list[Any]:

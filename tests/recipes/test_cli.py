@@ -208,7 +208,7 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
         (["train", "llava", "--version", "3"], "version: expected one of 1.5, 1.0, got '3'"),
         (["train", "blip2", "--version=vicuna"], "version: expected one of opt, t5, pformer, got 'vicuna'"),
         (["train", "blip2", "--size", "huge"], "size: expected one of miniature, full"),
-        (["train", "blip2", "--projector_options", "{depth: 2}"], "qformer has no field depth; it has width_in"),
+        (["train", "blip2", "--projector_options", "{depth: 2}"], "qformer: there is no field depth; expected"),
         (["train", "blip2", "--stages.generate.objective", "guess"], "objective"),
         (["train", "llava", "--data.annotations", "a.json"], "--data.annotations needs its questions"),
         (["train", "llava", "--data.test_annotations", "a.json"], "--data.test_annotations needs its questions"),

@@ -24,6 +24,8 @@ from inlay.recipes.settings.plain_yaml import MAX_CHARACTERS, parse_yaml
 __all__ = ["diagnose", "expected"]
 
 _NONE = type(None)
+_WORDS = {"PositiveInt": "int above 0", "NonNegativeInt": "int of at least 0"}
+"""Types of jsonargparse in words."""
 _CONFIG = "--config"
 """The option for a YAML file of settings."""
 
@@ -86,7 +88,8 @@ def expected(hint: Any, name: str = "") -> str:
         return "path"
     if hint is Any:
         return "any value"
-    return str(getattr(hint, "__name__", hint))
+    named = str(getattr(hint, "__name__", hint))
+    return _WORDS.get(named, named)
 
 
 def _all_given(arguments: Sequence[str]) -> Iterator[_Given]:
@@ -124,18 +127,24 @@ def _flat(held: Mapping[str, Any], prefix: str, place: str) -> Iterator[_Given]:
 
 
 def _positional_problem(parser: ArgumentParser, arguments: Sequence[str]) -> str | None:
-    """The first argument without a name whose value has another type."""
+    """The first argument without a name that has another type, or that the command does not take."""
     options, words = parser._option_string_actions, iter(arguments)
+    places = parser._get_positional_actions()
     found = []
     for word in words:
         if not word.startswith("--"):
             found.append(word)
         elif "=" not in word and word in options and options[word].nargs != 0:
             next(words, None)
-    for action, word in zip(parser._get_positional_actions(), found, strict=False):
+    for action, word in zip(places, found, strict=False):
         if (hint := _hint(action)) is not None and not _takes(hint, word):
             return f"{action.dest}: expected {expected(hint)}, got {word}"
-    return None
+    extra = next(iter(found[len(places) :]), None)
+    if extra is None or any(action.nargs in ("*", "+", "...") for action in places):
+        return None
+    if _CONFIG in options and Path(extra).suffix.lower() in (".yaml", ".yml"):
+        return f"{extra}: expected an option in front of a file of settings; give it as {_CONFIG} {extra}"
+    return f"{extra}: unexpected argument; every value needs its option in front of it, such as --OPTION {extra}"
 
 
 def _problem(parser: ArgumentParser, given: _Given) -> str | None:

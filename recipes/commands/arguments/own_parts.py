@@ -7,7 +7,6 @@ same arguments and import it too. A YAML file cannot contain this option, becaus
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from inlay.hub.errors import InlayError
 from inlay.recipes.settings.errors import SettingsError
+from inlay.recipes.settings.user_functions import place_of
 
 __all__ = ["IMPORT_HELP", "import_own_parts"]
 
@@ -58,8 +58,7 @@ def _import(value: str) -> None:
     except InlayError:
         raise
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" ({place.filename}, line {place.lineno})" if not place.filename.startswith("<frozen") else ""
+        where = f" ({place})" if (place := place_of(error)) else ""
         raise SettingsError(f"{OPTION}: {value} cannot be imported: {type(error).__name__}: {error}{where}") from error
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
+from inlay.hub.remote.address import locate
 from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle, check_bundle
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.evaluation.benchmarks.registry import benchmark_names, files_of
 from inlay.recipes.evaluation.decoding import AnswerSettings, candidates_of
 from inlay.recipes.evaluation.metric_registry import AUTO, check_metric_name
+from inlay.recipes.runs.begin import manifest_of
 from inlay.recipes.runtime.options import RuntimeOptions, add_runtime, runtime_options
 from inlay.recipes.settings.errors import SettingsError
 
@@ -40,8 +42,17 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     _check_runtime(runtime, settings, parsed.devices)
     _check_files(parsed)
     _check_benchmark(parsed)
+    for bundle in filter(None, (parsed.bundle, parsed.against)):
+        if isinstance(place := locate(bundle), Path):
+            manifest_of(place)  # of a run that was interrupted there is none
 
     # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    if parsed.test is not None and parsed.test_annotations is None:
+        from inlay.recipes.data.formats.read import check_beginning
+        from inlay.recipes.data.rows.columns import parse_columns
+
+        if parsed.test.is_file():
+            check_beginning(parsed.test, parsed.format_name, parse_columns(parsed.columns or ""))
     from inlay.recipes.commands.evaluation.evaluate_benchmark import evaluate_benchmark
     from inlay.recipes.commands.evaluation.evaluate_bundle import evaluate_bundle
     from inlay.recipes.distributed.launch import start_again
@@ -67,13 +78,19 @@ def _check_runtime(runtime: RuntimeOptions, settings: AnswerSettings, devices: i
 
 
 def _check_files(parsed: Any) -> None:
-    """Check that the bundles and all files exist, before anything is loaded."""
+    """Check that the bundles and all files can be read or written, before anything is loaded."""
     if parsed.against is not None:
         check_bundle(parsed.against)
+    for name in ("results", "save_answers"):
+        path = getattr(parsed, name)
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise SettingsError(f"--{name}: expected a file in a folder that exists, got {path}")
     options = {"data.test": parsed.test, "data.test_annotations": parsed.test_annotations, "data.images": parsed.images}
     for name, path in [*options.items(), *(("data.make_test", path) for path in parsed.make_test)]:
         if path is not None and not path.exists():
             raise SettingsError(f"--{name}: {path}: no such file or folder")
+    if parsed.images is not None and not parsed.images.is_dir():
+        raise SettingsError(f"--data.images: {parsed.images}: expected a folder, got a file")
 
 
 def _check_benchmark(parsed: Any) -> None:
@@ -81,7 +98,8 @@ def _check_benchmark(parsed: Any) -> None:
     own = ("root", "against", "limit", "output", "instruction")
     if parsed.benchmark is None:
         if given := [name for name in own if getattr(parsed, name) is not None]:
-            raise SettingsError(f"--{given[0]}: expected together with --benchmark NAME")
+            advice = "; without it, evaluate each bundle on the same file" if given[0] == "against" else ""
+            raise SettingsError(f"--{given[0]}: expected together with --benchmark NAME{advice}")
         return
     others = ("test", "test_annotations", "format_name", "columns", "pattern", "results", "save_answers")
     options = {"format_name": "data.format", "results": "results", "save_answers": "save_answers"}
@@ -113,7 +131,9 @@ def _parser() -> ArgumentParser:
         "--limit", type=PositiveInt | None, help="only the first questions of each part of the benchmark"
     )
     parser.add_argument(
-        "--against", type=str | None, help="another bundle on the same benchmark, with an interval for the difference"
+        "--against",
+        type=str | None,
+        help="only with --benchmark: another bundle, and an interval for the difference of the two",
     )
     parser.add_argument(
         "--output", type=Path | None, help="folder for answers, figures and results files; evaluation/NAME if not given"

@@ -132,8 +132,9 @@ def _evaluated(
         if cut := cut_line(answered.get("adapter", ()), limit):
             say(cut)
         if one.held.making:
+            count = len(generation_prompts(one.held.making))
             also = ", with the adapter and as references" if one.held.judged else ""
-            say(f"generating media for {len(one.held.making)} conversations{also}")
+            say(f"generating media for {count} prompts{also}")
             made = _made(one, model, features, parsed.seed)
             figures |= made
             tables.append(generation_table(made))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inlay.recipes.commands.train.early_checks import check_early
 from inlay.recipes.commands.train.options import check_reached, given_options
-from inlay.recipes.commands.train.parser import check_projector_options, parse
-from inlay.recipes.runs.job import check_job
+from inlay.recipes.commands.train.parser import parse
 from inlay.recipes.settings.default_models import MINIATURE
 from inlay.recipes.settings.errors import SettingsError
 
@@ -30,11 +30,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     )
     job = parsed.job()
     check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
-    check_job(job, own_models=backbone is not None)
-
     page: Path | None = parsed.values.page
     if page is not None and (page.is_dir() or not page.absolute().parent.is_dir()):
         raise SettingsError(f"page: expected a file in a folder that exists, got {page}")
+    check_early(job, own_models=backbone is not None)
 
     # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.
     from dataclasses import replace
@@ -44,7 +43,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     from inlay.recipes.settings.precision import settle
     from inlay.recipes.training.checks.check import check
 
-    check_projector_options(job.recipe.projector, job.recipe.projector_options[job.recipe.projector])
     job = replace(job, run=replace(job.run, precision=settle(job.run.precision, job.run.accelerator)))
     check(job, backbone=backbone, use=None if page is None else partial(write_page, path=page))
     if page is not None:

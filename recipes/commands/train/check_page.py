@@ -95,12 +95,12 @@ def histogram(values: Sequence[int], caption: str) -> str:
 
 
 def _sets(sets: Sequence[SetFacts]) -> str:
-    head = ("data", "file", "format", "rows", "media", "turns")
+    head = ("data", "stages", "file", "format", "rows", "media", "turns")
     rows = []
     for facts in sets:
         media = ", ".join(f"{count} {kind} ({unlike} different)" for kind, (count, unlike) in facts.media.items())
         turns = f"{min(facts.turns)}-{max(facts.turns)}" if facts.turns else ""
-        rows.append((facts.name, facts.file, facts.format, facts.rows, media or "none", turns))
+        rows.append((facts.name, facts.stages, facts.file, facts.format, facts.rows, media or "none", turns))
     figures = [
         histogram([side[place] for side in facts.sizes], f"{facts.name}: {what} of the pictures in pixels")
         for facts in sets

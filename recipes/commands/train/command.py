@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from inlay.recipes.commands.train.early_checks import check_early
 from inlay.recipes.commands.train.options import check_reached, given_options
-from inlay.recipes.commands.train.parser import check_projector_options, parse
-from inlay.recipes.evaluation.metric_registry import check_metric_name
-from inlay.recipes.runs.folder import RunFolder
-from inlay.recipes.runs.job import check_job
+from inlay.recipes.commands.train.parser import parse
 from inlay.recipes.settings.default_models import MINIATURE
 
 if TYPE_CHECKING:
@@ -35,10 +32,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parsed = parse(argv, own_models=backbone is not None and not str(backbone.llm.source).startswith(MINIATURE))
     job = parsed.job()
     check_reached(given_options(parsed.arguments), job.recipe, parsed.recipe.stages, job.data, job.backbone)
-    check_job(job, own_models=backbone is not None)
-    check_metric_name(job.run.metric)
-    if os.environ.get("WORLD_SIZE", "1") == "1":  # With several processes, the first one checks it in train().
-        RunFolder.check(job.run)
+    check_early(job, own_models=backbone is not None)
 
     # Imported here: torch and Lightning take seconds, and a wrong argument is reported without them.
     from inlay.recipes.distributed.launch import check_processes, start_again
@@ -46,7 +40,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     from inlay.recipes.settings.precision import settle
     from inlay.recipes.training.run import train
 
-    check_projector_options(job.recipe.projector, job.recipe.projector_options[job.recipe.projector])
     if job.run.devices > 1 and started_with() == 1:
         check_processes(job.run, job.recipe.stages, job.run.devices)
         start_again(job.run.devices)

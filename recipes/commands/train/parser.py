@@ -9,23 +9,22 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from inlay.adapters.llm_parts.lora_config import LoraConfig
+from inlay.adapters.llm_parts.lora_config import LoraConfig, LoraError
 from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.parser import command_parser
-from inlay.recipes.commands.train.overrides import EVERY_STAGE, flat_rates, split_rates, spread, with_rates
+from inlay.recipes.commands.train.overrides import EVERY_STAGE, split_rates, spread, with_rates
+from inlay.recipes.commands.train.yaml_files import config_options, merged_settings, read_yaml, system_and_files
 from inlay.recipes.runs.begin import on_miniature
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.settings.objective import Objective, ObjectiveError, objective_type
 from inlay.recipes.settings.optimizer import OptimizerSettings
-from inlay.recipes.settings.plain_yaml import MAX_CHARACTERS, NotPlainError, check_value, parse_yaml
+from inlay.recipes.settings.plain_yaml import NotPlainError, check_value
 from inlay.recipes.settings.recipe import Recipe, Size
 from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 from inlay.recipes.settings.samples import SampleSettings
@@ -33,7 +32,7 @@ from inlay.recipes.settings.stage import Stage
 from inlay.recipes.systems import align
 from inlay.recipes.systems.registry import SYSTEMS
 
-__all__ = ["OUTPUTS", "PROJECTORS", "Parsed", "check_projector_options", "kinds", "parse"]
+__all__ = ["OUTPUTS", "PROJECTORS", "Parsed", "kinds", "parse"]
 
 PROJECTORS = (
     "linear",
@@ -75,7 +74,8 @@ class Parsed:
         try:
             built = self.parser.instantiate(self.values)
         except (TypeError, ValueError) as error:
-            raise SettingsError(str(_reason(error))) from error
+            reason = _reason(error)
+            raise SettingsError(f"{'lora.' if isinstance(reason, LoraError) else ''}{reason}") from error
         if not self.recipe.continues:
             _check_kind("projector", built.projector, kinds("inputs", PROJECTORS))
         if built.output_projector is not None:
@@ -129,33 +129,16 @@ def parse(argv: Sequence[str], command: str = "train", *, own_models: bool = Fal
         SystemExit: unknown option, or a value of the wrong type; the error has been printed.
     """
     arguments = list(argv)
-    system, config = _first(arguments)
     _check_values(arguments)
-    chosen = _choices(system, arguments, config, own_models=own_models)
-    held = _yaml(config) if config else {}
-    rest = arguments[1:] if arguments and not arguments[0].startswith("-") else arguments
+    system, files, rest = system_and_files(arguments)
+    held: Mapping[str, Any] = merged_settings(files)
+    chosen = _choices(system, arguments, held, own_models=own_models)
     recipe = _with_objectives(_with_prefer(SYSTEMS[system].recipe(**chosen), held, rest), held, rest)
     parser = _parser(command, system, recipe, chosen)
     of_file, options = spread(rest, held, recipe.stages)
-    values = parser.parse_args(_with_rates(parser, [*of_file, *_config(config), *options]))
+    configs = [option for file in files for option in config_options(file)]
+    values = parser.parse_args(_with_rates(parser, [*of_file, *configs, *options]))
     return Parsed(parser=parser, values=values, recipe=recipe, arguments=arguments)
-
-
-def check_projector_options(kind: str, options: Mapping[str, Any]) -> None:
-    """Check that a kind of projector has these fields; imports torch.
-
-    Raises:
-        SettingsError: unknown fields.
-    """
-    from inlay.adapters.inputs import PROJECTORS as REGISTERED
-
-    if not kind:  # the projector of a bundle that is trained further
-        return
-    known = [field.name for field in fields(REGISTERED[kind][1])]
-    if unknown := set(options) - set(known):
-        raise SettingsError(
-            f"projector_options: {kind} has no field {', '.join(sorted(unknown))}; it has {', '.join(known)}"
-        )
 
 
 def kinds(registry: str, packaged: tuple[str, ...]) -> tuple[str, ...]:
@@ -186,36 +169,7 @@ def _check_values(arguments: Sequence[str]) -> None:
             raise SettingsError(f"{name if name in options or equals else 'argument'}: {error}") from None
         field = name.removeprefix("--")
         if (field in _FILES or (field.startswith("stages.") and field.count(".") == 1)) and Path(value).is_file():
-            _yaml(Path(value))
-
-
-def _first(arguments: Sequence[str]) -> tuple[str, Path | None]:
-    """The system and the YAML file, from the first argument."""
-    first = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    if first is None:
-        if "--help" in arguments or "-h" in arguments:
-            return "llava", None
-        raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file as the first argument")
-    if first in SYSTEMS:
-        return first, None
-    path = Path(first)
-    if not path.is_file():
-        near = get_close_matches(first, SYSTEMS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"expected a system ({', '.join(SYSTEMS)}) or a YAML file, got {first!r}{meant}")
-    system = _yaml(path).get("system")
-    if system not in SYSTEMS:
-        raise SettingsError(f"{path}: system: expected one of {', '.join(SYSTEMS)}, got {system!r}")
-    return str(system), path
-
-
-def _config(path: Path | None) -> list[str]:
-    """Arguments for the YAML file; with nested learning rates, its flattened content instead of its path."""
-    if path is None:
-        return []
-    held = _yaml(path)
-    flat = flat_rates(held)
-    return ["--config", str(path) if flat == held else yaml.safe_dump(flat, sort_keys=False)]
+            read_yaml(Path(value))
 
 
 def _with_rates(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
@@ -265,20 +219,8 @@ def _value_of(option: str, arguments: Sequence[str]) -> str:
     return found
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            held = parse_yaml(file.read(MAX_CHARACTERS + 1))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(held, dict):
-        raise SettingsError(f"{path}: expected a mapping of settings, got {type(held).__name__}")
-    return held
-
-
-def _choices(system: str, arguments: Sequence[str], config: Path | None, *, own_models: bool) -> dict[str, str]:
+def _choices(system: str, arguments: Sequence[str], held: Mapping[str, Any], *, own_models: bool) -> dict[str, str]:
     """Version and size, which are read first because all other defaults depend on them."""
-    held = _yaml(config) if config else {}
     models, begin = held.get("backbone"), _value_of("--begin", arguments) or str(held.get("begin") or "")
     own = (
         own_models

@@ -22,7 +22,7 @@ from inlay.recipes.data.rows.tables.json_table import JsonTable
 from inlay.recipes.data.rows.tables.names import SUFFIXES, is_json, is_table
 from inlay.recipes.data.rows.tables.open_table import head_of, open_table
 
-__all__ = ["first_fields", "format_of", "read_rows", "read_samples", "recognised"]
+__all__ = ["check_beginning", "first_fields", "format_of", "read_rows", "read_samples", "recognised"]
 
 FIRST_ROWS = 5
 """The number of rows by whose fields a format is recognised."""
@@ -109,6 +109,36 @@ def recognised(path: Path, format_name: str | None = None, columns: Mapping[str,
     return next(name for name, held in FORMATS.items() if held is chosen)
 
 
+def check_beginning(path: Path, format_name: str | None = None, columns: Mapping[str, str] | None = None) -> None:
+    """Check that a file can be read and has a known format, by its first row; one JSON object is not read.
+
+    Args:
+        path: the file.
+        format_name: as for :func:`read_samples`.
+        columns: as for :func:`read_samples`.
+
+    Raises:
+        DataError: the file cannot be read, is not of the format, or has no such columns.
+    """
+    if format_name is not None:
+        _known_format(format_name)
+    if is_table(path) and not is_json(path):  # The reader of ``datasets`` converts the whole file.
+        return
+    if is_json(path):
+        opened = open_table(path)
+        if isinstance(opened, JsonTable) and not opened.lines and head_of(opened.path).startswith("{"):
+            return
+        for _ in opened.stream():
+            break
+    _chosen(path, format_name, columns or {})
+
+
+def _known_format(name: str) -> Format:
+    if name not in FORMATS:
+        raise DataError(f"data.format: expected one of {', '.join(FORMATS)}, got {shown(name)}")
+    return FORMATS[name]
+
+
 def _chosen(path: Path, format_name: str | None, columns: Mapping[str, str]) -> Format:
     found = None if is_json(path) else _own_format(path, format_name)
     if found is not None:
@@ -144,11 +174,9 @@ def format_of(first: Mapping[str, Any], path: Path, shape: Shape = "records", na
         DataError: an unknown name, a format for another shape of files, or no format.
     """
     if name is not None:
-        if name not in FORMATS:
-            raise DataError(f"data.format: expected one of {', '.join(FORMATS)}, got {shown(name)}")
-        if shape not in FORMATS[name].shapes:
-            raise DataError(f"{path}: the format {name} is for {' and '.join(FORMATS[name].shapes)}, not for {shape}")
-        return FORMATS[name]
+        if shape not in (chosen := _known_format(name)).shapes:
+            raise DataError(f"{path}: the format {name} is for {' and '.join(chosen.shapes)}, not for {shape}")
+        return chosen
     for held in FORMATS.values():
         if shape in held.shapes and held.recognise(first, path):
             return held

@@ -39,6 +39,7 @@ from inlay.recipes.data.rows.media_values import MediaRules, Root
 from inlay.recipes.data.rows.offenders import Offenders
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.tables.open_table import json_lines
+from inlay.recipes.settings.user_functions import guarded
 
 __all__ = ["FORMATS", "Format", "Shape", "register_format"]
 
@@ -75,7 +76,8 @@ class Format:
     @property
     def function(self) -> Callable[..., Any] | None:
         """The function that identifies the format."""
-        return self.sample or self.read
+        function = self.sample or self.read
+        return function and inspect.unwrap(function)
 
     def convert(self, columns: Mapping[str, str], **options: Any) -> Convert:
         """The converter of one row, with names of columns and options; options without a parameter are ignored.
@@ -87,7 +89,6 @@ class Format:
         if sample is None:
             raise DataError("this format is read as a whole file, not row by row")
         given = _known(sample, options)
-
         return partial(_converted, sample=sample, columns=dict(columns), options=given)
 
     def samples(
@@ -131,7 +132,9 @@ def _known(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str
 
 
 def _messages(first: Fields, path: Path) -> bool:
-    return "messages" in first or (not any(key in first for key in _KEYS_OF_LINES) and json_lines(path))
+    return "messages" in first or (
+        not any(key in first for key in _KEYS_OF_LINES) and path.is_file() and json_lines(path)
+    )
 
 
 def _openai(first: Fields, _: Path) -> bool:
@@ -259,7 +262,11 @@ def register_format(
             inspect.signature(function).bind(*arguments, **options)
         except (TypeError, ValueError) as error:
             raise RegistrationError(f"format {name!r}: expected a function {what}, got {function!r}: {error}") from None
-    register(FORMATS, name, Format(read=read, recognise=recognise), "format", by="function")
+    entry = Format(
+        read=guarded(f"format {name}", read, lambda path, *_, **__: str(path)),
+        recognise=guarded(f"format {name}", recognise, lambda _, path: str(path)),
+    )
+    register(FORMATS, name, entry, "format", by="function")
     others = {held: entry for held, entry in FORMATS.items() if held != name}
     own = {name: FORMATS[name]}
     FORMATS.clear()

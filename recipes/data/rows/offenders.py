@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias
 
+from inlay.hub.errors import InlayError
 from inlay.recipes.data.rows.sample import DataError, Sample
 from inlay.recipes.data.rows.write import write_text
 
-__all__ = ["SHOWN", "Invalid", "MediaProblems", "Offender", "Offenders", "settle", "write_list"]
+__all__ = ["SHOWN", "Invalid", "MediaProblems", "Offender", "Offenders", "by_cause", "settle", "write_list"]
 
 Invalid: TypeAlias = Literal["raise", "skip"]
 """Whether invalid data stop the run or are left out."""
 
 SHOWN = 5
-"""The number of invalid rows in an error; the file lists all."""
+"""The number of causes in an error, and of rows with the same cause; the file lists all rows."""
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\S*[/\\\d]\S*")
+"""Parts of a reason that differ between rows with the same cause: quoted texts, paths, numbers, names with digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ class _Row:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        if isinstance(error, Exception) and not isinstance(error, InlayError):  # of a format of the user's own
+            error.add_note(self.where)
         if not isinstance(error, DataError) or not self.offenders.collect:
             return False
         self.offenders.add(self.where, error)
@@ -171,12 +177,12 @@ def settle(
         advice: what may help beside correcting the rows, as a last line.
 
     Raises:
-        DataError: ``invalid`` is ``raise``; with the first invalid rows and the path of the list.
+        DataError: ``invalid`` is ``raise``; with the causes, the first rows of each, and the path of the list.
     """
     if not found:
         return
     listed = "" if report is None else f"; all are listed in {report}"
-    first = "\n  ".join([*(item.reason for item in found[:SHOWN]), *([advice] if advice else [])])
+    first = "\n  ".join([*by_cause(found), *([advice] if advice else [])])
     if invalid == "raise":
         if report is not None:
             write_list(report, found)
@@ -186,6 +192,30 @@ def settle(
         )
     if show is not None:
         show(f"left out: {len(found):,} row(s) of the data that cannot be used{listed}:\n  {first}")
+
+
+def by_cause(found: Sequence[Offender]) -> list[str]:
+    r"""One line for each of the first causes: the whole error of its first row, and the places of the next ones.
+
+    Example:
+        >>> found = [Offender(f"a.json, item {n}", f"a.json, item {n}: {n}.png: no such file") for n in (3, 4, 9)]
+        >>> print(*by_cause([*found, Offender("a.json, item 5", "a.json, item 5: expected text")]), sep="\n")
+        a.json, item 3: 3.png: no such file (3 such rows; next: item 4, item 9)
+        a.json, item 5: expected text
+    """
+    causes: dict[str, list[Offender]] = {}
+    for item in found:
+        causes.setdefault(_VARYING.sub("*", item.reason.removeprefix(item.where)), []).append(item)
+    lines = [rows[0].reason + _further(rows) for rows in list(causes.values())[:SHOWN]]
+    return [*lines, f"and {len(causes) - SHOWN:,} other cause(s)"] if len(causes) > SHOWN else lines
+
+
+def _further(rows: Sequence[Offender]) -> str:
+    if len(rows) == 1:
+        return ""
+    file = rows[0].where.partition(", ")[0]
+    places = ", ".join(item.where.removeprefix(f"{file}, ") for item in rows[1:SHOWN])
+    return f" ({len(rows):,} such rows; next: {places}{', ...' if len(rows) > SHOWN else ''})"
 
 
 def write_list(path: Path, found: Sequence[Offender]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from inlay.recipes.objectives.policy_gradient.policy_loss import Averaging, PolicySettings
-from inlay.recipes.rewards.terms import RewardSettings
+from inlay.recipes.rewards.terms import RewardSettings, user_function
 from inlay.recipes.settings.objective import Objective, ObjectiveError
 
 __all__ = ["Grpo", "Rloo"]
@@ -79,6 +79,12 @@ class Grpo(Objective):
         from inlay.recipes.rewards.scoring import scorer_of
 
         return partial(unscored, scorer_of(self.rewards, vocabulary=vocabulary))
+
+    def check_functions(self) -> None:
+        """Import the rewards of the form ``module:function``."""
+        for term in self.rewards.terms:
+            if ":" in term.name:
+                user_function(term.name)
 
     def policy(self, max_tokens: int) -> PolicySettings:
         """Settings of the policy loss.

@@ -25,7 +25,7 @@ from inlay.recipes.training.callbacks import part_table
 from inlay.recipes.training.callbacks.label_audit import joined, marked_pieces
 from inlay.recipes.training.callbacks.largest_batch import Planned
 from inlay.recipes.training.callbacks.memory_watch import accumulate_line, plan_memory
-from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, set_facts, sets_table, token_facts
+from inlay.recipes.training.checks.data_report import SetFacts, StageFacts, all_set_facts, sets_table, token_facts
 from inlay.recipes.training.checks.rehearsal import rehearse
 from inlay.recipes.training.prepare import prepare
 
@@ -75,7 +75,7 @@ def check(
         listed = RunFolder(job.run.output).invalid
         ready = prepare(job, show, RunFolder(Path(place)), backbone=backbone, listed=listed)
         data = ready.job.data
-        sets = [set_facts(name, rows, data) for name, rows in ready.samples.items()]
+        sets = all_set_facts(ready.samples, ready.job.recipe.stages, data)
         show("\n" + sets_table(sets))
         rehearse(ready.model.adapter, ready.job.recipe.stages, ready.task_of, ready.plan_of)
         stages = []

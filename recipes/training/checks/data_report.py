@@ -21,15 +21,27 @@ from inlay.adapters.media.sources import EncodedMedium
 from inlay.hub.errors import InlayError
 from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.formats.read import recognised
+from inlay.recipes.data.load import sets_of
 from inlay.recipes.data.rows.columns import parse_columns
 from inlay.recipes.data.rows.sample import Sample, input_media
 from inlay.recipes.objectives.preference.data import PairData
 from inlay.recipes.objectives.preference.pairs import PairRow
 from inlay.recipes.settings.run import DataSettings
+from inlay.recipes.settings.stage import Stage
 from inlay.recipes.terminal.table import aligned
 from inlay.recipes.training.validation import spread
 
-__all__ = ["MEASURED", "SetFacts", "StageFacts", "TokenFacts", "quantiles", "set_facts", "sets_table", "token_facts"]
+__all__ = [
+    "MEASURED",
+    "SetFacts",
+    "StageFacts",
+    "TokenFacts",
+    "all_set_facts",
+    "quantiles",
+    "set_facts",
+    "sets_table",
+    "token_facts",
+]
 
 MEASURED = 2000
 """Rows of a file whose tokens and images are measured."""
@@ -46,8 +58,10 @@ class SetFacts:
     file: str
     format: str
     """Name of the format; ``held out`` for rows that were divided from the training rows, ``miniature`` for generated
-    data."""
+    data, ``of the run`` for those of the run that is continued."""
     rows: int
+    stages: str
+    """The stages that train on it, ``held out`` for rows that none trains on, or ``no stage``."""
     media: Mapping[Modality, tuple[int, int]]
     """Kind of the media -> their number in the measured rows, and the number of different ones."""
     turns: Sequence[int]
@@ -101,13 +115,38 @@ def quantiles(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(ordered[round(share * (len(ordered) - 1))] for share in SHARES) if ordered else (0,) * len(SHARES)
 
 
-def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts:
+def all_set_facts(
+    samples: Mapping[str, Sequence[Sample]], stages: Mapping[str, Stage], data: DataSettings
+) -> list[SetFacts]:
+    """Measure all data sets; a file that is read as captions and as conversations is one.
+
+    Args:
+        samples: name -> rows.
+        stages: of the run.
+        data: the settings that name the files.
+    """
+    names = {id(rows): name for name, rows in samples.items()}  # of equal sets the last name, train rather than align
+    readers: dict[int, list[str]] = {}
+    for stage_name, stage in stages.items():
+        needed = {"align", "train"} if stage.data == "all" else {stage.data}  # a stream has no rows here
+        for rows in sets_of(stage.data, samples) if needed <= set(samples) else ():
+            readers.setdefault(id(rows), []).append(stage_name)
+    found = []
+    for name, rows in samples.items():
+        if names[id(rows)] == name:
+            rest = "held out" if "test" in name or name == "questions" else "no stage"
+            found.append(set_facts(name, rows, data, ", ".join(readers.get(id(rows), ())) or rest))
+    return found
+
+
+def set_facts(name: str, rows: Sequence[Sample], data: DataSettings, stages: str = "") -> SetFacts:
     """Measure one data set.
 
     Args:
         name: of the set.
         rows: its samples.
         data: the settings that name its file.
+        stages: the stages that train on it, in words.
     """
     measured = spread(rows, MEASURED)
     found: dict[Modality, list[Any]] = {}
@@ -122,6 +161,7 @@ def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts
         file="" if file is None else file.name,
         format=_format(name, file, data),
         rows=len(rows),
+        stages=stages,
         media={kind: (len(own), len(different[kind])) for kind, own in found.items()},
         turns=[sum(message.role == "assistant" for message in row.messages) for row in measured],
         sizes=[size for source in different.get("image", ()) if (size := _size(source)) is not None],
@@ -130,12 +170,12 @@ def set_facts(name: str, rows: Sequence[Sample], data: DataSettings) -> SetFacts
 
 def sets_table(sets: Sequence[SetFacts]) -> str:
     """The data sets as a table."""
-    rows = [("data", "file", "format", "rows", "media", "turns", "image sizes")]
+    rows = [("data", "stages", "file", "format", "rows", "media", "turns", "image sizes")]
     for facts in sets:
         media = ", ".join(f"{count:,} {kind} ({unlike:,} different)" for kind, (count, unlike) in facts.media.items())
         turns = f"{min(facts.turns)}-{max(facts.turns)}" if facts.turns else ""
-        row = (facts.name, facts.file, facts.format, f"{facts.rows:,}", media or "none", turns, _sizes(facts.sizes))
-        rows.append(row)
+        named = (facts.name, facts.stages, facts.file, facts.format)
+        rows.append((*named, f"{facts.rows:,}", media or "none", turns, _sizes(facts.sizes)))
     note = ""
     if any(facts.rows > MEASURED for facts in sets):
         note = f"\nmedia, turns and sizes are those of {MEASURED:,} rows, evenly spaced"
@@ -191,7 +231,8 @@ def _key(source: Any) -> Any:
 
 def _file_of(name: str, data: DataSettings) -> Path | None:
     kind, _, number = name.partition(" ")
-    held: Any = getattr(data, kind, None) or data.train
+    # The test rows of --data.test_size are of the training file; those of a run that is continued have no file.
+    held: Any = getattr(data, kind, None) or (data.train if kind == "align" or data.test_size else None)
     file: Path | None = held[int(number) - 1] if number else held
     return file
 
@@ -201,7 +242,9 @@ def _format(name: str, file: Path | None, data: DataSettings) -> str:
         return "miniature"
     if name == "test" and data.test is None:
         return "held out"
+    if file is None:
+        return "of the run"
     try:
-        return "" if file is None else recognised(file, data.format, parse_columns(data.columns or ""))
+        return recognised(file, data.format, parse_columns(data.columns or ""))
     except (OSError, InlayError):
         return ""

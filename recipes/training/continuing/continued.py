@@ -11,7 +11,7 @@ from inlay.hub.format.manifest import OriginSpec
 from inlay.recipes.data.formats.read import read_samples
 from inlay.recipes.data.rows.media_values import MediaRules
 from inlay.recipes.data.rows.sample import DataError, Sample, is_preference
-from inlay.recipes.evaluation.eval_data import read_held_out
+from inlay.recipes.evaluation.eval_data import NoQuestionsError, read_held_out
 from inlay.recipes.evaluation.metrics.hallucination.vocabulary import ObjectVocabulary
 from inlay.recipes.runs.folder import RunFolder
 from inlay.recipes.runs.job import Job
@@ -77,8 +77,10 @@ def with_held_out(
             found[QUESTIONS] = [row for row in read_held_out(run, None, None).samples if not is_preference(row)]
         if own is not None and own.align_test is not None and "align_test" not in found:
             found["align_test"] = read_samples(own.align_test, MediaRules(folder=own.images))
+    except NoQuestionsError:
+        show(f"{run} has no held-out questions: give --data.test FILE to compare answers before and after the training")
     except (SettingsError, DataError) as error:
-        show(f"no held-out questions of {run} ({error}); give --data.test for figures before and after")
+        show(f"{run}: the held-out questions cannot be read, so answers before and after are not compared: {error}")
     return {name: rows for name, rows in found.items() if len(rows)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import pytest
+from jsonargparse.typing import PositiveInt
 
 from inlay.adapters.llm_parts.lora_config import LoraConfig
 from inlay.hub.errors import InlayError
@@ -30,6 +31,7 @@ def parser() -> Any:
     made.add_argument("bundle", type=str)
     made.add_argument("--config", action="config")
     made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--count", type=PositiveInt | None, default=None)
     made.add_argument("--rates", type=dict[str, float], default={})
     made.add_argument("--paths", type=tuple[Path, ...], default=())
     made.add_argument("--kind", type=Literal["x", "y"] | None, default=None)
@@ -56,6 +58,9 @@ CASES = [
     (["b", "--elsewhere", "1"], "--elsewhere: unknown option\n"),
     (["b", "--see", "1"], "--see: unknown option; did you mean --seed?"),
     (["b", "--config=nosuch.yaml"], "--config: expected a YAML file of settings, got nosuch.yaml"),
+    (["b", "--count=-3"], "--count: expected int above 0, got -3"),
+    (["b", "my.yaml"], "my.yaml: expected an option in front of a file of settings; give it as --config my.yaml"),
+    (["b", "--seed=1", "word"], "word: unexpected argument; every value needs its option in front of it"),
 ]
 
 

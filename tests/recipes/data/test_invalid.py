@@ -133,7 +133,9 @@ def test_offenders_of_all_files_are_named_together_and_few_are_shown(root: Path)
     with pytest.raises(DataError) as error:
         load_data(DataSettings(train=first, test=second), report=root / "invalid.jsonl")
     assert str(error.value).startswith(f"{2 * SHOWN + 1} row(s)")
-    assert len(str(error.value).splitlines()) == 1 + SHOWN
+    _, one, other = str(error.value).splitlines()
+    assert f"({2 * SHOWN} such rows; next: item 1, item 2" in one
+    assert "ppm.png" in other
     assert str(second) in (root / "invalid.jsonl").read_text()
 
 

@@ -68,7 +68,7 @@ def usable(model: Any, stage: Stage, rows: Any, invalid: Any = "raise", **option
             PLAIN,
             pair("a disc", "a ring"),
             "stage prefer: the objective next_token trains on plain conversations, but train.json has pairs of a better"
-            " and a worse answer; .*--stages.prefer.objective preference",
+            " and a worse answer; .*--stages.prefer.objective.name preference",
         ),
         (
             PLAIN,

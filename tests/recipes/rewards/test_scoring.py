@@ -121,7 +121,7 @@ def test_a_function_that_fails_names_the_row() -> None:
     def score(question: Question, answer: str, sample: Sample) -> float:
         raise KeyError("boxes")
 
-    told = r"reward score: train\.json, item 12 \(id 7\), answer 'red': KeyError: 'boxes'"
+    told = r"reward score: score failed for train\.json, item 12 \(id 7\), answer 'red': KeyError: 'boxes'"
     with pytest.raises(RewardError, match=told):
         scorer_of(function=score)(question_of("red"), "red", sample_of())
 

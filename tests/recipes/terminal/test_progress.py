@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from io import StringIO
 
 import pytest
 from terminal_streams import Terminal, as_terminal
 
-from inlay.recipes.terminal.progress import EVERY, Progress
+from inlay.recipes.terminal.progress import EVERY, Progress, hide_library_bars
 
 
 class Clock:
@@ -76,3 +79,33 @@ def test_ci_gets_lines_even_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
         progress.update(2)
     assert stream.getvalue().startswith("align 2/2")
     assert "\x1b" not in stream.getvalue()
+
+
+BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE")
+
+
+def test_bars_of_libraries_are_off_in_a_file_and_a_choice_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BARS[0], "0")
+    monkeypatch.delenv(BARS[1], raising=False)
+    hide_library_bars(StringIO())
+    assert [os.environ[name] for name in BARS] == ["0", "1"]
+
+
+def test_bars_of_libraries_stay_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_terminal(monkeypatch)
+    for name in BARS:
+        monkeypatch.delenv(name, raising=False)
+    hide_library_bars(Terminal())
+    assert not any(name in os.environ for name in BARS)
+
+
+def test_a_command_in_a_pipe_draws_no_bar_of_a_library() -> None:
+    code = (
+        "from inlay.recipes.cli import main; main(['--version'])\n"
+        "from huggingface_hub.utils import tqdm\n"
+        "from tqdm import tqdm as plain\n"
+        "for bar in (tqdm, plain): list(bar(range(3), desc='Loading weights'))"
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in BARS}
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, env=kept)
+    assert "Loading" not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def test_ten_human_answers_are_scored_as_vqa_beside_blind(measured: Any, samples
     assert {"accuracy", "blind", "by_type"} <= set(figures)
     assert table.startswith("VQA accuracy on held-out questions, in percent\n")
     assert table.splitlines()[1].split() == ["type", "questions", "adapter", "blind"]
+
+
+def test_the_line_before_the_answers_counts_questions_and_not_rows(measured: Any, samples_of: Any) -> None:
+    (row,) = samples_of(["red"])
+    more = Message("user", (TextPart("which shape?"),)), Message("assistant", (TextPart("circle"),))
+    _, _, lines = measured([replace(row, messages=(*row.messages, *more))])
+    assert "answering 2 held-out questions, with and without media" in lines[0]
 
 
 def test_free_text_is_written_and_not_scored(measured: Any, samples_of: Any, tmp_path: Path) -> None:

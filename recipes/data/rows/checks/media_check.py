@@ -19,7 +19,7 @@ from inlay.adapters.media.modality import Modality
 from inlay.adapters.media.sources import EncodedMedium
 from inlay.recipes.data.rows.checks.media_quick import is_sound_picture
 from inlay.recipes.data.rows.media_headers import header_problem
-from inlay.recipes.data.rows.offenders import SHOWN, Offenders
+from inlay.recipes.data.rows.offenders import Offender, Offenders, by_cause
 from inlay.recipes.data.rows.sample import DataError, Sample, conversations_of
 from inlay.recipes.data.rows.tables.store import folder_state
 
@@ -53,17 +53,17 @@ def check_media(samples: Iterable[Sample], root: Path, *, links: bool = False) -
         DataError: with the first samples whose file is missing, empty, not a regular file, of another type, or outside
             the folder.
     """
-    check, problems = MediaCheck(root, links=links), dict[str, str]()
+    check, problems = MediaCheck(root, links=links), dict[str, Offender]()
     rows = iter(samples)
     while batch := list(islice(rows, _BATCH)):
         check.problems(batch)
         for sample in batch:
             for name, reason in check.problems_of(sample):
-                problems.setdefault(name, f"{sample.origin}: {reason}")
+                problems.setdefault(name, Offender(sample.origin, f"{sample.origin}: {reason}"))
     if problems:
-        first = list(problems.values())[:SHOWN]
-        said = f"{len(problems)} of {check.count} media files cannot be used:\n  " + "\n  ".join(first)
-        if any(line.endswith(_MISSING) for line in first):
+        found = list(problems.values())
+        said = f"{len(found)} of {check.count} media files cannot be used:\n  " + "\n  ".join(by_cause(found))
+        if any(item.reason.endswith(_MISSING) for item in found):
             said += f"\nlooked for in the folder {root}: give another with --data.images (`inlay pairs`: --images)"
         raise DataError(said)
 

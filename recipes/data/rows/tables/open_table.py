@@ -239,6 +239,8 @@ def _reason(name: str, error: Exception) -> str:
         return f"the Hub cannot be reached, and the data set is not in the cache: {first}; {ADVICE}"
     if kinds & {"DatasetNotFoundError", "RepositoryNotFoundError"}:
         return f"no such file or folder here, and no such data set on the Hub that this account may read: {first}"
+    if Path(name).is_dir() and "corresponds to no data" in first:
+        return "expected a folder of pictures, or one that `datasets` saved: it has neither; name the file of the rows"
     if name.lower().endswith(".parquet") and _arrow(error):
         return f"cannot be read: {_damaged(name)}: {first}; copy or download it again"
     return f"cannot be read: {first}"

@@ -216,5 +216,16 @@ def preference_loss(name: str, /, **settings: Any) -> PreferenceLoss[Any]:
     known = [field.name for field in fields(kind)]
     if unknown := sorted(set(settings) - set(known)):
         raise LossError(f"{name}: expected settings among {', '.join(known) or 'none'}, got {unknown[0]!r}")
+    for field in fields(kind):
+        given, wanted = settings.get(field.name, field.default), _type_name(field.default)
+        if wanted and _type_name(given) != wanted:
+            raise LossError(f"{name}: {field.name}: expected {wanted}, got {given!r}")
     build: Callable[..., PreferenceLoss[Any]] = kind
     return build(**settings)
+
+
+def _type_name(value: Any) -> str:
+    """The type of a setting in words; empty for another one."""
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number" if isinstance(value, int | float) else "a text" if isinstance(value, str) else ""

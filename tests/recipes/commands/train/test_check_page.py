@@ -55,7 +55,14 @@ def read(page: str) -> Tree:
 
 def report(source: Any) -> CheckReport:
     sets = SetFacts(
-        name="train", file=HOSTILE, format="llava", rows=3, media={"image": (1, 1)}, turns=[1, 2], sizes=[(30, 20)]
+        name="train",
+        file=HOSTILE,
+        format="llava",
+        rows=3,
+        stages="instruct",
+        media={"image": (1, 1)},
+        turns=[1, 2],
+        sizes=[(30, 20)],
     )
     tokens = TokenFacts(rows=3, lengths=[5, 9, 40], labelled=[1, 2, 2], context=64)
     pieces = [(f"{HOSTILE}\nquestion ", False), (f"{HOSTILE} answer", True)]

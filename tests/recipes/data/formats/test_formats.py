@@ -107,7 +107,7 @@ def test_blip2_learns_from_coco_captions_and_the_two_files_of_vqa(blip2: Path) -
     assert set(figures["by_type"]) <= {"yes/no", "number", "other"}
     assert set(figures["stages"]) == {"represent", "generate"}
     training = json.loads((blip2 / "bundle" / "inlay.json").read_text())["training"]
-    assert training["data"].startswith("questions_train.json (10 align, ")
+    assert training["data"].startswith("questions_train.json (represent: 10 rows, generate: 10 rows, vqa: ")
 
 
 def test_instructblip_learns_from_pairs_and_triples(folders: dict[str, Path], data: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_minigpt4_streams_shards_and_learns_from_filter_cap(
     out = inlay(*arguments, "--overwrite=true", *steps("pretrain", "finetune"))
     assert "stage pretrain: 2 shard(s) as a stream, 2 steps of 4" in out
     training = json.loads((run / "bundle" / "inlay.json").read_text())["training"]
-    assert training["data"] == "filter_cap.json (2 shards of align, 10 train)"
+    assert training["data"] == "filter_cap.json (pretrain: 2 shards, finetune: 10 rows)"
 
 
 def run_evaluate(capsys: Any, *arguments: Any, status: int = 0) -> str:

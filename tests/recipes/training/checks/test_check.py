@@ -42,7 +42,10 @@ def test_data_parts_labels_steps_and_memory_of_every_stage_are_shown(
     lines: list[str] = []
     check(job_of("a red circle .", "a blue star ."), lines.append, backbone=eva_backbone_of("llama"))
     said = "\n".join(lines)
-    assert re.search(r"^train +train\.json +llava +2 +2 image \(2 different\) +1-1 +20x14$", said, re.MULTILINE)
+    assert re.search(
+        r"^train +align, instruct +train\.json +llava +2 +2 image \(2 different\) +1-1 +20x14$", said, re.MULTILINE
+    )
+    assert said.count("train.json") == 1  # the rows are both captions and conversations
     assert said.count("memory in MiB: weights") == 2
     for stage in ("align", "instruct"):
         assert f"stage {stage}: 2 samples, 1 steps" in said
@@ -70,7 +73,7 @@ def preferring(job_of: Any, tmp_path: Path) -> Any:
 def test_both_answers_of_pairs_and_their_lengths_are_shown(preferring: Any, eva_backbone_of: Any) -> None:
     lines: list[str] = []
     report = check(preferring, lines.append, backbone=eva_backbone_of("llama"))
-    assert re.search(r"pairs\.jsonl +trl_preference +2 +2 image \(2 different\)", "\n".join(lines))
+    assert re.search(r"train +prefer +pairs\.jsonl +trl_preference +2 +2 image \(2 different\)", "\n".join(lines))
     (stage,) = report.stages
     tokens: Any = stage.tokens
     assert len(tokens.lengths) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from inlay.recipes.data.conversations import StageData
 from inlay.recipes.data.load import load_data
 from inlay.recipes.settings.run import DataSettings
 from inlay.recipes.settings.stage import Stage
+from inlay.recipes.systems import compact, llava
 from inlay.recipes.training.checks import data_report
-from inlay.recipes.training.checks.data_report import quantiles, set_facts, sets_table, token_facts
+from inlay.recipes.training.checks.data_report import all_set_facts, quantiles, set_facts, sets_table, token_facts
 
 
 @pytest.fixture
@@ -54,6 +56,30 @@ def test_of_a_large_file_a_part_is_measured_and_the_table_says_so(
     facts = set_facts("train", load_data(data)["train"], data)
     assert (facts.rows, len(facts.turns)) == (4, 2)
     assert "are those of 2 rows" in sets_table([facts])
+
+
+def test_a_set_is_named_with_the_stages_that_train_on_it(data: DataSettings, tmp_path: Path) -> None:
+    (tmp_path / "captions.json").write_bytes((tmp_path / "train.json").read_bytes())
+    files = replace(data, align=tmp_path / "captions.json", test=tmp_path / "train.json")
+    samples = load_data(files)
+    compact_stages, llava_stages = compact.recipe().stages, llava.recipe().stages
+
+    def stages(of: Any, rows: Any = samples, settings: DataSettings = files) -> dict[str, str]:
+        return {facts.name: facts.stages for facts in all_set_facts(rows, of, settings)}
+
+    assert stages(compact_stages) == {"align": "instruct", "train": "instruct", "test": "held out"}
+    assert stages(llava_stages) == {"align": "align", "train": "instruct", "test": "held out"}
+    assert stages({"instruct": llava_stages["instruct"]}) == {
+        "align": "no stage",
+        "train": "instruct",
+        "test": "held out",
+    }
+    assert stages(compact_stages, load_data(data), data) == {"train": "instruct"}
+
+
+def test_questions_of_a_run_that_is_continued_have_no_file(data: DataSettings) -> None:
+    facts = set_facts("questions", load_data(data)["train"], data)
+    assert (facts.file, facts.format) == ("", "of the run")
 
 
 def test_held_out_rows_have_no_format_of_their_own(data: DataSettings) -> None:

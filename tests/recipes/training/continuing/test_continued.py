@@ -23,10 +23,12 @@ from inlay.adapters.conversation.layout import Layout
 from inlay.hub import pull
 from inlay.recipes.objectives.preference.settings import Preference
 from inlay.recipes.runs.backbone import backbone_settings
+from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.recipe import Recipe
-from inlay.recipes.settings.run import BackboneSettings, DataSettings
+from inlay.recipes.settings.run import BackboneSettings, DataSettings, RunSettings
 from inlay.recipes.systems import align, llava
 from inlay.recipes.systems.load_backbone import backbone_from
+from inlay.recipes.training.continuing.continued import with_held_out
 from inlay.recipes.training.continuing.second_lora import add_second_lora
 from inlay.recipes.training.finetune import Run, finetune
 
@@ -131,6 +133,16 @@ def test_metrics_hold_hallucinated_objects_before_and_after(run: Run) -> None:
     found = run.metrics["hallucination"]
     assert set(found) == {"before", "after"}
     assert set(found["before"]) == set(found["after"]) == {"chair_i", "chair_s", "recall", "length"}
+
+
+def test_a_run_without_held_out_questions_is_told_in_a_sentence(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run = RunSettings(begin=tmp_path, output=tmp_path / "out")
+    job = Job(recipe=align.recipe(), run=run, backbone=BackboneSettings(), data=DataSettings())
+    assert with_held_out({}, job, lines.append) == {}
+    assert lines == [
+        f"{tmp_path} has no held-out questions: give --data.test FILE to compare answers before and after the training"
+    ]
 
 
 def test_a_new_name_is_taken(bundle: Path, data: DataSettings, tmp_path: Path) -> None:
