@@ -53,7 +53,7 @@ def read_manifest(folder: OpenFolder, max_bytes: int = MAX_TENSOR_BYTES) -> Mani
     """
     present = folder.names(KNOWN_NAMES | {_PICKLED_LORA})
     if MANIFEST_NAME not in present:
-        raise BundleError(str(folder.path), f"not a bundle: it holds no {MANIFEST_NAME}")
+        raise BundleError(folder.name, f"not a bundle: it holds no {MANIFEST_NAME}")
     if _PICKLED_LORA in present:
         reason = "a pickle, which can run code and is never opened: expected lora/adapter_model.safetensors"
         raise BundleError(_PICKLED_LORA, f"{reason}; convert the weights and remove this file")

@@ -22,13 +22,13 @@ from inlay.hub.format.files import (
     read_files,
     read_manifest,
 )
-from inlay.hub.remote.address import locate
+from inlay.hub.remote.address import locate, or_no_folder
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.download import Download
 from inlay.hub.safety.atomic import replace_folder
 from inlay.hub.safety.safe_read import OpenFolder
 
-__all__ = ["Pulled", "pull"]
+__all__ = ["Pulled", "check_available", "pull"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +88,7 @@ def pull(
         try:
             commit = download.run(accept, force=force_download, offline=local_files_only)
         except HubError as error:
-            # A misspelt folder looks like a repository.
-            if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline", "network"):
-                raise
-            raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
+            raise or_no_folder(error, source) from None
         found = Pulled(folder=download.snapshot(commit), repo_id=place.repo_id, commit=commit)
     if folder is not None:
         return replace(found, folder=_copy(found.folder, folder, overwrite=overwrite, max_bytes=max_bytes))
@@ -100,6 +97,22 @@ def pull(
             for spec in read_manifest(opened, max_bytes).files:
                 read_checked(opened, spec)
     return found
+
+
+def check_available(source: str | os.PathLike[str]) -> None:
+    """Check that the hub, or the cache without a network, has a repository; one request, and no download.
+
+    Args:
+        source: as of :func:`pull`; a folder is not checked.
+
+    Raises:
+        HubError: it cannot be downloaded.
+    """
+    if not isinstance(place := locate(source), Path):
+        try:
+            Download(place, Client(None, None), None, MAX_TENSOR_BYTES).list_or_cached()
+        except HubError as error:
+            raise or_no_folder(error, source) from None
 
 
 def _signature_check(trusted: str | os.PathLike[str] | None) -> Callable[[Path], None]:

@@ -18,6 +18,7 @@ from inlay.recipes.commands.arguments.bundle_argument import (
     PREFIX_MIB,
     add_backbone,
     add_trusted_bundle,
+    check_usable,
     named_models,
 )
 from inlay.recipes.commands.arguments.parser import command_parser
@@ -39,7 +40,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     """
     parser = command_parser("chat", __doc__)
     add_trusted_bundle(parser)
-    parser.add_argument("--question", type=str | None, help="ask this question and exit; a conversation if not given")
+    parser.add_argument("question", type=str | None, nargs="?", help="ask this and exit; a conversation if not given")
+    parser.add_argument("--question", dest="asked", type=str | None, help="the same as an option")
     parser.add_argument("--image", type=Path | None, help="picture for the first question")
     parser.add_argument("--audio", type=Path | None, help="sound for the first question")
     parser.add_argument("--video", type=Path | None, help="clip for the first question")
@@ -52,16 +54,20 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     runtime = runtime_options(parsed)
+    if parsed.question is not None and parsed.asked is not None:
+        raise SettingsError(f"--question: the question is given twice: {parsed.question!r} and {parsed.asked!r}")
+    question = parsed.asked if parsed.question is None else parsed.question
     if parsed.max_new_tokens < 1:
-        raise SettingsError(f"max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
-    if parsed.question is not None and not parsed.question.strip():
-        raise SettingsError("question: expected text, got an empty question")
+        raise SettingsError(f"--max_new_tokens: expected at least 1, got {parsed.max_new_tokens}")
+    if question is not None and not question.strip():
+        raise SettingsError("--question: expected text, got an empty question")
     if parsed.save is not None and parsed.save.exists() and not parsed.save.is_dir():
-        raise SettingsError(f"save: expected a folder, got the file {parsed.save}")
+        raise SettingsError(f"--save: expected a folder, got the file {parsed.save}")
     given = {name: path for name in get_args(Modality) if (path := getattr(parsed, name)) is not None}
     for modality, path in given.items():
         if not path.is_file():
-            raise SettingsError(f"{modality}: {path}: no such file")
+            raise SettingsError(f"--{modality}: {path}: no such file")
+    check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.chat.kv_cache import prefix_cache
     from inlay.adapters.media.load import load_medium
@@ -81,8 +87,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         )
         for modality, path in given.items():
             talk.show(path, modality)
-        if parsed.question is not None:
-            answer(talk, parsed.question)
+        if question is not None:
+            answer(talk, question)
             return 0
         return converse(talk)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 
@@ -39,6 +39,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parsed = parser.parse_args(list(argv))
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
         raise SettingsError(f"output: {parsed.output} contains files that are not a gallery; choose another folder")
+    check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.commands.gallery_page import held_out_prompts, prompt, write_gallery
     from inlay.recipes.training.load_model import loaded_model

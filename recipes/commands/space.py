@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.serve.errors import ServeError
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> int:
         argv: arguments of the command line.
     """
     parser = command_parser("space", __doc__)
-    parser.add_argument("bundle", type=str, help=BUNDLE)
+    add_bundle(parser)
     parser.add_argument("--output", type=Path, default=Path("space"), help="new folder for the Space")
     parser.add_argument("--title", type=str, default="", help="title of the Space; the adapter's name if not given")
     parser.add_argument(
@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
         raise ServeError(f"output: {parsed.output} already exists; choose another folder")
     if "\n" in parsed.requirement + parsed.title:
         raise ServeError("title, requirement: expected one line")
+    check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.demo.examples import examples_of
     from inlay.recipes.demo.space import write_space

@@ -17,7 +17,7 @@ class Limits:
         >>> Limits(batch=0)
         Traceback (most recent call last):
         ...
-        inlay.recipes.serve.errors.ServeError: batch: expected 1 or more, got 0
+        inlay.recipes.serve.errors.ServeError: limits.batch: expected 1 or more, got 0
     """
 
     request_bytes: int = 32_000_000
@@ -59,9 +59,13 @@ class Limits:
         for name, value in vars(self).items():
             least = 0 if name in {"waiting", "window_ms", "parts"} else 1
             if value < least and not name.endswith("_seconds"):
-                raise ServeError(f"{name}: expected {least} or more, got {value}")
+                raise ServeError(f"limits.{name}: expected {least} or more, got {value}")
+            if not 0 < value < float("inf") and name.endswith("_seconds"):
+                raise ServeError(f"limits.{name}: expected a number of seconds above 0, got {value}")
         if self.new_tokens > self.most_tokens:
-            raise ServeError(f"new_tokens: expected at most most_tokens ({self.most_tokens}), got {self.new_tokens}")
+            raise ServeError(
+                f"limits.new_tokens: expected at most limits.most_tokens ({self.most_tokens}), got {self.new_tokens}"
+            )
 
     @property
     def accepted(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
@@ -51,6 +51,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         path = getattr(parsed, name)
         if path is not None and not path.exists():
             raise SettingsError(f"data.{name}: {path}: no such file or folder")
+    check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.bundles.bundle_io import open_bundle
     from inlay.adapters.bundles.int8_gate import LIMIT, quantise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle, check_usable, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.preference_pairs.settings import PairSettings, check_output
 from inlay.recipes.rewards.terms import user_function
@@ -33,13 +33,13 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     parsed = _parser().parse_args(list(argv))
-    settings = PairSettings(**{field.name: getattr(parsed, field.name) for field in fields(PairSettings)})
+    settings = _settings(parsed)
     for term in settings.terms:
         if ":" in term.name:
             user_function(term.name)
     _check_files(parsed)
-
-    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    check_usable(parsed.bundle)
+    # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.preference_pairs.make import pairs
 
     summary = pairs(
@@ -62,6 +62,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     else:
         print(summary)
     return 0
+
+
+def _settings(parsed: Any) -> PairSettings:
+    return PairSettings(**{field.name: getattr(parsed, field.name) for field in fields(PairSettings)})
 
 
 def _check_files(parsed: Any) -> None:
@@ -99,6 +103,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing file")
     parser.add_class_arguments(PairSettings)
+    parser.checks.append(_settings)
     parser.add_argument(
         "--batch_size",
         type=PositiveInt | None,
