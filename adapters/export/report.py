@@ -82,6 +82,8 @@ class Report:
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     facts: dict[str, Any]
+    layout: dict[str, Any] = field(default_factory=dict)
+    """The adapter's layout, as a bundle stores it; ``inlay import`` reads it back."""
     folder: Path = field(default=Path())
     """Where it is; not in the file."""
 

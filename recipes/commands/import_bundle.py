@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from inlay.hub.errors import HubError
+from inlay.hub.remote.address import Repository
+from inlay.hub.safety.text import shown
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
@@ -45,6 +48,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_argument("--name", type=str | None, help="name of the adapter; that of the checkpoint if not given")
     for name, about in _MODELS.items():
         parser.add_argument(f"--{name}", type=str | None, help=about)
+    ids = parser.add_argument_group("Hub ids of models that are given as folders; the bundle names them")
+    for name in _MODELS:
+        ids.add_argument(f"--{name}_id", type=str | None, help=f"Hub id of the model whose local copy --{name} is")
     parser.add_argument(
         "--frozen",
         type=Literal["compare", "leave"],
@@ -64,6 +70,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the folder")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.checks.append(_hub_ids)
     parsed = parser.parse_args(list(argv))
     if not parsed.source.exists():
         raise SettingsError(f"{parsed.source}: no such file or folder; expected a downloaded checkpoint")
@@ -86,6 +93,23 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     return 0
 
 
+def _hub_ids(parsed: Any) -> dict[str, str]:
+    """Port -> Hub id.
+
+    Raises:
+        SettingsError: not ``owner/name``.
+    """
+    given = {name: value for name in _MODELS if (value := getattr(parsed, f"{name}_id")) is not None}
+    for name, value in given.items():
+        try:
+            Repository(repo_id=value)
+        except HubError:
+            raise SettingsError(
+                f"--{name}_id: expected a Hub id, such as lmsys/vicuna-7b-v1.5, got {shown(value)}"
+            ) from None
+    return {name.replace("generate_", "generate."): value for name, value in given.items()}
+
+
 def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
     from inlay.adapters.convert import import_adapter
 
@@ -98,6 +122,7 @@ def _convert(parsed: Any, backbone: Backbone | None) -> dict[str, Any]:
         backbone=backbone,
         frozen=parsed.frozen,
         write_llm=parsed.write_llm,
+        hub_ids=_hub_ids(parsed),
         **{name: getattr(parsed, name) for name in _MODELS},
     )
     dtype = found.dtype if parsed.dtype == "auto" else parsed.dtype

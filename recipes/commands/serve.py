@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.safety.text import shown
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, add_trusted, check_bundle, check_usable, named_models
+from inlay.recipes.commands.arguments.bundle_argument import (
+    BUNDLE,
+    add_backbone,
+    add_trusted,
+    check_bundle,
+    check_usable,
+    named_models,
+)
 from inlay.recipes.commands.arguments.parser import CommandParser, command_parser
 from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.serve.limits import Limits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable
 from inlay.recipes.commands.arguments.parser import command_parser
@@ -29,12 +30,19 @@ def main(argv: Sequence[str]) -> int:
         default="",
         help="how pip installs inlay, such as 'inlay[demo] @ git+https://...'; its version from PyPI if not given",
     )
+    parser.add_argument(
+        "--device",
+        type=Literal["cpu", "cuda"],
+        default="cpu",
+        help="hardware of the Space; cpu installs torch without CUDA, which saves gigabytes",
+    )
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     if parsed.output.exists():
-        raise ServeError(f"output: {parsed.output} already exists; choose another folder")
-    if "\n" in parsed.requirement + parsed.title:
-        raise ServeError("title, requirement: expected one line")
+        raise ServeError(f"--output: {parsed.output} already exists; choose another folder")
+    for name in ("title", "requirement"):
+        if "\n" in getattr(parsed, name):
+            raise ServeError(f"--{name}: expected one line")
     check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.demo.examples import examples_of
@@ -48,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
         examples_of(parsed.bundle),
         title=parsed.title,
         requirement=parsed.requirement,
+        device=parsed.device,
         options=options,
     )
     print(f"{folder}: publish it with `hf upload OWNER/SPACE {parsed.output} --repo-type space`")

@@ -79,7 +79,9 @@ def check_models(settings: BackboneSettings) -> None:
     for field in MODELS:
         name = getattr(settings, field)
         if name is not None and _PATH.fullmatch(name) and not Path(name).exists():
-            raise SettingsError(f"--backbone.{field}: {name}: no such folder; expected a folder, or a Hub id: owner/name")
+            raise SettingsError(
+                f"--backbone.{field}: {name}: no such folder; expected a folder, or a Hub id: owner/name"
+            )
     if settings.quantise is not None and not all(map(find_spec, ("accelerate", "bitsandbytes"))):
         raise SettingsError(
             f"--backbone.quantise: {settings.quantise} needs accelerate and bitsandbytes, which are not installed: "

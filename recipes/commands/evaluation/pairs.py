@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle, check_usable, named_models
+from inlay.recipes.commands.arguments.bundle_argument import (
+    add_backbone,
+    add_trusted_bundle,
+    check_usable,
+    named_models,
+)
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.preference_pairs.settings import PairSettings, check_output
 from inlay.recipes.rewards.terms import user_function

@@ -24,7 +24,9 @@ def test_what_is_a_repository(source: str, repo_id: str, revision: str) -> None:
     assert locate(source) == Repository(repo_id=repo_id, revision=revision)
 
 
-@pytest.mark.parametrize("source", ["x", "./me/x", "../x", "/a/b", "a/b/c", "a\\b", "~/x", "a/b/", "a/b ", "-a/b", "a/.b", ""])
+@pytest.mark.parametrize(
+    "source", ["x", "./me/x", "../x", "/a/b", "a/b/c", "a\\b", "~/x", "a/b/", "a/b ", "-a/b", "a/.b", ""]
+)
 def test_what_is_a_folder(source: str) -> None:
     assert locate(source) == Path(source)
 

@@ -27,7 +27,10 @@ MISSING = {
 }
 WRONG = {
     "chat bundle": (["."], "'.': expected a bundle or a run folder, got a folder without inlay.json that holds 'here'"),
-    "chat folder": (["here/none"], "here/none: no such folder; expected a bundle folder, a run folder, or hf://here/none"),
+    "chat folder": (
+        ["here/none"],
+        "here/none: no such folder; expected a bundle folder, a run folder, or hf://here/none",
+    ),
     "chat repository": (["me/x"], "me/x: the hub cannot be reached"),
     "chat trusted": (["me/x", "--trusted=gone.pem"], "gone.pem: cannot be read"),
     "serve repository": (["me/x"], "and there is no folder of this name"),
