@@ -17,7 +17,8 @@ from inlay.recipes.commands.arguments.bundle_argument import (
     PREFIX_HELP,
     PREFIX_MIB,
     add_backbone,
-    add_trusted_bundle,
+    add_bundle,
+    add_trusted,
     check_usable,
     named_models,
 )
@@ -38,18 +39,27 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = command_parser("chat", __doc__)
-    add_trusted_bundle(parser)
-    parser.add_argument("question", type=str | None, nargs="?", help="ask this and exit; a conversation if not given")
-    parser.add_argument("--question", dest="asked", type=str | None, help="the same as an option")
+    parser = command_parser(
+        "chat",
+        __doc__,
+        'chat runs/llava --image card.png "how many objects are there?"',
+        "chat runs/nextgpt --save generated",
+        "chat someone/llava-vqa --backbone.llm models/vicuna-7b-v1.5",
+    )
+    add_bundle(parser)
+    parser.add_argument(
+        "question", type=str | None, nargs="?", help="ask this question and exit; without it, a conversation starts"
+    )
+    parser.add_argument("--question", dest="asked", type=str | None, help="the question, given as an option")
     parser.add_argument("--image", type=Path | None, help="picture for the first question")
     parser.add_argument("--audio", type=Path | None, help="sound for the first question")
     parser.add_argument("--video", type=Path | None, help="clip for the first question")
-    parser.add_argument("--features", type=Path | None, help="file of features for the first question")
+    parser.add_argument("--features", type=Path | None, help="file of precomputed features for the first question")
     parser.add_argument("--save", type=Path | None, help="folder for generated pictures, sounds and clips")
     parser.add_argument("--seed", type=int | None, help="seed of generated media; random if not given")
     parser.add_argument("--max_new_tokens", type=int, default=64, help="maximum tokens of an answer")
     parser.add_argument("--prefix_mib", type=int, default=PREFIX_MIB, help=PREFIX_HELP)
+    add_trusted(parser)
     add_runtime(parser)
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))

@@ -29,20 +29,19 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = server_parser("demo", __doc__, port=7860)
+    parser = server_parser("demo", __doc__, "demo runs/llava", "demo someone/llava-vqa --port 0", port=7860)
     parser.add_argument(
         "--public",
         type=bool,
         default=False,
-        help="answer without a key on an address that other machines reach",
+        help="serve without an API key even if other machines can reach the address",
     )
     parser.add_argument(
         "--allow_frame",
         type=str,
         action="append",
         default=[],
-        help="address of a site whose pages may show this one in a frame, such as https://huggingface.co; may be "
-        "repeated",
+        help="address of a site that may show this page in a frame, such as https://huggingface.co; may be repeated",
     )
     parser.add_argument(
         "--examples",

@@ -27,7 +27,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = command_parser("gallery", __doc__)
+    parser = command_parser("gallery", __doc__, "gallery runs/nextgpt --output pictures --number 3")
     add_bundle(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder for the page and its pictures")
     parser.add_argument(
@@ -38,7 +38,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
-        raise SettingsError(f"output: {parsed.output} contains files that are not a gallery; choose another folder")
+        raise SettingsError(f"--output: {parsed.output} contains files that are not a gallery; choose another folder")
     check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.commands.gallery_page import held_out_prompts, prompt, write_gallery

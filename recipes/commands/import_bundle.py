@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _MODELS = {
-    "llm": "Hub id or folder of the language model; the one that the checkpoint names or holds if not given",
-    "image": "Hub id or folder of the vision tower; the one that the checkpoint names or holds if not given",
+    "llm": "Hub id or folder of the language model; by default the model that the checkpoint names or contains",
+    "image": "Hub id or folder of the vision tower; by default the model that the checkpoint names or contains",
     "audio": "Hub id or folder of the audio encoder",
     "video": "Hub id or folder of the video encoder",
     "prompt": "Hub id or folder of the tokenizer of an instruction-aware Q-Former",
     "generate_image": "Hub id or folder of the image generator; without it the image output projector is left out",
-    "generate_audio": "the same of the audio generator",
-    "generate_video": "the same of the video generator",
+    "generate_audio": "Hub id or folder of the audio generator; without it the audio output projector is left out",
+    "generate_video": "Hub id or folder of the video generator; without it the video output projector is left out",
 }
 
 
@@ -39,13 +39,24 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those that the arguments or the checkpoint name.
     """
-    parser = command_parser("import", f"{__doc__} See docs/howto/importing.md.")
+    parser = command_parser(
+        "import",
+        f"{__doc__} See docs/howto/importing.md.",
+        "import llava-1.5-7b-hf bundle",
+        "import llava-v1.5-7b-lora bundle --llm models/vicuna --llm_id lmsys/vicuna-7b-v1.5",
+    )
     parser.add_argument("source", type=Path, help="file or folder of the checkpoint")
     parser.add_argument("bundle", type=Path, help="folder for the bundle")
     parser.add_argument("--format", type=str | None, help="name of the format; recognised by the files if not given")
-    parser.add_argument("--system", type=str | None, help="system that the bundle names; the format's if not given")
-    parser.add_argument("--template", type=str | None, help="template of conversations; the format's if not given")
-    parser.add_argument("--name", type=str | None, help="name of the adapter; that of the checkpoint if not given")
+    parser.add_argument(
+        "--system", type=str | None, help="name of the system in the bundle; by default that of the format"
+    )
+    parser.add_argument(
+        "--template",
+        type=str | None,
+        help="template of conversations; by default that of the checkpoint or of the format",
+    )
+    parser.add_argument("--name", type=str | None, help="name of the adapter; by default that of the checkpoint")
     for name, about in _MODELS.items():
         parser.add_argument(f"--{name}", type=str | None, help=about)
     ids = parser.add_argument_group("Hub ids of models that are given as folders; the bundle names them")
@@ -55,12 +66,13 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         "--frozen",
         type=Literal["compare", "leave"],
         default="compare",
-        help="language model and encoder inside the checkpoint: compare them with --llm and --image, or leave them out",
+        help="compare: refuse a checkpoint whose own language model or encoder differs from --llm or --image; leave: "
+        "ignore them",
     )
     parser.add_argument(
         "--write_llm",
         type=Path | None,
-        help="new folder for the language model inside a whole LLaVA checkpoint, which is then the bundle's",
+        help="write the language model of a whole LLaVA checkpoint to this new folder, and use it as --llm",
     )
     parser.add_argument(
         "--dtype",

@@ -54,20 +54,27 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    return run_server(server_parser("serve", __doc__, port=8000).parse_args(list(argv)), backbone)
+    examples = ("serve runs/llava", "serve first=runs/first second=someone/llava-vqa --port 8080")
+    return run_server(server_parser("serve", __doc__, *examples, port=8000).parse_args(list(argv)), backbone)
 
 
-def server_parser(command: str, about: str | None, *, port: int) -> CommandParser:
+def server_parser(command: str, about: str | None, *examples: str, port: int) -> CommandParser:
     """The options of a server.
 
     Args:
         command: its name.
         about: description for the help text.
+        examples: command lines without ``inlay``, for the end of the help text.
         port: the default port.
     """
-    parser = command_parser(command, about)
-    parser.add_argument("runs", type=str, nargs="+", help=f"RUN or NAME=RUN, NAME in requests; RUN is a {BUNDLE}")
-    add_trusted(parser)
+    parser = command_parser(command, about, *examples)
+    parser.add_argument(
+        "runs",
+        type=str,
+        nargs="+",
+        metavar="RUN",
+        help=f"{BUNDLE}; NAME=RUN gives the model another name in requests",
+    )
     parser.add_argument("--host", type=str, default="127.0.0.1", help="address to listen on; 0.0.0.0: all")
     parser.add_argument("--port", type=int, default=port, help="port to listen on; 0: any free port")
     parser.add_argument(
@@ -80,13 +87,19 @@ def server_parser(command: str, about: str | None, *, port: int) -> CommandParse
     parser.add_argument(
         "--api_key_file", type=Path | None, help=f"file with the API key, instead of the variable {KEY}"
     )
-    parser.add_argument("--media", type=Path | None, help="folder whose files requests may name; none if not given")
     parser.add_argument(
-        "--allow_urls", type=bool, default=False, help="fetch media from public http(s) addresses that requests name"
+        "--media", type=Path | None, help="folder with media files that requests may name; none if not given"
     )
     parser.add_argument(
-        "--temperature", type=float, default=0.0, help="temperature of requests that name none; 0: as inlay chat"
+        "--allow_urls", type=bool, default=False, help="fetch media from public http(s) addresses in requests"
     )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.0,
+        help="temperature of requests that give none; 0: the most likely tokens, as in inlay chat",
+    )
+    add_trusted(parser)
     parser.add_class_arguments(Limits, "limits", instantiate=False)
     parser.groups["limits"].title = "Limits"
     parser.checks.append(_limits)
@@ -118,7 +131,8 @@ def run_server(
     proxies = [name.lower() for name in parsed.allow_host]
     if wrong := [name for name in proxies if not _NAME.fullmatch(name)]:
         raise ServeError(
-            f"--allow_host: expected a name without https:// and path, such as models.example.org, got {shown(wrong[0])}"
+            "--allow_host: expected a name without https:// and path, such as models.example.org, got "
+            f"{shown(wrong[0])}"
         )
     key = _key(parsed.api_key_file)
     loopback = _is_loopback(parsed.host)

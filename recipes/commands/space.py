@@ -20,7 +20,12 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: arguments of the command line.
     """
-    parser = command_parser("space", __doc__)
+    parser = command_parser(
+        "space",
+        __doc__,
+        'space runs/llava --title "Shapes and digits"',
+        "space someone/llava-vqa --output llava-space --device cuda",
+    )
     add_bundle(parser)
     parser.add_argument("--output", type=Path, default=Path("space"), help="new folder for the Space")
     parser.add_argument("--title", type=str, default="", help="title of the Space; the adapter's name if not given")
@@ -28,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
         "--requirement",
         type=str,
         default="",
-        help="how pip installs inlay, such as 'inlay[demo] @ git+https://...'; its version from PyPI if not given",
+        help="requirement for pip, such as 'inlay[demo] @ git+https://...'; this version of inlay on PyPI if not given",
     )
     parser.add_argument(
         "--device",

@@ -51,7 +51,8 @@ class HelpFormatter(DefaultHelpFormatter):
                 name = str(action.metavar or action.dest.upper())
                 words.append({"+": f"{name} [{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name))
             elif action.required:
-                words.append(f"{action.option_strings[0]} {self._get_default_metavar_for_optional(action)}")
+                value = action.metavar or self._get_default_metavar_for_optional(action)
+                words.append(f"{action.option_strings[0]} {value}")
         super().add_usage(usage or " ".join([*words, "[options]"]).replace("%", "%%"), actions, *args, **options)
 
     def _get_default_metavar_for_positional(self, action: argparse.Action) -> str:

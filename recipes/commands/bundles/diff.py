@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print the differences; the exit status is 0 in any case."""
-    parser = command_parser("diff", __doc__)
+    parser = command_parser("diff", __doc__, "diff runs/first runs/second")
     add_bundle(parser, "one")
     add_bundle(parser, "two", about="the other bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -33,10 +33,16 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     targets = "; ".join(f"{name}: {target.about}" for name, target in TARGETS.items())
-    parser = command_parser("export", f"{__doc__} See docs/howto/exporting.md.")
+    parser = command_parser(
+        "export",
+        f"{__doc__} See docs/howto/exporting.md.",
+        "export runs/llava --to hf --output merged",
+        "export runs/llava --to peft --rank 8 --output lora",
+        "export runs/llava --to gguf --base q8_0 --output gguf",
+    )
     add_bundle(parser)
-    parser.add_argument("--to", type=str, required=True, help=targets)
-    parser.add_argument("--output", type=Path, required=True, help="a new folder")
+    parser.add_argument("--to", type=str, required=True, metavar=f"{{{','.join(TARGETS)}}}", help=targets)
+    parser.add_argument("--output", type=Path, required=True, help="new folder for the files")
     _add_options(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print EXPORT.json")

@@ -26,7 +26,12 @@ _INTEGRITY = {
 
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error."""
-    parser = command_parser("inspect", f"{__doc__} No tensor is downloaded from a repository.")
+    parser = command_parser(
+        "inspect",
+        f"{__doc__} No tensor is downloaded from a repository.",
+        "inspect runs/llava",
+        "inspect someone/llava-vqa --llm models/vicuna-7b",
+    )
     add_bundle(parser)
     add_ports(parser, "to compare with the interface")
     parser.add_argument("--json", action="store_true", help="print JSON")

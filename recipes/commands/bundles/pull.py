@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Download, and print the folder."""
-    parser = command_parser("pull", __doc__)
+    parser = command_parser("pull", __doc__, "pull someone/llava-vqa", "pull someone/llava-vqa bundle --revision v1")
     add_bundle(parser, "source")
     parser.add_argument(
         "folder", type=Path | None, nargs="?", help="copy the bundle to this folder; only into the cache if not given"

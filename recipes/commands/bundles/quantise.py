@@ -25,7 +25,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = command_parser("quantise", f"{__doc__} Projectors get one scale per row; LoRA stays in bfloat16.")
+    parser = command_parser(
+        "quantise", f"{__doc__} Projectors get one scale per row; LoRA stays in bfloat16.", "quantise runs/llava small"
+    )
     add_bundle(parser)
     parser.add_argument("output", type=Path, help="folder for the new bundle, for `inlay push`")
     parser.add_argument(

@@ -18,7 +18,9 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print one bundle per line."""
-    parser = command_parser("search", f"{__doc__} Compares families and widths.")
+    parser = command_parser(
+        "search", f"{__doc__} Compares families and widths.", "search --llm models/vicuna-7b --author someone"
+    )
     add_ports(parser, "that the bundles must fit")
     parser.add_argument("--author", type=str | None, help="only bundles of this user or organisation")
     parser.add_argument("--limit", type=int, default=100, help="maximum number of bundles")

@@ -28,7 +28,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     about = f"{__doc__} The default models are those it was trained on, from the cache or the Hub."
-    parser = command_parser("verify", about)
+    parser = command_parser(
+        "verify", about, "verify runs/llava", "verify someone/llava-vqa --files_only --trusted key.pub"
+    )
     add_bundle(parser)
     add_trusted(parser, "--key")
     parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")

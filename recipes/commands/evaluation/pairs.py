@@ -85,14 +85,19 @@ def _check_files(parsed: Any) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = command_parser("pairs", __doc__)
+    parser = command_parser(
+        "pairs",
+        __doc__,
+        "pairs runs/llava --output pairs.jsonl --limit 200",
+        "pairs runs/mine --data questions.json --images images --reward exact --temperature 1 --output pairs.jsonl",
+    )
     add_trusted_bundle(parser)
     parser.add_argument(
         "--data",
         type=Path | None,
         help="questions with answers, in any format of `inlay train`; the run's own training data if not given",
     )
-    parser.add_argument("--annotations", type=Path | None, help="VQA v2: the annotations of the questions")
+    parser.add_argument("--annotations", type=Path | None, help="VQA v2: file with the annotations of the questions")
     parser.add_argument(
         "--images", type=Path | None, help="folder of the media; the folder of the data file if not given"
     )

@@ -10,6 +10,7 @@ import pytest
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
 from inlay.recipes.serve.engine.models import Models, load_models
+from inlay.recipes.settings.run import BackboneSettings
 
 
 def models_of(adapters: dict[str, Adapter], backbone: Any) -> Models:
@@ -40,3 +41,13 @@ def test_an_adapter_of_another_backbone_is_refused_at_the_start(backbone_of: Any
     backbone = backbone_of()
     with pytest.raises(IncompatibleBackbone):
         models_of({"a": adapter_of(backbone), "b": adapter_of(backbone_of("opt"))}, backbone)
+
+
+def test_bundles_of_two_backbones_are_refused_before_one_is_loaded(
+    backbone_of: Any, adapter_of: Any, tmp_path: Path
+) -> None:
+    for name, family in (("a", "llama"), ("b", "opt")):
+        adapter_of(backbone_of(family)).save_pretrained(tmp_path / name)
+    runs = {name: str(tmp_path / name) for name in ("a", "b")}
+    with pytest.raises(IncompatibleBackbone, match="All adapters of a server share one backbone"):
+        load_models(runs, BackboneSettings(llm=str(tmp_path / "gone")))
