@@ -47,9 +47,17 @@ _PATH = re.compile(r"[/~].*|\.{1,2}(/.*)?|.*/|.*/.*/.*", re.DOTALL)
 """Names of models that can only be paths."""
 
 
-def add_backbone(parser: CommandParser) -> None:
-    """Add the options ``--backbone.llm`` and others; :func:`check_models` checks them when the arguments are parsed."""
+def add_backbone(parser: CommandParser, *, of_bundle: bool = True) -> None:
+    """Add the options ``--backbone.llm`` and others.
+
+    Args:
+        parser: of the command.
+        of_bundle: the command uses the models with a bundle, which names those of the defaults; :func:`check_models`
+            checks them when the arguments are parsed.
+    """
     parser.add_class_arguments(BackboneSettings, "backbone", skip=_OF_TRAINING, instantiate=False)
+    if not of_bundle:
+        return
     parser.groups["backbone"].title = "Frozen models; by default those that the adapter was trained on"
     for action in parser._actions:
         if action.dest.startswith("backbone."):  # the defaults in the texts are those of training

@@ -127,7 +127,7 @@ def test_inspect_finds_the_local_models_that_the_run_was_trained_on(
     miniature_run.rename(run / "bundle")
     (run / "config.yaml").write_text(f"backbone: {{llm: {own}}}\n")
     assert main(["inspect", str(run), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["here"]["llm"] == ["inlay-miniature/llama", str(own)]
+    assert json.loads(capsys.readouterr().out)["here"]["llm"] == [str(own), "inlay-miniature/llama"]
 
 
 def test_inspect_compares_a_folder_that_is_named(miniature_run: Path, tmp_path: Path, capsys: Any) -> None:
