@@ -12,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from inlay.adapters.media.audio import load_audio
+from inlay.adapters.media.image import load_image
 from inlay.adapters.media.modality import Modality
+from inlay.adapters.media.video import load_video
 from inlay.recipes.commands.arguments.bundle_argument import (
     PREFIX_HELP,
     PREFIX_MIB,
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from inlay.adapters.backbone import Backbone
 
 __all__ = ["main"]
+
+_LIGHT = {"image": load_image, "audio": load_audio, "video": load_video}
+"""Modality -> reader that needs no torch."""
 
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
@@ -77,6 +83,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     for modality, path in given.items():
         if not path.is_file():
             raise SettingsError(f"--{modality}: {path}: no such file")
+    for modality, load in _LIGHT.items():
+        if modality in given:
+            load(given[modality])
     check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.chat.kv_cache import prefix_cache
@@ -85,8 +94,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     from inlay.recipes.runtime.backbone import runtime_model
     from inlay.recipes.systems.generation_options import generation_options
 
-    for modality, path in given.items():
-        load_medium(modality, path)
+    if "features" in given:
+        load_medium("features", given["features"])
     say = partial(print, file=sys.stderr)
     models = backbone or named_models(parsed)
     with runtime_model(parsed.bundle, runtime, models, trusted=parsed.trusted, show=say) as model:

@@ -35,6 +35,7 @@ __all__ = ["KEY", "Serving", "main", "run_server", "server_parser"]
 KEY = "INLAY_API_KEY"
 """The environment variable of the API key."""
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+_LAST_PORT = (1 << 16) - 1
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?(:[0-9]{1,5})?")
 
 
@@ -100,8 +101,7 @@ def server_parser(command: str, about: str | None, *examples: str, port: int) ->
         help="temperature of requests that give none; 0: the most likely tokens, as in inlay chat",
     )
     add_trusted(parser)
-    parser.add_class_arguments(Limits, "limits", instantiate=False)
-    parser.groups["limits"].title = "Limits"
+    parser.add_class_arguments(Limits, "limits", title="Limits", instantiate=False)
     parser.checks.append(_limits)
     add_backbone(parser)
     return parser
@@ -126,6 +126,8 @@ def run_server(
     public = bool(getattr(parsed, "public", False))
     if not 0 <= parsed.temperature <= 2:
         raise ServeError(f"--temperature: expected a number from 0 to 2, got {parsed.temperature}")
+    if not 0 <= parsed.port <= _LAST_PORT:
+        raise ServeError(f"--port: expected a number from 0 to {_LAST_PORT}, got {parsed.port}")
     if parsed.media is not None and not parsed.media.is_dir():
         raise ServeError(f"--media: expected a folder, got {parsed.media}")
     proxies = [name.lower() for name in parsed.allow_host]

@@ -55,10 +55,10 @@ def add_backbone(parser: CommandParser, *, of_bundle: bool = True) -> None:
         of_bundle: the command uses the models with a bundle, which names those of the defaults; :func:`check_models`
             checks them when the arguments are parsed.
     """
-    parser.add_class_arguments(BackboneSettings, "backbone", skip=_OF_TRAINING, instantiate=False)
+    title = "Frozen models; by default those that the adapter was trained on" if of_bundle else None
+    parser.add_class_arguments(BackboneSettings, "backbone", skip=_OF_TRAINING, title=title, instantiate=False)
     if not of_bundle:
         return
-    parser.groups["backbone"].title = "Frozen models; by default those that the adapter was trained on"
     for action in parser._actions:
         if action.dest.startswith("backbone."):  # the defaults in the texts are those of training
             action.help = re.sub(r"; empty for [^;]*$", "", action.help or "")
@@ -110,6 +110,10 @@ def check_bundle(bundle: str | Path) -> None:
         SettingsError: it does not, and the text is not the name of a repository.
     """
     place = locate(bundle)
+    if not str(bundle).strip():
+        raise SettingsError(f"expected a bundle folder, a run folder, or owner/name on the Hub, got {str(bundle)!r}")
+    if isinstance(place, Path) and place.is_file():
+        raise SettingsError(f"{bundle}: expected a folder, got a file; give the folder of the bundle: {place.parent}")
     if isinstance(place, Path) and not place.exists():
         # The text of a repository was given where a folder of this owner exists, such as runs/none beside runs/.
         named = isinstance(bundle, str) and bundle.count("/") == 1 and bundle[0] not in "./~"

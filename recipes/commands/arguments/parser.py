@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
+from inlay.hub.errors import InlayError
 from inlay.recipes.commands.arguments.diagnosis import diagnose
 from inlay.recipes.commands.arguments.help_text import HelpFormatter
 from inlay.recipes.commands.arguments.own_parts import IMPORT_HELP
-from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.error import show_error
 
@@ -64,9 +64,22 @@ class CommandParser(ArgumentParser):
         """Called with the parsed arguments; they raise errors, such as for a missing folder."""
         super().__init__(*args, **options)
 
-    def add_class_arguments(self, theclass: Any, nested_key: str | None = None, *more: Any, **options: Any) -> Any:
-        """Add an option for each field of a settings class, and one for a YAML file with all of them."""
+    def add_class_arguments(
+        self, theclass: Any, nested_key: str | None = None, *more: Any, title: str | None = None, **options: Any
+    ) -> Any:
+        """Add an option for each field of a settings class, and one for a YAML file with all of them.
+
+        Args:
+            theclass: the settings class.
+            nested_key: prefix of the options.
+            more: further arguments of jsonargparse.
+            title: heading of the options in the help text; the first line of the class's docstring if not given.
+            options: further arguments of jsonargparse.
+        """
         added = super().add_class_arguments(theclass, nested_key, *more, **options)
+        if title is not None:
+            groups: Any = self.groups
+            groups[nested_key].title = title
         for action in self._actions:
             if f"--{nested_key}" in action.option_strings:
                 action.help, action.metavar = f"YAML file with the options --{nested_key}.*", "FILE"
@@ -81,8 +94,10 @@ class CommandParser(ArgumentParser):
         for check in self.checks:
             try:
                 check(parsed)
-            except (SettingsError, ServeError) as error:
-                raise type(error)(self._as_option(str(error))) from error
+            except InlayError as error:
+                if self._as_option(str(error)) == str(error):
+                    raise
+                raise SettingsError(self._as_option(str(error))) from error
         return parsed
 
     def _options_first(self, arguments: Sequence[str]) -> list[str]:
@@ -116,5 +131,8 @@ class CommandParser(ArgumentParser):
     def _with_dashes(self, message: str) -> str:
         """The message with missing options as they are written on the command line."""
         options = {action.dest: action.option_strings[-1] for action in self._actions if action.option_strings}
+        head, unknown, words = message.partition("unrecognized arguments: ")
+        if unknown:
+            return f"{words}: more arguments than expected; write a text of several words in quotes"
         head, required, names = message.partition("arguments are required: ")
         return head + required + ", ".join(options.get(name, name) for name in names.split(", "))

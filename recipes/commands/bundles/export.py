@@ -46,14 +46,12 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     _add_options(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print EXPORT.json")
+    parser.checks.append(lambda parsed: target_named(parsed.to, _given(parsed)))
     parsed = parser.parse_args(list(argv))
-    asked = {name: getattr(parsed, name) for name in _options()}
-    given = {name: value for name, value in asked.items() if value is not None and value is not False}
-    target_named(parsed.to, given)
     check_new(parsed.output)
     check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
-    report = _export(parsed, given, backbone)
+    report = _export(parsed, _given(parsed), backbone)
     print(report.text().rstrip() if parsed.json else _table(report))
     return 0
 
@@ -66,6 +64,12 @@ def _options() -> dict[str, tuple[Any, str]]:
             before = f"{found[item.name][1]}; " if item.name in found else ""
             found[item.name] = (target.types[item.name], f"{before}{name}: {item.metadata['help']}")
     return found
+
+
+def _given(parsed: Any) -> dict[str, Any]:
+    """The options of targets that the user gave."""
+    asked = {name: getattr(parsed, name) for name in _options()}
+    return {name: value for name, value in asked.items() if value is not None and value is not False}
 
 
 def _add_options(parser: ArgumentParser) -> None:

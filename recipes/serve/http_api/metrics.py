@@ -21,7 +21,7 @@ class Metrics:
     """All figures of one server, in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a line with the time of the first value beside each figure
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a line with the time of the first value beside each figure
         self.registry = own = CollectorRegistry()
         self.requests = Counter("inlay_requests", "Requests for answers.", ["model", "status"], registry=own)
         self.prompt_tokens = Counter("inlay_prompt_tokens", "LLM positions of prompts.", ["model"], registry=own)

@@ -33,9 +33,16 @@ WRONG = {
     ),
     "chat repository": (["me/x"], "me/x: the hub cannot be reached"),
     "chat trusted": (["me/x", "--trusted=gone.pem"], "gone.pem: cannot be read"),
+    "chat medium": (["me/x", "--image=text.png"], "text.png: expected a JPEG, PNG"),
+    "chat nothing": ([""], "expected a bundle folder, a run folder, or owner/name on the Hub, got ''"),
+    "chat file": (["text.png"], "text.png: expected a folder, got a file; give the folder of the bundle: ."),
+    "chat words": (["me/x", "what", "is", "it"], "is it: more arguments than expected"),
+    "chat twice": (["me/x", "what?", "--question=who?"], "--question: the question is given twice: 'what?' and 'who?'"),
+    "export target": (["me/x", "--to=onnx", "--output=o"], "--to: expected one of hf"),
+    "serve import": (["me/x", "--import=./here"], "--import: ./here: it is a folder; expected a Python file"),
     "serve repository": (["me/x"], "and there is no folder of this name"),
     "serve names": (["me/x", "me/x"], "two models have the name 'me/x'"),
-    "serve port": (["me/x", "--port=99999"], "choose another --port"),
+    "serve port": (["me/x", "--port=99999"], "--port: expected a number from 0 to 65535, got 99999"),
     "serve trusted": (["me/x", "--trusted=gone.pem"], "gone.pem: cannot be read"),
     "serve limit": (["me/x", "--limits.waiting=-1"], "--limits.waiting: expected 0 or more, got -1"),
     "serve llm": (["me/x", "--backbone.llm=./gone"], "--backbone.llm: ./gone: no such folder"),
@@ -98,6 +105,7 @@ def missing(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
     folder = tmp_path_factory.mktemp("here")
     (folder / "here").mkdir()
+    (folder / "text.png").write_text("no picture")
     return _run({name: arguments for name, (arguments, _) in WRONG.items()}, folder)
 
 
