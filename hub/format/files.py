@@ -132,7 +132,7 @@ def check_is_bundle(folder: Path) -> None:
     try:
         found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         entries = {path.relative_to(folder).as_posix() for path in found}
-        # What huggingface_hub notes of its downloads; other files of such a folder are the user's.
+        # huggingface_hub's records of its downloads; other files of such a folder belong to the user.
         strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/huggingface/"))
     except OSError as error:
         raise BundleError(str(folder), f"cannot be listed: {error.strerror}") from None

@@ -116,7 +116,7 @@ def check_available(source: str | os.PathLike[str]) -> None:
 
 
 def _signature_check(trusted: str | os.PathLike[str] | None) -> Callable[[Path], None]:
-    """What must hold for a bundle before it is used; a key that cannot be used is an error before any download."""
+    """The check of a bundle's signature; a key that cannot be used is an error before any download."""
     if trusted is None:
         return lambda folder: None
     from inlay.hub.format.signature import check_trusted, verify_signature

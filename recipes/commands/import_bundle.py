@@ -164,7 +164,7 @@ def _table(facts: dict[str, Any]) -> str:
         )
     )
     lines += [
-        f"  {port}: {count} frozen tensors are those of the backbone" for port, count in facts["compared"].items()
+        f"  {port}: {count} frozen tensors equal those of the backbone" for port, count in facts["compared"].items()
     ]
     lines += [f"  not used: {reason} ({count} tensors)" for reason, count in facts["not_used"].items()]
     lines += [f"  untrained: {name}" for name in facts["untrained"]]

@@ -14,7 +14,8 @@ from jsonargparse.typing import PositiveInt
 
 from inlay.recipes.commands.arguments.bundle_argument import (
     add_backbone,
-    add_trusted_bundle,
+    add_bundle,
+    add_trusted,
     check_usable,
     named_models,
 )
@@ -91,7 +92,7 @@ def _parser() -> ArgumentParser:
         "pairs runs/llava --output pairs.jsonl --limit 200",
         "pairs runs/mine --data questions.json --images images --reward exact --temperature 1 --output pairs.jsonl",
     )
-    add_trusted_bundle(parser)
+    add_bundle(parser)
     parser.add_argument(
         "--data",
         type=Path | None,
@@ -123,6 +124,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--accelerator", type=Literal["auto", "cpu", "gpu"], default="auto", help="device for the models"
     )
+    add_trusted(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
