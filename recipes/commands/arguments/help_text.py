@@ -16,7 +16,8 @@ from jsonargparse import DefaultHelpFormatter
 
 __all__ = ["HelpFormatter", "value_words"]
 
-_WORDS: dict[Any, str] = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "PATH", bool: "{true,false}"}
+_WORDS: dict[Any, str] = {bool: "{true,false}", int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "PATH"}
+"""Type -> its values; bool before int, from which it derives."""
 _NONE = type(None)
 
 
