@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inlay.hub.errors import HubError
+from inlay.hub.errors import BundleError, HubError
 from inlay.hub.format.files import (
     MAX_TENSOR_BYTES,
     bundle_folder,
@@ -26,7 +26,7 @@ from inlay.hub.remote.address import locate, or_no_folder
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.download import Download
 from inlay.hub.safety.atomic import replace_folder
-from inlay.hub.safety.safe_read import OpenFolder
+from inlay.hub.safety.safe_read import OpenFolder, real_path
 
 __all__ = ["Pulled", "check_available", "pull"]
 
@@ -80,6 +80,8 @@ def pull(
     """
     place = locate(source, revision)
     accept = _signature_check(trusted)
+    if folder is not None and not overwrite and os.path.lexists(real_path(folder)):
+        raise BundleError(os.fspath(folder), "already exists; choose another folder, or overwrite=True")
     if isinstance(place, Path):
         found = Pulled(folder=bundle_folder(place))
         accept(found.folder)

@@ -37,6 +37,8 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial noise")
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
+    if parsed.number < 1:
+        raise SettingsError(f"--number: expected at least 1, got {parsed.number}")
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
         raise SettingsError(f"--output: {parsed.output} contains files that are not a gallery; choose another folder")
     check_usable(parsed.bundle)

@@ -9,6 +9,7 @@ from pathlib import Path
 from inlay.hub import pull
 from inlay.recipes.commands.arguments.bundle_argument import add_bundle, add_trusted
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
 
 __all__ = ["main"]
@@ -28,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    if parsed.folder is not None and parsed.folder.exists() and not parsed.overwrite:
+        raise SettingsError(f"{parsed.folder}: already exists; choose another folder, or use --overwrite")
     pulled = pull(
         parsed.source,
         folder=parsed.folder,

@@ -47,12 +47,14 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    if parsed.limit is not None and not 0 <= parsed.limit < 1:
+        raise SettingsError(f"--limit: expected a number from 0 to 1, such as 0.001, got {parsed.limit}")
     if parsed.output.exists() and not parsed.overwrite:
         raise SettingsError(f"{parsed.output}: already exists; choose another folder, or use --overwrite")
     for name in ("test", "images"):
         path = getattr(parsed, name)
         if path is not None and not path.exists():
-            raise SettingsError(f"data.{name}: {path}: no such file or folder")
+            raise SettingsError(f"--data.{name}: {path}: no such file or folder")
     check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.bundles.bundle_io import open_bundle

@@ -10,6 +10,7 @@ from inlay.hub.errors import HubError
 from inlay.hub.remote.search import in_cache, on_hub
 from inlay.recipes.commands.arguments.local_models import add_ports, given_models, models_here
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
 from inlay.recipes.terminal.table import show_table
 
@@ -28,6 +29,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    if parsed.limit < 1:
+        raise SettingsError(f"--limit: expected at least 1, got {parsed.limit}")
     ports = {port: offers for port, (_, offers) in given_models(parsed, models_here()).items()}
     found = in_cache(ports)
     if not parsed.cache_only:
