@@ -43,7 +43,6 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     for term in settings.terms:
         if ":" in term.name:
             user_function(term.name)
-    _check_files(parsed)
     check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.preference_pairs.make import pairs
@@ -114,7 +113,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing file")
     parser.add_class_arguments(PairSettings)
-    parser.checks.append(_settings)
+    parser.checks += [_settings, _check_files]
     parser.add_argument(
         "--batch_size",
         type=PositiveInt | None,
