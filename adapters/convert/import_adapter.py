@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,6 +19,8 @@ from inlay.adapters.convert.language_folder import write_language
 from inlay.adapters.convert.on_base import on_base
 from inlay.adapters.convert.registry import converter_for
 from inlay.adapters.convert.source import ConvertError, Source
+from inlay.hub.format.manifest import PortSpec
+from inlay.hub.remote.address import Repository
 
 __all__ = ["Frozen", "Result", "import_adapter", "lossless_dtype", "read_checkpoint"]
 
@@ -69,6 +72,7 @@ def import_adapter(
     backbone: Backbone | None = None,
     frozen: Frozen = "compare",
     write_llm: Path | None = None,
+    hub_ids: Mapping[str, str] | None = None,
     **models: Any,
 ) -> Result:
     """Convert a checkpoint to an adapter on its backbone.
@@ -83,6 +87,8 @@ def import_adapter(
         frozen: ``compare`` refuses a checkpoint whose own language model or encoder is another one; ``leave`` does
             not look at them.
         write_llm: write the language model of a whole LLaVA checkpoint to this new folder, and take it as ``llm``.
+        hub_ids: port, such as ``llm`` or ``image``, -> Hub id of the model whose local copy is loaded there; the bundle
+            names it instead of the folder.
         models: arguments of :meth:`Backbone.from_pretrained`, such as ``llm`` and ``image``; those that are None are
             the checkpoint's.
 
@@ -113,6 +119,7 @@ def import_adapter(
     adapter = assemble(imported, backbone, name=name or (place.stem if place.is_file() else place.name))
     if system is not None:
         adapter.system = system
+    adapter.interface |= _renamed(adapter.interface, hub_ids or {})
     return Result(
         adapter=adapter,
         backbone=backbone,
@@ -122,6 +129,18 @@ def import_adapter(
         ignored=dict(imported.ignored),
         fresh=imported.fresh,
     )
+
+
+def _renamed(interface: Mapping[str, PortSpec], hub_ids: Mapping[str, str]) -> dict[str, PortSpec]:
+    """The ports with the Hub ids of their models."""
+    found = {}
+    for port, name in hub_ids.items():
+        if port not in interface:
+            raise ConvertError(
+                f"{port}_id: expected a Hub id for one of {', '.join(interface)}, which the adapter reads, got {name!r}"
+            )
+        found[port] = interface[port].model_copy(update={"source": Repository(repo_id=name).repo_id, "revision": None})
+    return found
 
 
 def lossless_dtype(imported: Imported) -> DiskDtype:

@@ -55,6 +55,7 @@ def export_adapter(model: MultimodalModel[Adapter], *, to: str, output: str | Pa
             checks=written.checks,
             notes=written.notes,
             facts=written.facts,
+            layout=adapter.layout.spec.model_dump(mode="json"),
             folder=folder,
         )
         (fresh / REPORT).write_text(report.text(), encoding="utf-8")

@@ -23,7 +23,7 @@ from inlay.adapters.model import MultimodalModel
 __all__ = ["LazyTensors", "language_tensors", "token_ids"]
 
 _WRAPPED = ".base_layer."
-"""What an attached LoRA puts into the name of a linear's tensors."""
+"""Part of a tensor's name that an attached LoRA adds."""
 
 
 class LazyTensors(Mapping[str, Tensor]):

@@ -18,7 +18,7 @@ class GgufOptions:
 
     base: Literal["f32", "f16", "q8_0"] | None = option(None, "write the language model too, in f32, f16 or q8_0")
     mmproj: bool = option(False, "write the image encoder and the projector, for llama.cpp's own programs")
-    unsafe_clip: bool = option(False, "the same for CLIP, which llama.cpp computes wrongly")
+    unsafe_clip: bool = option(False, "--mmproj for a CLIP encoder, whose features llama.cpp computes incorrectly")
 
 
 @dataclass(frozen=True)

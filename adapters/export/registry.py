@@ -50,7 +50,7 @@ def register_exporter(
     Args:
         name: letters, digits, ``_`` and ``-``.
         exporter: the function, or its place as ``module:function``.
-        about: what is written, and for which programs, in one line.
+        about: the written files and the programs that read them, in one line.
         options: a frozen dataclass whose fields are the target's options; all of them have defaults.
         precheck: raises for an adapter that cannot be expressed; called before the frozen models are loaded.
 

@@ -1,4 +1,4 @@
-"""What was written and checked, as ``EXPORT.json`` in the exported folder."""
+"""The report of an export: options, checks and versions, as ``EXPORT.json`` in the exported folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Check:
     """One check of the written files."""
 
     name: str
-    """What was compared, such as ``logits of the canary with a picture``."""
+    """The comparison, such as ``logits of the canary with a picture``."""
     passed: bool
     compared: int = 1
     """How many things were compared: tensors, rows, tokens."""
@@ -29,7 +29,7 @@ class Check:
     allowed: float | None = None
     """The largest difference that passes."""
     detail: str = ""
-    """What failed, or how the difference is to be read."""
+    """The failure, or how to read the difference."""
 
     @classmethod
     def within(cls, name: str, difference: float, allowed: float, *, compared: int = 1, detail: str = "") -> Check:
@@ -57,14 +57,14 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What an exporter returns."""
+    """The result of an exporter."""
 
     checks: tuple[Check, ...]
     """All checks; the export fails if one of them did."""
     packages: tuple[str, ...] = ("transformers",)
     """Names of the packages that the checks ran with."""
     notes: tuple[str, ...] = ()
-    """What a user of the folder has to know, one sentence each."""
+    """Information for users of the folder, one sentence each."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Values of the target, such as a rank."""
 
@@ -82,6 +82,8 @@ class Report:
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     facts: dict[str, Any]
+    layout: dict[str, Any] = field(default_factory=dict)
+    """The adapter's layout, as a bundle stores it; ``inlay import`` reads it back."""
     folder: Path = field(default=Path())
     """Where it is; not in the file."""
 

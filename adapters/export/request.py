@@ -1,4 +1,4 @@
-"""What an exporter gets: the attached model and the options of the target."""
+"""The input of an exporter: the attached model and the options of the target."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ class Target:
     exporter: Exporter | str
     """The function, or ``module:function``, which is imported when it is used."""
     about: str
-    """What is written, and for which programs, in one line."""
+    """The written files and the programs that read them, in one line."""
     options: type[Any] = NoOptions
     """A frozen dataclass with one :func:`option` a field."""
     precheck: Callable[[Adapter], object] | str | None = None
-    """Raises for an adapter that cannot be expressed whatever its backbone is, before the frozen models are loaded."""
+    """Raises for an adapter that cannot be expressed with any backbone, before the frozen models are loaded."""
 
     def load(self) -> Exporter:
         """The function."""

@@ -12,14 +12,14 @@ _SHARE_16_BIT = 0.1
 
 
 def allowed_difference(logits: Tensor, dtype: torch.dtype) -> float:
-    """What rounding may change: a share of the logits' spread, 1 % in float32 and 10 % in 16 bit.
+    """The largest difference that rounding may cause: 1 % of the logits' standard deviation in float32, 10 % in 16 bit.
 
     In 16 bit a merged LoRA is rounded together with the weight that it is added to. In float32 real models multiply
-    the last bit of an early layer by thousands (0.07 % was seen on SmolLM2); a LoRA that is left out or laid out in
-    another way changes far more than 1 %.
+    the last bit of an early layer by thousands (0.07 % was seen on SmolLM2); a missing or misplaced LoRA changes
+    far more than 1 %.
 
     Args:
-        logits: of the attached adapter; minus infinity counts not.
+        logits: of the attached adapter; minus infinity is ignored.
         dtype: in which the language model computes.
 
     Example:

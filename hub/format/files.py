@@ -53,7 +53,7 @@ def read_manifest(folder: OpenFolder, max_bytes: int = MAX_TENSOR_BYTES) -> Mani
     """
     present = folder.names(KNOWN_NAMES | {_PICKLED_LORA})
     if MANIFEST_NAME not in present:
-        raise BundleError(str(folder.path), f"not a bundle: it holds no {MANIFEST_NAME}")
+        raise BundleError(folder.name, f"not a bundle: it holds no {MANIFEST_NAME}")
     if _PICKLED_LORA in present:
         reason = "a pickle, which can run code and is never opened: expected lora/adapter_model.safetensors"
         raise BundleError(_PICKLED_LORA, f"{reason}; convert the weights and remove this file")
@@ -132,7 +132,7 @@ def check_is_bundle(folder: Path) -> None:
     try:
         found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
         entries = {path.relative_to(folder).as_posix() for path in found}
-        # What huggingface_hub notes of its downloads; other files of such a folder are the user's.
+        # huggingface_hub's records of its downloads; other files of such a folder belong to the user.
         strangers = sorted(name for name in entries - KNOWN_NAMES if not name.startswith(".cache/huggingface/"))
     except OSError as error:
         raise BundleError(str(folder), f"cannot be listed: {error.strerror}") from None

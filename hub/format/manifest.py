@@ -136,7 +136,7 @@ class _Closed(BaseModel):
 
 
 class PortSpec(_Closed):
-    """What an adapter needs of one port of a backbone."""
+    """The requirements of an adapter for one port of a backbone."""
 
     kind: Literal["encoder", "llm", "generator", "tokenizer"]
     family: Name

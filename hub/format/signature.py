@@ -201,7 +201,7 @@ def _library(module: str) -> Any:
 
 
 def _why(error: Exception, trusted: str) -> str:
-    """What failed in a verification, from an error of model-signing."""
+    """The failed step of a verification, from an error of model-signing."""
     text = _line(error)
     if text.startswith("Signature mismatch"):
         names = ", ".join(name for name in sorted(KNOWN_NAMES) if name in str(error))

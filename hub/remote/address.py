@@ -1,7 +1,7 @@
 """The address of a bundle: a folder, a run folder, or a repository on a hub.
 
-A path that exists is that path. ``hf://owner/name@revision`` is a repository, and so is ``owner/name`` if no such path
-exists.
+A path that exists is that path. ``hf://owner/name@revision`` is a repository, and so is ``owner/name`` unless a folder
+``owner`` exists here: ``runs/lava`` beside a folder ``runs`` is a misspelt path, and no request is sent for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from inlay.hub.errors import HubError
 from inlay.hub.safety.text import shown
 
-__all__ = ["Repository", "check_revision", "locate"]
+__all__ = ["Repository", "check_revision", "locate", "or_no_folder"]
 
 _SCHEME = "hf://"
 _OWNER = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
@@ -55,6 +55,9 @@ def check_revision(revision: str) -> str:
 def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repository | Path:
     """Decide whether an address is a folder or a repository; no file is opened and no request is sent.
 
+    Everything is a folder that exists, starts with ``/``, ``./``, ``../`` or ``~``, ends with ``/``, has another number
+    of slashes than one, or whose first part is an existing folder.
+
     Args:
         source: a path, ``owner/name`` or ``hf://owner/name``, the last two also with ``@revision``.
         revision: of a repository; takes precedence over the one in ``source``.
@@ -74,9 +77,25 @@ def locate(source: str | os.PathLike[str], revision: str | None = None) -> Repos
     parts = repo_id.split("/")
     if named and len(parts) == 3 and parts[0] == "models":
         repo_id = "/".join(parts[1:])
-    if not named and not _REPO.fullmatch(repo_id):
+    if not named and (not _REPO.fullmatch(repo_id) or _exists(parts[0])):
         return _folder(source, revision)
     return Repository(repo_id=repo_id, revision=revision or own or "main")
+
+
+def or_no_folder(error: HubError, source: str | os.PathLike[str]) -> HubError:
+    """The error about a repository, which also says that there is no such folder: a misspelt folder looks like one.
+
+    Args:
+        error: of the hub.
+        source: as the user wrote it; ``hf://`` cannot be meant as a folder.
+
+    Example:
+        >>> str(or_no_folder(HubError("me/x", "no such repository", "missing"), "me/x"))
+        'me/x: no such repository; and there is no folder of this name'
+    """
+    if os.fspath(source).startswith(_SCHEME) or error.problem not in ("missing", "token", "offline", "network"):
+        return error
+    return HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem)
 
 
 def _folder(source: str | os.PathLike[str], revision: str | None) -> Path:

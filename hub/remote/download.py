@@ -122,6 +122,22 @@ class Download:
         hashes = {item.rfilename: item.lfs.sha256 for item in files if item.lfs is not None}
         return Listing(info.sha, {item.rfilename: item.size for item in files}, bool(info.private), hashes)
 
+    def list_or_cached(self) -> Listing | str:
+        """The listing, or the commit in the cache if the hub cannot be reached.
+
+        Raises:
+            HubError: neither.
+        """
+        try:
+            return self.list()
+        except HubError as error:
+            if error.problem not in ("offline", "network"):
+                raise
+            try:
+                return self.cached_commit()
+            except HubError as missing:
+                raise (error if error.problem == "network" else missing) from None
+
     def cached_commit(self) -> str:
         """Find the commit that the cache holds for this revision; no request is sent.
 

@@ -18,7 +18,7 @@ from inlay.hub.format.files import KNOWN_NAMES, MAX_TENSOR_BYTES, SIGNATURE_NAME
 from inlay.hub.format.header import TensorSpec, header_end, parameters_in, read_header
 from inlay.hub.format.manifest import MANIFEST_NAME, Manifest
 from inlay.hub.format.peft_folder import LORA_CONFIG, LORA_PART, LORA_TENSORS, read_config
-from inlay.hub.remote.address import Repository, locate
+from inlay.hub.remote.address import Repository, locate, or_no_folder
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.download import Download, Listing
 from inlay.hub.remote.ranges import read_range
@@ -67,19 +67,12 @@ def inspect_bundle(
         return _folder(bundle_folder(place), None)
     download = Download(place, Client(endpoint, token), cache_dir, MAX_TENSOR_BYTES)
     try:
-        listing = download.list()
+        found = download.list_or_cached()
     except HubError as error:
-        if error.problem not in ("offline", "network"):
-            raise
-        try:
-            commit = download.cached_commit()
-        except HubError as missing:
-            reason = error.reason if error.problem == "network" else missing.reason
-            # A misspelt folder looks like a repository.
-            named = "" if os.fspath(source).startswith("hf://") else "; and there is no folder of this name"
-            raise HubError(error.where, f"{reason}{named}", error.problem) from None
-        return _folder(download.snapshot(commit), commit)
-    return _repository(place, download.client, listing)
+        raise or_no_folder(error, source) from None
+    if isinstance(found, str):
+        return _folder(download.snapshot(found), found)
+    return _repository(place, download.client, found)
 
 
 def _folder(folder: Path, commit: str | None) -> Overview:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inlay.hub.errors import HubError
+from inlay.hub.errors import BundleError, HubError
 from inlay.hub.format.files import (
     MAX_TENSOR_BYTES,
     bundle_folder,
@@ -22,13 +22,13 @@ from inlay.hub.format.files import (
     read_files,
     read_manifest,
 )
-from inlay.hub.remote.address import locate
+from inlay.hub.remote.address import locate, or_no_folder
 from inlay.hub.remote.client import Client
 from inlay.hub.remote.download import Download
 from inlay.hub.safety.atomic import replace_folder
-from inlay.hub.safety.safe_read import OpenFolder
+from inlay.hub.safety.safe_read import OpenFolder, real_path
 
-__all__ = ["Pulled", "pull"]
+__all__ = ["Pulled", "check_available", "pull"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,8 @@ def pull(
     """
     place = locate(source, revision)
     accept = _signature_check(trusted)
+    if folder is not None and not overwrite and os.path.lexists(real_path(folder)):
+        raise BundleError(os.fspath(folder), "already exists; choose another folder, or overwrite=True")
     if isinstance(place, Path):
         found = Pulled(folder=bundle_folder(place))
         accept(found.folder)
@@ -88,10 +90,7 @@ def pull(
         try:
             commit = download.run(accept, force=force_download, offline=local_files_only)
         except HubError as error:
-            # A misspelt folder looks like a repository.
-            if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline", "network"):
-                raise
-            raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None
+            raise or_no_folder(error, source) from None
         found = Pulled(folder=download.snapshot(commit), repo_id=place.repo_id, commit=commit)
     if folder is not None:
         return replace(found, folder=_copy(found.folder, folder, overwrite=overwrite, max_bytes=max_bytes))
@@ -102,8 +101,24 @@ def pull(
     return found
 
 
+def check_available(source: str | os.PathLike[str]) -> None:
+    """Check that the hub, or the cache without a network, has a repository; one request, and no download.
+
+    Args:
+        source: as of :func:`pull`; a folder is not checked.
+
+    Raises:
+        HubError: it cannot be downloaded.
+    """
+    if not isinstance(place := locate(source), Path):
+        try:
+            Download(place, Client(None, None), None, MAX_TENSOR_BYTES).list_or_cached()
+        except HubError as error:
+            raise or_no_folder(error, source) from None
+
+
 def _signature_check(trusted: str | os.PathLike[str] | None) -> Callable[[Path], None]:
-    """What must hold for a bundle before it is used; a key that cannot be used is an error before any download."""
+    """The check of a bundle's signature; a key that cannot be used is an error before any download."""
     if trusted is None:
         return lambda folder: None
     from inlay.hub.format.signature import check_trusted, verify_signature

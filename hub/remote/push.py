@@ -189,7 +189,7 @@ def _old_files(
 
 
 def _check_secrets(client: Client, files: dict[str, bytes], place: Repository) -> None:
-    """Refuse to publish the user's own tokens, of any form, and whatever has the form of a token or a private key."""
+    """Refuse to publish the user's own tokens, and any text with the form of a token or a private key."""
     tokens = [token.encode(errors="surrogateescape") for token in client.secrets()]
     for name in sorted(files):
         # In weights, which are random bytes, anything can have the form of a token, and short texts occur by chance.

@@ -74,6 +74,8 @@ class OpenFolder:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.path = real_path(folder)
+        self.name = os.fspath(folder)
+        """The folder as it was given, for errors."""
         try:
             self._handle = os.open(self.path, _DIRECTORY)
         except OSError as error:
@@ -126,7 +128,7 @@ class OpenFolder:
             case = " (upper and lower case count)" if any(name.casefold() in known for name in extra) else ""
             if "inlay.json" not in paths:
                 reason = f"expected a bundle or a run folder, got a folder without inlay.json that holds {listed}"
-                raise BundleError(shown(os.fspath(self.path)), reason)
+                raise BundleError(shown(self.name), reason)
             raise BundleError(shown(extra[0]), f"not a file of a bundle{case}; move it out of the folder: {listed}")
         return frozenset(paths)
 

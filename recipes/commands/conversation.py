@@ -66,22 +66,22 @@ class Conversation:
         Returns:
             Text and the files of generated media; without the text if ``on_text`` received all of it.
         """
-        heard: list[str] = []
+        streamed_text: list[str] = []
 
-        def hear(piece: str) -> None:
-            heard.append(piece)
+        def receive(piece: str) -> None:
+            streamed_text.append(piece)
             if on_text is not None:
                 on_text(piece)
 
         turn = Message("user", (*self.shown, TextPart(question)))
-        streamed: dict[str, Any] = {} if on_text is None else {"on_text": hear}
-        reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens, **streamed)
+        options: dict[str, Any] = {} if on_text is None else {"on_text": receive}
+        reply = self.model.chat([*self.turns, turn], media=self.media, max_new_tokens=self.max_new_tokens, **options)
         said: tuple[Part, ...] = reply.parts or (TextPart(reply.text),)
         self.turns, self.shown = [*self.turns, turn, Message("assistant", said)], []
         # The streamed pieces may differ from the text of the whole reply, which is then printed again.
-        return self._told(reply, words="".join(heard).split() != reply.text.split())
+        return self._text_and_files(reply, words="".join(streamed_text).split() != reply.text.split())
 
-    def _told(self, reply: Reply, *, words: bool) -> str:
+    def _text_and_files(self, reply: Reply, *, words: bool) -> str:
         lines = []
         for part in reply.parts or (TextPart(reply.text),):
             if isinstance(part, TextPart):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = command_parser("gallery", __doc__)
+    parser = command_parser("gallery", __doc__, "gallery runs/nextgpt --output pictures --number 3")
     add_bundle(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder for the page and its pictures")
     parser.add_argument(
@@ -37,8 +37,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the initial noise")
     add_backbone(parser)
     parsed = parser.parse_args(list(argv))
+    if parsed.number < 1:
+        raise SettingsError(f"--number: expected at least 1, got {parsed.number}")
     if parsed.output.is_dir() and any(parsed.output.iterdir()) and not _is_gallery(parsed.output):
-        raise SettingsError(f"output: {parsed.output} contains files that are not a gallery; choose another folder")
+        raise SettingsError(f"--output: {parsed.output} contains files that are not a gallery; choose another folder")
+    check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.commands.gallery_page import held_out_prompts, prompt, write_gallery
     from inlay.recipes.training.load_model import loaded_model

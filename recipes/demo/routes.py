@@ -35,7 +35,7 @@ _MESSAGE = "<!-- message -->"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What the page shows."""
+    """Content of the page."""
 
     about: Mapping[str, Any]
     """Facts, see :func:`inlay.recipes.demo.facts.about`."""

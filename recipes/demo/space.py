@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import yaml
 
@@ -26,8 +26,12 @@ from inlay.recipes.demo.examples import EXAMPLES, Example
 from inlay.recipes.serve.errors import ServeError
 from inlay.recipes.settings.default_models import MINIATURE
 
-__all__ = ["space_files", "write_space"]
+__all__ = ["CPU_INDEX", "Device", "space_files", "write_space"]
 
+Device: TypeAlias = Literal["cpu", "cuda"]
+"""The hardware of a Space."""
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+"""Wheels of torch without CUDA: https://pytorch.org/get-started/locally/."""
 _PORT = 7860
 _OPTION = re.compile(r"--backbone\.[a-z_]+=[A-Za-z0-9_./:@\-]{1,300}")
 _HUB_ID = re.compile(r"[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+")
@@ -106,6 +110,7 @@ def space_files(
     *,
     title: str = "",
     requirement: str = "",
+    device: Device = "cpu",
     options: Sequence[str] = (),
 ) -> dict[str, bytes]:
     """The files of a Space beside its bundle and its examples.
@@ -115,6 +120,7 @@ def space_files(
         address: of the bundle on the Hub; None for the folder ``bundle``.
         title: of the Space; the adapter's name if empty.
         requirement: how pip installs this package; its version from PyPI if empty.
+        device: the hardware; with ``cpu``, pip installs torch without CUDA.
         options: such as ``--backbone.llm=owner/name``, for models that the bundle does not name by their Hub ids.
 
     Raises:
@@ -144,10 +150,11 @@ def space_files(
     readme = _README.format(title=title or manifest.name, name=manifest.name, system=manifest.system)
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", manifest.name).strip("-") or manifest.system
     app = _APP.format(run=f"{slug}={address or 'bundle'}", examples=EXAMPLES, port=_PORT, options=list(options))
+    index = f"--extra-index-url {CPU_INDEX}\n" if device == "cpu" else ""
     return {
         "README.md": f"---\n{head}---\n\n{readme}".encode(),
         "Dockerfile": _DOCKERFILE.format(port=_PORT, git=_GIT if "git+" in requirement else "").encode(),
-        "requirements.txt": f"{requirement or _requirement(manifest)}\n".encode(),
+        "requirements.txt": f"{index}{requirement or _requirement(manifest)}\n".encode(),
         "app.py": app.encode(),
     }
 

@@ -9,10 +9,13 @@ from typing import Any
 
 __all__ = ["PairSummary", "summary_of"]
 
+_ALL_RIGHT = 0.999
+"""Mean reward from which all answers count as right; the built-in rewards end at 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairSummary:
-    """The result of :func:`pairs`."""
+    """The result of :func:`~inlay.recipes.preference_pairs.make.pairs`."""
 
     output: Path
     questions: int
@@ -30,6 +33,8 @@ class PairSummary:
     """Mean reward of the chosen answers; 0 without pairs."""
     rejected: float
     """Mean reward of the rejected answers; 0 without pairs."""
+    tied: float
+    """Mean reward of the answers to questions with a tie; 0 without ties."""
     cut: int
     """Answers that reached the limit of new tokens."""
 
@@ -44,7 +49,27 @@ class PairSummary:
             lines.append(f"{self.unscored} questions cannot be scored by this reward and were not answered")
         if self.cut:
             lines.append(f"{self.cut} answers reached the limit of new tokens; see --max_new_tokens")
-        return "\n".join(lines)
+        return "\n".join([*lines, *([] if self.pairs else self._advice())])
+
+    def _advice(self) -> list[str]:
+        """Why there is no pair, and which options to change."""
+        lines = []
+        if self.equal:
+            lines.append(
+                f"no pairs: {self.equal} questions got the same text in every answer; raise --temperature or --samples"
+            )
+        if self.ties:
+            if self.tied >= _ALL_RIGHT:
+                why, change = "all are right", "use harder questions (--data)"
+            elif self.tied <= 0:
+                why, change = "all are wrong", "train the adapter further, or use easier questions (--data)"
+            else:
+                why, change = f"{self.tied:.3g} on average", "raise --samples"
+            lines.append(
+                f"no pairs: {self.ties} questions got different answers with the same reward ({why}); {change}, or "
+                "choose another --reward"
+            )
+        return lines
 
 
 def summary_of(output: Path, done: Sequence[Mapping[str, Any]], unscored: int) -> PairSummary:
@@ -70,5 +95,6 @@ def summary_of(output: Path, done: Sequence[Mapping[str, Any]], unscored: int) -
         score=mean([item["score"] for item in done]),
         chosen=mean([row["score_chosen"] for row in rows]),
         rejected=mean([row["score_rejected"] for row in rows]),
+        tied=mean([item["score"] for item in done if item["outcome"] == "tie"]),
         cut=sum(item["cut"] for item in done),
     )

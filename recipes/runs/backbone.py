@@ -19,7 +19,7 @@ from inlay.recipes.settings.run import IDENTIFIED, BackboneSettings
 if TYPE_CHECKING:
     from inlay.adapters.adapter import Adapter
 
-__all__ = ["backbone_settings", "config_of_bundle", "found_again"]
+__all__ = ["backbone_settings", "config_of_bundle", "found_again", "local_models"]
 
 MODELS = ("llm", "image", "audio", "video", "generate_image", "generate_audio", "generate_video", "prompt", "qformer")
 """Fields of the settings that name a frozen model."""
@@ -54,6 +54,14 @@ def backbone_settings(bundle: str | Path, adapter: Adapter, settings: BackboneSe
                 f"{config}: this run was trained on {source}, which does not exist; name the model: --backbone.{field}"
             )
     return replace(settings, **found) if found else settings
+
+
+def local_models(bundle: str | Path) -> dict[str, Path]:
+    """Field -> folder of a frozen model that the run of a bundle was trained on, where it still exists."""
+    config = config_of_bundle(Path(bundle))
+    models = {} if config is None else _models(config)
+    found = {field: found_again(models[field], config) for field in MODELS if config is not None and field in models}
+    return {field: folder for field, folder in found.items() if folder is not None}
 
 
 def config_of_bundle(bundle: Path) -> Path | None:

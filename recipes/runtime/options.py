@@ -62,20 +62,23 @@ class RuntimeOptions:
 
 def add_runtime(parser: ArgumentParser) -> None:
     """Add the options of a command that answers."""
-    parser.add_argument(
+    group = parser.add_argument_group("Language model in another program")
+    group.add_argument(
         "--runtime",
         type=Runtime,
         default="torch",
         help='where the language model runs: torch, llamacpp or vllm; see the pages "llama.cpp" and "vLLM" of the '
         "documentation",
     )
-    parser.add_argument("--gguf", type=Path | None, help="llamacpp: GGUF file of the language model, any quantisation")
-    parser.add_argument("--lora", type=Path | None, help="llamacpp: lora.gguf; made from the bundle if not given")
-    parser.add_argument(
-        "--url", type=str, default="", help="vllm: address of the server, such as http://127.0.0.1:8000"
+    group.add_argument("--gguf", type=Path | None, help="llamacpp: GGUF file of the language model, any quantisation")
+    group.add_argument(
+        "--lora", type=Path | None, help="llamacpp: GGUF file of the LoRA; written from the bundle if not given"
     )
-    parser.add_argument(
-        "--served_model", type=str | None, help="vllm: the server's name of the LoRA; found if there is only one"
+    group.add_argument("--url", type=str, default="", help="vllm: address of the server, such as http://127.0.0.1:8000")
+    group.add_argument(
+        "--served_model",
+        type=str | None,
+        help="vllm: name of the LoRA on the server; not needed if the server has only one",
     )
 
 

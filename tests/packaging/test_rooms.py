@@ -32,7 +32,6 @@ TESTED_ELSEWHERE = {
     "adapters/convert/compare.py": "adapters/convert/test_import_adapter.py",
     "adapters/convert/imported.py": "adapters/convert/test_import_adapter.py",
     "adapters/convert/lora_files.py": "adapters/convert/formats/test_peft.py",
-    "adapters/convert/processor_files.py": "adapters/convert/formats/test_hf_llava.py",
     "adapters/convert/formats/qformer_sizes.py": "adapters/convert/formats/test_lavis.py",
     "adapters/convert/formats/token_matrices.py": "adapters/convert/formats/test_nextgpt.py",
     "adapters/core/attachment.py": "adapters/core/test_attach.py",

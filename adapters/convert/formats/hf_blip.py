@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from inlay.adapters.conversation.layout import Layout
 from inlay.adapters.convert.formats.qformer_sizes import INSTRUCT, PLAIN, qformer_sizes
 from inlay.adapters.convert.imported import Imported, Models, part_tensors
 from inlay.adapters.convert.keys import KeyTable
+from inlay.adapters.convert.processor_files import geometry_of, layout_of
 from inlay.adapters.convert.source import ConvertError, Source
 from inlay.hub.safety.text import shown
 
@@ -77,7 +77,7 @@ def read(source: Source, template: str | None) -> Imported:
     name = "instructblip" if instruct else "blip2"
     return Imported(
         system=name,
-        layout=Layout.published(template or name, geometry={"image": "squash"}),
+        layout=layout_of(source, template or name, geometry={"image": geometry_of(source)}),
         models=Models(
             llm=str(source.path),
             image=str(source.path),

@@ -1,8 +1,8 @@
 """llama.cpp as a library (``llama-cpp-python``): a GGUF model that is run from embeddings.
 
 Encoder and projector stay in torch; their output and the embeddings of the text enter llama.cpp by
-``llama_batch.embd``, so that every input system works, whatever llama.cpp knows of its encoder. A base model in float32
-gives the logits of torch within 1e-4 if the KV cache is float32 too and flash attention is off.
+``llama_batch.embd``, so that every input system works, even if llama.cpp does not support its encoder. A base model in
+float32 gives the logits of torch within 1e-4 if the KV cache is float32 too and flash attention is off.
 """
 
 from __future__ import annotations

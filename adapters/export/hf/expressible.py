@@ -42,7 +42,7 @@ def kind_of(request: Request) -> Kind:
 
 
 def adapter_kind(adapter: Adapter) -> Kind:
-    """The class of an adapter, whatever its backbone.
+    """The class of an adapter, for any backbone.
 
     Raises:
         ExportError: with the reason why the classes of transformers cannot express the adapter.
@@ -112,7 +112,7 @@ def feature_layer(encoder: VisionEncoder, adapter: Adapter) -> int:
 
 
 def _route(adapter: Adapter) -> str:
-    """What to do instead."""
+    """Advice for an adapter that cannot be exported."""
     alone = ", or export its LoRA alone: --to peft" if adapter.lora is not None and adapter.tokens is None else ""
     return f"use the adapter with inlay (`inlay serve`){alone}"
 

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from jsonargparse import ArgumentParser
+
 from inlay.hub.format.manifest import PortSpec
 from inlay.hub.remote.search import Offers
 from inlay.recipes.miniature import BackboneName, MiniatureError, backbone_path
 from inlay.recipes.settings.default_models import MINIATURE
+from inlay.recipes.settings.errors import SettingsError
 
-__all__ = ["fitting", "models_here", "offers_of"]
+__all__ = ["add_ports", "fitting", "given_models", "models_here", "offers_of"]
 
 _WIDTHS = ("hidden_size", "d_model", "n_embd", "word_embed_proj_dim", "width_out")
 _OURS = {
@@ -49,6 +52,36 @@ def fitting(
         for name, port in interface.items()
         if port.kind in ("llm", "encoder")
     }
+
+
+def add_ports(parser: ArgumentParser, about: str) -> None:
+    """Add the options ``--llm`` and ``--image`` for models on this machine; :func:`given_models` reads them."""
+    for port, kind in (("llm", "language model"), ("image", "image encoder")):
+        parser.add_argument(f"--{port}", type=str | None, help=f"{kind} {about}: a folder, or a Hub id in the cache")
+
+
+def given_models(parsed: Any, here: Mapping[str, Offers]) -> dict[str, tuple[str, Offers]]:
+    """Port -> name and offers of the models that the user named.
+
+    Args:
+        parsed: arguments with those of :func:`add_ports`.
+        here: result of :func:`models_here`.
+
+    Raises:
+        SettingsError: neither a model in the cache nor a folder with a ``config.json``.
+    """
+    found = {}
+    for port in ("llm", "image"):
+        if (source := getattr(parsed, port)) is None:
+            continue
+        offers = here.get(source) or offers_of(Path(source) / "config.json")
+        if not offers:
+            raise SettingsError(
+                f"--{port}: {source}: expected a folder with the config.json of a model, or a model in the cache "
+                f"({', '.join(here) or 'which has none'})"
+            )
+        found[port] = (source, offers)
+    return found
 
 
 def models_here(cache_dir: Path | None = None) -> dict[str, Offers]:

@@ -49,7 +49,8 @@ def import_own_parts(arguments: Sequence[str]) -> list[str]:
 def _import(value: str) -> None:
     is_file = value.endswith(".py") or "/" in value
     if is_file and not Path(value).is_file():
-        raise SettingsError(f"{OPTION}: {value}: no such file")
+        problem = "it is a folder" if Path(value).is_dir() else "no such file"
+        raise SettingsError(f"{OPTION}: {value}: {problem}; expected a Python file, or the name of a module")
     try:
         if is_file:
             _import_file(Path(value).resolve())

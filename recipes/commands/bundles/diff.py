@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import add_bundle
+from inlay.recipes.commands.arguments.bundle_argument import add_bundle, check_usable
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.terminal.console import show_json
 from inlay.recipes.terminal.table import show_table
@@ -20,11 +20,13 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print the differences; the exit status is 0 in any case."""
-    parser = command_parser("diff", __doc__)
+    parser = command_parser("diff", __doc__, "diff runs/first runs/second")
     add_bundle(parser, "one")
     add_bundle(parser, "two", about="the other bundle")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    for name in (parsed.one, parsed.two):
+        check_usable(name)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.bundles.bundle_io import open_bundle
     from inlay.hub.format.difference import compare

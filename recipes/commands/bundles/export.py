@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -11,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.adapters.export.new_folder import check_new
 from inlay.adapters.export.registry import TARGETS, target_named
-from inlay.hub.format.files import bundle_folder, read_manifest
-from inlay.hub.remote.address import locate
-from inlay.hub.safety.safe_read import OpenFolder
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, add_backbone, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 
 if TYPE_CHECKING:
@@ -25,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_NAMES = {"class": "loads in Transformers as", "files": "bytes of the files", "worst_module": "worst relative error"}
+"""Fact of a report -> its name in the table, if it is not the same with spaces."""
+
 
 def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     """Export, and print the checks.
@@ -34,23 +33,25 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     targets = "; ".join(f"{name}: {target.about}" for name, target in TARGETS.items())
-    parser = command_parser("export", f'{__doc__} See the page "Exporting" of the documentation.')
-    parser.add_argument("bundle", type=str, help=BUNDLE)
-    parser.add_argument("--to", type=str, required=True, help=targets)
-    parser.add_argument("--output", type=Path, required=True, help="a new folder")
+    parser = command_parser(
+        "export",
+        f'{__doc__} See the page "Exporting" of the documentation.',
+        "export runs/llava --to hf --output merged",
+        "export runs/llava --to peft --rank 8 --output lora",
+        "export runs/llava --to gguf --base q8_0 --output gguf",
+    )
+    add_bundle(parser)
+    parser.add_argument("--to", type=str, required=True, metavar=f"{{{','.join(TARGETS)}}}", help=targets)
+    parser.add_argument("--output", type=Path, required=True, help="new folder for the files")
     _add_options(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print EXPORT.json")
+    parser.checks.append(lambda parsed: target_named(parsed.to, _given(parsed)))
     parsed = parser.parse_args(list(argv))
-    asked = {name: getattr(parsed, name) for name in _options()}
-    given = {name: value for name, value in asked.items() if value is not None and value is not False}
-    # All of this before models are loaded, which takes a while.
-    target_named(parsed.to, given)
     check_new(parsed.output)
-    if isinstance(place := locate(parsed.bundle), Path):
-        with OpenFolder(bundle_folder(place)) as opened:
-            read_manifest(opened)
-    report = _export(parsed, given, backbone)
+    check_usable(parsed.bundle)
+    # Heavy libraries are imported after the arguments have been checked.
+    report = _export(parsed, _given(parsed), backbone)
     print(report.text().rstrip() if parsed.json else _table(report))
     return 0
 
@@ -63,6 +64,12 @@ def _options() -> dict[str, tuple[Any, str]]:
             before = f"{found[item.name][1]}; " if item.name in found else ""
             found[item.name] = (target.types[item.name], f"{before}{name}: {item.metadata['help']}")
     return found
+
+
+def _given(parsed: Any) -> dict[str, Any]:
+    """The options of targets that the user gave."""
+    asked = {name: getattr(parsed, name) for name in _options()}
+    return {name: value for name, value in asked.items() if value is not None and value is not False}
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -88,9 +95,25 @@ def _export(parsed: Any, given: dict[str, Any], backbone: Backbone | None) -> Re
 
 
 def _table(report: Report) -> str:
-    facts = [f"  {name}: {json.dumps(value)}" for name, value in report.facts.items()]
+    facts = [f"  {_NAMES.get(name, name.replace('_', ' '))}: {_words(value)}" for name, value in report.facts.items()]
     checks = [f"  checked: {check}" for check in report.checks]
     return "\n".join([f"{report.folder}: {report.target}", *facts, *checks, *(f"  note: {n}" for n in report.notes)])
+
+
+def _words(value: Any) -> str:
+    """A fact of the report in words, with three significant digits of a measured number.
+
+    Example:
+        >>> _words({"lora.gguf": 12345}), _words(0.012345), _words(["a", 2])
+        ('lora.gguf 12,345', '0.0123', 'a, 2')
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(held)}" for name, held in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inlay.hub.remote.inspect import Overview, inspect_bundle
+from inlay.hub.remote.search import Offers
 from inlay.recipes.commands.arguments.bundle_argument import add_bundle
-from inlay.recipes.commands.arguments.local_models import fitting, models_here
+from inlay.recipes.commands.arguments.local_models import add_ports, fitting, given_models, models_here, offers_of
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.runs.backbone import local_models
 from inlay.recipes.terminal.console import show_json
 from inlay.recipes.terminal.table import aligned, fact_lines
 
@@ -24,12 +26,24 @@ _INTEGRITY = {
 
 def main(argv: Sequence[str]) -> int:
     """Print the facts; a damaged bundle is an error."""
-    parser = command_parser("inspect", f"{__doc__} No tensor is downloaded from a repository.")
+    parser = command_parser(
+        "inspect",
+        f"{__doc__} No tensor is downloaded from a repository.",
+        "inspect runs/llava",
+        "inspect someone/llava-vqa --llm models/vicuna-7b",
+    )
     add_bundle(parser)
+    add_ports(parser, "to compare with the interface")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--tensors", action="store_true", help="list every tensor")
     parsed = parser.parse_args(list(argv))
-    facts = describe(inspect_bundle(parsed.bundle))
+    overview = inspect_bundle(parsed.bundle)
+    models = models_here()
+    given = given_models(parsed, models)
+    # Models of a run are in folders, which its bundle does not name.
+    models |= {str(folder): offers_of(folder / "config.json") for folder in local_models(parsed.bundle).values()}
+    facts = describe(overview, models | dict(given.values()))
+    facts["given"] = {port: _compared(facts["interface"], port, *model) for port, model in given.items()}
     if parsed.json:
         show_json(facts)
     else:
@@ -37,8 +51,22 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def describe(overview: Overview) -> dict[str, Any]:
-    """The manifest as plain values, with sizes and integrity."""
+def _compared(interface: Mapping[str, Any], port: str, source: str, offers: Offers) -> str:
+    """Whether a model that the user named may fit, in words."""
+    if (needed := interface.get(port)) is None:
+        return f"{source}: the adapter has no port {port}"
+    found = ", ".join(f"{family} {width}" for family, width in sorted(offers))
+    fits = (needed["family"], needed["width"]) in offers
+    return f"{source}: {'fits' if fits else 'does not fit'}: {found}; expected {needed['family']} {needed['width']}"
+
+
+def describe(overview: Overview, models: Mapping[str, Offers] | None = None) -> dict[str, Any]:
+    """The manifest as plain values, with sizes and integrity.
+
+    Args:
+        overview: of the bundle.
+        models: name -> families and widths of models on this machine; those of the cache if not given.
+    """
     manifest = overview.manifest
     facts: dict[str, Any] = manifest.model_dump(mode="json")
     facts["intact"] = overview.integrity == "whole"
@@ -51,7 +79,7 @@ def describe(overview: Overview) -> dict[str, Any]:
         file: {name: [spec.dtype, *spec.shape] for name, spec in specs.items()}
         for file, specs in overview.tensors.items()
     }
-    facts["here"] = fitting(manifest.interface, models_here())
+    facts["here"] = fitting(manifest.interface, models_here() if models is None else models)
     return facts
 
 
@@ -64,6 +92,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
     ]
     ports = [(f"  {name}", _port(port)) for name, port in facts["interface"].items()]
     here = [(f"  {name}", ", ".join(models) or "none") for name, models in facts["here"].items()]
+    given = [(f"  --{port}", text) for port, text in facts.get("given", {}).items()]
     layout = f"{facts['layout']['template']}, {_fields(facts['layout']['geometry'])}"
     if tiling := facts["layout"].get("tiling"):
         layout += f", tiling {tiling}"
@@ -84,7 +113,7 @@ def _text(facts: dict[str, Any], *, tensors: bool) -> str:
         f"{facts['parameters']:,} parameters, {facts['bytes']:,} bytes{commit}",
         _block("parts", parts, right=(2,)),
         _block("needs a backbone with", ports),
-        _block("on this machine, by family and width", here),
+        _block("on this machine, by family and width", [*here, *given]),
         fact_lines(told),
     ]
     for file, specs in facts["tensors"].items() if tensors else ():

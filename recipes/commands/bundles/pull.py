@@ -6,11 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from inlay.hub import pull
-from inlay.recipes.commands.arguments.bundle_argument import BUNDLE, TRUSTED
+from inlay.recipes.commands.arguments.bundle_argument import add_bundle, add_trusted
 from inlay.recipes.commands.arguments.parser import command_parser
+from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
 
 __all__ = ["main"]
@@ -18,18 +17,20 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Download, and print the folder."""
-    parser = command_parser("pull", __doc__)
-    parser.add_argument("source", type=str, help=BUNDLE)
+    parser = command_parser("pull", __doc__, "pull someone/llava-vqa", "pull someone/llava-vqa bundle --revision v1")
+    add_bundle(parser, "source")
     parser.add_argument(
         "folder", type=Path | None, nargs="?", help="copy the bundle to this folder; only into the cache if not given"
     )
     parser.add_argument("--revision", type=str | None, help="branch, tag or commit; main if not given")
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle in the folder")
     parser.add_argument("--force", action="store_true", help="download every file again")
-    parser.add_argument("--trusted", type=Path | None, help=TRUSTED)
+    add_trusted(parser)
     parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parsed = parser.parse_args(_options_first(parser, argv))
+    parsed = parser.parse_args(list(argv))
+    if parsed.folder is not None and parsed.folder.exists() and not parsed.overwrite:
+        raise SettingsError(f"{parsed.folder}: already exists; choose another folder, or use --overwrite")
     pulled = pull(
         parsed.source,
         folder=parsed.folder,
@@ -46,22 +47,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         print(f"{pulled.folder}{origin}")
     return 0
-
-
-def _options_first(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """Move options before the positionals: argparse rejects an optional positional after an option."""
-    options: list[str] = []
-    positionals: list[str] = []
-    words = iter(argv)
-    for word in words:
-        if not word.startswith("-"):
-            positionals.append(word)
-            continue
-        options.append(word)
-        action = parser._option_string_actions.get(word)
-        if action is not None and action.nargs != 0:
-            options += [value for value in [next(words, None)] if value is not None]
-    return options + positionals
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         f"{__doc__} The token is that of `hf auth login`, or HF_TOKEN. Only files of the bundle are uploaded; "
         "`inlay quantise` halves their size."
     )
-    parser = command_parser("push", about)
+    parser = command_parser("push", about, "push runs/llava me/llava-vqa --private")
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.checks.append(lambda parsed: check_bundle(parsed.folder))
     parser.add_argument("repo_id", type=str, help="owner/name; created if it does not exist")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, check_usable, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
@@ -25,7 +25,9 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         argv: arguments of the command line.
         backbone: loaded frozen models, instead of those of the run.
     """
-    parser = command_parser("quantise", f"{__doc__} Projectors get one scale per row; LoRA stays in bfloat16.")
+    parser = command_parser(
+        "quantise", f"{__doc__} Projectors get one scale per row; LoRA stays in bfloat16.", "quantise runs/llava small"
+    )
     add_bundle(parser)
     parser.add_argument("output", type=Path, help="folder for the new bundle, for `inlay push`")
     parser.add_argument(
@@ -45,12 +47,15 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
+    if parsed.limit is not None and not 0 <= parsed.limit < 1:
+        raise SettingsError(f"--limit: expected a number from 0 to 1, such as 0.001, got {parsed.limit}")
     if parsed.output.exists() and not parsed.overwrite:
         raise SettingsError(f"{parsed.output}: already exists; choose another folder, or use --overwrite")
     for name in ("test", "images"):
         path = getattr(parsed, name)
         if path is not None and not path.exists():
-            raise SettingsError(f"data.{name}: {path}: no such file or folder")
+            raise SettingsError(f"--data.{name}: {path}: no such file or folder")
+    check_usable(parsed.bundle)
     # Heavy libraries are imported after the arguments have been checked.
     from inlay.adapters.bundles.bundle_io import open_bundle
     from inlay.adapters.bundles.int8_gate import LIMIT, quantise

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from inlay.hub.errors import HubError
-from inlay.hub.remote.search import Offers, in_cache, on_hub
-from inlay.recipes.commands.arguments.local_models import models_here, offers_of
+from inlay.hub.remote.search import in_cache, on_hub
+from inlay.recipes.commands.arguments.local_models import add_ports, given_models, models_here
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.settings.errors import SettingsError
 from inlay.recipes.terminal.console import show_json
@@ -20,17 +19,19 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Print one bundle per line."""
-    parser = command_parser("search", f"{__doc__} Compares families and widths.")
-    model = "for the bundles to fit: a folder, or a Hub id in the cache"
-    parser.add_argument("--llm", type=str | None, help=f"a language model {model}")
-    parser.add_argument("--image", type=str | None, help=f"an image encoder {model}")
+    parser = command_parser(
+        "search", f"{__doc__} Compares families and widths.", "search --llm models/vicuna-7b --author someone"
+    )
+    add_ports(parser, "that the bundles must fit")
     parser.add_argument("--author", type=str | None, help="only bundles of this user or organisation")
     parser.add_argument("--limit", type=int, default=100, help="maximum number of bundles")
     parser.add_argument("--cache_only", action="store_true", help="list only the cache, without requests to the Hub")
     parser.add_argument("--endpoint", type=str | None, help="address of the hub; HF_ENDPOINT if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
-    ports = _ports({"llm": parsed.llm, "image": parsed.image})
+    if parsed.limit < 1:
+        raise SettingsError(f"--limit: expected at least 1, got {parsed.limit}")
+    ports = {port: offers for port, (_, offers) in given_models(parsed, models_here()).items()}
     found = in_cache(ports)
     if not parsed.cache_only:
         try:
@@ -45,20 +46,6 @@ def main(argv: Sequence[str]) -> int:
     rows = [(item.where, item.repo_id, (item.commit or "")[:8], " ".join(item.tags)) for item in found]
     show_table(("where", "bundle", "commit", "tags"), rows)
     return 0
-
-
-def _ports(sources: Mapping[str, str | None]) -> dict[str, Offers]:
-    here = models_here()
-    ports = {}
-    for port, source in sources.items():
-        if source is None:
-            continue
-        offers = here.get(source) or offers_of(Path(source) / "config.json")
-        if not offers:
-            reason = f"--{port} {source}: expected a model in the cache or a folder with a config.json"
-            raise SettingsError(f"{reason}; download it first, or use one of {', '.join(here) or 'your own models'}")
-        ports[port] = offers
-    return ports
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str]) -> int:
     """Sign, and print the signature file."""
-    parser = command_parser("sign", f"{__doc__} `inlay push` uploads the signature too.")
+    parser = command_parser(
+        "sign", f"{__doc__} `inlay push` uploads the signature too.", "sign runs/llava --key key.pem"
+    )
     parser.add_argument("folder", type=Path, help="folder of a bundle or of a run")
     parser.checks.append(lambda parsed: check_bundle(parsed.folder))
     parser.add_argument("--key", type=Path, required=True, help="PEM file with an elliptic-curve private key")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inlay.hub.format.files import SIGNATURE_NAME
 from inlay.hub.remote.pull import pull
-from inlay.recipes.commands.arguments.bundle_argument import TRUSTED, add_backbone, add_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_bundle, add_trusted, named_models
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.terminal.console import show_json
 from inlay.recipes.terminal.table import show_facts
@@ -29,9 +28,11 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     about = f"{__doc__} The default models are those it was trained on, from the cache or the Hub."
-    parser = command_parser("verify", about)
+    parser = command_parser(
+        "verify", about, "verify runs/llava", "verify someone/llava-vqa --files_only --trusted key.pub"
+    )
     add_bundle(parser)
-    parser.add_argument("--trusted", "--key", type=Path | None, help=TRUSTED)
+    add_trusted(parser, "--key")
     parser.add_argument("--files_only", action="store_true", help="check only the files, without a backbone")
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--output", type=Path | None, help="output folder to check; that of the system if not given")
     parser.add_argument("--data.cache_dir", dest="cache_dir", type=Path | None, help="folder of cached features")
-    add_backbone(parser)
+    add_backbone(parser, of_bundle=False)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(list(argv))
     facts = examine(_job(parsed), output=parsed.output, cache_dir=parsed.cache_dir)

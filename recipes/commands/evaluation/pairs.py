@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from inlay.recipes.commands.arguments.bundle_argument import add_backbone, add_trusted_bundle, named_models
+from inlay.recipes.commands.arguments.bundle_argument import (
+    add_backbone,
+    add_bundle,
+    add_trusted,
+    check_usable,
+    named_models,
+)
 from inlay.recipes.commands.arguments.parser import command_parser
 from inlay.recipes.preference_pairs.settings import PairSettings, check_output
 from inlay.recipes.rewards.terms import user_function
@@ -33,13 +39,12 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
         backbone: loaded frozen models, instead of those of the run.
     """
     parsed = _parser().parse_args(list(argv))
-    settings = PairSettings(**{field.name: getattr(parsed, field.name) for field in fields(PairSettings)})
+    settings = _settings(parsed)
     for term in settings.terms:
         if ":" in term.name:
             user_function(term.name)
-    _check_files(parsed)
-
-    # Imported here: torch takes seconds, and a wrong argument is reported without it.
+    check_usable(parsed.bundle)
+    # Heavy libraries are imported after the arguments have been checked.
     from inlay.recipes.preference_pairs.make import pairs
 
     summary = pairs(
@@ -64,6 +69,10 @@ def main(argv: Sequence[str], backbone: Backbone | None = None) -> int:
     return 0
 
 
+def _settings(parsed: Any) -> PairSettings:
+    return PairSettings(**{field.name: getattr(parsed, field.name) for field in fields(PairSettings)})
+
+
 def _check_files(parsed: Any) -> None:
     """Check files and folders before anything is loaded."""
     for name in ("data", "annotations", "images"):
@@ -76,14 +85,19 @@ def _check_files(parsed: Any) -> None:
 
 
 def _parser() -> ArgumentParser:
-    parser = command_parser("pairs", __doc__)
-    add_trusted_bundle(parser)
+    parser = command_parser(
+        "pairs",
+        __doc__,
+        "pairs runs/llava --output pairs.jsonl --limit 200",
+        "pairs runs/mine --data questions.json --images images --reward exact --temperature 1 --output pairs.jsonl",
+    )
+    add_bundle(parser)
     parser.add_argument(
         "--data",
         type=Path | None,
         help="questions with answers, in any format of `inlay train`; the run's own training data if not given",
     )
-    parser.add_argument("--annotations", type=Path | None, help="VQA v2: the annotations of the questions")
+    parser.add_argument("--annotations", type=Path | None, help="VQA v2: file with the annotations of the questions")
     parser.add_argument(
         "--images", type=Path | None, help="folder of the media; the folder of the data file if not given"
     )
@@ -99,6 +113,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing file")
     parser.add_class_arguments(PairSettings)
+    parser.checks += [_settings, _check_files]
     parser.add_argument(
         "--batch_size",
         type=PositiveInt | None,
@@ -108,6 +123,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--accelerator", type=Literal["auto", "cpu", "gpu"], default="auto", help="device for the models"
     )
+    add_trusted(parser)
     add_backbone(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser

@@ -7,21 +7,22 @@ other adapter is answered in batches of its own, for which it is attached in the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from inlay.adapters.adapter import Adapter, AttachedModel
 from inlay.adapters.backbone import Backbone
 from inlay.adapters.chat.sample_groups import unsampled_tokens
+from inlay.adapters.compatibility.verdict import IncompatibleBackbone, check
 from inlay.adapters.conversation.turn_end import TurnEnd
 from inlay.adapters.core.attach import admit_row
 from inlay.adapters.media.modality import GENERATED, Modality
-from inlay.recipes.serve.errors import ApiError, ServeError
+from inlay.recipes.serve.errors import ApiError
 from inlay.recipes.settings.run import BackboneSettings
 from inlay.recipes.training.load_model import backbone_of
 
-__all__ = ["Group", "Models", "load_models", "makes", "named_runs"]
+__all__ = ["Group", "Models", "load_models", "makes"]
 
 
 @dataclass(frozen=True)
@@ -126,37 +127,6 @@ def _covers(host: Adapter, other: Adapter) -> bool:
     return all(shapes.get(name) == size for name, size in other.lora.shapes.items())
 
 
-def named_runs(runs: Sequence[str]) -> dict[str, str]:
-    """Model name -> run, from ``RUN`` or ``NAME=RUN``; a run's folder, or repository, names its model.
-
-    Raises:
-        ServeError: two models with one name, or an empty name.
-
-    Example:
-        >>> named_runs(["runs/llava", "mine=runs/other/bundle", "me/llava-vqa"])
-        {'llava': 'runs/llava', 'mine': 'runs/other/bundle', 'me/llava-vqa': 'me/llava-vqa'}
-    """
-    found: dict[str, str] = {}
-    for text in runs:
-        name, equals, run = text.partition("=")
-        if not equals or Path(text).exists():
-            name, run = _name_of(text), text
-        if not name or not run:
-            raise ServeError(f"expected RUN or NAME=RUN, got {text!r}")
-        if name in found:
-            raise ServeError(f"two models have the name {name!r}: {found[name]} and {run}; name one: NAME={run}")
-        found[name] = run
-    return found
-
-
-def _name_of(run: str) -> str:
-    path = Path(run)
-    if not path.exists() and run.count("/") == 1 and not path.is_absolute() and not run.startswith("runs/"):
-        return run
-    resolved = path.absolute()
-    return resolved.parent.name if resolved.name == "bundle" else resolved.name
-
-
 def load_models(runs: Mapping[str, str], backbone: Backbone | BackboneSettings, trusted: Path | None = None) -> Models:
     """Load the backbone once, and all adapters.
 
@@ -171,4 +141,10 @@ def load_models(runs: Mapping[str, str], backbone: Backbone | BackboneSettings, 
     adapters = {name: Adapter.from_pretrained(run, trusted=trusted).eval() for name, run in runs.items()}
     # The adapter with the most ports decides which frozen models are loaded.
     first = max(adapters, key=lambda name: len(adapters[name].interface))
+    offered = adapters[first].interface
+    for name, adapter in adapters.items():
+        report = check({port: spec for port, spec in adapter.interface.items() if port in offered}, offered)
+        if report.verdict == "incompatible":
+            hint = f"All adapters of a server share one backbone; that of {first} is compared. Serve {name} separately."
+            raise IncompatibleBackbone(report, name, hint)
     return Models(adapters[first].attach(backbone_of(runs[first], adapters[first], backbone)), adapters)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 __all__ = ["Metrics"]
 
@@ -14,6 +21,7 @@ class Metrics:
     """All figures of one server, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a line with the time of the first value beside each figure
         self.registry = own = CollectorRegistry()
         self.requests = Counter("inlay_requests", "Requests for answers.", ["model", "status"], registry=own)
         self.prompt_tokens = Counter("inlay_prompt_tokens", "LLM positions of prompts.", ["model"], registry=own)

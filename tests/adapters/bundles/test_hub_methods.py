@@ -87,7 +87,8 @@ def test_a_push_that_fails_keeps_what_was_saved(hub: Any, backbone_of: Make, ada
     assert Adapter.from_pretrained(tmp_path / "x").name == adapter.name
 
 
-def test_a_mistyped_folder_says_that_there_is_none(hub: Any) -> None:
+def test_a_mistyped_folder_says_that_there_is_none(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(HubError, match=r"runs/lava: no such repository.*there is no folder of this name"):
         Adapter.from_pretrained("runs/lava")
     with pytest.raises(BundleError, match=r"lava: expected the folder of a bundle: no such file"):
@@ -98,6 +99,7 @@ def test_a_missing_folder_is_not_a_matter_of_the_network_alone(tmp_path: Path, m
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(HubError, match=r"runs/lava: the hub cannot be reached.*; and there is no folder of this name"):
         Adapter.from_pretrained("runs/lava")
 

@@ -24,7 +24,9 @@ def test_what_is_a_repository(source: str, repo_id: str, revision: str) -> None:
     assert locate(source) == Repository(repo_id=repo_id, revision=revision)
 
 
-@pytest.mark.parametrize("source", ["x", "./me/x", "../x", "/a/b", "a/b/c", "a\\b", "~/x", "a/b ", "-a/b", "a/.b", ""])
+@pytest.mark.parametrize(
+    "source", ["x", "./me/x", "../x", "/a/b", "a/b/c", "a\\b", "~/x", "a/b/", "a/b ", "-a/b", "a/.b", ""]
+)
 def test_what_is_a_folder(source: str) -> None:
     assert locate(source) == Path(source)
 
@@ -38,6 +40,13 @@ def test_what_exists_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "me" / "x").mkdir(parents=True)
     assert locate("me/x") == Path("me/x")
     assert locate("hf://me/x") == Repository(repo_id="me/x")
+
+
+def test_a_name_below_a_local_folder_is_a_misspelt_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    assert locate("runs/lava") == Path("runs/lava")
+    assert locate("hf://runs/lava") == Repository(repo_id="runs/lava")
 
 
 def test_the_revision_that_is_asked_for_overrules_the_one_in_the_name() -> None:

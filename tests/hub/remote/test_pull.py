@@ -83,6 +83,14 @@ def test_the_copy_in_a_folder_is_a_bundle_of_its_own(hub: Hub, publish: Publish,
     assert _weight(tmp_path / "mine") == 2.0
 
 
+def test_a_folder_that_exists_is_refused_before_any_request(hub: Hub, publish: Publish, tmp_path: Path) -> None:
+    publish(0.5)
+    hub.seen.clear()
+    with pytest.raises(BundleError, match="already exists; choose another folder"):
+        pull("me/x", folder=tmp_path)
+    assert not hub.seen
+
+
 def test_the_revision_is_resolved_once(hub: Hub, publish: Publish) -> None:
     """A push between two files must not mix them."""
     first = publish(0.5)

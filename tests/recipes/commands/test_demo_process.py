@@ -110,7 +110,14 @@ def test_the_front_matter_of_a_space_names_the_sdk_and_the_port(space: Path) -> 
     front = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
     assert (front["sdk"], front["app_port"], front["title"]) == ("docker", 7860, "Mine: a demo")
     assert f"EXPOSE {front['app_port']}" in (space / "Dockerfile").read_text()
-    assert (space / "requirements.txt").read_text().startswith("inlay[demo]")
+
+
+def test_a_space_installs_torch_for_its_hardware(space: Path, bundle: Path, tmp_path: Path) -> None:
+    index, package = (space / "requirements.txt").read_text().splitlines()
+    assert index == "--extra-index-url https://download.pytorch.org/whl/cpu"
+    assert package.startswith("inlay[demo]")
+    assert cli.main(["space", str(bundle), "--output", str(tmp_path / "gpu"), "--device", "cuda"]) == 0
+    assert (tmp_path / "gpu" / "requirements.txt").read_text().startswith("inlay[demo]")
 
 
 def test_a_space_starts_as_its_dockerfile_starts_it(space: Path, image_of: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,15 +22,18 @@ def bundle(backbone_of: Any, tmp_path: Path) -> str:
     return str(tmp_path / "bundle")
 
 
-@pytest.mark.parametrize("target", ["hf", "peft"])
+@pytest.mark.parametrize(
+    ("target", "said"), [("hf", "loads in Transformers as: LlavaForConditionalGeneration"), ("peft", "alpha: 8")]
+)
 def test_a_bundle_becomes_a_folder_and_its_checks_are_printed(
-    bundle: str, backbone_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+    bundle: str, backbone_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str, said: str
 ) -> None:
     backbone = backbone_of()
     assert export.main([bundle, "--to", target, "--output", str(tmp_path / "out")], backbone) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{tmp_path / 'out'}: {target}\n")
     assert "checked: logits of" in out
+    assert f"  {said}\n" in out
     assert (tmp_path / "out" / "EXPORT.json").is_file()
     assert backbone.attached is None
 
@@ -79,4 +83,16 @@ def test_a_missing_bundle_is_reported_without_torch(tmp_path: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert run.stdout.strip() == "2 False"
-    assert "nowhere: expected the folder of a bundle" in run.stderr
+    assert "nowhere: no such folder; expected a bundle folder" in run.stderr
+
+
+def test_measured_numbers_have_three_digits(
+    bundle: str, backbone_of: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export.main([bundle, "--to", "peft", "--rank", "2", "--output", str(tmp_path / "out")], backbone_of()) == 0
+    out = capsys.readouterr().out
+    numbers = re.findall(r"\b\d*\.\d+", out)
+    assert "relative error: " in out
+    assert "logits differ from the bundle by: " in out
+    assert numbers
+    assert all(len(number.replace(".", "").lstrip("0")) <= 3 for number in numbers), numbers

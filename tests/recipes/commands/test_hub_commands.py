@@ -112,6 +112,34 @@ def test_inspect_names_the_models_here_that_may_fit(miniature_run: Path, capsys:
     assert "lora/adapter_model.safetensors" in out
 
 
+def _model_folder(folder: Path, width: int) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": width}))
+    return folder
+
+
+def test_inspect_finds_the_local_models_that_the_run_was_trained_on(
+    miniature_run: Path, tmp_path: Path, capsys: Any
+) -> None:
+    own = _model_folder(tmp_path / "models" / "own", 128)
+    run = tmp_path / "run"
+    run.mkdir()
+    miniature_run.rename(run / "bundle")
+    (run / "config.yaml").write_text(f"backbone: {{llm: {own}}}\n")
+    assert main(["inspect", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["here"]["llm"] == [str(own), "inlay-miniature/llama"]
+
+
+def test_inspect_compares_a_folder_that_is_named(miniature_run: Path, tmp_path: Path, capsys: Any) -> None:
+    small, large = _model_folder(tmp_path / "small", 128), _model_folder(tmp_path / "large", 4096)
+    assert main(["inspect", str(miniature_run), "--llm", str(small)]) == 0
+    assert f"{small}: fits: llama 128; expected llama 128" in capsys.readouterr().out
+    assert main(["inspect", str(miniature_run), "--llm", str(large)]) == 0
+    assert f"{large}: does not fit: llama 4096; expected llama 128" in capsys.readouterr().out
+    assert main(["inspect", str(miniature_run), "--llm", str(tmp_path)]) == 2
+    assert f"--llm: {tmp_path}: expected a folder with the config.json of a model" in capsys.readouterr().err
+
+
 def test_inspect_of_a_repository_fetches_no_tensor(hub: Any, run_folder: Path, capsys: Any) -> None:
     main(["push", str(run_folder), "me/tiny"])
     hub.seen.clear()
@@ -285,4 +313,7 @@ def test_search(hub: Any, miniature_run: Path, capsys: Any) -> None:
     assert main(["search", "--llm", "inlay-miniature/clip"]) == 0
     assert capsys.readouterr().out == "none\n"
     assert main(["search", "--llm", "no/where"]) == 2
-    assert "expected a model in the cache or a folder" in capsys.readouterr().err
+    assert (
+        "--llm: no/where: expected a folder with the config.json of a model, or a model in the cache"
+        in capsys.readouterr().err
+    )

@@ -80,3 +80,25 @@ def test_a_bundle_is_not_replaced_unless_asked(
 def test_a_missing_checkpoint_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(tmp_path / "none"), str(tmp_path / "bundle")]) == 2
     assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_the_bundle_names_the_hub_ids_of_local_copies(folder: Path, tmp_path: Path) -> None:
+    named = ["--llm_id", "me/vicuna", "--image_id", "me/clip"]
+    assert main(["import", str(folder), str(tmp_path / "bundle"), *named]) == 0
+    ports = json.loads((tmp_path / "bundle" / "inlay.json").read_text())["interface"]
+    assert {name: port["source"] for name, port in ports.items()} == {"llm": "me/vicuna", "image": "me/clip"}
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (["--llm_id", "../vicuna"], "--llm_id: expected a Hub id, such as lmsys/vicuna-7b-v1.5, got '../vicuna'"),
+        (["--audio_id", "me/whisper"], "audio_id: expected a Hub id for one of llm, image"),
+    ],
+)
+def test_a_wrong_hub_id_is_a_usage_error(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: list[str], reason: str
+) -> None:
+    assert main(["import", str(folder), str(tmp_path / "bundle"), *named]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()

@@ -168,6 +168,23 @@ def test_a_round_trip_of_blip_models_keeps_every_tensor(
     assert (found.adapter.system, found.adapter.layout) == (model.adapter.system, model.adapter.layout)
 
 
+@pytest.mark.parametrize("template", ["vicuna_v1", "chat"])
+def test_a_round_trip_keeps_the_prompt(backbone_of: Any, tmp_path: Path, template: str) -> None:
+    backbone = chat_backbone(backbone_of()) if template == "chat" else backbone_of()
+    layout = Layout(template=template, prompt="{}\nAnswer in one word.", geometry={"image": "pad"})
+    model = adapter_on(backbone, layout=layout).attach(backbone)
+    export_adapter(model, to="hf", output=tmp_path / "out")
+    assert import_adapter(tmp_path / "out", dtype="float32").adapter.layout == model.adapter.layout
+
+
+def test_a_round_trip_of_blip2_keeps_prompt_and_geometry(llm_of: Any, tmp_path: Path) -> None:
+    backbone = blip_backbone(llm_of("opt"))
+    layout = Layout.published("blip2", prompt="Question: {} Short answer:", geometry={"image": "crop"})
+    model = adapter_on(backbone, "qformer", layout=layout, **FORMER).attach(backbone)
+    export_adapter(model, to="hf", output=tmp_path / "out")
+    assert import_adapter(tmp_path / "out", dtype="float32").adapter.layout == layout
+
+
 def compare_parts(model: Any, found: Any) -> None:
     """Every tensor of the projector, and the merged language model, which comes back as the backbone."""
     before, after = (

@@ -223,7 +223,7 @@ def test_the_table_and_the_folder_are_printed(
         (["--benchmark=pope", "--root=.", "--data.test=."], "--data.test: not with --benchmark"),
         (["--benchmark=pope", "--root=.", "--results=a.json"], "--results: not with --benchmark"),
         (["--benchmark=pope", "--root=.", "--metric=vqa"], "not with --benchmark"),
-        (["--benchmark=pope", "--root=.", "--against=gone"], "gone: expected the folder of a bundle"),
+        (["--benchmark=pope", "--root=.", "--against=gone"], "gone: no such folder"),
         (["--benchmark=pope", "--root=.", "--limit=0"], "limit"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from inlay.recipes.cli import main
+from inlay.recipes.commands.evaluation import pairs as command
 from inlay.recipes.preference_pairs import make
 from inlay.recipes.preference_pairs.summary import PairSummary
 
@@ -70,10 +71,11 @@ def test_options_reach_the_function_and_the_summary_is_printed(
 
     def pairs(model: Any, data: Any, **given: Any) -> PairSummary:
         seen.update(given, model=model, data=data)
-        counts = {"questions": 10, "pairs": 6, "ties": 3, "equal": 1, "unscored": 2, "cut": 0}
+        counts = {"questions": 10, "pairs": 6, "ties": 3, "equal": 1, "unscored": 2, "tied": 0.5, "cut": 0}
         return PairSummary(output=given["output"], score=0.5, chosen=1.0, rejected=0.25, **counts)
 
     monkeypatch.setattr(make, "pairs", pairs)
+    monkeypatch.setattr(command, "check_usable", lambda _: None)  # the folder is empty
     options = [
         "--data",
         "@train.json",

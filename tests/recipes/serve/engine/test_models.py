@@ -9,8 +9,8 @@ import pytest
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.compatibility.verdict import IncompatibleBackbone
-from inlay.recipes.serve.engine.models import Models, named_runs
-from inlay.recipes.serve.errors import ServeError
+from inlay.recipes.serve.engine.models import Models, load_models
+from inlay.recipes.settings.run import BackboneSettings
 
 
 def models_of(adapters: dict[str, Adapter], backbone: Any) -> Models:
@@ -43,15 +43,11 @@ def test_an_adapter_of_another_backbone_is_refused_at_the_start(backbone_of: Any
         models_of({"a": adapter_of(backbone), "b": adapter_of(backbone_of("opt"))}, backbone)
 
 
-def test_two_runs_of_one_name_need_names(tmp_path: Path) -> None:
-    for place in ("x/llava", "y/llava"):
-        (tmp_path / place).mkdir(parents=True)
-    runs = [str(tmp_path / "x/llava"), str(tmp_path / "y/llava")]
-    with pytest.raises(ServeError, match="two models have the name 'llava'"):
-        named_runs(runs)
-    assert list(named_runs([runs[0], f"other={runs[1]}"])) == ["llava", "other"]
-
-
-def test_a_bundle_is_named_by_its_run(tmp_path: Path) -> None:
-    (tmp_path / "mine" / "bundle").mkdir(parents=True)
-    assert list(named_runs([str(tmp_path / "mine" / "bundle")])) == ["mine"]
+def test_bundles_of_two_backbones_are_refused_before_one_is_loaded(
+    backbone_of: Any, adapter_of: Any, tmp_path: Path
+) -> None:
+    for name, family in (("a", "llama"), ("b", "opt")):
+        adapter_of(backbone_of(family)).save_pretrained(tmp_path / name)
+    runs = {name: str(tmp_path / name) for name in ("a", "b")}
+    with pytest.raises(IncompatibleBackbone, match="All adapters of a server share one backbone"):
+        load_models(runs, BackboneSettings(llm=str(tmp_path / "gone")))

@@ -231,6 +231,7 @@ def test_metrics_count_requests_and_tokens(served: Served) -> None:
     assert "inlay_queue_length 0.0" in page
     assert 'inlay_first_token_seconds_count{model="a"} 1.0' in page
     assert "inlay_batch_rows_count 1.0" in page
+    assert "_created" not in page
 
 
 def test_many_half_open_connections_do_not_keep_others_out(serve: Callable[..., Served], adapters: Any) -> None:
