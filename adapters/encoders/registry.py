@@ -53,7 +53,7 @@ def register_encoder(
     processor or feature extractor are read as for the built-in encoders, and the encoder is built as
     ``encoder_class(model, processor, source=..., revision=..., **feature_options)``. Without it,
     ``encoder_class.from_pretrained(source, dtype=..., revision=..., local_files_only=..., name=...,
-    **feature_options)`` does everything; ``load`` replaces that method. See ``examples/own_encoder.py``.
+    **feature_options)`` does everything; ``load`` replaces that method. See ``examples/extend/own_encoder.py``.
 
     Args:
         model_type: the value in config.json.

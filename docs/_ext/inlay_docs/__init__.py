@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inlay_docs import commands, extras, manifest_schema, method_cards, public_names
+from inlay_docs import attribute_docstrings, commands, extras, manifest_schema, method_cards, public_names
 
 __all__ = ["FENCE", "GENERATORS", "expanded", "setup", "within"]
 
@@ -69,4 +69,5 @@ def setup(app: Any) -> dict[str, bool]:
         source[0] = within(expanded(source[0]), Path(application.env.doc2path(name)).parent)
 
     app.connect("source-read", replace)
+    attribute_docstrings.connect(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
