@@ -84,6 +84,14 @@ class Prepared:
     """The folder of the checkpoints, which also holds the positions in streams."""
 
     @property
+    def read(self) -> dict[str, Sequence[Sample]]:
+        """The samples without ``align`` where no stage reads it, and where it is the training file once more."""
+        kinds = {stage.data for stage in self.job.recipe.stages.values()}
+        again = self.samples.get("align") is self.samples.get("train")
+        leave = "align" not in kinds and (again or "all" not in kinds)
+        return {name: rows for name, rows in self.samples.items() if name != "align" or not leave}
+
+    @property
     def held_out(self) -> Sequence[Sample]:
         """Held-out captioned pictures for the reports of the stages."""
         return self.samples.get("align_test", []) if self.job.run.evaluate else []

@@ -205,10 +205,13 @@ def _facts(job: Job, ready: Prepared, figures: Mapping[str, Any]) -> TrainingSpe
     """The training facts in the bundle."""
     streamed = {"align": f"{len(files)} shards of"} if (files := shards_of(job.data)) else {}
     streamed |= {"train": "streamed rows of"} if job.data.streaming else {}
-    counts = streamed | {kind: str(len(rows)) for kind, rows in ready.samples.items()}
+    counts = streamed | {kind: str(len(rows)) for kind, rows in ready.read.items()}
     sizes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    named = ("accuracy", "cider", "blind", "oracle", "choice")
-    measured = {key: float(figures[key]) for key in named if key in figures}
+    metric = ready.final.metric
+    # The figure of a built-in metric has its usual name; that of a registered one is called as the metric.
+    main = ready.final.main if metric is None or metric.given is None else metric.name
+    named = {ready.final.main: main} | {name: name for name in ("blind", "oracle", "choice")}
+    measured = {told: float(figures[key]) for key, told in named.items() if key in figures}
     measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
     return TrainingSpec(
         recipe=job.recipe.system,

@@ -364,6 +364,8 @@ def test_all_parts_train_together_and_two_processes_give_the_numbers_of_one(
     figures = json.loads((one / "metrics.json").read_text())
     assert figures["accuracy"] == 1.0
     assert figures["blind"] < 0.5
+    stored = json.loads((one / "bundle" / "inlay.json").read_text())["training"]["metrics"]
+    assert stored == {"word_recall": 1.0, "blind": figures["blind"]}
     first, *_, last = curve(one, "align")
     assert last[1] < first[1]
 

@@ -75,7 +75,7 @@ def check(
         listed = RunFolder(job.run.output).invalid
         ready = prepare(job, show, RunFolder(Path(place)), backbone=backbone, listed=listed)
         data = ready.job.data
-        sets = [set_facts(name, rows, data) for name, rows in ready.samples.items()]
+        sets = [set_facts(name, rows, data) for name, rows in ready.read.items()]
         show("\n" + sets_table(sets))
         rehearse(ready.model.adapter, ready.job.recipe.stages, ready.task_of, ready.plan_of)
         stages = []
