@@ -13,7 +13,10 @@ from typing import TypeVar
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["RegistrationError", "register", "same_definition"]
+__all__ = ["IMPORT_OWN", "RegistrationError", "register", "same_definition"]
+
+IMPORT_OWN = "for one of your own, import the module that registers it first (on the command line: --import MODULE)"
+"""Advice of every error about an unknown name."""
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")

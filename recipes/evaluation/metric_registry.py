@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from inlay.adapters.parts.registration import same_definition
+from inlay.adapters.parts.registration import IMPORT_OWN, same_definition
 from inlay.recipes.evaluation.errors import MetricError
 
 if TYPE_CHECKING:
@@ -157,4 +157,4 @@ def check_metric_name(name: str) -> None:
         MetricError: unknown metric.
     """
     if name not in metric_names():
-        raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}")
+        raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}; {IMPORT_OWN}")

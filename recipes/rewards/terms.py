@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from inlay.adapters.parts.registration import IMPORT_OWN
 from inlay.recipes.rewards.registry import REWARDS, RewardError, reward_names
 
 __all__ = ["RewardSettings", "Term", "parse_terms", "user_function"]
@@ -75,7 +76,9 @@ def parse_terms(text: str) -> tuple[Term, ...]:
         if not math.isfinite(number) or not number:
             raise RewardError(f"reward: expected NAME or WEIGHT*NAME with a weight other than 0, got {part.strip()!r}")
         if ":" not in name and name not in reward_names():
-            raise RewardError(f"reward: expected one of {', '.join(reward_names())}, or module:function; got {name!r}")
+            raise RewardError(
+                f"reward: expected one of {', '.join(reward_names())}, or module:function; got {name!r}; {IMPORT_OWN}"
+            )
         terms.append(Term(name, number))
     if len({term.name for term in terms}) != len(terms):
         raise RewardError(f"reward: expected each reward once, got {text!r}")

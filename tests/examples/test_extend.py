@@ -111,7 +111,9 @@ def test_a_projector_is_trained_stored_and_loaded(world: Path, tmp_path: Path) -
     model = Adapter.from_pretrained(run).attach(miniature_backbone(), strict=True)
     assert model.tokens == {"image": 12}
     del PROJECTORS["pooled"]
-    with pytest.raises(BundleError, match=r"unknown projector 'pooled'.*register_projector\(Module, Config\)"):
+    with pytest.raises(
+        BundleError, match=r"unknown projector 'pooled'.*--import MODULE.*register_projector\(Module, Config\)"
+    ):
         Adapter.from_pretrained(run)
 
 

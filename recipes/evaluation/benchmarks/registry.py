@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from inlay.adapters.parts.registration import register
+from inlay.adapters.parts.registration import IMPORT_OWN, register
 from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles, Published
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
@@ -72,7 +72,7 @@ def _published(name: str) -> Published:
     if name in BENCHMARKS:
         return BENCHMARKS[name].published
     if name not in _MODULES:
-        raise BenchmarkError(f"benchmark: expected one of {', '.join(benchmark_names())}, got {name!r}")
+        raise BenchmarkError(f"benchmark: expected one of {', '.join(benchmark_names())}, got {name!r}; {IMPORT_OWN}")
     return PUBLISHED[name]
 
 

@@ -83,7 +83,11 @@ def test_a_metric_by_name_goes_before_the_data() -> None:
 @pytest.mark.parametrize(
     ("name", "asked", "told"),
     [
-        ("taste", question("a?", "b"), "metric: expected one of auto, .* none, got 'taste'"),
+        (
+            "taste",
+            question("a?", "b"),
+            "metric: expected one of auto, .* none, got 'taste'; for one of your",
+        ),
         ("pope", question("which colour?", "red"), "yes or no for POPE, got 'red', in 'which colour\\?'"),
         ("choice", question("which colour?", "red"), "expected options such as 'A. red'"),
         ("choice", question("which?\nA. red\nB. blue", "green"), "one of the options as the reference, got 'green'"),
