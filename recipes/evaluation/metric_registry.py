@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from inlay.adapters.parts.registration import IMPORT_OWN, same_definition
+from inlay.adapters.parts.registration import IMPORT_OWN, check_function, same_definition
 from inlay.recipes.evaluation.errors import MetricError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def register_metric(
         problem: ``(question, candidates)`` -> why a question cannot be scored; empty if it can.
 
     Raises:
+        RegistrationError: a function that takes other arguments.
         MetricError: invalid or used name, neither or both of ``score`` and ``figures``, or tokens below 1.
     """
     if not name.isidentifier() or name in (AUTO, *BUILT_IN, NONE):
@@ -116,6 +117,10 @@ def register_metric(
     compute = mean_of(score) if score is not None else figures
     if compute is None or (score is not None and figures is not None):
         raise MetricError(f"metric {name}: expected either score or figures")
+    asked = ("answer", "question") if score is not None else ("answers", "questions")
+    check_function(f"metric {name}: {'figures' if score is None else 'score'}", score or figures, *asked)
+    check_function(f"metric {name}: fits", fits, "questions", "candidates")
+    check_function(f"metric {name}: problem", problem, "question", "candidates")
     if tokens < 1:
         raise MetricError(f"metric {name}: tokens: expected at least 1, got {tokens}")
     held = METRICS.pop(name, None)  # `auto` tries a re-registered metric first

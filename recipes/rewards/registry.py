@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from inlay.adapters.parts.registration import register
+from inlay.adapters.parts.registration import check_function, register
 from inlay.hub.errors import InlayError
 
 if TYPE_CHECKING:
@@ -58,12 +58,14 @@ def register_reward(name: str, score: RewardFunction, *, problem: Problem = _no_
 
     Raises:
         RewardError: the name of a built-in reward, or tokens below 1.
-        RegistrationError: not a name, or the name of another reward.
+        RegistrationError: functions that take other arguments, not a name, or the name of another reward.
     """
     if name in BUILT_IN:
         raise RewardError(f"reward {name!r} is built in; choose another name")
     if tokens < 1:
         raise RewardError(f"reward {name}: tokens: expected at least 1, got {tokens}")
+    check_function(f"reward {name!r}: score", score, "question", "answer", "sample")
+    check_function(f"reward {name!r}: problem", problem, "question", "sample")
     register(REWARDS, name, Reward(score=score, problem=problem, tokens=tokens), "reward", by="score")
 
 

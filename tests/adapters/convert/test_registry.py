@@ -73,3 +73,8 @@ def test_an_unknown_checkpoint_is_refused_with_the_known_formats(tmp_path: Path)
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="format: expected one of llava, hf_llava"):
         read_checkpoint(tmp_path, converter="lava")
+
+
+def test_functions_of_other_arguments_are_refused() -> None:
+    with pytest.raises(RegistrationError, match=r"converter 'mine': read: expected a function of \(source, template\)"):
+        register_converter("mine", lambda source: True, lambda source: None)  # type: ignore[arg-type,misc]

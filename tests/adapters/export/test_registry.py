@@ -59,3 +59,8 @@ def test_the_registry_does_not_import_torch() -> None:
     code = "import sys, inlay.adapters.export.registry, inlay.adapters.export.new_folder; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_an_exporter_of_other_arguments_is_refused() -> None:
+    with pytest.raises(RegistrationError, match=r"exporter 'mine': expected a function of \(request, folder\)"):
+        register_exporter("mine", lambda request: None, "nothing")  # type: ignore[arg-type,misc]

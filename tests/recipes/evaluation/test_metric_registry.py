@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.parts.registration import RegistrationError
 from inlay.recipes.data.rows.sample import Question
 from inlay.recipes.evaluation import metric_registry
 from inlay.recipes.evaluation.answering import Answered
@@ -159,3 +160,10 @@ def test_what_is_no_metric_is_refused(registered: None, name: str, fields: dict[
     choose_metric("auto", [])
     with pytest.raises(MetricError, match="metric"):
         register_metric(name, **fields)
+
+
+@pytest.mark.parametrize("fields", [{"score": lambda: 1.0}, {"figures": lambda said: {}}, {"fits": lambda: True}])
+def test_a_function_of_other_arguments_is_refused(registered: None, fields: dict[str, Any]) -> None:
+    whole = {"score": contains} | fields if "figures" not in fields else fields
+    with pytest.raises(RegistrationError, match=r"metric mine: .*expected a function of"):
+        register_metric("mine", **whole)

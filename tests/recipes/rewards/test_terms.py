@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from registries import forgotten
 
+from inlay.adapters.parts.registration import RegistrationError
 from inlay.recipes.rewards.registry import REWARDS, RewardError, register_reward, reward_names
 from inlay.recipes.rewards.terms import RewardSettings, Term, parse_terms, user_function
 
@@ -79,3 +80,8 @@ def test_a_function_in_the_working_directory_is_found(tmp_path: Path, monkeypatc
 def test_a_function_that_cannot_be_found_is_named(name: str, told: str) -> None:
     with pytest.raises(RewardError, match=told):
         user_function(name)
+
+
+def test_a_reward_of_other_arguments_is_refused() -> None:
+    with pytest.raises(RegistrationError, match=r"reward 'short': score: expected a function of \(question, answer"):
+        register_reward("short", lambda answer: -len(answer))  # type: ignore[arg-type,misc]
