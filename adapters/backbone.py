@@ -217,6 +217,13 @@ class Backbone(nn.Module):
         """Where the LLM is."""
         return self.llm.device
 
+    def __repr__(self) -> str:
+        """A line for each frozen model, instead of all of its modules."""
+        lines = [f"llm: {type(self.llm.model).__name__}, {self.llm.family}, {self.llm.width} wide"]
+        lines += [f"{name}: {type(own).__name__}, {own.family}" for name, own in self.encoders.items()]
+        lines += [f"{generator_port(name)}: {type(own).__name__}" for name, own in self.generators.items()]
+        return "Backbone(\n" + "".join(f"  {line}\n" for line in lines) + ")"
+
     def train(self, mode: bool = True) -> Backbone:
         """Frozen means eval mode, whatever is asked for."""
         return super().train(False)

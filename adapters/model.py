@@ -18,6 +18,7 @@ from inlay.adapters.core import attach
 from inlay.adapters.core.attachment import exclusive
 from inlay.adapters.core.model_core import ModelCore, Output
 from inlay.adapters.core.parts import AdapterParts
+from inlay.adapters.language.occupancy import AttachError
 from inlay.adapters.media.modality import Modality
 
 __all__ = ["MultimodalModel", "Output", "Reply"]
@@ -41,6 +42,15 @@ class MultimodalModel(ModelCore[A]):
         super().__init__(backbone, adapter)
         self.prefixes: PrefixCache | None = None
         """If given, :meth:`chat` reuses the keys and values of a conversation's beginning."""
+
+    def __repr__(self) -> str:
+        """The names of adapter and LLM."""
+        try:
+            self.require_attached()
+            state = ""
+        except AttachError:
+            state = ", detached"
+        return f"{type(self).__name__}({self.adapter.name!r} on {self.backbone.llm.family}{state})"
 
     @exclusive
     def replies(

@@ -9,6 +9,7 @@ without it: the report names it, and so does a reply that asked for its medium.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -177,5 +178,13 @@ def require(report: Report, adapter: str, *, strict: bool, trained: bool) -> Non
             f"adapter {adapter!r} fits this backbone, which has other weights than it was trained on:\n"
             f"{report.table()}",
             OtherWeightsWarning,
-            stacklevel=4,  # the caller of Adapter.attach
+            stacklevel=_outside(),
         )
+
+
+def _outside() -> int:
+    """The ``stacklevel`` for the caller, so that the warning names the first line outside of this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("inlay."):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -66,3 +66,4 @@ class Media:
 
 
 Segment: TypeAlias = Text | Media
+"""A piece of a rendered conversation."""

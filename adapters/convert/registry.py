@@ -20,7 +20,7 @@ from inlay.adapters.convert.formats import (
 )
 from inlay.adapters.convert.imported import Imported
 from inlay.adapters.convert.source import ConvertError, Source
-from inlay.adapters.parts.registration import register
+from inlay.adapters.parts.registration import check_function, register
 
 __all__ = ["CONVERTERS", "Converter", "converter_for", "register_converter"]
 
@@ -65,8 +65,11 @@ def register_converter(
         about: the format in a few words.
 
     Raises:
-        RegistrationError: the name of another format. The same functions again replace themselves.
+        RegistrationError: functions that take other arguments, or the name of another format. The
+            same functions again replace themselves.
     """
+    check_function(f"converter {name!r}: matches", matches, "source")
+    check_function(f"converter {name!r}: read", read, "source", "template")
     register(CONVERTERS, name, Converter(matches, read, about), "converter", by="read")
 
 

@@ -104,7 +104,8 @@ def encode(
 
     Raises:
         TooLongError: more positions than the context or the limit, and the row may not or cannot be cut.
-        LayoutError: wrong turns, a modality without encoder, or a sample for training without any answer.
+        LayoutError: wrong turns, a modality without encoder, a sample for training without any answer, or a token that
+            the LLM has no embedding for.
     """
     where = f"{name}: " if name else ""
     try:
@@ -122,12 +123,16 @@ def encode(
     places = _Places(tokens, tilers or {}, where)
     most = _Most.of(language.context, None if generation else limit, made)
     sequence = _sequence(source, layout.bos, _bos(layout, language), language, places)
+    if generation and not sequence.ids:
+        sequence.add([_start(language, where)], [False])
     cut = most.apply(sequence, where, trained=answer is None and not generation)
     target = None
     if answer is not None:
         told = _sequence(answer, "none", None, language, _Places({}, {}, where))
         cut += most.apply(told, where, trained=True)
+        _check_rows(told.labels, language, where)
         target = told.labels
+    _check_rows(sequence.ids, language, where)
     if not generation and all(label == IGNORE for label in (sequence.labels if target is None else target)):
         raise LayoutError(f"{where}nothing to train on: template {layout.template!r} leaves no token with a label")
     media = tuple(sequence.media)
@@ -210,6 +215,29 @@ def _bos(layout: Layout, language: LanguageModel) -> int | None:
     if template_named(layout.template).bos_is_eos and (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>"):
         return None if language.bos_id is None else int(tokenizer.eos_token_id)
     return language.bos_id
+
+
+def _start(language: LanguageModel, where: str) -> int:
+    """The id of a prompt without any text or medium, such as a blind one of template ``plain``: BOS, or EOS."""
+    tokenizer = language.tokenizer
+    start = language.bos_id if language.bos_id is not None else tokenizer.eos_token_id
+    if start is None:
+        raise LayoutError(
+            f"{where}the prompt is empty, and the tokenizer has neither BOS nor EOS to begin an answer with; choose a "
+            "template with text around the turns, such as 'vicuna_v1'"
+        )
+    return int(start)
+
+
+def _check_rows(ids: Sequence[int], language: LanguageModel, where: str) -> None:
+    """Refuse ids that the embedding table has no row for: on a GPU they would end the process."""
+    if (missing := language.without_row(ids)) is not None:
+        token = language.tokenizer.convert_ids_to_tokens(missing)
+        raise LayoutError(
+            f"{where}token {token!r} has the id {missing}, and the LLM embeds {language.vocabulary} tokens: the "
+            "tokenizer belongs to another model, or has tokens that this model was never given; remove the token from "
+            "the text, or use the model's own tokenizer"
+        )
 
 
 def _sequence(

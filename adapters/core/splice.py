@@ -14,7 +14,7 @@ __all__ = ["SpliceError", "in_order", "insert"]
 
 
 class SpliceError(InlayError):
-    """The number of features differs from the number of places that were kept for them."""
+    """Number or width of features differ from those of the places that were kept for them."""
 
 
 def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[str] = ()) -> Tensor:
@@ -30,7 +30,7 @@ def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[
         ``[B, T, width]``; gradients flow into ``features``.
 
     Raises:
-        SpliceError: ``slots.sum() != N``, with both counts.
+        SpliceError: ``slots.sum() != N``, with both counts; features of another width than the embeddings.
 
     Example:
         >>> slots = torch.tensor([[False, True, False]])
@@ -39,10 +39,16 @@ def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[
     """
     wanted = int(slots.sum())
     if wanted != len(features):
-        per_sample = ", ".join(f"{name}: {int(row.sum())}" for name, row in zip(names, slots, strict=False))
+        counts = [f"{name}: {int(row.sum())}" for name, row in zip(names, slots, strict=False) if name]
+        where = f" ({', '.join(counts)})" if counts else ""
         raise SpliceError(
-            f"expected {wanted} features for the media slots of this batch ({per_sample or 'unnamed samples'}), got "
-            f"{len(features)}: the encoder or projector gives another number of tokens than when it was probed"
+            f"expected {wanted} features for the media slots of this batch{where}, got {len(features)}: "
+            f"the encoder or projector gives another number of tokens than it says (`tokens`)"
+        )
+    if features.shape[1:] != embeddings.shape[2:]:
+        raise SpliceError(
+            f"expected features [{wanted}, {embeddings.shape[2]}], as wide as the LLM's embeddings, got "
+            f"{list(features.shape)}: the projector's output is not `width_out` wide"
         )
     index = slots.unsqueeze(-1).expand_as(embeddings)
     return embeddings.masked_scatter(index, features.to(embeddings.dtype))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inlay.adapters.export.options import GgufOptions, PeftOptions
 from inlay.adapters.export.target import Exporter, ExportError, NoOptions, Target
-from inlay.adapters.parts.registration import RegistrationError, register
+from inlay.adapters.parts.registration import RegistrationError, check_function, register
 from inlay.hub.safety.text import shown
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def register_exporter(
         precheck: raises for an adapter that cannot be expressed; called before the frozen models are loaded.
 
     Raises:
-        RegistrationError: options that are not a dataclass, or the name of another target.
+        RegistrationError: a function of other arguments, options that are not a dataclass, or the name of another
+            target.
 
     Example:
         >>> register_exporter("card", "my_package.export:write_card", "a page about the adapter")
@@ -64,6 +65,8 @@ def register_exporter(
     """
     if not is_dataclass(options):
         raise RegistrationError(f"exporter {name!r}: options: expected a dataclass, got {shown(options)}")
+    if not isinstance(exporter, str):
+        check_function(f"exporter {name!r}", exporter, "request", "folder")
     register(TARGETS, name, Target(exporter, about, options, precheck), "exporter", by="exporter")
 
 

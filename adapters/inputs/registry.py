@@ -19,11 +19,12 @@ from inlay.adapters.inputs.pixel_shuffle import PixelShuffleConfig, PixelShuffle
 from inlay.adapters.inputs.protocol import ProjectorConfig
 from inlay.adapters.inputs.qformer import QFormerConfig, QFormerProjector
 from inlay.adapters.parts.build import build_module, named_config, new_module
+from inlay.adapters.parts.registration import IMPORT_OWN
 from inlay.adapters.parts.registry import register_part
 
 __all__ = ["PROJECTORS", "build_projector", "new_projector", "projector_config", "register_projector"]
 
-UNKNOWN = "unknown projector {!r}; known: {}. Register one of your own first: register_projector(Module, Config)"
+UNKNOWN = f"unknown projector {{!r}}; known: {{}}; {IMPORT_OWN}, which calls register_projector(Module, Config)"
 
 PROJECTORS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     LinearProjector.kind: (LinearProjector, LinearConfig),

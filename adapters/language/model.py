@@ -66,6 +66,8 @@ class LanguageModel(nn.Module):
         accept_embeddings(model)
         self.model = freeze(model)
         self.tokenizer = tokenizer
+        self._added: frozenset[int] = frozenset()
+        """Ids of tokens that the attached adapter embeds."""
         self.source, self.revision = source, revision
         self.family: str = model.config.model_type
         self.wiring: Wiring = EncoderDecoder() if model.config.is_encoder_decoder else DecoderOnly()
@@ -78,6 +80,11 @@ class LanguageModel(nn.Module):
     def width(self) -> int:
         """Values per input embedding."""
         return int(self._table.shape[1])
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the model's own embedding table."""
+        return len(self._table)
 
     @property
     def context(self) -> int | None:
@@ -115,7 +122,7 @@ class LanguageModel(nn.Module):
         LLaMA's tokenizers are often given a pad token that the model has no row for.
         """
         given = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
-        return next((int(i) for i in given if i is not None and 0 <= i < len(self._table)), 0)
+        return next((int(i) for i in given if i is not None and 0 <= i < self.vocabulary), 0)
 
     @cached_property
     def stop_ids(self) -> list[int]:
@@ -143,24 +150,32 @@ class LanguageModel(nn.Module):
             weights=weights_digest(self.model),
             settings={
                 **self.wiring.settings(self.model),
-                "vocabulary": int(self._table.shape[0]),
+                "vocabulary": self.vocabulary,
                 **({PRECISION: precision} if (precision := precision_of(self.model)) else {}),
             },
         )
 
-    def use_tokenizer(self, tokenizer: Any) -> Any:
+    def use_tokenizer(self, tokenizer: Any, added: Sequence[int] = ()) -> Any:
         """Replace the tokenizer; the port does not change.
 
         Args:
             tokenizer: one that gives every old text its old ids, such as a copy with added tokens.
+            added: ids of tokens that an adapter embeds.
 
         Returns:
             The previous tokenizer.
         """
         _ = self.port, self.bos_id, self.stop_ids  # computed now, from the tokenizer that belongs to the model
         before, self.tokenizer = self.tokenizer, tokenizer
+        self._added = frozenset(added)
         self.__dict__.pop("special_tokens", None)
         return before
+
+    def without_row(self, ids: Sequence[int]) -> int | None:
+        """The first id that neither the model nor the attached adapter embeds; None if there is none."""
+        if max(ids, default=0) < self.vocabulary:
+            return None
+        return next((i for i in ids if i >= self.vocabulary and i not in self._added), None)
 
     def embed(self, ids: Tensor) -> Tensor:
         """``[..., T]`` ids -> ``[..., T, width]``."""

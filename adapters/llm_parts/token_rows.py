@@ -171,7 +171,7 @@ class TokenRows(nn.Module):
         undo = undo or Undo()
         try:
             undo.callback(llm.use_tokenizer, llm.tokenizer)
-            llm.use_tokenizer(tokenizer)
+            llm.use_tokenizer(tokenizer, ids)
             replace_call(embedding, RowEmbeddings(embedding.forward, self.input, places), undo)
             replace_call(head, HeadCall(head.forward, self.output, places), undo)
         except BaseException:

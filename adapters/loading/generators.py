@@ -27,6 +27,7 @@ from inlay.adapters.loading.dtype import chosen_dtype, computable
 from inlay.adapters.loading.files.checkpoint import DIFFUSION, has_pickled_weights
 from inlay.adapters.loading.pretrained import BackboneError, check_loaded, given, load_weights, loading, source_name
 from inlay.adapters.loading.registered_generator import registered_loader
+from inlay.adapters.parts.registration import IMPORT_OWN
 
 __all__ = ["load_generator"]
 
@@ -134,8 +135,8 @@ def load_generator(
         if pipeline is None:
             raise BackboneError(
                 f"{source}: pipelines of class {class_name!r} are not supported; expected one of "
-                f"{', '.join(_PIPELINES)}. Load another one with register_generator(name, load), or pass "
-                "Backbone(llm=..., generators=...)"
+                f"{', '.join(_PIPELINES)}. {IMPORT_OWN[0].upper()}{IMPORT_OWN[1:]}, which calls "
+                "register_generator(name, load), or pass Backbone(llm=..., generators=...)"
             )
         text_model = load_weights(pipeline.text_model, source, kind, options | {"subfolder": "text_encoder"})
         text_model = computable(text_model, kind, device)

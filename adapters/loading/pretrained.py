@@ -33,6 +33,7 @@ __all__ = [
     "source_name",
 ]
 
+_EMBEDDED = "inlay-miniature/"
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][\w.\-]*/)?[A-Za-z0-9][\w.\-]*")
 """Names that the Hub can have; all others are paths."""
 _LOADER_ARGUMENTS = frozenset({"source", "revision", "dtype", "local_files_only", "name"})
@@ -174,6 +175,11 @@ class loading:  # noqa: N801 - reads as a statement
     def __enter__(self) -> None:
         if Path(self.source).exists():
             return
+        if (source := str(self.source)).startswith(_EMBEDDED):
+            raise BackboneError(
+                f"{source}: commands and settings know the embedded models by this name; in Python, give the folder: "
+                f"inlay.recipes.miniature.backbone_path({source.removeprefix(_EMBEDDED)!r})"
+            )
         if isinstance(self.source, Path) or not _HUB_ID.fullmatch(self.source):
             raise BackboneError(
                 f"{self.source}: no such folder (for the {self.what}); expected a folder, or a Hub id: owner/name"

@@ -20,6 +20,7 @@ from PIL import Image
 __all__ = ["Colour", "Geometry", "HalfPixel", "fit"]
 
 Geometry: TypeAlias = Literal["squash", "pad", "crop"]
+"""How an image becomes a square: scaled without regard to its shape, padded to a square, or cut to its middle."""
 Colour: TypeAlias = tuple[int, int, int]
 HalfPixel: TypeAlias = Literal["down", "even"]
 """How a centre between two pixels is rounded: down (transformers), or to the even pixel (torchvision)."""

@@ -14,11 +14,12 @@ from inlay.adapters.outputs.protocol import OutputConfig
 from inlay.adapters.outputs.qformer import QFormerOutput, QFormerOutputConfig
 from inlay.adapters.outputs.transformer import TransformerOutput, TransformerOutputConfig
 from inlay.adapters.parts.build import build_module, named_config, new_module
+from inlay.adapters.parts.registration import IMPORT_OWN
 from inlay.adapters.parts.registry import register_part
 
 __all__ = ["OUTPUTS", "build_output", "new_output", "output_config", "register_output"]
 
-UNKNOWN = "unknown output projector {!r}; known: {}. Register one of your own first: register_output(Module, Config)"
+UNKNOWN = f"unknown output projector {{!r}}; known: {{}}; {IMPORT_OWN}, which calls register_output(Module, Config)"
 
 OUTPUTS: dict[str, tuple[type[nn.Module], type[Any]]] = {
     TransformerOutput.kind: (TransformerOutput, TransformerOutputConfig),

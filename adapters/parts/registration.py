@@ -7,13 +7,17 @@ twice, and a cell of a notebook is run again after an edit.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import MutableMapping
 from typing import TypeVar
 
 from inlay.hub.errors import InlayError
 
-__all__ = ["RegistrationError", "register", "same_definition"]
+__all__ = ["IMPORT_OWN", "RegistrationError", "check_function", "register", "same_definition"]
+
+IMPORT_OWN = "for one of your own, import the module that registers it first (on the command line: --import MODULE)"
+"""Advice of every error about an unknown name."""
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
@@ -50,6 +54,31 @@ def register(table: MutableMapping[str, T], name: object, entry: T, what: str, *
         if not same_definition(held, own):
             raise RegistrationError(f"{what} {name!r} is already registered as {_named(held)}; choose another name")
     table[name] = entry
+
+
+def check_function(what: str, function: object, *arguments: str) -> None:
+    """Check that a function can be called with so many arguments; calling it later might end a long run.
+
+    Args:
+        what: its place, for the error, such as ``metric 'recall': score``.
+        function: the object.
+        arguments: the name of each argument.
+
+    Raises:
+        RegistrationError: it is no function, or takes other arguments.
+
+    Example:
+        >>> check_function("metric 'recall': score", lambda said, question: 1.0, "said", "question")
+    """
+    expected = f"{what}: expected a function of ({', '.join(arguments)})"
+    if not callable(function):
+        raise RegistrationError(f"{expected}, got {function!r}")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        raise RegistrationError(f"{expected}, and {_named(function)} does not take these: {error}") from error
+    except ValueError:
+        return  # A function in C without a signature.
 
 
 def same_definition(held: object, own: object) -> bool:

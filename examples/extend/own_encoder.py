@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from inlay.adapters import PortSpec, register_encoder
 from inlay.adapters.compatibility.digest import weights_digest
 from inlay.adapters.encoders import squares
-from inlay.adapters.media.image import Geometry
+from inlay.adapters.media.geometry import Geometry
 
 
 class RawPatches(nn.Module):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inlay.adapters.parts.registration import same_definition
+from inlay.adapters.parts.registration import IMPORT_OWN, check_function, same_definition
 from inlay.recipes.evaluation.errors import MetricError
 from inlay.recipes.settings.user_functions import calling, guarded, real_number
 
@@ -109,6 +109,7 @@ def register_metric(
         problem: ``(question, candidates)`` -> why a question cannot be scored; empty if it can.
 
     Raises:
+        RegistrationError: a function that takes other arguments.
         MetricError: invalid or used name, neither or both of ``score`` and ``figures``, or tokens below 1.
     """
     if not name.isidentifier() or name in (AUTO, *BUILT_IN, NONE):
@@ -117,6 +118,10 @@ def register_metric(
     compute = _own_mean(name, score) if score is not None else figures and _own_figures(name, figures, main)
     if compute is None or (score is not None and figures is not None):
         raise MetricError(f"metric {name}: expected either score or figures")
+    asked = ("answer", "question") if score is not None else ("answers", "questions")
+    check_function(f"metric {name}: {'figures' if score is None else 'score'}", score or figures, *asked)
+    check_function(f"metric {name}: fits", fits, "questions", "candidates")
+    check_function(f"metric {name}: problem", problem, "question", "candidates")
     if tokens < 1:
         raise MetricError(f"metric {name}: tokens: expected at least 1, got {tokens}")
     held = METRICS.pop(name, None)  # `auto` tries a re-registered metric first
@@ -193,4 +198,4 @@ def check_metric_name(name: str) -> None:
         MetricError: unknown metric.
     """
     if name not in metric_names():
-        raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}")
+        raise MetricError(f"metric: expected one of {', '.join(metric_names())}, got {name!r}; {IMPORT_OWN}")

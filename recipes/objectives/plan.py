@@ -30,7 +30,9 @@ class Task:
     """One stage of one run."""
 
     stage: Stage
+    """The settings of the stage."""
     model: AttachedModel
+    """The backbone with the adapter attached."""
     sets: Sequence[Sequence[Sample]]
     """The training data sets."""
     held_out: Sequence[Sample] = ()
@@ -44,14 +46,16 @@ class Task:
     features: FeatureCache | None = None
     """Frozen features, if they are cached."""
     seed: int = 0
+    """Seed of the order of the samples, and of all that is drawn."""
     workers: int = 0
+    """Processes that load media; 0 loads them in the training process."""
     carried: dict[str, Any] = field(default_factory=dict)
     """Results of earlier stages that later ones need: ``teacher``."""
     memory: int = 2 << 30
     """Memory limit in bytes, each for caption embeddings and for states of signal tokens."""
     store: CacheStore | None = None
     """Disk cache for outputs of frozen models."""
-    show: Callable[[str], None] = print
+    show: Callable[[str], None] = field(default_factory=lambda: print)
     """Prints a line for the user."""
     judge: Callable[[str, str], bool] | None = None
     """Whether a generated caption is correct, given caption and reference; None without a judge."""
@@ -62,19 +66,25 @@ class Plan:
     """Module, batches and report of one stage."""
 
     module: LightningModule
+    """The training module; a :class:`StepModule`, or any module whose ``training_step`` returns a loss."""
     data: StepData
+    """The batches of the optimizer steps."""
     validation: StepData | None = None
     """Batches of ``Task.validation`` for the same module; None for none."""
     answers: bool = False
     """Whether the model learns to generate text, so that validation also scores answers."""
-    finish: Callable[[], None] = lambda: None
+    finish: Callable[[], None] = field(default_factory=lambda: _nothing)
     """Runs after training; copies weights that were trained outside the adapter into it."""
     stream_row: Callable[[int, Sample], Any] | None = None
     """``(number, sample)`` -> the row of a streamed sample; None if the objective cannot read a stream."""
-    report: Callable[[], dict[str, float]] = dict
+    report: Callable[[], dict[str, float]] = field(default_factory=lambda: dict)
     """Computes figures after the stage."""
-    figures: Callable[[], dict[str, Any]] = dict
+    figures: Callable[[], dict[str, Any]] = field(default_factory=lambda: dict)
     """Computes further entries of ``metrics.json`` after the stage."""
+
+
+def _nothing() -> None:
+    """What most objectives do after training."""
 
 
 def conversation_data(task: Task, sets: Sequence[Sequence[Sample]] | None = None) -> StageData:

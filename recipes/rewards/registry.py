@@ -6,12 +6,11 @@ several. Imports nothing heavy, so that a wrong name is reported at once.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from inlay.adapters.parts.registration import register
+from inlay.adapters.parts.registration import check_function, register
 from inlay.hub.errors import InlayError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ __all__ = [
     "Reward",
     "RewardError",
     "RewardFunction",
-    "check_function",
     "register_reward",
     "reward_names",
 ]
@@ -67,36 +65,16 @@ def register_reward(name: str, score: RewardFunction, *, problem: Problem = _no_
         tokens: maximum tokens of an answer, unless the references are longer.
 
     Raises:
-        RewardError: the name of a built-in reward, a function that does not take the three arguments, or tokens below
-            1.
-        RegistrationError: not a name, or the name of another reward.
+        RewardError: the name of a built-in reward, or tokens below 1.
+        RegistrationError: functions that take other arguments, not a name, or the name of another reward.
     """
     if name in BUILT_IN:
         raise RewardError(f"reward {name!r} is built in; choose another name")
     if tokens < 1:
         raise RewardError(f"reward {name}: tokens: expected at least 1, got {tokens}")
-    check_function(name, score)
+    check_function(f"reward {name!r}: score", score, "question", "answer", "sample")
+    check_function(f"reward {name!r}: problem", problem, "question", "sample")
     register(REWARDS, name, Reward(score=score, problem=problem, tokens=tokens), "reward", by="score")
-
-
-def check_function(name: str, function: Callable[..., Any]) -> None:
-    """Check that a reward takes question, answer and sample, without calling it.
-
-    Raises:
-        RewardError: it does not.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions written in C have no signature
-        return
-    try:
-        signature.bind(None, "", None)
-    except TypeError as error:
-        called = getattr(function, "__name__", "score")
-        raise RewardError(
-            f"reward {name}: expected a function {called}(question, answer, sample), got {called}{signature}: {error}; "
-            "question.reference is the reference answer"
-        ) from None
 
 
 def reward_names() -> list[str]:

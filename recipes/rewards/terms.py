@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from inlay.recipes.rewards.registry import REWARDS, RewardError, check_function, reward_names
+from inlay.adapters.parts.registration import IMPORT_OWN, check_function
+from inlay.recipes.rewards.registry import REWARDS, RewardError, reward_names
 from inlay.recipes.settings.user_functions import place_of
 
 __all__ = ["RewardSettings", "Term", "parse_terms", "user_function"]
@@ -76,7 +77,9 @@ def parse_terms(text: str) -> tuple[Term, ...]:
         if not math.isfinite(number) or not number:
             raise RewardError(f"reward: expected NAME or WEIGHT*NAME with a weight other than 0, got {part.strip()!r}")
         if ":" not in name and name not in reward_names():
-            raise RewardError(f"reward: expected one of {', '.join(reward_names())}, or module:function; got {name!r}")
+            raise RewardError(
+                f"reward: expected one of {', '.join(reward_names())}, or module:function; got {name!r}; {IMPORT_OWN}"
+            )
         terms.append(Term(name, number))
     if len({term.name for term in terms}) != len(terms):
         raise RewardError(f"reward: expected each reward once, got {text!r}")
@@ -111,5 +114,5 @@ def user_function(name: str) -> Any:
         sys.path.remove(place)
     if not callable(found):
         raise RewardError(f"reward {name}: {module} has no function {function!r}; write it as module:function")
-    check_function(name, found)
+    check_function(f"reward {name}", found, "question", "answer", "sample")
     return found

@@ -68,7 +68,8 @@ def check_job(job: Job, *, own_models: bool = False) -> None:
     if not own_models and one and (job.backbone.image is not None or job.backbone.features is None):
         given, other = ("llm", "image") if job.backbone.image is None else ("image", "llm")
         raise SettingsError(
-            f"backbone: --backbone.{given} needs --backbone.{other} too: the embedded models are trained for each other"
+            f"backbone: --backbone.{given} needs --backbone.{other} too, since the embedded models are trained for "
+            f"each other; --backbone.{other} {getattr(job.recipe.sources, other)} names the embedded one all the same"
         )
     check_begin(job.recipe, job.run.begin, data=job.data.train is not None)
     if job.data.train is None and job.backbone.llm is not None:

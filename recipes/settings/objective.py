@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pkgutil import resolve_name
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
-from inlay.adapters.parts.registration import same_definition
+from inlay.adapters.parts.registration import IMPORT_OWN, same_definition
 from inlay.hub.errors import InlayError
 
 __all__ = ["Objective", "ObjectiveError", "Reads", "objective_names", "objective_type", "register_objective"]
@@ -142,5 +142,5 @@ def objective_type(name: str) -> type[Objective]:
         found: type[Objective] = resolve_name(_PACKAGED[name])
         return found
     if name not in _REGISTERED:
-        raise ObjectiveError(f"objective: expected one of {', '.join(objective_names())}, got {name!r}")
+        raise ObjectiveError(f"objective: expected one of {', '.join(objective_names())}, got {name!r}; {IMPORT_OWN}")
     return _REGISTERED[name]

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback
 
 from inlay.adapters.adapter import Adapter
 from inlay.adapters.backbone import Backbone
+from inlay.adapters.parts.registration import IMPORT_OWN
 from inlay.recipes.runs.begin import on_miniature
 from inlay.recipes.runs.job import Job
 from inlay.recipes.settings.default_models import MINIATURE
@@ -107,7 +108,7 @@ def finetune(
     """
     if isinstance(recipe, str):
         if recipe not in SYSTEMS:
-            raise SettingsError(f"finetune: expected one of {', '.join(SYSTEMS)}, got {recipe!r}")
+            raise SettingsError(f"finetune: expected one of {', '.join(SYSTEMS)}, got {recipe!r}; {IMPORT_OWN}")
         # As on the command line: the published settings for models of the user's own.
         source = backbone.llm.source if isinstance(backbone, Backbone) else backbone and backbone.llm
         own = bool(source) and not str(source).startswith(MINIATURE)

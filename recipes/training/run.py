@@ -215,8 +215,11 @@ def _facts(job: Job, ready: Prepared, figures: Mapping[str, Any]) -> TrainingSpe
     read = [f"{name}: {_amount(ready, job.recipe.stages[name].data)}" for name in trained]
     tests = {id(rows): len(rows) for kind, rows in ready.samples.items() if "test" in kind}
     sizes = ", ".join([*read, *([f"held out: {sum(tests.values())} rows"] if tests else [])])
-    named = ("accuracy", "cider", "blind", "oracle", "choice")
-    measured = {key: float(figures[key]) for key in named if key in figures}
+    metric = ready.final.metric
+    # The figure of a built-in metric has its usual name; that of a registered one is called as the metric.
+    main = ready.final.main if metric is None or metric.given is None else metric.name
+    named = {ready.final.main: main} | {name: name for name in ("blind", "oracle", "choice")}
+    measured = {told: float(figures[key]) for key, told in named.items() if key in figures}
     measured |= {f"made_{name}": float(own["right"]) for name, own in figures.get("made", {}).items()}
     return TrainingSpec(
         recipe=job.recipe.system,

@@ -207,10 +207,11 @@ def test_other_weights_warn_once_and_strict_refuses_each_time(saved: Any, backbo
     other = backbone_of(seed=9)
     for adapter in (one, two):
         adapter.training_facts = TrainingSpec(recipe="llava", stages=("align",), data="x", seed=0)
-    with pytest.warns(OtherWeightsWarning):
+    with pytest.warns(OtherWeightsWarning) as attached:
         model = one.attach(other)
-    with pytest.warns(OtherWeightsWarning):
+    with pytest.warns(OtherWeightsWarning) as swapped:
         model.swap(two)
+    assert [warned[0].filename for warned in (attached, swapped)] == [__file__] * 2
     model.swap(one)  # known by now: a warning would be an error here
     with pytest.raises(IncompatibleBackbone, match="strict=True was given"):
         model.swap(two, strict=True)

@@ -20,7 +20,7 @@ STEPS = [
 
 def test_every_file_and_room_of_the_page_exists() -> None:
     rooms = [ROOT / "recipes" / room for room in ("", "data", "evaluation", "training", "commands")]
-    places = [ROOT, ROOT / "adapters", *rooms, ROOT / "tests" / "packaging"]
+    places = [ROOT, ROOT / "hub", ROOT / "adapters", *rooms, ROOT / "tests" / "packaging"]
     named = re.findall(r"`([a-z_/]+(?:\.py|/))`", PAGE)
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import inspect
 import re
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from inlay_docs import commands, expanded, extras, manifest_schema, memory_sizes, method_cards, public_names, within
+from inlay_docs import (
+    attribute_docstrings,
+    commands,
+    expanded,
+    extras,
+    manifest_schema,
+    memory_sizes,
+    method_cards,
+    public_names,
+    within,
+)
 from inlay_docs.markdown import cell, prose
+from sphinx.ext import napoleon
 
 from inlay.hub.format.manifest import Manifest
 from inlay.recipes.cli import COMMANDS
@@ -32,6 +44,40 @@ def test_every_public_name_has_a_docstring(floor: str) -> None:
             own = value.__doc__ if not inspect.isclass(value) else value.__dict__.get("__doc__")
             bare += [] if own and not own.startswith(f"{name}(") else [name]
     assert bare == []
+
+
+def test_every_name_that_own_parts_import_is_on_the_page_of_its_floor(docs: Path) -> None:
+    for floor in public_names.FLOORS[:2]:
+        page = docs / "reference" / f"python-{floor.rpartition('.')[2]}.md"
+        text = expanded(page.read_text(encoding="utf-8"))
+        needed = [f"{module}.{name}" for module, own in public_names.extension_names(floor).items() for name in own]
+        assert needed
+        assert [name for name in needed if f":: {name}\n" not in text] == []
+
+
+@pytest.mark.parametrize("floor", public_names.FLOORS[:2])
+def test_every_name_that_own_parts_import_has_a_docstring(floor: str) -> None:
+    bare = []
+    for module, own in public_names.extension_names(floor).items():
+        source = inspect.getsource(import_module(module))
+        for name in own:
+            value = getattr(import_module(module), name)
+            if inspect.isclass(value) or inspect.isroutine(value):
+                bare += [] if value.__doc__ else [name]
+            elif not re.search(rf'^{name}(: TypeAlias)? = .*\n"""', source, re.MULTILINE):
+                bare.append(name)
+    assert bare == []
+
+
+@pytest.mark.parametrize("kind", ["attribute", "property"])
+def test_a_colon_in_the_docstring_of_a_field_divides_nothing(kind: str) -> None:
+    handlers: dict[int, Any] = {500: napoleon._process_docstring}
+    app = SimpleNamespace(config=napoleon.Config(), connect=lambda _, call, priority: handlers.update({priority: call}))
+    attribute_docstrings.connect(app)
+    lines = ["Temperature: above 0."]
+    for priority in sorted(handlers):
+        handlers[priority](app, kind, "a.b", None, None, lines)
+    assert [line for line in lines if line] == ["Temperature: above 0."]
 
 
 def test_every_command_and_option_is_on_the_page() -> None:

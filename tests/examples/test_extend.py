@@ -105,7 +105,9 @@ def test_a_projector_is_trained_stored_and_loaded(world: Path, tmp_path: Path) -
     model = Adapter.from_pretrained(run).attach(miniature_backbone(), strict=True)
     assert model.tokens == {"image": 12}
     del PROJECTORS["pooled"]
-    with pytest.raises(BundleError, match=r"unknown projector 'pooled'.*register_projector\(Module, Config\)"):
+    with pytest.raises(
+        BundleError, match=r"unknown projector 'pooled'.*--import MODULE.*register_projector\(Module, Config\)"
+    ):
         Adapter.from_pretrained(run)
 
 
@@ -358,6 +360,8 @@ def test_all_parts_train_together_and_two_processes_give_the_numbers_of_one(
     figures = json.loads((one / "metrics.json").read_text())
     assert figures["accuracy"] == 1.0
     assert figures["blind"] < 0.5
+    stored = json.loads((one / "bundle" / "inlay.json").read_text())["training"]["metrics"]
+    assert stored == {"word_recall": 1.0, "blind": figures["blind"]}
     first, *_, last = curve(one, "align")
     assert last[1] < first[1]
 

@@ -204,6 +204,8 @@ def test_miniature_that_is_not_there_is_said_before_data_are_made(
             "YAML file, got",
         ),
         (["train", "llava", "--backbone.llm", "a/b"], "--backbone.llm needs --backbone.image too"),
+        (["train", "llava", "--backbone.image", "c/d"], "--backbone.llm inlay-miniature/llama names the embedded one"),
+        (["train", "blip2", "--backbone.image", "c/d"], "--backbone.llm inlay-miniature/opt names the embedded one"),
         (["train", "llava", "--backbone.llm", "a/b", "--backbone.image", "c/d"], "--data.train is needed"),
         (["train", "llava", "--version", "3"], "version: expected one of 1.5, 1.0, got '3'"),
         (["train", "blip2", "--version=vicuna"], "version: expected one of opt, t5, pformer, got 'vicuna'"),

@@ -13,7 +13,7 @@ from inlay.adapters.conversation.templates.blip import BLIP_TEMPLATES
 from inlay.adapters.conversation.templates.chat_template import CHAT_TEMPLATES
 from inlay.adapters.conversation.templates.llava import LLAVA_TEMPLATES
 from inlay.adapters.conversation.templates.prismatic import PRISMATIC_TEMPLATES
-from inlay.adapters.parts.registration import same_definition
+from inlay.adapters.parts.registration import IMPORT_OWN, same_definition
 
 __all__ = ["TEMPLATES", "register_template", "template_named"]
 
@@ -83,8 +83,8 @@ def template_named(name: str) -> Template:
     """
     if not isinstance(name, str) or name not in TEMPLATES:
         raise LayoutError(
-            f"template: expected one of {', '.join(TEMPLATES)}, got {name!r}; register_template(name, template) adds "
-            "one of your own"
+            f"template: expected one of {', '.join(TEMPLATES)}, got {name!r}; {IMPORT_OWN}, which calls "
+            "register_template(name, template)"
         )
     return TEMPLATES[name]
 

@@ -35,7 +35,7 @@ def squares(
     Args:
         images: ``n`` RGB images.
         size: side of the square, in pixels.
-        geometry: how an image becomes a square, see :mod:`inlay.adapters.media.image`.
+        geometry: how an image becomes a square, see :mod:`inlay.adapters.media.geometry`.
         fill: colour of the padding, RGB in 0..255.
         half_pixel: how the corner of a cropped centre is rounded.
 
@@ -102,7 +102,7 @@ class VisionEncoder(FrozenEncoder):
 
         Args:
             images: ``n`` RGB images of any size.
-            geometry: how an image becomes a square, see :mod:`inlay.adapters.media.image`.
+            geometry: how an image becomes a square, see :mod:`inlay.adapters.media.geometry`.
 
         Returns:
             ``[n, 3, size, size]`` float32.

@@ -105,7 +105,7 @@ def generate(
         if getattr(options.get("streamer"), "raised", None) is error:  # of the caller's function, not of the options
             raise
         raise LanguageModelError(
-            f"{model.config.model_type}: transformers' generate refused its options: {error}"
+            f"{model.config.model_type}: transformers' generate failed with these embeddings and options: {error}"
         ) from error
     found = [ended(row, every, texts) for row in wiring.written(ids).tolist()]
     return Generation([row for row, _ in found], [reason for _, reason in found])

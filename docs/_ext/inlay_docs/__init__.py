@@ -11,7 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inlay_docs import code_breaks, commands, extras, manifest_schema, method_cards, public_names
+from inlay_docs import (
+    attribute_docstrings,
+    code_breaks,
+    commands,
+    extras,
+    manifest_schema,
+    method_cards,
+    public_names,
+)
 
 __all__ = ["FENCE", "GENERATORS", "expanded", "setup", "within"]
 
@@ -74,4 +82,5 @@ def setup(app: Any) -> dict[str, bool]:
 
     app.connect("source-read", replace)
     app.connect("html-page-context", break_code)
+    attribute_docstrings.connect(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,11 +1,13 @@
 """``--import my_parts.py``: import a user's file or module before the command's arguments are checked.
 
 It registers projectors, encoders, objectives or systems for the command. All processes of a distributed run have the
-same arguments and import it too. A YAML file cannot contain this option, because settings must not run code.
+same arguments and import it too. The environment variable ``INLAY_IMPORT`` names modules for every command, as one
+wants for an installed package of own parts. A YAML file cannot contain this option, because settings must not run code.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,12 +20,15 @@ from inlay.recipes.settings.user_functions import place_of
 
 __all__ = ["IMPORT_HELP", "import_own_parts"]
 
-OPTION = "--import"
-IMPORT_HELP = f"{OPTION} FILE.py|MODULE: import a file or module that registers custom parts; may be repeated"
+OPTION, VARIABLE = "--import", "INLAY_IMPORT"
+IMPORT_HELP = (
+    f"{OPTION} FILE.py|MODULE: import a file or module that registers custom parts; may be repeated. "
+    f"The environment variable {VARIABLE}=MODULE,MODULE imports for every command"
+)
 
 
 def import_own_parts(arguments: Sequence[str]) -> list[str]:
-    """Import the files and modules of ``--import``, and return the other arguments.
+    """Import the files and modules of ``INLAY_IMPORT`` and of ``--import``, and return the other arguments.
 
     Raises:
         SettingsError: missing file or module, or an error during import.
@@ -32,6 +37,8 @@ def import_own_parts(arguments: Sequence[str]) -> list[str]:
         >>> import_own_parts(["llava", "--import", "json", "--seed", "3"])
         ['llava', '--seed', '3']
     """
+    for value in filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))):
+        _import(value, VARIABLE)
     rest: list[str] = []
     waiting = iter(arguments)
     for argument in waiting:
@@ -42,15 +49,16 @@ def import_own_parts(arguments: Sequence[str]) -> list[str]:
         value = value if equals else next(waiting, "")
         if not value or value.startswith("--"):
             raise SettingsError(f"{OPTION}: expected a Python file or the name of a module, got nothing")
-        _import(value)
+        _import(value, OPTION)
     return rest
 
 
-def _import(value: str) -> None:
+def _import(value: str, given: str) -> None:
+    """Import a file or module; ``given`` is the option or variable that names it."""
     is_file = value.endswith(".py") or "/" in value
     if is_file and not Path(value).is_file():
         problem = "it is a folder" if Path(value).is_dir() else "no such file"
-        raise SettingsError(f"{OPTION}: {value}: {problem}; expected a Python file, or the name of a module")
+        raise SettingsError(f"{given}: {value}: {problem}; expected a Python file, or the name of a module")
     try:
         if is_file:
             _import_file(Path(value).resolve())
@@ -60,7 +68,7 @@ def _import(value: str) -> None:
         raise
     except Exception as error:
         where = f" ({place})" if (place := place_of(error)) else ""
-        raise SettingsError(f"{OPTION}: {value} cannot be imported: {type(error).__name__}: {error}{where}") from error
+        raise SettingsError(f"{given}: {value} cannot be imported: {type(error).__name__}: {error}{where}") from error
 
 
 def _import_file(path: Path) -> None:

@@ -11,6 +11,7 @@ from inlay.adapters.media.modality import Modality
 __all__ = ["CAPTION", "LETTER", "SHORT", "about", "with_options"]
 
 SHORT = "Answer the question using a single word or phrase."
+"""LLaVA's instruction for short answers."""
 LETTER = "Answer with the option's letter from the given choices directly."
 CAPTION = "Provide a one-sentence caption for the provided image."
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from inlay.adapters.parts.registration import register
+from inlay.adapters.parts.registration import IMPORT_OWN, check_function, register
 from inlay.recipes.evaluation.benchmarks.benchmark import Benchmark
 from inlay.recipes.evaluation.benchmarks.official_files import OfficialFiles, Published
 from inlay.recipes.evaluation.benchmarks.published import PUBLISHED
@@ -35,13 +35,15 @@ def register_benchmark(benchmark: Benchmark) -> None:
         benchmark: its name has letters, digits, ``_``, ``-`` and ``.``.
 
     Raises:
-        RegistrationError: not a name, or the name of another benchmark.
+        RegistrationError: functions that take other arguments, not a name, or the name of another benchmark.
         BenchmarkError: the name of a built-in benchmark, or fewer than one token.
     """
     if benchmark.name in _MODULES:
         raise BenchmarkError(f"benchmark {benchmark.name}: a built-in benchmark has this name; choose another name")
     if benchmark.tokens < 1:
         raise BenchmarkError(f"benchmark {benchmark.name}: tokens: expected at least 1, got {benchmark.tokens}")
+    check_function(f"benchmark {benchmark.name!r}: read", benchmark.read, "files", "instruction")
+    check_function(f"benchmark {benchmark.name!r}: score", benchmark.score, "items", "answers")
     register(BENCHMARKS, benchmark.name, benchmark, "benchmark", by="read")
 
 
@@ -72,7 +74,7 @@ def _published(name: str) -> Published:
     if name in BENCHMARKS:
         return BENCHMARKS[name].published
     if name not in _MODULES:
-        raise BenchmarkError(f"benchmark: expected one of {', '.join(benchmark_names())}, got {name!r}")
+        raise BenchmarkError(f"benchmark: expected one of {', '.join(benchmark_names())}, got {name!r}; {IMPORT_OWN}")
     return PUBLISHED[name]
 
 

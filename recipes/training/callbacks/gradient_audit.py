@@ -55,7 +55,10 @@ class GradientAudit(Callback):
         ]
         if zero:
             raise GradientAuditError(
-                f"the gradient of {', '.join(zero[:8])} is zero at the first step that uses these tensors"
+                f"the gradient of {', '.join(zero[:8])} is zero at the first step that uses these tensors, so they "
+                "would not learn. Likely causes: an encoder whose features are all zero (check its weights), or a "
+                "module of the LLM whose output is not used: leave it out of --lora.targets, or the part out of the "
+                "stage's 'lr'. A module of your own that begins so lists these names as `without_gradient`"
             )
 
     def _check_missing(self, tensors: Mapping[str, Tensor]) -> None:

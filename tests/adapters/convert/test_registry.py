@@ -66,3 +66,9 @@ def test_an_unknown_checkpoint_is_refused_with_the_known_formats(tmp_path: Path)
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="format: expected one of llava, hf_llava"):
         read_checkpoint(tmp_path, converter="lava")
+
+
+def test_functions_of_other_arguments_are_refused() -> None:
+    read: Any = str.upper
+    with pytest.raises(RegistrationError, match=r"converter 'mine': read: expected a function of \(source, template\)"):
+        register_converter("mine", lambda source: True, read)

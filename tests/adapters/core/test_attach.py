@@ -305,3 +305,14 @@ def test_of_two_threads_that_attach_one_adapter_to_two_language_models_one_is_re
         thread.join()
     assert len(refused) == 1
     assert sorted(str(backbone.attached) for backbone in (one, two)) == ["None", "any"]
+
+
+def test_a_backbone_and_a_model_are_shown_in_a_few_lines(backbone_of: Make, adapter_of: Make) -> None:
+    backbone = backbone_of()
+    lines = ["Backbone(", "  llm: LlamaForCausalLM, llama, 32 wide", "  image: ClipEncoder, clip_vision_model", ")"]
+    assert repr(backbone).splitlines() == lines
+    adapter = adapter_of(backbone)
+    model = adapter.attach(backbone)
+    assert repr(model) == f"MultimodalModel({adapter.name!r} on llama)"
+    adapter.detach()
+    assert repr(model) == f"MultimodalModel({adapter.name!r} on llama, detached)"

@@ -11,6 +11,7 @@ from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
 from inlay.adapters.conversation.segments import TooLongError
 from inlay.adapters.core.encode import Limit, encode
 from inlay.adapters.language.labels import IGNORE
+from inlay.adapters.llm_parts.token_rows import TokenRows, TokensConfig
 
 IMAGE = MediaPart("image", "x.png")
 VICUNA = Layout(template="vicuna_v1")
@@ -180,3 +181,38 @@ def test_of_an_encoder_decoder_only_the_target_is_cut(llm_of: Any) -> None:
     assert (row.ids.tolist(), row.target.tolist()) == (whole.ids.tolist(), whole.target[:most].tolist())
     with pytest.raises(TooLongError):
         encode(ask(LONG, LONG), VICUNA, llm, {}, limit=Limit(8, cut=True))
+
+
+@pytest.mark.parametrize(("family", "start"), [("llama", "bos_token_id"), ("qwen2", "eos_token_id")])
+def test_a_prompt_without_text_or_medium_begins_with_one_token(llm_of: Any, family: str, start: str) -> None:
+    llm = llm_of(family)
+    row = encode(ask("what?", None), Layout(template="plain"), llm, {}, generation=True)
+    assert row.ids.tolist() == [getattr(llm.tokenizer, start)]
+
+
+def test_an_empty_prompt_is_refused_where_no_token_can_begin_it(llm_of: Any) -> None:
+    llm = llm_of("qwen2")
+    llm.tokenizer.eos_token = None
+    with pytest.raises(LayoutError, match="neither BOS nor EOS"):
+        encode(ask("what?", None), Layout(template="plain"), llm, {}, generation=True)
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_a_token_without_a_row_in_the_embeddings_is_refused_by_name(llm_of: Any, family: str) -> None:
+    llm = llm_of(family)
+    llm.tokenizer.add_tokens([f"<new{i}>" for i in range(len(llm.tokenizer), llm.vocabulary + 1)])
+    last = llm.tokenizer.convert_ids_to_tokens(llm.vocabulary)
+    message = f"a: token '{last}' has the id {llm.vocabulary}, and the LLM embeds {llm.vocabulary} tokens"
+    llm.tokenizer.add_special_tokens({"eos_token": last})
+    with pytest.raises(LayoutError, match=message):
+        encode(ask("what?", "red"), Layout(template="vicuna_v1"), llm, {}, name="a")
+
+
+def test_a_token_that_the_adapter_embeds_is_not_refused(llm_of: Any) -> None:
+    llm = llm_of("llama")
+    llm.tokenizer.add_tokens([f"<pad{i}>" for i in range(len(llm.tokenizer), llm.vocabulary)])
+    rows = TokenRows.for_language(llm, TokensConfig.numbered(llm.width, image=1))
+    attached = rows.attach(llm)
+    assert llm.without_row(list(attached.ids)) is None
+    attached.undo.close()
+    assert llm.without_row(list(attached.ids)) == attached.ids[0] >= llm.vocabulary

@@ -41,6 +41,16 @@ def test_count_mismatch_names_samples_and_both_numbers() -> None:
         insert(torch.zeros(2, 2, 3), slots, torch.ones(2, 3), ["cat", "dog"])
 
 
+def test_a_count_mismatch_of_unnamed_samples_has_no_empty_names() -> None:
+    with pytest.raises(SpliceError, match="of this batch, got 1"):
+        insert(torch.zeros(1, 2, 3), torch.tensor([[True, True]]), torch.zeros(1, 3), [""])
+
+
+def test_features_of_another_width_are_refused() -> None:
+    with pytest.raises(SpliceError, match=r"expected features \[2, 3\].*got \[2, 4\]: the projector's output"):
+        insert(torch.zeros(1, 2, 3), torch.tensor([[True, True]]), torch.zeros(2, 4))
+
+
 def test_labelled_rows_point_one_position_ahead() -> None:
     labels = torch.tensor([[IGNORE, 5, 6, IGNORE], [IGNORE, IGNORE, IGNORE, 9]])
     rows, targets = labelled_rows(labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -56,3 +57,9 @@ def test_the_registry_does_not_import_torch() -> None:
     code = "import sys, inlay.adapters.export.registry, inlay.adapters.export.new_folder; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_an_exporter_of_other_arguments_is_refused() -> None:
+    write: Any = str.upper
+    with pytest.raises(RegistrationError, match=r"exporter 'mine': expected a function of \(request, folder\)"):
+        register_exporter("mine", write, "nothing")

@@ -90,8 +90,8 @@ def test_an_error_in_any_step_of_attach_leaves_the_llm_bare(
     if step == "tokenizer":
         use, raised = llm.use_tokenizer, []
 
-        def once(other: Any) -> Any:
-            before = use(other)
+        def once(other: Any, *added: Any) -> Any:
+            before = use(other, *added)
             if not raised:
                 raised.append(other)
                 raise KeyboardInterrupt

@@ -61,3 +61,8 @@ def test_an_unreachable_hub_is_an_error_at_once_that_says_what_to_do(monkeypatch
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: pytest.fail("tried again"))
     with pytest.raises(BackboneError, match=r"the Hub cannot be reached .*local copy.*HF_HUB_OFFLINE=1"):
         Backbone.from_pretrained(llm="me/none-of-this-name")
+
+
+def test_the_name_of_an_embedded_model_is_answered_with_its_folder() -> None:
+    with pytest.raises(BackboneError, match=r"inlay\.recipes\.miniature\.backbone_path\('clip'\)"):
+        Backbone.from_pretrained("inlay-miniature/clip")

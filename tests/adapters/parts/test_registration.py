@@ -23,7 +23,7 @@ from inlay.adapters.encoders import ENCODERS
 from inlay.adapters.generators.registry import GENERATORS
 from inlay.adapters.inputs import PROJECTORS
 from inlay.adapters.outputs import OUTPUTS
-from inlay.adapters.parts.registration import RegistrationError, register, same_definition
+from inlay.adapters.parts.registration import RegistrationError, check_function, register, same_definition
 
 PARTS = """
 from dataclasses import dataclass
@@ -122,3 +122,14 @@ def test_a_taken_name_names_what_has_it() -> None:
     with pytest.raises(RegistrationError, match="pooling 'mean' is already registered as min; choose another name"):
         register(table, "mean", max, "pooling")
     assert table == {"mean": min}
+
+
+@pytest.mark.parametrize("function", [lambda: 1.0, lambda said: 1.0, lambda said, question, more: 1.0, "recall", None])
+def test_a_function_of_other_arguments_is_refused_when_it_is_registered(function: object) -> None:
+    with pytest.raises(RegistrationError, match=r"score: expected a function of \(said, question\)"):
+        check_function("metric 'recall': score", function, "said", "question")
+
+
+@pytest.mark.parametrize("function", [lambda said, question: 1.0, lambda *given: 1.0, lambda a, b, c=3: 1.0, max])
+def test_a_function_that_can_be_called_is_taken(function: object) -> None:
+    check_function("metric 'recall': score", function, "said", "question")

@@ -79,3 +79,19 @@ def test_the_help_of_a_command_names_it(command: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert "--import FILE.py|MODULE" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_the_environment_names_modules_for_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("own_first", "own_second"):
+        (tmp_path / f"{name}.py").write_text("")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("INLAY_IMPORT", "own_first, own_second")
+    assert import_own_parts(["llava"]) == ["llava"]
+    assert {"own_first", "own_second"} <= set(sys.modules)
+
+
+def test_an_error_of_a_module_of_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INLAY_IMPORT", "no_such_module_here")
+    with pytest.raises(SettingsError, match="INLAY_IMPORT: no_such_module_here cannot be imported"):
+        import_own_parts([])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inlay.adapters.conversation.messages import MediaPart, Message, TextPart
+from inlay.adapters.parts.registration import RegistrationError
 from inlay.recipes.data.rows.sample import Question
 from inlay.recipes.evaluation.answering import Answered
 from inlay.recipes.evaluation.metrics import MetricError, choose_metric, register_metric
@@ -82,7 +83,11 @@ def test_a_metric_by_name_goes_before_the_data() -> None:
 @pytest.mark.parametrize(
     ("name", "asked", "told"),
     [
-        ("taste", question("a?", "b"), "metric: expected one of auto, .* none, got 'taste'"),
+        (
+            "taste",
+            question("a?", "b"),
+            "metric: expected one of auto, .* none, got 'taste'; for one of your",
+        ),
         ("pope", question("which colour?", "red"), "yes or no for POPE, got 'red', in 'which colour\\?'"),
         ("choice", question("which colour?", "red"), "expected options such as 'A. red'"),
         ("choice", question("which?\nA. red\nB. blue", "green"), "one of the options as the reference, got 'green'"),
@@ -146,3 +151,10 @@ def test_what_is_no_metric_is_refused(own_registrations: None, name: str, fields
     choose_metric("auto", [])
     with pytest.raises(MetricError, match="metric"):
         register_metric(name, **fields)
+
+
+@pytest.mark.parametrize("fields", [{"score": lambda: 1.0}, {"figures": lambda said: {}}, {"fits": lambda: True}])
+def test_a_function_of_other_arguments_is_refused(registered: None, fields: dict[str, Any]) -> None:
+    whole = {"score": contains} | fields if "figures" not in fields else fields
+    with pytest.raises(RegistrationError, match=r"metric mine: .*expected a function of"):
+        register_metric("mine", **whole)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registries import forgotten
 
+from inlay.adapters.parts.registration import RegistrationError
 from inlay.recipes.rewards.registry import REWARDS, RewardError, register_reward, reward_names
 from inlay.recipes.rewards.terms import RewardSettings, Term, parse_terms, user_function
 
@@ -89,3 +91,9 @@ def test_a_function_in_the_working_directory_is_found(tmp_path: Path, monkeypatc
 def test_a_function_that_cannot_be_found_is_named(name: str, told: str) -> None:
     with pytest.raises(RewardError, match=told):
         user_function(name)
+
+
+def test_a_reward_of_other_arguments_is_refused() -> None:
+    score: Any = str.upper
+    with pytest.raises(RegistrationError, match=r"reward 'short': score: expected a function of \(question, answer"):
+        register_reward("short", score)

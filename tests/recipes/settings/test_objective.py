@@ -65,5 +65,5 @@ def test_two_objectives_of_one_name_are_refused() -> None:
 
 def test_an_unknown_name_lists_those_that_exist() -> None:
     register_objective(own())
-    with pytest.raises(ObjectiveError, match=r"expected one of next_token, .*, mine, got 'magic'"):
+    with pytest.raises(ObjectiveError, match=r"expected one of next_token, .*, mine, got 'magic'; for one of your"):
         objective_type("magic")

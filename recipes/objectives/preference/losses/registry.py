@@ -22,7 +22,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from inlay.adapters.parts.registration import same_definition
+from inlay.adapters.parts.registration import IMPORT_OWN, same_definition
 from inlay.recipes.objectives.preference.losses.streams import (
     LogProbs,
     LossError,
@@ -198,7 +198,7 @@ def preference_loss_type(name: str) -> type[PreferenceLoss[Any]]:
         found: type[PreferenceLoss[Any]] = resolve_name(_PACKAGED[name])
         return found
     if name not in _REGISTERED:
-        raise LossError(f"loss: expected one of {', '.join(preference_loss_names())}, got {name!r}")
+        raise LossError(f"loss: expected one of {', '.join(preference_loss_names())}, got {name!r}; {IMPORT_OWN}")
     return _REGISTERED[name]
 
 

@@ -59,5 +59,7 @@ def test_a_bad_template_is_refused(name: Any, template: Any, message: str) -> No
 
 
 def test_an_unknown_name_says_how_to_add_one() -> None:
-    with pytest.raises(LayoutError, match=r"expected one of plain, .*got 'alpaca'; register_template"):
+    with pytest.raises(
+        LayoutError, match=r"expected one of plain, .*got 'alpaca'; .*--import MODULE.*register_template"
+    ):
         template_named("alpaca")

@@ -97,7 +97,7 @@ def test_a_limit_that_is_no_number_of_tokens_is_refused(llm_of: Any, limit: Any)
     [
         ({"max_length": 9}, "max_new_tokens"),
         ({"num_return_sequences": 2, "do_sample": False}, "num_return_sequences"),
-        ({"num_beams": 0}, "refused its options"),
+        ({"num_beams": 0}, "failed with these embeddings and options"),
         ({"colour": "red"}, "colour"),
         ({"repetition_penalty": "much"}, "repetition_penalty: expected a positive number, got 'much'"),
         ({"repetition_penalty": 0.0}, "repetition_penalty: expected a positive number, got 0.0"),

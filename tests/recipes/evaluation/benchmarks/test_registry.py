@@ -51,3 +51,9 @@ def test_another_benchmark_of_a_taken_name_is_refused() -> None:
 def test_the_registry_imports_nothing_heavy() -> None:
     code = "import sys, inlay.recipes.evaluation.benchmarks.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("field", ["read", "score"])
+def test_a_benchmark_with_a_function_of_other_arguments_is_refused(field: str) -> None:
+    with pytest.raises(RegistrationError, match=f"benchmark 'mine': {field}: expected a function of"):
+        register_benchmark(replace(pope.BENCHMARK, name="mine", **{field: list}))
