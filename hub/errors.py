@@ -57,7 +57,7 @@ class HubError(InlayError):
     Args:
         where: the repository, with its revision unless that is ``main``.
         reason: what was expected, what came, and how to fix it. Never contains a token.
-        problem: the kind of problem.
+        problem: the kind of problem, see :data:`Problem`.
 
     Example:
         >>> str(HubError("me/llava", "no such repository", "missing"))

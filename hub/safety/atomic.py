@@ -28,7 +28,7 @@ __all__ = ["TEMPORARY", "aside_of", "replace_folder", "write_file"]
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a full disk, an exhausted quota or a file-size limit."""
 TEMPORARY = ".inlay-tmp-"
-"""How the names of temporary files and folders begin."""
+"""Prefix of the names of temporary files and folders."""
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 _CHUNK = 1 << 24
 
@@ -40,7 +40,7 @@ def replace_folder(
 
     Args:
         folder: the target; missing parents are created. A symbolic link is followed.
-        files: path with ``/`` to content.
+        files: the content of each file, by its path with ``/``.
         overwrite: replace an existing folder.
         check_old: called with the existing folder before it is replaced; raises if it must not be replaced.
 
@@ -48,7 +48,7 @@ def replace_folder(
         The real path of the folder.
 
     Raises:
-        BundleError: the folder exists, must not be replaced, or cannot be written; nothing has changed then.
+        BundleError: the folder exists, must not be replaced, or cannot be written; it is then unchanged.
     """
     target = real_path(folder)
     shown = os.fspath(folder)
@@ -84,7 +84,7 @@ def write_file(path: Path, data: bytes) -> None:
         data: its content.
 
     Raises:
-        OSError: no space, no permission; nothing has changed then.
+        OSError: no space, no permission; the file is then unchanged.
     """
     fresh = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
@@ -121,7 +121,7 @@ def _locked(parent: Path) -> Iterator[bool]:
         try:
             fcntl.flock(handle.number, fcntl.LOCK_EX)
             alone = True
-        except OSError:  # some network file systems have no locks; temporary folders may then be in use, and stay
+        except OSError:  # some network file systems have no locks; then temporary folders may be in use and are kept
             alone = False
         yield alone
     finally:

@@ -47,7 +47,7 @@ def read_file(path: str | os.PathLike[str], limit: int) -> bytes:
 
     Args:
         path: the file.
-        limit: most bytes to read.
+        limit: largest size in bytes.
 
     Raises:
         BundleError: missing, not a regular file (a device, a named pipe, ...), or larger than ``limit``.
@@ -88,7 +88,7 @@ class OpenFolder:
         os.close(self._handle)
 
     def replaced(self) -> bool:
-        """Whether another folder has taken this path since it was opened."""
+        """Whether this path has come to name another folder since it was opened."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -100,7 +100,7 @@ class OpenFolder:
         """List the files as paths with ``/``; in a snapshot of the Hub cache, only the allowed ones.
 
         Args:
-            allowed: every path that the folder may hold.
+            allowed: every path that the folder may contain.
 
         Raises:
             BundleError: names the files that are not allowed.
@@ -135,7 +135,7 @@ class OpenFolder:
 
         Args:
             name: an allowed path, as returned by :meth:`names`.
-            limit: most bytes to read; a larger file is not read at all.
+            limit: largest size in bytes; a larger file is not read at all.
 
         Raises:
             BundleError: missing, not a regular file, a link that leaves the folder, or larger than ``limit``.
