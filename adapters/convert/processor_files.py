@@ -1,6 +1,6 @@
-"""The processor of a folder of transformers: how it makes squares of pictures, and how it lays conversations out.
+"""The processor files of a transformers folder: the resizing of pictures to squares, and the layout of conversations.
 
-Both are in files whose names changed with the versions: ``preprocessor_config.json`` or ``processor_config.json``, and
+The files have different names in different versions: ``preprocessor_config.json`` or ``processor_config.json``, and
 ``chat_template.jinja``, ``chat_template.json``, ``processor_config.json`` or ``tokenizer_config.json``.
 """
 
@@ -23,7 +23,7 @@ _VICUNA = re.compile(rf"(?:<s>)?(?:(?P<system>.+) )?USER: <image>\n{re.escape(_Q
 
 
 def geometry_of(source: Source) -> Geometry:
-    """How the image processor of a folder makes a square of a picture."""
+    """The geometry by which the image processor of a folder resizes a picture to a square."""
     config = source.json("preprocessor_config.json") or source.json("processor_config.json").get("image_processor", {})
     if config.get("do_pad") and "crop_size" in config and "image_grid_pinpoints" not in config:
         return "pad"
@@ -37,11 +37,11 @@ def layout_of(source: Source, template: str | None, **fields: Any) -> Layout:
 
     Args:
         source: the folder.
-        template: instead of it, by the name of one of ours.
-        fields: of the layout.
+        template: name of one of our templates, instead of the folder's.
+        fields: further fields of the layout.
 
     Raises:
-        ConvertError: a chat template that is not one of ours.
+        ConvertError: the chat template corresponds to none of ours.
     """
     if template is not None:
         return Layout.published(template, **fields)
@@ -51,7 +51,7 @@ def layout_of(source: Source, template: str | None, **fields: Any) -> Layout:
         return Layout.published("vicuna_v1", system=match["system"] or "", **fields)
     what = "it has none" if found is None else f"it gives {text[:160]!r}"
     raise ConvertError(
-        f"{source}: the chat template of this folder is not one that inlay knows ({what}); name one, such as "
+        f"{source}: inlay has no template equal to this folder's chat template ({what}); name one, such as "
         "--template vicuna_v1, or --template chat for the language model's own"
     )
 
@@ -66,8 +66,8 @@ def _chat_template(source: Source) -> str | None:
 
 
 def _rendered(template: str, source: Source) -> str:
-    """The template on a question about a picture; transformers runs it in a sandbox."""
-    from jinja2 import TemplateError  # a dependency of chat templates alone
+    """Render the template for a question about a picture; transformers runs it in a sandbox."""
+    from jinja2 import TemplateError  # needed for chat templates only
 
     try:
         run: Any = render_jinja_template
