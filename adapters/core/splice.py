@@ -1,4 +1,4 @@
-"""Projected features into their places among the embeddings of a batch."""
+"""Inserting projected features into the embeddings of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["SpliceError", "in_order", "insert"]
 
 
 class SpliceError(InlayError):
-    """The number of features differs from the number of places that were kept for them."""
+    """The number of features differs from the number of slots."""
 
 
 def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[str] = ()) -> Tensor:
@@ -42,7 +42,7 @@ def insert(embeddings: Tensor, slots: Tensor, features: Tensor, names: Sequence[
         per_sample = ", ".join(f"{name}: {int(row.sum())}" for name, row in zip(names, slots, strict=False))
         raise SpliceError(
             f"expected {wanted} features for the media slots of this batch ({per_sample or 'unnamed samples'}), got "
-            f"{len(features)}: the encoder or projector gives another number of tokens than when it was probed"
+            f"{len(features)}: the encoder or projector gives a different number of tokens than when it was measured"
         )
     index = slots.unsqueeze(-1).expand_as(embeddings)
     return embeddings.masked_scatter(index, features.to(embeddings.dtype))
@@ -52,7 +52,8 @@ def in_order(projected: Mapping[Modality, Tensor | Sequence[Tensor]], order: Seq
     """Projected features of all media, in reading order: ``[N, width]``.
 
     Args:
-        projected: of each modality ``[n, tokens, width]``, or ``n`` tensors ``[tokens, width]`` of different lengths.
+        projected: modality -> its projected features ``[n, tokens, width]``, or ``n`` tensors ``[tokens, width]`` of
+            different lengths.
         order: the modality of each medium.
     """
     if len(set(order)) == 1:
