@@ -44,8 +44,8 @@ def compiled(
 
     Args:
         model: a model for which :func:`compiles` is True.
-        plain: entered meanwhile; switches off hand-written autograd that the compiler cannot trace, such as that of
-            fused LoRA.
+        plain: a context that is entered meanwhile and switches off hand-written autograd functions that the compiler
+                    cannot trace, such as that of fused LoRA.
         backend: the name of torch's code generator.
     """
     layers = list(decoder_layers(model))
