@@ -1,4 +1,4 @@
-"""The registry of encoders: which class loads the encoder of a ``model_type`` of config.json for a modality."""
+"""The registry of encoders: modality and ``model_type`` of config.json -> the class that loads the encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ENCODERS", "EncoderFamily", "register_encoder"]
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFamily:
-    """How the encoder of one model type is loaded."""
+    """The entry of one model type: the encoder class, and how it is loaded."""
 
     encoder_class: type[nn.Module]
     """The class, see :class:`inlay.adapters.encoders.Encoder`."""
@@ -47,13 +47,13 @@ def register_encoder(
     key_mapping: Mapping[str, str] | None = None,
     load: Callable[..., Any] | None = None,
 ) -> None:
-    """Make an encoder known to :meth:`Backbone.from_pretrained` and to the recipes.
+    """Register an encoder, so that :meth:`Backbone.from_pretrained` and the recipes can load it.
 
     There are two ways to load one. With ``model_class``, a model class of transformers, the weights and the image
     processor or feature extractor are read as for the built-in encoders, and the encoder is built as
     ``encoder_class(model, processor, source=..., revision=..., **feature_options)``. Without it,
     ``encoder_class.from_pretrained(source, dtype=..., revision=..., local_files_only=..., name=...,
-    **feature_options)`` does everything; ``load`` replaces that method. See ``examples/own_encoder.py``.
+    **feature_options)`` loads all of it; ``load`` replaces that method. See ``examples/own_encoder.py``.
 
     Args:
         model_type: the value in config.json.
@@ -67,7 +67,7 @@ def register_encoder(
 
     Raises:
         EncoderError: an argument is not as described, or another encoder has this model type and modality.
-            The same class again replaces its entry.
+            Registering the same class again is allowed.
     """
     if not isinstance(model_type, str) or not model_type:
         raise EncoderError(f"model_type: expected the non-empty string of config.json, got {model_type!r}")

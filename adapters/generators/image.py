@@ -43,7 +43,7 @@ class StableDiffusion(LatentDiffusion):
         return int(self.unet.config.in_channels), height // factor, width // factor
 
     def denoised(self, latents: Tensor, step: Tensor, conditioning: Tensor) -> Tensor:
-        """By cross-attention."""
+        """The prediction, with cross-attention to the conditioning."""
         predicted: Tensor = self.unet(latents, step, encoder_hidden_states=conditioning, return_dict=False)[0]
         return predicted
 

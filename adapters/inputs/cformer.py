@@ -66,7 +66,7 @@ class CFormerConfig:
     norm_eps: Epsilon = 1e-12
     """Epsilon of every LayerNorm; the default is BERT's."""
     ending: Ending = "none"
-    """What follows the last linear layer; ``relu`` in X-LLM."""
+    """Activation after the last linear layer; ``relu`` in X-LLM."""
 
     def __post_init__(self) -> None:
         check_fields(self)

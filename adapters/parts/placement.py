@@ -1,4 +1,4 @@
-"""Inputs of a part on the device and in the dtype of its weights."""
+"""Moving the inputs of a part to the device and dtype of its weights."""
 
 from __future__ import annotations
 

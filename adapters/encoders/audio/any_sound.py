@@ -38,7 +38,7 @@ class AnySoundEncoder(AudioEncoder):
     """An audio model of transformers whose output has a ``last_hidden_state``.
 
     Args:
-        model: of any class that takes the output of the extractor.
+        model: a model of any class that takes the output of the extractor.
         extractor: its feature extractor.
         seconds: the window.
         layer: ``"last"`` is the model's output; an integer indexes its hidden states.

@@ -38,7 +38,7 @@ class AnyVisionEncoder(VisionEncoder):
     """A vision model of transformers that takes ``pixel_values``.
 
     Args:
-        model: of any class whose output has a ``last_hidden_state``.
+        model: a model of any class whose output has a ``last_hidden_state``.
         processor: its image processor, for mean, standard deviation and size.
         layer: see :class:`VisionEncoder`; the model's own output by default.
         class_token: see above; ``"auto"`` is ``"drop"`` where the model has one and ``"none"`` otherwise.

@@ -142,7 +142,7 @@ class ImageBindEncoder(FrozenEncoder):
     @property
     def settings(self) -> dict[str, Any]:
         """Further values that an adapter compares."""
-        # Left out where it is true, so that the ports of bundles from before this choice stay equal.
+        # Omitted if true, so that the ports of bundles from before this option stay equal.
         spacing = {} if self.reach_end or self.modality == "image" else {"reach_end": False}
         if self.modality == "audio":
             sound = self._audio
