@@ -48,7 +48,7 @@ __all__ = [
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
-"""The longest wait for another process; long, because the first one evaluates alone after each stage."""
+"""Time limit on waiting for another process; long, because the first one evaluates alone after each stage."""
 
 
 def started_with() -> int:

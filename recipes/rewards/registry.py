@@ -26,7 +26,7 @@ Problem: TypeAlias = "Callable[[Question, Sample], str]"
 
 
 class RewardError(InlayError):
-    """An unknown reward, a question that it cannot score, or a function that fails."""
+    """A reward is unknown, cannot score a question, or raises an exception."""
 
 
 def _no_problem(question: Question, sample: Sample) -> str:
@@ -53,12 +53,12 @@ def register_reward(name: str, score: RewardFunction, *, problem: Problem = _no_
     Args:
         name: letters, digits, ``_``, ``-`` and ``.``.
         score: ``(question, answer, sample)`` -> a finite number; more is better.
-        problem: ``(question, sample)`` -> why a question cannot be scored; empty if it can.
+        problem: ``(question, sample)`` -> the reason why a question cannot be scored; empty if it can.
         tokens: maximum tokens of an answer, unless the references are longer.
 
     Raises:
-        RewardError: the name of a built-in reward, or tokens below 1.
-        RegistrationError: not a name, or the name of another reward.
+        RewardError: a built-in reward has this name, or ``tokens`` is below 1.
+        RegistrationError: the name is not valid, or another reward has it.
     """
     if name in BUILT_IN:
         raise RewardError(f"reward {name!r} is built in; choose another name")

@@ -25,18 +25,18 @@ _MODULES = {
     **dict.fromkeys(("scienceqa", "mmbench", "seed"), "choice"),
     **dict.fromkeys(("coco", "nocaps", "audiocaps", "clotho", "msrvtt", "chair"), "captions"),
 }
-"""Built-in name -> folder of its module, which is imported when it is used."""
+"""Built-in name -> folder of its module, which is imported on first use."""
 
 
 def register_benchmark(benchmark: Benchmark) -> None:
     """Register a benchmark for ``--benchmark NAME``; registering the same reader again replaces it.
 
     Args:
-        benchmark: its name has letters, digits, ``_``, ``-`` and ``.``.
+        benchmark: the benchmark, whose name has letters, digits, ``_``, ``-`` and ``.``.
 
     Raises:
-        RegistrationError: not a name, or the name of another benchmark.
-        BenchmarkError: the name of a built-in benchmark, or fewer than one token.
+        RegistrationError: the name is not valid, or another benchmark has it.
+        BenchmarkError: a built-in benchmark has this name, or ``tokens`` is below 1.
     """
     if benchmark.name in _MODULES:
         raise BenchmarkError(f"benchmark {benchmark.name}: a built-in benchmark has this name; choose another name")
@@ -56,7 +56,7 @@ def files_of(
     """The official files of a benchmark below a folder.
 
     Args:
-        name: of the benchmark.
+        name: the name of the benchmark.
         root: the folder.
         images: another folder of the media.
         links: see :class:`OfficialFiles`.

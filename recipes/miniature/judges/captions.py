@@ -1,4 +1,4 @@
-"""Judges the caption of a scene: it is right if it names exactly the things of the reference."""
+"""The judge of captions: a caption is right if it names exactly the things of the reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from inlay.recipes.miniature.world.descriptions import read_caption
 __all__ = ["LONGEST", "caption_is_right"]
 
 LONGEST = 60
-"""The most tokens of a generated caption: the longest caption, with a margin."""
+"""Limit on the tokens of a generated caption: the longest caption, with a margin."""
 
 
 def caption_is_right(said: str, reference: str) -> bool:

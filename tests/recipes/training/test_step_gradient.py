@@ -149,7 +149,7 @@ def test_micro_batches_of_another_loader_are_not_accumulated(llava: Any, tmp_pat
         enable_model_summary=False,
         **options,
     )
-    with pytest.raises(RecipeError, match="do not say how many labels their optimizer step has"):
+    with pytest.raises(RecipeError, match="have no count of the labels of their optimizer step"):
         trainer.fit(module, train_dataloaders=loader)
 
 
