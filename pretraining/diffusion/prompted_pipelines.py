@@ -1,4 +1,4 @@
-"""Shared by the generators: CLIP's text encoder, guided sampling, conversion of pictures, saving of pipelines."""
+"""Common code of the generators: CLIP's text encoder, guided sampling, conversion of pictures, saving of pipelines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def denoise(
     """The velocity that the U-Net predicts.
 
     Args:
-        tokenizer: Of the prompts.
+        tokenizer: The tokenizer of the prompts.
         text: The text encoder.
         unet: A `UNet2DConditionModel` or `UNet3DConditionModel`.
         noisy: Latents (n, 4, 8, 8), of clips (n, 4, frames, 8, 8).

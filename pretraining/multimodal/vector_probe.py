@@ -48,8 +48,8 @@ def probe_media(model: ImageBind, *, seed: int = 0, number: int = 800) -> dict[s
     """Accuracy of linear probes on held-out combinations.
 
     Args:
-        model: In float32.
-        seed: Of the media.
+        model: The model, in float32.
+        seed: The seed of the media.
         number: Number of training media of each kind; half as many are held out.
 
     Returns:
