@@ -137,7 +137,7 @@ class Sides:
         return batch.to(self.setting.device)
 
     def inputs(self, batch: Batch, rows: Sequence[int]) -> dict[str, Tensor]:
-        """The same batch as arguments of transformers' model."""
+        """A batch as arguments of transformers' model."""
         return {
             "input_ids": batch.ids.masked_fill(batch.slots, IMAGE_ID),
             "attention_mask": batch.mask,

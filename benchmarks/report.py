@@ -49,7 +49,7 @@ def table(said: Mapping[str, Any]) -> str:
         f"load at the start {here['load']}; `{said['command']}`, {said['seconds']:.0f} s. {made}."
     )
     rows = [row for name, found in said["measures"].items() for row in _rows(name, found)]
-    tiny = [] if said["size"] == "full" else ["", "**Tiny sizes: these figures say nothing about speed.**"]
+    tiny = [] if said["size"] == "full" else ["", "**Tiny sizes: these figures are not meaningful for speed.**"]
     return "\n".join([about, *tiny, "", HEAD, *rows])
 
 

@@ -38,9 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trains", choices=("lora", "projector"), default="lora", help="what trains")
     parser.add_argument("--rounds", type=int, default=3, help="times A B B A")
-    parser.add_argument(
-        "--width", type=int, default=768, help="of the LLM, a multiple of 128; half for the encoder"
-    )
+    parser.add_argument("--width", type=int, default=768, help="of the LLM, a multiple of 128; half for the encoder")
     parser.add_argument("--layers", type=int, default=8, help="layers of the LLM and of the encoder")
     parser.add_argument("--vocabulary", type=int, default=32000, help="words")
     parser.add_argument("--peers", choices=("true", "false"), default="true", help="measure transformers and peft too")

@@ -169,7 +169,7 @@ def from_bundle(bundle: Bundle, kind: type[A]) -> A:
         kind: the class of the adapter.
 
     Raises:
-        BundleError: a part that is unknown, or a missing, extra, renamed or misshapen tensor.
+        BundleError: a part is unknown, or a tensor is missing, extra, renamed or of another shape.
     """
     manifest, tensors = bundle.manifest, dequantised(bundle.tensors)
     inputs: dict[str, nn.Module] = {}

@@ -44,8 +44,8 @@ class HubMethods(AdapterParts):
     def bundle(self, dtype: DiskDtype) -> Bundle:
         """The bundle of this adapter; the parameters are rounded to ``dtype`` in place.
 
-        While the adapter is attached, the canary is recorded anew. Otherwise the canary that it was loaded with is
-        kept if it belongs to these weights, and left out with a warning if it does not.
+        While the adapter is attached, the canary is recorded again. Otherwise the loaded canary is kept if it belongs
+        to these weights, and omitted with a warning if not.
         """
         if self.attached:
             core = ModelCore(self.attachment.backbone, self)

@@ -133,7 +133,7 @@ class PrefixCache:
                 cache.update(keys[..., :cut, :], values[..., :cut, :], index)
         tail = core.collate([_behind(row, cut, starts)], layout=layout, generation=True).to(core.backbone.device)
         behind = core.embeddings(tail)
-        # transformers uses only the shape of the embeddings in front of the cache.
+        # transformers uses only the shape of the embeddings that the cache covers.
         embeddings = torch.cat([behind.new_zeros(1, cut, behind.shape[2]), behind], dim=1)
         mask = tail.mask.new_ones(1, len(key))
         self.reused = cut

@@ -59,9 +59,9 @@ def read_lora(source: Source) -> tuple[Lora, dict[str, Any]]:
     """
     config = source.json(CONFIG)
     if not config:
-        raise ConvertError(f"{source}: expected {CONFIG} beside the weights of the LoRA, found none")
+        raise ConvertError(f"{source}: expected {CONFIG} next to the weights of the LoRA, found none")
     if (path := source.has(*WEIGHTS)) is None:
-        raise ConvertError(f"{source}: expected {' or '.join(WEIGHTS)} beside {CONFIG}, found none")
+        raise ConvertError(f"{source}: expected {' or '.join(WEIGHTS)} next to {CONFIG}, found none")
     return lora_of(Tensors.of_file(path), config, path), config
 
 

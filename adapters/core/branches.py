@@ -85,7 +85,7 @@ def _common(one: Tensor, other: Tensor) -> int:
 
 
 def _same_prompts(one: Encoded, other: Encoded) -> bool:
-    """Whether the words that projectors read beside the media are the same."""
+    """Whether the instructions that projectors read with the media are the same."""
     return one.prompts.keys() == other.prompts.keys() and all(
         len(own) == len(other.prompts[name]) and all(map(torch.equal, own, other.prompts[name]))
         for name, own in one.prompts.items()

@@ -274,7 +274,7 @@ class _Most:
 
 
 def _write(sequence: _Sequence, laid: Sequence[Segment], language: LanguageModel, places: _Places) -> None:
-    """Append segments; texts that belong to a medium are tokenised with the texts beside them."""
+    """Append segments; texts that belong to a medium are tokenised with the adjacent texts."""
     pieces: list[Text | int] = []
     for segment in laid:
         pieces += [segment] if isinstance(segment, Text) else sequence.place(segment.part, places)

@@ -74,7 +74,7 @@ class PrecomputedEncoder(nn.Module):
         return rows
 
     def encode(self, values: Tensor) -> Tensor:
-        """The same values ``[n, tokens, width]`` on the device of the backbone."""
+        """The values ``[n, tokens, width]``, moved to the device of the backbone."""
         return values.to(device=self.device, dtype=self.dtype)
 
     @property

@@ -82,9 +82,7 @@ def register_encoder(
             f"{model_type}: {name} has no method {', '.join(lacking)}, see inlay.adapters.encoders.Encoder"
         )
     if model_class is not None and (load is not None or not callable(getattr(model_class, "from_pretrained", None))):
-        raise EncoderError(
-            f"{model_type}: model_class: expected a model class of transformers, and no `load` beside it"
-        )
+        raise EncoderError(f"{model_type}: model_class: expected a model class of transformers without `load`")
     if model_class is None:
         load = load or getattr(encoder_class, "from_pretrained", None)
         if not callable(load):

@@ -311,7 +311,7 @@ class LatentDiffusion(nn.Module):
         timesteps: Tensor | None = None,
         snr_gamma: float | None = None,
     ) -> Tensor:
-        """Squared error of the unet's prediction for noised latents; the scheduler decides what the unet predicts.
+        """Squared error of the unet's prediction for noised latents; the kind of prediction is that of the scheduler.
 
         No value is copied to the host, so NaN in the arguments gives a loss that is NaN.
 
@@ -319,8 +319,8 @@ class LatentDiffusion(nn.Module):
             conditioning: ``[n, tokens, width]``; gets a gradient through the frozen unet.
             latents: ``[n, ...]`` of the media, see ``encode_media`` of the subclasses.
             noise: as in :func:`inlay.adapters.generators.denoising.training_loss.denoising_loss`.
-            timesteps: likewise.
-            snr_gamma: likewise.
+            timesteps: as in the same function.
+            snr_gamma: as in the same function.
 
         Returns:
             A scalar in float32.

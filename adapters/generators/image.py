@@ -1,7 +1,7 @@
 """Stable Diffusion 1.5 and 2 (Rombach et al., 2022, https://arxiv.org/abs/2112.10752): text to images.
 
 Version 1.5 takes 77 vectors of 768 values and predicts epsilon; version 2 takes 77 of 1024 and, in its 768 px variant,
-predicts v. The scheduler's configuration says which.
+predicts v. The kind of prediction is in the scheduler's configuration.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Cross-entropy of a frozen head in chunks of rows: only one chunk's logits ``[rows, vocabulary]`` are in memory.
 
 The matrix ``W`` of a frozen head needs no gradient, so the backward pass needs only the gradient to the hidden states,
-``d loss_i / d h_i = (softmax(W h_i) - onehot(t_i)) W``. It is computed chunk by chunk in the forward pass, beside the
-losses, and stored: ``N x width`` numbers instead of several times ``N x vocabulary``. Liger's fused linear
+``d loss_i / d h_i = (softmax(W h_i) - onehot(t_i)) W``. It is computed chunk by chunk in the forward pass, together
+with the losses, and stored: ``N x width`` numbers instead of several times ``N x vocabulary``. Liger's fused linear
 cross-entropy works in the same chunks (Hsu et al., 2024, https://arxiv.org/abs/2410.10989). Trained token rows of the
 head get their gradient from their own columns of the softmax, ``N x rows`` numbers.
 """

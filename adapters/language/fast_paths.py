@@ -93,7 +93,7 @@ def _head(model: Any, wiring: Wiring, embeddings: Tensor, pad_id: int) -> bool:
     target = mask * pad_id if model.config.is_encoder_decoder else None
     try:
         return returns_head_scores(model, head, lambda: wiring.run(model, embeddings, mask, target, pad_id))
-    except Exception:  # any failure of a fast path means the plain path
+    except Exception:  # on any failure of a fast path the plain path is used
         return False
 
 

@@ -4,8 +4,8 @@ A linear is an ``nn.Linear`` (bitsandbytes' linears are of this class), transfor
 module with ``in_features`` and ``out_features``, as in quantisation libraries. A model's own subclass of ``nn.Linear``
 counts only if it computes a linear's output: Llama 4's router returns two tensors.
 
-``"all-linear"`` leaves out what LoRA should not or cannot change: the LM head, embeddings, linears outside the layers,
-the routers of mixture-of-experts models (their load was balanced in pretraining), the token indexers of sparse
+``"all-linear"`` leaves out modules that LoRA should not or cannot change: the LM head, embeddings, linears outside the
+layers, the routers of mixture-of-experts models (their load was balanced in pretraining), the token indexers of sparse
 attention (top-k gives them no gradient), and experts that are stored as stacked parameters.
 """
 

@@ -217,7 +217,7 @@ def check_language(llm: LanguageModel, config: TokensConfig) -> None:
     widths = llm.width, head_width(head, llm.width, like=llm.model.get_input_embeddings().get_parameter("weight"))
     if widths != (config.width, config.width):
         raise TokenRowsError(
-            f"expected an embedding and a head of {config.width} values a row, this LLM has {widths[0]} and "
+            f"expected an embedding and a head of {config.width} values per row, this LLM has {widths[0]} and "
             f"{widths[1] or 'a head that takes another width'}"
         )
 

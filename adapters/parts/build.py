@@ -29,7 +29,7 @@ def build_module(
 
     Args:
         kinds: the known kinds.
-        kind: one of them.
+        kind: one of the known kinds.
         values: the fields of its configuration.
         unknown: text of the error for an unknown kind, with ``{}`` for it and for the known kinds.
         parameters: the exact number of parameters, if known; otherwise at most ``MAX_PARAMETERS`` are allowed.
@@ -82,7 +82,7 @@ def named_config(kinds: Kinds, kind: str, values: Mapping[str, Any], *, unknown:
 
     Args:
         kinds: the known kinds.
-        kind: one of them.
+        kind: one of the known kinds.
         values: field -> value; the sizes of the ports may be omitted if their fields have a default.
         unknown: as in :func:`build_module`.
 

@@ -31,7 +31,7 @@ _EXAMPLES = {
 }
 """Modality -> import and part of a message for the example, with a medium in memory."""
 _LIMITATIONS = (
-    "It works only with a backbone that fits the interface above; `attach` checks this and lists the differences. "
+    "It works only with a backbone that fits the interface above; `attach` checks this and says what differs. "
     "It inherits the limits, biases and licences of the models that it is trained on, and the measured figures hold "
     "for the data named above. What a model says about a picture can be wrong."
 )
@@ -68,7 +68,7 @@ def render_card(manifest: Manifest, repo_id: str | None = None) -> str:
         f"---\n{_front_matter(manifest)}\n---",
         f"# {escape(manifest.name)}",
         f"An inlay adapter of the system {escape(manifest.system)}. It holds only what was trained; the backbone below "
-        "is not changed.",
+        "stays as it is.",
         *_notice(manifest),
         "## Attach",
         _attach(manifest, repo_id or "."),

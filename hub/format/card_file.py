@@ -61,7 +61,7 @@ def choose_card(
         local: the card in the folder, if there is one.
         remote: the card on the hub, if there is one.
         remote_manifest: the ``inlay.json`` on the hub, if there is one.
-        renew: always generate a new card, also in place of an edited one.
+        renew: always generate a new card; an edited one is replaced.
     """
     if not renew:
         if local is not None and is_edited(local, manifest.to_json()):

@@ -35,7 +35,8 @@ TENSORS_NAME = "adapter.safetensors"
 CARD_NAME = "README.md"
 SIGNATURE_NAME = "inlay.sig"
 UNLISTED = frozenset({MANIFEST_NAME, CARD_NAME, SIGNATURE_NAME})
-"""Files that a manifest does not list: itself, the card, which people edit, and the signature, which is added later."""
+"""Files that a manifest does not list: itself, the card, which may be edited, and the signature, which is added
+later."""
 BUNDLE_NAMES = frozenset({MANIFEST_NAME, CARD_NAME, TENSORS_NAME, LORA_CONFIG, LORA_TENSORS})
 """Every file that writing a bundle creates."""
 KNOWN_NAMES = BUNDLE_NAMES | {SIGNATURE_NAME}

@@ -1,8 +1,8 @@
 """Signing and verifying a bundle with OpenSSF model-signing, offline, with a key or a certificate.
 
-``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is not signed, since people
-edit it. ``model_signing verify`` also reads it, with ``inlay.sig`` and ``README.md`` ignored. Needs the extra ``sign``.
-https://github.com/sigstore/model-transparency
+``inlay.sig`` is a Sigstore bundle over the manifest and every file that it lists; the card is not signed, since it may
+be edited. ``model_signing verify`` also reads it, with ``inlay.sig`` and ``README.md`` ignored. Needs the extra
+``sign``. https://github.com/sigstore/model-transparency
 """
 
 from __future__ import annotations

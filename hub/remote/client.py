@@ -62,7 +62,7 @@ class Client:
             again: retry after a temporary error: a reset connection, a status of 5xx, a truncated body.
 
         Raises:
-            HubError: says what failed and how to fix it.
+            HubError: the action failed; the text gives the cause and a fix.
         """
         self._check_settings(str(where))
         tries = TRIES if again else 1

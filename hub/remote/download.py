@@ -162,7 +162,7 @@ class Download:
             return
         target = self._home / "refs" / self.place.revision
         fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        # This fails for a read-only cache, or a branch "a" beside "a/b"; then only offline use is impossible.
+        # This fails for a read-only cache, or for a branch "a" if there is "a/b"; then only offline use is impossible.
         with contextlib.suppress(OSError):
             target.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(commit, encoding="ascii")

@@ -75,7 +75,7 @@ def inspect_bundle(
             commit = download.cached_commit()
         except HubError as missing:
             reason = error.reason if error.problem == "network" else missing.reason
-            # A misspelt folder looks like a repository.
+            # A misspelt folder has the form of a repository name.
             named = "" if os.fspath(source).startswith("hf://") else "; and there is no folder of this name"
             raise HubError(error.where, f"{reason}{named}", error.problem) from None
         return _folder(download.snapshot(commit), commit)

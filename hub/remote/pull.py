@@ -88,7 +88,7 @@ def pull(
         try:
             commit = download.run(accept, force=force_download, offline=local_files_only)
         except HubError as error:
-            # A misspelt folder looks like a repository.
+            # A misspelt folder has the form of a repository name.
             if os.fspath(source).startswith("hf://") or error.problem not in ("missing", "token", "offline", "network"):
                 raise
             raise HubError(error.where, f"{error.reason}; and there is no folder of this name", error.problem) from None

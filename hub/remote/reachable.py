@@ -21,14 +21,14 @@ _KNOWN = 60.0
 
 _lock = threading.RLock()
 _inside = 0
-"""Number of open blocks that read the cache alone, over all threads."""
+"""Number of open blocks that read only the cache, over all threads."""
 _asked: dict[str, tuple[str, float]] = {}
 """Address -> the reason why it cannot be reached (empty if it can), and the time of the request."""
 
 
 @contextmanager
 def cache_if_unreachable() -> Iterator[str]:
-    """Read the cache alone inside the block if the hub cannot be reached.
+    """Read only the cache inside the block if the hub cannot be reached.
 
     Yields:
         The reason why the hub cannot be reached; empty if it can, or if ``HF_HUB_OFFLINE`` is set.

@@ -1,6 +1,6 @@
 """Atomic writes: readers, and the next start after a crash, find the complete old or new folder or file.
 
-The new folder is written beside the old one and flushed to disk; one system call then exchanges the two. A lock on the
+The new folder is written next to the old one and flushed to disk; one system call then exchanges the two. A lock on the
 parent folder serialises writers. The kernel releases it when a process dies, so temporary folders found under the lock
 belong to dead processes and are removed.
 """
@@ -77,7 +77,7 @@ def replace_folder(
 def write_file(path: Path, data: bytes) -> None:
     """Write one file, which appears complete under its name or not at all, and replaces a file of that name.
 
-    A killed process can leave a temporary file (:data:`TEMPORARY`) beside it.
+    A killed process can leave a temporary file (:data:`TEMPORARY`) in the same folder.
 
     Args:
         path: the target; its folder exists.

@@ -88,7 +88,7 @@ class OpenFolder:
         os.close(self._handle)
 
     def replaced(self) -> bool:
-        """Whether this path has come to name another folder since it was opened."""
+        """Whether the path refers to another folder than the opened one."""
         try:
             now = os.stat(self.path)
         except OSError:
@@ -165,7 +165,7 @@ class OpenFolder:
         if not target.is_relative_to(self.path) and not self._in_cache(target):
             raise BundleError(name, "a symbolic link that leaves the folder; replace it with the file itself")
         if not stat.S_ISREG(os.lstat(target).st_mode):
-            raise BundleError(name, "expected a regular file behind the symbolic link")
+            raise BundleError(name, "expected a symbolic link to a regular file")
         return os.open(target, _REGULAR)
 
     def _in_cache(self, target: Path) -> bool:

@@ -107,7 +107,7 @@ def pictures_of(pixels: Tensor) -> list[Image.Image]:
 def save_pipeline(pipeline: Any, folder: Path) -> None:
     """Write a diffusers folder with weights in float16 that loads in float32.
 
-    diffusers loads its own models in float32 by default; for those of transformers, the config says float32.
+    diffusers loads its own models in float32 by default; for those of transformers, the config has float32.
     """
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):

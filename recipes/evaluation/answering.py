@@ -68,7 +68,7 @@ def asked_of(samples: Iterable[Sample]) -> list[Asked]:
 
 
 def blind(asked: Iterable[Asked]) -> list[Asked]:
-    """The same questions without their media."""
+    """The questions without their media."""
     return [(question, _without_media(prompt), name) for question, prompt, name in asked]
 
 

@@ -1,4 +1,4 @@
-"""``config.yaml``: every setting of a run; the file alone repeats the run."""
+"""``config.yaml``: every setting of a run, sufficient to repeat it."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ def modaverse(dialogue: Dialogue) -> list[Segment]:
     r"""``### Human:<Media>{medium}</Media> {words}\n### Assistant: Modality: [IMAGE] Prompt: {prompt} ###``.
 
     Without media two spaces precede the words, since the published prompt has one on either side of the media. The
-        prompt after ``Prompt:`` is the caption of the medium to generate, or the answer in words. Words beside a medium
-        to generate are left out, because a meta response has no place for them.
+        prompt after ``Prompt:`` is the caption of the medium to generate, or the answer in words. Words next to a
+        medium to generate are left out, because a meta response has no place for them.
     """
 
     def words_first(text: str, turn: int) -> list[Segment]:

@@ -1,8 +1,8 @@
 """The LLM's own chat template: ``chat``.
 
 The template of the tokenizer is rendered with numbered placeholders instead of the contents, so that no content passes
-through Jinja. The loss covers what follows the generation prompt: the answer, and the template's text up to and with
-its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
+through Jinja. The loss covers the text after the generation prompt: the answer, and the template's text up to and
+including its next special token (``<|im_end|>``, ``<|eot_id|>``, ``<end_of_turn>``, ...), which ends the turn.
 
 Three properties of published templates need special treatment. A template may contain the date (Llama 3.2, Mistral
 Small): it is given a fixed day, so that prompts equal those of the training. A template may have no system role (Gemma
@@ -260,7 +260,7 @@ def own_template(tokenizer: Any, date: str | None, arguments: Mapping[str, Any])
 
 
 def _takes_system(render: _Renderer) -> bool:
-    """Whether the system text comes first, once, in training and in generation, however many turns there are."""
+    """Whether the system text comes first, exactly once, in training and in generation, for any number of turns."""
     for roles in (["system", "user"], ["system", "user", "assistant"], ["system", "user", "assistant", "user"]):
         try:
             rendered = render(roles, generation=roles[-1] == "user")

@@ -1,4 +1,4 @@
-"""The templates by name, and how a template of your own is added."""
+"""The templates by name, and the registration of user-defined ones."""
 
 from __future__ import annotations
 

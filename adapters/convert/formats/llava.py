@@ -151,7 +151,7 @@ def _pictures(config: Mapping[str, Any], source: Source) -> tuple[str | None, An
         raise ConvertError(f"{source}: image_aspect_ratio: expected square, pad or anyres, got {shown(ratio)}")
     merge = config.get("mm_patch_merge_type", "flat")
     if merge != "spatial_unpad":
-        raise ConvertError(f"{source}: mm_patch_merge_type: expected spatial_unpad beside anyres, got {shown(merge)}")
+        raise ConvertError(f"{source}: mm_patch_merge_type: expected spatial_unpad with anyres, got {shown(merge)}")
     return anyres(config.get("image_grid_pinpoints"), source, transposed=True), "crop"
 
 

@@ -39,7 +39,7 @@ def qformer_sizes(tensors: Mapping[str, Tensor], start: str, where: object) -> d
     }
     for what, (name, axes) in needed.items():
         if name not in tensors or tensors[name].dim() != axes:
-            raise ConvertError(f"{where}: expected a Q-Former, whose {what} is missing or misshapen ({name})")
+            raise ConvertError(f"{where}: expected a Q-Former, whose {what} is missing or has another rank ({name})")
     queries, key, ffn = (tensors[name].shape for name, _ in needed.values())
     sizes = {
         "width_in": key[1],

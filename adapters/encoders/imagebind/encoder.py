@@ -136,7 +136,7 @@ class ImageBindEncoder(FrozenEncoder):
 
     @property
     def trunk(self) -> nn.Module:
-        """This branch, whose weights alone identify the encoder."""
+        """The modules of this branch; only their weights identify the encoder."""
         return self.model.branch(self.branch)
 
     @property

@@ -32,7 +32,7 @@ def check_finite(values: Tensor, what: str) -> Tensor:
         what: description of the values, for the error.
 
     Raises:
-        GeneratorError: NaN or infinite values; names the dtype and what to use instead.
+        GeneratorError: there are NaN or infinite values; the text names the dtype and a better one.
     """
     if not is_finite(values):
         raise GeneratorError(f"{what}: NaN or infinite values in {dtype_name(values.dtype)}; {advice(values.dtype)}")

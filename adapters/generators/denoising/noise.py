@@ -1,4 +1,4 @@
-"""Noise and the arithmetic of diffusion: pure functions, with the formulas beside the code.
+"""Noise and the arithmetic of diffusion: pure functions, with the formulas.
 
 ``x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e``, with ``a_t`` the product of ``1 - beta`` up to step ``t`` (Ho et al., 2020,
 https://arxiv.org/abs/2006.11239). A denoiser predicts ``e`` (epsilon), ``v = sqrt(a_t) e - sqrt(1 - a_t) x_0``

@@ -54,6 +54,6 @@ def check_gif(file: BinaryIO, name: str) -> tuple[int, int]:
 
 
 def _skip_colours(file: BinaryIO, flags: bytes) -> None:
-    """Skip a colour table, if the flags say that there is one."""
+    """Skip a colour table, if the flags indicate one."""
     if flags and flags[0] & 0x80:
         file.seek(3 << ((flags[0] & 7) + 1), 1)

@@ -47,7 +47,7 @@ class Tiling(ABC):
     name: ClassVar[str]
     """Name in the registry."""
     newline: ClassVar[bool] = False
-    """Whether each row of features of the parts ends in a trained embedding, see
+    """Whether each row of features of the parts ends with a trained embedding, see
     :mod:`inlay.adapters.parts.newline`."""
 
     @classmethod

@@ -87,7 +87,7 @@ class AnswerStore:
         return self.folder / f"{column.replace(' ', '_')}.jsonl"
 
     def load(self, column: str, names: Sequence[str]) -> list[StoredAnswer]:
-        """The stored answers of whole blocks, or all of them; what follows them is removed from the file.
+        """The stored answers of complete blocks, or all of them; an incomplete block is removed from the file.
 
         Args:
             column: the column, such as ``adapter``.

@@ -136,7 +136,7 @@ def _groups(
 
 
 def with_media(messages: Sequence[Message], other: Other) -> tuple[Message, ...]:
-    """The same conversation with other input media."""
+    """A conversation with other input media."""
     return tuple(
         replace(
             message, content=tuple(other(part) if isinstance(part, MediaPart) else part for part in message.content)

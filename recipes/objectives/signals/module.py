@@ -108,7 +108,7 @@ class SignalsModule(NextTokenModule):
 
 
 class SignalStatesModule(StepModule):
-    """The same on precomputed states: the LLM does not run, and only output projectors train.
+    """A stage on precomputed states: the LLM does not run, and only output projectors train.
 
     Args:
         adapter: its output projectors train.

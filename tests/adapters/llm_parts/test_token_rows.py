@@ -192,7 +192,7 @@ def test_an_encoder_decoder_is_refused(llm_of: Any) -> None:
 
 def test_another_width_is_refused(llm_of: Any) -> None:
     rows = TokenRows(TokensConfig.numbered(64, image=1))
-    with pytest.raises(TokenRowsError, match="64 values a row, this LLM has 32 and 32"):
+    with pytest.raises(TokenRowsError, match="64 values per row, this LLM has 32 and 32"):
         rows.attach(llm_of("llama"))
 
 
