@@ -104,5 +104,5 @@ def _checked_path(source: str | Path, root: Path | None) -> Path:
     if not named:
         raise MediaError(f"expected a path, got {shown(str(source))}")
     if not inside:
-        raise MediaError(f"{path}: is outside of the folder {root}; only files below it are read")
+        raise MediaError(f"{path}: lies outside of the folder {root}; only files below it are read")
     return path
